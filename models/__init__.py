@@ -1,0 +1,1 @@
+"""Offline half: the demo domain, training, evaluation and export."""

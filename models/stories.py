@@ -1,0 +1,141 @@
+"""The demo domain: arithmetic stories with an exact answer and a difficulty dial.
+
+A story is a chain of 1 to 10 operations on one running total, told in plain English with
+distractor sentences in between. The difficulty is the number of operations; operands grow with
+it. Everything follows from a seed, and the split of a story follows from its content, so no story
+can be in two splits.
+
+This module knows nothing of models, tokenizers or efforts; `models.traces` writes the reasoning.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+
+MAX_STEPS = 10
+MAX_TOTAL = 999
+_DISTRACTOR_RATE = 0.2
+
+_PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jo", "Kim", "Leo")
+_ITEMS = ("apples", "books", "coins", "stamps", "shells", "cards", "pens", "beads", "stones", "eggs")
+_ADD = (
+    "{who} buys {n} more {item}.",
+    "{who} finds {n} {item}.",
+    "A friend gives {who} {n} {item}.",
+    "Then {who} wins {n} {item}.",
+    "{n} more {item} arrive for {who}.",
+)
+_SUBTRACT = (
+    "{who} gives away {n} {item}.",
+    "{who} loses {n} {item}.",
+    "{who} sells {n} of the {item}.",
+    "Then {n} {item} break.",
+    "{who} lends {n} {item} to a friend.",
+)
+_MULTIPLY = {
+    2: ("Then the number of {item} doubles.", "{who} makes it twice as many {item}."),
+    3: ("Then the number of {item} triples.", "{who} makes it three times as many {item}."),
+}
+_DISTRACTORS = (
+    "{other} has {n} {thing}.",
+    "The shop opens at {n} past eight.",
+    "{other} is {n} years old.",
+    "A box of {thing} costs {n} dollars.",
+)
+_START = (
+    "{who} has {n} {item}.",
+    "{who} starts with {n} {item}.",
+    "There are {n} {item} on the table of {who}.",
+)
+_QUESTION = (
+    "How many {item} does {who} have now?",
+    "How many {item} are there in the end?",
+    "What is the number of {item} now?",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: `total` after applying `symbol` ("+", "-" or "*") and `operand`."""
+
+    symbol: str
+    operand: int
+    before: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """A problem of the demo domain; `difficulty` is the number of steps."""
+
+    problem_id: str
+    prompt: str
+    answer: str
+    difficulty: int
+    steps: tuple[Step, ...]
+
+
+def split_of(start: int, steps: tuple[Step, ...]) -> Split:
+    """The split that a chain of numbers belongs to: 90 % train, 5 % validation, 5 % test."""
+    chain = f"{start}" + "".join(f"{step.symbol}{step.operand}" for step in steps)
+    bucket = hashlib.sha256(chain.encode()).digest()[0]
+    return "train" if bucket < 230 else "validation" if bucket < 243 else "test"
+
+
+def operand_limit(steps: int) -> int:
+    """The largest operand in a story of so many steps."""
+    return 5 + 15 * steps
+
+
+def write_story(rng: random.Random, steps: int) -> Story:
+    """One story with `steps` operations, drawn from `rng`."""
+    limit = operand_limit(steps)
+    start = rng.randint(2, limit)
+    chain = tuple(_chain(rng, start, steps, limit))
+    who, other = rng.sample(_PEOPLE, 2)
+    item, thing = rng.sample(_ITEMS, 2)
+
+    def tell(sentences: tuple[str, ...], n: int) -> str:
+        return rng.choice(sentences).format(who=who, other=other, item=item, thing=thing, n=n)
+
+    sentences = [tell(_START, start)]
+    for step in chain:
+        if rng.random() < _DISTRACTOR_RATE:
+            sentences.append(tell(_DISTRACTORS, rng.randint(2, limit)))
+        patterns = {"+": _ADD, "-": _SUBTRACT}.get(step.symbol) or _MULTIPLY[step.operand]
+        sentences.append(tell(patterns, step.operand))
+    sentences.append(tell(_QUESTION, 0))
+    prompt = " ".join(sentences)
+    problem_id = hashlib.sha256(prompt.encode()).hexdigest()[:12]
+    return Story(problem_id, prompt, str(chain[-1].total), steps, chain)
+
+
+def _chain(rng: random.Random, start: int, steps: int, limit: int) -> Iterator[Step]:
+    total = start
+    for _ in range(steps):
+        choices = ["+"] * (total + limit <= MAX_TOTAL) + ["-"] * (total > 2)
+        if total * 3 <= MAX_TOTAL and rng.random() < 0.15:
+            choices = ["*"]
+        symbol = rng.choice(choices)
+        if symbol == "*":
+            operand = rng.choice((2, 3))
+        else:
+            operand = rng.randint(2, limit if symbol == "+" else min(limit, total - 1))
+        result = {"+": total + operand, "-": total - operand, "*": total * operand}[symbol]
+        yield Step(symbol, operand, total, result)
+        total = result
+
+
+def stories(
+    seed: int, split: Split = "train", low: int = 1, high: int = MAX_STEPS
+) -> Iterator[Story]:
+    """An endless stream of stories of one split, `low` to `high` steps evenly, from a seed."""
+    rng = random.Random(f"{split}:{seed}")
+    while True:
+        story = write_story(rng, rng.randint(low, high))
+        if split_of(story.steps[0].before, story.steps) == split:
+            yield story

@@ -1,0 +1,73 @@
+"""The reasoning that the demo model is taught: one written form for each effort.
+
+`low` names the running totals only, `medium` writes one line a step, `high` works every step digit
+by digit and checks it by the inverse operation. `none` does not think.
+"""
+
+from models.stories import Step, Story
+
+EFFORTS = ("none", "low", "medium", "high")
+"""The demo model's ladder, cheapest first."""
+
+TRANSITION = "\nTime is up, so I answer with what I have.\n"
+"""Closes a reasoning block that ran into its budget; our own wording."""
+
+
+def trace(story: Story, effort: str) -> str:
+    """The text inside the reasoning block for a story at an effort; empty for `none`."""
+    if effort == "none":
+        return ""
+    if effort == "low":
+        return " ".join(str(step.total) for step in story.steps)
+    if effort == "medium":
+        return "\n".join(_line(step) for step in story.steps)
+    return "\n".join(_worked(step) for step in story.steps)
+
+
+def answer_text(story: Story) -> str:
+    """The visible answer."""
+    return f"The answer is {story.answer}."
+
+
+def _line(step: Step) -> str:
+    return f"{step.before}{step.symbol}{step.operand}={step.total}"
+
+
+def _worked(step: Step) -> str:
+    columns = " ".join(_multiply(step) if step.symbol == "*" else _columns(step))
+    return f"{step.before}{step.symbol}{step.operand}: {columns} so {step.total}. {_check(step)}"
+
+
+def _columns(step: Step) -> list[str]:
+    """Column addition or subtraction from the units up, carry or borrow written out."""
+    sign = 1 if step.symbol == "+" else -1
+    width = max(len(str(step.before)), len(str(step.operand)))
+    carry = 0
+    lines: list[str] = []
+    for top, bottom in zip(_digits(step.before, width), _digits(step.operand, width), strict=True):
+        term = f"{step.symbol}{carry}" if carry else ""
+        value = top + sign * (bottom + carry)
+        borrow = value < 0
+        lines.append(f"{top + 10 * borrow}{step.symbol}{bottom}{term}={value + 10 * borrow}")
+        carry = int(borrow) if sign < 0 else value // 10
+    return lines
+
+
+def _multiply(step: Step) -> list[str]:
+    carry = 0
+    lines: list[str] = []
+    for digit in _digits(step.before, len(str(step.before))):
+        value = digit * step.operand + carry
+        lines.append(f"{digit}*{step.operand}{f'+{carry}' if carry else ''}={value}")
+        carry = value // 10
+    return lines
+
+
+def _digits(number: int, width: int) -> list[int]:
+    """Digits from the units up."""
+    return [int(digit) for digit in reversed(str(number).zfill(width))]
+
+
+def _check(step: Step) -> str:
+    inverse = {"+": "-", "-": "+", "*": "/"}[step.symbol]
+    return f"Check {step.total}{inverse}{step.operand}={step.before}"

@@ -1,0 +1,1 @@
+"""The gateway: one request flows down its files."""
