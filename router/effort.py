@@ -1,0 +1,39 @@
+"""The effort ladder: the levels a reasoning model can be asked for, cheapest first.
+
+Routers may also be fitted on other names (logs that call their modes "direct" or "cot"); only
+the names here can be sent to an engine, and only they have a rank.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeGuard, get_args
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""Every level, cheapest first: the values of OpenAI's `reasoning_effort`."""
+
+_RANK: dict[str, int] = {effort: rank for rank, effort in enumerate(EFFORTS)}
+
+
+def is_effort(name: str) -> TypeGuard[Effort]:
+    """Whether a name is a level of the ladder."""
+    return name in _RANK
+
+
+def rank(effort: Effort) -> int:
+    """Position on the ladder, 0 for `none`."""
+    return _RANK[effort]
+
+
+def nearest(effort: Effort, ladder: Sequence[Effort]) -> Effort:
+    """The level of `ladder` closest to `effort`; ties go upward.
+
+    A thinking level becomes `none` only where the ladder has nothing else; `none` becomes the
+    lowest level. Raises ValueError for an empty ladder.
+    """
+    if not ladder:
+        raise ValueError("a model must declare at least one effort")
+    if effort == "none":
+        return min(ladder, key=rank)
+    thinking = [level for level in ladder if level != "none"] or list(ladder)
+    return min(thinking, key=lambda level: (abs(rank(level) - rank(effort)), -rank(level)))

@@ -1,0 +1,123 @@
+"""The fitted model's evaluation: from a feature vector to P(correct) and tokens per effort.
+
+Everything here is linear algebra on a handful of small arrays; fitting them is `router.fit`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.features import CONTEXT_FEATURES, FEATURE_NAMES
+
+Array = NDArray[np.float64]
+_MAX_LOG_TOKENS = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one prompt is expected to need from one model, per effort.
+
+    `difficulty` is 1 - the mean of P(correct) over the efforts; `tokens` are expected thinking
+    tokens; `budget` is a high quantile of the thinking tokens of correct answers, times slack.
+    """
+
+    difficulty: float
+    p_correct: Mapping[str, float]
+    tokens: Mapping[str, float]
+    budget: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How features (F,) were standardised, and their range when fitting, in standardised units."""
+
+    center: Array
+    scale: Array
+    low: Array
+    high: Array
+
+    def standard(self, x: Array) -> Array:
+        """Feature vectors (..., F) in units of the fit's standard deviations."""
+        return (x - self.center) / self.scale
+
+    def clipped(self, x: Array) -> Array:
+        """The same, within the range that was seen when fitting."""
+        return np.minimum(np.maximum(self.standard(x), self.low), self.high)
+
+
+@dataclass(frozen=True)
+class Parameters(Frame):
+    """The fitted numbers for E efforts and F features.
+
+    `p_weights` (E, F), `p_bias` (E,): logits. `token_weights` (E, F), `token_bias` (E,):
+    log(1 + tokens). `smear` (E,): factor from median to mean tokens (Duan 1983).
+    `budget_factor` (E,): factor from median tokens to the budget, slack included.
+    `range_limit`: the excess over the range beyond which a prompt is foreign.
+    """
+
+    p_weights: Array
+    p_bias: Array
+    token_weights: Array
+    token_bias: Array
+    smear: Array
+    budget_factor: Array
+    range_limit: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Estimates for N prompts: P(correct), expected tokens and budgets, each (N, E)."""
+
+    p_correct: Array
+    tokens: Array
+    budget: Array
+
+
+def sigmoid(logits: Array) -> Array:
+    """Probabilities, never quite 0 or 1."""
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
+
+
+def predict(parameters: Parameters, x: Array) -> Predictions:
+    """Estimates for feature vectors (N, F), each clipped into the range seen when fitting."""
+    z = parameters.clipped(x)
+    logits = z @ parameters.p_weights.T + parameters.p_bias
+    median = np.minimum(z @ parameters.token_weights.T + parameters.token_bias, _MAX_LOG_TOKENS)
+    tokens = np.maximum(np.exp(median) * parameters.smear - 1.0, 0.0)
+    budget = np.ceil(np.maximum(np.exp(median) * parameters.budget_factor - 1.0, 0.0))
+    return Predictions(sigmoid(logits), tokens, budget)
+
+
+def estimate(parameters: Parameters, efforts: tuple[str, ...], x: Array) -> Estimate:
+    """The estimate for one feature vector (F,). Raises FloatingPointError if it is not finite."""
+    found = predict(parameters, x[np.newaxis, :])
+    p, tokens, budget = found.p_correct[0], found.tokens[0], found.budget[0]
+    if not np.isfinite(p.sum() + tokens.sum() + budget.sum()):
+        raise FloatingPointError("the estimate is not a finite number")
+    return Estimate(
+        difficulty=float(1.0 - p.mean()),
+        p_correct=dict(zip(efforts, p.tolist(), strict=True)),
+        tokens=dict(zip(efforts, tokens.tolist(), strict=True)),
+        budget=dict(zip(efforts, map(int, budget.tolist()), strict=True)),
+    )
+
+
+def range_excess(frame: Frame, x: Array) -> Array:
+    """How far each feature of (..., F) lies outside the fitted range, in standard deviations.
+
+    Features of the surrounding conversation do not count: fits are mostly on single turns.
+    """
+    z = frame.standard(x)
+    beyond = np.maximum(np.maximum(frame.low - z, z - frame.high), 0.0)
+    beyond[..., len(FEATURE_NAMES) - CONTEXT_FEATURES :] = 0.0
+    return beyond
+
+
+def foreign_feature(parameters: Parameters, x: Array) -> str | None:
+    """The feature that is furthest outside the fitted range, if the prompt is foreign to the fit."""
+    beyond = range_excess(parameters, x)
+    if beyond.sum() <= parameters.range_limit:
+        return None
+    return FEATURE_NAMES[int(beyond.argmax())]

@@ -1,0 +1,160 @@
+"""Cheap, named numbers about a conversation: the same code when fitting and when serving.
+
+Counts enter as log(1 + n). Text beyond the first and last HALF_WINDOW characters is measured by
+its length only, so the cost of a huge prompt is bounded. This module knows nothing of efforts.
+"""
+
+import re
+from math import log1p, log10
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.conversation import judged_text
+from router.keywords import CHINESE, ENGLISH, GROUPS
+from router.messages import Conversation, read_messages
+
+FEATURES_VERSION = 1
+"""Raised whenever a feature changes its meaning; an artifact holds for one version only."""
+
+HALF_WINDOW = 6_000
+"""Characters looked at from each end of the judged text."""
+
+_HAN_WINDOW = 1_500
+"""Characters searched for Chinese words from each end; many substring searches are slow."""
+
+_CHOICE = re.compile(r"(?m)(?:^|\s)\(?[A-J][.):]\s")
+_SENTENCE_ENDS = (". ", ".\n", "? ", "?\n", "! ", "!\n", "。", "！", "？")
+
+
+def _only(kept: bytes) -> bytes:
+    """A byte table that turns everything but `kept` into spaces, and capitals into small ones."""
+    return bytes(ord(bytes([b]).lower()) if b in kept else 32 for b in range(256))
+
+
+_UPPER = bytes(range(ord("A"), ord("Z") + 1))
+_LETTERS = _UPPER + _UPPER.lower()
+_DIGITS = b"0123456789"
+_WORD_BYTES = _only(_LETTERS)
+_NUMBER_BYTES = _only(_DIGITS + b".,")
+_HAN_LEADS = bytes(range(0xE3, 0xEE))
+"""First UTF-8 bytes of U+3000 to U+DFFF: Chinese, Japanese and Korean."""
+_OTHER_LEADS = bytes(b for b in range(0xC2, 0xF5) if b not in _HAN_LEADS)
+_WORD_GROUPS: dict[bytes, tuple[int, ...]] = {}
+for _index, _group in enumerate(GROUPS):
+    for _word in ENGLISH[_group].encode().split():
+        _WORD_GROUPS[_word] = tuple({*_WORD_GROUPS.get(_word, ()), _index})
+_HAN_GROUPS = tuple(
+    (word, GROUPS.index(g)) for g, words in CHINESE.items() for word in words.split()
+)
+
+_COUNTED = (
+    "characters", "words", "distinct_words", "lines", "blank_lines", "sentences", "clauses",
+    "questions", "numbers", "distinct_numbers", "long_numbers", "digits", "decimals", "upper",
+    "symbols", "plus", "minus", "times", "divide", "equals", "compare", "brackets", "square",
+    "braces", "backslashes", "dollars", "powers", "underscores", "code_fences", "semicolons",
+    "indented", "quotes", "percent", "choices", "han", "other",
+)  # fmt: skip
+_SHARES = (
+    "digit_share", "symbol_share", "han_share", "other_share", "distinct_share", "word_length",
+    "largest_number", "numbers_linear", "sentences_linear", "ends_with_question",
+)  # fmt: skip
+_CONTEXT = ("turns", "assistant_turns", "tool_turns", "context_characters")
+
+FEATURE_NAMES: tuple[str, ...] = (
+    *_COUNTED,
+    *(f"words_{group}" for group in GROUPS),
+    *_SHARES,
+    *_CONTEXT,
+)
+CONTEXT_FEATURES = len(_CONTEXT)
+"""The last so many features describe the conversation around the judged text."""
+
+
+def features(messages: object) -> NDArray[np.float64]:
+    """The feature vector (len(FEATURE_NAMES),) of any `messages` value; never raises."""
+    return conversation_features(read_messages(messages))
+
+
+def conversation_features(conversation: Conversation) -> NDArray[np.float64]:
+    """The feature vector of a conversation that was read before."""
+    text = judged_text(conversation)
+    turns = conversation.turns
+    context = (
+        sum(turn.role == "user" for turn in turns),
+        sum(turn.role == "assistant" for turn in turns),
+        sum(turn.tool_result for turn in turns),
+        sum(len(turn.text) for turn in turns),
+    )
+    counts, groups, shares = _measure(window(text))
+    counts[0] = len(text)
+    logs = [log1p(count) for count in (*counts, *groups)]
+    return np.array([*logs, *shares, *map(log1p, context)], dtype=np.float64)
+
+
+def window(text: str, half: int = HALF_WINDOW) -> str:
+    """The first and the last `half` characters of a text."""
+    return text if len(text) <= 2 * half else text[:half] + text[-half:]
+
+
+def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
+    """Counts in the order of _COUNTED, of GROUPS, and the values of _SHARES."""
+    count = text.count
+    size = max(len(text), 1)
+    data = text.encode(errors="replace")
+
+    def among(kinds: bytes) -> int:
+        return len(data) - len(data.translate(None, kinds))
+
+    letters, digits, han, other = map(among, (_LETTERS, _DIGITS, _HAN_LEADS, _OTHER_LEADS))
+    symbols = max(size - letters - digits - han - other - count(" ") - count("\n"), 0)
+    words = data.translate(_WORD_BYTES).split()
+    distinct = len(set(words))
+    pieces = (piece.strip(b".,") for piece in data.translate(_NUMBER_BYTES).split())
+    numbers = [piece for piece in pieces if piece]
+    sentences = sum(map(count, _SENTENCE_ENDS)) + text.endswith((".", "?", "!"))
+    questions = count("?") + count("？")
+    lines = count("\n") + 1
+    counts = [
+        size, len(words), distinct, lines, count("\n\n"), sentences,
+        count(",") + count("，") + count(";") + count("；"), questions, len(numbers),
+        len(set(numbers)), sum(len(number) >= 3 for number in numbers), digits,
+        sum(b"." in number for number in numbers), among(_UPPER), symbols, count("+"),
+        count("-") + count("−"), count("*") + count("×"), count("/") + count("÷"), count("="),
+        count("<") + count(">"), count("("), count("["), count("{"), count("\\"), count("$"),
+        count("^"), count("_"), count("```"), count(";\n"), count("\n  ") + count("\n\t"),
+        count('"') + count("“"), count("%"), _choices(text), han, other,
+    ]  # fmt: skip
+    shares = (
+        digits / size, symbols / size, han / size, other / size, distinct / max(len(words), 1),
+        letters / max(len(words), 1) / 10, _magnitude(numbers), min(len(numbers), 40) / 10,
+        min(max(sentences, lines), 40) / 10, float(text.rstrip()[-1:] in ("?", "？")),
+    )  # fmt: skip
+    return counts, _groups(text, words, han), shares
+
+
+def _choices(text: str) -> int:
+    """Lettered options; the search runs only where a second option is possible."""
+    return len(_CHOICE.findall(text)) if "B)" in text or "B." in text or "B:" in text else 0
+
+
+def _magnitude(numbers: list[bytes]) -> float:
+    """log10 of 1 + the largest whole part; parts beyond 18 digits count by their length."""
+    wholes = [number.replace(b",", b"").partition(b".")[0] for number in numbers]
+    longest = max(map(len, wholes), default=0)
+    if longest > 18:
+        return float(min(longest, 100))
+    return log10(1 + max((int(whole) for whole in wholes if whole), default=0))
+
+
+def _groups(text: str, words: list[bytes], han: int) -> list[int]:
+    totals = [0] * len(GROUPS)
+    for word in words:
+        if word in _WORD_GROUPS:
+            for index in _WORD_GROUPS[word]:
+                totals[index] += 1
+    if han:
+        seen = window(text, _HAN_WINDOW)
+        for word, index in _HAN_GROUPS:
+            totals[index] += seen.count(word)
+    return totals

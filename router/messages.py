@@ -1,0 +1,81 @@
+"""Chat messages as plain turns of text, whatever JSON a client sent.
+
+Nothing here raises: what cannot be read as text is named in `Conversation.unreadable`, so that
+the router can abstain. It knows nothing of features or efforts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+_TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
+_WRAPPERS = frozenset(("tool_result", "function_call_output"))
+_SILENT_PARTS = frozenset(("tool_use", "thinking", "redacted_thinking", "reasoning", "refusal"))
+_MAX_NESTING = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message: its role and all its text."""
+
+    role: str
+    text: str
+    tool_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """All turns, oldest first; `unreadable` names the first thing that is not text, if any."""
+
+    turns: tuple[Turn, ...]
+    unreadable: str | None = None
+
+
+def read_messages(messages: object) -> Conversation:
+    """Read an OpenAI `messages` value; a plain string counts as one user message."""
+    if isinstance(messages, str):
+        return Conversation((Turn("user", messages),))
+    if not isinstance(messages, list | tuple):
+        return Conversation((), "messages is not a list")
+    turns: list[Turn] = []
+    faults: list[str] = []
+    for message in cast("Sequence[object]", messages):
+        if not isinstance(message, Mapping):
+            faults.append("a message is not an object")
+            continue
+        fields = cast("Mapping[str, object]", message)
+        role = fields.get("role")
+        texts: list[str] = []
+        results: list[str] = []
+        _collect(fields.get("content"), texts, results, faults, 0)
+        name = role if isinstance(role, str) else "unknown"
+        result = name in ("tool", "function") or bool(results)
+        turns.append(Turn(name, texts[0] if len(texts) == 1 else "\n".join(texts), result))
+    return Conversation(tuple(turns), faults[0] if faults else None)
+
+
+def _collect(
+    content: object, texts: list[str], results: list[str], faults: list[str], depth: int
+) -> None:
+    """Append the texts within `content`, the tool results seen, and what could not be read."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        texts.append(content)
+    elif depth >= _MAX_NESTING:
+        faults.append("content is nested too deeply")
+    elif isinstance(content, list | tuple):
+        for part in cast("Sequence[object]", content):
+            _collect(part, texts, results, faults, depth + 1)
+    elif isinstance(content, Mapping):
+        part = cast("Mapping[str, object]", content)
+        kind = part.get("type")
+        if kind in _TEXT_PARTS:
+            _collect(part.get("text"), texts, results, faults, depth + 1)
+        elif kind in _WRAPPERS:
+            results.append(str(kind))
+            _collect(part.get("content", part.get("output")), texts, results, faults, depth + 1)
+        elif kind not in _SILENT_PARTS:
+            faults.append(f"a part of type {str(kind)[:40]!r} is not text")
+    else:
+        faults.append("content is neither text nor parts")

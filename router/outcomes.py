@@ -1,0 +1,249 @@
+"""Read outcome files: one judged generation per row, checked line by line.
+
+Two forms, either may be gzipped: JSON Lines that carry their prompts, and a pair
+NAME.outcomes.csv + NAME.problems.jsonl. Bad lines are left out and named; a file that cannot be
+trusted as a whole is refused. Knows nothing of features or fitting.
+"""
+
+import csv
+import gzip
+import json
+import math
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, cast
+
+_MOST_BROKEN = 0.1
+"""The share of unreadable lines beyond which a file is refused."""
+_SHOWN = 5
+
+
+class OutcomeError(Exception):
+    """The outcomes cannot be used; the message names the file, the line and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One judged generation. `tokens` are thinking tokens where known, else completion tokens."""
+
+    problem_id: str
+    messages: object
+    model: str
+    effort: str
+    sample: int
+    correct: int
+    tokens: int
+    weights: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the files held: outcomes of one model, warnings for the user, rows left out."""
+
+    outcomes: tuple[Outcome, ...]
+    model: str
+    weights: str | None
+    warnings: tuple[str, ...]
+    skipped: int
+
+
+@dataclass
+class _Tally:
+    """What is set aside while reading."""
+
+    broken: list[str]
+    duplicates: list[str]
+    without_tokens: int = 0
+    other_models: int = 0
+
+
+def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Reading:
+    """Read outcome files, keeping the rows of `model` (needed where the files mix models).
+
+    Raises OutcomeError: unreadable or truncated file, too many broken lines, mixed models or
+    weights, no rows with tokens.
+    """
+    tally = _Tally([], [])
+    kept: dict[tuple[str, str, str, int], Outcome] = {}
+    lines = 0
+    models: Counter[str] = Counter()
+    for path in map(Path, paths):
+        for where, fields in _rows(path, tally):
+            lines += 1
+            try:
+                outcome = _outcome(fields)
+            except ValueError as error:
+                tally.broken.append(f"{where}: {error}")
+                continue
+            models[str(fields["model"])] += 1
+            if model is not None and fields["model"] != model:
+                tally.other_models += 1
+            elif outcome is None:
+                tally.without_tokens += 1
+            else:
+                key = (outcome.model, outcome.problem_id, outcome.effort, outcome.sample)
+                if key in kept:
+                    tally.duplicates.append(f"{where}: {'/'.join(map(str, key[1:]))}")
+                kept.setdefault(key, outcome)
+    _refuse(paths, model, models, lines, tally, len(kept))
+    weights = {outcome.weights for outcome in kept.values()}
+    if len(weights) > 1:
+        raise OutcomeError(f"the outcomes are of different weights: {_some(map(str, weights))}")
+    skipped = len(tally.broken) + len(tally.duplicates) + tally.without_tokens
+    return Reading(
+        tuple(kept.values()), model or next(iter(models)), weights.pop(), _warnings(tally), skipped
+    )
+
+
+def _refuse(
+    paths: Sequence[str | Path],
+    model: str | None,
+    models: Counter[str],
+    lines: int,
+    tally: _Tally,
+    kept: int,
+) -> None:
+    """Raise OutcomeError where the rows as a whole cannot be used."""
+    files = ", ".join(map(str, paths))
+    if len(tally.broken) > max(_MOST_BROKEN * lines, 1) or (tally.broken and not models):
+        raise OutcomeError(
+            f"{files}: {len(tally.broken)} of {lines} lines are broken: {_some(tally.broken)}"
+        )
+    if model is None and len(models) > 1:
+        raise OutcomeError(
+            f"{files}: rows of {len(models)} models; choose one with --model: "
+            + _some((name for name, _ in models.most_common()), 50)
+        )
+    if model is not None and model not in models:
+        raise OutcomeError(f"{files}: no rows of model {model!r}; there are: {_some(models, 50)}")
+    if not kept:
+        reason = "no row has tokens" if tally.without_tokens else "there are no outcomes"
+        raise OutcomeError(f"{files}: {reason}")
+
+
+def _warnings(tally: _Tally) -> tuple[str, ...]:
+    found: list[str] = []
+    if tally.broken:
+        found.append(f"{len(tally.broken)} broken lines left out: {_some(tally.broken)}")
+    if tally.duplicates:
+        found.append(
+            f"{len(tally.duplicates)} repeated rows left out, the first kept: "
+            f"{_some(tally.duplicates)}"
+        )
+    if tally.without_tokens:
+        found.append(f"{tally.without_tokens} rows without tokens left out")
+    return tuple(found)
+
+
+def _some(items: Iterable[str], shown: int = _SHOWN) -> str:
+    listed = list(items)
+    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    return "; ".join(listed[:shown]) + more
+
+
+def _rows(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """(place, fields) per row of a file of either form."""
+    name = path.name.removesuffix(".gz")
+    if not name.endswith(".csv"):
+        yield from _json_lines(path, tally)
+        return
+    problems = _problems(path, name)
+    with _open(path) as stream:
+        place = f"{path}:1"
+        try:
+            for number, row in enumerate(csv.DictReader(stream), 2):
+                place = f"{path}:{number}"
+                fields: dict[str, object] = {key: value for key, value in row.items() if key}
+                prompt = problems.get(str(fields.get("problem_id")))
+                yield place, {**fields, "prompt": prompt}
+        except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+            raise OutcomeError(f"{place}: the file is cut off or damaged here: {error}") from error
+
+
+def _problems(path: Path, name: str) -> dict[str, object]:
+    """Prompts by problem_id from the other half of a pair."""
+    stem = name.removesuffix(".csv").removesuffix(".outcomes")
+    for ending in (".problems.jsonl.gz", ".problems.jsonl"):
+        other = path.with_name(stem + ending)
+        if other.exists():
+            broken = _Tally([], [])
+            rows = list(_json_lines(other, broken))
+            if broken.broken:
+                raise OutcomeError(f"{other} has broken lines: {_some(broken.broken)}")
+            return {str(fields.get("problem_id")): fields.get("prompt") for _, fields in rows}
+    raise OutcomeError(f"{path} needs its problems beside it: {stem}.problems.jsonl")
+
+
+def _json_lines(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, object]]]:
+    with _open(path) as stream:
+        place = f"{path}:1"
+        try:
+            for number, line in enumerate(stream, 1):
+                place = f"{path}:{number}"
+                if not line.strip():
+                    continue
+                try:
+                    fields = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    tally.broken.append(f"{place}: not JSON ({error})")
+                    continue
+                if isinstance(fields, dict):
+                    yield place, cast("dict[str, object]", fields)
+                else:
+                    tally.broken.append(f"{place}: not an object")
+        except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+            raise OutcomeError(f"{place}: the file is cut off or damaged here: {error}") from error
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8", newline="")
+        return path.open(encoding="utf-8", newline="")
+    except OSError as error:
+        raise OutcomeError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _outcome(fields: Mapping[str, object]) -> Outcome | None:
+    """One row, or None where it has no tokens. Raises ValueError for a broken one."""
+    texts = [_text(fields, name) for name in ("problem_id", "model", "effort")]
+    messages = fields.get("messages") or fields.get("prompt")
+    if not isinstance(messages, str | list) or not messages:
+        raise ValueError("neither prompt nor messages")
+    sample = _whole(fields, "sample")
+    correct = _whole(fields, "correct")
+    if correct not in (0, 1):
+        raise ValueError("field correct is not 0 or 1")
+    thinking = _whole(fields, "thinking_tokens")
+    tokens = _whole(fields, "tokens") if thinking is None else thinking
+    if tokens is None:
+        return None
+    weights = fields.get("weights")
+    weights = weights if isinstance(weights, str) and weights else None
+    return Outcome(texts[0], messages, texts[1], texts[2], sample or 0, correct, tokens, weights)
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"field {name} is missing or not text")
+    return value
+
+
+def _whole(fields: Mapping[str, object], name: str) -> int | None:
+    """A whole number >= 0; None where absent, null or empty."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(cast("str | float", value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"field {name} is not a number: {str(value)[:40]!r}") from error
+    if not math.isfinite(number) or number < 0 or number != int(number):
+        raise ValueError(f"field {name} is not a whole number of 0 or more: {str(value)[:40]!r}")
+    return int(number)

@@ -1,0 +1,52 @@
+"""Finds the fitted router that belongs to the weights being served."""
+
+import hashlib
+from pathlib import Path
+
+from router.artifact import ArtifactError
+from router.router import Router
+from server.settings import Settings
+
+
+def load_router(settings: Settings) -> Router:
+    """The router of the settings; one that always abstains where there is none for these weights.
+
+    Raises:
+        ArtifactError: the artifact cannot be used; the message says what to do.
+    """
+    embedded = settings.upstream is None
+    path = settings.router
+    if path is None and embedded and (settings.checkpoint / "router.json").is_file():
+        path = settings.checkpoint / "router.json"
+    if path is None:
+        return Router.without_artifact(settings.efforts, settings.baseline_effort)
+    router = Router.load(path)
+    assert router.artifact is not None
+    _check_ladder(router, settings, path)
+    fitted = router.artifact.weights
+    if embedded and fitted is not None and fitted != weights_hash(settings.checkpoint):
+        reason = "the router was fitted on other weights"
+        return Router.without_artifact(settings.efforts, settings.baseline_effort, reason)
+    return router
+
+
+def _check_ladder(router: Router, settings: Settings, path: Path) -> None:
+    unknown = [effort for effort in router.efforts if effort not in settings.efforts]
+    if unknown:
+        raise ArtifactError(
+            f"{path} was fitted on the efforts {', '.join(router.efforts)}, of which the model "
+            f"lacks {', '.join(unknown)}: set efforts to what the model has, or fit again"
+        )
+    if router.baseline != settings.baseline_effort:
+        raise ArtifactError(
+            f"{path} was fitted against the baseline effort {router.baseline}, but "
+            f"baseline_effort is {settings.baseline_effort}: make them agree, or fit again"
+        )
+
+
+def weights_hash(checkpoint: Path) -> str:
+    """SHA-256 over a checkpoint's safetensors files, in name order."""
+    digest = hashlib.sha256()
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""Effort and budget of one request, and where they came from.
+
+Precedence: explicit budget > explicit effort > the key's cap and floor > pinned > router >
+fallback. An explicit choice is never overwritten, only held within the key's limits.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from router.conversation import carry, conversation_key
+from router.effort import EFFORTS, Effort, nearest
+from router.estimate import Estimate
+from router.messages import read_messages
+from router.policy import Policy
+from router.router import Route, Router
+from server.asked import Asked
+from server.conversations import Conversations
+from server.errors import BadRequest
+from server.keys import Caller
+from server.settings import Settings
+
+Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]
+BudgetSource = Literal["request", "key", "router", "limit", "effort", "none"]
+
+_CHARACTERS_PER_TOKEN = 3
+"""Fewer than tokenizers reach on prose, so that a prompt is over- rather than underestimated."""
+
+_LEAST_ROOM = 8
+"""A guessed prompt length never takes more than all but an eighth of the context from thinking."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How one request is to be thought about.
+
+    `budget` is in thinking tokens, None where nothing bounds it. `source` tells where the effort
+    came from, `budget_source` where the budget did. `estimate` is the router's, also where the
+    client chose: it carries the baseline that savings are counted against.
+    """
+
+    effort: Effort
+    source: Source
+    budget: int | None
+    budget_source: BudgetSource
+    reason: str
+    abstained: str | None
+    estimate: Estimate | None
+    baseline_effort: Effort
+
+    @property
+    def arm(self) -> str | None:
+        """`treated` where the router decided; None where it had no say."""
+        return "treated" if self.source in ("router", "pinned", "fallback") else None
+
+    @property
+    def baseline_tokens(self) -> float | None:
+        """Thinking tokens that the baseline effort is expected to take on this prompt."""
+        return self.estimate.tokens.get(self.baseline_effort) if self.estimate else None
+
+
+class Decider:
+    """Applies the precedence; owns the router's policy and the memory of conversations."""
+
+    def __init__(self, settings: Settings, router: Router) -> None:
+        self._settings = settings
+        self.router = router
+        self._policy = Policy(
+            mode=settings.policy,
+            max_loss=settings.max_loss,
+            price=settings.price,
+            effort=settings.baseline_effort,
+        )
+        self._conversations = Conversations()
+
+    def decide(
+        self, asked: Asked, caller: Caller, context: int | None, remember: bool = True
+    ) -> Decision:
+        """The decision for a request.
+
+        Args:
+            asked: the parsed request.
+            caller: whose limits hold.
+            context: the engine's context length in tokens, if it told.
+            remember: whether the conversation's next turn is to know of this one.
+
+        Raises:
+            BadRequest: the explicit budget is larger than the context.
+        """
+        route = self.router.route(asked.messages, self._allowed(caller), self._policy)
+        effort, source, reason = self._effort(asked, caller, route, remember)
+        budget, budget_source = self._budget(asked, caller, effort, route.estimate, context)
+        return Decision(
+            effort=effort,
+            source=source,
+            budget=budget,
+            budget_source=budget_source,
+            reason=reason,
+            abstained=route.abstained,
+            estimate=route.estimate,
+            baseline_effort=self._settings.baseline_effort,
+        )
+
+    def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
+        """The part of the model's ladder that the key leaves; never empty."""
+        ladder: tuple[Effort, ...] = self._settings.efforts
+        within: tuple[Effort, ...] = tuple(e for e in ladder if _held(e, caller) == e)
+        return within or (nearest(_held(ladder[0], caller), ladder),)
+
+    def _effort(
+        self, asked: Asked, caller: Caller, route: Route, remember: bool
+    ) -> tuple[Effort, Source, str]:
+        if asked.effort is not None:
+            return self._explicit(asked.effort, caller)
+        conversation = f"{caller.name}:{conversation_key(asked.messages)}"
+        effort, source, reason = self._routed(asked, conversation, route)
+        if remember:
+            self._conversations.remember(conversation, effort)
+        return effort, source, reason
+
+    def _explicit(self, effort: Effort, caller: Caller) -> tuple[Effort, Source, str]:
+        held = _held(effort, caller)
+        given = nearest(held, self._allowed(caller))
+        if held != effort:
+            return given, "key", f"asked for {effort}, held at {given} by key '{caller.name}'"
+        if given != effort:
+            return given, "request", f"asked for {effort}; the nearest the model has is {given}"
+        return given, "request", f"asked for {effort}"
+
+    def _routed(self, asked: Asked, conversation: str, route: Route) -> tuple[Effort, Source, str]:
+        source: Source = "fallback" if route.abstained else "router"
+        previous = self._conversations.effort(conversation) if len(asked.messages) > 1 else None
+        carried = carry(asked.messages, previous, route.effort, EFFORTS)
+        if carried.pinned:
+            return cast("Effort", carried.effort), "pinned", carried.reason
+        return cast("Effort", route.effort), source, route.reason
+
+    def _budget(
+        self,
+        asked: Asked,
+        caller: Caller,
+        effort: Effort,
+        estimate: Estimate | None,
+        context: int | None,
+    ) -> tuple[int | None, BudgetSource]:
+        if effort == "none":
+            return 0, "effort"
+        if asked.budget is not None:
+            if context is not None and asked.budget > context:
+                raise BadRequest(
+                    f"thinking_token_budget {asked.budget} is more than the model's context of "
+                    f"{context} tokens",
+                    "thinking_token_budget",
+                )
+            budget, source = _least(asked.budget, "request", caller.max_budget, "key")
+            return _least(budget, source, self._settings.max_budget, "limit")
+        expected = estimate.budget.get(effort) if estimate else None
+        budget, source = _least(expected, "router", self._room(asked, context), "limit")
+        budget, source = _least(budget, source, caller.max_budget, "key")
+        return _least(budget, source, self._settings.max_budget, "limit")
+
+    def _room(self, asked: Asked, context: int | None) -> int | None:
+        """Thinking tokens that fit while the answer keeps its reserve."""
+        rooms: list[int] = []
+        if asked.max_tokens is not None:
+            rooms.append(asked.max_tokens)
+        if context is not None:
+            characters = sum(len(turn.text) for turn in read_messages(asked.messages).turns)
+            left = context - characters // _CHARACTERS_PER_TOKEN
+            rooms.append(max(left, context // _LEAST_ROOM))
+        if not rooms:
+            return None
+        room = min(rooms)
+        return room - min(self._settings.answer_reserve, -(-room // 2))
+
+
+def _held(effort: Effort, caller: Caller) -> Effort:
+    """The effort within the key's floor and cap."""
+    if caller.effort_cap and EFFORTS.index(effort) > EFFORTS.index(caller.effort_cap):
+        return caller.effort_cap
+    if caller.effort_floor and EFFORTS.index(effort) < EFFORTS.index(caller.effort_floor):
+        return caller.effort_floor
+    return effort
+
+
+def _least(
+    budget: int | None, source: BudgetSource, limit: int | None, limit_source: BudgetSource
+) -> tuple[int | None, BudgetSource]:
+    """The lower of a budget and a limit, either of which may be absent."""
+    if limit is not None and (budget is None or limit < budget):
+        return limit, limit_source
+    return budget, source if budget is not None else "none"

@@ -1,0 +1,171 @@
+"""The account of one request: opened when it arrives, closed exactly once, whatever happens.
+
+Closing is synchronous, in one `finally`, for answered, failed, disconnected and timed-out
+requests alike; it feeds the metrics and writes one log line.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from server.decision import Decision
+from server.errors import ClientDisconnected, GatewayError
+from server.metrics import Metrics
+from server.usage import Usage
+
+CLIENT_LEFT = 499
+"""nginx's status for a client that closed the connection."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Exchange:
+    """What is known of a request so far; times are `time.perf_counter` seconds."""
+
+    request_id: str
+    opened: float = field(default_factory=time.perf_counter)
+    read: float | None = None
+    decided: float | None = None
+    forwarded: float | None = None
+    first_byte: float | None = None
+    closed: float | None = None
+    caller: str = ""
+    model: str = ""
+    stream: bool = False
+    decision: Decision | None = None
+    usage: Usage | None = None
+    status: int = 200
+    prompt: str | None = None
+
+    @property
+    def budget_hit(self) -> bool | None:
+        """Whether the budget ended the thinking; None where that cannot be known."""
+        if self.decision is None or self.decision.effort == "none":
+            return False
+        if self.usage is None or self.usage.thinking is None:
+            return None
+        budget = self.decision.budget
+        return budget is not None and self.usage.thinking >= budget
+
+    def account(self, usage: Usage | None) -> dict[str, Any]:
+        """Note what the engine reported; returns the `tops` object."""
+        self.usage = usage
+        return self.tops()
+
+    def tops(self) -> dict[str, Any]:
+        """The `tops` object of the response body."""
+        assert self.decision is not None
+        baseline = self.decision.baseline_tokens
+        return {
+            "effort": self.decision.effort,
+            "source": self.decision.source,
+            "budget": self.decision.budget,
+            "budget_source": self.decision.budget_source,
+            "budget_hit": self.budget_hit,
+            "thinking_tokens": self.usage.thinking if self.usage else None,
+            "baseline_tokens": None if baseline is None else round(baseline),
+        }
+
+
+class Accounts:
+    """Opens and closes exchanges."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    @contextmanager
+    def open(self, request_id: str) -> Generator[Exchange]:
+        """The account of one request, closed when the block is left."""
+        exchange = Exchange(request_id)
+        self._metrics.in_flight.inc()
+        try:
+            yield exchange
+        except GatewayError as error:
+            exchange.status = error.status
+            raise
+        except (ClientDisconnected, asyncio.CancelledError):
+            exchange.status = CLIENT_LEFT
+            raise
+        except BaseException:
+            exchange.status = 500
+            raise
+        finally:
+            exchange.closed = time.perf_counter()
+            self._metrics.in_flight.dec()
+            self._count(exchange)
+            _write_line(exchange)
+
+    def _count(self, exchange: Exchange) -> None:
+        metrics, decision = self._metrics, exchange.decision
+        if decision is None:
+            metrics.requests.labels(exchange.model, "", "", exchange.status).inc()
+            return
+        routed = (exchange.model, decision.effort, decision.source)
+        metrics.requests.labels(*routed, exchange.status).inc()
+        if decision.abstained:
+            metrics.abstentions.labels(exchange.model).inc()
+        if exchange.read and exchange.decided:
+            metrics.router_seconds.observe(exchange.decided - exchange.read)
+        if exchange.read and exchange.forwarded:
+            metrics.overhead.observe(exchange.forwarded - exchange.read)
+        if exchange.status != 200:
+            return
+        self._count_tokens(exchange, decision, routed)
+        self._count_times(exchange, (exchange.model, decision.effort))
+
+    def _count_tokens(
+        self, exchange: Exchange, decision: Decision, routed: tuple[str, str, str]
+    ) -> None:
+        metrics, usage = self._metrics, exchange.usage
+        if usage is None:
+            return
+        metrics.prompt_tokens.labels(*routed).inc(usage.prompt)
+        if usage.thinking is None:
+            return
+        metrics.thinking_tokens.labels(*routed).inc(usage.thinking)
+        metrics.answer_tokens.labels(*routed).inc(usage.completion - usage.thinking)
+        if decision.baseline_tokens is not None:
+            metrics.baseline_tokens.labels(*routed).inc(decision.baseline_tokens)
+        if decision.budget is not None:
+            metrics.budget_granted.labels(*routed).inc(decision.budget)
+            if exchange.budget_hit:
+                metrics.budget_hits.labels(*routed).inc()
+            if usage.thinking > decision.budget:
+                metrics.budget_violations.labels(exchange.model).inc()
+
+    def _count_times(self, exchange: Exchange, labels: tuple[str, str]) -> None:
+        assert exchange.closed is not None
+        self._metrics.latency.labels(*labels).observe(exchange.closed - exchange.opened)
+        if exchange.first_byte is None or not exchange.stream:
+            return
+        self._metrics.ttft.labels(*labels).observe(exchange.first_byte - exchange.opened)
+        if exchange.usage and exchange.usage.completion > 1:
+            spread = exchange.closed - exchange.first_byte
+            self._metrics.tpot.labels(*labels).observe(spread / (exchange.usage.completion - 1))
+
+
+def _write_line(exchange: Exchange) -> None:
+    assert exchange.closed is not None
+    line: dict[str, Any] = {
+        "request_id": exchange.request_id,
+        "caller": exchange.caller,
+        "model": exchange.model,
+        "status": exchange.status,
+        "seconds": round(exchange.closed - exchange.opened, 4),
+    }
+    if exchange.decision is not None:
+        line |= exchange.tops() | {
+            "reason": exchange.decision.reason,
+            "abstained": exchange.decision.abstained,
+        }
+    if exchange.usage is not None:
+        line |= {"prompt_tokens": exchange.usage.prompt, "answer_tokens": exchange.usage.answer}
+    if exchange.prompt is not None:
+        line["prompt"] = exchange.prompt
+    log.info("request", **line)

@@ -1,0 +1,282 @@
+"""The one typed settings object: flags over environment over `tops.toml` over defaults."""
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    CliSuppress,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from router.effort import EFFORTS, Effort
+
+_PREFIX = "TOPS_"
+_CONFIG_VARIABLE = "TOPS_CONFIG"
+_DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
+
+
+def _split(efforts: object) -> object:
+    """The environment gives a list as comma-separated words."""
+    return efforts.replace(" ", "").split(",") if isinstance(efforts, str) else efforts
+
+
+def _ladder(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
+    if not efforts:
+        raise ValueError("name at least one effort")
+    return tuple(sorted(set(efforts), key=EFFORTS.index))
+
+
+class KeySettings(BaseModel):
+    """One API key, made by `tops key NAME`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    effort_floor: Effort | None = None
+    effort_cap: Effort | None = None
+    max_budget: int | None = Field(None, ge=0)
+    max_in_flight: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> "KeySettings":
+        floor, cap = self.effort_floor, self.effort_cap
+        if floor and cap and EFFORTS.index(floor) > EFFORTS.index(cap):
+            raise ValueError(f"key '{self.name}': effort_floor is above effort_cap")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything `tops serve` can be told; each name is a flag, a TOPS_ variable and a TOML key."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        extra="forbid",
+        frozen=True,
+        cli_prog_name="tops serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_exit_on_error=False,
+        cli_hide_none_type=True,
+        nested_model_default_partial_update=False,
+    )
+
+    config: Path | None = Field(
+        None, description="settings file; default: tops.toml in this folder, where there is one"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allow_open: bool = Field(
+        False, description="allow an address other than loopback without any API key"
+    )
+    upstream: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="base URL of a running engine, e.g. http://127.0.0.1:8001/v1; "
+        "default: start the embedded engine",
+    )
+    upstream_api_key: SecretStr | None = Field(
+        None, description="key sent to the upstream; better given as TOPS_UPSTREAM_API_KEY"
+    )
+    checkpoint: Path = Field(_DEMO, description="checkpoint folder of the embedded engine")
+    engine_workers: int = Field(
+        2, ge=1, description="generations that the embedded engine runs at the same moment"
+    )
+    model: str | None = Field(
+        None,
+        description="model name; default: the checkpoint's folder, or the upstream's only model",
+    )
+    efforts: Annotated[
+        tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_ladder)
+    ] = Field(
+        ("none", "low", "medium", "high"),
+        description="the efforts that the model has; others map to the nearest",
+    )
+    baseline_effort: Effort = Field(
+        "high", description="effort without a router: what savings are counted against"
+    )
+    router: Path | None = Field(
+        None,
+        description="fitted router (router.json); default: the one in the checkpoint folder, "
+        "when the embedded engine runs",
+    )
+    policy: Literal["quality", "price", "fixed"] = Field(
+        "quality",
+        description="quality: cheapest effort within max_loss of the baseline; price: most "
+        "P(correct) less price x tokens; fixed: always the baseline effort",
+    )
+    max_loss: float = Field(
+        0.01, ge=0, le=1, description="accuracy that the quality policy may cost, as a share"
+    )
+    price: float = Field(
+        0.1, ge=0, description="P(correct) that 1,000 thinking tokens must buy (policy price)"
+    )
+    answer_reserve: int = Field(
+        256, ge=1, description="tokens of max_tokens kept for the answer, at most half of it"
+    )
+    max_budget: int | None = Field(
+        None, ge=0, description="most thinking tokens that any request may spend"
+    )
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="largest request body, in bytes")
+    body_seconds: float = Field(30, gt=0, description="time a request body may take to arrive")
+    silence_seconds: float = Field(
+        600, gt=0, description="time the engine may be silent before the gateway gives up"
+    )
+    drain_seconds: float = Field(
+        30, ge=0, description="time that requests in flight get to end after SIGTERM"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log lines to print"
+    )
+    log_prompts: bool = Field(
+        False, description="write prompts into the log; private text, so off by default"
+    )
+    keys: CliSuppress[tuple[KeySettings, ...]] = Field(
+        (), description="API keys, as [[keys]] tables in tops.toml"
+    )
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Settings":
+        if self.baseline_effort not in self.efforts:
+            raise ValueError(
+                f"baseline_effort '{self.baseline_effort}' is none of the model's efforts: "
+                + ", ".join(self.efforts)
+            )
+        if not (self.keys or self.allow_open or is_loopback(self.host)):
+            raise ValueError(
+                f"listening on {self.host} without API keys would let anyone use this server; "
+                "make one with 'tops key NAME', or pass --allow-open"
+            )
+        if len({key.name for key in self.keys}) < len(self.keys):
+            raise ValueError("two keys have the same name")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags come first by themselves; then the environment, then the file."""
+        toml_file = settings_cls.model_config.get("toml_file")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file)
+
+
+class BadSettings(Exception):  # noqa: N818 - reads as what it says
+    """Settings that cannot be used; the message has a line for each problem."""
+
+
+def load_settings(argv: Sequence[str]) -> Settings:
+    """Read flags, environment and file.
+
+    Raises:
+        BadSettings: an unknown or unusable value; the message names it and the nearest known name.
+        SystemExit: `--help` was asked for and printed.
+    """
+    unknown = [
+        name
+        for name in os.environ
+        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX).lower() not in _names()
+    ]
+    if unknown:
+        raise BadSettings("\n".join(_unknown("environment variable", name) for name in unknown))
+    file = _config_file(argv)
+
+    class Sourced(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    Sourced.__name__ = "Settings"
+    Sourced.__doc__ = Settings.__doc__
+    try:
+        return Sourced(_cli_parse_args=list(argv))  # pyright: ignore[reportCallIssue]
+    except ValidationError as error:
+        raise BadSettings(_explain(error)) from error
+    except SettingsError as error:
+        raise BadSettings(_explain_flags(str(error))) from error
+    except ValueError as error:  # tomllib names the line
+        raise BadSettings(f"{file}: {error}") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _names() -> list[str]:
+    return list(Settings.model_fields)
+
+
+def _config_file(argv: Sequence[str]) -> Path | None:
+    named = os.environ.get(_CONFIG_VARIABLE)
+    for flag, value in pairwise([*argv, ""]):
+        if flag == "--config":
+            named = value
+        elif flag.startswith("--config="):
+            named = flag.partition("=")[2]
+    if named is None:
+        here = Path("tops.toml")
+        return here if here.is_file() else None
+    if not Path(named).is_file():
+        raise BadSettings(f"there is no settings file {named}")
+    return Path(named)
+
+
+def _unknown(kind: str, name: str) -> str:
+    plain = name.removeprefix(_PREFIX).lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+    known = [*_names(), *KeySettings.model_fields]
+    close = difflib.get_close_matches(plain, known, n=1, cutoff=0)
+    spelled = close[0]
+    if kind == "flag":
+        spelled = "--" + spelled.replace("_", "-")
+    elif kind == "environment variable":
+        spelled = _PREFIX + spelled.upper()
+    return f"unknown {kind} {name}: did you mean {spelled}?"
+
+
+def _explain(error: ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(_unknown("setting", where))
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {message}" if where else message)
+    return "\n".join(lines)
+
+
+def _explain_flags(message: str) -> str:
+    found = re.search(r"unrecognized arguments: (.*)", message)
+    if not found:
+        return message.removeprefix("error parsing CLI: ")
+    flags = [flag.partition("=")[0] for flag in found[1].split() if flag.startswith("-")]
+    return "\n".join(_unknown("flag", flag) for flag in flags) or message

@@ -1,0 +1,83 @@
+"""The embedded engine as a supervised child process on loopback.
+
+The child ends with its parent (it watches its standard input), is restarted with back-off when it
+dies, and is given time to end by itself when the gateway stops.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from prometheus_client import Counter
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
+_SETTLED_SECONDS = 60
+"""A child that lived this long starts the back-off afresh."""
+
+_TERMINATE_SECONDS = 5
+
+log = structlog.get_logger(__name__)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def supervised(command: Sequence[str], restarts: Counter) -> AsyncGenerator[None]:
+    """Keep a child process running while the context is open."""
+    watch = asyncio.create_task(_keep_running(command, restarts))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+
+
+def embedded_command(checkpoint: Path, model: str, port: int, workers: int) -> list[str]:
+    """How to start the embedded engine."""
+    options = {"model": checkpoint, "served-model-name": model, "port": port, "threads": workers}
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "server.embedded", *flags, "--exit-with-parent"]
+
+
+async def _keep_running(command: Sequence[str], restarts: Counter) -> None:
+    backoff = _FIRST_BACKOFF
+    while True:
+        started = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+        )
+        log.info("engine started", pid=child.pid)
+        try:
+            status = await child.wait()
+        finally:
+            await _end(child)
+        lived = time.monotonic() - started
+        backoff = _FIRST_BACKOFF if lived > _SETTLED_SECONDS else backoff
+        log.error("engine ended", status=status, lived=round(lived, 1), restart_in=backoff)
+        restarts.inc()
+        await asyncio.sleep(backoff)
+        backoff = min(2 * backoff, _LONGEST_BACKOFF)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is not None:
+        return
+    child.terminate()
+    try:
+        async with asyncio.timeout(_TERMINATE_SECONDS):
+            await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()

@@ -1,0 +1,90 @@
+"""What a request asks for: agreement between the ways of saying it, and clear refusals."""
+
+from typing import Any
+
+import pytest
+
+from server.asked import parse_asked
+from server.errors import BadRequest
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": HI, **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "effort", "budget"),
+    [
+        ({}, {}, None, None),
+        ({"reasoning_effort": "auto"}, {}, None, None),
+        ({"reasoning_effort": "low"}, {}, "low", None),
+        ({"reasoning_effort": None, "thinking_token_budget": None}, {}, None, None),
+        ({}, {"x-tops-effort": "high", "x-tops-budget": "12"}, "high", 12),
+        ({"reasoning_effort": "low"}, {"x-tops-effort": "low"}, "low", None),
+        ({"chat_template_kwargs": {"reasoning_effort": "medium"}}, {}, "medium", None),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, {}, "none", None),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, {}, None, None),
+        ({"thinking_token_budget": 0}, {}, None, 0),
+        ({"reasoning_effort": "none", "thinking_token_budget": 0}, {}, "none", 0),
+        ({"max_tokens": 10, "thinking_token_budget": 9}, {}, None, 9),
+    ],
+)
+def test_effort_and_budget(
+    fields: dict[str, Any], headers: dict[str, str], effort: str | None, budget: int | None
+) -> None:
+    asked = parse_asked(body(**fields), headers)
+    assert (asked.effort, asked.budget) == (effort, budget)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "param", "says"),
+    [
+        ({"messages": []}, {}, "messages", "at least one"),
+        ({"messages": "hi"}, {}, "messages", "list"),
+        ({"messages": ["hi"]}, {}, "messages[0]", "object"),
+        ({"messages": [{"role": 1}]}, {}, "messages[0].role", "string"),
+        ({"messages": [{"role": "user", "content": 3}]}, {}, "messages[0].content", "parts"),
+        ({"model": 3}, {}, "model", "string"),
+        ({"stream": "yes"}, {}, "stream", "true or false"),
+        ({"max_tokens": 0}, {}, "max_tokens", "at least 1"),
+        ({"max_tokens": True}, {}, "max_tokens", "whole number"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, {}, "max_completion_tokens", "contradict"),
+        ({"reasoning_effort": "lots"}, {}, "reasoning_effort", "'lots'"),
+        ({"reasoning_effort": ["low"]}, {}, "reasoning_effort", "one of"),
+        ({}, {"x-tops-effort": "turbo"}, "x-tops-effort", "one of"),
+        ({}, {"x-tops-budget": "-3"}, "x-tops-budget", "thinking tokens"),
+        ({}, {"x-tops-budget": "9" * 40}, "x-tops-budget", "thinking tokens"),
+        ({"thinking_token_budget": -1}, {}, "thinking_token_budget", "at least 0"),
+        ({"thinking_token_budget": 1.5}, {}, "thinking_token_budget", "whole number"),
+        ({"reasoning_effort": "low"}, {"x-tops-effort": "high"}, "reasoning_effort", "contradict"),
+        (
+            {"thinking_token_budget": 5},
+            {"x-tops-budget": "6"},
+            "thinking_token_budget",
+            "contradict",
+        ),
+        (
+            {"reasoning_effort": "none", "thinking_token_budget": 5},
+            {},
+            "thinking_token_budget",
+            "contradict",
+        ),
+        (
+            {"reasoning_effort": "high", "chat_template_kwargs": {"enable_thinking": False}},
+            {},
+            "chat_template_kwargs.enable_thinking",
+            "contradict",
+        ),
+        ({"max_tokens": 10, "thinking_token_budget": 10}, {}, "thinking_token_budget", "no room"),
+        ({"stream_options": {"include_usage": True}}, {}, "stream_options", "stream: true"),
+    ],
+)
+def test_refusals(
+    fields: dict[str, Any], headers: dict[str, str], param: str, says: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_asked(body(**fields), headers)
+    assert refused.value.param == param
+    assert says in refused.value.message

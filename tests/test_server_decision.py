@@ -1,0 +1,168 @@
+"""Precedence of effort and budget. The router here is scripted: what counts is who wins."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from router.estimate import Estimate
+from router.policy import Policy
+from router.router import Route, Router
+from server.asked import parse_asked
+from server.decision import Decider, Decision
+from server.errors import BadRequest
+from server.keys import Caller
+from server.settings import Settings
+
+ESTIMATE = Estimate(
+    difficulty=0.4,
+    p_correct={"none": 0.1, "low": 0.5, "medium": 0.8, "high": 0.9},
+    tokens={"none": 0.0, "low": 20.0, "medium": 60.0, "high": 240.0},
+    budget={"none": 0, "low": 50, "medium": 150, "high": 600},
+)
+
+
+class Scripted(Router):
+    """Chooses `medium`, or the nearest allowed below it, for everything but long prompts."""
+
+    def route(
+        self,
+        messages: Any,
+        allowed: Sequence[str] | None = None,
+        policy: Policy | None = None,
+    ) -> Route:
+        wanted = "high" if "hard" in str(messages[-1]) else "medium"
+        effort = wanted if allowed is None or wanted in allowed else list(allowed)[-1]
+        return Route(effort, ESTIMATE, "scripted")
+
+
+LADDER = ("none", "low", "medium", "high")
+ROUTED = Scripted(LADDER, "high")
+ABSTAINING = Router.without_artifact(LADDER, "high")
+ANYONE = Caller()
+
+
+def user(text: str = "hi") -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def decide(
+    fields: dict[str, Any] | None = None,
+    caller: Caller = ANYONE,
+    router: Router = ROUTED,
+    context: int | None = None,
+    **settings: Any,
+) -> Decision:
+    decider = Decider(Settings(**settings), router)
+    asked = parse_asked({"messages": [user()], **(fields or {})}, {})
+    return decider.decide(asked, caller, context)
+
+
+def test_the_router_decides_where_the_client_leaves_it() -> None:
+    decision = decide()
+    assert (decision.effort, decision.source) == ("medium", "router")
+    assert (decision.budget, decision.budget_source) == (150, "router")
+    assert decision.baseline_tokens == 240
+    assert decision.arm == "treated"
+
+
+def test_an_explicit_effort_wins_and_implies_its_budget() -> None:
+    decision = decide({"reasoning_effort": "high"})
+    assert (decision.effort, decision.source, decision.budget) == ("high", "request", 600)
+    assert decision.arm is None
+
+
+def test_an_explicit_budget_is_never_overwritten() -> None:
+    decision = decide({"thinking_token_budget": 7})
+    assert (decision.effort, decision.source) == ("medium", "router")
+    assert (decision.budget, decision.budget_source) == (7, "request")
+    assert decide({"thinking_token_budget": 5000}, max_budget=None).budget == 5000
+
+
+def test_a_level_that_the_model_lacks_maps_to_the_nearest() -> None:
+    assert decide({"reasoning_effort": "max"}).effort == "high"
+    assert decide({"reasoning_effort": "minimal"}).effort == "low"
+    assert decide({"reasoning_effort": "none"}, efforts=("low", "high")).effort == "low"
+
+
+def test_none_thinks_not_at_all() -> None:
+    decision = decide({"reasoning_effort": "none"})
+    assert (decision.effort, decision.budget, decision.budget_source) == ("none", 0, "effort")
+
+
+@pytest.mark.parametrize(
+    ("asked", "caller", "effort", "source"),
+    [
+        ("high", Caller("k", effort_cap="low"), "low", "key"),
+        ("none", Caller("k", effort_floor="medium"), "medium", "key"),
+        ("medium", Caller("k", effort_floor="low", effort_cap="high"), "medium", "request"),
+        ("auto", Caller("k", effort_cap="low"), "low", "router"),
+        ("auto", Caller("k", effort_floor="high"), "high", "router"),
+        ("auto", Caller("k", effort_floor="xhigh"), "high", "router"),
+    ],
+)
+def test_a_key_caps_and_floors(asked: str, caller: Caller, effort: str, source: str) -> None:
+    decision = decide({"reasoning_effort": asked}, caller)
+    assert (decision.effort, decision.source) == (effort, source)
+
+
+def test_a_key_caps_budgets_also_explicit_ones() -> None:
+    caller = Caller("k", max_budget=40)
+    assert decide({}, caller).budget == 40
+    explicit = decide({"thinking_token_budget": 100}, caller)
+    assert (explicit.budget, explicit.budget_source) == (40, "key")
+
+
+def test_without_an_artifact_the_baseline_effort_is_given_and_said() -> None:
+    decision = decide(router=ABSTAINING)
+    assert (decision.effort, decision.source) == ("high", "fallback")
+    assert decision.abstained == "no router artifact"
+    assert (decision.budget, decision.budget_source) == (None, "none")
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "budget"), [(1000, 600), (700, 444), (100, 50), (3, 1), (1, 0)]
+)
+def test_the_answer_keeps_its_reserve(max_tokens: int, budget: int) -> None:
+    decision = decide({"max_tokens": max_tokens, "reasoning_effort": "high"})
+    assert decision.budget == budget
+
+
+def test_the_context_bounds_the_budget_but_a_guessed_prompt_length_never_starves_it() -> None:
+    short = decide({"reasoning_effort": "high"}, router=ABSTAINING, context=1000)
+    assert (short.budget, short.budget_source) == (744, "limit")
+    messages = [user("word " * 2000)]
+    long = decide({"messages": messages}, router=ABSTAINING, context=1000)
+    assert long.budget == 62
+
+
+def test_a_budget_past_the_context_is_refused() -> None:
+    with pytest.raises(BadRequest, match="context of 1000"):
+        decide({"thinking_token_budget": 10**12}, context=1000)
+
+
+def test_within_a_conversation_effort_only_rises_and_tool_loops_keep_theirs() -> None:
+    decider = Decider(Settings(), ROUTED)
+
+    def turn(messages: list[dict[str, Any]], **fields: Any) -> Decision:
+        return decider.decide(parse_asked({"messages": messages, **fields}, {}), ANYONE, None)
+
+    talk: list[dict[str, Any]] = [user("a hard plan")]
+    assert turn(talk).effort == "high"
+    talk += [{"role": "assistant", "content": "a plan"}, user("yes")]
+    followed = turn(talk)
+    assert (followed.effort, followed.source) == ("high", "pinned")
+    assert turn([*talk], reasoning_effort="low").effort == "low"
+    loop = [user("look it up"), {"role": "assistant", "content": None}]
+    assert turn(loop[:1]).effort == "medium"
+    looped = turn([*loop, {"role": "tool", "content": "hard"}])
+    assert (looped.effort, looped.source) == ("medium", "pinned")
+    assert turn([user("something new")]).source == "router"
+
+
+def test_a_dry_run_leaves_no_trace() -> None:
+    decider = Decider(Settings(), ROUTED)
+    first = parse_asked({"messages": [user("a hard plan")]}, {})
+    decider.decide(first, ANYONE, None, remember=False)
+    later = [user("a hard plan"), {"role": "assistant", "content": "x"}, user("yes")]
+    assert decider.decide(parse_asked({"messages": later}, {}), ANYONE, None).effort == "medium"

@@ -1,0 +1,105 @@
+"""The stream relay, byte by byte: what passes untouched, what is held, what is added."""
+
+import json
+from typing import Any
+
+import pytest
+
+from server.relay import Relay
+from server.usage import Usage
+
+ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+WORD = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
+STOP = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+STOP_1 = b'data: {"id":"c","choices":[{"index":1,"delta":{},"finish_reason":"length"}]}\n\n'
+USAGE = (
+    b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7,'
+    b'"completion_tokens_details":{"reasoning_tokens":4}}}\n\n'
+)
+DONE = b"data: [DONE]\n\n"
+
+
+def tops(usage: Usage | None) -> dict[str, Any]:
+    return {"thinking_tokens": usage.thinking if usage else None}
+
+
+def run(blocks: list[bytes], wants_usage: bool = False) -> tuple[list[bytes], Relay]:
+    relay = Relay(wants_usage, tops)
+    return [*(relay.feed(block) for block in blocks), relay.finish()], relay
+
+
+def events(out: list[bytes]) -> list[Any]:
+    lines = [line[6:] for line in b"".join(out).split(b"\n\n") if line]
+    return [json.loads(line) if line != b"[DONE]" else "DONE" for line in lines]
+
+
+def test_chunks_pass_at_once_and_byte_for_byte() -> None:
+    out, _ = run([ROLE, WORD + WORD, WORD, STOP, USAGE, DONE])
+    assert out[:3] == [ROLE, WORD + WORD, WORD]
+
+
+def test_without_usage_asked_tops_goes_into_the_finish_chunk_and_usage_is_dropped() -> None:
+    out, relay = run([ROLE, WORD, STOP, USAGE, DONE])
+    *_, last, done = events(out)
+    assert done == "DONE"
+    assert relay.complete
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert last["tops"] == {"thinking_tokens": 4}
+    assert not any("usage" in event for event in events(out)[:-1])
+
+
+def test_with_usage_asked_the_finish_chunk_is_untouched_and_usage_carries_tops() -> None:
+    out, _ = run([ROLE, WORD, STOP, USAGE, DONE], wants_usage=True)
+    assert STOP in b"".join(out)
+    *_, usage, done = events(out)
+    assert done == "DONE"
+    assert usage["usage"]["completion_tokens"] == 7
+    assert usage["tops"] == {"thinking_tokens": 4}
+
+
+def test_two_choices_end_at_different_times_and_tops_is_told_once() -> None:
+    out, _ = run([ROLE, STOP, WORD, STOP_1, USAGE, DONE])
+    told = [event for event in events(out)[:-1] if "tops" in event]
+    assert [event["choices"][0]["index"] for event in told] == [1]
+    assert b"".join(out).index(STOP) < b"".join(out).index(WORD)
+
+
+def test_an_engine_without_usage_still_gets_tops_told() -> None:
+    out, _ = run([WORD, STOP, DONE])
+    assert events(out)[-2]["tops"] == {"thinking_tokens": None}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
+def test_any_split_of_the_stream_gives_the_same_bytes(size: int) -> None:
+    whole = ROLE + WORD + STOP + USAGE + DONE
+    blocks = [whole[start : start + size] for start in range(0, len(whole), size)]
+    assert b"".join(run(blocks)[0]) == b"".join(run([whole])[0])
+
+
+def test_carriage_returns_and_spaces_of_other_engines_are_read() -> None:
+    spaced = STOP.replace(b'":', b'": ').replace(b"\n\n", b"\r\n\r\n")
+    usage = USAGE.replace(b'":', b'": ').replace(b"\n\n", b"\r\n\r\n")
+    out, relay = run([WORD.replace(b"\n\n", b"\r\n\r\n"), spaced, usage, b"data: [DONE]\r\n\r\n"])
+    assert relay.complete
+    assert b'"tops":{"thinking_tokens":4}' in b"".join(out)
+
+
+def test_text_that_looks_like_an_end_is_only_text() -> None:
+    tricky = {"choices": [{"index": 0, "delta": {"content": '"finish_reason":"stop" [DONE]'}}]}
+    event = b"data: " + json.dumps(tricky).encode() + b"\n\n"
+    out, relay = run([event, WORD])
+    assert b"".join(out) == event + WORD
+    assert not relay.complete
+
+
+def test_an_error_event_passes_and_is_noted() -> None:
+    event = b'data: {"error":{"message":"out of memory","code":500}}\n\n'
+    out, relay = run([WORD, event])
+    assert b"".join(out) == WORD + event
+    assert relay.failed
+
+
+def test_a_stream_that_breaks_off_gives_its_whole_events_only() -> None:
+    out, relay = run([WORD, STOP, USAGE[:40]])
+    assert b"".join(out) == WORD + STOP
+    assert not relay.complete

@@ -1,0 +1,32 @@
+"""The command line: `tops COMMAND ...`; each command's code is imported when it is called."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+_COMMANDS = {
+    "serve": ("server.serve", "serve_main", "serve chat completions with just enough thinking"),
+    "route": ("router.commands", "route_main", "explain the decision for a prompt"),
+    "fit": ("router.commands", "fit_main", "fit and calibrate a router for one model"),
+    "replay": ("router.commands", "replay_main", "judge a router on logged outcomes"),
+    "problems": ("models.problems", "problems_main", "print demo-domain problems"),
+    "generate": ("models.generate", "generate_main", "ask a model at every effort, and judge"),
+    "load": ("loadtest.commands", "load_main", "run a load test"),
+    "key": ("server.keys", "key_main", "make an API key"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help") or words[0] not in _COMMANDS:
+        print("usage: tops COMMAND ...    (tops COMMAND --help explains a command)\n")
+        for name, (_, _, purpose) in _COMMANDS.items():
+            print(f"  {name:<10}{purpose}")
+        return 0 if words and words[0] in ("-h", "--help") else 2
+    module, function, _ = _COMMANDS[words[0]]
+    return int(getattr(importlib.import_module(module), function)(words[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
