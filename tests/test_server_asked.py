@@ -81,9 +81,7 @@ def test_effort_and_budget(
         ({"stream_options": {"include_usage": True}}, {}, "stream_options", "stream: true"),
     ],
 )
-def test_refusals(
-    fields: dict[str, Any], headers: dict[str, str], param: str, says: str
-) -> None:
+def test_refusals(fields: dict[str, Any], headers: dict[str, str], param: str, says: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_asked(body(**fields), headers)
     assert refused.value.param == param

@@ -1,0 +1,75 @@
+"""`tops serve` as a real process on a real loopback socket."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+
+
+class Server:
+    """A `tops serve` process; `lines` are what it printed and logged so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.url = ""
+        self._announced = threading.Event()
+        for pipe in (process.stdout, process.stderr):
+            threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
+
+    def _read(self, pipe) -> None:  # noqa: ANN001
+        with pipe:
+            for line in pipe:
+                self.lines.append(line)
+                if line.startswith("ready: "):
+                    self.url = line.removeprefix("ready: ").strip().removesuffix("/v1")
+                    self._announced.set()
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._announced.wait(0.1):
+            assert self.process.poll() is None, "".join(self.lines)
+            assert time.monotonic() < deadline, "".join(self.lines)
+
+    def logged(self, text: str, seconds: float = 5) -> bool:
+        """Whether a line with `text` appears in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(text in line for line in list(self.lines)):
+                return True
+            time.sleep(0.05)
+        return False
+
+
+@contextmanager
+def serving(*flags: str, cwd: Path | None = None) -> Generator[Server]:
+    """`tops serve --port 0 FLAGS` until the block is left; then SIGTERM, and it must end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tops", "serve", "--port", "0", *flags],
+        cwd=cwd or ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    server = Server(process)
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise

@@ -1,0 +1,326 @@
+"""Engines that fail in every way, in front of a real gateway on real sockets.
+
+The scripted engine stands in for engines that misbehave on command, which no real one does; the
+embedded engine's own death and restart are tested with the real one in test_server_serve.py.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from processes import Server, serving
+
+CHUNK = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+MODELS = {"object": "list", "data": [{"id": "scripted", "max_model_len": 4096}]}
+
+
+class ScriptedEngine:
+    """A raw HTTP/1.1 server that does what the last message says."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.heads: list[str] = []
+        self.cancelled = threading.Event()
+        self.port = 0
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+        assert self._started.wait(5)
+
+    async def _run(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stopped.wait()
+        server.close()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(5)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            if head.startswith("GET"):
+                await self._whole(writer, json.dumps(MODELS).encode())
+                return
+            length = next(
+                int(line.split(":")[1])
+                for line in head.lower().splitlines()
+                if line.startswith("content-length")
+            )
+            body = json.loads(await reader.readexactly(length))
+            self.heads.append(head)
+            self.bodies.append(body)
+            await getattr(self, "do_" + body["messages"][-1]["content"])(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _whole(
+        self,
+        writer: asyncio.StreamWriter,
+        body: bytes,
+        status: str = "200 OK",
+        kind: str = "application/json",
+        more: str = "",
+    ) -> None:
+        head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{more}"
+        writer.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+
+    async def _begin(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + CHUNK)
+        await writer.drain()
+
+    async def do_complete(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        usage = {"prompt_tokens": 3, "completion_tokens": 5}
+        choice = {"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}
+        answer = {"id": "c", "choices": [choice], "usage": usage, "kept": {"as": "it is"}}
+        await self._whole(writer, json.dumps(answer).encode())
+
+    async def do_vanish(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def do_hang(self, *_: Any) -> None:
+        await asyncio.sleep(8)
+
+    async def do_garbage(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._whole(writer, b'{"id": "half', "200 OK")
+
+    async def do_html(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._whole(writer, b"<h1>bad gateway</h1>", "502 Bad Gateway", "text/html")
+
+    async def do_redirect(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._whole(writer, b"{}", "307 Moved", more="location: http://127.0.0.1:1/\r\n")
+
+    async def do_refuse(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        error = {"message": "too long", "type": "BadRequestError", "param": None, "code": 400}
+        await self._whole(writer, json.dumps({"error": error}).encode(), "400 Bad Request")
+
+    async def do_die(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._begin(writer)
+        writer.transport.abort()
+
+    async def do_stop_short(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._begin(writer)
+
+    async def do_stall(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._begin(writer)
+        await asyncio.sleep(8)
+
+    async def do_endless(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._begin(writer)
+        try:
+            while not reader.at_eof():
+                writer.write(CHUNK)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        finally:
+            self.cancelled.set()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[ScriptedEngine]:
+    engine = ScriptedEngine()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
+def front(engine: ScriptedEngine) -> Generator[Server]:
+    limits = ("--silence-seconds", "1", "--body-seconds", "1", "--max-body-bytes", "200000")
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
+        yield server
+
+
+def ask(front: Server, what: str, **fields: Any) -> httpx.Response:
+    body = {"model": "scripted", "messages": [{"role": "user", "content": what}], **fields}
+    return httpx.post(f"{front.url}/v1/chat/completions", json=body, timeout=20)
+
+
+def is_envelope(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [("vanish", 502), ("hang", 504), ("garbage", 502), ("html", 502), ("redirect", 502)],
+)
+def test_before_the_first_byte_an_engine_error_has_its_status(
+    front: Server, what: str, status: int, stream: bool
+) -> None:
+    response = ask(front, what, stream=stream)
+    is_envelope(response, status)
+    assert int(response.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("what", ["die", "stop_short", "stall"])
+def test_after_the_first_byte_an_engine_error_is_an_event(front: Server, what: str) -> None:
+    response = ask(front, what, stream=True)
+    assert response.status_code == 200
+    *events, last, nothing = response.text.split("\n\n")
+    assert nothing == ""
+    assert events == [CHUNK.decode().strip()]
+    assert json.loads(last.removeprefix("data: "))["error"]["message"]
+
+
+def test_the_openai_client_raises_on_the_error_event(front: Server) -> None:
+    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="-", max_retries=0) as client:
+        stream = client.chat.completions.create(
+            model="scripted", messages=[{"role": "user", "content": "die"}], stream=True
+        )
+        with stream, pytest.raises(openai.APIError, match="before it was complete"):
+            list(stream)
+
+
+def test_an_engine_s_own_refusal_passes_through(front: Server) -> None:
+    assert ask(front, "refuse").json()["error"]["message"] == "too long"
+
+
+def test_an_engine_that_is_not_there_is_503_and_ready_says_so(engine: ScriptedEngine) -> None:
+    absent = ScriptedEngine()
+    with serving("--upstream", f"http://127.0.0.1:{absent.port}") as front:
+        assert httpx.get(f"{front.url}/ready").status_code == 200
+        absent.stop()
+        deadline = time.monotonic() + 15
+        while httpx.get(f"{front.url}/ready").status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        response = ask(front, "complete")
+        is_envelope(response, 503)
+        assert "retry-after" in response.headers
+        assert httpx.get(f"{front.url}/health").status_code == 200
+
+
+def test_the_body_passes_through_but_for_the_decision(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    extra = {
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_format": {"type": "json_object"},
+        "logit_bias": {"5": -100},
+        "some_future_field": {"deep": [1, 2.5, None, "ü"]},
+        "chat_template_kwargs": {"custom": 1, "reasoning_effort": "low"},
+    }
+    response = ask(front, "complete", **extra, max_tokens=100)
+    sent = engine.bodies[-1]
+    assert sent == {
+        "model": "scripted",
+        "messages": [{"role": "user", "content": "complete"}],
+        **extra,
+        "chat_template_kwargs": {"custom": 1},
+        "max_tokens": 100,
+        "reasoning_effort": "low",
+        "thinking_token_budget": 50,
+    }
+    assert response.json()["kept"] == {"as": "it is"}
+    assert response.json()["tops"]["thinking_tokens"] is None
+
+
+def test_the_client_s_key_and_cookies_do_not_reach_the_engine(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    body = {"messages": [{"role": "user", "content": "complete"}]}
+    secrets = {"authorization": "Bearer sk-client", "cookie": "session=1", "x-request-id": "my-id"}
+    response = httpx.post(f"{front.url}/v1/chat/completions", json=body, headers=secrets)
+    assert response.headers["x-request-id"] == "my-id"
+    head = engine.heads[-1].lower()
+    assert "sk-client" not in head
+    assert "cookie" not in head
+    assert "x-request-id: my-id" in head
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_cancels_the_engine_s_request(
+    front: Server, engine: ScriptedEngine, stream: bool
+) -> None:
+    engine.cancelled.clear()
+    body = {"messages": [{"role": "user", "content": "endless"}], "stream": stream}
+    if stream:
+        with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+            next(response.iter_raw())
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{front.url}/v1/chat/completions", json=body, timeout=0.5)
+    assert engine.cancelled.wait(5)
+    assert front.logged('"status": 499')
+
+
+def test_chunks_arrive_as_they_come(front: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "stall"}], "stream": True}
+    begun = time.monotonic()
+    with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+        assert next(response.iter_raw()) == CHUNK
+        assert time.monotonic() - begun < 0.9
+
+
+def raw(front: Server, request: bytes, seconds: float = 10) -> bytes:
+    host, port = front.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        connection.sendall(request)
+        received = b""
+        while block := connection.recv(65536):
+            received += block
+            if b"}" in received:
+                break
+        return received
+
+
+def test_a_body_that_never_ends_is_408(front: Server) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
+    answer = raw(front, head)
+    assert b" 408 " in answer
+    assert b"not complete" in answer
+
+
+def test_a_body_that_is_too_large_is_413(front: Server) -> None:
+    error = is_envelope(ask(front, "x" * 300_000), 413)
+    assert "200000 bytes" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "says"),
+    [
+        ("POST", "/v1/chat/completions", b"{", 400, "JSON"),
+        ("POST", "/v1/chat/completions", b"[]", 400, "object"),
+        ("POST", "/v1/chat/completions", b"\xff\xfe", 400, "JSON"),
+        ("POST", "/v1/chat/completions", b"", 400, "JSON"),
+        ("POST", "/v1/chat/completions", b'{"messages": []}', 400, "messages"),
+        ("POST", "/v1/route", b'{"messages": []}', 400, "messages"),
+        ("GET", "/v1/chat/completions", b"", 405, "GET"),
+        ("POST", "/v1/models", b"", 405, "POST"),
+        ("GET", "/v2/nothing", b"", 404, "/v2/nothing"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            b'{"model": "other", "messages": [{"role": "user", "content": "x"}]}',
+            404,
+            "'scripted'",
+        ),
+    ],
+)
+def test_bad_requests(
+    front: Server, method: str, path: str, content: bytes, status: int, says: str
+) -> None:
+    response = httpx.request(method, front.url + path, content=content)
+    assert says in is_envelope(response, status)["message"]
+    assert "x-request-id" in response.headers
+    assert ask(front, "complete").status_code == 200

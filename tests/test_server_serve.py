@@ -1,0 +1,227 @@
+"""`tops serve` as a process: keys, metrics, logs, the engine's death, draining, refusals to start."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from processes import ROOT, Server, serving
+
+SECRET_WORD = "zanzibar"
+STORY = f"Ada has 34 apples in {SECRET_WORD}. Ada buys 27 more apples. How many apples now?"
+
+
+def ask(url: str, key: str | None = None, text: str = STORY, **fields: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    body = {"model": "demo", "messages": [{"role": "user", "content": text}], **fields}
+    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+
+
+def metric(url: str, name: str, *labels: str) -> float:
+    """The sum of a metric's series that carry all of the labels."""
+    total = 0.0
+    for line in httpx.get(f"{url}/metrics").text.splitlines():
+        if re.match(rf"{name}(\{{|\s)", line) and all(label in line for label in labels):
+            total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def keys_file(folder: Path, **limits: dict[str, Any]) -> Path:
+    tables = []
+    for name, table in limits.items():
+        lines = [f'name = "{name}"', f'sha256 = "{hashlib.sha256(name.encode()).hexdigest()}"']
+        lines += [f"{field} = {value!r}".replace("'", '"') for field, value in table.items()]
+        tables.append("\n".join(["[[keys]]", *lines]))
+    file = folder / "tops.toml"
+    file.write_text("\n".join(tables))
+    return file
+
+
+def test_keys_are_asked_for_and_their_limits_hold(tmp_path: Path) -> None:
+    file = keys_file(
+        tmp_path,
+        free={},
+        capped={"effort_cap": "low", "max_budget": 9},
+        floored={"effort_floor": "high"},
+        narrow={"max_in_flight": 1},
+    )
+    with serving("--config", str(file)) as server:
+        for wrong in (None, "unknown"):
+            refused = ask(server.url, wrong)
+            assert refused.status_code == 401
+            assert refused.json()["error"]["code"] == "invalid_api_key"
+        assert httpx.get(f"{server.url}/v1/models").status_code == 401
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert ask(server.url, "free", reasoning_effort="high").json()["tops"]["effort"] == "high"
+        capped = ask(server.url, "capped", reasoning_effort="high").json()["tops"]
+        assert (capped["effort"], capped["source"], capped["budget"]) == ("low", "key", 9)
+        assert ask(server.url, "floored", reasoning_effort="none").json()["tops"]["source"] == "key"
+        many = [threading.Thread(target=ask, args=(server.url, "narrow")) for _ in range(6)]
+        for thread in many:
+            thread.start()
+        for thread in many:
+            thread.join()
+        assert metric(server.url, "tops_requests_total", 'status="429"') >= 1
+        assert ask(server.url, "narrow").status_code == 200
+
+
+def test_tops_key_makes_a_key_that_works(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "tops", "key", "alice"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    key = made.split()[0]
+    (tmp_path / "tops.toml").write_text(made[made.index("[[keys]]") :])
+    with serving("--config", str(tmp_path / "tops.toml")) as server:
+        assert ask(server.url, key).status_code == 200
+        assert ask(server.url, key + "x").status_code == 401
+
+
+@pytest.fixture(scope="module")
+def counted() -> Any:
+    """A server that answered a few requests, for its metrics and logs."""
+    with serving() as server:
+        for effort in ("low", "high", "auto"):
+            assert ask(server.url, reasoning_effort=effort).status_code == 200
+            assert ask(server.url, reasoning_effort=effort, stream=True).status_code == 200
+        assert ask(server.url, reasoning_effort="high", thinking_token_budget=5).status_code == 200
+        assert ask(server.url, reasoning_effort="odd").status_code == 400
+        assert ask(server.url, model="invented-" + "x" * 50).status_code == 404
+        yield server
+
+
+def test_metrics_count_what_happened(counted: Server) -> None:
+    url = counted.url
+    assert metric(url, "tops_requests_total", 'status="200"') == 7
+    assert metric(url, "tops_requests_total", 'effort="high"', 'source="request"') == 3
+    assert metric(url, "tops_requests_total", 'source="router"') == 2
+    assert metric(url, "tops_requests_total", 'status="400"') == 1
+    assert metric(url, "tops_requests_total", 'status="404"') == 1
+    assert metric(url, "tops_thinking_tokens_total", 'effort="high"') > metric(
+        url, "tops_thinking_tokens_total", 'effort="low"'
+    )
+    assert metric(url, "tops_answer_tokens_total") >= 7 * 4
+    assert metric(url, "tops_estimated_baseline_tokens_total", 'source="router"') > 0
+    assert metric(url, "tops_budget_hits_total", 'effort="high"') == 1
+    assert metric(url, "tops_budget_tokens_total") > 5
+    assert metric(url, "tops_budget_violations_total") == 0
+    assert metric(url, "tops_ttft_seconds_count") == 3
+    assert metric(url, "tops_tpot_seconds_count") == 3
+    assert metric(url, "tops_request_seconds_count") == 7
+    assert metric(url, "tops_decision_seconds_count") == 7
+    assert metric(url, "tops_overhead_seconds_count") == 7
+    assert metric(url, "tops_in_flight") == 0
+    assert metric(url, "tops_engine_up") == 1
+
+
+def test_labels_hold_nothing_that_a_client_invented(counted: Server) -> None:
+    assert "invented" not in httpx.get(f"{counted.url}/metrics").text
+
+
+def test_logs_are_json_with_the_request_id_and_without_the_prompt(counted: Server) -> None:
+    answer = ask(counted.url)
+    assert counted.logged(f'"request_id": "{answer.headers["x-request-id"]}"')
+    assert not any(SECRET_WORD in line for line in counted.lines)
+
+
+def test_prompts_are_logged_only_when_switched_on() -> None:
+    with serving("--log-prompts") as server:
+        ask(server.url)
+        assert server.logged(SECRET_WORD)
+
+
+def engine_pid(server: Server) -> int:
+    line = [line for line in server.lines if '"engine started"' in line][-1]
+    found = re.search(r'"pid": (\d+)', line)
+    assert found
+    return int(found[1])
+
+
+def test_the_engine_s_death_is_an_error_event_and_it_comes_back() -> None:
+    with serving() as server:
+        body = {"messages": [{"role": "user", "content": STORY}], "stream": True, "n": 16}
+        body["reasoning_effort"] = "high"
+        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
+            blocks = response.iter_raw()
+            received = next(blocks)
+            os.kill(engine_pid(server), signal.SIGKILL)
+            received += b"".join(blocks)
+        assert b'"error"' in received
+        assert b"[DONE]" not in received
+        deadline = time.monotonic() + 30
+        while (answer := ask(server.url)).status_code != 200:
+            assert answer.status_code in (502, 503)
+            assert answer.headers["retry-after"]
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert metric(server.url, "tops_engine_restarts_total") == 1
+
+
+def test_the_engine_does_not_outlive_a_killed_gateway() -> None:
+    with serving() as server:
+        pid = engine_pid(server)
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{pid}/status").exists():
+            if "zombie" in Path(f"/proc/{pid}/status").read_text():
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_sigterm_drains_what_was_accepted() -> None:
+    answers: list[httpx.Response] = []
+    with serving() as server:
+        asks = [
+            threading.Thread(
+                target=lambda: answers.append(ask(server.url, reasoning_effort="high", n=4))
+            )
+            for _ in range(4)
+        ]
+        for thread in asks:
+            thread.start()
+        deadline = time.monotonic() + 10
+        while metric(server.url, "tops_in_flight") < 4 and not answers:
+            assert time.monotonic() < deadline
+        server.process.send_signal(signal.SIGTERM)
+        for thread in asks:
+            thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def refused(*flags: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tops", "serve", *flags],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_what_cannot_be_served_is_refused_with_a_sentence(tmp_path: Path, gateway: str) -> None:
+    assert "--max-loss" in refused("--maxloss", "1")
+    assert "TOPS_POLICY" in refused(TOPS_POLCY="price")
+    assert "--allow-open" in refused("--host", "0.0.0.0")
+    taken = gateway.rsplit(":", 1)[1]
+    assert "--port 0" in refused("--port", taken)
+    broken = tmp_path / "router.json"
+    broken.write_text("{")
+    assert "router.json" in refused("--router", str(broken))
+    assert "checkpoint" in refused("--checkpoint", str(tmp_path))
