@@ -70,7 +70,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Artifact:
-    """Read an artifact. Raises ArtifactError for anything but a whole one that this version reads."""
+    """Read an artifact. Raises ArtifactError unless it is whole and of this version."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -80,12 +80,12 @@ def load(path: str | Path) -> Artifact:
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); {_REFIT}") from error
     try:
-        document = json.loads(text)
+        document: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged ({error}); {_REFIT}") from error
-    if not isinstance(document, dict) or document.get("kind") != _KIND:
+    known = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if known.get("kind") != _KIND:
         raise ArtifactError(f"{path} is not a router artifact; give the file that `tops fit` wrote")
-    known = cast("dict[str, Any]", document)
     schema = known.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, newer than {SCHEMA}; upgrade tops-server")
@@ -128,7 +128,7 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
     shapes = {
         **dict.fromkeys(("center", "scale", "low", "high"), (features,)),
         **dict.fromkeys(("p_weights", "token_weights"), (efforts, features)),
-        **dict.fromkeys(("p_bias", "token_bias", "smear", "budget_factor"), (efforts,)),
+        **dict.fromkeys(("p_bias", "token_bias", "smear", "spread"), (efforts,)),
     }
     arrays = {name: np.asarray(document[name], dtype=np.float64) for name in shapes}
     for name, array in arrays.items():
@@ -136,7 +136,11 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
             raise ValueError(f"parameter {name} has the wrong shape or is not finite")
     if not (arrays["scale"] > 0).all():
         raise ValueError("parameter scale is not positive")
-    return Parameters(**arrays, range_limit=_finite(document["range_limit"]))
+    return Parameters(
+        **arrays,
+        slack=_finite(document["slack"]),
+        range_limit=_finite(document["range_limit"]),
+    )
 
 
 def _finite(value: object) -> float:

@@ -35,5 +35,5 @@ def nearest(effort: Effort, ladder: Sequence[Effort]) -> Effort:
         raise ValueError("a model must declare at least one effort")
     if effort == "none":
         return min(ladder, key=rank)
-    thinking = [level for level in ladder if level != "none"] or list(ladder)
+    thinking: list[Effort] = [level for level in ladder if level != "none"] or list(ladder)
     return min(thinking, key=lambda level: (abs(rank(level) - rank(effort)), -rank(level)))

@@ -5,6 +5,7 @@ Everything here is linear algebra on a handful of small arrays; fitting them is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, exp, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from router.features import CONTEXT_FEATURES, FEATURE_NAMES
 
 Array = NDArray[np.float64]
 _MAX_LOG_TOKENS = 16.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Parameters(Frame):
 
     `p_weights` (E, F), `p_bias` (E,): logits. `token_weights` (E, F), `token_bias` (E,):
     log(1 + tokens). `smear` (E,): factor from median to mean tokens (Duan 1983).
-    `budget_factor` (E,): factor from median tokens to the budget, slack included.
+    `spread` (E,): factor from median tokens to the high quantile of correct answers, which
+    `slack` multiplies to give the budget.
     `range_limit`: the excess over the range beyond which a prompt is foreign.
     """
 
@@ -62,7 +65,8 @@ class Parameters(Frame):
     token_weights: Array
     token_bias: Array
     smear: Array
-    budget_factor: Array
+    spread: Array
+    slack: float
     range_limit: float
 
 
@@ -86,21 +90,36 @@ def predict(parameters: Parameters, x: Array) -> Predictions:
     logits = z @ parameters.p_weights.T + parameters.p_bias
     median = np.minimum(z @ parameters.token_weights.T + parameters.token_bias, _MAX_LOG_TOKENS)
     tokens = np.maximum(np.exp(median) * parameters.smear - 1.0, 0.0)
-    budget = np.ceil(np.maximum(np.exp(median) * parameters.budget_factor - 1.0, 0.0))
+    enough = np.maximum(np.exp(median) * parameters.spread - 1.0, 0.0)
+    budget = np.ceil(parameters.slack * enough - _ROUNDING)
     return Predictions(sigmoid(logits), tokens, budget)
 
 
 def estimate(parameters: Parameters, efforts: tuple[str, ...], x: Array) -> Estimate:
-    """The estimate for one feature vector (F,). Raises FloatingPointError if it is not finite."""
-    found = predict(parameters, x[np.newaxis, :])
-    p, tokens, budget = found.p_correct[0], found.tokens[0], found.budget[0]
-    if not np.isfinite(p.sum() + tokens.sum() + budget.sum()):
-        raise FloatingPointError("the estimate is not a finite number")
+    """The estimate for one feature vector (F,): `predict` for one prompt, without array overhead.
+
+    Raises ArithmeticError if it is not a finite number.
+    """
+    z = parameters.clipped(x)
+    logits = (parameters.p_weights @ z + parameters.p_bias).tolist()
+    medians = (parameters.token_weights @ z + parameters.token_bias).tolist()
+    if not isfinite(sum(logits) + sum(medians)):
+        raise ArithmeticError("the estimate is not a finite number")
+    p = [1.0 / (1.0 + exp(-min(max(logit, -30.0), 30.0))) for logit in logits]
+    typical = [exp(min(median, _MAX_LOG_TOKENS)) for median in medians]
+    tokens = [
+        max(middle * smear - 1.0, 0.0)
+        for middle, smear in zip(typical, parameters.smear.tolist(), strict=True)
+    ]
+    budget = [
+        ceil(parameters.slack * max(middle * spread - 1.0, 0.0) - _ROUNDING)
+        for middle, spread in zip(typical, parameters.spread.tolist(), strict=True)
+    ]
     return Estimate(
-        difficulty=float(1.0 - p.mean()),
-        p_correct=dict(zip(efforts, p.tolist(), strict=True)),
-        tokens=dict(zip(efforts, tokens.tolist(), strict=True)),
-        budget=dict(zip(efforts, map(int, budget.tolist()), strict=True)),
+        difficulty=1.0 - sum(p) / len(p),
+        p_correct=dict(zip(efforts, p, strict=True)),
+        tokens=dict(zip(efforts, tokens, strict=True)),
+        budget=dict(zip(efforts, budget, strict=True)),
     )
 
 
@@ -116,7 +135,7 @@ def range_excess(frame: Frame, x: Array) -> Array:
 
 
 def foreign_feature(parameters: Parameters, x: Array) -> str | None:
-    """The feature that is furthest outside the fitted range, if the prompt is foreign to the fit."""
+    """The feature furthest outside the fitted range, if the prompt is foreign to the fit."""
     beyond = range_excess(parameters, x)
     if beyond.sum() <= parameters.range_limit:
         return None

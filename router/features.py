@@ -24,7 +24,9 @@ _HAN_WINDOW = 1_500
 """Characters searched for Chinese words from each end; many substring searches are slow."""
 
 _CHOICE = re.compile(r"(?m)(?:^|\s)\(?[A-J][.):]\s")
-_SENTENCE_ENDS = (". ", ".\n", "? ", "?\n", "! ", "!\n", "。", "！", "？")
+_ENDS = (". ", ".\n", "? ", "?\n", "! ", "!\n")
+_WIDE_COMMAS, _WIDE_ENDS, _WIDE_QUESTION = "\uff0c\uff1b\u3001", "\u3002\uff01\uff1f", "\uff1f"
+_MINUS, _TIMES, _DIVIDE, _QUOTE = "\u2212", "\u00d7", "\u00f7", "\u201c"
 
 
 def _only(kept: bytes) -> bytes:
@@ -101,34 +103,41 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
     """Counts in the order of _COUNTED, of GROUPS, and the values of _SHARES."""
     count = text.count
     size = max(len(text), 1)
+    ascii_only = text.isascii()
     data = text.encode(errors="replace")
 
     def among(kinds: bytes) -> int:
         return len(data) - len(data.translate(None, kinds))
 
-    letters, digits, han, other = map(among, (_LETTERS, _DIGITS, _HAN_LEADS, _OTHER_LEADS))
+    letters, digits = among(_LETTERS), among(_DIGITS)
+    han, other = (0, 0) if ascii_only else (among(_HAN_LEADS), among(_OTHER_LEADS))
     symbols = max(size - letters - digits - han - other - count(" ") - count("\n"), 0)
     words = data.translate(_WORD_BYTES).split()
     distinct = len(set(words))
     pieces = (piece.strip(b".,") for piece in data.translate(_NUMBER_BYTES).split())
     numbers = [piece for piece in pieces if piece]
-    sentences = sum(map(count, _SENTENCE_ENDS)) + text.endswith((".", "?", "!"))
-    questions = count("?") + count("？")
+
+    def wide(characters: str) -> int:
+        return 0 if ascii_only else sum(map(count, characters))
+
+    sentences = sum(map(count, _ENDS)) + wide(_WIDE_ENDS) + text.endswith((".", "?", "!"))
+    questions = count("?") + wide(_WIDE_QUESTION)
     lines = count("\n") + 1
     counts = [
         size, len(words), distinct, lines, count("\n\n"), sentences,
-        count(",") + count("，") + count(";") + count("；"), questions, len(numbers),
+        count(",") + count(";") + wide(_WIDE_COMMAS), questions, len(numbers),
         len(set(numbers)), sum(len(number) >= 3 for number in numbers), digits,
         sum(b"." in number for number in numbers), among(_UPPER), symbols, count("+"),
-        count("-") + count("−"), count("*") + count("×"), count("/") + count("÷"), count("="),
-        count("<") + count(">"), count("("), count("["), count("{"), count("\\"), count("$"),
-        count("^"), count("_"), count("```"), count(";\n"), count("\n  ") + count("\n\t"),
-        count('"') + count("“"), count("%"), _choices(text), han, other,
+        count("-") + wide(_MINUS), count("*") + wide(_TIMES), count("/") + wide(_DIVIDE),
+        count("="), count("<") + count(">"), count("("), count("["), count("{"), count("\\"),
+        count("$"), count("^"), count("_"), count("```"), count(";\n"),
+        count("\n  ") + count("\n\t"), count('"') + wide(_QUOTE), count("%"), _choices(text),
+        han, other,
     ]  # fmt: skip
     shares = (
         digits / size, symbols / size, han / size, other / size, distinct / max(len(words), 1),
         letters / max(len(words), 1) / 10, _magnitude(numbers), min(len(numbers), 40) / 10,
-        min(max(sentences, lines), 40) / 10, float(text.rstrip()[-1:] in ("?", "？")),
+        min(max(sentences, lines), 40) / 10, float(text.rstrip()[-1:] in ("?", _WIDE_QUESTION)),
     )  # fmt: skip
     return counts, _groups(text, words, han), shares
 
@@ -140,11 +149,12 @@ def _choices(text: str) -> int:
 
 def _magnitude(numbers: list[bytes]) -> float:
     """log10 of 1 + the largest whole part; parts beyond 18 digits count by their length."""
-    wholes = [number.replace(b",", b"").partition(b".")[0] for number in numbers]
+    wholes = [number.replace(b",", b"").partition(b".")[0] for number in {*numbers}]
     longest = max(map(len, wholes), default=0)
     if longest > 18:
         return float(min(longest, 100))
-    return log10(1 + max((int(whole) for whole in wholes if whole), default=0))
+    largest = max((whole for whole in wholes if len(whole) == longest), default=b"")
+    return log10(1 + int(largest or b"0"))
 
 
 def _groups(text: str, words: list[bytes], han: int) -> list[int]:

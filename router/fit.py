@@ -3,7 +3,7 @@
     tops fit OUTCOMES... --out router.json
 
 Everything that is measured or certified rests on estimates of problems that the estimating fit
-had not seen. Needs the extra `[fit]`.
+had not seen.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 from router.artifact import Artifact
 from router.calibration import Held, epsilon_table, log_loss, measure
 from router.estimate import Array, Frame, Parameters, range_excess, sigmoid
-from router.learner import SETTINGS, Setting, fit_log_tokens, fit_logits
+from router.learner import SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
 from router.outcomes import OutcomeError, Reading
 from router.table import Index, Table, check, tabulate
 
@@ -63,8 +63,9 @@ def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
     table = tabulate([o for o in reading.outcomes if o.effort in efforts], efforts)
     baseline = _baseline(efforts, table, chosen.baseline)
     folds = fold_of(len(table.problem_ids), chosen.seed)
-    setting, cross = _cross_fit(table, folds)
-    parameters = _finish(table, setting, cross, chosen)
+    with one_thread():
+        setting, cross = _cross_fit(table, folds)
+        parameters = _finish(table, setting, cross, chosen)
     held = _hold(table, parameters.smear, cross, efforts.index(baseline))
     epsilons = epsilon_table(held, [chosen.max_loss], chosen.delta)
     if epsilons[chosen.max_loss] is None:
@@ -127,8 +128,9 @@ def _frame(x: Array) -> Frame:
     z = (x - center) / scale
     low, high = z.min(axis=0), z.max(axis=0)
     flat = high - low < _FLAT
-    center = np.where(flat, x[0], center)
-    return Frame(center, scale, np.where(flat, 0.0, low), np.where(flat, 0.0, high))
+    center[flat] = x[0, flat]
+    low[flat] = high[flat] = 0.0
+    return Frame(center, scale, low, high)
 
 
 def _cross_fit(table: Table, folds: Index) -> tuple[Setting, _CrossFit]:
@@ -160,12 +162,12 @@ def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSetti
     tokens = fit_log_tokens(z, table.tokens)
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
-    budget_factor = np.ones(len(table.efforts))
+    spread = np.ones(len(table.efforts))
     for effort in range(len(table.efforts)):
         of_effort = table.row_effort == effort
         smear[effort] = np.exp(residual[of_effort]).mean()
         right = residual[of_effort & (table.row_correct == 1)]
-        budget_factor[effort] = settings.slack * np.exp(upper_quantile(right, settings.cut))
+        spread[effort] = np.exp(upper_quantile(right, settings.cut))
     return Parameters(
         center=frame.center,
         scale=frame.scale,
@@ -176,7 +178,8 @@ def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSetti
         token_weights=tokens.weights,
         token_bias=tokens.bias,
         smear=smear,
-        budget_factor=budget_factor,
+        spread=spread,
+        slack=settings.slack,
         range_limit=max(_FOREIGN_FLOOR, float(np.quantile(cross.excess, 1 - _FOREIGN_SHARE))),
     )
 

@@ -1,25 +1,30 @@
 """The learners behind a fit: P(correct) by pooled logistic regression, tokens by ridge.
 
-The only seam to scikit-learn, imported when fitting (extra `[fit]`). In and out go standardised
-features (N, F) and arrays per effort (N, E); both learners leave plain weights and biases.
+In go standardised features (N, F) and arrays per effort (N, E); both learners leave plain weights
+and biases. Knows nothing of prompts, folds or files.
 """
 
 import importlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from router.estimate import Array
+from router.estimate import Array, sigmoid
 
-_INTERCEPT_SCALE = 10.0
-"""Large, so that the efforts' own levels go almost unpenalised."""
+_BIAS_PENALTY = 1e-2
+_NEWTON_STEPS = 30
+_STEP_TOLERANCE = 1e-4
+_RIDGE_PENALTIES = tuple(10.0**power for power in range(-1, 5))
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Strength 1/`c` of the ridge penalty; `own` scales each effort's deviation from the shared
-    slope (0: one slope for all efforts).
+    """What cross-fitting chooses from.
+
+    `c` is the inverse strength of the ridge penalty; `own` scales each effort's deviation from
+    the shared slopes (0 would be one slope for all efforts).
     """
 
     c: float
@@ -30,7 +35,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(1e-5, 0.3),
     *(Setting(c, own) for c in (0.001, 0.01, 0.1, 1.0) for own in (0.3, 1.0)),
 )
-"""What cross-fitting chooses from; the first is nearly "no features at all"."""
+"""The first is nearly "no features at all": what remains where prompts say nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,60 +50,90 @@ class Linear:
         return z @ self.weights.T + self.bias
 
 
-def _design(z: Array, efforts: int, own: float) -> Array:
-    """Rows (N*E, F + E + E*F): shared slopes, the effort's level, its own slopes."""
-    size, width = z.shape
-    blocks = np.zeros((size, efforts, width + efforts + efforts * width))
-    for effort in range(efforts):
-        start = width + efforts + effort * width
-        blocks[:, effort, :width] = z
-        blocks[:, effort, width + effort] = _INTERCEPT_SCALE
-        blocks[:, effort, start : start + width] = own * z
-    return blocks.reshape(size * efforts, -1)
+def one_thread() -> AbstractContextManager[object]:
+    """Keep the BLAS to one thread, where threadpoolctl (extra `[fit]`) is installed.
+
+    The matrices of a fit are small: on two busy cores, threads that wait for each other made it
+    50 times slower.
+    """
+    try:
+        control: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return nullcontext()
+    return control.threadpool_limits(1)
 
 
 def fit_logits(z: Array, successes: Array, counts: Array, setting: Setting) -> Linear:
-    """Logits of P(correct). Every seen cell weighs one, however often it was sampled.
+    """Logits of P(correct): one logistic regression whose efforts share part of their slopes.
 
-    Half a success and half a failure are spread over each effort, so constant labels stay finite.
+    Every seen cell weighs one, however often it was sampled. Half a success and half a failure
+    are spread over each effort, so constant labels stay finite. Newton's method on the penalised
+    likelihood; the Hessian is made of one F x F block per effort.
     """
-    efforts = counts.shape[1]
-    seen = counts > 0
-    share = np.divide(successes, counts, out=np.zeros_like(counts), where=seen)
-    cells = seen.sum(axis=0)
-    prior = 0.5 / np.maximum(cells, 1)
-    positive = np.where(seen, share + prior, 0.0).ravel()
-    negative = np.where(seen, 1.0 - share + prior, 0.0).ravel()
-    design = _design(z, efforts, setting.own)
-    linear_model: Any = importlib.import_module("sklearn.linear_model")
-    model: Any = linear_model.LogisticRegression(
-        C=setting.c, solver="newton-cholesky", max_iter=200, tol=1e-4
-    )
-    labels = np.repeat([1, 0], len(design))
-    model.fit(np.vstack([design, design]), labels, np.concatenate([positive, negative]))
-    coefficients = np.asarray(model.coef_[0], dtype=np.float64)
-    return _unpack(coefficients, float(model.intercept_[0]), z.shape[1], efforts, setting.own)
+    efforts, width = counts.shape[1], z.shape[1] + 1
+    seen = (counts > 0).astype(np.float64)
+    prior = 0.5 / np.maximum(seen.sum(axis=0), 1)
+    share = np.divide(successes, counts, out=np.zeros_like(counts), where=counts > 0)
+    positive = seen * (share + prior)
+    total = seen * (1.0 + 2.0 * prior)
+    design = np.hstack([z, np.ones((len(z), 1))])
+    penalty = np.full((efforts + 1, width), 1.0 / setting.c)
+    penalty[:, -1] = _BIAS_PENALTY
+    scale = np.array([1.0] + [setting.own] * efforts)
+    scale = np.repeat(scale[:, np.newaxis], width, axis=1)
+    scale[1:, -1] = 1.0
+    theta = np.zeros((efforts + 1, width))
+    for _ in range(_NEWTON_STEPS):
+        slopes = theta[0] * scale[0] + theta[1:] * scale[1:]
+        p = sigmoid(design @ slopes.T)
+        shared = (total * p - positive).T @ design
+        gradient = np.vstack([shared.sum(axis=0), shared]) * scale + penalty * theta
+        hessian = _hessian(design, total * p * (1 - p), scale, penalty)
+        step = np.linalg.solve(hessian, gradient.ravel()).reshape(theta.shape)
+        theta -= step / max(1.0, float(np.abs(step).max()) / 5.0)
+        if np.abs(step).max() < _STEP_TOLERANCE:
+            break
+    slopes = theta[0] * scale[0] + theta[1:] * scale[1:]
+    return Linear(slopes[:, :-1], slopes[:, -1])
 
 
-def _unpack(coefficients: Array, intercept: float, width: int, efforts: int, own: float) -> Linear:
-    shared = coefficients[:width]
-    bias = intercept + _INTERCEPT_SCALE * coefficients[width : width + efforts]
-    return Linear(shared + own * coefficients[width + efforts :].reshape(efforts, width), bias)
+def _hessian(design: Array, weights: Array, scale: Array, penalty: Array) -> Array:
+    """Second derivatives ((E+1)*F, (E+1)*F): shared slopes first, then each effort's own."""
+    groups, width = scale.shape
+    hessian = np.zeros((groups, width, groups, width))
+    for effort in range(1, groups):
+        block = (design * weights[:, effort - 1 : effort]).T @ design
+        hessian[0, :, 0, :] += block
+        hessian[effort, :, effort, :] = block * np.outer(scale[effort], scale[effort])
+        hessian[0, :, effort, :] = block * scale[effort]
+        hessian[effort, :, 0, :] = hessian[0, :, effort, :].T
+    flat = hessian.reshape(groups * width, groups * width)
+    flat[np.diag_indices_from(flat)] += penalty.ravel()
+    return flat
 
 
 def fit_log_tokens(z: Array, tokens: Array) -> Linear:
-    """log(1 + tokens) per effort by ridge regression, its penalty chosen by leave-one-out."""
-    linear_model: Any = importlib.import_module("sklearn.linear_model")
+    """log(1 + tokens) per effort by ridge regression; cells without tokens (nan) are left out."""
     weights = np.zeros((tokens.shape[1], z.shape[1]))
     bias = np.zeros(tokens.shape[1])
     for effort in range(tokens.shape[1]):
         seen = np.isfinite(tokens[:, effort])
-        target = np.log1p(tokens[seen, effort])
-        if np.ptp(target) < 1e-12:
-            bias[effort] = target[0]
-            continue
-        model: Any = linear_model.RidgeCV(alphas=np.logspace(-1, 4, 11))
-        model.fit(z[seen], target)
-        weights[effort] = model.coef_
-        bias[effort] = model.intercept_
+        weights[effort], bias[effort] = _ridge(z[seen], np.log1p(tokens[seen, effort]))
     return Linear(weights, bias)
+
+
+def _ridge(z: Array, target: Array) -> tuple[Array, float]:
+    """Ridge regression with the penalty of the least leave-one-out error, from one SVD."""
+    mean, middle = z.mean(axis=0), float(target.mean())
+    u, singular, vt = np.linalg.svd(z - mean, full_matrices=False)
+    rotated = u.T @ (target - middle)
+
+    def leave_one_out(penalty: float) -> float:
+        shrink = singular**2 / (singular**2 + penalty)
+        leverage = (u**2) @ shrink + 1.0 / len(z)
+        residual = (target - middle - u @ (shrink * rotated)) / np.maximum(1.0 - leverage, 1e-3)
+        return float((residual**2).mean())
+
+    penalty = min(_RIDGE_PENALTIES, key=leave_one_out)
+    slopes = vt.T @ (singular / (singular**2 + penalty) * rotated)
+    return slopes, middle - float(mean @ slopes)

@@ -52,10 +52,11 @@ class Reading:
 
 @dataclass
 class _Tally:
-    """What is set aside while reading."""
+    """What is set aside while reading, and how many rows are kept."""
 
     broken: list[str]
     duplicates: list[str]
+    kept: int = 0
     without_tokens: int = 0
     other_models: int = 0
 
@@ -68,11 +69,9 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Read
     """
     tally = _Tally([], [])
     kept: dict[tuple[str, str, str, int], Outcome] = {}
-    lines = 0
     models: Counter[str] = Counter()
     for path in map(Path, paths):
         for where, fields in _rows(path, tally):
-            lines += 1
             try:
                 outcome = _outcome(fields)
             except ValueError as error:
@@ -88,7 +87,8 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Read
                 if key in kept:
                     tally.duplicates.append(f"{where}: {'/'.join(map(str, key[1:]))}")
                 kept.setdefault(key, outcome)
-    _refuse(paths, model, models, lines, tally, len(kept))
+    tally.kept = len(kept)
+    _refuse(", ".join(map(str, paths)), model, models, tally)
     weights = {outcome.weights for outcome in kept.values()}
     if len(weights) > 1:
         raise OutcomeError(f"the outcomes are of different weights: {_some(map(str, weights))}")
@@ -98,16 +98,9 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Read
     )
 
 
-def _refuse(
-    paths: Sequence[str | Path],
-    model: str | None,
-    models: Counter[str],
-    lines: int,
-    tally: _Tally,
-    kept: int,
-) -> None:
+def _refuse(files: str, model: str | None, models: Counter[str], tally: _Tally) -> None:
     """Raise OutcomeError where the rows as a whole cannot be used."""
-    files = ", ".join(map(str, paths))
+    lines = models.total() + len(tally.broken)
     if len(tally.broken) > max(_MOST_BROKEN * lines, 1) or (tally.broken and not models):
         raise OutcomeError(
             f"{files}: {len(tally.broken)} of {lines} lines are broken: {_some(tally.broken)}"
@@ -119,7 +112,7 @@ def _refuse(
         )
     if model is not None and model not in models:
         raise OutcomeError(f"{files}: no rows of model {model!r}; there are: {_some(models, 50)}")
-    if not kept:
+    if not tally.kept:
         reason = "no row has tokens" if tally.without_tokens else "there are no outcomes"
         raise OutcomeError(f"{files}: {reason}")
 
@@ -211,8 +204,9 @@ def _outcome(fields: Mapping[str, object]) -> Outcome | None:
     """One row, or None where it has no tokens. Raises ValueError for a broken one."""
     texts = [_text(fields, name) for name in ("problem_id", "model", "effort")]
     messages = fields.get("messages") or fields.get("prompt")
-    if not isinstance(messages, str | list) or not messages:
+    if not messages or not isinstance(messages, str | list):
         raise ValueError("neither prompt nor messages")
+    prompt: object = cast("object", messages)
     sample = _whole(fields, "sample")
     correct = _whole(fields, "correct")
     if correct not in (0, 1):
@@ -223,7 +217,7 @@ def _outcome(fields: Mapping[str, object]) -> Outcome | None:
         return None
     weights = fields.get("weights")
     weights = weights if isinstance(weights, str) and weights else None
-    return Outcome(texts[0], messages, texts[1], texts[2], sample or 0, correct, tokens, weights)
+    return Outcome(texts[0], prompt, texts[1], texts[2], sample or 0, correct, tokens, weights)
 
 
 def _text(fields: Mapping[str, object], name: str) -> str:

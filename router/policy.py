@@ -81,6 +81,6 @@ def price_rows(
 
 
 def certified_epsilon(table: Mapping[float, float | None], max_loss: float) -> float | None:
-    """The epsilon certified for the largest tabled loss within `max_loss`; None if there is none."""
+    """The epsilon certified for the largest tabled loss within `max_loss`, if any."""
     within = [loss for loss in table if loss <= max_loss + 1e-12]
     return table[max(within)] if within else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
 from router.conversation import judged_text
-from router.effort import is_effort, nearest
+from router.effort import Effort, is_effort, nearest
 from router.estimate import Estimate, estimate, foreign_feature
 from router.features import conversation_features, window
 from router.messages import read_messages
@@ -131,10 +131,10 @@ class Router:
 
     def _within(self, effort: str, allowed: Sequence[str] | None) -> str:
         """The allowed effort nearest to `effort`."""
-        ladder = self.efforts if not allowed else allowed
+        ladder = allowed if allowed else self.efforts
         if effort in ladder:
             return effort
-        known = [level for level in ladder if is_effort(level)]
+        known: list[Effort] = [level for level in ladder if is_effort(level)]
         return nearest(effort, known) if is_effort(effort) and known else ladder[-1]
 
 

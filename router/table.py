@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.effort import is_effort, rank
+from router.effort import Effort, is_effort, rank
 from router.estimate import Array
 from router.features import features
 from router.outcomes import Outcome, OutcomeError
@@ -51,7 +51,7 @@ class Table:
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Problems (N,) that were seen at every effort."""
-        return (self.counts > 0).all(axis=1)
+        return np.all(self.counts > 0, axis=1)
 
 
 def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) -> Table:
@@ -71,7 +71,8 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
     shape = (len(first), len(ladder))
 
     def total(values: Array) -> Array:
-        return np.bincount(cells, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+        sums = np.bincount(cells, weights=values, minlength=shape[0] * shape[1])
+        return sums.astype(np.float64).reshape(shape)
 
     counts = total(np.ones_like(correct))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -129,7 +130,7 @@ def _ladder(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     spent: defaultdict[str, list[int]] = defaultdict(list)
     for outcome in outcomes:
         spent[outcome.effort].append(outcome.tokens)
-    known = [effort for effort in spent if is_effort(effort)]
+    known: list[Effort] = [effort for effort in spent if is_effort(effort)]
     if len(known) == len(spent):
         return tuple(sorted(known, key=rank))
     return tuple(sorted(spent, key=lambda effort: (float(np.mean(spent[effort])), effort)))

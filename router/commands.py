@@ -1,0 +1,184 @@
+"""The router's commands: `tops fit`, `tops route`, `tops replay`.
+
+Argument parsing and printing only. Exit status 0, or 1 with one sentence on standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from router.artifact import ArtifactError, load, save
+from router.fit import FitSettings, fit
+from router.outcomes import OutcomeError, read_outcomes
+from router.policy import Policy
+from router.replay import replay
+from router.router import Route, Router
+
+
+def fit_main(argv: Sequence[str]) -> int:
+    """Fit and calibrate a router for one model."""
+    parser = argparse.ArgumentParser("tops fit", description="Fit a router to judged outcomes.")
+    parser.add_argument("outcomes", nargs="+", type=Path, help="JSON Lines, or NAME.outcomes.csv")
+    parser.add_argument("--out", required=True, type=Path, help="the artifact to write")
+    parser.add_argument("--model", help="whose rows to use, where files hold several models")
+    parser.add_argument(
+        "--baseline", help="effort without a router (default: high, or the dearest)"
+    )
+    parser.add_argument(
+        "--max-loss", type=_share, default=0.01, help="accuracy loss allowed (0.01)"
+    )
+    parser.add_argument("--delta", type=_share, default=0.1, help="1 - confidence (0.1)")
+    options = parser.parse_args(argv)
+
+    settings = FitSettings(options.baseline, options.max_loss, options.delta)
+    try:
+        fitted = fit(read_outcomes(options.outcomes, options.model), settings)
+    except OutcomeError as error:
+        return _fail(error)
+    for warning in fitted.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    try:
+        save(fitted.artifact, options.out)
+    except OSError as error:
+        return _fail(f"{options.out} cannot be written: {error.strerror}")
+    artifact = fitted.artifact
+    metrics = cast("Mapping[str, float]", artifact.metrics)
+    epsilon = artifact.epsilons[options.max_loss]
+    print(f"{options.out}: {artifact.model}, {', '.join(artifact.efforts)}")
+    print(f"baseline {artifact.baseline}; {artifact.provenance['problems']} problems")
+    print(f"ECE {metrics['ece']:.4f}  Brier {metrics['brier']:.4f}", end="")
+    print(f" ({metrics['brier_without_features']:.4f} without features), held out")
+    print(
+        f"loss <= {options.max_loss:g} with confidence {1 - options.delta:g}: "
+        + ("not certified" if epsilon is None else f"epsilon {epsilon:g}")
+    )
+    print(
+        f"held out: accuracy {metrics['accuracy']:.4f} (baseline "
+        f"{metrics['baseline_accuracy']:.4f}), tokens {metrics['tokens']:.1f} (baseline "
+        f"{metrics['baseline_tokens']:.1f})"
+    )
+    return 0
+
+
+def route_main(argv: Sequence[str]) -> int:
+    """Explain the decision for prompts."""
+    parser = argparse.ArgumentParser("tops route", description="Explain the router's decisions.")
+    parser.add_argument("--router", required=True, type=Path, help="the artifact")
+    parser.add_argument("--input", type=Path, help="JSON Lines with prompt or messages")
+    parser.add_argument("prompt", nargs="?", help="one prompt")
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    _add_policy(parser)
+    options = parser.parse_args(argv)
+    if (options.prompt is None) == (options.input is None):
+        parser.error("give either a PROMPT or --input FILE")
+
+    try:
+        router = Router.load(options.router)
+        asked = [{"prompt": options.prompt}] if options.input is None else _lines(options.input)
+        for fields in asked:
+            messages = fields.get("messages") or fields.get("prompt")
+            route = router.route(messages, None, _policy(options))
+            print(_json(fields, route) if options.json else _explain(messages, route))
+    except (ArtifactError, OSError, ValueError) as error:
+        return _fail(error)
+    return 0
+
+
+def replay_main(argv: Sequence[str]) -> int:
+    """Judge a router on logged outcomes."""
+    parser = argparse.ArgumentParser("tops replay", description="Judge a router on outcomes.")
+    parser.add_argument("outcomes", nargs="+", type=Path, help="JSON Lines, or NAME.outcomes.csv")
+    parser.add_argument("--router", required=True, type=Path, help="the artifact")
+    parser.add_argument("--model", help="whose rows to use (default: the artifact's model)")
+    parser.add_argument("--json", action="store_true", help="print one object")
+    _add_policy(parser)
+    options = parser.parse_args(argv)
+
+    try:
+        artifact = load(options.router)
+        reading = read_outcomes(options.outcomes, options.model or artifact.model)
+        result = replay(artifact, reading, _policy(options))
+    except (ArtifactError, OutcomeError) as error:
+        return _fail(error)
+    for warning in reading.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    baselines = cast("Mapping[str, Mapping[str, float]]", result["baselines"])
+    named = {"policy": result["policy"], **baselines, "oracle": result["oracle"]}
+    for name, entry in cast("Mapping[str, Mapping[str, float]]", named).items():
+        print(f"{name:<14}accuracy {entry['accuracy']:.4f}   tokens {entry['tokens']:.1f}")
+    print(f"oracle gap closed: {result['oracle_gap_closed']}; problems {result['problems']}")
+    return 0
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--max-loss", type=_share, default=0.01, help="mode quality (default 0.01)")
+    group.add_argument("--price", type=float, help="mode price: accuracy per 1,000 tokens")
+    group.add_argument("--effort", help="mode fixed")
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    if options.effort is not None:
+        return Policy("fixed", effort=options.effort)
+    if options.price is not None:
+        return Policy("price", price=options.price)
+    return Policy("quality", max_loss=options.max_loss)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _lines(path: Path) -> Iterator[Mapping[str, object]]:
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                fields: object = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}:{number}: not JSON ({error})") from error
+            if not isinstance(fields, dict):
+                raise ValueError(f"{path}:{number}: not an object")  # noqa: TRY004 (of the data)
+            yield cast("dict[str, object]", fields)
+
+
+def _json(fields: Mapping[str, object], route: Route) -> str:
+    found = route.estimate
+    document = {
+        "effort": route.effort,
+        "budget": route.budget,
+        "difficulty": found and found.difficulty,
+        "p_correct": found and found.p_correct,
+        "tokens": found and found.tokens,
+        "budgets": found and found.budget,
+        "reason": route.reason,
+        "abstained": route.abstained,
+    }
+    named = {"problem_id": fields["problem_id"]} if "problem_id" in fields else {}
+    return json.dumps({**named, **document})
+
+
+def _explain(messages: object, route: Route) -> str:
+    lines = [f"{' '.join(str(messages).split())[:70]}", f"  {route.effort}: {route.reason}"]
+    if route.estimate is not None:
+        lines.append(f"  difficulty {route.estimate.difficulty:.2f}; budget {route.budget}")
+        lines.extend(
+            f"  {effort:<10}P(correct) {p:.3f}   tokens {route.estimate.tokens[effort]:.0f}"
+            for effort, p in route.estimate.p_correct.items()
+        )
+    return "\n".join(lines)
+
+
+def _fail(error: object) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
