@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from server.errors import BadRequest, BodyTimeout, BodyTooLarge, ClientDisconnected
+from server.disconnect import ClientDisconnected
+from server.errors import BadRequest, BodyTimeout, BodyTooLarge
 
 
 async def read_object(receive: Receive, most_bytes: int, seconds: float) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """`POST /v1/chat/completions`: one request flows down `_answer`, a stage a line."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import Coroutine
 from typing import Any, cast
 
 import orjson
@@ -13,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 from server.asked import Asked, parse_asked
 from server.body import read_object
 from server.decision import Decider, Decision
+from server.disconnect import ClientDisconnected, unless_left
 from server.echo import echo_headers
 from server.engine import Engine, Reply
 from server.errors import (
-    ClientDisconnected,
     EngineError,
     EngineFailed,
     error_event,
@@ -62,7 +59,7 @@ class ChatCompletions:
             decision = self._decider.decide(asked, caller, served.context)
             self._note(exchange, asked, decision, served.model)
             sent = rewrite(asked, decision, served.model)
-            await _unless_left(receive, self._forward(exchange, sent, asked, send))
+            await unless_left(receive, self._forward(exchange, sent, asked, send))
 
     def _note(self, exchange: Exchange, asked: Asked, decision: Decision, model: str) -> None:
         exchange.decided = time.perf_counter()
@@ -119,39 +116,17 @@ async def _relay_whole(exchange: Exchange, reply: Reply, send: Send) -> None:
     elif reply.status < 400 or not isinstance(answer, dict) or "error" not in answer:
         raise EngineFailed(f"the engine answered HTTP {reply.status} with something unreadable")
     exchange.status = reply.status
-    await _start(exchange, reply.status, b"application/json", send)
+    await _start(exchange, reply.status, b"application/json", send, len(raw))
     await send({"type": "http.response.body", "body": raw})
 
 
-async def _start(exchange: Exchange, status: int, content_type: bytes, send: Send) -> None:
+async def _start(
+    exchange: Exchange, status: int, content_type: bytes, send: Send, length: int | None = None
+) -> None:
     assert exchange.decision is not None
     headers = [(b"content-type", content_type), (b"cache-control", b"no-cache")]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
     for name, value in echo_headers(exchange.decision).items():
         headers.append((name.encode(), value.encode("latin-1", "replace")))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-
-
-async def _unless_left(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, or cancel it when the client leaves.
-
-    Raises:
-        ClientDisconnected: the client left first.
-    """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(receive))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnected
-        await working
-    finally:
-        leaving.cancel()
-        if not working.done():
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -95,7 +95,7 @@ class Decider:
             budget=budget,
             budget_source=budget_source,
             reason=reason,
-            abstained=route.abstained,
+            abstained=route.abstained if source == "fallback" else None,
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
         )

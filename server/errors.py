@@ -120,10 +120,6 @@ class EngineTimeout(EngineError):  # noqa: N818
     retry_after = 5
 
 
-class ClientDisconnected(Exception):  # noqa: N818
-    """The client went away; nobody is left to answer."""
-
-
 def error_envelope(
     message: str, kind: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 import structlog
 
 from server.decision import Decision
-from server.errors import ClientDisconnected, GatewayError
+from server.disconnect import ClientDisconnected
+from server.errors import GatewayError
 from server.metrics import Metrics
 from server.usage import Usage
 

@@ -28,6 +28,7 @@ def configure_logs(level: str) -> None:
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "loggers": {"uvicorn": {"level": "WARNING"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
         }
     )

@@ -22,6 +22,7 @@ def serve_main(argv: Sequence[str]) -> int:
     """Serve until told to stop; returns 2 where the settings cannot be used."""
     try:
         settings = load_settings(argv)
+        _check_checkpoint(settings)
         router = load_router(settings)
         listener = _listen(settings)
     except (BadSettings, ArtifactError) as error:
@@ -55,6 +56,14 @@ async def _announce(listener: socket.socket, engine: Engine) -> None:
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     print(f"ready: http://{name}:{port}/v1", flush=True)
+
+
+def _check_checkpoint(settings: Settings) -> None:
+    if settings.upstream is None and not (settings.checkpoint / "ctranslate2").is_dir():
+        raise BadSettings(
+            f"{settings.checkpoint} is no checkpoint folder with CTranslate2 weights: pass another "
+            "--checkpoint, or --upstream URL of an engine that runs already"
+        )
 
 
 def _listen(settings: Settings) -> socket.socket:

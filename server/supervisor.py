@@ -46,7 +46,7 @@ async def supervised(command: Sequence[str], restarts: Counter) -> AsyncGenerato
 
 def embedded_command(checkpoint: Path, model: str, port: int, workers: int) -> list[str]:
     """How to start the embedded engine."""
-    options = {"model": checkpoint, "served-model-name": model, "port": port, "threads": workers}
+    options = {"model": checkpoint, "served-model-name": model, "port": port, "workers": workers}
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [sys.executable, "-m", "server.embedded", *flags, "--exit-with-parent"]
 

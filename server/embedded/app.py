@@ -1,0 +1,152 @@
+"""The embedded engine's HTTP surface, in vLLM's dialect."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+
+from server.disconnect import ClientDisconnected, unless_left
+from server.embedded.chat import (
+    BadRequest,
+    Completion,
+    GenerationFailed,
+    chunk,
+    chunk_choice,
+    prepare,
+    token_logprob,
+    whole_response,
+)
+from server.embedded.checkpoint import Checkpoint
+from server.embedded.generation import Scheduler
+from server.embedded.protocol import ChatRequest
+
+
+class Engine:
+    """A checkpoint at work, and how much it has to do."""
+
+    def __init__(self, checkpoint: Checkpoint, model: str, workers: int) -> None:
+        self.checkpoint = checkpoint
+        self.model = model
+        self.scheduler = Scheduler(workers)
+        self.registry = CollectorRegistry()
+        self.running = Gauge(
+            "vllm:num_requests_running", "Requests in generation.", registry=self.registry
+        )
+        self.generated = Counter(
+            "vllm:generation_tokens", "Tokens generated.", registry=self.registry
+        )
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The engine as an ASGI application."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    checkpoint = engine.checkpoint
+
+    @app.get("/health")
+    async def health() -> Response:
+        return Response()
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(engine.registry), media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        card = {
+            "id": engine.model,
+            "object": "model",
+            "owned_by": "tops",
+            "root": str(checkpoint.folder),
+            "max_model_len": checkpoint.context,
+        }
+        return _json({"object": "list", "data": [card]})
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
+        if body.model not in (None, engine.model):
+            message = f"The model `{body.model}` does not exist."
+            return _error(404, message, "NotFoundError", "model", "model_not_found")
+        try:
+            completion = await asyncio.to_thread(prepare, body, checkpoint, engine.model)
+        except BadRequest as error:
+            return _error(400, str(error), "BadRequestError", "messages")
+        if body.stream:
+            return StreamingResponse(_events(engine, completion), media_type="text/event-stream")
+        try:
+            await unless_left(request.receive, _drain(engine, completion))
+        except ClientDisconnected:
+            return Response(status_code=499)
+        except GenerationFailed as error:
+            return _error(500, str(error), "InternalServerError")
+        return _json(whole_response(completion))
+
+    return app
+
+
+async def _drain(engine: Engine, completion: Completion) -> None:
+    with engine.running.track_inprogress():
+        async for _ in completion.pieces(engine.scheduler):
+            engine.generated.inc()
+
+
+async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[bytes]:
+    request = completion.request
+    for choice in completion.choices:
+        first = {"role": "assistant", "content": ""}
+        yield _event(chunk(completion, [chunk_choice(choice, first)]))
+    try:
+        with engine.running.track_inprogress():
+            async for choice, piece in completion.pieces(engine.scheduler):
+                engine.generated.inc()
+                delta: dict[str, Any] = {}
+                if piece.reasoning:
+                    delta["reasoning"] = piece.reasoning
+                if piece.content:
+                    delta["content"] = piece.content
+                scored = request.logprobs and piece.token is not None
+                logprobs = [token_logprob(piece)] if scored else None
+                if delta or logprobs or choice.finish:
+                    yield _event(chunk(completion, [chunk_choice(choice, delta, logprobs)]))
+    except GenerationFailed as error:
+        yield _event({"error": {"message": str(error), "type": "InternalServerError", "code": 500}})
+        return
+    if request.stream_options and request.stream_options.include_usage:
+        yield _event(chunk(completion, [], completion.usage()))
+    yield b"data: [DONE]\n\n"
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def _error(
+    status: int, message: str, kind: str, param: str | None = None, code: str | None = None
+) -> Response:
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return _json({"error": error}, status)
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or None
+    what = str(first["msg"]).removeprefix("Value error, ")
+    message = f"{where}: {what}" if where else what
+    return _error(400, message, "BadRequestError", where)
+
+
+def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, str(error.detail), "BadRequestError")

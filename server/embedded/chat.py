@@ -1,0 +1,224 @@
+"""One chat completion: from a checked request to its choices' pieces, and their wire form."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.embedded.checkpoint import Checkpoint, PromptError
+from server.embedded.decoder import Draw
+from server.embedded.generation import Finish, Generation, Sampling, Scheduler, Step
+from server.embedded.protocol import ChatRequest
+from server.embedded.text import Piece, Text
+
+
+class BadRequest(Exception):  # noqa: N818 - named as HTTP names it
+    """A request that cannot be served; the message says what to change."""
+
+
+class GenerationFailed(Exception):  # noqa: N818
+    """The model failed while generating."""
+
+
+@dataclass
+class Choice:
+    """One choice: its text so far and how it ended."""
+
+    index: int
+    text: Text
+    generation: Generation | None = None
+    finish: str | None = None
+    reasoning: str = ""
+    content: str = ""
+    logprobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+class Completion:
+    """One request at work. Iterate `pieces`; leaving the iteration stops all choices."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        checkpoint: Checkpoint,
+        model: str,
+        prompt: list[int],
+        open_: bool,
+    ) -> None:
+        self.id = f"chatcmpl-{uuid.uuid4().hex}"
+        self.created = int(time.time())
+        self.model = model
+        self.request = request
+        self._checkpoint = checkpoint
+        self._prompt = prompt
+        self._open = open_
+        tokenizer = checkpoint.tokenizer
+        self.choices = [Choice(i, Text(tokenizer, request.stop)) for i in range(request.n)]
+
+    async def pieces(self, scheduler: Scheduler) -> AsyncGenerator[tuple[Choice, Piece]]:
+        """Every piece of every choice as it comes; a choice's last piece has its finish set.
+
+        Raises:
+            GenerationFailed: the model failed.
+        """
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[tuple[Choice, Step | Finish]] = asyncio.Queue()
+
+        def start(choice: Choice) -> None:
+            def emit(step: Step | Finish) -> None:
+                loop.call_soon_threadsafe(queue.put_nowait, (choice, step))
+
+            choice.generation = Generation(
+                self._checkpoint, self._prompt, self._open, self._sampling(choice.index), emit
+            )
+            scheduler.start(choice.generation, failed=lambda: emit("error"))
+
+        for choice in self.choices:
+            start(choice)
+        try:
+            while any(choice.finish is None for choice in self.choices):
+                choice, step = await queue.get()
+                if choice.finish is None:
+                    yield choice, self._advance(choice, step)
+        finally:
+            for choice in self.choices:
+                if choice.generation is not None:
+                    choice.generation.cancelled = True
+
+    def usage(self) -> dict[str, Any]:
+        """VLLM's usage object."""
+        completion = sum(choice.text.completion_tokens for choice in self.choices)
+        reasoning = sum(choice.text.reasoning_tokens for choice in self.choices)
+        return {
+            "prompt_tokens": len(self._prompt),
+            "completion_tokens": completion,
+            "total_tokens": len(self._prompt) + completion,
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+        }
+
+    def _sampling(self, index: int) -> Sampling:
+        request, defaults = self.request, self._checkpoint.defaults
+
+        def default(name: str, neutral: float) -> float:
+            asked = getattr(request, name)
+            return asked if asked is not None else defaults.get(name, neutral)
+
+        return Sampling(
+            draw=Draw(
+                temperature=default("temperature", 1.0),
+                top_p=default("top_p", 1.0),
+                top_k=int(default("top_k", 0)),
+            ),
+            max_tokens=request.limit or self._checkpoint.context - len(self._prompt),
+            budget=request.thinking_token_budget,
+            seed=None if request.seed is None else request.seed + index,
+        )
+
+    def _advance(self, choice: Choice, step: Step | Finish) -> Piece:
+        if step == "error":
+            raise GenerationFailed("the model failed while generating")
+        if isinstance(step, Step):
+            piece = choice.text.add(step)
+        else:
+            choice.finish = step
+            piece = Piece(content=choice.text.flush())
+        if choice.text.stopped:
+            choice.finish = "stop"
+            assert choice.generation is not None
+            choice.generation.cancelled = True
+        choice.reasoning += piece.reasoning
+        choice.content += piece.content
+        if self.request.logprobs and piece.token is not None:
+            choice.logprobs.append(token_logprob(piece))
+        return piece
+
+
+def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Completion:
+    """Render and tokenise, and check that it fits. Slow for long prompts: call it in a thread.
+
+    Raises:
+        BadRequest: the template refuses the messages, or they do not fit the context.
+    """
+    variables = dict(request.chat_template_kwargs)
+    if request.reasoning_effort is not None:
+        variables["reasoning_effort"] = request.reasoning_effort
+    messages = [message.model_dump(exclude_unset=True) for message in request.messages]
+    try:
+        text = checkpoint.render(messages, **variables)
+    except PromptError as error:
+        raise BadRequest(str(error)) from error
+    prompt = checkpoint.encode(text)
+    room = checkpoint.context - len(prompt)
+    if room < 1 or (request.limit or 0) > room:
+        asked = f" and {request.limit} completion tokens" if request.limit else ""
+        raise BadRequest(
+            f"the model's context is {checkpoint.context} tokens, and the request has at least "
+            f"{len(prompt)} prompt tokens{asked}: shorten the messages or lower max_tokens"
+        )
+    end = checkpoint.tokenizer.id_to_token(checkpoint.closing.end)
+    is_open = text.rfind(checkpoint.reasoning_start) > text.rfind(end)
+    return Completion(request, checkpoint, model, prompt, is_open)
+
+
+def whole_response(completion: Completion) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    return {
+        "id": completion.id,
+        "object": "chat.completion",
+        "created": completion.created,
+        "model": completion.model,
+        "choices": [
+            {
+                "index": choice.index,
+                "message": {
+                    "role": "assistant",
+                    "reasoning": choice.reasoning or None,
+                    "content": choice.content,
+                },
+                "logprobs": {"content": choice.logprobs} if completion.request.logprobs else None,
+                "finish_reason": choice.finish,
+            }
+            for choice in completion.choices
+        ],
+        "usage": completion.usage(),
+    }
+
+
+def chunk(
+    completion: Completion, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One event's body of a stream."""
+    body: dict[str, Any] = {
+        "id": completion.id,
+        "object": "chat.completion.chunk",
+        "created": completion.created,
+        "model": completion.model,
+        "choices": choices,
+    }
+    if usage is not None:
+        body["usage"] = usage
+    return body
+
+
+def chunk_choice(
+    choice: Choice, delta: dict[str, Any], logprobs: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """One choice of an event; its finish reason is the choice's."""
+    return {
+        "index": choice.index,
+        "delta": delta,
+        "logprobs": {"content": logprobs} if logprobs else None,
+        "finish_reason": choice.finish,
+    }
+
+
+def token_logprob(piece: Piece) -> dict[str, Any]:
+    """OpenAI's logprob entry of one token of the answer."""
+    token = piece.token or ""
+    return {
+        "token": token,
+        "logprob": piece.logprob,
+        "bytes": list(token.encode()),
+        "top_logprobs": [],
+    }

@@ -1,0 +1,107 @@
+"""A checkpoint folder, ready to generate: weights, tokenizer, template, defaults."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from server.embedded.decoder import Decoder
+
+
+class CheckpointError(Exception):
+    """A folder that is no usable checkpoint."""
+
+
+class PromptError(Exception):
+    """Messages that the model's chat template refuses."""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a reasoning block is closed when its budget runs out, in token ids.
+
+    `transition` is the sentence inside the block, `end` the closing tag, `gap` what stands between
+    the tag and the answer.
+    """
+
+    transition: tuple[int, ...]
+    end: int
+    gap: tuple[int, ...]
+
+
+class Checkpoint:
+    """Everything that the engine needs of a model; safe to share between threads.
+
+    Args:
+        folder: has `ctranslate2/`, `tokenizer.json`, `chat_template.jinja`, `config.json`,
+            `generation_config.json` and `reasoning_config.json`.
+        workers: generations that may run at the same moment, a thread each.
+
+    Raises:
+        CheckpointError: something is missing.
+    """
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder = folder
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            self.defaults: dict[str, Any] = json.loads(
+                (folder / "generation_config.json").read_text()
+            )
+            reasoning = json.loads((folder / "reasoning_config.json").read_text())
+            template = (folder / "chat_template.jinja").read_text()
+            self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self.decoder = Decoder(folder / "ctranslate2", workers)
+        except (OSError, RuntimeError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
+        self.context: int = config["max_position_embeddings"]
+        eos: int | list[int] = self.defaults["eos_token_id"]
+        self.eos: list[int] = eos if isinstance(eos, list) else [eos]
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        self._longest_token = max(len(token) for token in vocabulary)
+        self.closing = self._closing(reasoning["reasoning_end_str"])
+        self.reasoning_start: str = reasoning["reasoning_start_str"]
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        )
+        cast("dict[str, Any]", environment.globals)["raise_exception"] = _refuse
+        self._template = environment.from_string(template)
+
+    def render(self, messages: Sequence[dict[str, Any]], **variables: object) -> str:
+        """The prompt's text, the tag of the effort last.
+
+        Raises:
+            PromptError: the template refuses the messages.
+        """
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=True, **variables)
+        except TemplateError as error:
+            raise PromptError(str(error)) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a rendered prompt; at least so many as do not fit, where it is far too long.
+
+        A text of more characters than the context could hold is not worth the tokenizer's time.
+        """
+        fewest = len(text.encode()) // self._longest_token
+        if fewest > self.context:
+            return [0] * fewest
+        return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Token strings, as CTranslate2 wants its prompts."""
+        return [cast("str", self.tokenizer.id_to_token(one)) for one in ids]
+
+    def _closing(self, text: str) -> Closing:
+        ids = self.encode(text)
+        return Closing(tuple(ids[:-1]), ids[-1], tuple(self.encode("\n\n")))
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)

@@ -1,0 +1,118 @@
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import simulated
+
+from router.artifact import Artifact, ArtifactError, load, save
+from router.fit import fit
+from router.router import Router
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
+    path = tmp_path_factory.mktemp("artifact") / "router.json"
+    artifact = fit(simulated(200)).artifact
+    save(artifact, path)
+    return path, artifact
+
+
+def test_what_was_saved_is_loaded(saved: tuple[Path, Artifact]) -> None:
+    path, artifact = saved
+    loaded = load(path)
+    assert (loaded.model, loaded.weights, loaded.efforts, loaded.baseline) == (
+        "make-believe",
+        "w1",
+        ("none", "low", "medium", "high"),
+        "high",
+    )
+    assert loaded.epsilons == artifact.epsilons
+    assert loaded.parameters.p_weights == pytest.approx(artifact.parameters.p_weights, rel=1e-8)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_loading_is_quick(saved: tuple[Path, Artifact]) -> None:
+    start = time.perf_counter()
+    load(saved[0])
+    assert time.perf_counter() - start < 0.05
+
+
+def change(document: Any, *keys: str | int, to: object) -> None:
+    for key in keys[:-1]:
+        document = document[key]
+    document[keys[-1]] = to
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "reason"),
+    [
+        (("kind",), "something", "not a router artifact"),
+        (("schema",), 2, "newer than 1; upgrade"),
+        (("schema",), "1", "fit it again"),
+        (("features", "version"), 99, "other prompt features"),
+        (("features", "names"), ["a"], "other prompt features"),
+        (("efforts",), [], "damaged"),
+        (("baseline",), "max", "damaged"),
+        (("parameters",), {}, "damaged"),
+        (("parameters", "p_bias"), [0.0], "damaged"),
+        (("parameters", "p_bias"), ["x"] * 4, "damaged"),
+        (("parameters", "scale", 3), 0.0, "damaged"),
+        (("parameters", "scale", 3), None, "damaged"),
+        (("parameters", "slack"), True, "damaged"),
+        (("epsilons",), [[0.01]], "damaged"),
+        (("epsilons",), 3, "damaged"),
+        (("delta",), None, "damaged"),
+        (("metrics",), 5, "damaged"),
+    ],
+)
+def test_a_wrong_artifact_is_refused_with_what_to_do(
+    saved: tuple[Path, Artifact],
+    tmp_path: Path,
+    keys: tuple[str | int, ...],
+    to: object,
+    reason: str,
+) -> None:
+    document = json.loads(saved[0].read_text())
+    change(document, *keys, to=to)
+    path = tmp_path / "router.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ArtifactError, match=reason) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[]", b"null", b"7", b"[" * 100_000, b'{"kind": "tops-router"}'],
+)
+def test_a_corrupted_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "router.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError):
+        load(path)
+
+
+def test_half_a_file_and_no_file_are_refused(saved: tuple[Path, Artifact], tmp_path: Path) -> None:
+    path = tmp_path / "router.json"
+    with pytest.raises(ArtifactError, match="make one with `tops fit`"):
+        load(path)
+    path.write_bytes(saved[0].read_bytes()[:3000])
+    with pytest.raises(ArtifactError, match="damaged"):
+        load(path)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_other_weights_are_refused(saved: tuple[Path, Artifact]) -> None:
+    assert Router.load(saved[0], "w1").artifact is not None
+    assert Router.load(saved[0]).artifact is not None
+    with pytest.raises(ArtifactError, match="fit a router for these weights"):
+        Router.load(saved[0], "w2")
+
+
+def test_numbers_are_finite_json(saved: tuple[Path, Artifact]) -> None:
+    json.loads(saved[0].read_text(), parse_constant=pytest.fail)
+    assert np.isfinite(load(saved[0]).parameters.range_limit)

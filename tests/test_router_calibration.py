@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from router.calibration import (
+    Held,
+    bootstrap,
+    brier_rows,
+    certify,
+    epsilon_table,
+    expected_calibration_error,
+    log_loss,
+    loss_p_value,
+)
+from router.estimate import Array
+from router.policy import choose_rows
+
+COST = np.array([[1.0, 10.0, 100.0]])
+
+
+def population(rng: np.random.Generator, size: int, noise: float) -> tuple[Array, Array]:
+    """True P(correct) of three efforts, and estimates that are off by `noise` in logits."""
+    hardness = rng.uniform(-4, 4, (size, 1))
+    logits = np.array([0.0, 1.5, 2.0]) - hardness
+    return 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-logits - noise * rng.normal(size=(size, 3))))
+
+
+def held(rng: np.random.Generator, size: int, noise: float) -> Held:
+    true, p = population(rng, size, noise)
+    tokens = np.repeat(COST, size, axis=0)
+    return Held(p, tokens, (rng.random(true.shape) < true).astype(float), tokens, 2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5, 2.0, 10.0])
+def test_the_promised_loss_holds_in_all_but_delta_of_repeats(noise: float) -> None:
+    rng = np.random.default_rng(int(noise * 10))
+    true, p = population(rng, 50_000, noise)
+    tokens = np.repeat(COST, len(p), axis=0)
+    rows = np.arange(len(p))
+    broken = certified = 0
+    repeats, max_loss, delta = 60, 0.02, 0.1
+    for _ in range(repeats):
+        epsilon = certify(held(rng, 1500, noise), max_loss, delta)
+        if epsilon is not None:
+            certified += 1
+            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, epsilon)].mean()
+            broken += loss > max_loss
+    assert broken <= delta * repeats
+    assert certified > repeats / 2 or noise > 0.1  # good estimates do earn a saving
+
+
+def test_p_values_are_honest_at_the_border() -> None:
+    rng = np.random.default_rng(5)
+    # A loss of exactly 0.05: -1 with probability 0.1, +1 with 0.05.
+    draws = rng.choice([-1.0, 0.0, 1.0], p=[0.1, 0.85, 0.05], size=(500, 400))
+    assert np.mean([loss_p_value(row, 0.05) <= 0.1 for row in draws]) <= 0.1
+
+
+def test_p_values_of_clear_cases() -> None:
+    assert loss_p_value(np.zeros(1000), 0.01) < 0.01
+    assert loss_p_value(np.zeros(20), 0.01) > 0.5
+    assert loss_p_value(np.full(1000, -0.5), 0.01) == 1.0
+    assert loss_p_value(np.array([]), 0.01) == 1.0
+
+
+def test_larger_losses_never_certify_smaller_epsilons() -> None:
+    table = epsilon_table(held(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
+    assert 0.0123 in table
+    values = [-1.0 if epsilon is None else epsilon for _, epsilon in sorted(table.items())]
+    assert values == sorted(values)
+    assert values[-1] > 0.05
+
+
+def test_calibration_error_and_scores() -> None:
+    rng = np.random.default_rng(2)
+    p = rng.uniform(size=50_000)
+    correct = (rng.random(50_000) < p).astype(float)
+    assert expected_calibration_error(p, correct) < 0.01
+    assert expected_calibration_error(np.sqrt(p), correct) > 0.1
+    assert brier_rows(np.array([[0.5, 1.0]]), np.array([[1.0, 1.0]])) == pytest.approx([0.125])
+    assert log_loss(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]])) == pytest.approx(np.log(2))
+
+
+def test_the_interval_covers_the_mean() -> None:
+    values = np.random.default_rng(3).normal(size=400)
+    low, high = bootstrap(400, lambda rows: float(values[rows].mean()))
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(4 * 1 / 20, rel=0.25)

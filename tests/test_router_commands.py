@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import pytest
+from simulated import simulated
+
+from router.artifact import load
+from router.commands import fit_main, replay_main, route_main
+from router.outcomes import Reading, read_outcomes
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
+
+
+def write(path: Path, reading: Reading) -> Path:
+    fields = ("problem_id", "model", "effort", "sample", "correct", "tokens", "weights")
+    with path.open("w") as stream:
+        for outcome in reading.outcomes:
+            row = {name: getattr(outcome, name) for name in fields}
+            stream.write(json.dumps({**row, "prompt": outcome.messages}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    folder = tmp_path_factory.mktemp("commands")
+    outcomes = write(folder / "o.jsonl", simulated(600, seed=1, samples=2))
+    fresh = write(folder / "fresh.jsonl", simulated(400, seed=2, samples=2))
+    artifact = folder / "router.json"
+    assert fit_main([str(outcomes), "--out", str(artifact), "--max-loss", "0.03"]) == 0
+    return folder, artifact, fresh
+
+
+def test_fit_reports_what_it_measured(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _, fresh = files
+    out = folder / "again.json"
+    assert fit_main([str(fresh), "--out", str(out), "--baseline", "medium", "--delta", "0.2"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("make-believe", "baseline medium", "ECE", "Brier", "held out"):
+        assert word in printed
+    assert load(out).delta == 0.2
+
+
+def test_fit_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "o.jsonl", simulated(10))
+    assert fit_main([str(path), "--out", str(tmp_path / "r.json")]) == 1
+    assert "10 problems are too few" in capsys.readouterr().err
+    assert not (tmp_path / "r.json").exists()
+    path = write(tmp_path / "o.jsonl", simulated(60))
+    assert fit_main([str(path), "--out", str(tmp_path / "no" / "r.json")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_route_explains_one_prompt(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = "Ada has 5 eggs. Ada finds 3 eggs. How many eggs does Ada have now?"
+    assert route_main(["--router", str(files[1]), prompt, "--max-loss", "0.05"]) == 0
+    printed = capsys.readouterr().out
+    assert "P(correct)" in printed
+    assert "difficulty" in printed
+
+
+def test_route_reads_a_file_and_prints_objects(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(
+        '{"problem_id": "a", "prompt": "Ada has 5 eggs. How many eggs are there?"}\n\n'
+        '{"messages": [{"role": "user", "content": "hello"}]}\n'
+    )
+    assert route_main(["--router", str(files[1]), "--input", str(path), "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["problem_id"] == "a"
+    assert set(first["p_correct"]) == {"none", "low", "medium", "high"}
+    assert second["abstained"]
+    path.write_text("{}\n[]\n")
+    assert route_main(["--router", str(files[1]), "--input", str(path)]) == 1
+    assert "in.jsonl:2: not an object" in capsys.readouterr().err
+
+
+def test_route_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert route_main(["--router", str(tmp_path / "r.json"), "hi"]) == 1
+    assert "tops fit" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        route_main(["--router", "r.json"])
+
+
+def test_replay_prints_the_contracts_object(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--router", str(files[1]), str(files[2]), "--json", "--max-loss", "0.03"]
+    assert replay_main(argv) == 0
+    result = json.loads(capsys.readouterr().out)
+    policy = result["policy"]
+    assert set(policy) == {"accuracy", "tokens", "accuracy_ci", "tokens_ci", "efforts"}
+    assert sum(policy["efforts"].values()) == pytest.approx(1)
+    assert set(result["baselines"]) == {
+        *(f"fixed:{effort}" for effort in ("none", "low", "medium", "high")),
+        "random",
+        "knn",
+    }
+    high = result["baselines"]["fixed:high"]
+    assert policy["tokens"] < 0.9 * high["tokens"]
+    assert policy["accuracy"] > high["accuracy"] - 0.05
+    assert result["baselines"]["random"]["tokens"] == pytest.approx(policy["tokens"])
+    assert policy["accuracy"] > result["baselines"]["random"]["accuracy"]
+    assert result["baselines"]["knn"]["tokens"] <= policy["tokens"]
+    assert 0 < result["oracle_gap_closed"] < 1
+    assert result["oracle"]["cross_fitted"]
+    assert result["problems"] == 400
+    assert result["skipped"] == 0
+    tokens = [point["tokens"] for point in result["frontier"]]
+    assert tokens[0] > tokens[-1]
+
+
+def test_replay_of_a_fixed_policy_is_that_baseline(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--router", str(files[1]), str(files[2])]
+    assert replay_main([*argv, "--json", "--effort", "low"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["policy"]["accuracy"] == result["baselines"]["fixed:low"]["accuracy"]
+    assert replay_main(argv) == 0
+    assert "fixed:high" in capsys.readouterr().out
+    assert replay_main([*argv, "--model", "other"]) == 1
+    assert "no rows of model 'other'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+def test_real_outcomes_are_fitted_and_beat_random_mixing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
+    out = str(tmp_path / "router.json")
+    assert fit_main([path, "--out", out]) == 1
+    assert "--model" in capsys.readouterr().err
+    assert fit_main([path, "--out", out, "--model", "gpt-35-turbo"]) == 0
+    metrics = load(out).metrics
+    assert metrics["ece"] < 0.04
+    assert metrics["brier"] < metrics["brier_without_features"]
+    assert metrics["tokens"] < 0.5 * metrics["baseline_tokens"]
+    assert metrics["accuracy"] > metrics["baseline_accuracy"] - 0.01
+    assert replay_main(["--router", out, path, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["policy"]["accuracy"] > result["baselines"]["random"]["accuracy"]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
+    path = DATA / "routellm.outcomes.csv.gz"
+    reading = read_outcomes([path], "gpt-4-1106-preview")
+    assert {outcome.effort for outcome in reading.outcomes} == {"strong"}

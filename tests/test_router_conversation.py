@@ -1,0 +1,104 @@
+from typing import Any
+
+import pytest
+
+from router.conversation import (
+    carry,
+    conversation_key,
+    in_tool_loop,
+    is_follow_up,
+    judged_text,
+)
+from router.messages import read_messages
+
+LADDER = ("none", "low", "medium", "high")
+HARD = (
+    "Plan the migration of our billing database to the new cluster without downtime, list every "
+    "step with its rollback, prove that no payment can be lost, and estimate the duration."
+)
+
+
+def said(*texts: str) -> list[dict[str, str]]:
+    """Alternating user and assistant messages."""
+    return [
+        {"role": ("user", "assistant")[index % 2], "content": text}
+        for index, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    "follow_up",
+    ["yes", "go on", "Yes, please do that.", "好的", "继续", "and the second one?", "👍"],
+)
+def test_a_short_follow_up_is_judged_with_what_it_leans_on(follow_up: str) -> None:
+    assert is_follow_up(follow_up)
+    judged = judged_text(read_messages(said(HARD, "Shall I?", follow_up)))
+    assert HARD in judged
+    assert follow_up in judged
+
+
+def test_a_new_question_of_substance_is_judged_alone() -> None:
+    question = HARD.replace("billing", "user")
+    assert judged_text(read_messages(said(HARD, "Done.", question))) == question
+
+
+def test_a_yes_to_the_assistants_own_plan_takes_the_plan_along() -> None:
+    plan = "I would " + HARD
+    assert plan in judged_text(read_messages(said("help me", plan, "yes")))
+
+
+def test_tool_results_and_system_prompts_are_not_judged() -> None:
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": HARD},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "4,000 rows"},
+    ]
+    assert judged_text(read_messages(messages)) == HARD
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ({"role": "tool", "content": "5"}, True),
+        ({"role": "function", "content": "5"}, True),
+        ({"role": "user", "content": [{"type": "tool_result", "content": "5"}]}, True),
+        ({"role": "user", "content": "thanks"}, False),
+        ({"role": "assistant", "content": "Let me"}, False),
+    ],
+)
+def test_a_tool_loop_is_recognised(last: object, expected: Any) -> None:
+    assert in_tool_loop([{"role": "user", "content": "hi"}, last]) is expected
+
+
+@pytest.mark.parametrize(
+    ("last", "previous", "decided", "expected", "pinned"),
+    [
+        ("user", None, "low", "low", False),
+        ("user", "medium", "low", "medium", True),
+        ("user", "low", "high", "high", False),
+        ("user", "low", "low", "low", False),
+        ("tool", "low", "high", "low", True),
+        ("tool", None, "high", "high", False),
+        ("user", "xhigh", "low", "low", False),  # the model no longer has it
+    ],
+)
+def test_carry(
+    last: object, previous: str | None, decided: str, expected: Any, pinned: bool
+) -> None:
+    carried = carry([{"role": last, "content": "x"}], previous, decided, LADDER)
+    assert (carried.effort, carried.pinned) == (expected, pinned)
+
+
+def test_the_key_holds_along_a_conversation_and_differs_between_two() -> None:
+    first = said("What is 2 + 2?")
+    later = said("What is 2 + 2?", "4", "and 3 + 3?")
+    assert conversation_key(first) == conversation_key(later)
+    assert conversation_key(first) != conversation_key(said("What is 2 + 3?"))
+    system = [{"role": "system", "content": "be brief"}]
+    assert conversation_key(first) != conversation_key(system + first)
+    parts = [{"role": "user", "content": [{"type": "text", "text": "What is 2 + 2?"}]}]
+    assert conversation_key(first) == conversation_key(parts)
+    assert conversation_key([{"role": "a", "content": "bc"}]) != conversation_key(
+        [{"role": "ab", "content": "c"}]
+    )

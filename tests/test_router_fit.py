@@ -1,0 +1,138 @@
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from simulated import LADDER, simulated, true_p
+
+from models.stories import stories
+from router.artifact import Artifact
+from router.estimate import estimate, predict
+from router.features import features
+from router.fit import FitSettings, fit, fold_of, upper_quantile
+from router.learner import Setting, fit_log_tokens, fit_logits
+from router.outcomes import OutcomeError
+from router.router import Router
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Artifact:
+    return fit(simulated(1500, seed=1)).artifact
+
+
+def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
+    fresh = list(islice(stories(77, "test"), 400))
+    found = predict(fitted.parameters, np.stack([features(story.prompt) for story in fresh]))
+    truth = np.array([[true_p(story, effort) for effort in LADDER] for story in fresh])
+    assert np.abs(found.p_correct - truth).mean() < 0.05
+    assert fitted.metrics["ece"] < 0.03
+    assert fitted.metrics["brier"] < 0.8 * fitted.metrics["brier_without_features"]
+    assert fitted.metrics["brier_ci"][0] < fitted.metrics["brier"] < fitted.metrics["brier_ci"][1]
+
+
+def test_one_prompt_and_many_give_the_same_estimate(fitted: Artifact) -> None:
+    x = features("Eva has 10 beads. Eva finds 30 beads. How many beads does Eva have now?")
+    one = estimate(fitted.parameters, fitted.efforts, x)
+    many = predict(fitted.parameters, x[np.newaxis])
+    assert list(one.p_correct.values()) == pytest.approx(many.p_correct[0].tolist())
+    assert list(one.tokens.values()) == pytest.approx(many.tokens[0].tolist())
+    assert list(one.budget.values()) == many.budget[0].tolist()
+    assert one.difficulty == pytest.approx(1 - many.p_correct.mean())
+
+
+def test_budgets_cover_the_correct_answers(fitted: Artifact) -> None:
+    """At most 2 % of the correct answers would have been cut, on stories never seen."""
+    unbounded = replace(fitted.parameters, slack=1.0)
+    reading = simulated(1500, seed=2)
+    x = {o.problem_id: features(o.messages) for o in reading.outcomes}
+    for index, effort in enumerate(fitted.efforts):
+        right = [o for o in reading.outcomes if o.effort == effort and o.correct]
+        budgets = predict(unbounded, np.stack([x[o.problem_id] for o in right])).budget[:, index]
+        cut = np.mean([o.tokens > budget for o, budget in zip(right, budgets, strict=True)])
+        assert cut <= 0.02 + 3 * np.sqrt(0.02 * 0.98 / len(right))
+    tokens = predict(fitted.parameters, features(stories_prompt())[np.newaxis])
+    assert tokens.budget[0, 0] == 0  # what never thinks needs no budget
+    assert (tokens.budget[0, 1:] > tokens.tokens[0, 1:]).all()
+
+
+def stories_prompt() -> str:
+    return next(stories(3)).prompt
+
+
+def test_the_routed_loss_keeps_the_promise() -> None:
+    fresh = list(islice(stories(55, "test"), 1500))
+    truth = [{effort: true_p(story, effort) for effort in LADDER} for story in fresh]
+    broken = 0
+    for seed in range(5):
+        artifact = fit(simulated(700, seed=100 + seed), FitSettings(max_loss=0.03)).artifact
+        assert artifact.epsilons[0.03] is not None
+        router = Router(artifact.efforts, artifact.baseline, artifact)
+        policy_loss = [
+            p["high"] - p[router.route(story.prompt).effort]
+            for p, story in zip(truth, fresh, strict=True)
+        ]
+        broken += np.mean(policy_loss) > 0.03
+    assert broken == 0
+
+
+def test_prompts_that_say_nothing_earn_no_trust() -> None:
+    artifact = fit(simulated(400, seed=4, flat=True)).artifact
+    spread = predict(
+        artifact.parameters, np.stack([features(s.prompt) for s in islice(stories(9), 200)])
+    ).p_correct
+    assert np.abs(spread - 0.6).max() < 0.15
+    assert artifact.metrics["ece"] < 0.08
+
+
+def test_few_problems_fit_with_a_warning_and_keep_to_the_baseline() -> None:
+    fitted = fit(simulated(60))
+    assert any("60 problems are few" in warning for warning in fitted.warnings)
+    assert fitted.artifact.epsilons[0.01] is None
+    assert any("keep to high" in warning for warning in fitted.warnings)
+    artifact = fitted.artifact
+    route = Router(artifact.efforts, artifact.baseline, artifact).route(stories_prompt())
+    assert (route.effort, route.abstained) == ("high", None)
+    assert "no saving is certified" in route.reason
+
+
+def test_the_baseline_can_be_named() -> None:
+    reading = simulated(200)
+    assert fit(reading, FitSettings(baseline="medium")).artifact.baseline == "medium"
+    with pytest.raises(OutcomeError, match="baseline 'max' has no outcomes"):
+        fit(reading, FitSettings(baseline="max"))
+
+
+def test_provenance_says_what_was_used(fitted: Artifact) -> None:
+    assert fitted.provenance["problems"] == 1500
+    assert fitted.provenance["rows"] == 6000
+    assert fitted.weights == "w1"
+
+
+def test_folds_are_even_and_by_seed() -> None:
+    assert np.bincount(fold_of(103, 0)).tolist() == [21, 21, 21, 20, 20]
+    assert (fold_of(103, 0) != fold_of(103, 1)).any()
+
+
+def test_upper_quantile_is_conservative() -> None:
+    values = np.arange(1.0, 101.0)
+    assert upper_quantile(values, 0.02) == 99.0
+    assert upper_quantile(values[:10], 0.02) == 10.0
+    assert upper_quantile(values[:0], 0.02) == 0.0
+
+
+def test_learners_recover_linear_truth_and_survive_constant_labels() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4000, 3))
+    logits = np.stack([z @ [1.0, -1.0, 0.0], z @ [1.0, 0.5, 0.0] + 1.0], axis=1)
+    correct = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
+    counts = np.ones_like(correct)
+    found = fit_logits(z, correct, counts, Setting(1.0, 1.0))
+    assert found.weights == pytest.approx(np.array([[1, -1, 0], [1, 0.5, 0]]), abs=0.15)
+    assert found.bias == pytest.approx([0, 1], abs=0.15)
+    correct[:, 1] = 1.0
+    constant = fit_logits(z, correct, counts, Setting(1.0, 1.0))
+    assert np.isfinite(constant.weights).all()
+    assert constant(z)[:, 1].min() > 2
+    tokens = np.exp(logits + 3) - 1
+    tokens[::7, 0] = np.nan
+    assert fit_log_tokens(z, tokens)(z)[:, 1] == pytest.approx(logits[:, 1] + 3, abs=0.01)

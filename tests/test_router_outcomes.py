@@ -1,0 +1,169 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.outcomes import OutcomeError, read_outcomes
+from router.table import check, tabulate
+
+GOOD = {
+    "problem_id": "p1",
+    "prompt": "What is 1 + 1?",
+    "messages": None,
+    "answer": "2",
+    "model": "m",
+    "effort": "low",
+    "sample": 0,
+    "correct": 1,
+    "tokens": 12,
+    "thinking_tokens": 5,
+    "response": None,
+    "truncated": False,
+    "weights": "w",
+}
+
+
+def many(count: int = 40, **changes: object) -> list[Any]:
+    return [
+        {**GOOD, "problem_id": f"p{number}", "effort": effort, "correct": number % 2, **changes}
+        for number in range(count)
+        for effort in ("low", "high")
+    ]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.write_text(text)
+    return path
+
+
+def test_rows_are_read_and_thinking_tokens_count(tmp_path: Path) -> None:
+    reading = read_outcomes([write(tmp_path / "o.jsonl", many())])
+    assert len(reading.outcomes) == 80
+    assert {outcome.tokens for outcome in reading.outcomes} == {5}
+    assert (reading.model, reading.weights, reading.warnings, reading.skipped) == ("m", "w", (), 0)
+
+
+def test_completion_tokens_count_where_thinking_is_unknown(tmp_path: Path) -> None:
+    path = write(tmp_path / "o.jsonl", many(thinking_tokens=None))
+    assert {outcome.tokens for outcome in read_outcomes([path]).outcomes} == {12}
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not an object"),
+        ({**GOOD, "problem_id": None}, "problem_id"),
+        ({**GOOD, "effort": ""}, "effort"),
+        ({**GOOD, "correct": 2}, "correct"),
+        ({**GOOD, "correct": "yes"}, "correct"),
+        ({**GOOD, "thinking_tokens": -1}, "thinking_tokens"),
+        ({**GOOD, "thinking_tokens": 1.5}, "thinking_tokens"),
+        ({**GOOD, "prompt": None}, "neither prompt nor messages"),
+        ({**GOOD, "prompt": {"a": 1}}, "neither prompt nor messages"),
+    ],
+)
+def test_a_broken_line_is_left_out_and_named(tmp_path: Path, bad: object, reason: str) -> None:
+    reading = read_outcomes([write(tmp_path / "o.jsonl", [*many(), bad])])
+    assert len(reading.outcomes) == 80
+    assert reading.skipped == 1
+    assert "o.jsonl:81" in reading.warnings[0]
+    assert reason in reading.warnings[0]
+
+
+def test_repeated_rows_and_rows_without_tokens_are_counted(tmp_path: Path) -> None:
+    rows = many()
+    bare = {**GOOD, "problem_id": "p99", "tokens": None, "thinking_tokens": None}
+    reading = read_outcomes([write(tmp_path / "o.jsonl", [*rows, rows[3], bare])])
+    assert reading.skipped == 2
+    assert any("o.jsonl:81: p1/high/0" in warning for warning in reading.warnings)
+    assert any("1 rows without tokens" in warning for warning in reading.warnings)
+
+
+def refused(paths: list[Path], model: str | None = None) -> str:
+    with pytest.raises(OutcomeError) as caught:
+        read_outcomes(paths, model)
+    return str(caught.value)
+
+
+def test_files_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+    assert "cannot be opened" in refused([path])
+    assert "no outcomes" in refused([write(path, [])])
+    assert "broken" in refused([write(path, ["{"] * 3)])
+    assert "broken" in refused([write(path, [*many(), *["{"] * 20])])
+    assert "no row has tokens" in refused([write(path, many(tokens=None, thinking_tokens=None))])
+    mixed = [*many(), *many(model="other")]
+    assert "--model" in refused([write(path, mixed)])
+    assert "no rows of model 'third'; there are: m; other" in refused([path], "third")
+    assert read_outcomes([path], "other").model == "other"
+    assert "different weights" in refused([write(path, [*many(20), *many(40, weights="v")])])
+
+
+def test_a_truncated_gzip_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl.gz"
+    rows = "".join(
+        json.dumps({**row, "response": str(i) * 9}) + "\n" for i, row in enumerate(many(900))
+    )
+    whole = gzip.compress(rows.encode())
+    path.write_bytes(whole)
+    assert len(read_outcomes([path]).outcomes) == 1800
+    path.write_bytes(whole[: len(whole) // 2])
+    message = refused([path])
+    assert "cut off or damaged" in message
+    assert "o.jsonl.gz:" in message
+    path.write_bytes(b"not gzip at all")
+    assert "cut off or damaged" in refused([path])
+
+
+def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
+    rows = ["problem_id,model,effort,sample,correct,tokens,tokens_estimated"]
+    rows += [f"{n},m,{effort},1,1,{n},1" for n in range(9) for effort in ("direct", "cot")]
+    rows += ["3,m,cot,2,1,,0", "404,m,cot,1,1,5,0"]
+    path = write(tmp_path / "x.outcomes.csv", rows)
+    assert "x.problems.jsonl" in refused([path])
+    problems = [{"problem_id": n, "prompt": f"prompt {n}"} for n in range(9)]
+    write(tmp_path / "x.problems.jsonl", problems)
+    reading = read_outcomes([path])
+    assert len(reading.outcomes) == 18
+    assert reading.outcomes[2].messages == "prompt 1"
+    assert any("x.outcomes.csv:21: neither prompt" in warning for warning in reading.warnings)
+    assert any("1 rows without tokens" in warning for warning in reading.warnings)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (many(10), "10 problems are too few"),
+        (many(40, effort="low"), "two efforts"),
+        (many(40, correct=1), "every outcome is correct"),
+        (many(40, correct=0), "every outcome is wrong"),
+    ],
+)
+def test_outcomes_that_carry_no_router_are_refused(
+    tmp_path: Path, rows: list[Any], reason: str
+) -> None:
+    path = write(tmp_path / "o.jsonl", rows)
+    with pytest.raises(OutcomeError, match=reason):
+        check(read_outcomes([path]).outcomes)
+
+
+def test_a_rarely_seen_effort_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    rows = [*many(40), *[{**GOOD, "problem_id": f"p{n}", "effort": "max"} for n in range(5)]]
+    efforts, warnings = check(read_outcomes([write(tmp_path / "o.jsonl", rows)]).outcomes)
+    assert efforts == ("low", "high")
+    assert any("max covers 5 problems" in warning for warning in warnings)
+    assert any("40 problems are few" in warning for warning in warnings)
+
+
+def test_the_table_counts_cells(tmp_path: Path) -> None:
+    rows = [*many(3), {**GOOD, "problem_id": "p0", "sample": 1, "correct": 1, "thinking_tokens": 7}]
+    table = tabulate(read_outcomes([write(tmp_path / "o.jsonl", rows[1:])]).outcomes)
+    assert table.efforts == ("low", "high")
+    assert table.counts.tolist() == [[1, 1], [1, 1], [1, 1]]
+    assert table.accuracy[0].tolist() == [1, 0]
+    assert table.tokens[0].tolist() == [7, 5]
+    assert table.complete.all()
