@@ -69,13 +69,14 @@ def _collect(
             _collect(part, texts, results, faults, depth + 1)
     elif isinstance(content, Mapping):
         part = cast("Mapping[str, object]", content)
-        kind = part.get("type")
+        named = part.get("type")
+        kind = named if isinstance(named, str) else type(named).__name__
         if kind in _TEXT_PARTS:
             _collect(part.get("text"), texts, results, faults, depth + 1)
         elif kind in _WRAPPERS:
-            results.append(str(kind))
+            results.append(kind)
             _collect(part.get("content", part.get("output")), texts, results, faults, depth + 1)
         elif kind not in _SILENT_PARTS:
-            faults.append(f"a part of type {str(kind)[:40]!r} is not text")
+            faults.append(f"a part of type {kind[:40]!r} is not text")
     else:
         faults.append("content is neither text nor parts")
