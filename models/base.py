@@ -7,7 +7,6 @@ length of a run may be changed while it is under way.
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,7 +121,7 @@ class BaseRun:
         }
         part = self._checkpoint.with_suffix(".part")
         torch.save(state, part)
-        os.replace(part, self._checkpoint)
+        part.replace(self._checkpoint)
         self.model.save_pretrained(self.folder / "latest")
         self.tokenizer.save_pretrained(self.folder / "latest")
 

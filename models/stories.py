@@ -21,7 +21,18 @@ MAX_TOTAL = 999
 _DISTRACTOR_RATE = 0.2
 
 _PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jo", "Kim", "Leo")
-_ITEMS = ("apples", "books", "coins", "stamps", "shells", "cards", "pens", "beads", "stones", "eggs")
+_ITEMS = (
+    "apples",
+    "books",
+    "coins",
+    "stamps",
+    "shells",
+    "cards",
+    "pens",
+    "beads",
+    "stones",
+    "eggs",
+)
 _ADD = (
     "{who} buys {n} more {item}.",
     "{who} finds {n} {item}.",

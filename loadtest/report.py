@@ -1,0 +1,166 @@
+"""The table of a load test: a row an arm, intervals at 95 %, and auto held against high."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from loadtest.client import Record
+from loadtest.plan import Plan
+
+_RESAMPLES = 2000
+_BASELINE, _TREATED = "high", "auto"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % bootstrap interval over problems."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(values: Sequence[Sequence[float]], figure: Callable[[Any], Any]) -> Interval:
+    """The figure of rows (N, K), and its percentile interval over resampled rows.
+
+    `figure` maps an array (..., N, K) to (...): it sees all resamples at once.
+    """
+    rows = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(0).integers(0, len(rows), (_RESAMPLES, len(rows)))
+    low, high = np.percentile(figure(rows[picks]), [2.5, 97.5])
+    return Interval(float(figure(rows)), float(low), float(high))
+
+
+def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
+    """Counts, accuracy, tokens and times of one arm; times in milliseconds."""
+    ours = [record for record in records if record.arm == arm]
+    good = [record for record in ours if record.error is None]
+    summary: dict[str, Any] = {
+        "arm": arm,
+        "requests": len(ours),
+        "errors": dict(Counter(record.error for record in ours if record.error)),
+        "efforts": dict(Counter(record.effort for record in good)),
+        "unanswered": sum(not record.answered for record in good),
+        "violations": sum(_violates(record) for record in good),
+        "hits": sum(bool(record.budget_hit) for record in good),
+        "false_hits": sum(_misreports(record) for record in good),
+    }
+    counted = [record for record in good if record.thinking_tokens is not None]
+    if counted:
+        summary["accuracy"] = _mean([[float(record.correct)] for record in counted])
+        summary["thinking_tokens"] = _mean([[record.thinking_tokens or 0] for record in counted])
+        summary["latency_ms"] = _percentiles([record.latency for record in counted])
+        summary["ttft_ms"] = _percentiles([record.ttft or 0.0 for record in counted])
+    return summary
+
+
+def compare(records: Sequence[Record]) -> dict[str, Any] | None:
+    """Auto against high, paired by problem; None where the plan has not both."""
+    arms = {
+        arm: {r.problem_id: r for r in records if r.arm == arm and r.thinking_tokens is not None}
+        for arm in (_TREATED, _BASELINE)
+    }
+    both = sorted(arms[_TREATED].keys() & arms[_BASELINE].keys())
+    if not both:
+        return None
+    pairs = [(arms[_TREATED][one], arms[_BASELINE][one]) for one in both]
+    accuracy = [[float(ours.correct), float(base.correct)] for ours, base in pairs]
+    tokens = [[ours.thinking_tokens or 0, base.thinking_tokens or 0] for ours, base in pairs]
+    return {
+        "accuracy_difference": asdict(
+            bootstrap(accuracy, lambda rows: (rows[..., 0] - rows[..., 1]).mean(-1))
+        ),
+        "thinking_tokens_saved": asdict(
+            bootstrap(tokens, lambda rows: 1 - rows[..., 0].sum(-1) / rows[..., 1].sum(-1))
+        ),
+    }
+
+
+def render(plan: Plan, records: Sequence[Record]) -> str:
+    """The report as Markdown."""
+    rows = [summarise(records, arm.name) for arm in plan.arms]
+    budgets = any(arm.budget for arm in plan.arms)
+    lines = _budget_table(rows) if budgets else _effort_table(rows)
+    difference = None if budgets else compare(records)
+    if difference:
+        accuracy, saved = difference["accuracy_difference"], difference["thinking_tokens_saved"]
+        lines += [
+            "",
+            f"{_TREATED} against {_BASELINE}, paired by problem: {100 * saved['value']:.1f} % "
+            f"fewer thinking tokens [{100 * saved['low']:.1f}, {100 * saved['high']:.1f}], "
+            f"accuracy {100 * accuracy['value']:+.1f} points "
+            f"[{100 * accuracy['low']:+.1f}, {100 * accuracy['high']:+.1f}]",
+        ]
+    return "\n".join(lines)
+
+
+def as_json(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
+    """Everything: the plan, the summaries, the comparison and the raw records."""
+    return {
+        "plan": plan.model_dump(mode="json"),
+        "arms": [summarise(records, arm.name) for arm in plan.arms],
+        "comparison": compare(records),
+        "records": [asdict(record) for record in records],
+    }
+
+
+def _effort_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| arm | requests | errors | accuracy % | thinking tokens | latency p50 / p99 ms "
+        "| TTFT p50 / p99 ms | efforts |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        cells = [row["arm"], str(row["requests"]), str(sum(row["errors"].values()))]
+        if "accuracy" in row:
+            cells += [_shown(row["accuracy"], 100), _shown(row["thinking_tokens"], 1)]
+            cells += [
+                " / ".join(f"{t:.0f}" for t in row[name]) for name in ("latency_ms", "ttft_ms")
+            ]
+        else:
+            cells += ["-"] * 4
+        share = sorted(row["efforts"].items(), key=lambda item: -item[1])
+        cells.append(", ".join(f"{effort} {count}" for effort, count in share))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _budget_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    names = ("requests", "violations", "hits", "false_hits", "unanswered")
+    lines = [
+        "| arm | requests | violations | hits | hits told wrongly | no answer | errors |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        cells = [row["arm"], *(str(row[name]) for name in names), str(sum(row["errors"].values()))]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _violates(record: Record) -> bool:
+    return None not in (record.budget, record.thinking_tokens) and (
+        (record.thinking_tokens or 0) > (record.budget or 0)
+    )
+
+
+def _misreports(record: Record) -> bool:
+    """Whether `budget_hit` is not what the counts say; without thinking nothing can bind."""
+    if record.budget is None or record.effort == "none":
+        return bool(record.budget_hit) and record.effort == "none"
+    return record.budget_hit != (record.thinking_tokens == record.budget)
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> dict[str, float]:
+    return asdict(bootstrap(rows, lambda values: values[..., 0].mean(-1)))
+
+
+def _percentiles(seconds: Sequence[float]) -> list[float]:
+    return [float(value) for value in np.percentile(np.asarray(seconds) * 1000, [50, 99])]
+
+
+def _shown(figure: dict[str, float], scale: float) -> str:
+    value, low, high = (scale * figure[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,37 @@
+"""When requests go out: a closed loop of so many clients, each asking again once answered."""
+
+import asyncio
+import os
+import sys
+import time
+
+import httpx
+
+from loadtest.client import Record, measure
+from loadtest.plan import Plan
+from loadtest.workload import Task
+
+
+async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
+    """Make every request, `plan.concurrency` at a time; progress goes to standard error."""
+    headers: dict[str, str] = {}
+    if plan.api_key_env:
+        headers["authorization"] = f"Bearer {os.environ.get(plan.api_key_env, '')}"
+    limits = httpx.Limits(max_connections=plan.concurrency)
+    waiting, records, begun = iter(tasks), list[Record](), time.monotonic()
+
+    async with httpx.AsyncClient(
+        headers=headers, timeout=plan.timeout_seconds, limits=limits
+    ) as http:
+
+        async def work() -> None:
+            for task in waiting:
+                records.append(await measure(http, plan, task))
+                rate = len(records) / (time.monotonic() - begun)
+                left = (len(tasks) - len(records)) / rate
+                line = f"\r{len(records)}/{len(tasks)} requests, {rate:.1f}/s, {left:.0f} s left  "
+                print(line, end="", file=sys.stderr, flush=True)
+
+        await asyncio.gather(*(work() for _ in range(plan.concurrency)))
+    print(file=sys.stderr)
+    return records

@@ -1,0 +1,41 @@
+"""`tops problems`: demo-domain problems as JSON Lines."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from models.stories import MAX_STEPS, Split, Story, stories
+
+
+def unique_stories(seed: int, split: Split, low: int, high: int) -> Iterator[Story]:
+    """The stream of stories without repeats."""
+    seen: set[str] = set()
+    for story in stories(seed, split, low, high):
+        if story.problem_id not in seen:
+            seen.add(story.problem_id)
+            yield story
+
+
+def problems_main(argv: Sequence[str]) -> int:
+    """Print `--n` problems; the same seed and split give the same ones."""
+    parser = argparse.ArgumentParser(prog="tops problems", description="Print demo problems.")
+    parser.add_argument("--n", type=int, required=True, help="how many")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
+    parser.add_argument("--steps", default=f"1-{MAX_STEPS}", help="fewest-most, e.g. 3-5")
+    arguments = parser.parse_args(argv)
+    low, _, high = arguments.steps.partition("-")
+    if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= MAX_STEPS):
+        parser.error(f"--steps must be FEWEST-MOST within 1-{MAX_STEPS}, not {arguments.steps}")
+    found = unique_stories(arguments.seed, arguments.split, int(low), int(high))
+    for story in islice(found, arguments.n):
+        row = {
+            "problem_id": story.problem_id,
+            "prompt": story.prompt,
+            "answer": story.answer,
+            "difficulty": story.difficulty,
+        }
+        sys.stdout.write(json.dumps(row) + "\n")
+    return 0
