@@ -48,28 +48,38 @@ class Choice:
     reason: str
 
 
-def choose(estimate: Estimate, policy: Policy, efforts: Sequence[str], epsilon: float) -> Choice:
-    """The policy's effort among `efforts` (cheapest first, not empty) for one prompt."""
-    p = estimate.p_correct
+def choose(
+    estimate: Estimate, policy: Policy, efforts: Sequence[str], epsilon: float, baseline: str
+) -> Choice:
+    """The policy's effort among `efforts` (cheapest first, not empty) for one prompt.
+
+    In mode quality: the cheapest with P(correct) within `epsilon` of the best. A negative epsilon
+    is reluctance instead: any other effort must beat the `baseline` by more than that.
+    """
     tokens = estimate.tokens
     if policy.mode == "price":
+        p = estimate.p_correct
         best = max(efforts, key=lambda e: p[e] - policy.price * tokens[e] / 1000)
         return Choice(best, f"{best} has the best P(correct) - {policy.price:g} per 1,000 tokens")
-    top = max(p[e] for e in efforts)
-    good = [e for e in efforts if p[e] >= top - epsilon]
-    best = min(good, key=lambda e: tokens[e])
-    return Choice(
-        best,
-        f"{best} is the cheapest with P(correct) {p[best]:.3f} within {epsilon:.3f} "
-        f"of the best {top:.3f}",
-    )
+    handicap = min(epsilon, 0.0)
+    p = {e: estimate.p_correct[e] + (e != baseline) * handicap for e in efforts}
+    top = max(p.values())
+    best = min((e for e in efforts if p[e] >= top - max(epsilon, 0.0)), key=lambda e: tokens[e])
+    if handicap < 0:
+        why = f"has the best P(correct) where others must beat {baseline} by {-handicap:g}"
+    else:
+        why = f"is the cheapest with P(correct) {p[best]:.3f} within {epsilon:g} of the best"
+    return Choice(best, f"{best} {why} {top:.3f}" if handicap == 0 else f"{best} {why}")
 
 
 def choose_rows(
-    p: NDArray[np.float64], tokens: NDArray[np.float64], epsilon: float
+    p: NDArray[np.float64], tokens: NDArray[np.float64], epsilon: float, baseline: int
 ) -> NDArray[np.intp]:
     """The quality rule for many prompts at once: (N, E) estimates to (N,) effort indices."""
-    good = p >= p.max(axis=1, keepdims=True) - epsilon
+    handicap = np.full(p.shape[1], min(epsilon, 0.0))
+    handicap[baseline] = 0.0
+    lead = p + handicap
+    good = lead >= lead.max(axis=1, keepdims=True) - max(epsilon, 0.0)
     return np.where(good, tokens, np.inf).argmin(axis=1)
 
 

@@ -149,7 +149,7 @@ def _decisions(artifact: Artifact, x: Array, p: Array, tokens: Array, policy: Po
         epsilon = certified_epsilon(artifact.epsilons, policy.max_loss)
         if epsilon is None:
             return np.full(len(x), baseline)
-        chosen = choose_rows(p, tokens, epsilon)
+        chosen = choose_rows(p, tokens, epsilon, baseline)
     foreign = range_excess(artifact.parameters, x).sum(axis=1) > artifact.parameters.range_limit
     return np.where(foreign, baseline, chosen)
 

@@ -126,7 +126,7 @@ class Router:
         if policy.mode == "quality" and epsilon is None:
             reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
             return Route(fallback, found, reason)
-        choice = choose(found, policy, open_to, epsilon or 0.0)
+        choice = choose(found, policy, open_to, epsilon or 0.0, artifact.baseline)
         return Route(choice.effort, found, choice.reason)
 
     def _within(self, effort: str, allowed: Sequence[str] | None) -> str:

