@@ -84,6 +84,10 @@ def render(plan: Plan, records: Sequence[Record]) -> str:
     rows = [summarise(records, arm.name) for arm in plan.arms]
     budgets = any(arm.budget for arm in plan.arms)
     lines = _budget_table(rows) if budgets else _effort_table(rows)
+    for row in rows:
+        if row["errors"]:
+            told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
+            lines += ["", f"errors of {row['arm']}: {told}"]
     difference = None if budgets else compare(records)
     if difference:
         accuracy, saved = difference["accuracy_difference"], difference["thinking_tokens_saved"]

@@ -11,6 +11,8 @@ from loadtest.client import Record, measure
 from loadtest.plan import Plan
 from loadtest.workload import Task
 
+_SHOW_EVERY = 20
+
 
 async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
     """Make every request, `plan.concurrency` at a time; progress goes to standard error."""
@@ -27,11 +29,15 @@ async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
         async def work() -> None:
             for task in waiting:
                 records.append(await measure(http, plan, task))
-                rate = len(records) / (time.monotonic() - begun)
-                left = (len(tasks) - len(records)) / rate
-                line = f"\r{len(records)}/{len(tasks)} requests, {rate:.1f}/s, {left:.0f} s left  "
-                print(line, end="", file=sys.stderr, flush=True)
+                if len(records) % _SHOW_EVERY == 0 or len(records) == len(tasks):
+                    _show_progress(len(records), len(tasks), time.monotonic() - begun)
 
         await asyncio.gather(*(work() for _ in range(plan.concurrency)))
     print(file=sys.stderr)
     return records
+
+
+def _show_progress(done: int, total: int, seconds: float) -> None:
+    rate = done / seconds
+    line = f"\r{done}/{total} requests, {rate:.1f}/s, {(total - done) / rate:.0f} s left  "
+    print(line, end="", file=sys.stderr, flush=True)

@@ -94,6 +94,7 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
         "temperature": request.temperature,
         "seed": job.sample,
     }
+    failure = ""
     for attempt in range(_RETRIES):
         try:
             answer = await http.post(f"{request.url}/chat/completions", json=body)
@@ -113,6 +114,7 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
 def outcome(request: Request, job: Job, completion: dict[str, Any]) -> dict[str, Any]:
     """The outcome contract's row for one completion."""
     choice, usage = completion["choices"][0], completion["usage"]
+    details: dict[str, Any] = usage.get("completion_tokens_details") or {}
     text: str = choice["message"]["content"] or ""
     return {
         "problem_id": job.problem["problem_id"],
@@ -124,7 +126,7 @@ def outcome(request: Request, job: Job, completion: dict[str, Any]) -> dict[str,
         "sample": job.sample,
         "correct": int(is_correct(text, job.problem["answer"])),
         "tokens": usage["completion_tokens"],
-        "thinking_tokens": (usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        "thinking_tokens": details.get("reasoning_tokens"),
         "response": text if request.keep_responses else None,
         "truncated": choice["finish_reason"] == "length",
         "weights": request.weights,
@@ -224,6 +226,8 @@ def generate_main(argv: Sequence[str]) -> int:
         done = finished(words.out)
         missing = [job for job in jobs if job.key not in done]
         print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
+        if not missing:
+            return 0
         with words.out.open("a") as out:
             asyncio.run(generate(missing, request, out, words.concurrency))
     except (GenerateError, OSError) as error:

@@ -1,0 +1,114 @@
+"""Load tests: plans that are refused, shipped plans, and a run against the real gateway."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import ROOT
+
+from loadtest.client import Record
+from loadtest.plan import PlanError, read_plan
+from loadtest.report import compare, summarise
+
+PLANS = sorted((ROOT / "loadtest" / "plans").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: file.name)
+def test_every_shipped_plan_parses(file: Path) -> None:
+    assert read_plan(file, "http://127.0.0.1:9/v1").url == "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('url = "http://x"\narms = []', "arms"),
+        ('url = "ftp://x"\n[[arms]]\nname = "a"', "url"),
+        ('url = "http://x"\nconcurency = 2\n[[arms]]\nname = "a"', "did you mean concurrency?"),
+        ('url = "http://x"\n[[arms]]\nname = "a"\nefort = "low"', "did you mean effort?"),
+        ('url = "http://x"\n[[arms]]\nname = "a"\nbudget = [5, 1]', "low to high"),
+        ('url = "http://x"\n[[arms]]\nname = "a"\n[[arms]]\nname = "a"', "same name"),
+        ("url = ", "plan.toml"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(text + "\n")
+    with pytest.raises(PlanError) as refused:
+        read_plan(file)
+    assert says in str(refused.value)
+
+
+def load(plan: Path, url: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "tops", "load", str(plan), "--url", url, *more]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+
+
+def small(name: str, folder: Path) -> Path:
+    text = (ROOT / "loadtest" / "plans" / name).read_text()
+    file = folder / name
+    file.write_text(text.replace("n = 300", "n = 12").replace("n = 250", "n = 12"))
+    return file
+
+
+def report(name: str, gateway: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    out = folder / "report.json"
+    done = load(small(name, folder), f"{gateway}/v1", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(out.read_text())
+
+
+def test_efforts_are_compared_on_the_same_problems(gateway: str, tmp_path: Path) -> None:
+    table, whole = report("efforts.toml", gateway, tmp_path)
+    tokens = {row["arm"]: row["thinking_tokens"]["value"] for row in whole["arms"]}
+    assert tokens["none"] < tokens["low"] < tokens["medium"] < tokens["high"]
+    assert 0 < tokens["auto"] < tokens["high"]
+    assert len(whole["records"]) == 60
+    assert all(record["error"] is None for record in whole["records"])
+    assert "auto against high" in table
+    assert "| auto | 12 | 0 |" in table
+
+
+def test_random_budgets_hold(gateway: str, tmp_path: Path) -> None:
+    _, whole = report("budgets.toml", gateway, tmp_path)
+    assert sum(row["hits"] for row in whole["arms"]) > 0
+    for row in whole["arms"]:
+        assert row["violations"] == row["false_hits"] == row["unanswered"] == 0
+
+
+def test_a_target_that_is_down_is_an_error_class_and_a_failure(tmp_path: Path) -> None:
+    done = load(small("efforts.toml", tmp_path), "http://127.0.0.1:1/v1")
+    assert done.returncode == 1
+    assert "ConnectError x 12" in done.stdout
+
+
+def record(arm: str, problem: str, **more: Any) -> Record:
+    fields = {"thinking_tokens": 10, "effort": "low", **more}
+    return Record(arm, problem, fields.pop("budget", None), **fields)
+
+
+def test_the_counts_of_an_arm() -> None:
+    rows = [
+        record("a", "1", budget=10, budget_hit=True, answered=True),
+        record("a", "2", budget=9, budget_hit=True, answered=True),
+        record("a", "3", budget=50, budget_hit=True, answered=False),
+        record("a", "4", error="timeout"),
+    ]
+    counts = summarise(rows, "a")
+    assert counts["violations"] == 1
+    assert counts["false_hits"] == 2
+    assert counts["unanswered"] == 1
+    assert counts["errors"] == {"timeout": 1}
+
+
+def test_auto_is_held_against_high_problem_by_problem() -> None:
+    rows = [record("high", str(i), thinking_tokens=100, correct=True) for i in range(40)]
+    rows += [record("auto", str(i), thinking_tokens=25, correct=i > 3) for i in range(40)]
+    found = compare(rows)
+    assert found
+    assert found["thinking_tokens_saved"] == {"value": 0.75, "low": 0.75, "high": 0.75}
+    assert found["accuracy_difference"]["value"] == pytest.approx(-0.1)
+    assert found["accuracy_difference"]["low"] < -0.1 < found["accuracy_difference"]["high"]
+    assert compare(rows[:40]) is None

@@ -1,0 +1,80 @@
+"""The demo domain: deterministic, exact, split by content; and every line of its reasoning true."""
+
+import random
+import re
+from itertools import islice
+
+import pytest
+
+from models.problems import unique_stories
+from models.stories import MAX_TOTAL, split_of, stories, write_story
+from models.traces import answer_text, trace
+
+
+def test_a_seed_gives_the_same_stories_and_another_seed_others() -> None:
+    first = list(islice(stories(5), 20))
+    assert first == list(islice(stories(5), 20))
+    assert first != list(islice(stories(6), 20))
+
+
+def test_splits_are_disjoint_by_content() -> None:
+    seen = {
+        split: {
+            (story.steps[0].before, tuple((s.symbol, s.operand) for s in story.steps))
+            for story in islice(stories(1, split, 1, 2), 400)
+        }
+        for split in ("train", "validation", "test")
+    }
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["validation"]
+    assert not seen["validation"] & seen["test"]
+    story = next(stories(3, "test"))
+    assert split_of(story.steps[0].before, story.steps) == "test"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10])
+def test_the_answer_follows_from_the_numbers_told(steps: int) -> None:
+    for seed in range(50):
+        story = write_story(random.Random(seed), steps)
+        assert story.difficulty == len(story.steps) == steps
+        total = story.steps[0].before
+        assert f" {total} " in story.prompt
+        for step in story.steps:
+            assert step.before == total
+            total = {
+                "+": total + step.operand,
+                "-": total - step.operand,
+                "*": total * step.operand,
+            }[step.symbol]
+            assert step.total == total
+            assert 0 < total <= MAX_TOTAL
+            if step.symbol != "*":
+                assert f"{step.operand} " in story.prompt
+        assert story.answer == str(total)
+
+
+def test_every_equation_that_is_written_holds() -> None:
+    for story in islice(stories(2), 200):
+        for effort in ("medium", "high"):
+            text = trace(story, effort)
+            equations = re.findall(r"([\d+*/-]+)=(\d+)", text)
+            assert len(equations) >= len(story.steps)
+            for left, right in equations:
+                assert eval(left) == int(right), (left, right, text)
+            assert [int(t) for t in re.findall(r"so (\d+)\.", text)] == (
+                [step.total for step in story.steps] if effort == "high" else []
+            )
+
+
+def test_efforts_think_longer_as_they_rise_and_end_in_the_answer() -> None:
+    for story in islice(stories(4), 50):
+        lengths = [len(trace(story, effort)) for effort in ("none", "low", "medium", "high")]
+        assert lengths == sorted(set(lengths))
+        assert trace(story, "low").split()[-1] == story.answer
+        assert trace(story, "medium").rpartition("=")[2] == story.answer
+        assert answer_text(story) == f"The answer is {story.answer}."
+
+
+def test_problems_do_not_repeat() -> None:
+    found = list(islice(unique_stories(0, "test", 1, 1), 300))
+    assert len({story.problem_id for story in found}) == 300
