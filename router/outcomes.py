@@ -58,7 +58,8 @@ class _Tally:
     duplicates: list[str]
     kept: int = 0
     without_tokens: int = 0
-    other_models: int = 0
+    thinking: int = 0
+    completion: int = 0
 
 
 def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Reading:
@@ -79,14 +80,17 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Read
                 continue
             models[str(fields["model"])] += 1
             if model is not None and fields["model"] != model:
-                tally.other_models += 1
-            elif outcome is None:
+                continue
+            if outcome is None:
                 tally.without_tokens += 1
             else:
                 key = (outcome.model, outcome.problem_id, outcome.effort, outcome.sample)
                 if key in kept:
                     tally.duplicates.append(f"{where}: {'/'.join(map(str, key[1:]))}")
                 kept.setdefault(key, outcome)
+                known = fields.get("thinking_tokens") not in (None, "")
+                tally.thinking += known
+                tally.completion += not known
     tally.kept = len(kept)
     _refuse(", ".join(map(str, paths)), model, models, tally)
     weights = {outcome.weights for outcome in kept.values()}
@@ -128,6 +132,11 @@ def _warnings(tally: _Tally) -> tuple[str, ...]:
         )
     if tally.without_tokens:
         found.append(f"{tally.without_tokens} rows without tokens left out")
+    if tally.thinking and tally.completion:
+        found.append(
+            f"{tally.completion} rows lack thinking_tokens, which {tally.thinking} others have: "
+            "their completion tokens stand in"
+        )
     return tuple(found)
 
 

@@ -1,12 +1,18 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from simulated import simulated
 
 from router.artifact import load
 from router.commands import fit_main, replay_main, route_main
+from router.fit import FitSettings, fit
 from router.outcomes import Reading, read_outcomes
+from router.policy import Policy
+from router.replay import replay
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
 
@@ -152,3 +158,28 @@ def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
     path = DATA / "routellm.outcomes.csv.gz"
     reading = read_outcomes([path], "gpt-4-1106-preview")
     assert {outcome.effort for outcome in reading.outcomes} == {"strong"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+def test_the_promise_holds_on_repeated_splits_of_real_outcomes() -> None:
+    """Fitted on one half of the problems, the loss is measured on the other half."""
+    reading = read_outcomes([DATA / "jhu_concise_cot.outcomes.csv.gz"], "gpt-4")
+    problems = sorted({outcome.problem_id for outcome in reading.outcomes})
+    policy = Policy(max_loss=0.03)
+    broken, saved = 0, 0.0
+    for seed in range(6):
+        half = {*np.random.default_rng(seed).permutation(problems)[::2].tolist()}
+        fitting, judging = (
+            replace(
+                reading,
+                outcomes=tuple(o for o in reading.outcomes if (o.problem_id in half) is inside),
+            )
+            for inside in (True, False)
+        )
+        artifact = fit(fitting, FitSettings(max_loss=policy.max_loss)).artifact
+        result: Any = replay(artifact, judging, policy)
+        fixed = result["baselines"][f"fixed:{artifact.baseline}"]
+        broken += fixed["accuracy"] - result["policy"]["accuracy"] > policy.max_loss
+        saved += 1 - result["policy"]["tokens"] / fixed["tokens"]
+    assert broken <= 1
+    assert saved / 6 > 0.5

@@ -49,6 +49,9 @@ def test_rows_are_read_and_thinking_tokens_count(tmp_path: Path) -> None:
 def test_completion_tokens_count_where_thinking_is_unknown(tmp_path: Path) -> None:
     path = write(tmp_path / "o.jsonl", many(thinking_tokens=None))
     assert {outcome.tokens for outcome in read_outcomes([path]).outcomes} == {12}
+    mixed = [*many(), {**GOOD, "problem_id": "p99", "thinking_tokens": None}]
+    warnings = read_outcomes([write(path, mixed)]).warnings
+    assert any("1 rows lack thinking_tokens, which 80 others" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
