@@ -1,4 +1,4 @@
-"""The gateway with its embedded engine, used as people use it: by the OpenAI client and LangChain."""
+"""The gateway with its embedded engine, as the OpenAI client and LangChain use it."""
 
 import json
 import random
@@ -227,13 +227,19 @@ def test_langchain(gateway: str) -> None:
     assert re.search(r"\d", streamed)
 
 
+PROGRAM = """
+import sys, openai
+client = openai.OpenAI(base_url=sys.argv[1], api_key="unused")
+answer = client.chat.completions.create(
+    model="demo", messages=[{"role": "user", "content": sys.argv[2]}]
+)
+print(answer.model_extra["tops"]["source"])
+"""
+
+
 def test_another_process_with_the_openai_client(gateway: str) -> None:
-    program = (
-        "import openai; c = openai.OpenAI(base_url=%r, api_key='x');"
-        "print(c.chat.completions.create(model='demo', messages=[{'role':'user','content':%r}])"
-        ".model_extra['tops']['source'])" % (f"{gateway}/v1", STORY)
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    words = [sys.executable, "-c", PROGRAM, f"{gateway}/v1", STORY]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "router", done.stderr
 
 

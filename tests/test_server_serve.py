@@ -1,4 +1,4 @@
-"""`tops serve` as a process: keys, metrics, logs, the engine's death, draining, refusals to start."""
+"""`tops serve` as a process: keys, metrics, logs, the engine's death, draining, refusals."""
 
 import hashlib
 import os
@@ -209,6 +209,7 @@ def refused(*flags: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         timeout=30,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr

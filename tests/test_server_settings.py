@@ -62,7 +62,7 @@ def test_refusals(
         (tmp_path / "tops.toml").write_text(toml + "\n")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BadSettings, match="(?s).*") as refused:
+    with pytest.raises(BadSettings) as refused:
         load_settings(argv)
     assert says in str(refused.value)
 
