@@ -13,11 +13,7 @@ from server.decision import Decider, Decision
 from server.disconnect import ClientDisconnected, unless_left
 from server.echo import echo_headers
 from server.engine import Engine, Reply
-from server.errors import (
-    EngineError,
-    EngineFailed,
-    error_event,
-)
+from server.errors import EngineError, EngineFailed, error_event
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
 from server.relay import Relay
@@ -91,7 +87,7 @@ async def _relay_stream(exchange: Exchange, reply: Reply, include_usage: bool, s
             if out := relay.feed(block):
                 await send({"type": "http.response.body", "body": out, "more_body": True})
             block = await reply.block()
-        if not relay.complete:
+        if not (relay.complete or relay.failed):
             raise EngineFailed("the engine's stream ended before it was complete")
         rest = relay.finish()
     except EngineError as error:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from server.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"server", "router", "models", "loadtest"}
 ALLOWED = {
@@ -84,3 +86,12 @@ def test_the_readme_shows_the_tree_on_disk() -> None:
         if folder.partition("/")[0] in PACKAGES and file.endswith(".py") and "__init__" not in file:
             there.add(name)
     assert shown == there
+
+
+def test_the_readme_s_settings_table_is_the_settings() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- settings -->\n(.*?)\n\n", readme, re.DOTALL)
+    assert block, "the README has no settings table"
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", block[1], re.MULTILINE)
+    fields = Settings.model_fields
+    assert rows == [(name, field.description) for name, field in fields.items()]

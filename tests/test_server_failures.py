@@ -7,6 +7,7 @@ embedded engine's own death and restart are tested with the real one in test_ser
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ class ScriptedEngine:
         self.bodies: list[dict[str, Any]] = []
         self.heads: list[str] = []
         self.cancelled = threading.Event()
+        self.flooded = 0
         self.port = 0
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -120,6 +122,13 @@ class ScriptedEngine:
     async def do_stall(self, _: Any, writer: asyncio.StreamWriter) -> None:
         await self._begin(writer)
         await asyncio.sleep(8)
+
+    async def do_flood(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._begin(writer)
+        while True:
+            writer.write(CHUNK * 100)
+            self.flooded += 100 * len(CHUNK)
+            await writer.drain()
 
     async def do_endless(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._begin(writer)
@@ -270,6 +279,28 @@ def test_chunks_arrive_as_they_come(front: Server) -> None:
     with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
         assert next(response.iter_raw()) == CHUNK
         assert time.monotonic() - begun < 0.9
+
+
+def test_a_client_that_reads_slowly_slows_the_engine(front: Server, engine: ScriptedEngine) -> None:
+    body = {"messages": [{"role": "user", "content": "flood"}], "stream": True}
+    with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+        next(response.iter_raw())
+        seen, deadline = -1, time.monotonic() + 20
+        while seen != engine.flooded:
+            assert time.monotonic() < deadline, "the gateway keeps reading what nobody takes"
+            seen = engine.flooded
+            time.sleep(1)
+
+
+def test_draining_is_bounded_by_its_setting(engine: ScriptedEngine) -> None:
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}", "--drain-seconds", "1") as server:
+        body = {"messages": [{"role": "user", "content": "endless"}], "stream": True}
+        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
+            next(response.iter_raw())
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(10)
+            assert time.monotonic() - begun < 6
 
 
 def raw(front: Server, request: bytes, seconds: float = 10) -> bytes:

@@ -18,6 +18,7 @@ from server.embedded.chat import (
     GenerationFailed,
     chunk,
     chunk_choice,
+    first_chunk_choice,
     prepare,
     token_logprob,
     whole_response,
@@ -93,19 +94,19 @@ def create_app(engine: Engine) -> FastAPI:
 
 async def _drain(engine: Engine, completion: Completion) -> None:
     with engine.running.track_inprogress():
-        async for _ in completion.pieces(engine.scheduler):
-            engine.generated.inc()
+        async for _ in completion.pieces(engine.scheduler, engine.generated.inc):
+            pass
 
 
 async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[bytes]:
     request = completion.request
-    for choice in completion.choices:
-        first = {"role": "assistant", "content": ""}
-        yield _event(chunk(completion, [chunk_choice(choice, first)]))
+    begun: set[int] = set()
     try:
         with engine.running.track_inprogress():
-            async for choice, piece in completion.pieces(engine.scheduler):
-                engine.generated.inc()
+            async for choice, piece in completion.pieces(engine.scheduler, engine.generated.inc):
+                if choice.index not in begun:
+                    begun.add(choice.index)
+                    yield _event(chunk(completion, [first_chunk_choice(choice)]))
                 delta: dict[str, Any] = {}
                 if piece.reasoning:
                     delta["reasoning"] = piece.reasoning

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,8 +56,12 @@ class Completion:
         tokenizer = checkpoint.tokenizer
         self.choices = [Choice(i, Text(tokenizer, request.stop)) for i in range(request.n)]
 
-    async def pieces(self, scheduler: Scheduler) -> AsyncGenerator[tuple[Choice, Piece]]:
+    async def pieces(
+        self, scheduler: Scheduler, on_token: Callable[[], None]
+    ) -> AsyncGenerator[tuple[Choice, Piece]]:
         """Every piece of every choice as it comes; a choice's last piece has its finish set.
+
+        `on_token` is called for each token that is generated, from any thread.
 
         Raises:
             GenerationFailed: the model failed.
@@ -67,6 +71,8 @@ class Completion:
 
         def start(choice: Choice) -> None:
             def emit(step: Step | Finish) -> None:
+                if isinstance(step, Step):
+                    on_token()
                 loop.call_soon_threadsafe(queue.put_nowait, (choice, step))
 
             choice.generation = Generation(
@@ -211,6 +217,12 @@ def chunk_choice(
         "logprobs": {"content": logprobs} if logprobs else None,
         "finish_reason": choice.finish,
     }
+
+
+def first_chunk_choice(choice: Choice) -> dict[str, Any]:
+    """The choice of the event that opens it, once its first token is there."""
+    delta = {"role": "assistant", "content": ""}
+    return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
 def token_logprob(piece: Piece) -> dict[str, Any]:

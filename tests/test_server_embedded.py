@@ -1,0 +1,284 @@
+"""The embedded engine alone, as a process: vLLM's dialect, strict budgets, fairness, stopping."""
+
+import asyncio
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import pytest
+from processes import ROOT
+
+from server.supervisor import free_port
+
+STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
+LONG_STORY = (
+    "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "
+    "wins 77 coins. Ben buys 25 more coins. Ben loses 83 coins. Ben finds 90 coins. Ben gives away "
+    "44 coins. How many coins does Ben have now?"
+)
+CONTEXT = 1024
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[str]:
+    port = free_port()
+    words = ["-m", "server.embedded", "--model", "models/demo", "--port", str(port)]
+    process = subprocess.Popen([sys.executable, *words, "--workers", "2"], cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                break
+        except httpx.TransportError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    yield url
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) in (0, -signal.SIGTERM)
+
+
+def body(text: str = STORY, **fields: Any) -> dict[str, Any]:
+    return {"model": "demo", "messages": [{"role": "user", "content": text}], **fields}
+
+
+def ask(engine: str, text: str = STORY, **fields: Any) -> httpx.Response:
+    return httpx.post(f"{engine}/v1/chat/completions", json=body(text, **fields), timeout=60)
+
+
+def message(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    return response.json()["choices"][0]["message"]
+
+
+def reasoning_tokens(response: httpx.Response) -> int:
+    return response.json()["usage"]["completion_tokens_details"]["reasoning_tokens"]
+
+
+def gauge(engine: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", httpx.get(f"{engine}/metrics").text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
+def test_the_shape_of_an_answer_is_vllm_s(engine: str) -> None:
+    answer = ask(engine, reasoning_effort="medium", temperature=0).json()
+    assert answer["object"] == "chat.completion"
+    assert set(answer["choices"][0]) == {"index", "message", "logprobs", "finish_reason"}
+    assert re.fullmatch(r"The answer is \d+\.", answer["choices"][0]["message"]["content"])
+    assert answer["choices"][0]["message"]["reasoning"].startswith("12+30=")
+    usage = answer["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    (model,) = httpx.get(f"{engine}/v1/models").json()["data"]
+    assert (model["id"], model["max_model_len"]) == ("demo", CONTEXT)
+
+
+def test_effort_none_does_not_think(engine: str) -> None:
+    for fields in (
+        {"reasoning_effort": "none"},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"reasoning_effort": "none", "thinking_token_budget": 50},
+    ):
+        answer = ask(engine, **fields)
+        assert message(answer)["reasoning"] is None
+        assert reasoning_tokens(answer) == 0
+
+
+def test_without_an_effort_the_model_decides(engine: str) -> None:
+    assert message(ask(engine))["reasoning"]
+
+
+def test_a_stream_adds_up_to_the_whole_answer(engine: str) -> None:
+    for effort in ("none", "low", "high"):
+        fields = {"reasoning_effort": effort, "temperature": 0}
+        whole = ask(engine, LONG_STORY, **fields).json()
+        text = ask(
+            engine, LONG_STORY, **fields, stream=True, stream_options={"include_usage": True}
+        ).text
+        lines = [line for line in text.split("\n\n") if line]
+        assert lines[-1] == "data: [DONE]"
+        chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+        assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+        assert chunks[-1]["choices"] == []
+        assert chunks[-1]["usage"] == whole["usage"]
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+        joined = {
+            name: "".join(delta.get(name) or "" for delta in deltas)
+            for name in ("reasoning", "content")
+        }
+        told = whole["choices"][0]["message"]
+        assert joined == {"reasoning": told["reasoning"] or "", "content": told["content"]}
+        assert "think>" not in text
+        assert "<|" not in text
+
+
+def test_budgets_bind_strictly_and_the_answer_comes(engine: str) -> None:
+    rng = random.Random(1)
+    bound = 0
+    for _ in range(150):
+        budget = rng.choice([0, 1, rng.randint(2, 30), rng.randint(0, 120)])
+        effort = rng.choice(["low", "medium", "high"])
+        answer = ask(
+            engine,
+            rng.choice([STORY, LONG_STORY]),
+            reasoning_effort=effort,
+            thinking_token_budget=budget,
+        )
+        spent = reasoning_tokens(answer)
+        assert spent <= budget
+        assert message(answer)["content"]
+        assert answer.json()["choices"][0]["finish_reason"] == "stop"
+        bound += spent == budget
+    assert 20 < bound < 150
+
+
+def test_a_budget_closes_the_block_with_the_transition_sentence(engine: str) -> None:
+    answer = ask(engine, LONG_STORY, reasoning_effort="high", thinking_token_budget=60)
+    assert message(answer)["reasoning"].endswith("Time is up, so I answer with what I have.")
+    assert reasoning_tokens(answer) == 60
+
+
+@pytest.mark.parametrize("most", [1, 5, 20, 60])
+def test_max_tokens_counts_everything(engine: str, most: int) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        answer = ask(engine, LONG_STORY, reasoning_effort="high", **{name: most}).json()
+        assert answer["usage"]["completion_tokens"] == most
+        assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_stop_strings_end_the_content_and_are_left_out(engine: str) -> None:
+    fields: dict[str, Any] = {"reasoning_effort": "none", "temperature": 0}
+    assert message(ask(engine, stop=" is", **fields))["content"] == "The answer"
+    assert message(ask(engine, stop=["zzz", "answer i"], **fields))["content"] == "The "
+    whole = message(ask(engine, **fields))["content"]
+    assert message(ask(engine, stop=["is never said"], **fields))["content"] == whole
+    text = ask(engine, stop=["er is"], stream=True, **fields).text
+    chunks = [json.loads(line[6:]) for line in text.split("\n\n")[:-2]]
+    content = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert content == "The answ"
+
+
+def test_seeds_reproduce_and_differ(engine: str) -> None:
+    def drawn(seed: int | None, **fields: Any) -> list[Any]:
+        answer = ask(
+            engine, LONG_STORY, reasoning_effort="low", temperature=1.5, seed=seed, **fields
+        )
+        return [choice["message"]["reasoning"] for choice in answer.json()["choices"]]
+
+    assert drawn(11) == drawn(11)
+    assert drawn(11, n=3) == drawn(11, n=3)
+    assert len({str(drawn(seed)) for seed in range(6)}) > 3
+    assert len({str(drawn(None)) for _ in range(6)}) > 3
+
+
+def test_logprobs_of_the_answer(engine: str) -> None:
+    answer = ask(engine, reasoning_effort="none", temperature=0, logprobs=True).json()
+    scored = answer["choices"][0]["logprobs"]["content"]
+    assert (
+        "".join(one["token"] for one in scored).strip()
+        == (answer["choices"][0]["message"]["content"])
+    )
+    assert all(one["logprob"] <= 0 for one in scored)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"n": 0}, "n:"),
+        ({"n": 1000}, "n:"),
+        ({"stop": [""]}, "empty"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": CONTEXT}, "1024 tokens"),
+        ({"thinking_token_budget": -1}, "thinking_token_budget"),
+        ({"reasoning_effort": "odd"}, "reasoning_effort"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"messages": [{"role": "user", "content": "word " * 400_000}]}, "at least"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_honoured_is_a_clear_400(
+    engine: str, fields: dict[str, Any], says: str, stream: bool
+) -> None:
+    begun = time.monotonic()
+    answer = ask(engine, stream=stream, **fields)
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
+    assert time.monotonic() - begun < 5
+
+
+def test_harmless_fields_are_ignored(engine: str) -> None:
+    neutral = {"tools": [], "presence_penalty": 0, "logit_bias": {}, "response_format": None}
+    assert ask(engine, **neutral, user="u", metadata={"a": 1}, future=[1]).status_code == 200
+    assert ask(engine, model="other").json()["error"]["code"] == "model_not_found"
+
+
+def test_any_text_is_a_prompt(engine: str) -> None:
+    texts = (
+        "",
+        "\u4f60\u597d\uff0c\u8bf7\u7b97",
+        "\U0001f642" * 50,
+        "\x00\x01\ufffe",
+        "</think><|im_end|>",
+    )
+    for text in texts:
+        answer = ask(engine, text, max_tokens=40)
+        assert answer.status_code == 200, answer.text
+
+
+def test_many_at_once_and_short_ones_are_not_stuck_behind_long_ones(engine: str) -> None:
+    async def run() -> tuple[list[float], list[float]]:
+        async with httpx.AsyncClient(timeout=120) as http:
+
+            async def timed(text: str, **fields: Any) -> float:
+                answer = await http.post(f"{engine}/v1/chat/completions", json=body(text, **fields))
+                assert answer.status_code == 200
+                return time.monotonic()
+
+            long = [
+                asyncio.create_task(timed(LONG_STORY, reasoning_effort="high", n=4))
+                for _ in range(8)
+            ]
+            await asyncio.sleep(0.05)
+            short = [asyncio.create_task(timed(STORY, reasoning_effort="none")) for _ in range(24)]
+            return await asyncio.gather(*long), await asyncio.gather(*short)
+
+    long, short = asyncio.run(run())
+    assert sorted(short)[len(short) // 2] < sorted(long)[len(long) // 2]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_its_generation(engine: str, stream: bool) -> None:
+    fields = {"stream": stream, "n": 16, "reasoning_effort": "high", "temperature": 1}
+    request = body(LONG_STORY, **fields)
+    before = gauge(engine, "vllm:generation_tokens_total")
+    with httpx.Client(timeout=0.25 if not stream else 30) as http:
+        if stream:
+            with http.stream("POST", f"{engine}/v1/chat/completions", json=request) as answer:
+                next(answer.iter_raw())
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                http.post(f"{engine}/v1/chat/completions", json=request)
+    deadline = time.monotonic() + 5
+    while gauge(engine, "vllm:num_requests_running") > 0:
+        assert time.monotonic() < deadline
+    stopped = gauge(engine, "vllm:generation_tokens_total")
+    time.sleep(0.5)
+    assert gauge(engine, "vllm:generation_tokens_total") - stopped <= 100
+    assert stopped - before < 16 * 300
