@@ -92,7 +92,6 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
         "messages": [{"role": "user", "content": job.problem["prompt"]}],
         "reasoning_effort": job.effort,
         "temperature": request.temperature,
-        "seed": job.sample,
     }
     failure = ""
     for attempt in range(_RETRIES):

@@ -13,7 +13,7 @@ from typing import Literal
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.decoder import Decoder, Draw
 
-_SLICE_TOKENS = 64
+_SLICE_TOKENS = 128
 
 Finish = Literal["stop", "length", "error"]
 
