@@ -177,7 +177,12 @@ def test_stop_seed_and_logprobs_pass_through(client: openai.OpenAI) -> None:
     assert stopped.choices[0].message.content == "The "
     seeded = [
         client.chat.completions.create(
-            model="demo", messages=MESSAGES, temperature=1.5, seed=seed, reasoning_effort="none"
+            model="demo",
+            messages=MESSAGES,
+            temperature=2,
+            top_p=1,
+            seed=seed,
+            reasoning_effort="none",
         )
         for seed in (7, 7)
     ]

@@ -57,7 +57,8 @@ class Checkpoint:
             reasoning = json.loads((folder / "reasoning_config.json").read_text())
             template = (folder / "chat_template.jinja").read_text()
             self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self.decoder = Decoder(folder / "ctranslate2", workers)
+            known: int = self.tokenizer.get_vocab_size()
+            self.decoder = Decoder(folder / "ctranslate2", workers, known)
         except (OSError, RuntimeError, json.JSONDecodeError) as error:
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         self.context: int = config["max_position_embeddings"]

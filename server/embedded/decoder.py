@@ -1,6 +1,7 @@
 """CTranslate2's generator behind typed functions; the only module that knows the library."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
+import json
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -23,10 +24,20 @@ class Draw:
 
 
 class Decoder:
-    """The weights of a checkpoint on CPU threads; may be used from several threads at once."""
+    """The weights of a checkpoint on CPU threads; may be used from several threads at once.
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    Args:
+        folder: CTranslate2 weights.
+        workers: threads.
+        known: how many tokens the tokenizer has; the padding of the embedding beyond them is never
+            drawn.
+    """
+
+    def __init__(self, folder: Path, workers: int, known: int) -> None:
         self._folder = folder
+        self._known = known
+        vocabulary: list[str] = json.loads((folder / "vocabulary.json").read_text())
+        self._padding = [[token] for token in vocabulary[known:]]
         self._generator: Any = ctranslate2.Generator(
             str(folder), inter_threads=workers, intra_threads=1
         )
@@ -44,22 +55,29 @@ class Decoder:
         `drawn` gets each token's id and log-probability, and returns whether to stop there.
         """
         greedy = draw.temperature == 0
+        sink = [drawn]
 
         def callback(result: Any) -> bool:
-            return drawn(result.token_id, result.log_prob or 0.0)
+            return sink[0](result.token_id, result.log_prob or 0.0)
 
-        self._generator.generate_batch(
-            [list(tokens)],
-            max_length=most,
-            end_token=list(ends),
-            return_end_token=True,
-            return_scores=True,
-            include_prompt_in_result=False,
-            sampling_topk=1 if greedy else max(draw.top_k, 0),
-            sampling_topp=1.0 if greedy else draw.top_p,
-            sampling_temperature=1.0 if greedy else draw.temperature,
-            callback=callback,
-        )
+        try:
+            self._generator.generate_batch(
+                [list(tokens)],
+                max_length=most,
+                end_token=list(ends),
+                return_end_token=True,
+                return_scores=True,
+                include_prompt_in_result=False,
+                sampling_topk=1 if greedy else max(draw.top_k, 0),
+                sampling_topp=1.0 if greedy else draw.top_p,
+                sampling_temperature=1.0 if greedy else draw.temperature,
+                suppress_sequences=self._padding or None,
+                callback=callback,
+            )
+        finally:
+            # The library's thread drops the callback a moment later. Were `drawn`, and through it
+            # this decoder, still reachable from there, the thread would end up joining itself.
+            sink.clear()
 
     def seeded(self, seed: int, first: Callable[["Decoder"], None]) -> "Decoder":
         """A decoder of one thread whose random numbers follow from `seed`.
@@ -69,7 +87,7 @@ class Decoder:
         """
         with _SEEDING:
             ctranslate2.set_random_seed(seed % 2**32)
-            decoder = Decoder(self._folder, workers=1)
+            decoder = Decoder(self._folder, 1, self._known)
             first(decoder)
             ctranslate2.set_random_seed(secrets.randbits(32))
         return decoder

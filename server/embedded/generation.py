@@ -5,6 +5,7 @@ which is cheap for the small models that this engine is for, and lets many reque
 few threads.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from server.embedded.checkpoint import Checkpoint
 from server.embedded.decoder import Decoder, Draw
 
 _SLICE_TOKENS = 128
+
+log = logging.getLogger(__name__)
 
 Finish = Literal["stop", "length", "error"]
 
@@ -144,9 +147,10 @@ class Scheduler:
         def run() -> None:
             try:
                 more = generation.advance()
-            except (RuntimeError, ValueError):
+            except Exception:  # whatever it was, a request that is not told hangs for ever
+                log.exception("generation failed")
                 failed()
-                raise
+                return
             if more:
                 self._pool.submit(run)
 
