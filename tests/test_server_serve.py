@@ -49,7 +49,7 @@ def test_keys_are_asked_for_and_their_limits_hold(tmp_path: Path) -> None:
     file = keys_file(
         tmp_path,
         free={},
-        capped={"effort_cap": "low", "max_budget": 9},
+        capped={"effort_cap": "low", "max_budget": 5},
         floored={"effort_floor": "high"},
         narrow={"max_in_flight": 1},
     )
@@ -62,7 +62,7 @@ def test_keys_are_asked_for_and_their_limits_hold(tmp_path: Path) -> None:
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert ask(server.url, "free", reasoning_effort="high").json()["tops"]["effort"] == "high"
         capped = ask(server.url, "capped", reasoning_effort="high").json()["tops"]
-        assert (capped["effort"], capped["source"], capped["budget"]) == ("low", "key", 9)
+        assert (capped["effort"], capped["source"], capped["budget"]) == ("low", "key", 5)
         assert ask(server.url, "floored", reasoning_effort="none").json()["tops"]["source"] == "key"
         many = [threading.Thread(target=ask, args=(server.url, "narrow")) for _ in range(6)]
         for thread in many:
