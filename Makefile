@@ -47,7 +47,7 @@ $(VENV)/python.done:
 
 $(VENV)/serve.done: $(VENV)/python.done pyproject.toml
 	@echo "installing the server into $(VENV)"
-	@$(PIP) install -e . || { \
+	@$(PIP) install --no-compile -e . || { \
 	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 	@touch $@
 

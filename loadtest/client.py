@@ -42,7 +42,6 @@ async def measure(http: httpx.AsyncClient, plan: Plan, task: Task) -> Record:
         "reasoning_effort": task.arm.effort,
         "stream": True,
         "stream_options": {"include_usage": True},
-        "seed": task.seed,
         "thinking_token_budget": task.budget,
         "temperature": plan.temperature,
         "max_tokens": plan.max_tokens,

@@ -26,7 +26,6 @@ class Task:
     problem: Problem
     arm: Arm
     budget: int | None
-    seed: int
 
 
 def read_problems(plan: Plan) -> list[Problem]:
@@ -64,7 +63,6 @@ def plan_tasks(plan: Plan, problems: list[Problem]) -> list[Task]:
             problem=problem,
             arm=arm,
             budget=rng.randint(*arm.budget) if arm.budget else None,
-            seed=rng.randrange(2**31),
         )
         for problem in problems
         for arm in plan.arms
