@@ -44,8 +44,8 @@ class Generation:
     """A choice on its way.
 
     A budget of B thinking tokens holds strictly: a block that is still open is closed by force so
-    that, with the transition sentence counted, exactly B tokens are inside. A budget of less than
-    two transition sentences is closed without one.
+    that, with the transition sentence counted, exactly B tokens are inside. The sentence may take
+    an eighth of the budget; a smaller budget is closed without one.
 
     Args:
         checkpoint: the model.
@@ -75,7 +75,7 @@ class Generation:
         self.cancelled = False
         transition = checkpoint.closing.transition
         budget = sampling.budget
-        self._transition = transition if (budget or 0) >= 2 * len(transition) else ()
+        self._transition = transition if (budget or 0) >= 8 * len(transition) else ()
         self._force_at = None if budget is None else budget - len(self._transition)
 
     def advance(self) -> bool:
