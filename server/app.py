@@ -74,7 +74,7 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
         body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
         asked = parse_asked(body, request.headers)
         served = engine.served_as(asked.model)
-        decision = decider.decide(asked, caller, served.context, remember=False)
+        decision = decider.decide(asked, caller, served, remember=False)
         return JSONResponse(explain(asked, decision))
 
     @app.get("/health")
@@ -83,8 +83,9 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        state = {"engine": engine.up, "model": engine.served.model if engine.served else None}
-        state["router"] = router.unusable or "fitted"
+        model = engine.served.model if engine.served else None
+        chosen = decider.router_for(model) if model else router
+        state = {"engine": engine.up, "model": model, "router": chosen.unusable or "fitted"}
         return JSONResponse(state, status_code=200 if engine.up else 503)
 
     @app.get("/metrics")

@@ -15,6 +15,7 @@ from router.policy import Policy
 from router.router import Route, Router
 from server.asked import Asked
 from server.conversations import Conversations
+from server.engine import Served
 from server.errors import BadRequest
 from server.keys import Caller
 from server.settings import Settings
@@ -63,7 +64,10 @@ class Decider:
 
     def __init__(self, settings: Settings, router: Router) -> None:
         self._settings = settings
-        self.router = router
+        self._router = router
+        self._foreign = Router.without_artifact(
+            settings.efforts, settings.baseline_effort, "the router was fitted on another model"
+        )
         self._policy = Policy(
             mode=settings.policy,
             max_loss=settings.max_loss,
@@ -73,22 +77,23 @@ class Decider:
         self._conversations = Conversations()
 
     def decide(
-        self, asked: Asked, caller: Caller, context: int | None, remember: bool = True
+        self, asked: Asked, caller: Caller, served: Served, remember: bool = True
     ) -> Decision:
         """The decision for a request.
 
         Args:
             asked: the parsed request.
             caller: whose limits hold.
-            context: the engine's context length in tokens, if it told.
+            served: the engine's model.
             remember: whether the conversation's next turn is to know of this one.
 
         Raises:
             BadRequest: the explicit budget is larger than the context.
         """
-        route = self.router.route(asked.messages, self._allowed(caller), self._policy)
+        router = self.router_for(served.model)
+        route = router.route(asked.messages, self._allowed(caller), self._policy)
         effort, source, reason = self._effort(asked, caller, route, remember)
-        budget, budget_source = self._budget(asked, caller, effort, route.estimate, context)
+        budget, budget_source = self._budget(asked, caller, effort, route.estimate, served.context)
         return Decision(
             effort=effort,
             source=source,
@@ -99,6 +104,16 @@ class Decider:
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
         )
+
+    def router_for(self, model: str) -> Router:
+        """The router, or one that abstains where the upstream's model is not the fitted one.
+
+        The embedded engine's weights were compared by their hash when the router was loaded.
+        """
+        artifact = self._router.artifact
+        if self._settings.upstream is None or artifact is None or artifact.model == model:
+            return self._router
+        return self._foreign
 
     def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
         """The part of the model's ladder that the key leaves; never empty."""

@@ -184,10 +184,16 @@ def _translated() -> Generator[None]:
         raise EngineFailed("the engine broke off before its answer was complete") from error
 
 
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
 def _read_models(raw: bytes) -> tuple[Served, ...]:
     try:
         body = orjson.loads(raw)
         models = cast("list[dict[str, Any]]", body["data"])
-        return tuple(Served(str(model["id"]), model.get("max_model_len")) for model in models)
+        return tuple(
+            Served(str(model["id"]), _count(model.get("max_model_len"))) for model in models
+        )
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return ()

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from processes import ROOT
 
+from router.artifact import load
 from router.estimate import Estimate
 from router.policy import Policy
 from router.router import Route, Router
 from server.asked import parse_asked
 from server.decision import Decider, Decision
+from server.engine import Served
 from server.errors import BadRequest
 from server.keys import Caller
 from server.settings import Settings
@@ -36,10 +39,12 @@ class Scripted(Router):
         return Route(effort, ESTIMATE, "scripted")
 
 
+STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
 LADDER = ("none", "low", "medium", "high")
 ROUTED = Scripted(LADDER, "high")
 ABSTAINING = Router.without_artifact(LADDER, "high")
 ANYONE = Caller()
+SERVED = Served("m", None)
 
 
 def user(text: str = "hi") -> dict[str, str]:
@@ -55,7 +60,7 @@ def decide(
 ) -> Decision:
     decider = Decider(Settings(**settings), router)
     asked = parse_asked({"messages": [user()], **(fields or {})}, {})
-    return decider.decide(asked, caller, context)
+    return decider.decide(asked, caller, Served("m", context))
 
 
 def test_the_router_decides_where_the_client_leaves_it() -> None:
@@ -145,7 +150,7 @@ def test_within_a_conversation_effort_only_rises_and_tool_loops_keep_theirs() ->
     decider = Decider(Settings(), ROUTED)
 
     def turn(messages: list[dict[str, Any]], **fields: Any) -> Decision:
-        return decider.decide(parse_asked({"messages": messages, **fields}, {}), ANYONE, None)
+        return decider.decide(parse_asked({"messages": messages, **fields}, {}), ANYONE, SERVED)
 
     talk: list[dict[str, Any]] = [user("a hard plan")]
     assert turn(talk).effort == "high"
@@ -163,6 +168,21 @@ def test_within_a_conversation_effort_only_rises_and_tool_loops_keep_theirs() ->
 def test_a_dry_run_leaves_no_trace() -> None:
     decider = Decider(Settings(), ROUTED)
     first = parse_asked({"messages": [user("a hard plan")]}, {})
-    decider.decide(first, ANYONE, None, remember=False)
+    decider.decide(first, ANYONE, SERVED, remember=False)
     later = [user("a hard plan"), {"role": "assistant", "content": "x"}, user("yes")]
-    assert decider.decide(parse_asked({"messages": later}, {}), ANYONE, None).effort == "medium"
+    assert decider.decide(parse_asked({"messages": later}, {}), ANYONE, SERVED).effort == "medium"
+
+
+def test_a_router_of_another_model_abstains() -> None:
+    artifact = load(ROOT / "models" / "demo" / "router.json")
+    router = Router(LADDER, "high", artifact)
+    upstream = "http://127.0.0.1:1"
+    asked = parse_asked({"messages": [user(STORY)]}, {})
+    for settings, model, source in (
+        (Settings(upstream=upstream), "demo", "router"),
+        (Settings(upstream=upstream), "other", "fallback"),
+        (Settings(), "renamed", "router"),
+    ):
+        decision = Decider(settings, router).decide(asked, ANYONE, Served(model, None))
+        assert decision.source == source
+        assert (decision.effort == "high") == (source == "fallback")
