@@ -12,6 +12,7 @@ from collections.abc import Generator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from processes import ROOT
 
@@ -51,7 +52,9 @@ def body(text: str = STORY, **fields: Any) -> dict[str, Any]:
 
 
 def ask(engine: str, text: str = STORY, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{engine}/v1/chat/completions", json=body(text, **fields), timeout=60)
+    raw = json.dumps(body(text, **fields))  # httpx would not spell a lone surrogate
+    headers = {"content-type": "application/json"}
+    return httpx.post(f"{engine}/v1/chat/completions", content=raw, headers=headers, timeout=60)
 
 
 def message(response: httpx.Response) -> dict[str, Any]:
@@ -120,6 +123,26 @@ def test_a_stream_adds_up_to_the_whole_answer(engine: str) -> None:
         assert "<|" not in text
 
 
+def test_the_openai_client_streams_two_choices(engine: str) -> None:
+    with openai.OpenAI(base_url=f"{engine}/v1", api_key="none") as client:
+        assert [model.id for model in client.models.list()] == ["demo"]
+        stream = client.chat.completions.create(
+            **body(n=2, reasoning_effort="low", stream=True),
+            stream_options={"include_usage": True},
+            extra_body={"thinking_token_budget": 40},
+        )
+        said, finished, usage = ["", ""], [], None
+        for chunk in stream:
+            usage = chunk.usage or usage
+            for choice in chunk.choices:
+                said[choice.index] += choice.delta.content or ""
+                finished += [choice.finish_reason] if choice.finish_reason else []
+    assert all(re.fullmatch(r"The answer is \d+\.", text) for text in said)
+    assert finished == ["stop", "stop"]
+    assert usage
+    assert 0 < usage.completion_tokens_details.reasoning_tokens <= 80
+
+
 def test_budgets_bind_strictly_and_the_answer_comes(engine: str) -> None:
     rng = random.Random(1)
     bound = 0
@@ -138,6 +161,25 @@ def test_budgets_bind_strictly_and_the_answer_comes(engine: str) -> None:
         assert answer.json()["choices"][0]["finish_reason"] == "stop"
         bound += spent == budget
     assert 20 < bound < 150
+
+
+@pytest.mark.parametrize("effort", ["low", "medium", "high"])
+def test_a_budget_is_spent_exactly_where_it_binds_and_else_changes_nothing(
+    engine: str, effort: str
+) -> None:
+    for text in (STORY, LONG_STORY):
+        fields: dict[str, Any] = {"reasoning_effort": effort, "temperature": 0}
+        free = ask(engine, text, **fields)
+        needed = reasoning_tokens(free)
+        for budget in {0, 1, needed - 1, needed, needed + 1, needed // 2, 2 * needed, 200}:
+            answer = ask(engine, text, thinking_token_budget=budget, **fields)
+            spent = reasoning_tokens(answer)
+            assert message(answer)["content"]
+            if spent < budget:
+                assert message(answer) == message(free)
+            else:
+                assert spent == budget
+                assert needed >= budget * 7 // 8
 
 
 def test_a_budget_closes_the_block_with_the_transition_sentence(engine: str) -> None:
@@ -210,6 +252,13 @@ def test_logprobs_of_the_answer(engine: str) -> None:
         ({"logprobs": True, "top_logprobs": 3}, "top_logprobs"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"messages": [{"role": "user", "content": "word " * 400_000}]}, "at least"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs"),
+        ({"chat_template_kwargs": {"add_generation_prompt": False}}, "chat_template_kwargs"),
+        ({"include_reasoning": False}, "include_reasoning"),
+        ({"ignore_eos": True}, "ignore_eos"),
+        ({"chat_template": "{{ messages }}"}, "chat_template"),
+        ({"modalities": ["audio"]}, "modalities"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -223,8 +272,36 @@ def test_what_cannot_be_honoured_is_a_clear_400(
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b'{"n":1e'])
+def test_what_is_no_json_object_is_a_400(engine: str, raw: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{engine}/v1/chat/completions", content=raw, headers=headers)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert "body" in error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"top_k": 10**12},
+        {"top_k": -1},
+        {"top_p": 1e-300},
+        {"temperature": 1e-300},
+        {"temperature": 10},
+        {"seed": -(10**30)},
+        {"thinking_token_budget": 10**30},
+        {"chat_template_kwargs": {"self": 1, "no name": 2}},
+    ],
+)
+def test_extreme_values_are_served(engine: str, fields: dict[str, Any]) -> None:
+    assert ask(engine, max_tokens=30, **({"temperature": 1} | fields)).status_code == 200
+
+
 def test_harmless_fields_are_ignored(engine: str) -> None:
-    neutral = {"tools": [], "presence_penalty": 0, "logit_bias": {}, "response_format": None}
+    neutral: dict[str, Any] = {"tools": [], "presence_penalty": 0, "logit_bias": {}}
+    neutral |= {"response_format": None, "include_reasoning": True, "modalities": ["text"]}
     assert ask(engine, **neutral, user="u", metadata={"a": 1}, future=[1]).status_code == 200
     assert ask(engine, model="other").json()["error"]["code"] == "model_not_found"
 

@@ -1,6 +1,7 @@
 """The embedded engine's HTTP surface, in vLLM's dialect."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -34,6 +35,7 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, model: str, workers: int) -> None:
         self.checkpoint = checkpoint
         self.model = model
+        self.created = int(time.time())
         self.scheduler = Scheduler(workers)
         self.registry = CollectorRegistry()
         self.running = Gauge(
@@ -64,6 +66,7 @@ def create_app(engine: Engine) -> FastAPI:
         card = {
             "id": engine.model,
             "object": "model",
+            "created": engine.created,
             "owned_by": "tops",
             "root": str(checkpoint.folder),
             "max_model_len": checkpoint.context,
@@ -135,15 +138,21 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
 def _error(
     status: int, message: str, kind: str, param: str | None = None, code: str | None = None
 ) -> Response:
-    error = {"message": message, "type": kind, "param": param, "code": code}
+    printable = message.encode(errors="backslashreplace").decode()
+    error = {"message": printable, "type": kind, "param": param, "code": code}
     return _json({"error": error}, status)
 
 
 def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        at, why = first["loc"][-1], first["ctx"]["error"]
+        return _error(400, f"the body is no valid JSON: {why}, character {at}", "BadRequestError")
     where = ".".join(str(part) for part in first["loc"][1:]) or None
     what = str(first["msg"]).removeprefix("Value error, ")
+    if where is None and first["type"] != "value_error":
+        what = "the body must be a JSON object, sent as application/json"
     message = f"{where}: {what}" if where else what
     return _error(400, message, "BadRequestError", where)
 

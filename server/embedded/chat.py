@@ -149,12 +149,14 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
     variables = dict(request.chat_template_kwargs)
     if request.reasoning_effort is not None:
         variables["reasoning_effort"] = request.reasoning_effort
+        if request.reasoning_effort == "none":
+            variables.setdefault("enable_thinking", False)
     messages = [message.model_dump(exclude_unset=True) for message in request.messages]
     try:
-        text = checkpoint.render(messages, **variables)
+        text = checkpoint.render(messages, variables)
+        prompt = checkpoint.encode(text)
     except PromptError as error:
         raise BadRequest(str(error)) from error
-    prompt = checkpoint.encode(text)
     room = checkpoint.context - len(prompt)
     if room < 1 or (request.limit or 0) > room:
         asked = f" and {request.limit} completion tokens" if request.limit else ""

@@ -1,7 +1,7 @@
 """A checkpoint folder, ready to generate: weights, tokenizer, template, defaults."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -74,14 +74,15 @@ class Checkpoint:
         cast("dict[str, Any]", environment.globals)["raise_exception"] = _refuse
         self._template = environment.from_string(template)
 
-    def render(self, messages: Sequence[dict[str, Any]], **variables: object) -> str:
+    def render(self, messages: Sequence[dict[str, Any]], variables: Mapping[str, Any]) -> str:
         """The prompt's text, the tag of the effort last.
 
         Raises:
             PromptError: the template refuses the messages.
         """
+        engine = {"messages": messages, "add_generation_prompt": True}
         try:
-            return self._template.render(messages=messages, add_generation_prompt=True, **variables)
+            return self._template.render({**variables, **engine})
         except TemplateError as error:
             raise PromptError(str(error)) from error
 
@@ -89,8 +90,16 @@ class Checkpoint:
         """Token ids of a rendered prompt; at least so many as do not fit, where it is far too long.
 
         A text of more characters than the context could hold is not worth the tokenizer's time.
+
+        Raises:
+            PromptError: the text has half a surrogate pair, which JSON can spell but is no text.
         """
-        fewest = len(text.encode()) // self._longest_token
+        try:
+            fewest = len(text.encode()) // self._longest_token
+        except UnicodeEncodeError as error:
+            raise PromptError(
+                "the messages have a lone surrogate, which is no character"
+            ) from error
         if fewest > self.context:
             return [0] * fewest
         return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False).ids)

@@ -12,11 +12,13 @@ from typing import Any
 import ctranslate2
 
 _SEEDING = threading.Lock()
+_LEAST = 1e-5
+"""Temperatures below are 0, as in vLLM, and `top_p` is at least this: it is single precision."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How a token is drawn: temperature 0 takes the likeliest, `top_k` 0 means all tokens."""
+    """How a token is drawn: temperature 0 takes the likeliest, `top_k` 0 or -1 means all tokens."""
 
     temperature: float
     top_p: float
@@ -54,7 +56,8 @@ class Decoder:
 
         `drawn` gets each token's id and log-probability, and returns whether to stop there.
         """
-        greedy = draw.temperature == 0
+        greedy = draw.temperature < _LEAST
+        top_k = draw.top_k if 0 < draw.top_k < self._known else 0
         sink = [drawn]
 
         def callback(result: Any) -> bool:
@@ -68,8 +71,8 @@ class Decoder:
                 return_end_token=True,
                 return_scores=True,
                 include_prompt_in_result=False,
-                sampling_topk=1 if greedy else max(draw.top_k, 0),
-                sampling_topp=1.0 if greedy else draw.top_p,
+                sampling_topk=1 if greedy else top_k,
+                sampling_topp=1.0 if greedy else max(draw.top_p, _LEAST),
                 sampling_temperature=1.0 if greedy else draw.temperature,
                 suppress_sequences=self._padding or None,
                 callback=callback,

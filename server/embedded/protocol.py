@@ -33,8 +33,26 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "echo": (None, False),
     "audio": (None,),
     "prompt_logprobs": (None,),
+    "function_call": (None, "none", "auto"),
+    "modalities": (None, ["text"]),
+    "best_of": (None, 1),
+    "use_beam_search": (None, False),
+    "bad_words": (None, []),
+    "allowed_token_ids": (None,),
+    "ignore_eos": (None, False),
+    "include_stop_str_in_output": (None, False),
+    "skip_special_tokens": (None, True),
+    "include_reasoning": (None, True),
+    "chat_template": (None,),
+    "add_generation_prompt": (None, True),
+    "continue_final_message": (None, False),
+    "truncate_prompt_tokens": (None,),
 }
 """Fields of vLLM that this engine lacks, with the values that change nothing."""
+
+
+_ENGINE_VARIABLES = ("messages", "add_generation_prompt")
+"""Variables of the chat template that the engine sets."""
 
 
 class StreamOptions(BaseModel):
@@ -93,6 +111,14 @@ class ChatRequest(BaseModel):
     def _null_is_default(cls, value: object, info: ValidationInfo) -> object:
         assert info.field_name
         return cls.model_fields[info.field_name].get_default() if value is None else value
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _only_the_model_s(cls, variables: dict[str, Any]) -> dict[str, Any]:
+        for name in _ENGINE_VARIABLES:
+            if name in variables:
+                raise ValueError(f"{name} is set by the engine: leave it out")
+        return variables
 
     @model_validator(mode="after")
     def _honoured(self) -> Self:
