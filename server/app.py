@@ -33,10 +33,9 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
         router: decides efforts; see `server.artifact.load_router`.
     """
     metrics = Metrics()
-    keys = Keys(settings.keys)
     decider = Decider(settings, router)
-    command: list[str] | None = None
     url, model = settings.upstream, settings.model
+    command: list[str] | None = None
     if url is None:
         port = free_port()
         url, model = f"http://127.0.0.1:{port}", model or settings.checkpoint.name
@@ -60,8 +59,18 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
+    keys = Keys(settings.keys)
     chat = ChatCompletions(settings, keys, decider, engine, Accounts(metrics))
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
+    _add_api(app, settings, keys, decider, engine)
+    _add_operations(app, decider, engine, metrics)
+    return app
+
+
+def _add_api(
+    app: FastAPI, settings: Settings, keys: Keys, decider: Decider, engine: Engine
+) -> None:
+    """What a caller may ask besides completions."""
 
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
@@ -77,6 +86,10 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
         decision = decider.decide(asked, caller, served, remember=False)
         return JSONResponse(explain(asked, decision))
 
+
+def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Metrics) -> None:
+    """What an operator's tools ask; open, and without anything private."""
+
     @app.get("/health")
     async def health() -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -84,15 +97,13 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     @app.get("/ready")
     async def ready() -> JSONResponse:
         model = engine.served.model if engine.served else None
-        chosen = decider.router_for(model) if model else router
-        state = {"engine": engine.up, "model": model, "router": chosen.unusable or "fitted"}
+        unusable = decider.router_for(model).unusable
+        state = {"engine": engine.up, "model": model, "router": unusable or "fitted"}
         return JSONResponse(state, status_code=200 if engine.up else 503)
 
     @app.get("/metrics")
     async def prometheus() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return app
 
 
 def _gateway_error(_: Request, error: Exception) -> Response:

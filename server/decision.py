@@ -105,13 +105,13 @@ class Decider:
             baseline_effort=self._settings.baseline_effort,
         )
 
-    def router_for(self, model: str) -> Router:
+    def router_for(self, model: str | None) -> Router:
         """The router, or one that abstains where the upstream's model is not the fitted one.
 
         The embedded engine's weights were compared by their hash when the router was loaded.
         """
         artifact = self._router.artifact
-        if self._settings.upstream is None or artifact is None or artifact.model == model:
+        if self._settings.upstream is None or artifact is None or model in (None, artifact.model):
             return self._router
         return self._foreign
 

@@ -112,7 +112,7 @@ class Accounts:
         if decision.abstained:
             metrics.abstentions.labels(exchange.model).inc()
         if exchange.read and exchange.decided:
-            metrics.router_seconds.observe(exchange.decided - exchange.read)
+            metrics.decision.observe(exchange.decided - exchange.read)
         if exchange.read and exchange.forwarded:
             metrics.overhead.observe(exchange.forwarded - exchange.read)
         if exchange.status != 200:

@@ -4,8 +4,6 @@ Labels hold only names from the settings or from closed lists, so that a client 
 series.
 """
 
-from dataclasses import dataclass, field
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
@@ -15,96 +13,96 @@ _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 _ROUTED = ("model", "effort", "source")
 
 
-@dataclass
 class Metrics:
     """The gateway's metrics, in a registry of their own."""
 
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests()
+        self._tokens()
+        self._times()
+        self.in_flight = self._gauge("tops_in_flight", "Requests in flight.")
+        self.engine_up = self._gauge(
+            "tops_engine_up", "1 while the engine answers its health check."
+        )
+        self.engine_restarts = self._counter(
+            "tops_engine_restarts", "Restarts of the supervised engine.", ()
+        )
 
-    def __post_init__(self) -> None:
-        registry = self.registry
-        self.requests = Counter(
+    def _requests(self) -> None:
+        self.requests = self._counter(
             "tops_requests",
             "Requests closed, by HTTP status (499: the client left).",
             (*_ROUTED, "status"),
-            registry=registry,
         )
-        self.thinking_tokens = Counter(
-            "tops_thinking_tokens", "Tokens inside reasoning blocks.", _ROUTED, registry=registry
-        )
-        self.answer_tokens = Counter(
-            "tops_answer_tokens",
-            "Completion tokens outside reasoning blocks.",
-            _ROUTED,
-            registry=registry,
-        )
-        self.prompt_tokens = Counter(
-            "tops_prompt_tokens", "Prompt tokens.", _ROUTED, registry=registry
-        )
-        self.budget_granted = Counter(
-            "tops_budget_tokens",
-            "Thinking tokens granted as budgets, of answered requests.",
-            _ROUTED,
-            registry=registry,
-        )
-        self.budget_hits = Counter(
-            "tops_budget_hits", "Answers whose budget bound.", _ROUTED, registry=registry
-        )
-        self.budget_violations = Counter(
-            "tops_budget_violations",
-            "Answers with more thinking tokens than their budget.",
-            ("model",),
-            registry=registry,
-        )
-        self.baseline_tokens = Counter(
-            "tops_estimated_baseline_tokens",
-            "Thinking tokens that answered requests were estimated to take at the baseline effort.",
-            _ROUTED,
-            registry=registry,
-        )
-        self.abstentions = Counter(
+        self.abstentions = self._counter(
             "tops_abstentions",
             "Requests for which the router abstained to the baseline effort.",
             ("model",),
-            registry=registry,
         )
-        self.ttft = Histogram(
+        self.budget_hits = self._counter("tops_budget_hits", "Answers whose budget bound.", _ROUTED)
+        self.budget_violations = self._counter(
+            "tops_budget_violations",
+            "Answers with more thinking tokens than their budget.",
+            ("model",),
+        )
+
+    def _tokens(self) -> None:
+        self.prompt_tokens = self._counter("tops_prompt_tokens", "Prompt tokens.", _ROUTED)
+        self.thinking_tokens = self._counter(
+            "tops_thinking_tokens", "Tokens inside reasoning blocks.", _ROUTED
+        )
+        self.answer_tokens = self._counter(
+            "tops_answer_tokens", "Completion tokens outside reasoning blocks.", _ROUTED
+        )
+        self.budget_granted = self._counter(
+            "tops_budget_tokens",
+            "Thinking tokens granted as budgets, of answered requests.",
+            _ROUTED,
+        )
+        self.baseline_tokens = self._counter(
+            "tops_estimated_baseline_tokens",
+            "Thinking tokens that answered requests were estimated to take at the baseline effort.",
+            _ROUTED,
+        )
+
+    def _times(self) -> None:
+        answered = ("model", "effort")
+        self.ttft = self._histogram(
             "tops_ttft_seconds",
             "Time from the request to the first streamed chunk.",
-            ("model", "effort"),
-            buckets=_TTFT,
-            registry=registry,
+            answered,
+            _TTFT,
         )
-        self.tpot = Histogram(
+        self.tpot = self._histogram(
             "tops_tpot_seconds",
             "Time per completion token after the first chunk of a stream.",
-            ("model", "effort"),
-            buckets=_TPOT,
-            registry=registry,
+            answered,
+            _TPOT,
         )
-        self.latency = Histogram(
+        self.latency = self._histogram(
             "tops_request_seconds",
             "Time from the request to the last byte of its answer.",
-            ("model", "effort"),
-            buckets=_LATENCY,
-            registry=registry,
+            answered,
+            _LATENCY,
         )
-        self.router_seconds = Histogram(
-            "tops_decision_seconds",
-            "Time to estimate and decide.",
-            buckets=_OVERHEAD,
-            registry=registry,
+        self.decision = self._histogram(
+            "tops_decision_seconds", "Time to estimate and decide.", (), _OVERHEAD
         )
-        self.overhead = Histogram(
+        self.overhead = self._histogram(
             "tops_overhead_seconds",
             "Time from the request's last byte to its being sent to the engine.",
-            buckets=_OVERHEAD,
-            registry=registry,
+            (),
+            _OVERHEAD,
         )
-        self.in_flight = Gauge("tops_in_flight", "Requests in flight.", registry=registry)
-        self.engine_up = Gauge(
-            "tops_engine_up", "1 while the engine answers its health check.", registry=registry
-        )
-        self.engine_restarts = Counter(
-            "tops_engine_restarts", "Restarts of the supervised engine.", registry=registry
-        )
+
+    def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
