@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from typing import Any
@@ -16,6 +17,7 @@ import openai
 import pytest
 from processes import ROOT
 
+from server.embedded.generation import Scheduler
 from server.supervisor import free_port
 
 STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
@@ -359,3 +361,17 @@ def test_a_client_that_leaves_stops_its_generation(engine: str, stream: bool) ->
     time.sleep(0.5)
     assert gauge(engine, "vllm:generation_tokens_total") - stopped <= 100
     assert stopped - before < 16 * 300
+
+
+def test_a_generation_that_fails_is_told_instead_of_hanging(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def advance(self) -> bool:
+            raise TypeError("out of nowhere")
+
+    told = threading.Event()
+    broken: Any = Broken()
+    Scheduler(workers=1).start(broken, failed=told.set)
+    assert told.wait(5)
+    assert "out of nowhere" in caplog.text
