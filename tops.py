@@ -1,5 +1,6 @@
 """The command line: `tops COMMAND ...`; each command's code is imported when it is called."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -17,13 +18,17 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command; returns its exit status, 2 for a command that there is not."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help") or words[0] not in _COMMANDS:
+    if not words or words[0] in ("-h", "--help"):
         print("usage: tops COMMAND ...    (tops COMMAND --help explains a command)\n")
         for name, (_, _, purpose) in _COMMANDS.items():
             print(f"  {name:<10}{purpose}")
-        return 0 if words and words[0] in ("-h", "--help") else 2
+        return 0 if words else 2
+    if words[0] not in _COMMANDS:
+        near = difflib.get_close_matches(words[0], _COMMANDS, n=1, cutoff=0)[0]
+        print(f"tops: unknown command {words[0]}: did you mean {near}?", file=sys.stderr)
+        return 2
     module, function, _ = _COMMANDS[words[0]]
     return int(getattr(importlib.import_module(module), function)(words[1:]))
 
