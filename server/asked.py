@@ -17,7 +17,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Asked:
-    """A parsed request; `effort` and `budget` (thinking tokens) are None where left to us."""
+    """A parsed request; `effort` and `budget` (thinking tokens) are None where left to us.
+
+    `n` is the number of choices; a budget and `max_tokens` hold for each of them.
+    """
 
     body: dict[str, Any]
     messages: list[dict[str, Any]]
@@ -25,6 +28,7 @@ class Asked:
     effort: Effort | None
     budget: int | None
     max_tokens: int | None
+    n: int
     stream: bool
     include_usage: bool
 
@@ -67,6 +71,7 @@ def parse_asked(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
         effort=effort,
         budget=budget,
         max_tokens=max_tokens,
+        n=_integer(body, "n", least=1) if body.get("n") is not None else 1,
         stream=stream,
         include_usage=_boolean(options, "include_usage", "stream_options.include_usage"),
     )

@@ -59,7 +59,8 @@ class ChatCompletions:
 
     def _note(self, exchange: Exchange, asked: Asked, decision: Decision, model: str) -> None:
         exchange.decided = time.perf_counter()
-        exchange.model, exchange.stream, exchange.decision = model, asked.stream, decision
+        exchange.model, exchange.decision = model, decision
+        exchange.choices, exchange.stream = asked.n, asked.stream
         if self._settings.log_prompts:
             exchange.prompt = orjson.dumps(asked.messages).decode()
 

@@ -38,6 +38,7 @@ class Exchange:
     closed: float | None = None
     caller: str = ""
     model: str = ""
+    choices: int = 1
     stream: bool = False
     decision: Decision | None = None
     usage: Usage | None = None
@@ -46,13 +47,24 @@ class Exchange:
 
     @property
     def budget_hit(self) -> bool | None:
-        """Whether the budget ended the thinking; None where that cannot be known."""
-        if self.decision is None or self.decision.effort == "none":
+        """Whether the budget ended the thinking; None where that cannot be known.
+
+        A budget holds for each choice, and usage tells only their sum: of several choices, some
+        may have been cut unless the sum is below one budget, and all were if it is all of them.
+        """
+        if self.decision is None or self.decision.effort == "none" or self.decision.budget is None:
             return False
         if self.usage is None or self.usage.thinking is None:
             return None
-        budget = self.decision.budget
-        return budget is not None and self.usage.thinking >= budget
+        if self.usage.thinking < self.decision.budget:
+            return False
+        return True if self.usage.thinking >= self.choices * self.decision.budget else None
+
+    @property
+    def baseline_tokens(self) -> float | None:
+        """Thinking tokens that all choices were expected to take at the baseline effort."""
+        baseline = self.decision.baseline_tokens if self.decision else None
+        return None if baseline is None else self.choices * baseline
 
     def account(self, usage: Usage | None) -> dict[str, Any]:
         """Note what the engine reported; returns the `tops` object."""
@@ -62,7 +74,7 @@ class Exchange:
     def tops(self) -> dict[str, Any]:
         """The `tops` object of the response body."""
         assert self.decision is not None
-        baseline = self.decision.baseline_tokens
+        baseline = self.baseline_tokens
         return {
             "effort": self.decision.effort,
             "source": self.decision.source,
@@ -131,13 +143,14 @@ class Accounts:
             return
         metrics.thinking_tokens.labels(*routed).inc(usage.thinking)
         metrics.answer_tokens.labels(*routed).inc(usage.completion - usage.thinking)
-        if decision.baseline_tokens is not None:
-            metrics.baseline_tokens.labels(*routed).inc(decision.baseline_tokens)
+        if exchange.baseline_tokens is not None:
+            metrics.baseline_tokens.labels(*routed).inc(exchange.baseline_tokens)
         if decision.budget is not None:
-            metrics.budget_granted.labels(*routed).inc(decision.budget)
+            granted = exchange.choices * decision.budget
+            metrics.budget_granted.labels(*routed).inc(granted)
             if exchange.budget_hit:
                 metrics.budget_hits.labels(*routed).inc()
-            if usage.thinking > decision.budget:
+            if usage.thinking > granted:
                 metrics.budget_violations.labels(exchange.model).inc()
 
     def _count_times(self, exchange: Exchange, labels: tuple[str, str]) -> None:

@@ -49,6 +49,7 @@ def test_effort_and_budget(
         ({"model": 3}, {}, "model", "string"),
         ({"stream": "yes"}, {}, "stream", "true or false"),
         ({"max_tokens": 0}, {}, "max_tokens", "at least 1"),
+        ({"n": "two"}, {}, "n", "whole number"),
         ({"max_tokens": True}, {}, "max_tokens", "whole number"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, {}, "max_completion_tokens", "contradict"),
         ({"reasoning_effort": "lots"}, {}, "reasoning_effort", "'lots'"),

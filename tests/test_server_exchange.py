@@ -1,0 +1,60 @@
+"""The account of a request: what is told of a budget, with one choice and with several."""
+
+import pytest
+
+from server.decision import Decision
+from server.exchange import Accounts, Exchange
+from server.metrics import Metrics
+from server.usage import Usage
+
+
+def decided(budget: int | None, effort: str = "low") -> Decision:
+    return Decision(
+        effort=effort,  # type: ignore[arg-type]
+        source="router",
+        budget=budget,
+        budget_source="router",
+        reason="",
+        abstained=None,
+        estimate=None,
+        baseline_effort="high",
+    )
+
+
+@pytest.mark.parametrize(
+    ("choices", "budget", "thinking", "hit"),
+    [
+        (1, 10, 9, False),
+        (1, 10, 10, True),
+        (1, 0, 0, True),
+        (1, None, 500, False),
+        (1, 10, None, None),
+        (3, 10, 9, False),
+        (3, 10, 20, None),
+        (3, 10, 30, True),
+    ],
+)
+def test_budget_hit(choices: int, budget: int | None, thinking: int | None, hit: bool) -> None:
+    exchange = Exchange("id", choices=choices, decision=decided(budget))
+    exchange.account(Usage(5, 600, thinking))
+    assert exchange.budget_hit is hit
+
+
+def test_effort_none_cannot_be_cut() -> None:
+    exchange = Exchange("id", decision=decided(0, "none"))
+    assert exchange.account(Usage(5, 8, 0))["budget_hit"] is False
+
+
+@pytest.mark.parametrize(
+    ("choices", "thinking", "violations"), [(1, 10, 0), (1, 11, 1), (3, 30, 0), (3, 31, 1)]
+)
+def test_the_audit_counts_what_a_budget_did_not_hold(
+    choices: int, thinking: int, violations: int
+) -> None:
+    metrics = Metrics()
+    with Accounts(metrics).open("id") as exchange:
+        exchange.model, exchange.choices, exchange.decision = "m", choices, decided(10)
+        exchange.account(Usage(5, 100, thinking))
+    found = metrics.registry.get_sample_value("tops_budget_violations_total", {"model": "m"})
+    assert (found or 0) == violations
+    assert metrics.registry.get_sample_value("tops_in_flight") == 0
