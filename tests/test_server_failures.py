@@ -275,10 +275,10 @@ def test_a_client_that_leaves_cancels_the_engine_s_request(
 
 def test_chunks_arrive_as_they_come(front: Server) -> None:
     body = {"messages": [{"role": "user", "content": "stall"}], "stream": True}
-    begun = time.monotonic()
     with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
-        assert next(response.iter_raw()) == CHUNK
-        assert time.monotonic() - begun < 0.9
+        blocks = response.iter_raw()
+        assert next(blocks) == CHUNK
+        assert b'"error"' in next(blocks)
 
 
 def test_a_client_that_reads_slowly_slows_the_engine(front: Server, engine: ScriptedEngine) -> None:

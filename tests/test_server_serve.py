@@ -183,17 +183,20 @@ def test_the_engine_does_not_outlive_a_killed_gateway() -> None:
 
 def test_sigterm_drains_what_was_accepted() -> None:
     answers: list[httpx.Response] = []
+    steps = (
+        "Ada buys 27 more apples. Ada loses 15 apples. Ada finds 31 apples. Ada sells 9 apples. "
+    )
+    story = f"Ada has 34 apples. {2 * steps} How many apples does Ada have now?"
     with serving() as server:
-        asks = [
-            threading.Thread(
-                target=lambda: answers.append(ask(server.url, reasoning_effort="high", n=4))
-            )
-            for _ in range(4)
-        ]
+
+        def long_ask() -> None:
+            answers.append(ask(server.url, text=story, reasoning_effort="high", n=16))
+
+        asks = [threading.Thread(target=long_ask) for _ in range(4)]
         for thread in asks:
             thread.start()
-        deadline = time.monotonic() + 10
-        while metric(server.url, "tops_in_flight") < 4 and not answers:
+        deadline = time.monotonic() + 20
+        while metric(server.url, "tops_in_flight") < 4:
             assert time.monotonic() < deadline
         server.process.send_signal(signal.SIGTERM)
         for thread in asks:
