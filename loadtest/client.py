@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -11,12 +12,17 @@ import httpx
 from loadtest.plan import Plan
 from loadtest.workload import Task
 
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_NUMBER = re.compile(
+    r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
+)
 
 
 @dataclass
 class Record:
-    """What one request did; times in seconds. `error` is its class, None where an answer came."""
+    """What one request did; times in seconds. `error` is its class, None where an answer came.
+
+    `ttft` runs to the first token of reasoning or answer.
+    """
 
     arm: str
     problem_id: str
@@ -55,45 +61,69 @@ async def measure(http: httpx.AsyncClient, plan: Plan, task: Task) -> Record:
             else:
                 record.effort = response.headers.get("x-tops-effort")
                 record.source = response.headers.get("x-tops-source")
-                await _read(response, record, task, begun)
+                content = await _read(response, record, begun)
+                _judge(record, task, content)
     except httpx.TimeoutException:
         record.error = "timeout"
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         record.error = type(error).__name__
     record.latency = time.perf_counter() - begun
     return record
 
 
-async def _read(response: httpx.Response, record: Record, task: Task, begun: float) -> None:
+async def _read(response: httpx.Response, record: Record, begun: float) -> str:
+    """The answer's text; token counts, times and the error class go into the record."""
     content, done = "", False
     async for line in response.aiter_lines():
-        if not line.startswith("data: "):
+        if not line.startswith("data:"):
             continue
-        if record.ttft is None:
-            record.ttft = time.perf_counter() - begun
-        if line == "data: [DONE]":
+        data = line[5:].strip()
+        if data == "[DONE]":
             done = True
             continue
-        chunk: dict[str, Any] = json.loads(line[6:])
-        if "error" in chunk:
-            record.error = "error event"
-        for choice in chunk.get("choices", []):
-            content += choice["delta"].get("content") or ""
-        if usage := chunk.get("usage"):
-            record.completion_tokens = usage["completion_tokens"]
-            details: dict[str, Any] = usage.get("completion_tokens_details") or {}
-            record.thinking_tokens = details.get("reasoning_tokens")
-        tops: dict[str, Any] = chunk.get("tops") or {}
-        record.budget_hit = tops.get("budget_hit", record.budget_hit)
+        try:
+            reasoning, answer = _note(json.loads(data), record)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            record.error = "broken chunk"
+            break
+        content += answer
+        if record.ttft is None and (reasoning or answer):
+            record.ttft = time.perf_counter() - begun
     if not done and record.error is None:
         record.error = "broken stream"
-    numbers = _NUMBER.findall(content)
+    return content
+
+
+def _note(chunk: dict[str, Any], record: Record) -> tuple[str, str]:
+    """Note what a chunk counts; returns its reasoning and its answer."""
+    if "error" in chunk:
+        record.error = "error event"
+    reasoning = answer = ""
+    for choice in chunk.get("choices", []):
+        delta: dict[str, Any] = choice.get("delta") or {}
+        reasoning += delta.get("reasoning") or delta.get("reasoning_content") or ""
+        answer += delta.get("content") or ""
+    if usage := chunk.get("usage"):
+        record.completion_tokens = usage["completion_tokens"]
+        details: dict[str, Any] = usage.get("completion_tokens_details") or {}
+        record.thinking_tokens = details.get("reasoning_tokens")
+    tops: dict[str, Any] = chunk.get("tops") or {}
+    record.budget_hit = tops.get("budget_hit", record.budget_hit)
+    return reasoning, answer
+
+
+def _judge(record: Record, task: Task, content: str) -> None:
+    """An answer that cannot be counted is an error too: no silent zero in a table."""
     record.answered = bool(content.strip())
-    record.correct = bool(numbers) and _same(numbers[-1], task.problem.answer)
+    given = last_number(content)
+    record.correct = given is not None and given == last_number(task.problem.answer)
+    if record.error is None and record.completion_tokens is None:
+        record.error = "no usage"
+    elif record.error is None and task.budget is not None and record.thinking_tokens is None:
+        record.error = "no reasoning_tokens"
 
 
-def _same(given: str, gold: str) -> bool:
-    try:
-        return float(given.replace(",", "")) == float(gold.replace(",", ""))
-    except ValueError:
-        return given == gold
+def last_number(text: str) -> Decimal | None:
+    """The last number in a text; signs, decimals and thousands separators are understood."""
+    found = _NUMBER.findall(text)
+    return Decimal(found[-1].replace(",", "").replace("\u2212", "-")) if found else None

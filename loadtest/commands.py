@@ -20,13 +20,18 @@ def load_main(argv: Sequence[str]) -> int:
     parser.add_argument("--url", help="the server, in place of the plan's")
     parser.add_argument("--json", type=Path, help="also write the report and all records here")
     words = parser.parse_args(argv)
+    if words.json and not words.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {words.json.parent}")
     try:
         plan = read_plan(words.plan, words.url)
         tasks = plan_tasks(plan, read_problems(plan))
+        records = asyncio.run(run_closed_loop(plan, tasks))
     except PlanError as error:
         print(f"tops load: {error}", file=sys.stderr)
         return 2
-    records = asyncio.run(run_closed_loop(plan, tasks))
+    except KeyboardInterrupt:
+        print("\ntops load: stopped", file=sys.stderr)
+        return 130
     print(render(plan, records))
     if words.json:
         words.json.write_text(json.dumps(as_json(plan, records)) + "\n")

@@ -19,11 +19,15 @@ class _Table(BaseModel):
 
 
 class Problems(_Table):
-    """Where the problems come from: a JSON Lines file, or the demo domain (`tops problems`)."""
+    """Where the problems come from: a JSON Lines file, or the demo domain (`tops problems`).
+
+    `n` is by default all of a file, or 300; `seed` and `steps` are the demo domain's.
+    """
 
     file: Path | None = None
-    n: int = Field(default=300, ge=1)
+    n: int | None = Field(default=None, ge=1)
     seed: int = 0
+    steps: str = "1-10"
 
 
 class Arm(_Table):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from loadtest.client import Record
 from loadtest.plan import Plan
 
 _RESAMPLES = 2000
+_Z = 1.959964
 _BASELINE, _TREATED = "high", "auto"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % bootstrap interval over problems."""
+    """A figure with its 95 % interval."""
 
     value: float
     low: float
@@ -34,6 +36,14 @@ def bootstrap(values: Sequence[Sequence[float]], figure: Callable[[Any], Any]) -
     return Interval(float(figure(rows)), float(low), float(high))
 
 
+def wilson(hits: int, n: int) -> Interval:
+    """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
+    share, z2 = hits / n, _Z * _Z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0))
+
+
 def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     """Counts, accuracy, tokens and times of one arm; times in milliseconds."""
     ours = [record for record in records if record.arm == arm]
@@ -42,18 +52,24 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         "arm": arm,
         "requests": len(ours),
         "errors": dict(Counter(record.error for record in ours if record.error)),
-        "efforts": dict(Counter(record.effort for record in good)),
+        "efforts": dict(Counter(record.effort or "" for record in good)),
         "unanswered": sum(not record.answered for record in good),
         "violations": sum(_violates(record) for record in good),
         "hits": sum(bool(record.budget_hit) for record in good),
         "false_hits": sum(_misreports(record) for record in good),
     }
-    counted = [record for record in good if record.thinking_tokens is not None]
-    if counted:
-        summary["accuracy"] = _mean([[float(record.correct)] for record in counted])
-        summary["thinking_tokens"] = _mean([[record.thinking_tokens or 0] for record in counted])
-        summary["latency_ms"] = _percentiles([record.latency for record in counted])
-        summary["ttft_ms"] = _percentiles([record.ttft or 0.0 for record in counted])
+    if good:
+        summary["accuracy"] = asdict(wilson(sum(record.correct for record in good), len(good)))
+        summary["latency_ms"] = _percentiles([record.latency for record in good])
+    columns = {
+        "thinking_tokens": [r.thinking_tokens for r in good if r.thinking_tokens is not None],
+        "completion_tokens": [r.completion_tokens for r in good if r.completion_tokens is not None],
+    }
+    summary |= {
+        name: _mean([[value] for value in found]) for name, found in columns.items() if found
+    }
+    if begun := [record.ttft for record in good if record.ttft is not None]:
+        summary["ttft_ms"] = _percentiles(begun)
     return summary
 
 
@@ -119,15 +135,14 @@ def _effort_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
     for row in rows:
         cells = [row["arm"], str(row["requests"]), str(sum(row["errors"].values()))]
-        if "accuracy" in row:
-            cells += [_shown(row["accuracy"], 100), _shown(row["thinking_tokens"], 1)]
-            cells += [
-                " / ".join(f"{t:.0f}" for t in row[name]) for name in ("latency_ms", "ttft_ms")
-            ]
-        else:
-            cells += ["-"] * 4
+        for name, scale in (("accuracy", 100), ("thinking_tokens", 1)):
+            cells.append(_shown(row[name], scale) if name in row else "-")
+        cells += [
+            " / ".join(f"{t:.0f}" for t in row[name]) if name in row else "-"
+            for name in ("latency_ms", "ttft_ms")
+        ]
         share = sorted(row["efforts"].items(), key=lambda item: -item[1])
-        cells.append(", ".join(f"{effort} {count}" for effort, count in share))
+        cells.append(", ".join(f"{effort or 'not told'} {count}" for effort, count in share))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

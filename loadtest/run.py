@@ -8,17 +8,24 @@ import time
 import httpx
 
 from loadtest.client import Record, measure
-from loadtest.plan import Plan
+from loadtest.plan import Plan, PlanError
 from loadtest.workload import Task
 
 _SHOW_EVERY = 20
 
 
 async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
-    """Make every request, `plan.concurrency` at a time; progress goes to standard error."""
+    """Make every request, `plan.concurrency` at a time; progress goes to standard error.
+
+    Raises:
+        PlanError: the environment has no API key under the plan's name.
+    """
     headers: dict[str, str] = {}
     if plan.api_key_env:
-        headers["authorization"] = f"Bearer {os.environ.get(plan.api_key_env, '')}"
+        key = os.environ.get(plan.api_key_env)
+        if not key:
+            raise PlanError(f"api_key_env: the environment has no {plan.api_key_env}")
+        headers["authorization"] = f"Bearer {key}"
     limits = httpx.Limits(max_connections=plan.concurrency)
     waiting, records, begun = iter(tasks), list[Record](), time.monotonic()
 

@@ -7,17 +7,21 @@ rerun asks only for what is missing, so it may be stopped at any time.
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
 
-from models.verify import is_correct
+from models.verify import is_correct, last_number
+from router.effort import EFFORTS, is_effort
 
 _RETRIES = 6
 _TIMEOUT_SECONDS = 600
@@ -57,35 +61,59 @@ def read_problems(file: Path) -> list[dict[str, Any]]:
     """Problems from JSON Lines.
 
     Raises:
-        GenerateError: a line is broken or lacks a field.
+        GenerateError: a line is broken, repeats a problem, or its answer is no number.
     """
-    problems: list[dict[str, Any]] = []
+    problems: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(file.read_text().splitlines(), 1):
         try:
-            problem = json.loads(line)
-            problems.append({name: problem[name] for name in ("problem_id", "prompt", "answer")})
+            row = json.loads(line)
+            problem = {name: str(row[name]) for name in ("problem_id", "prompt", "answer")}
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise GenerateError(f"{file}, line {number}: {error!r}") from error
-    return problems
+        if problem["problem_id"] in problems:
+            raise GenerateError(f"{file}, line {number}: {problem['problem_id']} is there already")
+        if last_number(problem["answer"]) is None:
+            raise GenerateError(f"{file}, line {number}: {problem['answer']!r} is not a number")
+        problems[problem["problem_id"]] = problem
+    return list(problems.values())
 
 
-def finished(file: Path) -> set[tuple[str, str, int]]:
-    """The generations that a file has; half a last line, left by a kill, is cut off."""
+def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
+    """The model's generations that a file has; half a last line, left by a kill, is cut off.
+
+    Raises:
+        GenerateError: a line is broken, or tells of other weights of the same model.
+    """
     if not file.exists():
         return set()
     raw = file.read_bytes()
     whole = raw[: raw.rfind(b"\n") + 1]
     if whole != raw:
-        file.write_bytes(whole)
-    rows = (json.loads(line) for line in whole.splitlines())
-    return {(row["problem_id"], row["effort"], row["sample"]) for row in rows}
+        os.truncate(file, len(whole))
+    done: set[tuple[str, str, int]] = set()
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            key = row["problem_id"], row["effort"], row["sample"]
+            model, weights = row["model"], row["weights"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise GenerateError(f"{file}, line {number}: {error!r}") from error
+        if model != request.model:
+            continue
+        if weights != request.weights:
+            raise GenerateError(
+                f"{file}, line {number}: of weights {weights}, not {request.weights}: "
+                "pass the same --weights, or another --out"
+            )
+        done.add(key)
+    return done
 
 
 async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
     """One outcome row.
 
     Raises:
-        GenerateError: the endpoint refused, or kept failing.
+        GenerateError: the endpoint refused, kept failing, or sent no completion with its usage.
     """
     body = {
         "model": request.model,
@@ -93,28 +121,53 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
         "reasoning_effort": job.effort,
         "temperature": request.temperature,
     }
-    failure = ""
+    failure, wait = "", 0.0
     for attempt in range(_RETRIES):
+        if attempt:
+            await asyncio.sleep(max(wait, 2**attempt * random.uniform(0.125, 0.25)))
         try:
             answer = await http.post(f"{request.url}/chat/completions", json=body)
         except httpx.TransportError as error:
             failure, wait = f"{type(error).__name__} {error}", 0.0
         else:
             if answer.status_code == 200:
-                return outcome(request, job, answer.json())
+                return outcome(request, job, _completion(request, answer))
             failure = f"HTTP {answer.status_code}: {answer.text[:300]}"
             if answer.status_code not in _RETRIED:
                 break
-            wait = float(answer.headers.get("retry-after", 0))
-        await asyncio.sleep(max(wait, 2**attempt * random.uniform(0.25, 0.5)))
-    raise GenerateError(f"{request.url} did not answer: {failure}")
+            wait = retry_after(answer.headers.get("retry-after", ""))
+    asked = f"{job.problem['problem_id']} at {job.effort}"
+    raise GenerateError(f"{request.url} did not answer {asked}: {failure}")
+
+
+def retry_after(header: str) -> float:
+    """Seconds that a Retry-After header asks for, in either of its forms; 0 for any other text."""
+    if header.isdecimal():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _completion(request: Request, answer: httpx.Response) -> dict[str, Any]:
+    try:
+        completion = answer.json()
+        _ = completion["choices"][0]["message"], completion["usage"]["completion_tokens"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise GenerateError(
+            f"{request.url} sent no chat completion with its usage: {answer.text[:300]}"
+        ) from error
+    return completion
 
 
 def outcome(request: Request, job: Job, completion: dict[str, Any]) -> dict[str, Any]:
     """The outcome contract's row for one completion."""
     choice, usage = completion["choices"][0], completion["usage"]
     details: dict[str, Any] = usage.get("completion_tokens_details") or {}
-    text: str = choice["message"]["content"] or ""
+    text: str = choice["message"].get("content") or ""
+    truncated: bool = choice.get("finish_reason") == "length"
     return {
         "problem_id": job.problem["problem_id"],
         "prompt": job.problem["prompt"],
@@ -123,11 +176,11 @@ def outcome(request: Request, job: Job, completion: dict[str, Any]) -> dict[str,
         "model": request.model,
         "effort": job.effort,
         "sample": job.sample,
-        "correct": int(is_correct(text, job.problem["answer"])),
+        "correct": int(is_correct(text, job.problem["answer"], truncated)),
         "tokens": usage["completion_tokens"],
         "thinking_tokens": details.get("reasoning_tokens"),
         "response": text if request.keep_responses else None,
-        "truncated": choice["finish_reason"] == "length",
+        "truncated": truncated,
         "weights": request.weights,
     }
 
@@ -217,12 +270,19 @@ def generate_main(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", help="hash of the weights, noted in each row")
     parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
     words = parser.parse_args(argv)
+    if min(words.samples, words.concurrency) < 1:
+        parser.error("--samples and --concurrency must be 1 or more")
+    if words.samples > 1 and words.temperature <= 0:
+        parser.error("several samples need a --temperature above 0, or they are all the same")
+    efforts = list(dict.fromkeys(words.efforts.split(",")))
+    if unknown := [effort for effort in efforts if not is_effort(effort)]:
+        parser.error(f"--efforts has {', '.join(unknown)}; known: {', '.join(EFFORTS)}")
     request = Request(
         words.url.rstrip("/"), words.model, words.temperature, words.weights, words.keep_responses
     )
     try:
-        jobs = plan_jobs(read_problems(words.problems), words.efforts.split(","), words.samples)
-        done = finished(words.out)
+        jobs = plan_jobs(read_problems(words.problems), efforts, words.samples)
+        done = finished(words.out, request)
         missing = [job for job in jobs if job.key not in done]
         print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
         if not missing:

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from models.stories import MAX_STEPS, Split, Story, stories
@@ -29,8 +30,19 @@ def problems_main(argv: Sequence[str]) -> int:
     low, _, high = arguments.steps.partition("-")
     if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= MAX_STEPS):
         parser.error(f"--steps must be FEWEST-MOST within 1-{MAX_STEPS}, not {arguments.steps}")
+    if arguments.n < 0:
+        parser.error(f"--n must be 0 or more, not {arguments.n}")
     found = unique_stories(arguments.seed, arguments.split, int(low), int(high))
-    for story in islice(found, arguments.n):
+    try:
+        _write(islice(found, arguments.n))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has enough; keep the interpreter from flushing again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _write(found: Iterable[Story]) -> None:
+    for story in found:
         row = {
             "problem_id": story.problem_id,
             "prompt": story.prompt,
@@ -38,4 +50,3 @@ def problems_main(argv: Sequence[str]) -> int:
             "difficulty": story.difficulty,
         }
         sys.stdout.write(json.dumps(row) + "\n")
-    return 0

@@ -5,11 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from endpoint import Endpoint, misbehaving
 from processes import ROOT
+
+from models.generate import generate_main, retry_after
 
 EFFORTS = ("none", "high")
 
@@ -97,3 +103,106 @@ def test_an_endpoint_that_refuses_is_told(gateway: str, problems: Path, tmp_path
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "HTTP 404" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Generator[Endpoint]:
+    with misbehaving() as found:
+        yield found
+
+
+PROBLEM = '{"problem_id": "a", "prompt": "2 + 3?", "answer": 5}\n'
+
+
+def ask(endpoint: Endpoint, name: str, folder: Path, *more: str) -> int:
+    file = folder / "problem.jsonl"
+    if not file.exists():
+        file.write_text(PROBLEM)
+    words = [str(file), "--url", f"{endpoint.url}/{name}", "--out", str(folder / "out.jsonl")]
+    return generate_main([*words, "--efforts", "low", *more])
+
+
+@pytest.mark.parametrize("name", ["busy", "busy-date", "busy-odd"])
+def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, tmp_path: Path, name: str) -> None:
+    assert ask(endpoint, name, tmp_path) == 0
+    assert endpoint.asked[name] == 3
+    assert [row["correct"] for row in rows(tmp_path / "out.jsonl")] == [1]
+
+
+def test_retry_after_in_both_forms() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 25 < retry_after(soon) <= 30
+    assert retry_after("7") == 7
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert retry_after("inf") == retry_after("-3") == retry_after("") == 0
+
+
+@pytest.mark.parametrize("name", ["html", "silent-usage"])
+def test_an_answer_that_is_no_completion_is_told(
+    endpoint: Endpoint, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(endpoint, name, tmp_path) == 1
+    assert "no chat completion with its usage" in capsys.readouterr().err
+    assert endpoint.asked[name] == 1
+
+
+@pytest.mark.parametrize(("name", "correct"), [("cut-number", 0), ("cut-later", 1)])
+def test_a_truncated_answer_counts_only_if_it_was_given(
+    endpoint: Endpoint, tmp_path: Path, name: str, correct: int
+) -> None:
+    assert ask(endpoint, name, tmp_path) == 0
+    (row,) = rows(tmp_path / "out.jsonl")
+    assert row["truncated"]
+    assert row["correct"] == correct
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--concurrency", "0"], "1 or more"),
+        (["--samples", "0"], "1 or more"),
+        (["--samples", "2", "--temperature", "0"], "above 0"),
+        (["--efforts", "hgih"], "known: none"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(
+    endpoint: Endpoint,
+    tmp_path: Path,
+    more: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        ask(endpoint, "fine", tmp_path, *more)
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(PROBLEM * 2, "line 2: a is there"), (PROBLEM.replace("5", '"B"'), "'B' is not a number")],
+)
+def test_problems_that_cannot_be_judged_are_refused(
+    endpoint: Endpoint, tmp_path: Path, text: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "problem.jsonl").write_text(text)
+    assert ask(endpoint, "fine", tmp_path) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_keeps_models_apart_and_refuses_other_weights(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("one", "two", "one"):
+        assert ask(endpoint, "fine", tmp_path, "--model", model, "--weights", "w1") == 0
+    assert [row["model"] for row in rows(tmp_path / "out.jsonl")] == ["one", "two"]
+    assert ask(endpoint, "fine", tmp_path, "--model", "one", "--weights", "w2") == 1
+    assert "weights w1, not w2" in capsys.readouterr().err
+    assert len(rows(tmp_path / "out.jsonl")) == 2
+
+
+def test_a_broken_line_of_the_outcomes_is_named(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.jsonl").write_text("{broken\n")
+    assert ask(endpoint, "fine", tmp_path) == 1
+    assert "out.jsonl, line 1" in capsys.readouterr().err

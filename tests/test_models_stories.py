@@ -2,11 +2,14 @@
 
 import random
 import re
+import subprocess
+import sys
 from itertools import islice
 
 import pytest
+from processes import ROOT
 
-from models.problems import unique_stories
+from models.problems import problems_main, unique_stories
 from models.stories import MAX_TOTAL, split_of, stories, write_story
 from models.traces import answer_text, trace
 
@@ -78,3 +81,17 @@ def test_efforts_think_longer_as_they_rise_and_end_in_the_answer() -> None:
 def test_problems_do_not_repeat() -> None:
     found = list(islice(unique_stories(0, "test", 1, 1), 300))
     assert len({story.problem_id for story in found}) == 300
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    words = f"{sys.executable} -m tops problems --n 20000 | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
+def test_a_negative_count_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        problems_main(["--n", "-1"])
+    assert "0 or more" in capsys.readouterr().err

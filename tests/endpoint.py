@@ -1,0 +1,92 @@
+"""An endpoint that misbehaves on command, on a real loopback socket.
+
+It stands in for other people's OpenAI-compatible engines, whose oddities the embedded engine does
+not have. The first part of the path names the reply: `{url}/{name}/chat/completions`.
+"""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+USAGE = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 3}}
+
+
+def completion(text: str, finish: str = "stop", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": text}, "finish_reason": finish}], **more}
+
+
+def delta(**fields: str) -> dict[str, Any]:
+    return {"choices": [{"delta": fields}]}
+
+
+EVENTS, JSON = "text/event-stream", "application/json"
+NO_DETAILS = {"completion_tokens": 9, "completion_tokens_details": None}
+FIVE = delta(content="5")
+REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
+    "html": ("text/html", ["<html>"]),
+    "silent-usage": (JSON, [completion("It is 5.")]),
+    "cut-number": (JSON, [completion("The answer is 5", "length", usage=USAGE)]),
+    "cut-later": (JSON, [completion("The answer is 5. Or", "length", usage=USAGE)]),
+    "sse": (
+        EVENTS,
+        [delta(role="assistant"), delta(reasoning="2"), FIVE, {"usage": USAGE}, "[DONE]"],
+    ),
+    "sse-broken-chunk": (EVENTS, [FIVE, "{broken"]),
+    "sse-odd-chunk": (EVENTS, ["[1]", "[DONE]"]),
+    "sse-short": (EVENTS, [FIVE]),
+    "sse-no-usage": (EVENTS, [{"choices": [{"finish_reason": None}]}, FIVE, "[DONE]"]),
+    "sse-plain-usage": (EVENTS, [FIVE, {"choices": [], "usage": NO_DETAILS}, "[DONE]"]),
+    "sse-error": (EVENTS, [FIVE, {"error": {"message": "died"}}]),
+}
+"""By name: the media type, and the events or parts of the body. Other names get a right answer."""
+
+
+class Endpoint:
+    """What was asked so far, and the replies; `asked` counts requests by name."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.url = ""
+
+    async def reply(self, request: Request) -> Response:
+        name: str = request.path_params["name"]
+        self.asked[name] += 1
+        if name.startswith("busy") and self.asked[name] < 3:
+            wait = {"busy-date": "Wed, 21 Oct 2015 07:28:00 GMT", "busy-odd": "soon"}.get(name, "0")
+            return Response("busy", 503 if self.asked[name] == 1 else 429, {"retry-after": wait})
+        kind, body = REPLIES.get(name, (JSON, [completion("It is 5.", usage=USAGE)]))
+        texts = [part if isinstance(part, str) else json.dumps(part) for part in body]
+        if kind == EVENTS:
+            texts = [f"data: {text}\n\n" for text in texts]
+        return Response("".join(texts), media_type=kind)
+
+
+@contextmanager
+def misbehaving() -> Generator[Endpoint]:
+    endpoint = Endpoint()
+    route = Route("/{name}/chat/completions", endpoint.reply, methods=["POST"])
+    server = uvicorn.Server(
+        uvicorn.Config(Starlette(routes=[route]), port=0, log_level="error", ws="none")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    endpoint.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        yield endpoint
+    finally:
+        server.should_exit = True
+        thread.join(10)

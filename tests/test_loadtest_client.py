@@ -1,0 +1,116 @@
+"""What a load test makes of servers that misbehave: error classes, never a crash or a zero."""
+
+import asyncio
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+from endpoint import Endpoint, misbehaving
+
+from loadtest.client import Record, last_number, measure
+from loadtest.commands import load_main
+from loadtest.plan import Arm, Plan
+from loadtest.report import summarise, wilson
+from loadtest.workload import Problem, Task
+from models import verify
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Generator[Endpoint]:
+    with misbehaving() as found:
+        yield found
+
+
+def measured(url: str, budget: int | None = None) -> Record:
+    arm = Arm(name="a", effort="low")
+    plan = Plan(url=url, arms=(arm,))
+
+    async def once() -> Record:
+        async with httpx.AsyncClient() as http:
+            return await measure(http, plan, Task(Problem("p", "2 + 3?", "5"), arm, budget))
+
+    return asyncio.run(once())
+
+
+def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
+    record = measured(f"{endpoint.url}/sse", budget=3)
+    assert record.error is None
+    assert record.correct
+    assert record.answered
+    assert (record.thinking_tokens, record.completion_tokens) == (3, 9)
+    assert record.ttft
+    assert record.ttft <= record.latency
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("sse-broken-chunk", "broken chunk"),
+        ("sse-odd-chunk", "broken chunk"),
+        ("sse-short", "broken stream"),
+        ("sse-error", "error event"),
+        ("sse-no-usage", "no usage"),
+        ("html", "broken stream"),
+        ("busy", "HTTP 503"),
+    ],
+)
+def test_a_bad_answer_has_an_error_class(endpoint: Endpoint, name: str, error: str) -> None:
+    assert measured(f"{endpoint.url}/{name}").error == error
+
+
+def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None:
+    url = f"{endpoint.url}/sse-plain-usage"
+    assert measured(url, budget=10).error == "no reasoning_tokens"
+    record = measured(url)
+    assert record.error is None
+    row = summarise([record], "a")
+    assert row["accuracy"]["value"] == 1
+    assert "thinking_tokens" not in row
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "says"),
+    [
+        ([], "", "no problems"),
+        (['{"problem_id": "a", "prompt": "p", "answer": "5"}'] * 2, "", "there already"),
+        (['{"problem_id": "a", "prompt": "p", "answer": "5"}', "{"], "", "line 2"),
+        (
+            ['{"problem_id": "a", "prompt": "p", "answer": "5"}'],
+            'api_key_env = "UNSET_KEY"',
+            "no U",
+        ),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_told(
+    lines: list[str], key: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    plan = tmp_path / "plan.toml"
+    file = json.dumps(str(tmp_path / "p.jsonl"))
+    plan.write_text(
+        f'url = "http://127.0.0.1:1/v1"\n{key}\n[problems]\nfile = {file}\n[[arms]]\nname = "a"\n'
+    )
+    assert load_main([str(plan)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        load_main(["plan.toml", "--json", str(tmp_path / "absent" / "report.json")])
+    assert "absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1)])
+def test_wilson_has_a_width_at_both_ends(hits: int, n: int, low: float, high: float) -> None:
+    found = wilson(hits, n)
+    assert found.low == pytest.approx(low, abs=1e-4)
+    assert found.high == pytest.approx(high, abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["12-5", "61.5kg", "\u22125", "1,234", "1,2345", "v61", ".5", ""])
+def test_both_judges_read_the_same_number(text: str) -> None:
+    assert last_number(text) == verify.last_number(text)
