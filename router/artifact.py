@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from router.estimate import Parameters
+from router.estimate import Array, Parameters
 from router.features import FEATURE_NAMES, FEATURES_VERSION
+from router.policy import Prices, Step
+from router.vocabulary import Vocabulary
 
-SCHEMA = 1
+SCHEMA = 2
 _KIND = "tops-router"
 _REFIT = "fit it again with `tops fit`"
 
@@ -29,8 +31,8 @@ class Artifact:
     """A fitted router.
 
     `efforts` are cheapest first; `baseline` is the effort of a request without a router.
-    `epsilons` maps a promised accuracy loss to the largest epsilon certified to keep it with
-    confidence 1 - `delta`, or None. `metrics` and `provenance` are for readers only.
+    `prices.certified` holds with confidence 1 - `delta`. `metrics` and `provenance` are for
+    readers only.
     """
 
     model: str
@@ -38,7 +40,7 @@ class Artifact:
     efforts: tuple[str, ...]
     baseline: str
     parameters: Parameters
-    epsilons: Mapping[float, float | None]
+    prices: Prices
     delta: float
     metrics: Mapping[str, object]
     provenance: Mapping[str, object]
@@ -49,6 +51,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
     parameters = {
         field.name: _plain(getattr(artifact.parameters, field.name)) for field in fields(Parameters)
     }
+    words = artifact.parameters.vocabulary.words
     document = {
         "kind": _KIND,
         "schema": SCHEMA,
@@ -58,9 +61,11 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "baseline": artifact.baseline,
         "features": {"version": FEATURES_VERSION, "names": FEATURE_NAMES},
         "delta": artifact.delta,
-        "epsilons": [[loss, epsilon] for loss, epsilon in artifact.epsilons.items()],
+        "prices": artifact.prices.certified,
+        "frontier": [[step.price, step.accuracy, step.tokens] for step in artifact.prices.frontier],
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
+        "vocabulary": " ".join(word.decode() for word in words),
         "parameters": parameters,
     }
     target = Path(path)
@@ -112,35 +117,54 @@ def _artifact(document: dict[str, Any]) -> Artifact:
         weights=None if weights is None else str(weights),
         efforts=efforts,
         baseline=str(document["baseline"]),
-        parameters=_parameters(document["parameters"], len(efforts)),
-        epsilons={
-            _finite(loss): None if epsilon is None else _finite(epsilon)
-            for loss, epsilon in document["epsilons"]
-        },
+        parameters=_parameters(document, len(efforts)),
+        prices=_prices(document),
         delta=_finite(document["delta"]),
         metrics=dict(document["metrics"]),
         provenance=dict(document["provenance"]),
     )
 
 
+def _prices(document: dict[str, Any]) -> Prices:
+    certified = tuple(
+        (_finite(loss), None if price is None else _finite(price))
+        for loss, price in document["prices"]
+    )
+    frontier = tuple(Step(*map(_finite, step)) for step in document["frontier"])
+    if not frontier or list(certified) != sorted(certified, key=lambda pair: pair[0]):
+        raise ValueError("prices are out of order, or there is no frontier")
+    return Prices(certified, frontier)
+
+
 def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
+    numbers = document["parameters"]
+    words = tuple(word.encode() for word in document["vocabulary"].split())
     features = len(FEATURE_NAMES)
     shapes = {
         **dict.fromkeys(("center", "scale", "low", "high"), (features,)),
         **dict.fromkeys(("p_weights", "token_weights"), (efforts, features)),
         **dict.fromkeys(("p_bias", "token_bias", "smear", "spread"), (efforts,)),
+        "word_weights": (len(words), 2 * efforts),
     }
-    arrays = {name: np.asarray(document[name], dtype=np.float64) for name in shapes}
-    for name, array in arrays.items():
-        if array.shape != shapes[name] or not np.isfinite(array).all():
-            raise ValueError(f"parameter {name} has the wrong shape or is not finite")
+    arrays = {name: _array(numbers[name], name, shape) for name, shape in shapes.items()}
     if not (arrays["scale"] > 0).all():
         raise ValueError("parameter scale is not positive")
     return Parameters(
         **arrays,
-        slack=_finite(document["slack"]),
-        range_limit=_finite(document["range_limit"]),
+        vocabulary=Vocabulary(words, _array(numbers["vocabulary"], "vocabulary", (len(words),))),
+        slack=_finite(numbers["slack"]),
+        range_limit=_finite(numbers["range_limit"]),
+        known_share=_finite(numbers["known_share"]),
     )
+
+
+def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0 and 0 in shape:  # JSON keeps no shape of what is empty
+        array = array.reshape(shape)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"parameter {name} has the wrong shape or is not finite")
+    return array
 
 
 def _finite(value: object) -> float:
@@ -150,8 +174,10 @@ def _finite(value: object) -> float:
 
 
 def _plain(value: object) -> object:
-    """Arrays as nested lists of nine significant digits; floats as they are."""
+    """Arrays as nested lists of seven significant digits; floats as they are."""
+    if isinstance(value, Vocabulary):
+        return _plain(value.idf)
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, np.dtype[np.float64]]", value)
-        return np.array([float(f"{v:.9g}") for v in array.ravel()]).reshape(array.shape).tolist()
+        return np.array([float(f"{v:.7g}") for v in array.ravel()]).reshape(array.shape).tolist()
     return value

@@ -1,4 +1,4 @@
-"""How far the estimates can be trusted: certified epsilons, ECE, Brier, intervals.
+"""How far the estimates can be trusted: certified prices, ECE, Brier, intervals.
 
 Works on held-out estimates and outcomes only; knows neither prompts nor learners.
 """
@@ -11,37 +11,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.estimate import Array
-from router.policy import choose_rows
+from router.policy import Step, choose_rows
 
 Index = NDArray[np.intp]
 
 LOSSES: tuple[float, ...] = (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2)
 """Accuracy losses that every artifact has an answer for."""
 
-EPSILONS: tuple[float, ...] = (
-    -0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03,
-    0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0,
-)  # fmt: skip
-"""From "nearly always the baseline" to "always the cheapest": the order of testing."""
+PRICES: tuple[float, ...] = (
+    0.0,
+    *(float(f"{10 ** (power / 20):.3g}") for power in range(-100, 61)),
+)
+"""P(correct) that 1,000 tokens are worth, from "the most accurate" to "the cheapest": the order of
+testing. Five decades down, for models that think for tens of thousands of tokens."""
 
 _IMAGINED_LOSSES = 1.0
 
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out estimates and outcomes of N problems at E efforts, all (N, E) and complete."""
+    """Held-out estimates and outcomes of N problems at E efforts, all (N, E) and complete.
+
+    `trusted` (N,): whether the router would judge the prompt; the others get the baseline effort.
+    """
 
     p: Array
     tokens: Array
     accuracy: Array
     spent: Array
     baseline: int
+    trusted: NDArray[np.bool_]
 
-    def differences(self, epsilon: float) -> Array:
-        """Accuracy of the quality rule minus accuracy of the baseline effort, per problem."""
+    def chosen(self, price: float) -> Index:
+        """The effort index (N,) that each problem gets."""
+        return np.where(self.trusted, choose_rows(self.p, self.tokens, price), self.baseline)
+
+    def differences(self, price: float) -> Array:
+        """Accuracy of the rule at a price minus accuracy of the baseline effort, per problem."""
         rows = np.arange(len(self.p))
-        chosen = choose_rows(self.p, self.tokens, epsilon, self.baseline)
-        return self.accuracy[rows, chosen] - self.accuracy[:, self.baseline]
+        return self.accuracy[rows, self.chosen(price)] - self.accuracy[:, self.baseline]
+
+    def frontier(self) -> tuple[Step, ...]:
+        """What each price comes to; prices that change nothing are left out."""
+        rows = np.arange(len(self.p))
+        steps: list[Step] = []
+        for price in PRICES:
+            chosen = self.chosen(price)
+            figures = self.accuracy[rows, chosen].mean(), self.spent[rows, chosen].mean()
+            step = Step(price, float(figures[0]), float(figures[1]))
+            if not steps or step.tokens != steps[-1].tokens:
+                steps.append(step)
+        return tuple(steps)
 
 
 def loss_p_value(differences: Array, max_loss: float) -> float:
@@ -63,26 +83,32 @@ def loss_p_value(differences: Array, max_loss: float) -> float:
     return 0.5 * erfc(z / sqrt(2.0))
 
 
-def certify(held: Held, max_loss: float, delta: float) -> float | None:
-    """The largest epsilon whose accuracy loss is at most `max_loss` with confidence 1 - `delta`.
+def price_table(
+    held: Held, losses: Sequence[float], delta: float
+) -> tuple[tuple[float, float | None], ...]:
+    """(loss, price) by rising loss, for `losses` and LOSSES: what `certify` gives for each."""
+    differences = [held.differences(price) for price in PRICES]
+    return tuple((loss, certify(differences, loss, delta)) for loss in sorted({*LOSSES, *losses}))
 
-    Learn-then-Test with fixed-sequence testing: epsilons in rising order, each at level `delta`,
+
+def certify(differences: Sequence[Array], max_loss: float, delta: float) -> float | None:
+    """The highest price whose accuracy loss is at most `max_loss` with confidence 1 - `delta`.
+
+    Learn-then-Test with fixed-sequence testing: prices in rising order, each at level `delta`,
     until the first that is not certified, so the family-wise error stays `delta`. Angelopoulos,
     Bates, Candes, Jordan & Lei, "Learn then Test", section 2.3 and appendix; arXiv 2110.01052.
     It holds for estimates that never saw these problems (here: cross-fitted ones, while the
     shipped fit has seen all of them and is taken to be no worse); None if nothing passes.
+
+    `differences` are those of `Held.differences` at each of PRICES; each loss is certified on its
+    own.
     """
     best: float | None = None
-    for epsilon in EPSILONS:
-        if loss_p_value(held.differences(epsilon), max_loss) > delta:
+    for price, difference in zip(PRICES, differences, strict=True):
+        if loss_p_value(difference, max_loss) > delta:
             return best
-        best = epsilon
+        best = price
     return best
-
-
-def epsilon_table(held: Held, losses: Sequence[float], delta: float) -> dict[float, float | None]:
-    """`certify` for each loss, each at confidence 1 - `delta` on its own."""
-    return {loss: certify(held, loss, delta) for loss in sorted({*LOSSES, *losses})}
 
 
 def expected_calibration_error(p: Array, correct: Array, bins: int = 15) -> float:
@@ -93,11 +119,12 @@ def expected_calibration_error(p: Array, correct: Array, bins: int = 15) -> floa
     return sum(gaps) / len(p)
 
 
-def log_loss(p: Array, accuracy: Array) -> float:
-    """Mean log loss per cell, in nats, over the cells whose accuracy is known."""
+def log_loss_rows(p: Array, accuracy: Array) -> Array:
+    """Mean log loss per problem (N,), in nats, over its cells whose accuracy is known."""
     seen = np.isfinite(accuracy)
-    chance, share = np.clip(p[seen], 1e-9, 1 - 1e-9), accuracy[seen]
-    return float(-(share * np.log(chance) + (1 - share) * np.log(1 - chance)).mean())
+    chance, share = np.clip(p, 1e-9, 1 - 1e-9), np.where(seen, accuracy, 0.0)
+    loss = -(share * np.log(chance) + (1 - share) * np.log(1 - chance))
+    return np.where(seen, loss, 0.0).sum(axis=1) / seen.sum(axis=1)
 
 
 def brier_rows(p: Array, accuracy: Array) -> Array:
@@ -115,7 +142,7 @@ def bootstrap(
     return float(low), float(high)
 
 
-def measure(held: Held, epsilon: float | None) -> dict[str, object]:
+def measure(held: Held, price: float | None) -> dict[str, object]:
     """How good held-out estimates are, and what the certified policy would have saved."""
     brier = brier_rows(held.p, held.accuracy)
     constant = np.broadcast_to(held.accuracy.mean(axis=0), held.p.shape)
@@ -125,8 +152,8 @@ def measure(held: Held, epsilon: float | None) -> dict[str, object]:
 
     everything = np.arange(len(held.p))
     chosen = np.full(len(held.p), held.baseline)
-    if epsilon is not None:
-        chosen = choose_rows(held.p, held.tokens, epsilon, held.baseline)
+    if price is not None:
+        chosen = held.chosen(price)
     return {
         "problems": len(held.p),
         "ece": ece(everything),
@@ -134,8 +161,8 @@ def measure(held: Held, epsilon: float | None) -> dict[str, object]:
         "brier": float(brier.mean()),
         "brier_ci": bootstrap(len(held.p), lambda rows: float(brier[rows].mean())),
         "brier_without_features": float(brier_rows(constant, held.accuracy).mean()),
-        "log_loss": log_loss(held.p, held.accuracy),
-        "log_loss_without_features": log_loss(constant, held.accuracy),
+        "log_loss": float(log_loss_rows(held.p, held.accuracy).mean()),
+        "log_loss_without_features": float(log_loss_rows(constant, held.accuracy).mean()),
         "accuracy": float(held.accuracy[everything, chosen].mean()),
         "tokens": float(held.spent[everything, chosen].mean()),
         "baseline_accuracy": float(held.accuracy[:, held.baseline].mean()),

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from router.artifact import ArtifactError, load, save
+from router.artifact import Artifact, ArtifactError, load, save
 from router.fit import FitSettings, fit
 from router.outcomes import OutcomeError, read_outcomes
+from router.plot import PlotError, draw
 from router.policy import Policy
-from router.replay import replay
+from router.replay import replay, table
 from router.router import Route, Router
 
 
@@ -44,23 +45,25 @@ def fit_main(argv: Sequence[str]) -> int:
         save(fitted.artifact, options.out)
     except OSError as error:
         return _fail(f"{options.out} cannot be written: {error.strerror}")
-    artifact = fitted.artifact
+    print(summary(fitted.artifact, options.max_loss))
+    return 0
+
+
+def summary(artifact: Artifact, max_loss: float) -> str:
+    """What a fit came to, in a few lines."""
     metrics = cast("Mapping[str, float]", artifact.metrics)
-    epsilon = artifact.epsilons[options.max_loss]
-    print(f"{options.out}: {artifact.model}, {', '.join(artifact.efforts)}")
-    print(f"baseline {artifact.baseline}; {artifact.provenance['problems']} problems")
-    print(f"ECE {metrics['ece']:.4f}  Brier {metrics['brier']:.4f}", end="")
-    print(f" ({metrics['brier_without_features']:.4f} without features), held out")
-    print(
-        f"loss <= {options.max_loss:g} with confidence {1 - options.delta:g}: "
-        + ("not certified" if epsilon is None else f"epsilon {epsilon:g}")
-    )
-    print(
+    price = dict(artifact.prices.certified)[max_loss]
+    promise = f"loss <= {max_loss:g} with confidence {1 - artifact.delta:g}: "
+    return "\n".join((
+        f"{artifact.model}: {', '.join(artifact.efforts)}; baseline {artifact.baseline}; "
+        f"{artifact.provenance['problems']} problems",
+        f"held out: ECE {metrics['ece']:.4f}, Brier {metrics['brier']:.4f} "
+        f"({metrics['brier_without_features']:.4f} knowing nothing of the prompt)",
+        promise + ("not certified" if price is None else f"1,000 tokens are worth {price:g}"),
         f"held out: accuracy {metrics['accuracy']:.4f} (baseline "
         f"{metrics['baseline_accuracy']:.4f}), tokens {metrics['tokens']:.1f} (baseline "
-        f"{metrics['baseline_tokens']:.1f})"
-    )
-    return 0
+        f"{metrics['baseline_tokens']:.1f})",
+    ))  # fmt: skip
 
 
 def route_main(argv: Sequence[str]) -> int:
@@ -94,6 +97,7 @@ def replay_main(argv: Sequence[str]) -> int:
     parser.add_argument("--router", required=True, type=Path, help="the artifact")
     parser.add_argument("--model", help="whose rows to use (default: the artifact's model)")
     parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the frontiers")
     _add_policy(parser)
     options = parser.parse_args(argv)
 
@@ -101,25 +105,21 @@ def replay_main(argv: Sequence[str]) -> int:
         artifact = load(options.router)
         reading = read_outcomes(options.outcomes, options.model or artifact.model)
         result = replay(artifact, reading, _policy(options))
-    except (ArtifactError, OutcomeError) as error:
+        if options.plot is not None:
+            draw(result, artifact.model, options.plot)
+    except (ArtifactError, OutcomeError, PlotError, OSError) as error:
         return _fail(error)
     for warning in reading.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(result))
-        return 0
-    baselines = cast("Mapping[str, Mapping[str, float]]", result["baselines"])
-    named = {"policy": result["policy"], **baselines, "oracle": result["oracle"]}
-    for name, entry in cast("Mapping[str, Mapping[str, float]]", named).items():
-        print(f"{name:<14}accuracy {entry['accuracy']:.4f}   tokens {entry['tokens']:.1f}")
-    print(f"oracle gap closed: {result['oracle_gap_closed']}; problems {result['problems']}")
+    print(json.dumps(result) if options.json else table(result))
     return 0
 
 
 def _add_policy(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--max-loss", type=_share, default=0.01, help="mode quality (default 0.01)")
-    group.add_argument("--price", type=float, help="mode price: accuracy per 1,000 tokens")
+    group.add_argument("--price", type=_positive, help="mode price: accuracy per 1,000 tokens")
+    group.add_argument("--tokens", type=_positive, help="mode budget: mean tokens of a request")
     group.add_argument("--effort", help="mode fixed")
 
 
@@ -128,7 +128,16 @@ def _policy(options: argparse.Namespace) -> Policy:
         return Policy("fixed", effort=options.effort)
     if options.price is not None:
         return Policy("price", price=options.price)
+    if options.tokens is not None:
+        return Policy("budget", tokens=options.tokens)
     return Policy("quality", max_loss=options.max_loss)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
 
 
 def _share(text: str) -> float:

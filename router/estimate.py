@@ -3,14 +3,15 @@
 Everything here is linear algebra on a handful of small arrays; fitting them is `router.fit`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import CONTEXT_FEATURES, FEATURE_NAMES
+from router.features import CONTEXT_FEATURES, FEATURE_NAMES, Prompt
+from router.vocabulary import Vocabulary, Words
 
 Array = NDArray[np.float64]
 _MAX_LOG_TOKENS = 16.0
@@ -51,23 +52,28 @@ class Frame:
 
 @dataclass(frozen=True)
 class Parameters(Frame):
-    """The fitted numbers for E efforts and F features.
+    """The fitted numbers for E efforts, F features and V words.
 
     `p_weights` (E, F), `p_bias` (E,): logits. `token_weights` (E, F), `token_bias` (E,):
-    log(1 + tokens). `smear` (E,): factor from median to mean tokens (Duan 1983).
+    log(1 + tokens). `word_weights` (V, 2E): what each word adds to the logits, then to the logs.
+    `smear` (E,): factor from median to mean tokens (Duan 1983).
     `spread` (E,): factor from median tokens to the high quantile of correct answers, which
     `slack` multiplies to give the budget.
-    `range_limit`: the excess over the range beyond which a prompt is foreign.
+    `range_limit`: the excess over the range beyond which a prompt is foreign; so is one of whose
+    words a smaller share than `known_share` is in the vocabulary.
     """
 
     p_weights: Array
     p_bias: Array
     token_weights: Array
     token_bias: Array
+    vocabulary: Vocabulary
+    word_weights: Array
     smear: Array
     spread: Array
     slack: float
     range_limit: float
+    known_share: float
 
 
 @dataclass(frozen=True)
@@ -84,25 +90,30 @@ def sigmoid(logits: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
 
 
-def predict(parameters: Parameters, x: Array) -> Predictions:
-    """Estimates for feature vectors (N, F), each clipped into the range seen when fitting."""
+def predict(parameters: Parameters, x: Array, words: Sequence[Words]) -> Predictions:
+    """Estimates for N prompts: features (N, F), each clipped into the fit's range, and words."""
     z = parameters.clipped(x)
-    logits = z @ parameters.p_weights.T + parameters.p_bias
-    median = np.minimum(z @ parameters.token_weights.T + parameters.token_bias, _MAX_LOG_TOKENS)
-    tokens = np.maximum(np.exp(median) * parameters.smear - 1.0, 0.0)
-    enough = np.maximum(np.exp(median) * parameters.spread - 1.0, 0.0)
+    efforts = len(parameters.p_bias)
+    said = parameters.vocabulary.project(words, parameters.word_weights)
+    logits = z @ parameters.p_weights.T + parameters.p_bias + said[:, :efforts]
+    median = z @ parameters.token_weights.T + parameters.token_bias + said[:, efforts:]
+    typical = np.exp(np.minimum(median, _MAX_LOG_TOKENS))
+    tokens = np.maximum(typical * parameters.smear - 1.0, 0.0)
+    enough = np.maximum(typical * parameters.spread - 1.0, 0.0)
     budget = np.ceil(parameters.slack * enough - _ROUNDING)
     return Predictions(sigmoid(logits), tokens, budget)
 
 
-def estimate(parameters: Parameters, efforts: tuple[str, ...], x: Array) -> Estimate:
-    """The estimate for one feature vector (F,): `predict` for one prompt, without array overhead.
+def estimate(parameters: Parameters, efforts: tuple[str, ...], prompt: Prompt) -> Estimate:
+    """The estimate for one prompt: `predict` without array overhead.
 
     Raises ArithmeticError if it is not a finite number.
     """
-    z = parameters.clipped(x)
-    logits = (parameters.p_weights @ z + parameters.p_bias).tolist()
-    medians = (parameters.token_weights @ z + parameters.token_bias).tolist()
+    z = parameters.clipped(prompt.x)
+    rows, weights = parameters.vocabulary.vector(prompt.words)
+    said = weights @ parameters.word_weights[rows]
+    logits = (parameters.p_weights @ z + parameters.p_bias + said[: len(efforts)]).tolist()
+    medians = (parameters.token_weights @ z + parameters.token_bias + said[len(efforts) :]).tolist()
     if not isfinite(sum(logits) + sum(medians)):
         raise ArithmeticError("the estimate is not a finite number")
     p = [1.0 / (1.0 + exp(-min(max(logit, -30.0), 30.0))) for logit in logits]
@@ -134,9 +145,19 @@ def range_excess(frame: Frame, x: Array) -> Array:
     return beyond
 
 
-def foreign_feature(parameters: Parameters, x: Array) -> str | None:
-    """The feature furthest outside the fitted range, if the prompt is foreign to the fit."""
-    beyond = range_excess(parameters, x)
-    if beyond.sum() <= parameters.range_limit:
-        return None
-    return FEATURE_NAMES[int(beyond.argmax())]
+def foreign(parameters: Parameters, prompt: Prompt) -> str | None:
+    """Why a prompt is foreign to the fit, if it is."""
+    beyond = range_excess(parameters, prompt.x)
+    if beyond.sum() > parameters.range_limit:
+        return FEATURE_NAMES[int(beyond.argmax())]
+    share = parameters.vocabulary.known_share(prompt.words)
+    if share < parameters.known_share:
+        return f"{share:.0%} of its words are known"
+    return None
+
+
+def trusted(parameters: Parameters, x: Array, words: Sequence[Words]) -> NDArray[np.bool_]:
+    """Which of N prompts (N,) are not `foreign`."""
+    near = range_excess(parameters, x).sum(axis=1) <= parameters.range_limit
+    known = np.array([parameters.vocabulary.known_share(said) for said in words])
+    return near & (known >= parameters.known_share)

@@ -5,6 +5,8 @@ its length only, so the cost of a huge prompt is bounded. This module knows noth
 """
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from math import log1p, log10
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from router.conversation import judged_text
 from router.keywords import CHINESE, ENGLISH, GROUPS
 from router.messages import Conversation, read_messages
+from router.vocabulary import Words
 
 FEATURES_VERSION = 1
 """Raised whenever a feature changes its meaning; an artifact holds for one version only."""
@@ -23,6 +26,7 @@ HALF_WINDOW = 6_000
 _HAN_WINDOW = 1_500
 """Characters searched for Chinese words from each end; many substring searches are slow."""
 
+_WORDLIKE = re.compile(r"[^\W_]")
 _CHOICE = re.compile(r"(?m)(?:^|\s)\(?[A-J][.):]\s")
 _ENDS = (". ", ".\n", "? ", "?\n", "! ", "!\n")
 _WIDE_COMMAS, _WIDE_ENDS, _WIDE_QUESTION = "\uff0c\uff1b\u3001", "\u3002\uff01\uff1f", "\uff1f"
@@ -41,6 +45,8 @@ _WORD_BYTES = _only(_LETTERS)
 _NUMBER_BYTES = _only(_DIGITS + b".,")
 _HAN_LEADS = bytes(range(0xE3, 0xEE))
 """First UTF-8 bytes of U+3000 to U+DFFF: Chinese, Japanese and Korean."""
+_FIRST_HAN, _LAST_HAN = "\u3041", "\ud7ff"
+"""What counts as a word of its own in those scripts: each character."""
 _OTHER_LEADS = bytes(b for b in range(0xC2, 0xF5) if b not in _HAN_LEADS)
 _WORD_GROUPS: dict[bytes, tuple[int, ...]] = {}
 for _index, _group in enumerate(GROUPS):
@@ -73,13 +79,25 @@ CONTEXT_FEATURES = len(_CONTEXT)
 """The last so many features describe the conversation around the judged text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is known of a prompt: `x` (len(FEATURE_NAMES),), and the words of the judged text.
+
+    `wordless`: it has no letter and no digit of any script.
+    """
+
+    x: NDArray[np.float64]
+    words: Words
+    wordless: bool
+
+
 def features(messages: object) -> NDArray[np.float64]:
     """The feature vector (len(FEATURE_NAMES),) of any `messages` value; never raises."""
-    return conversation_features(read_messages(messages))
+    return read_prompt(read_messages(messages)).x
 
 
-def conversation_features(conversation: Conversation) -> NDArray[np.float64]:
-    """The feature vector of a conversation that was read before."""
+def read_prompt(conversation: Conversation) -> Prompt:
+    """The features and the words of a conversation."""
     text = judged_text(conversation)
     turns = conversation.turns
     context = (
@@ -88,10 +106,12 @@ def conversation_features(conversation: Conversation) -> NDArray[np.float64]:
         sum(turn.tool_result for turn in turns),
         sum(len(turn.text) for turn in turns),
     )
-    counts, groups, shares = _measure(window(text))
+    seen = window(text)
+    counts, groups, shares, words = _measure(seen)
     counts[0] = len(text)
     logs = [log1p(count) for count in (*counts, *groups)]
-    return np.array([*logs, *shares, *map(log1p, context)], dtype=np.float64)
+    x = np.array([*logs, *shares, *map(log1p, context)], dtype=np.float64)
+    return Prompt(x, words, not words and _WORDLIKE.search(seen) is None)
 
 
 def window(text: str, half: int = HALF_WINDOW) -> str:
@@ -99,8 +119,8 @@ def window(text: str, half: int = HALF_WINDOW) -> str:
     return text if len(text) <= 2 * half else text[:half] + text[-half:]
 
 
-def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
-    """Counts in the order of _COUNTED, of GROUPS, and the values of _SHARES."""
+def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]:
+    """Counts in the order of _COUNTED, of GROUPS, the values of _SHARES, and the words."""
     count = text.count
     size = max(len(text), 1)
     ascii_only = text.isascii()
@@ -112,8 +132,9 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
     letters, digits = among(_LETTERS), among(_DIGITS)
     han, other = (0, 0) if ascii_only else (among(_HAN_LEADS), among(_OTHER_LEADS))
     symbols = max(size - letters - digits - han - other - count(" ") - count("\n"), 0)
-    words = data.translate(_WORD_BYTES).split()
-    distinct = len(set(words))
+    every_word = data.translate(_WORD_BYTES).split()
+    words = Counter(every_word)
+    total, distinct = len(every_word), len(words)
     pieces = (piece.strip(b".,") for piece in data.translate(_NUMBER_BYTES).split())
     numbers = [piece for piece in pieces if piece]
 
@@ -124,7 +145,7 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
     questions = count("?") + wide(_WIDE_QUESTION)
     lines = count("\n") + 1
     counts = [
-        size, len(words), distinct, lines, count("\n\n"), sentences,
+        size, total, distinct, lines, count("\n\n"), sentences,
         count(",") + count(";") + wide(_WIDE_COMMAS), questions, len(numbers),
         len(set(numbers)), sum(len(number) >= 3 for number in numbers), digits,
         sum(b"." in number for number in numbers), among(_UPPER), symbols, count("+"),
@@ -135,11 +156,14 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...]]:
         han, other,
     ]  # fmt: skip
     shares = (
-        digits / size, symbols / size, han / size, other / size, distinct / max(len(words), 1),
-        letters / max(len(words), 1) / 10, _magnitude(numbers), min(len(numbers), 40) / 10,
+        digits / size, symbols / size, han / size, other / size, distinct / max(total, 1),
+        letters / max(total, 1) / 10, _magnitude(numbers), min(len(numbers), 40) / 10,
         min(max(sentences, lines), 40) / 10, float(text.rstrip()[-1:] in ("?", _WIDE_QUESTION)),
     )  # fmt: skip
-    return counts, _groups(text, words, han), shares
+    groups = _groups(text, words, han)
+    if han:
+        words.update(c.encode() for c in window(text, _HAN_WINDOW) if _FIRST_HAN <= c <= _LAST_HAN)
+    return counts, groups, shares, words
 
 
 def _choices(text: str) -> int:
@@ -157,12 +181,11 @@ def _magnitude(numbers: list[bytes]) -> float:
     return log10(1 + int(largest or b"0"))
 
 
-def _groups(text: str, words: list[bytes], han: int) -> list[int]:
+def _groups(text: str, words: Words, han: int) -> list[int]:
     totals = [0] * len(GROUPS)
-    for word in words:
-        if word in _WORD_GROUPS:
-            for index in _WORD_GROUPS[word]:
-                totals[index] += 1
+    for word in words.keys() & _WORD_GROUPS.keys():
+        for index in _WORD_GROUPS[word]:
+            totals[index] += words[word]
     if han:
         seen = window(text, _HAN_WINDOW)
         for word, index in _HAN_GROUPS:

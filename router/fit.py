@@ -12,19 +12,21 @@ from datetime import UTC, datetime
 import numpy as np
 
 from router.artifact import Artifact
-from router.calibration import Held, epsilon_table, log_loss, measure
-from router.estimate import Array, Frame, Parameters, range_excess, sigmoid
-from router.learner import SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
+from router.basis import Basis
+from router.calibration import Held, log_loss_rows, measure, price_table
+from router.estimate import Array, Parameters, range_excess, sigmoid
+from router.learner import BLIND, SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
 from router.outcomes import OutcomeError, Reading
+from router.policy import Prices
 from router.table import Index, Table, check, tabulate
 
 _FOLDS = 5
-_FLAT = 1e-9
 _FOREIGN_SHARE = 0.01
-"""Share of prompts like those of the fit that may be taken for foreign."""
+"""Share of prompts like those of the fit that may be taken for foreign, by each of two signs."""
 _FOREIGN_FLOOR = 1.0
-_SCALE_FLOOR = 0.25
-"""Least standard deviation of a feature, in its own units: nearly constant features stay tame."""
+_KNOWN_CEILING = 0.9
+_KNOWN_SLACK = 0.1
+"""A prompt is foreign only where clearly fewer of its words are known than of the fit's prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _CrossFit:
-    """Held-out estimates (N, E): P(correct), and log(1 + tokens); and the excess (N,)."""
+    """Held-out estimates of N problems at E efforts.
+
+    `p` (N, E): P(correct); `log_tokens` (N, E): log(1 + tokens); `excess` (N,) over the features'
+    range and share of `known` words (N,): what tells foreign prompts.
+    """
 
     p: Array
     log_tokens: Array
     excess: Array
+    known: Array
 
 
 def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
@@ -66,22 +73,20 @@ def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
     with one_thread():
         setting, cross = _cross_fit(table, folds)
         parameters = _finish(table, setting, cross, chosen)
-    held = _hold(table, parameters.smear, cross, efforts.index(baseline))
-    epsilons = epsilon_table(held, [chosen.max_loss], chosen.delta)
-    if epsilons[chosen.max_loss] is None:
-        warnings += (
-            f"no saving could be certified at a loss of {chosen.max_loss:g} with confidence "
-            f"{1 - chosen.delta:g} from {len(held.p)} problems: the router will keep to {baseline}",
-        )
+    held = _hold(table, parameters, cross, efforts.index(baseline))
+    prices = Prices(price_table(held, [chosen.max_loss], chosen.delta), held.frontier())
+    price = dict(prices.certified)[chosen.max_loss]
+    if price is None:
+        warnings += (_uncertified(prices, chosen, len(held.p), baseline),)
     artifact = Artifact(
         model=reading.model,
         weights=reading.weights,
         efforts=efforts,
         baseline=baseline,
         parameters=parameters,
-        epsilons=epsilons,
+        prices=prices,
         delta=chosen.delta,
-        metrics=measure(held, epsilons[chosen.max_loss]),
+        metrics=measure(held, price),
         provenance={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "rows": len(table.row_correct),
@@ -94,7 +99,7 @@ def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
                 "slack": chosen.slack,
                 "seed": chosen.seed,
                 "penalty_c": setting.c,
-                "own_slopes": setting.own,
+                "words": setting.words,
                 "folds": _FOLDS,
             },
         },
@@ -121,45 +126,64 @@ def _baseline(efforts: tuple[str, ...], table: Table, asked: str | None) -> str:
     return efforts[int(np.nanmean(table.tokens, axis=0).argmax())]
 
 
-def _frame(x: Array) -> Frame:
-    """Centre, scale and range of the features that a fit sees."""
-    center = x.mean(axis=0)
-    scale = np.maximum(x.std(axis=0), _SCALE_FLOOR)
-    z = (x - center) / scale
-    low, high = z.min(axis=0), z.max(axis=0)
-    flat = high - low < _FLAT
-    center[flat] = x[0, flat]
-    low[flat] = high[flat] = 0.0
-    return Frame(center, scale, low, high)
+def _uncertified(prices: Prices, settings: FitSettings, problems: int, baseline: str) -> str:
+    least = next((loss for loss, price in prices.certified if price is not None), None)
+    promise = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
+    return (
+        f"no saving could be certified at a loss of {promise} from {problems} problems: the "
+        f"router will keep to {baseline}; "
+        + (f"a max_loss of {least:g} is certified" if least else "more problems may change that")
+    )
 
 
 def _cross_fit(table: Table, folds: Index) -> tuple[Setting, _CrossFit]:
-    """Held-out estimates for every problem, with the setting of the least held-out log loss."""
+    """Held-out estimates for every problem, with the setting that `_select` takes."""
     shape = table.counts.shape
     p = {setting: np.zeros(shape) for setting in SETTINGS}
     log_tokens = np.zeros(shape)
-    beyond = np.zeros(shape[0])
+    beyond, known = np.zeros(shape[0]), np.zeros(shape[0])
     for fold in range(_FOLDS):
-        train, test = folds != fold, folds == fold
-        frame = _frame(table.x[train])
-        z = frame.standard(table.x[train])
-        unseen = frame.clipped(table.x[test])
-        tokens = fit_log_tokens(z, table.tokens[train])
-        log_tokens[test] = tokens(unseen)
-        beyond[test] = range_excess(frame, table.x[test]).sum(axis=1)
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        x, words = table.only(train)
+        basis = Basis.learn(x, words)
+        z = basis.rows(x, words)
+        x, words = table.only(test)
+        unseen = basis.rows(x, words)
+        log_tokens[test] = fit_log_tokens(z, table.tokens[train])(unseen)
+        beyond[test] = range_excess(basis.frame, x).sum(axis=1)
+        known[test] = [basis.vocabulary.known_share(said) for said in words]
         for setting in SETTINGS:
-            logits = fit_logits(z, table.successes[train], table.counts[train], setting)
-            p[setting][test] = sigmoid(logits(unseen))
-    best = min(SETTINGS, key=lambda setting: log_loss(p[setting], table.accuracy))
-    return best, _CrossFit(p[best], log_tokens, beyond)
+            width = z.shape[1] if setting.words else x.shape[1]
+            logits = fit_logits(
+                z[:, :width], table.successes[train], table.counts[train], setting.c
+            )
+            p[setting][test] = sigmoid(logits(unseen[:, :width]))
+    chosen = _select(p, table.accuracy)
+    return chosen, _CrossFit(p[chosen], log_tokens, beyond, known)
+
+
+def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:
+    """The setting of the least held-out log loss, where it beats knowing nothing of the prompt.
+
+    By more than one standard error of the paired difference over problems: on few problems the
+    best of nine settings looks better than it is (the one-standard-error rule of Breiman et al.,
+    "Classification and Regression Trees", 1984).
+    """
+    losses = {setting: log_loss_rows(chance, accuracy) for setting, chance in p.items()}
+    best = min(SETTINGS, key=lambda setting: float(losses[setting].mean()))
+    gain = losses[BLIND] - losses[best]
+    clear = gain.mean() > gain.std() / np.sqrt(len(gain))
+    return best if clear else BLIND
 
 
 def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSettings) -> Parameters:
-    """Learn from all problems; spread of tokens and range limit come from the held-out ones."""
-    frame = _frame(table.x)
-    z = frame.standard(table.x)
-    logits = fit_logits(z, table.successes, table.counts, setting)
-    tokens = fit_log_tokens(z, table.tokens)
+    """Learn from all problems; spread of tokens and foreign limits come from the held-out ones."""
+    basis = Basis.learn(table.x, table.words)
+    z = basis.rows(table.x, table.words)
+    width = z.shape[1] if setting.words else table.x.shape[1]
+    logits = fit_logits(z[:, :width], table.successes, table.counts, setting.c)
+    p_weights, p_words, p_bias = basis.unfold(logits)
+    token_weights, token_words, token_bias = basis.unfold(fit_log_tokens(z, table.tokens))
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
     spread = np.ones(len(table.efforts))
@@ -168,19 +192,23 @@ def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSetti
         smear[effort] = np.exp(residual[of_effort]).mean()
         right = residual[of_effort & (table.row_correct == 1)]
         spread[effort] = np.exp(upper_quantile(right, settings.cut))
+    known = float(np.quantile(cross.known, _FOREIGN_SHARE))
     return Parameters(
-        center=frame.center,
-        scale=frame.scale,
-        low=frame.low,
-        high=frame.high,
-        p_weights=logits.weights,
-        p_bias=logits.bias,
-        token_weights=tokens.weights,
-        token_bias=tokens.bias,
+        center=basis.frame.center,
+        scale=basis.frame.scale,
+        low=basis.frame.low,
+        high=basis.frame.high,
+        p_weights=p_weights,
+        p_bias=p_bias,
+        token_weights=token_weights,
+        token_bias=token_bias,
+        vocabulary=basis.vocabulary,
+        word_weights=np.hstack([p_words, token_words]),
         smear=smear,
         spread=spread,
         slack=settings.slack,
         range_limit=max(_FOREIGN_FLOOR, float(np.quantile(cross.excess, 1 - _FOREIGN_SHARE))),
+        known_share=max(min(known - _KNOWN_SLACK, _KNOWN_CEILING), 0.0),
     )
 
 
@@ -195,8 +223,21 @@ def upper_quantile(values: Array, beyond: float) -> float:
     return float(np.sort(values)[min(place, len(values)) - 1])
 
 
-def _hold(table: Table, smear: Array, cross: _CrossFit, baseline: int) -> Held:
+def _hold(table: Table, parameters: Parameters, cross: _CrossFit, baseline: int) -> Held:
     """Held-out estimates of the problems that were judged at every effort."""
     rows = table.complete
-    tokens = np.maximum(np.exp(cross.log_tokens[rows]) * smear - 1.0, 0.0)
-    return Held(cross.p[rows], tokens, table.accuracy[rows], table.tokens[rows], baseline)
+    if not rows.any():
+        raise OutcomeError(
+            f"no problem was judged at every effort ({', '.join(table.efforts)}): generate the "
+            "missing ones, or leave an effort out"
+        )
+    tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
+    near = cross.excess[rows] <= parameters.range_limit
+    return Held(
+        p=cross.p[rows],
+        tokens=tokens,
+        accuracy=table.accuracy[rows],
+        spent=table.tokens[rows],
+        baseline=baseline,
+        trusted=near & (cross.known[rows] >= parameters.known_share) & table.readable[rows],
+    )

@@ -1,6 +1,6 @@
 """The learners behind a fit: P(correct) by pooled logistic regression, tokens by ridge.
 
-In go standardised features (N, F) and arrays per effort (N, E); both learners leave plain weights
+In go standardised predictors (N, F) and arrays per effort (N, E); both learners leave plain weights
 and biases. Knows nothing of prompts, folds or files.
 """
 
@@ -23,19 +23,20 @@ _RIDGE_PENALTIES = tuple(10.0**power for power in range(-1, 5))
 class Setting:
     """What cross-fitting chooses from.
 
-    `c` is the inverse strength of the ridge penalty; `own` scales each effort's deviation from
-    the shared slopes (0 would be one slope for all efforts).
+    `c` is the inverse strength of the ridge penalty on slopes; with `words`, the directions of
+    the prompts' words are regressed on as well as the features.
     """
 
     c: float
-    own: float
+    words: bool
 
 
+BLIND = Setting(1e-5, words=False)
+"""Nearly "no features at all": what remains where prompts say nothing."""
 SETTINGS: tuple[Setting, ...] = (
-    Setting(1e-5, 0.3),
-    *(Setting(c, own) for c in (0.001, 0.01, 0.1, 1.0) for own in (0.3, 1.0)),
+    BLIND,
+    *(Setting(c, words) for words in (False, True) for c in (0.001, 0.01, 0.1, 1.0)),
 )
-"""The first is nearly "no features at all": what remains where prompts say nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ def one_thread() -> AbstractContextManager[object]:
     return control.threadpool_limits(1)
 
 
-def fit_logits(z: Array, successes: Array, counts: Array, setting: Setting) -> Linear:
+def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
     """Logits of P(correct): one logistic regression whose efforts share part of their slopes.
 
-    Every seen cell weighs one, however often it was sampled. Half a success and half a failure
-    are spread over each effort, so constant labels stay finite. Newton's method on the penalised
+    Shared slopes and each effort's deviation from them are penalised alike, by 1 / `c`. Every
+    seen cell weighs one, however often it was sampled. Half a success and half a failure are
+    spread over each effort, so constant labels stay finite. Newton's method on the penalised
     likelihood; the Hessian is made of one F x F block per effort.
     """
     efforts, width = counts.shape[1], z.shape[1] + 1
@@ -77,36 +79,32 @@ def fit_logits(z: Array, successes: Array, counts: Array, setting: Setting) -> L
     positive = seen * (share + prior)
     total = seen * (1.0 + 2.0 * prior)
     design = np.hstack([z, np.ones((len(z), 1))])
-    penalty = np.full((efforts + 1, width), 1.0 / setting.c)
+    penalty = np.full((efforts + 1, width), 1.0 / c)
     penalty[:, -1] = _BIAS_PENALTY
-    scale = np.array([1.0] + [setting.own] * efforts)
-    scale = np.repeat(scale[:, np.newaxis], width, axis=1)
-    scale[1:, -1] = 1.0
     theta = np.zeros((efforts + 1, width))
     for _ in range(_NEWTON_STEPS):
-        slopes = theta[0] * scale[0] + theta[1:] * scale[1:]
-        p = sigmoid(design @ slopes.T)
-        shared = (total * p - positive).T @ design
-        gradient = np.vstack([shared.sum(axis=0), shared]) * scale + penalty * theta
-        hessian = _hessian(design, total * p * (1 - p), scale, penalty)
+        p = sigmoid(design @ (theta[0] + theta[1:]).T)
+        own = (total * p - positive).T @ design
+        gradient = np.vstack([own.sum(axis=0), own]) + penalty * theta
+        hessian = _hessian(design, total * p * (1 - p), penalty)
         step = np.linalg.solve(hessian, gradient.ravel()).reshape(theta.shape)
         theta -= step / max(1.0, float(np.abs(step).max()) / 5.0)
         if np.abs(step).max() < _STEP_TOLERANCE:
             break
-    slopes = theta[0] * scale[0] + theta[1:] * scale[1:]
+    slopes = theta[0] + theta[1:]
     return Linear(slopes[:, :-1], slopes[:, -1])
 
 
-def _hessian(design: Array, weights: Array, scale: Array, penalty: Array) -> Array:
+def _hessian(design: Array, weights: Array, penalty: Array) -> Array:
     """Second derivatives ((E+1)*F, (E+1)*F): shared slopes first, then each effort's own."""
-    groups, width = scale.shape
+    groups, width = penalty.shape
     hessian = np.zeros((groups, width, groups, width))
     for effort in range(1, groups):
         block = (design * weights[:, effort - 1 : effort]).T @ design
         hessian[0, :, 0, :] += block
-        hessian[effort, :, effort, :] = block * np.outer(scale[effort], scale[effort])
-        hessian[0, :, effort, :] = block * scale[effort]
-        hessian[effort, :, 0, :] = hessian[0, :, effort, :].T
+        hessian[effort, :, effort, :] = block
+        hessian[0, :, effort, :] = block
+        hessian[effort, :, 0, :] = block
     flat = hessian.reshape(groups * width, groups * width)
     flat[np.diag_indices_from(flat)] += penalty.ravel()
     return flat

@@ -3,113 +3,270 @@
     tops replay --router router.json OUTCOMES
 
 All figures are means over problems that were judged at every effort of the router; intervals are
-95 % bootstrap intervals over problems. Use outcomes that the router was not fitted on.
+95 % bootstrap intervals over problems, paired where two policies are compared. Use outcomes that
+the router was not fitted on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router.artifact import Artifact
-from router.calibration import bootstrap
-from router.estimate import Array, predict, range_excess
+from router.basis import Basis
+from router.calibration import PRICES
+from router.comparison import (
+    Draws,
+    Figure,
+    Interval,
+    Means,
+    accuracy_at,
+    area,
+    gap_closed,
+    hull,
+)
+from router.estimate import Array, predict, trusted
 from router.outcomes import OutcomeError, Reading
-from router.policy import Policy, certified_epsilon, choose_rows, price_rows
+from router.policy import Policy, choose_rows
 from router.table import Index, Table, tabulate
 
 _NEIGHBOURS = 25
 _FOLDS = 5
-_PRICES: tuple[float, ...] = (0.0, *(float(price) for price in np.logspace(-4, 3, 57)))
 
 
 @dataclass(frozen=True)
 class _Log:
-    """What was judged: features (N, F), accuracy and mean tokens (N, E), and two halves of each."""
+    """N problems judged at every effort: accuracy and mean tokens (N, E), and two halves of each.
 
-    efforts: tuple[str, ...]
-    x: Array
+    `table` has also the problems that were not; `rows` picks those that were.
+    """
+
+    table: Table
+    rows: Index
     accuracy: Array
     tokens: Array
     halves: tuple[tuple[Array, Array], ...]
 
-    def of(self, chosen: Index) -> "_Figure":
+    def of(self, chosen: Index) -> Figure:
         """Accuracy and tokens when problem i gets effort `chosen[i]`."""
         rows = np.arange(len(chosen))
-        return _Figure(self.accuracy[rows, chosen], self.tokens[rows, chosen])
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """Accuracy and tokens per problem (N,)."""
-
-    accuracy: Array
-    tokens: Array
-
-    def document(self) -> dict[str, object]:
-        size = len(self.accuracy)
-        return {
-            "accuracy": float(self.accuracy.mean()),
-            "tokens": float(self.tokens.mean()),
-            "accuracy_ci": bootstrap(size, lambda rows: float(self.accuracy[rows].mean())),
-            "tokens_ci": bootstrap(size, lambda rows: float(self.tokens[rows].mean())),
-        }
+        return Figure(self.accuracy[rows, chosen], self.tokens[rows, chosen])
 
 
 def replay(artifact: Artifact, reading: Reading, policy: Policy) -> dict[str, object]:
     """The object of `replay --json`. Raises OutcomeError where nothing can be judged."""
-    table = tabulate(
-        [o for o in reading.outcomes if o.effort in artifact.efforts], artifact.efforts
+    log = _log(
+        tabulate([o for o in reading.outcomes if o.effort in artifact.efforts], artifact.efforts)
     )
-    log = _log(table)
-    skipped = reading.skipped + len(table.problem_ids) - len(log.x)
-    found = predict(artifact.parameters, log.x)
-    chosen = _decisions(artifact, log.x, found.p_correct, found.tokens, policy)
+    x, words = log.table.only(log.rows)
+    found = predict(artifact.parameters, x, words)
+    judged = trusted(artifact.parameters, x, words) & log.table.readable[log.rows]
+    baseline = artifact.efforts.index(artifact.baseline)
+
+    def at(price: float) -> Index:
+        return np.where(judged, choose_rows(found.p_correct, found.tokens, price), baseline)
+
+    chosen = _decisions(artifact, policy, at, len(x))
     routed = log.of(chosen)
-    spent = float(routed.tokens.mean())
-    fixed = [log.of(np.full(len(log.x), e)) for e in range(len(log.efforts))]
+    fixed = [log.of(np.full(len(x), effort)) for effort in range(len(artifact.efforts))]
+    neighbours = _neighbours(log, float(routed.tokens.mean()))
+    frontier = [log.of(at(price)) for price in PRICES]
     oracle = _oracle(log)
-    best = oracle[0]
-    neighbours = _neighbours(log, spent)
+    report = _Report(artifact.efforts, routed, neighbours, fixed, frontier, oracle)
     return {
-        "policy": {**routed.document(), "efforts": _shares(log.efforts, chosen)},
-        "baselines": {
-            **{
-                f"fixed:{effort}": figure.document()
-                for effort, figure in zip(log.efforts, fixed, strict=True)
-            },
-            "random": _mixture(fixed, spent).document(),
-            "knn": neighbours.document(),
-        },
-        "oracle": {**best.document(), "cross_fitted": len(log.halves) == 2},
-        "oracle_gap_closed": _gap_closed(routed, fixed, oracle),
-        "frontier": [
+        "policy": {**report.policy(), "efforts": _shares(artifact.efforts, chosen)},
+        "baselines": report.baselines(),
+        "oracle": {**report.oracle(), "cross_fitted": len(log.halves) == 2},
+        **report.gap(),
+        "area": report.areas(),
+        "frontier": report.frontier(),
+        "abstained": float(1 - judged.mean()),
+        "problems": len(x),
+        "skipped": reading.skipped + len(log.table.problem_ids) - len(x),
+    }
+
+
+class _Report:
+    """The figures of a replay, each with its interval, from one set of bootstrap draws."""
+
+    def __init__(
+        self,
+        efforts: Sequence[str],
+        routed: Figure,
+        neighbours: Figure,
+        fixed: Sequence[Figure],
+        frontier: Sequence[Figure],
+        oracle: Sequence[Figure],
+    ) -> None:
+        self._efforts = efforts
+        self._draws = Draws([routed, neighbours, *fixed, *frontier, *oracle])
+        first = 2 + len(fixed)
+        self._fixed = slice(2, first)
+        self._frontier = slice(first, first + len(frontier))
+        self._oracle = slice(first + len(frontier), None)
+        self._prices = PRICES
+
+    def policy(self) -> dict[str, object]:
+        """Accuracy and tokens of the router's policy."""
+        return self._entry(0)
+
+    def baselines(self) -> dict[str, object]:
+        """What needs no router, and by how much the policy differs from each."""
+        found = {
+            f"fixed:{effort}": self._against(index)
+            for index, effort in enumerate(self._efforts, self._fixed.start)
+        }
+        return {**found, "random": self._random(), "knn": self._against(1)}
+
+    def oracle(self) -> dict[str, object]:
+        """The oracle at its most accurate."""
+        return self._entry(self._oracle.start)
+
+    def gap(self) -> dict[str, object]:
+        """The share of the oracle's tokens that the policy saves, at equal accuracy."""
+        closed = self._draws.interval(
+            lambda means: gap_closed(
+                means.only(slice(0, 1)), means.only(self._fixed), means.only(self._oracle)
+            )
+        )
+        known = np.isfinite(closed.value)
+        return {
+            "oracle_gap_closed": closed.value if known else None,
+            "oracle_gap_closed_ci": closed.ends if known else None,
+        }
+
+    def areas(self) -> dict[str, object]:
+        """Areas under the accuracy-tokens frontiers, and what the router's has over mixing's."""
+
+        def of(means: Means, policies: slice) -> float:
+            return area(means.only(policies), means.only(self._fixed))
+
+        found = {
+            "policy": self._draws.interval(lambda means: of(means, self._frontier)),
+            "random": self._draws.interval(lambda means: of(means, self._fixed)),
+            "gain": self._draws.interval(
+                lambda means: of(means, self._frontier) - of(means, self._fixed)
+            ),
+        }
+        return {
+            key: value
+            for name, one in found.items()
+            for key, value in ((name, one.value), (f"{name}_ci", one.ends))
+        }
+
+    def frontier(self) -> list[dict[str, float]]:
+        """Accuracy and tokens of the policy at each price."""
+        return [
             {
                 "lambda": price,
-                "accuracy": float(a.accuracy.mean()),
-                "tokens": float(a.tokens.mean()),
+                "accuracy": self._accuracy(index).value,
+                "tokens": self._tokens(index).value,
             }
-            for price in _PRICES
-            for a in (log.of(price_rows(found.p_correct, found.tokens, price)),)
-        ],
-        "problems": len(log.x),
-        "skipped": skipped,
+            for index, price in enumerate(self._prices, self._frontier.start)
+        ]
+
+    def _accuracy(self, index: int) -> Interval:
+        return self._draws.interval(lambda means: float(means.accuracy[index]))
+
+    def _tokens(self, index: int) -> Interval:
+        return self._draws.interval(lambda means: float(means.tokens[index]))
+
+    def _entry(self, index: int) -> dict[str, object]:
+        return _entry(self._accuracy(index), self._tokens(index))
+
+    def _against(self, index: int) -> dict[str, object]:
+        """A policy that needs no router, and the router's policy minus it."""
+        return {
+            **self._entry(index),
+            **_difference(
+                self._draws.interval(lambda m: float(m.accuracy[0] - m.accuracy[index])),
+                self._draws.interval(lambda m: float(m.tokens[0] - m.tokens[index])),
+            ),
+        }
+
+    def _random(self) -> dict[str, object]:
+        """The best random mixture of fixed efforts that spends what the policy spends."""
+
+        def accuracy(means: Means) -> float:
+            return accuracy_at(means.only(self._fixed), float(means.tokens[0]))
+
+        def tokens(means: Means) -> float:
+            corners = hull(means.only(self._fixed))[0]
+            return float(np.clip(means.tokens[0], corners[0], corners[-1]))
+
+        return {
+            **_entry(self._draws.interval(accuracy), self._draws.interval(tokens)),
+            **_difference(
+                self._draws.interval(lambda m: float(m.accuracy[0]) - accuracy(m)),
+                self._draws.interval(lambda m: float(m.tokens[0]) - tokens(m)),
+            ),
+        }
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A replay as text: a row a policy, the router's minus each baseline, intervals in brackets."""
+    named = {"policy": result["policy"], **result["baselines"], "oracle": result["oracle"]}
+    wide = max(map(len, named)) + 2
+    heads = ("accuracy", "tokens", "policy minus it: accuracy", "policy minus it: tokens")
+    lines = [" " * wide + "".join(f"{head:<29}" for head in heads).rstrip()]
+    for name, entry in named.items():
+        cells = [_told(entry, "accuracy", 4), _told(entry, "tokens", 1)]
+        if "policy_accuracy_minus" in entry:
+            cells += [
+                _told(entry, "policy_accuracy_minus", 4, "+"),
+                _told(entry, "policy_tokens_minus", 1, "+"),
+            ]
+        lines.append(f"{name:<{wide}}" + "".join(f"{cell:<29}" for cell in cells).rstrip())
+    efforts = result["policy"]["efforts"]
+    closed = "none to close"
+    if result["oracle_gap_closed"] is not None:
+        closed = _told(result, "oracle_gap_closed", 2)
+    return "\n".join((
+        *lines,
+        "efforts: " + ", ".join(f"{effort} {share:.0%}" for effort, share in efforts.items()),
+        f"share of the oracle's gap closed: {closed}",
+        f"area under the frontier: {_told(result['area'], 'policy', 4)}, of random mixing "
+        f"{_told(result['area'], 'random', 4)}, gain {_told(result['area'], 'gain', 4, '+')}",
+        f"{result['problems']} problems; {result['skipped']} rows or problems left out; "
+        f"{result['abstained']:.1%} abstained",
+    ))  # fmt: skip
+
+
+def _told(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
+    low, high = entry[f"{name}_ci"]
+    form = f"{sign}.{digits}f"
+    return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def _entry(accuracy: Interval, tokens: Interval) -> dict[str, object]:
+    return {
+        "accuracy": accuracy.value,
+        "tokens": tokens.value,
+        "accuracy_ci": accuracy.ends,
+        "tokens_ci": tokens.ends,
+    }
+
+
+def _difference(accuracy: Interval, tokens: Interval) -> dict[str, object]:
+    return {
+        "policy_accuracy_minus": accuracy.value,
+        "policy_accuracy_minus_ci": accuracy.ends,
+        "policy_tokens_minus": tokens.value,
+        "policy_tokens_minus_ci": tokens.ends,
     }
 
 
 def _log(table: Table) -> _Log:
-    rows = table.complete
-    if not rows.any():
+    rows = np.flatnonzero(table.complete)
+    if not len(rows):
         raise OutcomeError(
             f"no problem was judged at every effort of the router ({', '.join(table.efforts)})"
         )
-    return _Log(
-        table.efforts, table.x[rows], table.accuracy[rows], table.tokens[rows], _halves(table, rows)
-    )
+    return _Log(table, rows, table.accuracy[rows], table.tokens[rows], _halves(table, rows))
 
 
-def _halves(table: Table, rows: NDArray[np.bool_]) -> tuple[tuple[Array, Array], ...]:
+def _halves(table: Table, rows: Index) -> tuple[tuple[Array, Array], ...]:
     """(accuracy, tokens) of every other generation of a cell, and of the rest.
 
     One pair only, of everything, where some cell has a single generation.
@@ -136,108 +293,60 @@ def _halves(table: Table, rows: NDArray[np.bool_]) -> tuple[tuple[Array, Array],
     return tuple(found)
 
 
-def _decisions(artifact: Artifact, x: Array, p: Array, tokens: Array, policy: Policy) -> Index:
+def _decisions(
+    artifact: Artifact, policy: Policy, at: Callable[[float], Index], size: int
+) -> Index:
     """The router's effort index for each problem (N,), abstentions included."""
-    baseline = artifact.efforts.index(artifact.baseline)
+    effort = artifact.baseline
     if policy.mode == "fixed":
         if policy.effort not in artifact.efforts:
             raise OutcomeError(f"effort {policy.effort!r} is not one of the router's")
-        return np.full(len(x), artifact.efforts.index(policy.effort))
-    if policy.mode == "price":
-        chosen = price_rows(p, tokens, policy.price)
-    else:
-        epsilon = certified_epsilon(artifact.epsilons, policy.max_loss)
-        if epsilon is None:
-            return np.full(len(x), baseline)
-        chosen = choose_rows(p, tokens, epsilon, baseline)
-    foreign = range_excess(artifact.parameters, x).sum(axis=1) > artifact.parameters.range_limit
-    return np.where(foreign, baseline, chosen)
+        effort = policy.effort
+    elif (price := artifact.prices.of(policy)) is not None:
+        return at(price)
+    return np.full(size, artifact.efforts.index(effort))
 
 
-def _shares(efforts: tuple[str, ...], chosen: Index) -> Mapping[str, float]:
+def _shares(efforts: Sequence[str], chosen: Index) -> Mapping[str, float]:
     return {effort: float((chosen == index).mean()) for index, effort in enumerate(efforts)}
 
 
-def _mixture(fixed: list[_Figure], tokens: float) -> _Figure:
-    """The most accurate random mixture of two fixed efforts whose mean tokens are `tokens`."""
-    best: _Figure | None = None
-    for cheap in fixed:
-        for dear in fixed:
-            low, high = cheap.tokens.mean(), dear.tokens.mean()
-            if low > tokens or high < low:
-                continue
-            share = min((tokens - low) / (high - low), 1.0) if high > low else 0.0
-            mixed = _Figure(
-                (1 - share) * cheap.accuracy + share * dear.accuracy,
-                (1 - share) * cheap.tokens + share * dear.tokens,
-            )
-            if best is None or mixed.accuracy.mean() > best.accuracy.mean():
-                best = mixed
-    return best or min(fixed, key=lambda figure: float(figure.tokens.mean()))
-
-
-def _neighbours(log: _Log, tokens: float) -> _Figure:
+def _neighbours(log: _Log, tokens: float) -> Figure:
     """The nearest neighbours among the other folds, at the lowest price that meets `tokens`."""
-    z = (log.x - log.x.mean(axis=0)) / np.maximum(log.x.std(axis=0), 1e-9)
+    x, words = log.table.only(log.rows)
+    z = Basis.learn(x, words).rows(x, words)
+    squares = (z**2).sum(axis=1)
     folds = np.random.default_rng(0).permutation(np.arange(len(z)) % _FOLDS)
     p, spent = np.zeros_like(log.accuracy), np.zeros_like(log.tokens)
     for fold in range(_FOLDS):
         train = np.flatnonzero(folds != fold)
         for row in np.flatnonzero(folds == fold):
-            near = train[((z[train] - z[row]) ** 2).sum(axis=1).argsort()[:_NEIGHBOURS]]
+            distance = squares[train] - 2.0 * (z[train] @ z[row])
+            near = train[np.argpartition(distance, min(_NEIGHBOURS, len(train)) - 1)[:_NEIGHBOURS]]
             p[row], spent[row] = log.accuracy[near].mean(axis=0), log.tokens[near].mean(axis=0)
-    for price in _PRICES:
-        figure = log.of(price_rows(p, spent, price))
+    for price in PRICES:
+        figure = log.of(choose_rows(p, spent, price))
         if figure.tokens.mean() <= tokens:
             return figure
     return log.of(spent.argmin(axis=1))
 
 
-def _oracle(log: _Log) -> list[_Figure]:
+def _oracle(log: _Log) -> list[Figure]:
     """The best effort per problem, at rising prices; the first is as accurate as can be.
 
     Chosen on one half of the generations and judged on the other, both ways round; with single
     generations chosen and judged on the same ones, which flatters the oracle.
     """
     ways = [(log.halves[0], log.halves[-1]), (log.halves[-1], log.halves[0])]
-    found: list[_Figure] = []
-    rows = np.arange(len(log.x))
-    for price in (1e-9, *_PRICES[1:]):
-        figures: list[_Figure] = []
+    found: list[Figure] = []
+    rows = np.arange(len(log.rows))
+    for price in (1e-9, *PRICES[1:]):
+        figures: list[Figure] = []
         for (seen, seen_tokens), (accuracy, tokens) in ways:
-            chosen = price_rows(seen, seen_tokens, price)
-            figures.append(_Figure(accuracy[rows, chosen], tokens[rows, chosen]))
+            chosen = choose_rows(seen, seen_tokens, price)
+            figures.append(Figure(accuracy[rows, chosen], tokens[rows, chosen]))
         first, second = figures
         found.append(
-            _Figure((first.accuracy + second.accuracy) / 2, (first.tokens + second.tokens) / 2)
+            Figure((first.accuracy + second.accuracy) / 2, (first.tokens + second.tokens) / 2)
         )
     return found
-
-
-def _gap_closed(routed: _Figure, fixed: list[_Figure], oracle: list[_Figure]) -> float | None:
-    """Share of the tokens between fixed efforts and the oracle that the router saves.
-
-    At the router's accuracy: `without` are the fewest tokens of a mixture of fixed efforts (or
-    the most accurate one, where none gets there), `least` the oracle's.
-    """
-    target = float(routed.accuracy.mean())
-    without = _fewest_tokens(fixed, target)
-    least = _fewest_tokens(oracle, target)
-    if without - least <= 1e-9:
-        return None
-    return (without - float(routed.tokens.mean())) / (without - least)
-
-
-def _fewest_tokens(figures: list[_Figure], accuracy: float) -> float:
-    """Fewest mean tokens of a mixture of two figures that is at least so accurate."""
-    points = [(float(f.accuracy.mean()), float(f.tokens.mean())) for f in figures]
-    reached = [tokens for level, tokens in points if level >= accuracy]
-    if not reached:
-        return max(points)[1]
-    mixed = [
-        low_tokens + (high_tokens - low_tokens) * (accuracy - low) / (high - low)
-        for low, low_tokens in points
-        for high, high_tokens in points
-        if low < accuracy <= high
-    ]
-    return min(reached + mixed)

@@ -4,21 +4,18 @@ Whatever it cannot judge goes to the baseline effort, and the route says why. It
 the conversation's memory is the gateway's (`router.conversation`).
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
-from router.conversation import judged_text
 from router.effort import Effort, is_effort, nearest
-from router.estimate import Estimate, estimate, foreign_feature
-from router.features import conversation_features, window
+from router.estimate import Estimate, estimate, foreign
+from router.features import read_prompt
 from router.messages import read_messages
-from router.policy import Policy, certified_epsilon, choose
+from router.policy import Policy, choose, explain
 
 DEFAULT_POLICY = Policy()
-_WORDLIKE = re.compile(r"[^\W_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +94,16 @@ class Router:
         conversation = read_messages(messages)
         if conversation.unreadable is not None:
             return _abstain(fallback, conversation.unreadable)
-        if _WORDLIKE.search(window(judged_text(conversation))) is None:
-            return _abstain(fallback, "the prompt has no words and no numbers")
         try:
-            x = conversation_features(conversation)
-            found = estimate(artifact.parameters, artifact.efforts, x)
-            foreign = foreign_feature(artifact.parameters, x)
+            prompt = read_prompt(conversation)
+            if prompt.wordless:
+                return _abstain(fallback, "the prompt has no words and no numbers")
+            found = estimate(artifact.parameters, artifact.efforts, prompt)
+            strange = foreign(artifact.parameters, prompt)
         except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
             return _abstain(fallback, f"the estimator failed: {error}")
-        if foreign is not None:
-            return _abstain(fallback, f"unlike the prompts of the fit ({foreign})", found)
+        if strange is not None:
+            return _abstain(fallback, f"unlike the prompts of the fit ({strange})", found)
         return self._decide(artifact, found, policy, allowed, fallback)
 
     def _decide(
@@ -122,12 +119,12 @@ class Router:
         open_to = [e for e in artifact.efforts if allowed is None or e in allowed]
         if not open_to:
             return _abstain(fallback, "no allowed effort was fitted", found)
-        epsilon = certified_epsilon(artifact.epsilons, policy.max_loss)
-        if policy.mode == "quality" and epsilon is None:
+        price = artifact.prices.of(policy)
+        if price is None:
             reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
             return Route(fallback, found, reason)
-        choice = choose(found, policy, open_to, epsilon or 0.0, artifact.baseline)
-        return Route(choice.effort, found, choice.reason)
+        effort = choose(found, price, open_to)
+        return Route(effort, found, explain(found, price, open_to, effort))
 
     def _within(self, effort: str, allowed: Sequence[str] | None) -> str:
         """The allowed effort nearest to `effort`."""

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from router.effort import Effort, is_effort, rank
 from router.estimate import Array
-from router.features import features
+from router.features import read_prompt
+from router.messages import read_messages
 from router.outcomes import Outcome, OutcomeError
+from router.vocabulary import Words
 
 Index = NDArray[np.intp]
 
@@ -27,13 +29,16 @@ _COVERAGE = 0.5
 class Table:
     """N problems at E efforts, cheapest first; R single outcomes.
 
-    `x` (N, F) features; `counts` and `successes` (N, E) judged and correct generations;
+    `x` (N, F) features and `words` (N) of the prompts, `readable` (N,) where a router judges them
+    at all; `counts` and `successes` (N, E) judged and correct generations;
     `tokens` (N, E) mean tokens, nan where unseen; `row_*` (R,) one entry per generation.
     """
 
     problem_ids: tuple[str, ...]
     efforts: tuple[str, ...]
     x: Array
+    words: tuple[Words, ...]
+    readable: NDArray[np.bool_]
     counts: Array
     successes: Array
     tokens: Array
@@ -47,6 +52,10 @@ class Table:
         """Share of correct generations (N, E), nan where unseen."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.successes / self.counts
+
+    def only(self, rows: Index) -> tuple[Array, list[Words]]:
+        """Features and words of some problems."""
+        return self.x[rows], [self.words[row] for row in rows]
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -77,10 +86,18 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
     counts = total(np.ones_like(correct))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_tokens = total(tokens) / counts
+    conversations = [read_messages(outcome.messages) for outcome in first.values()]
+    prompts = [read_prompt(conversation) for conversation in conversations]
+    readable = [
+        conversation.unreadable is None and not prompt.wordless
+        for conversation, prompt in zip(conversations, prompts, strict=True)
+    ]
     return Table(
         problem_ids=tuple(first),
         efforts=ladder,
-        x=np.stack([features(outcome.messages) for outcome in first.values()]),
+        x=np.stack([prompt.x for prompt in prompts]),
+        words=tuple(prompt.words for prompt in prompts),
+        readable=np.array(readable, dtype=np.bool_),
         counts=counts,
         successes=total(correct),
         tokens=mean_tokens,

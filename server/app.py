@@ -60,15 +60,21 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     keys = Keys(settings.keys)
-    chat = ChatCompletions(settings, keys, decider, engine, Accounts(metrics))
+    accounts = Accounts(metrics)
+    chat = ChatCompletions(settings, keys, decider, engine, accounts)
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
-    _add_api(app, settings, keys, decider, engine)
+    _add_api(app, settings, keys, decider, engine, accounts)
     _add_operations(app, decider, engine, metrics)
     return app
 
 
 def _add_api(
-    app: FastAPI, settings: Settings, keys: Keys, decider: Decider, engine: Engine
+    app: FastAPI,
+    settings: Settings,
+    keys: Keys,
+    decider: Decider,
+    engine: Engine,
+    accounts: Accounts,
 ) -> None:
     """What a caller may ask besides completions."""
 
@@ -83,7 +89,7 @@ def _add_api(
         body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
         asked = parse_asked(body, request.headers)
         served = engine.served_as(asked.model)
-        decision = decider.decide(asked, caller, served, remember=False)
+        decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
         return JSONResponse(explain(asked, decision))
 
 

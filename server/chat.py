@@ -52,7 +52,7 @@ class ChatCompletions:
             exchange.read = time.perf_counter()
             asked = parse_asked(body, headers)
             served = self._engine.served_as(asked.model)
-            decision = self._decider.decide(asked, caller, served)
+            decision = self._decider.decide(asked, caller, served, self._accounts.load())
             self._note(exchange, asked, decision, served.model)
             sent = rewrite(asked, decision, served.model)
             await unless_left(receive, self._forward(exchange, sent, asked, send))

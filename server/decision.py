@@ -4,12 +4,13 @@ Precedence: explicit budget > explicit effort > the key's cap and floor > pinned
 fallback. An explicit choice is never overwritten, only held within the key's limits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from router.conversation import carry, conversation_key
 from router.effort import EFFORTS, Effort, nearest
 from router.estimate import Estimate
+from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import read_messages
 from router.policy import Policy
 from router.router import Route, Router
@@ -35,7 +36,8 @@ class Decision:
     """How one request is to be thought about.
 
     `budget` is in thinking tokens, None where nothing bounds it. `source` tells where the effort
-    came from, `budget_source` where the budget did. `estimate` is the router's, also where the
+    came from, `budget_source` where the budget did. `pressure` is the engine's load, 0 to 1, as far
+    as it made thinking dearer. `estimate` is the router's, also where the
     client chose: it carries the baseline that savings are counted against.
     """
 
@@ -47,6 +49,7 @@ class Decision:
     abstained: str | None
     estimate: Estimate | None
     baseline_effort: Effort
+    pressure: float = 0.0
 
     @property
     def arm(self) -> str | None:
@@ -72,12 +75,19 @@ class Decider:
             mode=settings.policy,
             max_loss=settings.max_loss,
             price=settings.price,
+            tokens=settings.mean_tokens,
             effort=settings.baseline_effort,
         )
+        self._pressure = Pressure(Limits(settings.load_in_flight, settings.load_wait_seconds))
         self._conversations = Conversations()
 
     def decide(
-        self, asked: Asked, caller: Caller, served: Served, remember: bool = True
+        self,
+        asked: Asked,
+        caller: Caller,
+        served: Served,
+        load: Load = IDLE,
+        remember: bool = True,
     ) -> Decision:
         """The decision for a request.
 
@@ -85,15 +95,23 @@ class Decider:
             asked: the parsed request.
             caller: whose limits hold.
             served: the engine's model.
+            load: what the engine is under.
             remember: whether the conversation's next turn is to know of this one.
 
         Raises:
             BadRequest: the explicit budget is larger than the context.
         """
         router = self.router_for(served.model)
-        route = router.route(asked.messages, self._allowed(caller), self._policy)
+        pressure = self._pressure.update(load)
+        policy = self._policy
+        if pressure:
+            policy = replace(policy, surcharge=pressure * self._settings.load_price)
+        route = router.route(asked.messages, self._allowed(caller), policy)
         effort, source, reason = self._effort(asked, caller, route, remember)
-        budget, budget_source = self._budget(asked, caller, effort, route.estimate, served.context)
+        expected = route.estimate.budget.get(effort) if route.estimate else None
+        if source != "request":
+            expected = lowered(expected, pressure)
+        budget, budget_source = self._budget(asked, caller, effort, expected, served.context)
         return Decision(
             effort=effort,
             source=source,
@@ -103,6 +121,7 @@ class Decider:
             abstained=route.abstained if source == "fallback" else None,
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
+            pressure=pressure,
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -154,7 +173,7 @@ class Decider:
         asked: Asked,
         caller: Caller,
         effort: Effort,
-        estimate: Estimate | None,
+        expected: int | None,
         context: int | None,
     ) -> tuple[int | None, BudgetSource]:
         if effort == "none":
@@ -168,7 +187,6 @@ class Decider:
                 )
             budget, source = _least(asked.budget, "request", caller.max_budget, "key")
             return _least(budget, source, self._settings.max_budget, "limit")
-        expected = estimate.budget.get(effort) if estimate else None
         budget, source = _least(expected, "router", self._room(asked, context), "limit")
         budget, source = _least(budget, source, caller.max_budget, "key")
         return _least(budget, source, self._settings.max_budget, "limit")

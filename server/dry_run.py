@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from router.features import FEATURE_NAMES, conversation_features
-from router.messages import read_messages
+from router.features import FEATURE_NAMES, features
 from server.asked import Asked
 from server.decision import Decision
 
@@ -11,7 +10,6 @@ from server.decision import Decision
 def explain(asked: Asked, decision: Decision) -> dict[str, Any]:
     """The decision with everything that led to it; tokens are thinking tokens."""
     estimate = decision.estimate
-    features = conversation_features(read_messages(asked.messages))
     return {
         "effort": decision.effort,
         "source": decision.source,
@@ -23,5 +21,6 @@ def explain(asked: Asked, decision: Decision) -> dict[str, Any]:
         "difficulty": estimate.difficulty if estimate else None,
         "p_correct": estimate.p_correct if estimate else None,
         "tokens": estimate.tokens if estimate else None,
-        "features": dict(zip(FEATURE_NAMES, features.tolist(), strict=True)),
+        "load": decision.pressure,
+        "features": dict(zip(FEATURE_NAMES, features(asked.messages).tolist(), strict=True)),
     }

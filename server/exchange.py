@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from router.load import Load
 from server.decision import Decision
 from server.disconnect import ClientDisconnected
 from server.errors import GatewayError
@@ -21,6 +22,9 @@ from server.usage import Usage
 
 CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection."""
+
+_WAIT_HALF_LIFE = 10.0
+"""Seconds after which the waits of past streams count half."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,16 +91,25 @@ class Exchange:
 
 
 class Accounts:
-    """Opens and closes exchanges."""
+    """Opens and closes exchanges; knows from them what the engine is under."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._in_flight = 0
+        self._wait = 0.0
+        self._waited = time.perf_counter()
+
+    def load(self) -> Load:
+        """Requests in flight now, and the recent time to a stream's first token, fading."""
+        age = time.perf_counter() - self._waited
+        return Load(self._in_flight, self._wait * 0.5 ** (age / _WAIT_HALF_LIFE))
 
     @contextmanager
     def open(self, request_id: str) -> Generator[Exchange]:
         """The account of one request, closed when the block is left."""
         exchange = Exchange(request_id)
-        self._metrics.in_flight.inc()
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
         try:
             yield exchange
         except GatewayError as error:
@@ -110,12 +123,15 @@ class Accounts:
             raise
         finally:
             exchange.closed = time.perf_counter()
-            self._metrics.in_flight.dec()
+            self._in_flight -= 1
+            self._metrics.in_flight.set(self._in_flight)
             self._count(exchange)
             _write_line(exchange)
 
     def _count(self, exchange: Exchange) -> None:
         metrics, decision = self._metrics, exchange.decision
+        if decision is not None:
+            metrics.pressure.set(decision.pressure)
         if decision is None:
             metrics.requests.labels(exchange.model, "", "", exchange.status).inc()
             return
@@ -159,9 +175,16 @@ class Accounts:
         if exchange.first_byte is None or not exchange.stream:
             return
         self._metrics.ttft.labels(*labels).observe(exchange.first_byte - exchange.opened)
+        if exchange.forwarded is not None:
+            self._note_wait(exchange.first_byte - exchange.forwarded)
         if exchange.usage and exchange.usage.completion > 1:
             spread = exchange.closed - exchange.first_byte
             self._metrics.tpot.labels(*labels).observe(spread / (exchange.usage.completion - 1))
+
+    def _note_wait(self, seconds: float) -> None:
+        """A running mean over streams, an eighth of it the newest."""
+        faded = self.load().wait_seconds
+        self._wait, self._waited = faded + (seconds - faded) / 8, time.perf_counter()
 
 
 def _write_line(exchange: Exchange) -> None:

@@ -22,6 +22,9 @@ class Metrics:
         self._tokens()
         self._times()
         self.in_flight = self._gauge("tops_in_flight", "Requests in flight.")
+        self.pressure = self._gauge(
+            "tops_load_pressure", "How much the engine's load makes thinking dearer, 0 to 1."
+        )
         self.engine_up = self._gauge(
             "tops_engine_up", "1 while the engine answers its health check."
         )

@@ -121,16 +121,31 @@ class Settings(BaseSettings):
         description="fitted router (router.json); default: the one in the checkpoint folder, "
         "when the embedded engine runs",
     )
-    policy: Literal["quality", "price", "fixed"] = Field(
+    policy: Literal["quality", "price", "budget", "fixed"] = Field(
         "quality",
-        description="quality: cheapest effort within max_loss of the baseline; price: most "
-        "P(correct) less price x tokens; fixed: always the baseline effort",
+        description="quality: fewest tokens that cost at most max_loss; price: most P(correct) "
+        "less price x tokens; budget: mean_tokens a request; fixed: always the baseline effort",
     )
     max_loss: float = Field(
         0.01, ge=0, le=1, description="accuracy that the quality policy may cost, as a share"
     )
     price: float = Field(
         0.1, ge=0, description="P(correct) that 1,000 thinking tokens must buy (policy price)"
+    )
+    mean_tokens: float | None = Field(
+        None, gt=0, description="thinking tokens that requests may take on average (policy budget)"
+    )
+    load_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="requests in flight from which thinking gets dearer, fully so at twice as "
+        "many; suspends max_loss meanwhile. Default: load changes nothing",
+    )
+    load_wait_seconds: float | None = Field(
+        None, gt=0, description="the same, by the time to the first token of recent streams"
+    )
+    load_price: float = Field(
+        0.5, ge=0, description="what full load adds to the P(correct) that 1,000 tokens must buy"
     )
     answer_reserve: int = Field(
         256, ge=1, description="tokens of max_tokens kept for the answer, at most half of it"
@@ -163,6 +178,8 @@ class Settings(BaseSettings):
                 f"baseline_effort '{self.baseline_effort}' is none of the model's efforts: "
                 + ", ".join(self.efforts)
             )
+        if self.policy == "budget" and self.mean_tokens is None:
+            raise ValueError("policy budget needs mean_tokens, the target of a request's mean")
         if not (self.keys or self.allow_open or is_loopback(self.host)):
             raise ValueError(
                 f"listening on {self.host} without API keys would let anyone use this server; "

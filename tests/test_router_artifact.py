@@ -29,8 +29,9 @@ def test_what_was_saved_is_loaded(saved: tuple[Path, Artifact]) -> None:
         ("none", "low", "medium", "high"),
         "high",
     )
-    assert loaded.epsilons == artifact.epsilons
-    assert loaded.parameters.p_weights == pytest.approx(artifact.parameters.p_weights, rel=1e-8)
+    assert loaded.prices == artifact.prices
+    assert loaded.parameters.vocabulary.words == artifact.parameters.vocabulary.words
+    assert loaded.parameters.p_weights == pytest.approx(artifact.parameters.p_weights, rel=1e-6)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -50,7 +51,7 @@ def change(document: Any, *keys: str | int, to: object) -> None:
     ("keys", "to", "reason"),
     [
         (("kind",), "something", "not a router artifact"),
-        (("schema",), 2, "newer than 1; upgrade"),
+        (("schema",), 3, "newer than 2; upgrade"),
         (("schema",), "1", "fit it again"),
         (("features", "version"), 99, "other prompt features"),
         (("features", "names"), ["a"], "other prompt features"),
@@ -62,8 +63,14 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("parameters", "scale", 3), 0.0, "damaged"),
         (("parameters", "scale", 3), None, "damaged"),
         (("parameters", "slack"), True, "damaged"),
-        (("epsilons",), [[0.01]], "damaged"),
-        (("epsilons",), 3, "damaged"),
+        (("schema",), 1, "fit it again"),
+        (("prices",), [[0.01]], "damaged"),
+        (("prices",), [[0.02, 1.0], [0.01, 0.5]], "damaged"),
+        (("prices",), 3, "damaged"),
+        (("frontier",), [], "damaged"),
+        (("frontier",), [[0.0, 1.0]], "damaged"),
+        (("vocabulary",), "one two", "damaged"),
+        (("parameters", "word_weights"), [], "damaged"),
         (("delta",), None, "damaged"),
         (("metrics",), 5, "damaged"),
     ],

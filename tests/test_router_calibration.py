@@ -1,15 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from router.calibration import (
+    PRICES,
     Held,
     bootstrap,
     brier_rows,
     certify,
-    epsilon_table,
     expected_calibration_error,
-    log_loss,
+    log_loss_rows,
     loss_p_value,
+    price_table,
 )
 from router.estimate import Array
 from router.policy import choose_rows
@@ -27,7 +30,8 @@ def population(rng: np.random.Generator, size: int, noise: float) -> tuple[Array
 def held(rng: np.random.Generator, size: int, noise: float) -> Held:
     true, p = population(rng, size, noise)
     tokens = np.repeat(COST, size, axis=0)
-    return Held(p, tokens, (rng.random(true.shape) < true).astype(float), tokens, 2)
+    correct = (rng.random(true.shape) < true).astype(float)
+    return Held(p, tokens, correct, tokens, 2, np.full(size, True))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5, 2.0, 10.0])
@@ -39,13 +43,17 @@ def test_the_promised_loss_holds_in_all_but_delta_of_repeats(noise: float) -> No
     broken = certified = 0
     repeats, max_loss, delta = 60, 0.02, 0.1
     for _ in range(repeats):
-        epsilon = certify(held(rng, 1500, noise), max_loss, delta)
-        if epsilon is not None:
+        ((_, price),) = (
+            pair
+            for pair in price_table(held(rng, 1500, noise), [max_loss], delta)
+            if pair[0] == max_loss
+        )
+        if price is not None:
             certified += 1
-            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, epsilon, 2)].mean()
+            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, price)].mean()
             broken += loss > max_loss
     assert broken <= delta * repeats
-    assert certified > repeats / 2 or noise > 0.5  # good estimates do earn a saving
+    assert certified > repeats / 2 or noise >= 0.5  # good estimates do earn a saving
 
 
 @pytest.mark.parametrize("size", [60, 400, 2000])
@@ -69,12 +77,36 @@ def test_p_values_of_clear_cases() -> None:
     assert loss_p_value(np.array([]), 0.01) == 1.0
 
 
-def test_larger_losses_never_certify_smaller_epsilons() -> None:
-    table = epsilon_table(held(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
-    assert 0.0123 in table
-    values = [-1.0 if epsilon is None else epsilon for _, epsilon in sorted(table.items())]
+def test_larger_losses_never_certify_smaller_prices() -> None:
+    table = price_table(held(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
+    assert 0.0123 in dict(table)
+    assert list(table) == sorted(table, key=lambda pair: pair[0])
+    values = [-1.0 if price is None else price for _, price in table]
     assert values == sorted(values)
-    assert values[-1] > 0.05
+    assert values[-1] > 0.5
+
+
+def test_certification_stops_at_the_first_price_that_loses() -> None:
+    size = 2000
+    fine, bad = np.zeros(size), np.full(size, -0.5)
+    differences = [fine, fine, bad] + [fine] * (len(PRICES) - 3)
+    assert certify(differences, 0.01, 0.1) == PRICES[1]
+    assert certify([bad] * len(PRICES), 0.01, 0.1) is None
+
+
+def test_untrusted_prompts_get_the_baseline_in_the_certificate_too() -> None:
+    one = held(np.random.default_rng(5), 500, 0.5)
+    wary = replace(one, trusted=np.full(500, False))
+    assert (wary.chosen(1000.0) == wary.baseline).all()
+    assert (wary.differences(1000.0) == 0).all()
+    assert (one.chosen(1000.0) == 0).all()
+
+
+def test_the_frontier_spends_less_at_higher_prices() -> None:
+    steps = held(np.random.default_rng(6), 3000, 0.1).frontier()
+    assert [step.price for step in steps] == sorted(step.price for step in steps)
+    assert [step.tokens for step in steps] == sorted((s.tokens for s in steps), reverse=True)
+    assert steps[-1].tokens == 1.0
 
 
 def test_calibration_error_and_scores() -> None:
@@ -84,7 +116,8 @@ def test_calibration_error_and_scores() -> None:
     assert expected_calibration_error(p, correct) < 0.01
     assert expected_calibration_error(np.sqrt(p), correct) > 0.1
     assert brier_rows(np.array([[0.5, 1.0]]), np.array([[1.0, 1.0]])) == pytest.approx([0.125])
-    assert log_loss(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]])) == pytest.approx(np.log(2))
+    found = log_loss_rows(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]]))
+    assert found == pytest.approx([np.log(2)])
 
 
 def test_the_interval_covers_the_mean() -> None:

@@ -7,12 +7,24 @@ from simulated import LADDER, simulated, true_p
 
 from models.stories import stories
 from router.artifact import Artifact
-from router.estimate import estimate, predict
-from router.features import features
+from router.estimate import Predictions, estimate, predict
+from router.features import Prompt, read_prompt
 from router.fit import FitSettings, fit, fold_of, upper_quantile
-from router.learner import Setting, fit_log_tokens, fit_logits
+from router.learner import fit_log_tokens, fit_logits
+from router.messages import read_messages
 from router.outcomes import OutcomeError
 from router.router import Router
+
+
+def prompt(text: object) -> Prompt:
+    return read_prompt(read_messages(text))
+
+
+def predicted(artifact: Artifact, texts: list[str]) -> Predictions:
+    prompts = [prompt(text) for text in texts]
+    return predict(
+        artifact.parameters, np.stack([p.x for p in prompts]), [p.words for p in prompts]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +34,7 @@ def fitted() -> Artifact:
 
 def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
     fresh = list(islice(stories(77, "test"), 400))
-    found = predict(fitted.parameters, np.stack([features(story.prompt) for story in fresh]))
+    found = predicted(fitted, [story.prompt for story in fresh])
     truth = np.array([[true_p(story, effort) for effort in LADDER] for story in fresh])
     assert np.abs(found.p_correct - truth).mean() < 0.05
     assert fitted.metrics["ece"] < 0.03
@@ -31,9 +43,9 @@ def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
 
 
 def test_one_prompt_and_many_give_the_same_estimate(fitted: Artifact) -> None:
-    x = features("Eva has 10 beads. Eva finds 30 beads. How many beads does Eva have now?")
-    one = estimate(fitted.parameters, fitted.efforts, x)
-    many = predict(fitted.parameters, x[np.newaxis])
+    text = "Eva has 10 beads. Eva finds 30 beads. How many beads does Eva have now?"
+    one = estimate(fitted.parameters, fitted.efforts, prompt(text))
+    many = predicted(fitted, [text])
     assert list(one.p_correct.values()) == pytest.approx(many.p_correct[0].tolist())
     assert list(one.tokens.values()) == pytest.approx(many.tokens[0].tolist())
     assert list(one.budget.values()) == many.budget[0].tolist()
@@ -42,15 +54,14 @@ def test_one_prompt_and_many_give_the_same_estimate(fitted: Artifact) -> None:
 
 def test_budgets_cover_the_correct_answers(fitted: Artifact) -> None:
     """At most 2 % of the correct answers would have been cut, on stories never seen."""
-    unbounded = replace(fitted.parameters, slack=1.0)
+    unbounded = replace(fitted, parameters=replace(fitted.parameters, slack=1.0))
     reading = simulated(1500, seed=2)
-    x = {o.problem_id: features(o.messages) for o in reading.outcomes}
     for index, effort in enumerate(fitted.efforts):
         right = [o for o in reading.outcomes if o.effort == effort and o.correct]
-        budgets = predict(unbounded, np.stack([x[o.problem_id] for o in right])).budget[:, index]
+        budgets = predicted(unbounded, [str(o.messages) for o in right]).budget[:, index]
         cut = np.mean([o.tokens > budget for o, budget in zip(right, budgets, strict=True)])
         assert cut <= 0.02 + 3 * np.sqrt(0.02 * 0.98 / len(right))
-    tokens = predict(fitted.parameters, features(stories_prompt())[np.newaxis])
+    tokens = predicted(fitted, [stories_prompt()])
     assert tokens.budget[0, 0] == 0  # what never thinks needs no budget
     assert (tokens.budget[0, 1:] > tokens.tokens[0, 1:]).all()
 
@@ -65,7 +76,7 @@ def test_the_routed_loss_keeps_the_promise() -> None:
     broken = 0
     for seed in range(5):
         artifact = fit(simulated(700, seed=100 + seed), FitSettings(max_loss=0.03)).artifact
-        assert artifact.epsilons[0.03] is not None
+        assert dict(artifact.prices.certified)[0.03] is not None
         router = Router(artifact.efforts, artifact.baseline, artifact)
         policy_loss = [
             p["high"] - p[router.route(story.prompt).effort]
@@ -77,9 +88,7 @@ def test_the_routed_loss_keeps_the_promise() -> None:
 
 def test_prompts_that_say_nothing_earn_no_trust() -> None:
     artifact = fit(simulated(400, seed=4, flat=True)).artifact
-    spread = predict(
-        artifact.parameters, np.stack([features(s.prompt) for s in islice(stories(9), 200)])
-    ).p_correct
+    spread = predicted(artifact, [s.prompt for s in islice(stories(9), 200)]).p_correct
     assert np.abs(spread - 0.6).max() < 0.15
     assert artifact.metrics["ece"] < 0.08
 
@@ -87,7 +96,7 @@ def test_prompts_that_say_nothing_earn_no_trust() -> None:
 def test_few_problems_fit_with_a_warning_and_keep_to_the_baseline() -> None:
     fitted = fit(simulated(60))
     assert any("60 problems are few" in warning for warning in fitted.warnings)
-    assert fitted.artifact.epsilons[0.01] is None
+    assert dict(fitted.artifact.prices.certified)[0.01] is None
     assert any("keep to high" in warning for warning in fitted.warnings)
     artifact = fitted.artifact
     route = Router(artifact.efforts, artifact.baseline, artifact).route(stories_prompt())
@@ -126,11 +135,11 @@ def test_learners_recover_linear_truth_and_survive_constant_labels() -> None:
     logits = np.stack([z @ [1.0, -1.0, 0.0], z @ [1.0, 0.5, 0.0] + 1.0], axis=1)
     correct = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
     counts = np.ones_like(correct)
-    found = fit_logits(z, correct, counts, Setting(1.0, 1.0))
+    found = fit_logits(z, correct, counts, 1.0)
     assert found.weights == pytest.approx(np.array([[1, -1, 0], [1, 0.5, 0]]), abs=0.15)
     assert found.bias == pytest.approx([0, 1], abs=0.15)
     correct[:, 1] = 1.0
-    constant = fit_logits(z, correct, counts, Setting(1.0, 1.0))
+    constant = fit_logits(z, correct, counts, 1.0)
     assert np.isfinite(constant.weights).all()
     assert constant(z)[:, 1].min() > 2
     tokens = np.exp(logits + 3) - 1

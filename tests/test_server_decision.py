@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from processes import ROOT
 
+from models.stories import stories
 from router.artifact import load
 from router.estimate import Estimate
+from router.load import IDLE, Load
 from router.policy import Policy
 from router.router import Route, Router
 from server.asked import parse_asked
@@ -56,11 +58,12 @@ def decide(
     caller: Caller = ANYONE,
     router: Router = ROUTED,
     context: int | None = None,
+    load: Load = IDLE,
     **settings: Any,
 ) -> Decision:
     decider = Decider(Settings(**settings), router)
     asked = parse_asked({"messages": [user()], **(fields or {})}, {})
-    return decider.decide(asked, caller, Served("m", context))
+    return decider.decide(asked, caller, Served("m", context), load)
 
 
 def test_the_router_decides_where_the_client_leaves_it() -> None:
@@ -186,3 +189,35 @@ def test_a_router_of_another_model_abstains() -> None:
         decision = Decider(settings, router).decide(asked, ANYONE, Served(model, None))
         assert decision.source == source
         assert (decision.effort == "high") == (source == "fallback")
+
+
+def test_load_makes_thinking_dearer_and_budgets_smaller() -> None:
+    router = Router.load(ROOT / "models" / "demo" / "router.json")
+    hard = next(story for story in stories(8) if story.difficulty == 10)
+    asked = {"messages": [user(hard.prompt)]}
+    idle = decide(asked, router=router, load_in_flight=8)
+    busy = decide(asked, router=router, load=Load(16), load_in_flight=8, load_price=50)
+    assert (idle.pressure, busy.pressure) == (0.0, 1.0)
+    assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
+    assert "1,000 are worth 50" in busy.reason
+    assert busy.budget < idle.budget
+    off = decide(asked, router=router, load=Load(16))
+    assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)
+
+
+def test_load_halves_the_routers_budgets_but_not_those_of_explicit_efforts() -> None:
+    full = {"load": Load(100), "load_in_flight": 10}
+    assert decide(**full).budget == 75
+    assert decide({"reasoning_effort": "medium"}, **full).budget == 150
+    assert decide({"thinking_token_budget": 90}, **full).budget == 90
+
+
+def test_the_budget_policy_spends_what_it_was_given() -> None:
+    router = Router.load(ROOT / "models" / "demo" / "router.json")
+    asked = {"messages": [user(STORY)]}
+    efforts = [
+        decide(asked, router=router, policy="budget", mean_tokens=tokens).effort
+        for tokens in (500.0, 30.0, 0.5)
+    ]
+    assert efforts == sorted(efforts, key=LADDER.index, reverse=True)
+    assert efforts[0] != efforts[-1] == "none"

@@ -43,6 +43,8 @@ def test_efforts_are_a_list_in_every_source(
         ([], {}, "[[keys]]\nname='a'\nsha256='x'\nefort_cap='low'", "did you mean effort_cap?"),
         ([], {}, "port = ", "tops.toml"),
         (["--port", "many"], {}, "", "port"),
+        (["--policy", "budget"], {}, "", "policy budget needs mean_tokens"),
+        (["--mean-tokens", "0"], {}, "", "mean_tokens"),
         (["--config", "absent.toml"], {}, "", "absent.toml"),
         (["--efforts", "low,huge"], {}, "", "efforts"),
         (["--baseline-effort", "max"], {}, "", "none of the model's efforts"),
