@@ -32,7 +32,7 @@ class Artifact:
 
     `efforts` are cheapest first; `baseline` is the effort of a request without a router.
     `prices.certified` holds with confidence 1 - `delta`. `metrics` and `provenance` are for
-    readers only.
+    readers only. `calibrated` is False of estimates that stand for models in general.
     """
 
     model: str
@@ -44,6 +44,7 @@ class Artifact:
     delta: float
     metrics: Mapping[str, object]
     provenance: Mapping[str, object]
+    calibrated: bool = True
 
 
 def save(artifact: Artifact, path: str | Path) -> None:
@@ -65,6 +66,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "frontier": [[step.price, step.accuracy, step.tokens] for step in artifact.prices.frontier],
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
+        "calibrated": artifact.calibrated,
         "vocabulary": " ".join(word.decode() for word in words),
         "parameters": parameters,
     }
@@ -122,6 +124,7 @@ def _artifact(document: dict[str, Any]) -> Artifact:
         delta=_finite(document["delta"]),
         metrics=dict(document["metrics"]),
         provenance=dict(document["provenance"]),
+        calibrated=document["calibrated"] is True,
     )
 
 

@@ -115,10 +115,10 @@ def area(means: Means, fixed: Means) -> float:
 def gap_closed(routed: Means, fixed: Means, oracle: Means) -> float:
     """Share of the tokens between mixtures of fixed efforts and the oracle that a policy saves.
 
-    At the policy's own accuracy; nan where the oracle saves nothing there.
+    At the policy's own accuracy; at most 1, and nan where the oracle saves nothing there.
     """
     target = float(routed.accuracy[0])
     without, least = tokens_at(fixed, target), tokens_at(oracle, target)
     if without - least <= 1e-9:
         return float("nan")
-    return (without - float(routed.tokens[0])) / (without - least)
+    return min((without - float(routed.tokens[0])) / (without - least), 1.0)

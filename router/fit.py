@@ -6,7 +6,8 @@ Everything that is measured or certified rests on estimates of problems that the
 had not seen.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -63,48 +64,66 @@ class _CrossFit:
     known: Array
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What the outcomes of a table came to, certified and measured on held-out estimates."""
+
+    parameters: Parameters
+    prices: Prices
+    metrics: Mapping[str, object]
+    setting: Setting
+    certified_on: int
+
+
 def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
     """Fit a router. Raises OutcomeError where the outcomes do not carry one."""
     chosen = settings or FitSettings()
     efforts, warnings = check(reading.outcomes)
     table = tabulate([o for o in reading.outcomes if o.effort in efforts], efforts)
     baseline = _baseline(efforts, table, chosen.baseline)
-    folds = fold_of(len(table.problem_ids), chosen.seed)
-    with one_thread():
-        setting, cross = _cross_fit(table, folds)
-        parameters = _finish(table, setting, cross, chosen)
-    held = _hold(table, parameters, cross, efforts.index(baseline))
-    prices = Prices(price_table(held, [chosen.max_loss], chosen.delta), held.frontier())
-    price = dict(prices.certified)[chosen.max_loss]
-    if price is None:
-        warnings += (_uncertified(prices, chosen, len(held.p), baseline),)
+    learned = learn(table, baseline, chosen)
+    if dict(learned.prices.certified)[chosen.max_loss] is None:
+        warnings += (_uncertified(learned, chosen, baseline),)
     artifact = Artifact(
         model=reading.model,
         weights=reading.weights,
         efforts=efforts,
         baseline=baseline,
-        parameters=parameters,
-        prices=prices,
+        parameters=learned.parameters,
+        prices=learned.prices,
         delta=chosen.delta,
-        metrics=measure(held, price),
-        provenance={
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": len(table.row_correct),
-            "rows_skipped": reading.skipped,
-            "problems": len(table.problem_ids),
-            "settings": {
-                "baseline": baseline,
-                "max_loss": chosen.max_loss,
-                "cut": chosen.cut,
-                "slack": chosen.slack,
-                "seed": chosen.seed,
-                "penalty_c": setting.c,
-                "words": setting.words,
-                "folds": _FOLDS,
-            },
-        },
+        metrics=learned.metrics,
+        provenance=provenance(table, learned, chosen) | {"rows_skipped": reading.skipped},
     )
     return Fitted(artifact, (*reading.warnings, *warnings))
+
+
+def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
+    """Parameters and certified prices. Raises OutcomeError: no problem has every effort."""
+    folds = fold_of(len(table.problem_ids), settings.seed)
+    with one_thread():
+        setting, cross = _cross_fit(table, folds)
+        parameters = _finish(table, setting, cross, settings)
+    held = _hold(table, parameters, cross, table.efforts.index(baseline))
+    certified = price_table(held, [settings.max_loss], settings.delta)
+    return Learned(
+        parameters=parameters,
+        prices=Prices(certified, held.frontier()),
+        metrics=measure(held, dict(certified)[settings.max_loss]),
+        setting=setting,
+        certified_on=len(held.p),
+    )
+
+
+def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[str, object]:
+    """What a fit was made from and how, for readers of the artifact."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": len(table.row_correct),
+        "problems": len(table.problem_ids),
+        "settings": asdict(settings)
+        | {"penalty_c": learned.setting.c, "words": learned.setting.words, "folds": _FOLDS},
+    }
 
 
 def fold_of(problems: int, seed: int) -> Index:
@@ -126,13 +145,17 @@ def _baseline(efforts: tuple[str, ...], table: Table, asked: str | None) -> str:
     return efforts[int(np.nanmean(table.tokens, axis=0).argmax())]
 
 
-def _uncertified(prices: Prices, settings: FitSettings, problems: int, baseline: str) -> str:
-    least = next((loss for loss, price in prices.certified if price is not None), None)
+def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
+    certified = [loss for loss, price in learned.prices.certified if price is not None]
     promise = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
     return (
-        f"no saving could be certified at a loss of {promise} from {problems} problems: the "
-        f"router will keep to {baseline}; "
-        + (f"a max_loss of {least:g} is certified" if least else "more problems may change that")
+        f"no saving could be certified at a loss of {promise} from {learned.certified_on} "
+        f"problems: the router will keep to {baseline}; "
+        + (
+            f"a max_loss of {certified[0]:g} is certified"
+            if certified
+            else "more problems may change that"
+        )
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.artifact import Artifact
 from router.basis import Basis
@@ -25,8 +26,10 @@ from router.comparison import (
     area,
     gap_closed,
     hull,
+    tokens_at,
 )
 from router.estimate import Array, predict, trusted
+from router.oracle import generations, oracle_frontier
 from router.outcomes import OutcomeError, Reading
 from router.policy import Policy, choose_rows
 from router.table import Index, Table, tabulate
@@ -36,54 +39,86 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class _Log:
-    """N problems judged at every effort: accuracy and mean tokens (N, E), and two halves of each.
+class Decided:
+    """What a router gives each of N problems: effort indices (N,) by its policy and at each price.
 
-    `table` has also the problems that were not; `rows` picks those that were.
+    `p` (N, E) are its estimates of P(correct); `at_prices` has a row for each of PRICES; `judged`
+    (N,) is False where it abstained.
     """
 
-    table: Table
-    rows: Index
-    accuracy: Array
-    tokens: Array
-    halves: tuple[tuple[Array, Array], ...]
-
-    def of(self, chosen: Index) -> Figure:
-        """Accuracy and tokens when problem i gets effort `chosen[i]`."""
-        rows = np.arange(len(chosen))
-        return Figure(self.accuracy[rows, chosen], self.tokens[rows, chosen])
+    p: Array
+    chosen: Index
+    at_prices: Index
+    judged: NDArray[np.bool_]
 
 
 def replay(artifact: Artifact, reading: Reading, policy: Policy) -> dict[str, object]:
     """The object of `replay --json`. Raises OutcomeError where nothing can be judged."""
-    log = _log(
-        tabulate([o for o in reading.outcomes if o.effort in artifact.efforts], artifact.efforts)
-    )
-    x, words = log.table.only(log.rows)
+    known = [outcome for outcome in reading.outcomes if outcome.effort in artifact.efforts]
+    table = tabulate(known, artifact.efforts)
+    rows = judged_rows(table)
+    result = report(table, rows, decide(artifact, table, rows, policy))
+    left_out = reading.skipped + len(table.problem_ids) - len(rows)
+    return {**result, "problems": len(rows), "skipped": left_out}
+
+
+def judged_rows(table: Table) -> Index:
+    """The problems that were judged at every effort. Raises OutcomeError where there is none."""
+    rows = np.flatnonzero(table.complete)
+    if not len(rows):
+        raise OutcomeError(
+            f"no problem was judged at every effort of the router ({', '.join(table.efforts)})"
+        )
+    return rows
+
+
+def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Decided:
+    """The efforts that a router gives the problems `rows`, abstentions included."""
+    x, words = table.only(rows)
     found = predict(artifact.parameters, x, words)
-    judged = trusted(artifact.parameters, x, words) & log.table.readable[log.rows]
+    judged = trusted(artifact.parameters, x, words) & table.readable[rows]
     baseline = artifact.efforts.index(artifact.baseline)
 
     def at(price: float) -> Index:
         return np.where(judged, choose_rows(found.p_correct, found.tokens, price), baseline)
 
-    chosen = _decisions(artifact, policy, at, len(x))
-    routed = log.of(chosen)
-    fixed = [log.of(np.full(len(x), effort)) for effort in range(len(artifact.efforts))]
-    neighbours = _neighbours(log, float(routed.tokens.mean()))
-    frontier = [log.of(at(price)) for price in PRICES]
-    oracle = _oracle(log)
-    report = _Report(artifact.efforts, routed, neighbours, fixed, frontier, oracle)
+    effort = artifact.baseline
+    if policy.mode == "fixed":
+        if policy.effort not in artifact.efforts:
+            raise OutcomeError(f"effort {policy.effort!r} is not one of the router's")
+        effort = policy.effort
+    price = None if policy.mode == "fixed" else artifact.prices.of(policy)
+    fixed = np.full(len(rows), artifact.efforts.index(effort))
+    chosen = fixed if price is None else at(price)
+    return Decided(found.p_correct, chosen, np.stack([at(price) for price in PRICES]), judged)
+
+
+def report(table: Table, rows: Index, decided: Decided) -> dict[str, object]:
+    """What decisions came to on the problems `rows`, against what needs no router."""
+    accuracy, tokens = table.accuracy[rows], table.tokens[rows]
+
+    def of(chosen: Index) -> Figure:
+        each = np.arange(len(rows))
+        return Figure(accuracy[each, chosen], tokens[each, chosen])
+
+    routed = of(decided.chosen)
+    p, spent = _neighbours(table, rows)
+    figures = _Report(
+        efforts=table.efforts,
+        routed=routed,
+        neighbours=_within(float(routed.tokens.mean()), p, spent, of),
+        fixed=[of(np.full(len(rows), effort)) for effort in range(len(table.efforts))],
+        frontier=[of(chosen) for chosen in decided.at_prices],
+        oracle=oracle_frontier(table, rows, decided.p),
+    )
     return {
-        "policy": {**report.policy(), "efforts": _shares(artifact.efforts, chosen)},
-        "baselines": report.baselines(),
-        "oracle": {**report.oracle(), "cross_fitted": len(log.halves) == 2},
-        **report.gap(),
-        "area": report.areas(),
-        "frontier": report.frontier(),
-        "abstained": float(1 - judged.mean()),
-        "problems": len(x),
-        "skipped": reading.skipped + len(log.table.problem_ids) - len(x),
+        "policy": {**figures.policy(), "efforts": _shares(table.efforts, decided.chosen)},
+        "baselines": figures.baselines(),
+        "oracle": {**figures.oracle(), "cross_fitted": generations(table, rows) > 1},
+        **figures.gap(),
+        "area": figures.areas(),
+        "frontier": figures.frontier(),
+        "abstained": float(1 - decided.judged.mean()),
     }
 
 
@@ -100,12 +135,11 @@ class _Report:
         oracle: Sequence[Figure],
     ) -> None:
         self._efforts = efforts
-        self._draws = Draws([routed, neighbours, *fixed, *frontier, *oracle])
-        first = 2 + len(fixed)
-        self._fixed = slice(2, first)
-        self._frontier = slice(first, first + len(frontier))
-        self._oracle = slice(first + len(frontier), None)
-        self._prices = PRICES
+        self._draws = Draws([routed, neighbours, *fixed, *oracle, *frontier])
+        self._fixed = slice(2, 2 + len(fixed))
+        self._oracle = slice(self._fixed.stop, self._fixed.stop + len(oracle))
+        self._best = slice(self._fixed.start, self._oracle.stop)
+        self._frontier = slice(self._oracle.stop, None)
 
     def policy(self) -> dict[str, object]:
         """Accuracy and tokens of the router's policy."""
@@ -120,14 +154,22 @@ class _Report:
         return {**found, "random": self._random(), "knn": self._against(1)}
 
     def oracle(self) -> dict[str, object]:
-        """The oracle at its most accurate."""
-        return self._entry(self._oracle.start)
+        """The oracle where its accuracy is the policy's, mixing with fixed efforts if need be."""
+
+        def accuracy(means: Means) -> float:
+            best = means.only(self._best)
+            return min(float(means.accuracy[0]), float(best.accuracy.max()))
+
+        def tokens(means: Means) -> float:
+            return tokens_at(means.only(self._best), float(means.accuracy[0]))
+
+        return _entry(self._draws.interval(accuracy), self._draws.interval(tokens))
 
     def gap(self) -> dict[str, object]:
         """The share of the oracle's tokens that the policy saves, at equal accuracy."""
         closed = self._draws.interval(
             lambda means: gap_closed(
-                means.only(slice(0, 1)), means.only(self._fixed), means.only(self._oracle)
+                means.only(slice(0, 1)), means.only(self._fixed), means.only(self._best)
             )
         )
         known = np.isfinite(closed.value)
@@ -163,7 +205,7 @@ class _Report:
                 "accuracy": self._accuracy(index).value,
                 "tokens": self._tokens(index).value,
             }
-            for index, price in enumerate(self._prices, self._frontier.start)
+            for index, price in enumerate(PRICES, self._frontier.start)
         ]
 
     def _accuracy(self, index: int) -> Interval:
@@ -257,96 +299,31 @@ def _difference(accuracy: Interval, tokens: Interval) -> dict[str, object]:
     }
 
 
-def _log(table: Table) -> _Log:
-    rows = np.flatnonzero(table.complete)
-    if not len(rows):
-        raise OutcomeError(
-            f"no problem was judged at every effort of the router ({', '.join(table.efforts)})"
-        )
-    return _Log(table, rows, table.accuracy[rows], table.tokens[rows], _halves(table, rows))
-
-
-def _halves(table: Table, rows: Index) -> tuple[tuple[Array, Array], ...]:
-    """(accuracy, tokens) of every other generation of a cell, and of the rest.
-
-    One pair only, of everything, where some cell has a single generation.
-    """
-    accuracy, tokens = table.accuracy[rows], table.tokens[rows]
-    if (table.counts[rows] < 2).any():
-        return ((accuracy, tokens),)
-    cells = table.row_problem * len(table.efforts) + table.row_effort
-    order = np.argsort(cells, kind="stable")
-    sorted_cells = cells[order]
-    starts = np.searchsorted(sorted_cells, sorted_cells)
-    parity = np.empty(len(cells), dtype=np.intp)
-    parity[order] = (np.arange(len(cells)) - starts) % 2
-    found: list[tuple[Array, Array]] = []
-    for half in (0, 1):
-        pick = parity == half
-        counts, correct, spent = (
-            np.bincount(cells[pick], weights=values[pick], minlength=table.counts.size)
-            .reshape(table.counts.shape)[rows]
-            .astype(np.float64)
-            for values in (np.ones(len(cells)), table.row_correct, table.row_tokens)
-        )
-        found.append((correct / counts, spent / counts))
-    return tuple(found)
-
-
-def _decisions(
-    artifact: Artifact, policy: Policy, at: Callable[[float], Index], size: int
-) -> Index:
-    """The router's effort index for each problem (N,), abstentions included."""
-    effort = artifact.baseline
-    if policy.mode == "fixed":
-        if policy.effort not in artifact.efforts:
-            raise OutcomeError(f"effort {policy.effort!r} is not one of the router's")
-        effort = policy.effort
-    elif (price := artifact.prices.of(policy)) is not None:
-        return at(price)
-    return np.full(size, artifact.efforts.index(effort))
-
-
 def _shares(efforts: Sequence[str], chosen: Index) -> Mapping[str, float]:
     return {effort: float((chosen == index).mean()) for index, effort in enumerate(efforts)}
 
 
-def _neighbours(log: _Log, tokens: float) -> Figure:
-    """The nearest neighbours among the other folds, at the lowest price that meets `tokens`."""
-    x, words = log.table.only(log.rows)
+def _neighbours(table: Table, rows: Index) -> tuple[Array, Array]:
+    """P(correct) and tokens (N, E) as the nearest neighbours among the other folds have them."""
+    x, words = table.only(rows)
+    accuracy, tokens = table.accuracy[rows], table.tokens[rows]
     z = Basis.learn(x, words).rows(x, words)
     squares = (z**2).sum(axis=1)
     folds = np.random.default_rng(0).permutation(np.arange(len(z)) % _FOLDS)
-    p, spent = np.zeros_like(log.accuracy), np.zeros_like(log.tokens)
+    p, spent = np.zeros_like(accuracy), np.zeros_like(tokens)
     for fold in range(_FOLDS):
         train = np.flatnonzero(folds != fold)
         for row in np.flatnonzero(folds == fold):
             distance = squares[train] - 2.0 * (z[train] @ z[row])
-            near = train[np.argpartition(distance, min(_NEIGHBOURS, len(train)) - 1)[:_NEIGHBOURS]]
-            p[row], spent[row] = log.accuracy[near].mean(axis=0), log.tokens[near].mean(axis=0)
+            near = train[np.argsort(distance)[:_NEIGHBOURS]]
+            p[row], spent[row] = accuracy[near].mean(axis=0), tokens[near].mean(axis=0)
+    return p, spent
+
+
+def _within(tokens: float, p: Array, spent: Array, of: Callable[[Index], Figure]) -> Figure:
+    """What estimates come to at the lowest price at which they spend at most `tokens`."""
     for price in PRICES:
-        figure = log.of(choose_rows(p, spent, price))
+        figure = of(choose_rows(p, spent, price))
         if figure.tokens.mean() <= tokens:
             return figure
-    return log.of(spent.argmin(axis=1))
-
-
-def _oracle(log: _Log) -> list[Figure]:
-    """The best effort per problem, at rising prices; the first is as accurate as can be.
-
-    Chosen on one half of the generations and judged on the other, both ways round; with single
-    generations chosen and judged on the same ones, which flatters the oracle.
-    """
-    ways = [(log.halves[0], log.halves[-1]), (log.halves[-1], log.halves[0])]
-    found: list[Figure] = []
-    rows = np.arange(len(log.rows))
-    for price in (1e-9, *PRICES[1:]):
-        figures: list[Figure] = []
-        for (seen, seen_tokens), (accuracy, tokens) in ways:
-            chosen = choose_rows(seen, seen_tokens, price)
-            figures.append(Figure(accuracy[rows, chosen], tokens[rows, chosen]))
-        first, second = figures
-        found.append(
-            Figure((first.accuracy + second.accuracy) / 2, (first.tokens + second.tokens) / 2)
-        )
-    return found
+    return of(spent.argmin(axis=1))

@@ -5,7 +5,7 @@ the conversation's memory is the gateway's (`router.conversation`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
@@ -16,16 +16,22 @@ from router.messages import read_messages
 from router.policy import Policy, choose, explain
 
 DEFAULT_POLICY = Policy()
+PORTABLE = Path(__file__).with_name("portable.json")
+"""The router for models that have no outcomes yet; `models.portable` fits it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A decision: `reason` is a sentence; `abstained` says why the router did not judge, if so."""
+    """A decision: `reason` is a sentence; `abstained` says why the router did not judge, if so.
+
+    `calibrated` is False where the estimate is not of the model that is served.
+    """
 
     effort: str
     estimate: Estimate | None
     reason: str
     abstained: str | None = None
+    calibrated: bool = True
 
     @property
     def budget(self) -> int | None:
@@ -59,6 +65,20 @@ class Router:
         return cls(artifact.efforts, artifact.baseline, artifact)
 
     @classmethod
+    def portable(cls, efforts: Sequence[str], baseline: str) -> "Router":
+        """The shipped router for models without outcomes. Raises ArtifactError for other ladders.
+
+        It stands for no model in particular: it sets no budget, and never chooses above `baseline`.
+        """
+        artifact = load(PORTABLE)
+        if baseline not in artifact.efforts:
+            raise ArtifactError(
+                f"the portable router knows the efforts {', '.join(artifact.efforts)}, not the "
+                f"baseline {baseline}: set baseline_effort to one of them, or use no router"
+            )
+        return cls(tuple(efforts), baseline, artifact)
+
+    @classmethod
     def without_artifact(
         cls, efforts: Sequence[str], baseline: str, reason: str = "no router artifact"
     ) -> "Router":
@@ -66,6 +86,13 @@ class Router:
         if baseline not in efforts:
             raise ValueError(f"baseline effort {baseline!r} is not one of {', '.join(efforts)}")
         return cls(tuple(efforts), baseline, None, reason)
+
+    @property
+    def state(self) -> str:
+        """What operators are told of it: `fitted`, `uncalibrated`, or why it always abstains."""
+        if self.artifact is None:
+            return self.unusable or "no router artifact"
+        return "fitted" if self.artifact.calibrated else "uncalibrated"
 
     def route(
         self,
@@ -78,6 +105,13 @@ class Router:
         `allowed` None means all; the promise of mode `quality` is against the baseline effort, or
         against the best allowed one where a cap shuts the baseline out.
         """
+        route = self._route(messages, allowed, policy)
+        if self.artifact is None or self.artifact.calibrated:
+            return route
+        estimate = route.estimate and replace(route.estimate, budget={})
+        return replace(route, estimate=estimate, calibrated=False)
+
+    def _route(self, messages: object, allowed: Sequence[str] | None, policy: Policy) -> Route:
         if policy.mode == "fixed" and policy.effort is not None:
             effort = self._within(policy.effort, allowed)
             found = self._judge(messages, allowed, policy, effort)
@@ -116,7 +150,10 @@ class Router:
     ) -> Route:
         if policy.mode == "fixed":
             return Route(fallback, found, "the policy fixes the effort")
-        open_to = [e for e in artifact.efforts if allowed is None or e in allowed]
+        ladder = artifact.efforts
+        if not artifact.calibrated:  # never dearer than without a router, on a guess
+            ladder = ladder[: ladder.index(self.baseline) + 1]
+        open_to = [effort for effort in ladder if allowed is None or effort in allowed]
         if not open_to:
             return _abstain(fallback, "no allowed effort was fitted", found)
         price = artifact.prices.of(policy)

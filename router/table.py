@@ -59,8 +59,8 @@ class Table:
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Problems (N,) that were seen at every effort."""
-        return np.all(self.counts > 0, axis=1)
+        """Problems (N,) that were seen, and their tokens known, at every effort."""
+        return np.all((self.counts > 0) & np.isfinite(self.tokens), axis=1)
 
 
 def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) -> Table:

@@ -103,8 +103,7 @@ def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Met
     @app.get("/ready")
     async def ready() -> JSONResponse:
         model = engine.served.model if engine.served else None
-        unusable = decider.router_for(model).unusable
-        state = {"engine": engine.up, "model": model, "router": unusable or "fitted"}
+        state = {"engine": engine.up, "model": model, "router": decider.router_for(model).state}
         return JSONResponse(state, status_code=200 if engine.up else 503)
 
     @app.get("/metrics")

@@ -20,6 +20,8 @@ def load_router(settings: Settings) -> Router:
         path = settings.checkpoint / "router.json"
     if path is None:
         return Router.without_artifact(settings.efforts, settings.baseline_effort)
+    if path == Path("portable"):
+        return Router.portable(settings.efforts, settings.baseline_effort)
     router = Router.load(path)
     assert router.artifact is not None
     _check_ladder(router, settings, path)

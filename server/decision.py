@@ -37,7 +37,8 @@ class Decision:
 
     `budget` is in thinking tokens, None where nothing bounds it. `source` tells where the effort
     came from, `budget_source` where the budget did. `pressure` is the engine's load, 0 to 1, as far
-    as it made thinking dearer. `estimate` is the router's, also where the
+    as it made thinking dearer; `calibrated` is False where the estimate is not of this model.
+    `estimate` is the router's, also where the
     client chose: it carries the baseline that savings are counted against.
     """
 
@@ -50,6 +51,7 @@ class Decision:
     estimate: Estimate | None
     baseline_effort: Effort
     pressure: float = 0.0
+    calibrated: bool = True
 
     @property
     def arm(self) -> str | None:
@@ -59,7 +61,9 @@ class Decision:
     @property
     def baseline_tokens(self) -> float | None:
         """Thinking tokens that the baseline effort is expected to take on this prompt."""
-        return self.estimate.tokens.get(self.baseline_effort) if self.estimate else None
+        if self.estimate is None or not self.calibrated:
+            return None
+        return self.estimate.tokens.get(self.baseline_effort)
 
 
 class Decider:
@@ -122,6 +126,7 @@ class Decider:
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
             pressure=pressure,
+            calibrated=route.calibrated,
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -130,7 +135,9 @@ class Decider:
         The embedded engine's weights were compared by their hash when the router was loaded.
         """
         artifact = self._router.artifact
-        if self._settings.upstream is None or artifact is None or model in (None, artifact.model):
+        if self._settings.upstream is None or artifact is None or not artifact.calibrated:
+            return self._router
+        if model in (None, artifact.model):
             return self._router
         return self._foreign
 

@@ -21,6 +21,7 @@ def explain(asked: Asked, decision: Decision) -> dict[str, Any]:
         "difficulty": estimate.difficulty if estimate else None,
         "p_correct": estimate.p_correct if estimate else None,
         "tokens": estimate.tokens if estimate else None,
+        "calibrated": decision.calibrated,
         "load": decision.pressure,
         "features": dict(zip(FEATURE_NAMES, features(asked.messages).tolist(), strict=True)),
     }

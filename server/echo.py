@@ -13,6 +13,7 @@ def echo_headers(decision: Decision) -> dict[str, str]:
         "x-tops-budget-source": decision.budget_source,
         "x-tops-arm": decision.arm,
         "x-tops-abstained": decision.abstained,
+        "x-tops-calibrated": None if decision.calibrated else "false",
     }
     if estimate is not None:
         said["x-tops-difficulty"] = f"{estimate.difficulty:.3f}"

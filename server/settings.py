@@ -118,8 +118,9 @@ class Settings(BaseSettings):
     )
     router: Path | None = Field(
         None,
-        description="fitted router (router.json); default: the one in the checkpoint folder, "
-        "when the embedded engine runs",
+        description="fitted router (router.json), or the word portable for the shipped one that "
+        "stands for no model in particular; default: the one in the checkpoint folder, when the "
+        "embedded engine runs",
     )
     policy: Literal["quality", "price", "budget", "fixed"] = Field(
         "quality",

@@ -1,0 +1,283 @@
+"""The router for models that have no outcomes yet, fitted: python -m models.portable DATA.
+
+One difficulty for all models: the logit of the share of a panel that solves a problem, regressed on
+the prompt as `router.fit` does. Judged outcomes of many models where there are any, human
+difficulty elsewhere, everyday chat as easy. How much accuracy a cheaper effort costs at a
+difficulty is measured at the hard end, on AIME problems, and set with a margin at the easy end.
+DATA holds the folders problems/, chat/ and outcomes/, with the files named below.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from router.artifact import Artifact, save
+from router.basis import Basis
+from router.estimate import Array, Parameters, range_excess, sigmoid
+from router.features import Prompt, read_prompt
+from router.fit import fold_of
+from router.learner import Linear, fit_logits, one_thread
+from router.messages import read_messages
+from router.policy import Prices, Step
+from router.table import Index
+from router.vocabulary import Words
+
+EFFORTS = ("low", "medium", "high")
+_EASY_ENOUGH = {"low": 2.0, "medium": 1.0, "high": 0.0}
+"""The logit of the panel's share from which an effort is taken to lose nothing: 88 % for low, 73 %
+for medium. Chosen, with a margin: the tag model of TOPS (arXiv 2502.18080) lost nothing at low
+effort on GSM8K and a point on MATH-500, which panels solve to 86 % and less."""
+_TOKENS_PER_LOGIT = 1.3
+"""By how much log tokens fall as the logit rises: TOPS spends 7,260 tokens on AIME24 and 412 on
+GSM8K, whose panels' shares lie 2.2 apart."""
+_C = 0.1
+_MOST_PROBLEMS = 3_000
+"""Of each source at most so many, so that none drowns the others."""
+_CHAT_REPEATS = 5
+"""Everyday prompts are few here and most of what is served: each counts so often."""
+_EASY = 0.97
+_FOREIGN_SHARE = 0.01
+
+PANELS = {
+    "zeroeval": "WildEval/ZeroEval, Apache-2.0: GSM8K, MATH level 5, CRUX",
+    "reasoning_gym": "open-thought/reasoning-gym-eval, Apache-2.0",
+    "mmlu_pro": "TIGER-AI-Lab/MMLU-Pro, Apache-2.0",
+    "routellm": "lm-sys/RouteLLM, Apache-2.0: GSM8K, MMLU",
+    "bbh_codex": "suzgunmirac/BIG-Bench-Hard, MIT",
+    "jhu_concise_cot": "matthewrenze/jhu-concise-cot, BSD-2",
+    "epoch_otis_aime": "Epoch AI Benchmarking Hub, CC-BY-4.0",
+    "epoch_simpleqa": "Epoch AI Benchmarking Hub, CC-BY-4.0",
+}
+"""Judged outcomes of several models, at whatever effort."""
+
+GRADED = {
+    "gsm8k_train": {0: 0.9, 1: 0.9, 2: 0.91, 3: 0.87, 4: 0.84, 5: 0.83, 6: 0.75, 7: 0.74, 8: 0.71},
+    "math_4500": {1: 0.92, 2: 0.85, 3: 0.75, 4: 0.62, 5: 0.45},
+}
+"""The share by human difficulty: solution steps of GSM8K (MIT), as zeroeval's panel solves test
+problems of so many steps; levels of MATH (MIT), down to about that panel's share at level 5."""
+
+CHAT = ("mt_bench", "arena_hard_v0.1")
+"""Everyday prompts (Apache-2.0). Their answers cannot be judged: that they are easy is assumed."""
+
+_HARD = "epoch_otis_aime"
+_LADDERED = ("openai/gpt-5.1",)
+"""The models there that were tried at each of EFFORTS."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A prompt, and the share of a panel that solves it."""
+
+    source: str
+    prompt: Prompt
+    share: float
+
+
+def read_all(data: Path) -> list[Problem]:
+    """The problems of every source, at most so many of each."""
+    found: list[Problem] = []
+    for name in (*PANELS, *GRADED, *CHAT):
+        if name in PANELS:
+            rows = list(_panel(data, name))
+        elif name in GRADED:
+            rows = list(_graded(data, name, GRADED[name]))
+        else:
+            rows = [
+                (str(row["prompt"]), _EASY) for row in _lines(data / "chat", f"{name}.jsonl.gz")
+            ]
+        for text, share in Random(0).sample(rows, min(len(rows), _MOST_PROBLEMS)):
+            found.append(Problem(name, read_prompt(read_messages(text)), share))
+    return found
+
+
+def portable(data: Path) -> Artifact:
+    """The artifact. Raises OSError where the data are not there."""
+    problems = read_all(data)
+    x = np.stack([problem.prompt.x for problem in problems])
+    words = [problem.prompt.words for problem in problems]
+    share = np.array([[problem.share] for problem in problems])
+    everything = np.arange(len(problems))
+    with one_thread():
+        ease, excess = _cross_fit(problems, x, words, share)
+        basis, linear = _learn(problems, x, words, share, everything)
+    hard = float(ease[[problem.source == _HARD for problem in problems]].mean())
+    metrics = _measure(problems, ease, share[:, 0])
+    return Artifact(
+        model="models in general",
+        weights=None,
+        efforts=EFFORTS,
+        baseline="high",
+        parameters=_parameters(basis, linear, excess, *_hard_end(data), hard),
+        prices=Prices(((0.0, 0.0),), (Step(0.0, float(share.mean()), 0.0),)),
+        delta=1.0,
+        metrics=metrics,
+        provenance={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "problems": len(problems),
+            "sources": PANELS | dict.fromkeys((*GRADED, *CHAT), "see models/portable.py"),
+        },
+        calibrated=False,
+    )
+
+
+def _learn(
+    problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array, train: Index
+) -> tuple[Basis, Linear]:
+    """The logit of the share, regressed on the prompts of some problems."""
+    sources = [problem.source for problem in problems]
+    often = [_CHAT_REPEATS if sources[row] in CHAT else 1 for row in train.tolist()]
+    rows = np.repeat(train, often)
+    seen = [words[row] for row in rows.tolist()]
+    basis = Basis.learn(x[rows], seen)
+    return basis, fit_logits(basis.rows(x[rows], seen), share[rows], np.ones((len(rows), 1)), _C)
+
+
+def _cross_fit(
+    problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array
+) -> tuple[Array, Array]:
+    """Each problem's logit, and its excess over the range, by a fit that had not seen it."""
+    folds = fold_of(len(x), 0)
+    ease, excess = np.zeros(len(x)), np.zeros(len(x))
+    for fold in range(int(folds.max()) + 1):
+        test = np.flatnonzero(folds == fold)
+        basis, linear = _learn(problems, x, words, share, np.flatnonzero(folds != fold))
+        ease[test] = linear(basis.rows(x[test], [words[row] for row in test.tolist()]))[:, 0]
+        excess[test] = range_excess(basis.frame, x[test]).sum(axis=1)
+    return ease, excess
+
+
+def _hard_end(data: Path) -> tuple[Array, Array]:
+    """Per effort, on the hard problems: logits lost against high, and log of mean tokens."""
+    cells: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in _rows(data, _HARD):
+        if row["model"] in _LADDERED and row["effort"] in EFFORTS and row["tokens"]:
+            cells[row["effort"]].append((float(row["correct"]), float(row["tokens"])))
+    means = [np.array(cells[effort]).mean(axis=0) for effort in EFFORTS]
+    chance: Array = np.array([mean[0] for mean in means])
+    logit: Array = np.log(chance / (1 - chance))
+    return logit[-1] - logit, np.log(np.array([mean[1] for mean in means]))
+
+
+def _parameters(
+    basis: Basis, linear: Linear, excess: Array, lost: Array, log_tokens: Array, hard: float
+) -> Parameters:
+    """P(correct) at high effort is the panel's share; a cheaper effort loses logits linearly.
+
+    As many as were measured at the mean logit of the `hard` problems, none from _EASY_ENOUGH on.
+    """
+    slopes, columns, biases = basis.unfold(linear)
+    weights: Array = slopes[0]
+    said: Array = columns[:, 0]
+    bias = float(biases[0])
+    enough: Array = np.array([_EASY_ENOUGH[effort] for effort in EFFORTS], dtype=np.float64)
+    steep: Array = lost / (enough - hard)
+    briefer: Array = np.full(len(EFFORTS), -_TOKENS_PER_LOGIT)
+    even: Array = np.ones(len(EFFORTS))
+    return Parameters(
+        center=basis.frame.center,
+        scale=basis.frame.scale,
+        low=basis.frame.low,
+        high=basis.frame.high,
+        p_weights=(1 + steep)[:, np.newaxis] * weights,
+        p_bias=(1 + steep) * bias - steep * enough,
+        token_weights=briefer[:, np.newaxis] * weights,
+        token_bias=log_tokens - _TOKENS_PER_LOGIT * (bias - hard),
+        vocabulary=basis.vocabulary,
+        word_weights=said[:, np.newaxis] * np.hstack([1 + steep, briefer]),
+        smear=even,
+        spread=even,
+        slack=1.0,
+        range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
+        known_share=0.0,
+    )
+
+
+def _measure(problems: Sequence[Problem], ease: Array, share: Array) -> dict[str, object]:
+    """How well held-out difficulty orders the problems of each source: AUC against their shares."""
+    names = np.array([problem.source for problem in problems])
+    found: dict[str, object] = {"problems": len(problems)}
+    for name in dict.fromkeys(names.tolist()):
+        of = names == name
+        found[name] = {
+            "problems": int(of.sum()),
+            "share": float(share[of].mean()),
+            "estimated": float(sigmoid(ease[of]).mean()),
+            "rank_correlation": _rank_correlation(ease[of], share[of]),
+        }
+    return found
+
+
+def _rank_correlation(left: Array, right: Array) -> float | None:
+    """Spearman's; None where one side is constant."""
+    ranks = [_ranks(left), _ranks(right)]
+    if any(rank.std() == 0 for rank in ranks):
+        return None
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks with ties in the middle, times two."""
+    ordered = np.sort(values)
+    left = np.searchsorted(ordered, values)
+    return (left + np.searchsorted(ordered, values, side="right")).astype(np.float64)
+
+
+def _panel(data: Path, name: str) -> Iterator[tuple[str, float]]:
+    """Each prompt, and the mean over models of their share of correct generations."""
+    cells: defaultdict[str, defaultdict[str, list[float]]]
+    cells = defaultdict(lambda: defaultdict(list))
+    for row in _rows(data, name):
+        cells[row["problem_id"]][row["model"]].append(float(row["correct"]))
+    for problem in _lines(data / "outcomes", f"{name}.problems.jsonl.gz"):
+        by_model = cells.get(str(problem["problem_id"]))
+        if problem["prompt"] and by_model:
+            yield str(problem["prompt"]), float(np.mean([np.mean(c) for c in by_model.values()]))
+
+
+def _graded(data: Path, name: str, shares: Mapping[int, float]) -> Iterator[tuple[str, float]]:
+    for problem in _lines(data / "problems", f"{name}.jsonl.gz"):
+        level = int(float(str(problem["difficulty"])))
+        yield str(problem["prompt"]), shares[min(level, max(shares))]
+
+
+def _rows(data: Path, name: str) -> Iterator[dict[str, str]]:
+    file = data / "outcomes" / f"{name}.outcomes.csv.gz"
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
+        yield from csv.DictReader(stream)
+
+
+def _lines(folder: Path, name: str) -> Iterator[Mapping[str, object]]:
+    with gzip.open(folder / name, "rt", encoding="utf-8") as stream:
+        yield from map(json.loads, stream)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns 1 where the data cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m models.portable", description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with problems/, chat/ and outcomes/")
+    parser.add_argument("--out", type=Path, default=Path("router/portable.json"))
+    options = parser.parse_args(argv)
+    try:
+        artifact = portable(options.data)
+        save(artifact, options.out)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for name, figures in artifact.metrics.items():
+        print(f"{name}: {figures}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import serving
+
+from models.portable import portable
+from router.artifact import ArtifactError, load
+from router.policy import Policy
+from router.router import PORTABLE, Router
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+LADDER = ("none", "low", "medium", "high")
+EASY = "Write a short poem about the sea."
+HARD = (
+    "Let $S$ be the set of triples $(a,b,c)$ of positive integers with $a^2+b^2=c^2$, "
+    "$\\gcd(a,b)=1$ and $c\\le 1000$. Find the remainder when $\\sum_{S} abc$ is divided by 1000."
+)
+
+
+@pytest.fixture(scope="module")
+def router() -> Router:
+    return Router.portable(LADDER, "high")
+
+
+def test_it_is_conservative(router: Router) -> None:
+    easy, hard = router.route(EASY), router.route(HARD)
+    assert LADDER.index(easy.effort) < LADDER.index("high")
+    assert hard.effort == "high"
+    assert easy.estimate.difficulty < hard.estimate.difficulty
+    for prompt in (EASY, HARD, "hi", "What is 2 + 2?"):
+        for policy in (Policy(), Policy(max_loss=0.5)):
+            assert router.route(prompt, policy=policy).effort != "none"
+
+
+def test_it_says_that_it_is_not_calibrated_and_sets_no_budget(router: Router) -> None:
+    route = router.route(EASY)
+    assert (route.calibrated, route.abstained, route.budget) == (False, None, None)
+    assert router.state == "uncalibrated"
+
+
+def test_it_never_spends_more_than_without_a_router() -> None:
+    assert Router.portable(LADDER, "low").route(HARD).effort == "low"
+    assert Router.portable(LADDER, "medium").route(HARD).effort == "medium"
+    with pytest.raises(ArtifactError, match="not the baseline max"):
+        Router.portable(("low", "max"), "max")
+
+
+@pytest.mark.parametrize("prompt", ["证明根号二是无理数。", "😀" * 9, None])
+def test_what_it_was_not_fitted_on_gets_the_baseline(router: Router, prompt: object) -> None:
+    route = router.route(prompt)
+    assert route.effort == "high"
+    assert route.abstained
+
+
+def test_the_gateway_serves_with_it_and_says_so() -> None:
+    with serving("--router", "portable") as gateway:
+        ready = httpx.get(f"{gateway.url}/ready").json()
+        assert ready["router"] == "uncalibrated"
+        body = {"messages": [{"role": "user", "content": EASY}], "max_tokens": 40}
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body)
+        assert answer.headers["x-tops-calibrated"] == "false"
+        assert answer.headers["x-tops-source"] == "router"
+        assert answer.headers["x-tops-effort"] in ("low", "medium")
+        assert answer.json()["tops"]["baseline_tokens"] is None
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared problem sets are not on this machine")
+def test_the_shipped_one_is_what_the_script_fits() -> None:
+    fitted, shipped = portable(DATA), load(PORTABLE)
+    assert fitted.metrics.keys() == shipped.metrics.keys()
+    assert json.loads(PORTABLE.read_text())["calibrated"] is False
+    again = Router(LADDER, "high", fitted)
+    for prompt in (EASY, HARD, "What is 2 + 2?", "Write a Python function that sorts a list."):
+        first, second = again.route(prompt), Router.portable(LADDER, "high").route(prompt)
+        assert first.effort == second.effort
+        assert first.estimate.difficulty == pytest.approx(second.estimate.difficulty, abs=1e-3)
