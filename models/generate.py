@@ -10,72 +10,23 @@ import json
 import os
 import random
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import httpx
 
-from models.verify import is_correct, last_number
+from models.ask import GenerateError, Job, Refused, Request, answered, ask, outcome
+from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
+from models.progress import Progress
+from models.verify import Judge
 from router.effort import EFFORTS, is_effort
 
-_RETRIES = 6
 _TIMEOUT_SECONDS = 600
-_RETRIED = (408, 409, 429, 500, 502, 503, 504)
-
-
-class GenerateError(Exception):
-    """The run cannot go on; the message says why."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One generation to be made."""
-
-    problem: dict[str, Any]
-    effort: str
-    sample: int
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What tells it from all others in an outcome file."""
-        return self.problem["problem_id"], self.effort, self.sample
-
-
-@dataclass(frozen=True)
-class Request:
-    """What every request of a run has in common."""
-
-    url: str
-    model: str
-    temperature: float
-    weights: str | None
-    keep_responses: bool
-
-
-def read_problems(file: Path) -> list[dict[str, Any]]:
-    """Problems from JSON Lines.
-
-    Raises:
-        GenerateError: a line is broken, repeats a problem, or its answer is no number.
-    """
-    problems: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        try:
-            row = json.loads(line)
-            problem = {name: str(row[name]) for name in ("problem_id", "prompt", "answer")}
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise GenerateError(f"{file}, line {number}: {error!r}") from error
-        if problem["problem_id"] in problems:
-            raise GenerateError(f"{file}, line {number}: {problem['problem_id']} is there already")
-        if last_number(problem["answer"]) is None:
-            raise GenerateError(f"{file}, line {number}: {problem['answer']!r} is not a number")
-        problems[problem["problem_id"]] = problem
-    return list(problems.values())
+_ENOUGH_TRIED = 20
+_MOST_REFUSED = 0.1
+API_KEY = "TOPS_UPSTREAM_API_KEY"
+"""The environment variable of the endpoint's key."""
 
 
 def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
@@ -109,140 +60,7 @@ def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
     return done
 
 
-async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
-    """One outcome row.
-
-    Raises:
-        GenerateError: the endpoint refused, kept failing, or sent no completion with its usage.
-    """
-    body = {
-        "model": request.model,
-        "messages": [{"role": "user", "content": job.problem["prompt"]}],
-        "reasoning_effort": job.effort,
-        "temperature": request.temperature,
-    }
-    failure, wait = "", 0.0
-    for attempt in range(_RETRIES):
-        if attempt:
-            await asyncio.sleep(max(wait, 2**attempt * random.uniform(0.125, 0.25)))
-        try:
-            answer = await http.post(f"{request.url}/chat/completions", json=body)
-        except httpx.TransportError as error:
-            failure, wait = f"{type(error).__name__} {error}", 0.0
-        else:
-            if answer.status_code == 200:
-                return outcome(request, job, _completion(request, answer))
-            failure = f"HTTP {answer.status_code}: {answer.text[:300]}"
-            if answer.status_code not in _RETRIED:
-                break
-            wait = retry_after(answer.headers.get("retry-after", ""))
-    asked = f"{job.problem['problem_id']} at {job.effort}"
-    raise GenerateError(f"{request.url} did not answer {asked}: {failure}")
-
-
-def retry_after(header: str) -> float:
-    """Seconds that a Retry-After header asks for, in either of its forms; 0 for any other text."""
-    if header.isdecimal():
-        return float(header)
-    try:
-        when = parsedate_to_datetime(header)
-    except ValueError:
-        return 0.0
-    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _completion(request: Request, answer: httpx.Response) -> dict[str, Any]:
-    try:
-        completion = answer.json()
-        _ = completion["choices"][0]["message"], completion["usage"]["completion_tokens"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise GenerateError(
-            f"{request.url} sent no chat completion with its usage: {answer.text[:300]}"
-        ) from error
-    return completion
-
-
-def outcome(request: Request, job: Job, completion: dict[str, Any]) -> dict[str, Any]:
-    """The outcome contract's row for one completion."""
-    choice, usage = completion["choices"][0], completion["usage"]
-    details: dict[str, Any] = usage.get("completion_tokens_details") or {}
-    text: str = choice["message"].get("content") or ""
-    truncated: bool = choice.get("finish_reason") == "length"
-    return {
-        "problem_id": job.problem["problem_id"],
-        "prompt": job.problem["prompt"],
-        "messages": None,
-        "answer": job.problem["answer"],
-        "model": request.model,
-        "effort": job.effort,
-        "sample": job.sample,
-        "correct": int(is_correct(text, job.problem["answer"], truncated)),
-        "tokens": usage["completion_tokens"],
-        "thinking_tokens": details.get("reasoning_tokens"),
-        "response": text if request.keep_responses else None,
-        "truncated": truncated,
-        "weights": request.weights,
-    }
-
-
-async def generate(jobs: Sequence[Job], request: Request, out: TextIO, concurrency: int) -> None:
-    """Run the jobs, `concurrency` at a time, writing each row as it comes.
-
-    Raises:
-        GenerateError: one of them failed for good; the rows before it are kept.
-    """
-    progress = Progress(len(jobs))
-    waiting = iter(jobs)
-
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
-
-        async def work() -> None:
-            for job in waiting:
-                row = await ask(http, request, job)
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                out.flush()
-                progress.step()
-
-        workers = [asyncio.create_task(work()) for _ in range(concurrency)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            progress.end()
-
-
-class Progress:
-    """A progress line on standard error, renewed at most twice a second."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._begun = time.monotonic()
-        self._shown = 0.0
-
-    def step(self) -> None:
-        """Count one more."""
-        self._done += 1
-        if time.monotonic() - self._shown > 0.5:
-            self._show()
-
-    def end(self) -> None:
-        """Leave the last state on a line of its own."""
-        self._show()
-        print(file=sys.stderr)
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        rate = self._done / max(self._shown - self._begun, 1e-9)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        line = f"\r{self._done}/{self._total} generations, {rate:.1f}/s, {left:.0f} s left  "
-        print(line, end="", file=sys.stderr, flush=True)
-
-
-def plan_jobs(
-    problems: Iterable[dict[str, Any]], efforts: Sequence[str], samples: int
-) -> list[Job]:
+def plan_jobs(problems: Iterable[Problem], efforts: Sequence[str], samples: int) -> list[Job]:
     """Every problem at every effort, so many times; shuffled, so that a part is a fair sample."""
     jobs = [
         Job(problem, effort, sample)
@@ -254,42 +72,127 @@ def plan_jobs(
     return jobs
 
 
+def run(jobs: Sequence[Job], request: Request, out: Path, concurrency: int) -> list[str]:
+    """Make the generations, `concurrency` at a time, each appended to `out` as it comes.
+
+    Returns why problems were refused, a line each; those are left out.
+
+    Raises:
+        GenerateError: the endpoint is down or refuses too much; the rows before it are kept.
+    """
+    with out.open("a", encoding="utf-8") as stream, Judge() as judge:
+        return asyncio.run(_generate(jobs, request, stream, judge, concurrency))
+
+
+async def _generate(
+    jobs: Sequence[Job], request: Request, out: TextIO, judge: Judge, concurrency: int
+) -> list[str]:
+    progress = Progress(len(jobs))
+    waiting = iter(jobs)
+    refused: list[str] = []
+    tried = 0
+
+    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
+
+        async def work() -> None:
+            nonlocal tried
+            for job in waiting:
+                tried += 1
+                try:
+                    completion = await ask(http, request, job)
+                except Refused as error:
+                    refused.append(str(error))
+                    if (
+                        tried >= min(_ENOUGH_TRIED, len(jobs))
+                        and len(refused) > _MOST_REFUSED * tried
+                    ):
+                        raise GenerateError(
+                            f"{len(refused)} of {tried} generations were refused: {error}"
+                        ) from error
+                    continue
+                text, truncated = answered(completion)
+                correct = await judge.is_correct(text, job.problem.answer, truncated)
+                row = outcome(request, job, completion, correct)
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                out.flush()
+                progress.step()
+
+        workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            progress.end()
+    return refused
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a run of generations can be told."""
+    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="OpenAI-compatible API")
+    parser.add_argument("--efforts", default="none,low,medium,high", type=_efforts)
+    parser.add_argument("--samples", type=_at_least_one, default=1, help="per problem and effort")
+    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--max-tokens", type=_at_least_one, help="completion tokens of an answer")
+    parser.add_argument("--concurrency", type=_at_least_one, default=16)
+    parser.add_argument("--weights", help="hash of the weights, noted in each row")
+    parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
+
+
+def request_of(words: argparse.Namespace, parser: argparse.ArgumentParser) -> Request:
+    """The request of a run's arguments; the key comes from the environment."""
+    if words.samples > 1 and words.temperature <= 0:
+        parser.error("several samples need a --temperature above 0, or they are all the same")
+    return Request(
+        url=words.url.rstrip("/"),
+        model=words.model,
+        temperature=words.temperature,
+        weights=words.weights,
+        keep_responses=words.keep_responses,
+        max_tokens=words.max_tokens,
+        api_key=os.environ.get(API_KEY),
+    )
+
+
+def tell_refused(refused: Sequence[str]) -> None:
+    """Say on standard error what was left out."""
+    if refused:
+        print(f"{len(refused)} generations were refused and left out:", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in refused[:10]), file=sys.stderr)
+
+
+def _efforts(text: str) -> list[str]:
+    efforts = list(dict.fromkeys(text.split(",")))
+    if unknown := [effort for effort in efforts if not is_effort(effort)]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; known: {', '.join(EFFORTS)}")
+    return efforts
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 1 or more")
+    return int(text)
+
+
 def generate_main(argv: Sequence[str]) -> int:
     """Returns 1 where the run could not be finished; what is finished is kept."""
     parser = argparse.ArgumentParser(
         prog="tops generate", description="Ask a model at every effort, judge, write outcomes."
     )
-    parser.add_argument("problems", type=Path, help="JSON Lines with problem_id, prompt, answer")
+    parser.add_argument("problems", help=f"JSON Lines of problems, or {' or '.join(PUBLIC)}")
     parser.add_argument("--out", type=Path, required=True, help="outcome file, appended to")
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="OpenAI-compatible API")
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--efforts", default="none,low,medium,high")
-    parser.add_argument("--samples", type=int, default=1, help="generations per problem and effort")
-    parser.add_argument("--temperature", type=float, default=0.6)
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--weights", help="hash of the weights, noted in each row")
-    parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
+    add_run_arguments(parser)
     words = parser.parse_args(argv)
-    if min(words.samples, words.concurrency) < 1:
-        parser.error("--samples and --concurrency must be 1 or more")
-    if words.samples > 1 and words.temperature <= 0:
-        parser.error("several samples need a --temperature above 0, or they are all the same")
-    efforts = list(dict.fromkeys(words.efforts.split(",")))
-    if unknown := [effort for effort in efforts if not is_effort(effort)]:
-        parser.error(f"--efforts has {', '.join(unknown)}; known: {', '.join(EFFORTS)}")
-    request = Request(
-        words.url.rstrip("/"), words.model, words.temperature, words.weights, words.keep_responses
-    )
+    request = request_of(words, parser)
     try:
-        jobs = plan_jobs(read_problems(words.problems), efforts, words.samples)
+        jobs = plan_jobs(read_problems(words.problems), words.efforts, words.samples)
         done = finished(words.out, request)
         missing = [job for job in jobs if job.key not in done]
         print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
-        if not missing:
-            return 0
-        with words.out.open("a") as out:
-            asyncio.run(generate(missing, request, out, words.concurrency))
-    except (GenerateError, OSError) as error:
+        if missing:
+            tell_refused(run(missing, request, words.out, words.concurrency))
+    except (GenerateError, ProblemError, OSError) as error:
         print(f"tops generate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

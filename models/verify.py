@@ -1,12 +1,32 @@
-"""Judge an answer against the gold one: the last number that the visible answer gives."""
+"""Judge a model's visible answer against the gold one.
 
+Numbers by value, choices by their letter, anything else as mathematics by math-verify, in a
+process of its own: an answer like 9^{9^{9^9}} must not hang the run.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import multiprocessing
 import re
 from decimal import Decimal
+from types import TracebackType
+from typing import Any
 
 _NUMBER = re.compile(
     r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
 )
 _CUT = re.compile(r"[\d.,]*\d$")
+_LONE_NUMBER = re.compile(r"\W*[-\u2212]?[\d,]*\.?\d+(?:\s*[A-Za-z%]*|\W*)")
+_LETTER = re.compile(r"[A-J]")
+_CHOICES = (
+    re.compile(r"(?i:answer|option|choice)(?:\s+is)?\W{0,8}([A-J])(?![A-Za-z])"),
+    re.compile(r"\*\*\(?([A-J])\)?[.:]?(?:\s[^*]*)?\*\*"),
+    re.compile(r"^\W*([A-J])\W*(?:$|\n)", re.MULTILINE),
+)
+_LONGEST = 2_000
+_SECONDS = 10.0
+_INSTALL = "pip install 'tops-server[math]'"
 
 
 def last_number(text: str) -> Decimal | None:
@@ -15,10 +35,114 @@ def last_number(text: str) -> Decimal | None:
     return Decimal(found[-1].replace(",", "").replace("\u2212", "-")) if found else None
 
 
-def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
-    """Whether the last number of the answer is the gold number.
+def unjudgeable(gold: str) -> str | None:
+    """Why an answer cannot be judged here, if so."""
+    if not gold.strip():
+        return "the answer is empty"
+    if is_plain(gold) or _can_work_out():
+        return None
+    return f"judging {gold[:40]!r}, neither a number nor a letter, needs math-verify: {_INSTALL}"
 
-    A number that ends a `truncated` answer is not read: more digits may have been to come.
+
+def _can_work_out() -> bool:
+    return importlib.util.find_spec("math_verify") is not None
+
+
+def is_plain(gold: str) -> bool:
+    """Whether a gold answer is a number or a letter, so that nothing needs to be worked out."""
+    return bool(_LONE_NUMBER.fullmatch(gold.strip()) or _LETTER.fullmatch(gold.strip()))
+
+
+def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
+    r"""Whether an answer gives the gold number or letter; see `Judge` for any other gold.
+
+    What the last \boxed{} holds is the answer, where there is one; else the last number, or the
+    letter that is named as the answer. A number that ends a `truncated` answer is not read: more
+    digits may have been to come.
     """
-    given = last_number(_CUT.sub("", answer) if truncated else answer)
+    boxed = last_boxed(answer)
+    if _LETTER.fullmatch(gold.strip()):
+        return _letter(answer if boxed is None else f"answer: {_bare(boxed)}") == gold.strip()
+    if boxed is not None:
+        given = last_number(boxed.replace("{,}", ","))
+    else:
+        given = last_number(_CUT.sub("", answer) if truncated else answer)
     return given is not None and given == last_number(gold)
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What the last complete \boxed{...} of a text holds."""
+    start = text.rfind("\\boxed{")
+    while start >= 0:
+        depth, begin = 0, start + len("\\boxed")
+        for place in range(begin, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[place], 0)
+            if depth == 0:
+                return text[begin + 1 : place]
+        start = text.rfind("\\boxed{", 0, start)
+    return None
+
+
+def _letter(answer: str) -> str | None:
+    """The letter that an answer names last, by the clearest way of naming one that it uses."""
+    for way in _CHOICES:
+        if found := way.findall(answer):
+            return found[-1]
+    return None
+
+
+def _bare(boxed: str) -> str:
+    return boxed.replace("\\text", "").strip("{}() .")
+
+
+def same_expression(answer: str, gold: str) -> bool:
+    """Whether an answer is mathematically the gold one, by math-verify. It may take for ever."""
+    library: Any = importlib.import_module("math_verify")
+    boxed = last_boxed(answer)
+    if boxed is not None and _squeezed(boxed) == _squeezed(gold):
+        return True
+    given = library.parse(answer[-_LONGEST:])
+    return bool(library.verify(library.parse(f"${gold}$"), given))  # not symmetric: gold first
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+class Judge:
+    """Judges answers; what must be worked out goes to a worker process, with a time-out."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
+        self._pool: Any = None
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+
+    async def is_correct(self, answer: str, gold: str, truncated: bool = False) -> bool:
+        """Whether an answer is right. One that takes too long to work out is not."""
+        boxed = last_boxed(answer)
+        if is_plain(gold) and (boxed is None or is_plain(boxed) or not _can_work_out()):
+            return is_correct(answer, gold, truncated)
+        if _LETTER.fullmatch(gold.strip()):
+            return is_correct(answer, gold)
+        if truncated and boxed is None:
+            return False
+        if self._pool is None:
+            pebble: Any = importlib.import_module("pebble")
+            self._pool = pebble.ProcessPool(1, context=multiprocessing.get_context("spawn"))
+        future = self._pool.schedule(same_expression, args=[answer, gold], timeout=self._seconds)
+        try:
+            return await asyncio.wrap_future(future)
+        except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
+            return False

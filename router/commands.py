@@ -26,7 +26,7 @@ def fit_main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", required=True, type=Path, help="the artifact to write")
     parser.add_argument("--model", help="whose rows to use, where files hold several models")
     parser.add_argument(
-        "--baseline", help="effort without a router (default: high, or the dearest)"
+        "--baseline", help="effort without a router (default: high, else the best fixed one)"
     )
     parser.add_argument(
         "--max-loss", type=_share, default=0.01, help="accuracy loss allowed (0.01)"

@@ -140,9 +140,16 @@ def _baseline(efforts: tuple[str, ...], table: Table, asked: str | None) -> str:
                 f"baseline {asked!r} has no outcomes; there are {', '.join(efforts)}"
             )
         return asked
-    if "high" in efforts:
-        return "high"
-    return efforts[int(np.nanmean(table.tokens, axis=0).argmax())]
+    return "high" if "high" in efforts else efforts[_best_fixed(table)]
+
+
+def _best_fixed(table: Table) -> int:
+    """The effort of the fewest tokens among those within a standard error of the most accurate."""
+    means = np.nanmean(table.accuracy, axis=0)
+    lead = table.accuracy[:, [int(means.argmax())]] - table.accuracy
+    error = np.nanstd(lead, axis=0) / np.sqrt(np.isfinite(lead).sum(axis=0))
+    good = np.nanmean(lead, axis=0) <= error
+    return int(np.where(good, np.nanmean(table.tokens, axis=0), np.inf).argmin())
 
 
 def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:

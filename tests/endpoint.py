@@ -52,15 +52,25 @@ REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
 
 
 class Endpoint:
-    """What was asked so far, and the replies; `asked` counts requests by name."""
+    """What was asked so far, and the replies; `asked` counts requests by name.
+
+    `keys` are the Authorization headers seen. `refuses` answers 400 to everything, `picky` to one
+    request of fifteen, `moved` redirects to `fine`.
+    """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
+        self.keys: set[str | None] = set()
         self.url = ""
 
     async def reply(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         self.asked[name] += 1
+        self.keys.add(request.headers.get("authorization"))
+        if name == "refuses" or (name == "picky" and self.asked[name] % 15 == 0):
+            return Response('{"error": {"message": "too long"}}', 400, media_type=JSON)
+        if name == "moved":
+            return Response(None, 307, {"location": f"{self.url}/fine/chat/completions"})
         if name.startswith("busy") and self.asked[name] < 3:
             wait = {"busy-date": "Wed, 21 Oct 2015 07:28:00 GMT", "busy-odd": "soon"}.get(name, "0")
             return Response("busy", 503 if self.asked[name] == 1 else 429, {"retry-after": wait})

@@ -15,7 +15,8 @@ import pytest
 from endpoint import Endpoint, misbehaving
 from processes import ROOT
 
-from models.generate import generate_main, retry_after
+from models.ask import retry_after
+from models.generate import generate_main
 
 EFFORTS = ("none", "high")
 
@@ -179,7 +180,7 @@ def test_flags_that_make_no_sense_are_refused(
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [(PROBLEM * 2, "line 2: a is there"), (PROBLEM.replace("5", '"B"'), "'B' is not a number")],
+    [(PROBLEM * 2, "line 2: a is there"), (PROBLEM.replace("5", '""'), "the answer is empty")],
 )
 def test_problems_that_cannot_be_judged_are_refused(
     endpoint: Endpoint, tmp_path: Path, text: str, says: str, capsys: pytest.CaptureFixture[str]
@@ -206,3 +207,37 @@ def test_a_broken_line_of_the_outcomes_is_named(
     (tmp_path / "out.jsonl").write_text("{broken\n")
     assert ask(endpoint, "fine", tmp_path) == 1
     assert "out.jsonl, line 1" in capsys.readouterr().err
+
+
+def many(folder: Path) -> None:
+    lines = (PROBLEM.replace('"a"', f'"{number}"') for number in range(60))
+    (folder / "problem.jsonl").write_text("".join(lines))
+
+
+def test_a_refused_problem_is_left_out_and_told(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many(tmp_path)
+    assert ask(endpoint, "picky", tmp_path, "--concurrency", "1") == 0
+    told = capsys.readouterr().err
+    assert "4 generations were refused and left out" in told
+    assert "HTTP 400" in told
+    assert (tmp_path / "out.jsonl").read_text().count("\n") == 56
+
+
+def test_an_endpoint_that_refuses_everything_stops_the_run(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many(tmp_path)
+    assert ask(endpoint, "refuses", tmp_path, "--concurrency", "1") == 1
+    assert "20 of 20 generations were refused" in capsys.readouterr().err
+    assert endpoint.asked["refuses"] == 20
+
+
+def test_redirects_are_not_followed(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = endpoint.asked["fine"]
+    assert ask(endpoint, "moved", tmp_path) == 1
+    assert "HTTP 307" in capsys.readouterr().err
+    assert endpoint.asked["fine"] == before

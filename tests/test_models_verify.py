@@ -1,8 +1,10 @@
 """Judging answers: right ones in any dress, and wrong ones that look right."""
 
+import asyncio
+
 import pytest
 
-from models.verify import is_correct
+from models.verify import Judge, is_correct, last_boxed
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,69 @@ def test_wrong(answer: str, gold: str) -> None:
 )
 def test_a_truncated_answer_must_have_given_its_number(answer: str, right: bool) -> None:
     assert is_correct(answer, "61", truncated=True) == right
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("The answer is (C) because the others fail.", "C"),
+        ("A is wrong and so is B. The answer is D.", "D"),
+        ("Not A.\n**B**", "B"),
+        ("**C. Paris**", "C"),
+        ("\\boxed{\\text{(E)}}", "E"),
+        ("Answer: F", "F"),
+        ("B.", "B"),
+    ],
+)
+def test_choices_are_judged_by_the_letter_given(answer: str, letter: str) -> None:
+    assert is_correct(answer, letter)
+    assert not any(is_correct(answer, other) for other in "ABCDEFGHIJ" if other != letter)
+
+
+@pytest.mark.parametrize("answer", ["I think it is A or B", "", "Bananas", "The answer is Banana"])
+def test_a_letter_that_is_only_mentioned_is_no_choice(answer: str) -> None:
+    assert not is_correct(answer, "B")
+
+
+def test_the_last_complete_box_holds_the_answer() -> None:
+    assert last_boxed("\\boxed{1} then \\boxed{\\frac{1}{2}} and \\boxed{3") == "\\frac{1}{2}"
+    assert last_boxed("none {here}") is None
+    assert is_correct("I get \\boxed{1{,}234}, after 7 steps", "1234")
+    assert not is_correct("It is not 61 but \\boxed{62}, not 61", "61")
+
+
+WORKED_OUT = [
+    ("\\boxed{\\frac12}", "0.5", True),
+    ("\\boxed{\\dfrac{1}{2}}", "\\frac{1}{2}", True),
+    ("so it is \\boxed{0.5}", "\\frac{1}{2}", True),
+    ("\\boxed{\\frac{333}{1000}}", "\\frac{1}{3}", False),
+    ("\\boxed{0.3333}", "\\frac{1}{3}", False),
+    ("\\boxed{\\frac{1}{2}}", "2", False),
+    ("\\boxed{90^\\circ}", "90", True),
+    ("\\boxed{5\\text{ cm}}", "5", True),
+    ("\\boxed{3\\sqrt{2}}", "\\sqrt{18}", True),
+    ("\\boxed{(1,2)}", "(1, 2)", True),
+    ("\\boxed{(2,1)}", "(1, 2)", False),
+    ("\\boxed{1+x}", "x+1", True),
+    ("\\boxed{\\text{Monday}}", "\\text{Monday}", True),
+    ("It could be $\\frac12$, but it is \\boxed{\\frac13}", "\\frac12", False),
+    ("First $\\sqrt{2}", "\\sqrt{2}", False),
+]
+
+
+def test_mathematics_is_worked_out() -> None:
+    async def judged() -> list[bool]:
+        with Judge() as judge:
+            cut = {"First $\\sqrt{2}"}
+            return [await judge.is_correct(a, gold, a in cut) for a, gold, _ in WORKED_OUT]
+
+    assert asyncio.run(judged()) == [right for _, _, right in WORKED_OUT]
+
+
+def test_what_takes_for_ever_is_given_up_and_the_next_is_judged() -> None:
+    async def judged() -> list[bool]:
+        with Judge(seconds=8) as judge:
+            hard = await judge.is_correct("\\boxed{9^{9^{9^9}}}", "x + 9^{9^{9^8}}")
+            return [hard, await judge.is_correct("\\boxed{1+x}", "x+1")]
+
+    assert asyncio.run(judged()) == [False, True]

@@ -1,0 +1,150 @@
+"""One generation over HTTP: a problem put to a model at an effort, retried, as an outcome row."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from models.problem_sets import Problem
+
+_RETRIES = 6
+_RETRIED = (408, 409, 429, 500, 502, 503, 504)
+_FATAL = (401, 403, 404)
+
+
+class GenerateError(Exception):
+    """The run cannot go on; the message says why."""
+
+
+class Refused(GenerateError):  # noqa: N818 - reads as what it says
+    """The endpoint refuses this problem; others may do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation to be made."""
+
+    problem: Problem
+    effort: str
+    sample: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from all others in an outcome file."""
+        return self.problem.problem_id, self.effort, self.sample
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every request of a run has in common."""
+
+    url: str
+    model: str
+    temperature: float
+    weights: str | None
+    keep_responses: bool
+    max_tokens: int | None = None
+    api_key: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The key goes to `url` only: redirects are not followed."""
+        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def body(self, job: Job) -> dict[str, Any]:
+        """The chat completion that is asked for."""
+        limit = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": job.problem.prompt}],
+            "reasoning_effort": job.effort,
+            "temperature": self.temperature,
+            **limit,
+        }
+
+
+async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
+    """The completion.
+
+    Raises:
+        Refused: the endpoint answered this problem with an error that others may not get.
+        GenerateError: the endpoint kept failing, refuses everybody, or sent no completion with
+            its usage.
+    """
+    failure, wait = "", 0.0
+    for attempt in range(_RETRIES):
+        if attempt:
+            await asyncio.sleep(max(wait, 2**attempt * random.uniform(0.125, 0.25)))
+        try:
+            answer = await http.post(
+                f"{request.url}/chat/completions", json=request.body(job), headers=request.headers
+            )
+        except httpx.TransportError as error:
+            failure, wait = f"{type(error).__name__} {error}", 0.0
+            continue
+        if answer.status_code == 200:
+            return _completion(request, answer)
+        failure = f"HTTP {answer.status_code}: {answer.text[:300]}"
+        if 400 <= answer.status_code < 500 and answer.status_code not in (*_RETRIED, *_FATAL):
+            raise Refused(f"{job.problem.problem_id} at {job.effort}: {failure}")
+        if answer.status_code not in _RETRIED:
+            break
+        wait = retry_after(answer.headers.get("retry-after", ""))
+    asked = f"{job.problem.problem_id} at {job.effort}"
+    raise GenerateError(f"{request.url} did not answer {asked}: {failure}")
+
+
+def retry_after(header: str) -> float:
+    """Seconds that a Retry-After header asks for, in either of its forms; 0 for any other text."""
+    if header.isdecimal():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _completion(request: Request, answer: httpx.Response) -> dict[str, Any]:
+    try:
+        completion = answer.json()
+        _ = completion["choices"][0]["message"], completion["usage"]["completion_tokens"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise GenerateError(
+            f"{request.url} sent no chat completion with its usage: {answer.text[:300]}"
+        ) from error
+    return completion
+
+
+def answered(completion: dict[str, Any]) -> tuple[str, bool]:
+    """The visible answer, and whether it was cut off."""
+    choice = completion["choices"][0]
+    return choice["message"].get("content") or "", choice.get("finish_reason") == "length"
+
+
+def outcome(
+    request: Request, job: Job, completion: dict[str, Any], correct: bool
+) -> dict[str, Any]:
+    """The outcome contract's row for one judged completion."""
+    usage = completion["usage"]
+    details: dict[str, Any] = usage.get("completion_tokens_details") or {}
+    text, truncated = answered(completion)
+    return {
+        "problem_id": job.problem.problem_id,
+        "prompt": job.problem.prompt,
+        "messages": None,
+        "answer": job.problem.answer,
+        "model": request.model,
+        "effort": job.effort,
+        "sample": job.sample,
+        "correct": int(correct),
+        "tokens": usage["completion_tokens"],
+        "thinking_tokens": details.get("reasoning_tokens"),
+        "response": text if request.keep_responses else None,
+        "truncated": truncated,
+        "weights": request.weights,
+    }

@@ -1,0 +1,171 @@
+"""Learners of P(correct) held against each other on the same outcomes, cross-fitted by problem.
+
+What `router.fit` ships is one of them; the others are why. Needs scikit-learn (extra `study`).
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from router.basis import Basis
+from router.calibration import PRICES, log_loss_rows
+from router.comparison import Means, area
+from router.estimate import Array, sigmoid
+from router.fit import fold_of
+from router.learner import fit_log_tokens, fit_logits, one_thread
+from router.policy import choose_rows
+from router.table import Index, Table
+
+_FOLDS = 5
+_C_FEATURES, _C_WORDS = 0.1, 0.01
+_NEIGHBOURS = 25
+
+Learner = Callable[[Table, list[str], Index, Index], Array]
+"""P(correct) (N_test, E) from the table, the prompts' texts, and train and test rows."""
+
+
+def cross_fit(learner: Learner, table: Table, texts: list[str]) -> Array:
+    """Held-out P(correct) (N, E)."""
+    found = np.zeros(table.counts.shape)
+    for train, test in _splits(table):
+        found[test] = learner(table, texts, train, test)
+    return found
+
+
+def cross_fit_tokens(table: Table) -> Array:
+    """Held-out tokens (N, E), the same for every learner."""
+    found = np.zeros(table.counts.shape)
+    for train, test in _splits(table):
+        basis = Basis.learn(*table.only(train))
+        linear = fit_log_tokens(basis.rows(*table.only(train)), table.tokens[train])
+        found[test] = np.expm1(np.clip(linear(basis.rows(*table.only(test))), 0, 16))
+    return found
+
+
+def judge(table: Table, p: Array, tokens: Array) -> tuple[float, float, float]:
+    """Log loss, AUC (mean over efforts), and area gained over mixing fixed efforts, in points."""
+    rows = table.complete
+    accuracy, spent = table.accuracy[rows], table.tokens[rows]
+    each = np.arange(len(accuracy))
+    chosen = [choose_rows(p[rows], tokens[rows], price) for price in PRICES]
+    frontier = Means(
+        np.array([accuracy[each, c].mean() for c in chosen]),
+        np.array([spent[each, c].mean() for c in chosen]),
+    )
+    fixed = Means(accuracy.mean(axis=0), spent.mean(axis=0))
+    aucs = [
+        roc_auc_score(
+            np.repeat([1, 0], len(each)),
+            np.tile(p[rows, effort], 2),
+            sample_weight=np.concatenate([share, 1 - share]),
+        )
+        for effort, share in enumerate(accuracy.T)
+        if 0 < share.mean() < 1
+    ]
+    gain = area(frontier, fixed) - area(fixed, fixed)
+    return float(log_loss_rows(p[rows], accuracy).mean()), float(np.mean(aucs)), 100 * gain
+
+
+def _splits(table: Table) -> list[tuple[Index, Index]]:
+    folds = fold_of(len(table.problem_ids), 0)
+    return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(_FOLDS)]
+
+
+def nothing(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """Each effort's mean."""
+    return np.tile(np.nanmean(table.accuracy[train], axis=0), (len(test), 1))
+
+
+def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """Pooled logistic regression on the features."""
+    basis = Basis.learn(*table.only(train))
+    width = table.x.shape[1]
+    z = basis.rows(*table.only(train))[:, :width]
+    unseen = basis.rows(*table.only(test))[:, :width]
+    with one_thread():
+        linear = fit_logits(z, table.successes[train], table.counts[train], _C_FEATURES)
+    return sigmoid(linear(unseen))
+
+
+def features_and_words(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """The same with the main directions of the words: what `router.fit` ships."""
+    basis = Basis.learn(*table.only(train))
+    z = basis.rows(*table.only(train))
+    with one_thread():
+        linear = fit_logits(z, table.successes[train], table.counts[train], _C_WORDS)
+    return sigmoid(linear(basis.rows(*table.only(test))))
+
+
+def boosting(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """Gradient-boosted trees on the features, per effort."""
+
+    def fit(x: Array, y: Array, weight: Array) -> Callable[[Array], Array]:
+        model = HistGradientBoostingClassifier(
+            max_depth=3, learning_rate=0.05, max_iter=100, l2_regularization=10.0
+        ).fit(x, y, sample_weight=weight)
+        return lambda unseen: model.predict_proba(unseen)[:, 1]
+
+    return _per_effort(table, table.x[train], table.x[test], train, fit)
+
+
+def tfidf(table: Table, texts: list[str], train: Index, test: Index) -> Array:
+    """Logistic regression on tf-idf of words and pairs of words, per effort."""
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=30_000
+    )
+    seen = vectorizer.fit_transform([texts[row] for row in train])
+    unseen = vectorizer.transform([texts[row] for row in test])
+
+    def fit(x: Array, y: Array, weight: Array) -> Callable[[Array], Array]:
+        model = LogisticRegression(max_iter=500).fit(x, y, sample_weight=weight)
+        return lambda rows: model.predict_proba(rows)[:, 1]
+
+    return _per_effort(table, seen, unseen, train, fit)
+
+
+def neighbours(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """The mean of the nearest prompts."""
+    basis = Basis.learn(*table.only(train))
+    model = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(train)))
+    near = model.fit(basis.rows(*table.only(train))).kneighbors(
+        basis.rows(*table.only(test)), return_distance=False
+    )
+    return np.nanmean(table.accuracy[train][near], axis=1)
+
+
+def _per_effort(
+    table: Table,
+    seen: Array,
+    unseen: Array,
+    train: Index,
+    fit: Callable[[Array, Array, Array], Callable[[Array], Array]],
+) -> Array:
+    """One model an effort; each seen problem counts once, as its share of right and wrong."""
+    found = np.zeros((unseen.shape[0], len(table.efforts)))
+    for effort in range(len(table.efforts)):
+        share = table.accuracy[train, effort]
+        rows = np.flatnonzero(np.isfinite(share))
+        weight = np.concatenate([share[rows], 1 - share[rows]])
+        labels = np.repeat([1.0, 0.0], len(rows))
+        kept = weight > 0
+        if len(np.unique(labels[kept])) < 2:
+            found[:, effort] = share[rows].mean()
+            continue
+        both = np.concatenate([rows, rows])[kept]
+        found[:, effort] = fit(seen[both], labels[kept], weight[kept])(unseen)
+    return found
+
+
+LEARNERS: Mapping[str, Learner] = {
+    "nothing": nothing,
+    "nearest neighbours": neighbours,
+    "tf-idf, logistic": tfidf,
+    "features, boosted trees": boosting,
+    "features, logistic": features,
+    "features and words, logistic": features_and_words,
+}

@@ -1,0 +1,275 @@
+"""The router judged on logged outcomes: python -m models.router_study LOG... --out FILE.md.
+
+A LOG is a file that `tops fit` reads; every model in it with two efforts or more and known tokens
+is judged. Everything is cross-fitted by problem: what decides on a problem has never seen it.
+Needs scikit-learn (extra `study`), for the learners that it is compared with.
+"""
+
+import argparse
+import csv
+import gzip
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from models.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
+from router.artifact import load, save
+from router.conversation import judged_text
+from router.features import window
+from router.fit import FitSettings, fit, fold_of
+from router.messages import read_messages
+from router.outcomes import OutcomeError, Reading, read_outcomes
+from router.policy import Policy
+from router.replay import Decided, decide, judged_rows, replay, report
+from router.router import Router
+from router.table import ENOUGH_PROBLEMS, check, tabulate
+
+_FOLDS = 5
+_SPLITS = 20
+_MAX_LOSS = 0.02
+"""The loss promised in the repeated splits; 0.01 on the default is too fine for half a log."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One model's outcomes, by the log's name."""
+
+    name: str
+    reading: Reading
+
+    @property
+    def title(self) -> str:
+        """As the tables name it."""
+        model = self.reading.model.rpartition("/")[2]
+        return self.name if model == self.name else f"{self.name}: {model}"
+
+
+def read_logs(paths: Sequence[Path]) -> Iterator[Log]:
+    """Every model of every file that has two efforts with tokens; the others say why not."""
+    for path in paths:
+        name = path.name.partition(".")[0]
+        for model in _models(path):
+            try:
+                reading = read_outcomes([path], model)
+                check(reading.outcomes)
+            except OutcomeError:
+                continue
+            yield Log(name, reading)
+
+
+def _models(path: Path) -> list[str | None]:
+    if ".csv" not in path.name:
+        return [None]
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt") as stream:
+        return list(Counter(row["model"] for row in csv.DictReader(stream)))
+
+
+def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
+    """A replay in which each fifth of the problems is decided by a router fitted on the rest."""
+    efforts, _ = check(log.reading.outcomes)
+    table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
+    rows = judged_rows(table)
+    folds = fold_of(len(table.problem_ids), 1)
+    parts: list[tuple[np.ndarray, Decided]] = []
+    for fold in range(_FOLDS):
+        seen = {problem for problem, of in zip(table.problem_ids, folds, strict=True) if of != fold}
+        artifact = fit(_only(log.reading, seen)).artifact
+        if artifact.efforts != efforts:
+            raise OutcomeError(f"a fold of {log.title} lacks an effort")
+        unseen = rows[folds[rows] == fold]
+        if len(unseen):
+            parts.append((unseen, decide(artifact, table, unseen, policy)))
+    order = np.concatenate([unseen for unseen, _ in parts])
+    decided = Decided(
+        np.concatenate([part.p for _, part in parts]),
+        np.concatenate([part.chosen for _, part in parts]),
+        np.concatenate([part.at_prices for _, part in parts], axis=1),
+        np.concatenate([part.judged for _, part in parts]),
+    )
+    return {**report(table, order, decided), "problems": len(rows)}
+
+
+def _only(reading: Reading, problems: set[str]) -> Reading:
+    kept = tuple(outcome for outcome in reading.outcomes if outcome.problem_id in problems)
+    return replace(reading, outcomes=kept)
+
+
+def policy_table(logs: Sequence[Log]) -> Iterator[str]:
+    """The policy against what needs no router, on every log."""
+    yield _row(
+        "log", "problems", "policy: accuracy %, tokens", "best fixed effort", "minus it",
+        "minus random mixture", "minus neighbours", "gap closed", "area gained",
+    )  # fmt: skip
+    yield _row(*["---"] * 9)
+    for log in logs:
+        result = cross_fitted(log, Policy())
+        baselines: Mapping[str, Any] = result["baselines"]
+        name, best = _best_fixed(baselines)
+        closed = result["oracle_gap_closed"]
+        yield _row(
+            log.title,
+            result["problems"],
+            f"{100 * result['policy']['accuracy']:.1f}, {result['policy']['tokens']:.0f}",
+            f"{name}: {100 * best['accuracy']:.1f}, {best['tokens']:.0f}",
+            f"{_points(best, 'policy_accuracy_minus')}, {_share(result['policy'], best)}",
+            _points(baselines["random"], "policy_accuracy_minus"),
+            _points(baselines["knn"], "policy_accuracy_minus"),
+            "-" if closed is None else f"{closed:.2f} {_ends(result['oracle_gap_closed_ci'], 1)}",
+            _points(result["area"], "gain"),
+        )
+
+
+def _best_fixed(baselines: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The most accurate fixed effort; among those within its interval, the cheapest."""
+    fixed = {name: one for name, one in baselines.items() if name.startswith("fixed:")}
+    top = max(fixed.values(), key=lambda one: one["accuracy"])
+    good = {n: one for n, one in fixed.items() if one["accuracy"] >= top["accuracy"] - 0.005}
+    name = min(good, key=lambda n: good[n]["tokens"])
+    return name.removeprefix("fixed:"), good[name]
+
+
+def learner_table(logs: Sequence[Log]) -> Iterator[str]:
+    """Log loss, AUC and area gained of every learner on every log of enough problems."""
+    large = [log for log in logs if _problems(log) >= ENOUGH_PROBLEMS]
+    yield _row("learner", *(log.title for log in large))
+    yield _row(*["---"] * (1 + len(large)))
+    cells: dict[str, list[str]] = {name: [] for name in LEARNERS}
+    for log in large:
+        efforts, _ = check(log.reading.outcomes)
+        table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
+        messages = {o.problem_id: o.messages for o in log.reading.outcomes}
+        texts = [window(judged_text(read_messages(messages[i]))) for i in table.problem_ids]
+        tokens = cross_fit_tokens(table)
+        for name, learner in LEARNERS.items():
+            loss, auc, gain = judge(table, cross_fit(learner, table, texts), tokens)
+            cells[name].append(f"{loss:.4f}, {auc:.3f}, {gain:+.2f}")
+    for name, row in cells.items():
+        yield _row(name, *row)
+
+
+def split_table(logs: Sequence[Log]) -> Iterator[str]:
+    """Fitted on half of the problems, judged on the other half, many times over."""
+    yield _row("log", "splits", "loss above the promise", "certified", "tokens saved %")
+    yield _row(*["---"] * 5)
+    for log in logs:
+        problems = sorted({outcome.problem_id for outcome in log.reading.outcomes})
+        if len(problems) < 2 * ENOUGH_PROBLEMS:
+            continue
+        broken, certified, saved = 0, 0, 0.0
+        for seed in range(_SPLITS):
+            half = {*np.random.default_rng(seed).permutation(problems)[::2].tolist()}
+            artifact = fit(_only(log.reading, half), FitSettings(max_loss=_MAX_LOSS)).artifact
+            rest = _only(log.reading, set(problems) - half)
+            result: Any = replay(artifact, rest, Policy(max_loss=_MAX_LOSS))
+            fixed = result["baselines"][f"fixed:{artifact.baseline}"]
+            broken += fixed["policy_accuracy_minus"] < -_MAX_LOSS
+            certified += artifact.prices.of(Policy(max_loss=_MAX_LOSS)) is not None
+            saved += 1 - result["policy"]["tokens"] / fixed["tokens"]
+        yield _row(log.title, _SPLITS, broken, certified, f"{100 * saved / _SPLITS:.1f}")
+
+
+def speed_table(log: Log) -> Iterator[str]:
+    """Routing times, and their ratios to tf-idf with logistic regression, in turns."""
+    artifact = fit(log.reading).artifact
+    router = Router(artifact.efforts, artifact.baseline, artifact)
+    first = {o.problem_id: o for o in log.reading.outcomes}
+    texts = [str(outcome.messages) for outcome in first.values()]
+    labels = [outcome.correct for outcome in first.values()]
+    peer = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2), LogisticRegression())
+    peer.fit(texts, labels)
+    yield _row("prompt", "route(), us", "tf-idf + logistic, one effort, us", "ratio")
+    yield _row(*["---"] * 4)
+    for name, characters in (("500 tokens", 2_000), ("32k tokens", 128_000)):
+        text = _prose(texts, characters)
+        messages = [{"role": "user", "content": text}]
+        ours, theirs = _in_turns(
+            partial(router.route, messages), partial(peer.predict_proba, [text])
+        )
+        yield _row(name, f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}")
+    path = Path("router.json.speed")
+    save(artifact, path)
+    try:
+        loading, _ = _in_turns(partial(load, path), lambda: None, repeats=20)
+    finally:
+        path.unlink()
+    yield ""
+    yield f"Loading that artifact ({artifact.parameters.word_weights.shape[0]} words): "
+    yield f"{loading / 1000:.1f} ms."
+
+
+def _prose(texts: Sequence[str], characters: int) -> str:
+    joined = " ".join(texts)
+    return (joined * (characters // len(joined) + 1))[:characters]
+
+
+def _in_turns(
+    ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 300
+) -> tuple[float, float]:
+    """Median microseconds of two calls, taken alternately."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for call, taken in zip((ours, theirs), times, strict=True):
+            start = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - start)
+    return 1e6 * median(times[0]), 1e6 * median(times[1])
+
+
+def _problems(log: Log) -> int:
+    return len({outcome.problem_id for outcome in log.reading.outcomes})
+
+
+def _points(entry: Mapping[str, Any], name: str) -> str:
+    return f"{100 * entry[name]:+.1f} {_ends(entry[f'{name}_ci'], 100)}"
+
+
+def _ends(interval: Sequence[float], scale: float) -> str:
+    return "[" + ", ".join(f"{scale * end:.{1 if scale > 1 else 2}f}" for end in interval) + "]"
+
+
+def _share(policy: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    return f"{100 * (policy['tokens'] / max(other['tokens'], 1e-9) - 1):+.0f} % tokens"
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Fill the sections of a Markdown file between its markers; the prose around them stays."""
+    parser = argparse.ArgumentParser(prog="python -m models.router_study", description=__doc__)
+    parser.add_argument("logs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("router/RESULTS.md"))
+    options = parser.parse_args(argv)
+    logs = list(read_logs(options.logs))
+    sections = {
+        "policy": policy_table(logs),
+        "learners": learner_table(logs),
+        "splits": split_table(logs),
+        "speed": speed_table(max(logs, key=_problems)),
+    }
+    text = options.out.read_text(encoding="utf-8")
+    for name, lines in sections.items():
+        head, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, tail = rest.partition(f"<!-- end {name} -->")
+        body = "".join(f"{line}\n" for line in lines)
+        print(f"{name}\n{body}", flush=True)
+        text = f"{head}{mark}{body}{end}{tail}"
+        options.out.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""`tops calibrate` as a real process against the real embedded engine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from endpoint import misbehaving
+from processes import ROOT
+
+from router.artifact import load
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
+    words = [sys.executable, "-m", "tops", "problems", "--n", "60", "--seed", "4"]
+    made = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
+    file.write_bytes(made.stdout)
+    return file
+
+
+def command(problems: Path, url: str, out: Path, *more: str) -> list[str]:
+    words = [sys.executable, "-m", "tops", "calibrate", "--model", "demo", "--url", f"{url}/v1"]
+    words += ["--problems", str(problems), "--efforts", "none,low,high", "--out", str(out)]
+    return [*words, "--concurrency", "4", *more]
+
+
+def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )
+
+
+def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_path: Path) -> None:
+    out = tmp_path / "router.json"
+    done = call(*command(problems, gateway, out, "--price", "2"))
+    assert done.returncode == 1
+    assert "171 generations to go: about" in done.stderr
+    assert "at 2 a million" in done.stderr
+    assert "Pass --yes to go on" in done.stderr
+    assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
+    assert not out.exists()
+
+
+def test_a_killed_calibration_goes_on_to_a_router(
+    gateway: str, problems: Path, tmp_path: Path
+) -> None:
+    out, outcomes = tmp_path / "router.json", tmp_path / "outcomes.jsonl"
+    words = command(problems, gateway, out, "--yes", "--outcomes", str(outcomes))
+    first = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not outcomes.exists() or outcomes.read_bytes().count(b"\n") < 30:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = outcomes.read_bytes().count(b"\n")
+    again = call(*words)
+    assert again.returncode == 0, again.stderr
+    assert f"{kept} of 180 are there already" in again.stderr
+    rows = [json.loads(line) for line in outcomes.read_text().splitlines()]
+    assert len(rows) == len({(r["problem_id"], r["effort"], r["sample"]) for r in rows}) == 180
+    artifact = load(out)
+    assert (artifact.model, artifact.efforts) == ("demo", ("none", "low", "high"))
+    assert artifact.provenance["problems"] == 60
+    assert "60 problems are few" in again.stderr
+    assert "held out: ECE" in again.stdout
+
+
+def test_bad_calls_are_told(problems: Path, tmp_path: Path) -> None:
+    out = tmp_path / "router.json"
+    down = call(*command(problems, "http://127.0.0.1:1", out, "--yes", "--limit", "1"))
+    assert down.returncode == 1
+    assert "did not answer" in down.stderr
+    absent = call(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
+    assert "there is no file" in absent.stderr
+    assert "Traceback" not in down.stderr + absent.stderr
+
+
+def test_the_key_goes_to_the_endpoint_and_nowhere_else(problems: Path, tmp_path: Path) -> None:
+    with misbehaving() as endpoint:
+        words = command(problems, f"{endpoint.url}/fine", tmp_path / "r.json", "--limit", "1")
+        words[words.index(f"{endpoint.url}/fine/v1")] = f"{endpoint.url}/fine"
+        done = call(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
+        assert endpoint.keys == {"Bearer sk-very-secret"}
+    assert "sk-very-secret" not in done.stdout + done.stderr
+    assert not any("sk-very" in file.read_text() for file in tmp_path.iterdir())
