@@ -20,7 +20,7 @@ LOSSES: tuple[float, ...] = (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 
 
 PRICES: tuple[float, ...] = (
     0.0,
-    *(float(f"{10 ** (power / 20):.3g}") for power in range(-100, 61)),
+    *(float(f"{10 ** (power / 40):.3g}") for power in range(-200, 121)),
 )
 """P(correct) that 1,000 tokens are worth, from "the most accurate" to "the cheapest": the order of
 testing. Five decades down, for models that think for tens of thousands of tokens."""

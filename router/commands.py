@@ -15,7 +15,8 @@ from router.fit import FitSettings, fit
 from router.outcomes import OutcomeError, read_outcomes
 from router.plot import PlotError, draw
 from router.policy import Policy
-from router.replay import replay, table
+from router.replay import replay
+from router.report import table
 from router.router import Route, Router
 
 

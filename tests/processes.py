@@ -73,3 +73,16 @@ def serving(*flags: str, cwd: Path | None = None) -> Generator[Server]:
             process.kill()
             process.wait()
             raise
+
+
+def kill_when(words: list[str], file: Path, lines: int) -> int:
+    """Run a command until `file` has so many lines, and kill it -9; returns the lines it left."""
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + START_SECONDS
+    while not file.exists() or file.read_bytes().count(b"\n") < lines:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return file.read_bytes().count(b"\n")

@@ -2,15 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from endpoint import misbehaving
-from processes import ROOT
+from processes import ROOT, kill_when
 
 from router.artifact import load
 
@@ -58,14 +56,7 @@ def test_a_killed_calibration_goes_on_to_a_router(
 ) -> None:
     out, outcomes = tmp_path / "router.json", tmp_path / "outcomes.jsonl"
     words = command(problems, gateway, out, "--yes", "--outcomes", str(outcomes))
-    first = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not outcomes.exists() or outcomes.read_bytes().count(b"\n") < 30:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    kept = outcomes.read_bytes().count(b"\n")
+    kept = kill_when(words, outcomes, 30)
     again = call(*words)
     assert again.returncode == 0, again.stderr
     assert f"{kept} of 180 are there already" in again.stderr

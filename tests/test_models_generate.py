@@ -1,10 +1,8 @@
 """Outcomes through the serving API: complete, judged, resumable after a kill."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 from endpoint import Endpoint, misbehaving
-from processes import ROOT
+from processes import ROOT, kill_when
 
 from models.ask import retry_after
 from models.generate import generate_main
@@ -48,17 +46,10 @@ def test_a_killed_run_goes_on_and_neither_loses_nor_doubles(
 ) -> None:
     out = tmp_path / "outcomes.jsonl"
     words = command(problems, gateway, out, "--concurrency", "4")
-    first = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not out.exists() or out.read_bytes().count(b"\n") < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    kept = kill_when(words, out, 20)
     with out.open("a") as file:
         file.write('{"problem_id": "half a li')
     before = out.read_bytes()
-    kept = before.count(b"\n")
     again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"{kept} of 160 are there already" in again.stderr
     assert out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])

@@ -12,7 +12,7 @@ from router.features import Prompt, read_prompt
 from router.fit import FitSettings, fit, fold_of, upper_quantile
 from router.learner import fit_log_tokens, fit_logits
 from router.messages import read_messages
-from router.outcomes import OutcomeError
+from router.outcomes import Outcome, OutcomeError, Reading
 from router.router import Router
 
 
@@ -145,3 +145,39 @@ def test_learners_recover_linear_truth_and_survive_constant_labels() -> None:
     tokens = np.exp(logits + 3) - 1
     tokens[::7, 0] = np.nan
     assert fit_log_tokens(z, tokens)(z)[:, 1] == pytest.approx(logits[:, 1] + 3, abs=0.01)
+
+
+def test_without_a_level_called_high_the_baseline_is_the_best_fixed_effort() -> None:
+    """Not the dearest: more thinking can hurt, and what is no better need not be dearer."""
+    rng = np.random.default_rng(7)
+    chances = {"direct": (0.5, 10), "brief": (0.8, 80), "long": (0.8, 200), "composite": (0.7, 400)}
+    outcomes = [
+        replace(outcome, effort=effort, correct=int(rng.random() < chance), tokens=tokens)
+        for outcome in simulated(400).outcomes
+        if outcome.effort == "low"
+        for effort, (chance, tokens) in chances.items()
+    ]
+    reading = replace(simulated(1), outcomes=tuple(outcomes))
+    assert fit(reading).artifact.baseline == "brief"
+
+
+def test_words_count_where_features_say_nothing() -> None:
+    """Two kinds of task whose texts measure alike: only the words tell them apart."""
+    rng = np.random.default_rng(8)
+    outcomes = []
+    for number in range(600):
+        kind = number % 2
+        fruit = ["mango", "guava"][kind], ["peach", "lemon"][kind]
+        text = f"Sort the words {fruit[0]} {number % 7} {fruit[1]} into a list, please."
+        for effort, chance in (("low", (0.95, 0.1)[kind]), ("high", 0.95)):
+            outcomes.append(
+                Outcome(str(number), text, "m", effort, 0, int(rng.random() < chance), 50, None)
+            )
+    reading = Reading(tuple(outcomes), "m", None, (), 0)
+    artifact = fit(reading).artifact
+    easy, hard = (
+        predicted(artifact, [f"Sort the words {a} 3 {b} into a list, please."]).p_correct[0, 0]
+        for a, b in (("mango", "peach"), ("guava", "lemon"))
+    )
+    assert easy > 0.85
+    assert hard < 0.2

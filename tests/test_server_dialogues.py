@@ -1,0 +1,120 @@
+"""Whole dialogues through the decider with the demo's router: what a turn may not fall to."""
+
+from typing import Any
+
+import pytest
+from processes import ROOT
+
+from models.stories import stories
+from router.router import Router
+from server.asked import parse_asked
+from server.decision import Decider, Decision
+from server.engine import Served
+from server.keys import Caller
+from server.settings import Settings
+
+LADDER = ("none", "low", "medium", "high")
+ROUTER = Router.load(ROOT / "models" / "demo" / "router.json")
+HARD = next(
+    story.prompt
+    for story in stories(8)
+    if story.difficulty == 10 and ROUTER.route(story.prompt).effort == "high"
+)
+EASY = "Kim has 12 pens. Kim buys 30 more pens. How many pens does Kim have now?"
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.fixture
+def decider() -> Decider:
+    return Decider(Settings(), ROUTER)
+
+
+def decide(decider: Decider, messages: list[dict[str, Any]], **fields: Any) -> Decision:
+    asked = parse_asked({"messages": messages, **fields}, {})
+    return decider.decide(asked, Caller(), Served("demo", None))
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str | None, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **more}
+
+
+def rank(decision: Decision) -> int:
+    return LADDER.index(decision.effort)
+
+
+FOLLOW_UPS = [
+    "yes",
+    "Yes, please.",
+    "ok go on",
+    "continue",
+    "sounds good, do it",
+    "and then?",
+    "why?",
+    "are you sure?",
+    "好的",
+    "继续",
+    "对,就这样做。",
+    "👍",
+]
+
+
+@pytest.mark.parametrize("reply", FOLLOW_UPS)
+def test_a_follow_up_to_a_hard_question_is_not_routed_below_it(
+    decider: Decider, reply: str
+) -> None:
+    first = [user(HARD)]
+    asked = decide(decider, first)
+    assert asked.effort == "high"
+    later = decide(decider, [*first, assistant("I have a plan. Shall I go on?"), user(reply)])
+    assert rank(later) >= rank(asked)
+
+
+@pytest.mark.parametrize("reply", FOLLOW_UPS)
+def test_a_follow_up_is_judged_with_its_question_even_by_a_gateway_that_never_saw_it(
+    decider: Decider, reply: str
+) -> None:
+    """As after a restart, or behind another gateway: nothing is remembered."""
+    later = decide(decider, [user(HARD), assistant("Shall I?"), user(reply)])
+    assert later.effort == "high"
+
+
+def test_effort_rises_with_a_harder_question_and_does_not_fall_with_an_easier_one(
+    decider: Decider,
+) -> None:
+    messages = [user(EASY)]
+    efforts = [rank(decide(decider, messages))]
+    for question in (HARD, EASY, "thanks"):
+        messages = [*messages, assistant("The answer is 42."), user(question)]
+        efforts.append(rank(decide(decider, messages)))
+    assert efforts[0] < efforts[1] == efforts[2] == efforts[3]
+
+
+def test_a_tool_loop_keeps_the_effort_it_began_with(decider: Decider) -> None:
+    messages = [user(EASY)]
+    begun = decide(decider, messages)
+    for result in (HARD, "{}", EASY):
+        messages = [
+            *messages,
+            assistant(None, tool_calls=[CALL]),
+            {"role": "tool", "tool_call_id": "c1", "content": result},
+        ]
+        turn = decide(decider, messages)
+        assert (turn.effort, turn.source) == (begun.effort, "pinned")
+
+
+def test_a_client_s_own_choice_holds_in_the_middle_of_a_dialogue(decider: Decider) -> None:
+    messages = [user(HARD)]
+    decide(decider, messages)
+    messages = [*messages, assistant("Shall I?"), user("yes")]
+    chosen = decide(decider, messages, reasoning_effort="low")
+    assert (chosen.effort, chosen.source) == ("low", "request")
+    assert decide(decider, messages).effort == "high"
+
+
+def test_another_conversation_starts_afresh(decider: Decider) -> None:
+    decide(decider, [user(HARD)])
+    assert rank(decide(decider, [user(EASY)])) < LADDER.index("high")
