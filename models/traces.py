@@ -1,13 +1,17 @@
 """The reasoning that the demo model is taught: one written form for each effort.
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation. `none` does not think.
+by digit and checks it by the inverse operation. `none` does not think. Less effort also reaches
+less far: `low` and `medium` stop writing after `REACH` steps, and the rest is done in the head.
 """
 
 from models.stories import Step, Story
 
 EFFORTS = ("none", "low", "medium", "high")
 """The demo model's ladder, cheapest first."""
+
+REACH = {"low": 4, "medium": 8}
+"""The most steps that an effort writes down; `high` writes all of them."""
 
 TRANSITION = "\nTime is up, so I answer with what I have.\n"
 """Closes a reasoning block that ran into its budget; our own wording."""
@@ -17,11 +21,12 @@ def trace(story: Story, effort: str) -> str:
     """The text inside the reasoning block for a story at an effort; empty for `none`."""
     if effort == "none":
         return ""
+    steps = story.steps[: REACH.get(effort)]
     if effort == "low":
-        return " ".join(str(step.total) for step in story.steps)
+        return " ".join(str(step.total) for step in steps)
     if effort == "medium":
-        return "\n".join(_line(step) for step in story.steps)
-    return "\n".join(_worked(step) for step in story.steps)
+        return "\n".join(_line(step) for step in steps)
+    return "\n".join(_worked(step) for step in steps)
 
 
 def answer_text(story: Story) -> str:

@@ -11,7 +11,7 @@ from processes import ROOT
 
 from models.problems import problems_main, unique_stories
 from models.stories import MAX_TOTAL, split_of, stories, write_story
-from models.traces import answer_text, trace
+from models.traces import REACH, answer_text, trace
 
 
 def test_a_seed_gives_the_same_stories_and_another_seed_others() -> None:
@@ -61,7 +61,7 @@ def test_every_equation_that_is_written_holds() -> None:
         for effort in ("medium", "high"):
             text = trace(story, effort)
             equations = re.findall(r"([\d+*/-]+)=(\d+)", text)
-            assert len(equations) >= len(story.steps)
+            assert len(equations) >= len(story.steps[: REACH.get(effort)])
             for left, right in equations:
                 assert eval(left) == int(right), (left, right, text)
             assert [int(t) for t in re.findall(r"so (\d+)\.", text)] == (
@@ -69,12 +69,15 @@ def test_every_equation_that_is_written_holds() -> None:
             )
 
 
-def test_efforts_think_longer_as_they_rise_and_end_in_the_answer() -> None:
+def test_efforts_think_longer_as_they_rise_and_reach_further() -> None:
     for story in islice(stories(4), 50):
+        totals = [str(step.total) for step in story.steps]
         lengths = [len(trace(story, effort)) for effort in ("none", "low", "medium", "high")]
         assert lengths == sorted(set(lengths))
-        assert trace(story, "low").split()[-1] == story.answer
-        assert trace(story, "medium").rpartition("=")[2] == story.answer
+        assert trace(story, "low").split() == totals[: REACH["low"]]
+        assert trace(story, "medium").count("\n") + 1 == min(len(totals), REACH["medium"])
+        assert trace(story, "medium").rpartition("=")[2] in totals
+        assert trace(story, "high").count("Check") == len(totals)
         assert answer_text(story) == f"The answer is {story.answer}."
 
 
