@@ -18,7 +18,11 @@ from server.dry_run import explain
 from server.engine import Engine
 from server.errors import GatewayError, error_envelope
 from server.exchange import Accounts
+from server.feedback import note_feedback
+from server.holdout import Holdout, Shares
 from server.keys import Keys
+from server.ledger.opening import open_ledger
+from server.ledger.writer import Ledger
 from server.metrics import Metrics
 from server.request_id import RequestId
 from server.settings import Settings
@@ -31,9 +35,14 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     Args:
         settings: resolved settings.
         router: decides efforts; see `server.artifact.load_router`.
+
+    Raises:
+        LedgerError: the ledger cannot be used as it is.
     """
     metrics = Metrics()
-    decider = Decider(settings, router)
+    ledger, key = open_ledger(settings, metrics)
+    holdout = Holdout(Shares(settings.holdout_share, settings.explore_share), key)
+    decider = Decider(settings, router, holdout)
     url, model = settings.upstream, settings.model
     command: list[str] | None = None
     if url is None:
@@ -51,6 +60,9 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
             if command is not None:
                 await stack.enter_async_context(supervised(command, metrics.engine_restarts))
             await stack.enter_async_context(engine.connected())
+            if ledger is not None:
+                ledger.start()
+                stack.callback(ledger.stop)
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -60,10 +72,11 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     keys = Keys(settings.keys)
-    accounts = Accounts(metrics)
+    accounts = Accounts(metrics, ledger.record if ledger else None)
     chat = ChatCompletions(settings, keys, decider, engine, accounts)
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
     _add_api(app, settings, keys, decider, engine, accounts)
+    _add_feedback(app, settings, keys, ledger)
     _add_operations(app, decider, engine, metrics)
     return app
 
@@ -91,6 +104,14 @@ def _add_api(
         served = engine.served_as(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
         return JSONResponse(explain(asked, decision))
+
+
+def _add_feedback(app: FastAPI, settings: Settings, keys: Keys, ledger: Ledger | None) -> None:
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> JSONResponse:
+        caller = keys.caller(request.headers)
+        body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
+        return JSONResponse(await note_feedback(ledger, body, caller.name))
 
 
 def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Metrics) -> None:

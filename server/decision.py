@@ -1,7 +1,7 @@
 """Effort and budget of one request, and where they came from.
 
-Precedence: explicit budget > explicit effort > the key's cap and floor > pinned > router >
-fallback. An explicit choice is never overwritten, only held within the key's limits.
+Precedence: explicit budget > explicit effort > the key's cap and floor > holdout > pinned >
+router > fallback. An explicit choice is never overwritten, only held within the key's limits.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from server.asked import Asked
 from server.conversations import Conversations
 from server.engine import Served
 from server.errors import BadRequest
+from server.holdout import NOBODY, Draw, Holdout
 from server.keys import Caller
 from server.settings import Settings
 
@@ -38,8 +39,8 @@ class Decision:
     `budget` is in thinking tokens, None where nothing bounds it. `source` tells where the effort
     came from, `budget_source` where the budget did. `pressure` is the engine's load, 0 to 1, as far
     as it made thinking dearer; `calibrated` is False where the estimate is not of this model.
-    `estimate` is the router's, also where the
-    client chose: it carries the baseline that savings are counted against.
+    `estimate` is the router's, also where the client chose. `draw` is the arm of the conversation,
+    None where the client chose; `routed` what the router's arm gets, also for who is held out.
     """
 
     effort: Effort
@@ -52,11 +53,8 @@ class Decision:
     baseline_effort: Effort
     pressure: float = 0.0
     calibrated: bool = True
-
-    @property
-    def arm(self) -> str | None:
-        """`treated` where the router decided; None where it had no say."""
-        return "treated" if self.source in ("router", "pinned", "fallback") else None
+    draw: Draw | None = None
+    routed: Effort | None = None
 
     @property
     def baseline_tokens(self) -> float | None:
@@ -66,11 +64,23 @@ class Decision:
         return self.estimate.tokens.get(self.baseline_effort)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """An effort, and how it came about; see Decision."""
+
+    effort: Effort
+    source: Source
+    reason: str
+    draw: Draw | None = None
+    routed: Effort | None = None
+
+
 class Decider:
     """Applies the precedence; owns the router's policy and the memory of conversations."""
 
-    def __init__(self, settings: Settings, router: Router) -> None:
+    def __init__(self, settings: Settings, router: Router, holdout: Holdout = NOBODY) -> None:
         self._settings = settings
+        self._holdout = holdout
         self._router = router
         self._foreign = Router.without_artifact(
             settings.efforts, settings.baseline_effort, "the router was fitted on another model"
@@ -111,9 +121,12 @@ class Decider:
         if pressure:
             policy = replace(policy, surcharge=pressure * self._settings.load_price)
         route = router.route(asked.messages, self._allowed(caller), policy)
-        effort, source, reason = self._effort(asked, caller, route, remember)
+        chosen = self._choose(asked, caller, route, remember)
+        effort, source = chosen.effort, chosen.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
-        if source != "request":
+        if source == "holdout":  # as it would be without a router
+            expected = None
+        elif source != "request":
             expected = lowered(expected, pressure)
         budget, budget_source = self._budget(asked, caller, effort, expected, served.context)
         return Decision(
@@ -121,12 +134,14 @@ class Decider:
             source=source,
             budget=budget,
             budget_source=budget_source,
-            reason=reason,
+            reason=chosen.reason,
             abstained=route.abstained if source == "fallback" else None,
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
             pressure=pressure,
             calibrated=route.calibrated,
+            draw=chosen.draw,
+            routed=chosen.routed,
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -147,33 +162,41 @@ class Decider:
         within: tuple[Effort, ...] = tuple(e for e in ladder if _held(e, caller) == e)
         return within or (nearest(_held(ladder[0], caller), ladder),)
 
-    def _effort(
-        self, asked: Asked, caller: Caller, route: Route, remember: bool
-    ) -> tuple[Effort, Source, str]:
+    def _choose(self, asked: Asked, caller: Caller, route: Route, remember: bool) -> _Chosen:
         if asked.effort is not None:
             return self._explicit(asked.effort, caller)
         conversation = f"{caller.name}:{conversation_key(asked.messages)}"
-        effort, source, reason = self._routed(asked, conversation, route)
+        treated = self._routed(asked, conversation, route)
+        draw = None
+        if asked.budget is None:
+            allowed = self._allowed(caller)
+            baseline = nearest(_held(self._settings.baseline_effort, caller), allowed)
+            draw = self._holdout.draw(conversation, allowed, baseline)
+        if draw is not None and draw.effort is not None:
+            reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
+            return _Chosen(draw.effort, "holdout", reason, draw, treated.effort)
         if remember:
-            self._conversations.remember(conversation, effort)
-        return effort, source, reason
+            self._conversations.remember(conversation, treated.effort)
+        return replace(treated, draw=draw, routed=treated.effort)
 
-    def _explicit(self, effort: Effort, caller: Caller) -> tuple[Effort, Source, str]:
+    def _explicit(self, effort: Effort, caller: Caller) -> _Chosen:
         held = _held(effort, caller)
         given = nearest(held, self._allowed(caller))
         if held != effort:
-            return given, "key", f"asked for {effort}, held at {given} by key '{caller.name}'"
+            reason = f"asked for {effort}, held at {given} by key '{caller.name}'"
+            return _Chosen(given, "key", reason)
         if given != effort:
-            return given, "request", f"asked for {effort}; the nearest the model has is {given}"
-        return given, "request", f"asked for {effort}"
+            reason = f"asked for {effort}; the nearest the model has is {given}"
+            return _Chosen(given, "request", reason)
+        return _Chosen(given, "request", f"asked for {effort}")
 
-    def _routed(self, asked: Asked, conversation: str, route: Route) -> tuple[Effort, Source, str]:
+    def _routed(self, asked: Asked, conversation: str, route: Route) -> _Chosen:
         source: Source = "fallback" if route.abstained else "router"
         previous = self._conversations.effort(conversation) if len(asked.messages) > 1 else None
         carried = carry(asked.messages, previous, route.effort, EFFORTS)
         if carried.pinned:
-            return cast("Effort", carried.effort), "pinned", carried.reason
-        return cast("Effort", route.effort), source, route.reason
+            return _Chosen(cast("Effort", carried.effort), "pinned", carried.reason)
+        return _Chosen(cast("Effort", route.effort), source, route.reason)
 
     def _budget(
         self,

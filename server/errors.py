@@ -4,9 +4,11 @@ GatewayError
 ├── BadRequest            400  the request contradicts itself or the contract
 ├── Unauthorized          401  no key, or a wrong one
 ├── NotFound              404  no such model
+├── UnknownRequest        404  no such request in the ledger
 ├── BodyTimeout           408  the body did not arrive in time
 ├── BodyTooLarge          413  the body is larger than allowed
 ├── TooManyRequests       429  the key has too many requests in flight
+├── LedgerUnavailable     503  there is no ledger, or it is down
 └── EngineError                the engine did not answer as it should
     ├── EngineFailed      502  it broke off, or answered something else than a completion
     ├── EngineDown        503  it cannot be reached
@@ -65,6 +67,22 @@ class NotFound(GatewayError):  # noqa: N818
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+
+
+class UnknownRequest(GatewayError):  # noqa: N818
+    """404."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "request_not_found"
+
+
+class LedgerUnavailable(GatewayError):  # noqa: N818
+    """503."""
+
+    status = 503
+    code = "ledger_unavailable"
+    retry_after = 5
 
 
 class BodyTimeout(GatewayError):  # noqa: N818

@@ -6,7 +6,7 @@ requests alike; it feeds the metrics and writes one log line.
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,10 +91,16 @@ class Exchange:
 
 
 class Accounts:
-    """Opens and closes exchanges; knows from them what the engine is under."""
+    """Opens and closes exchanges; knows from them what the engine is under.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        metrics: where closed ones are counted.
+        record: takes each closed one, and returns at once.
+    """
+
+    def __init__(self, metrics: Metrics, record: Callable[[Exchange], None] | None = None) -> None:
         self._metrics = metrics
+        self._record = record
         self._in_flight = 0
         self._wait = 0.0
         self._waited = time.perf_counter()
@@ -126,6 +132,8 @@ class Accounts:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
             self._count(exchange)
+            if self._record is not None:
+                self._record(exchange)
             _write_line(exchange)
 
     def _count(self, exchange: Exchange) -> None:

@@ -28,6 +28,10 @@ class Metrics:
         self.engine_up = self._gauge(
             "tops_engine_up", "1 while the engine answers its health check."
         )
+        self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.", ())
+        self.ledger_lost = self._counter(
+            "tops_ledger_lost", "Rows that the ledger could not be made to take.", ()
+        )
         self.engine_restarts = self._counter(
             "tops_engine_restarts", "Restarts of the supervised engine.", ()
         )

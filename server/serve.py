@@ -12,6 +12,7 @@ from router.artifact import ArtifactError
 from server.app import create_app
 from server.artifact import load_router
 from server.engine import Engine
+from server.ledger.schema import LedgerError
 from server.logs import configure_logs
 from server.settings import BadSettings, Settings, load_settings
 
@@ -29,7 +30,11 @@ def serve_main(argv: Sequence[str]) -> int:
         print(f"tops serve: {error}", file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
-    app = create_app(settings, router)
+    try:
+        app = create_app(settings, router)
+    except LedgerError as error:
+        print(f"tops serve: {error}", file=sys.stderr)
+        return 2
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -154,6 +154,35 @@ class Settings(BaseSettings):
     max_budget: int | None = Field(
         None, ge=0, description="most thinking tokens that any request may spend"
     )
+    holdout_share: float = Field(
+        0.02,
+        ge=0,
+        le=0.5,
+        description="share of conversations that get the baseline effort, so that savings can be "
+        "measured; explicit choices never do",
+    )
+    explore_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of conversations that get an effort at random, so that any other policy "
+        "can be evaluated from the ledger",
+    )
+    ledger: str = Field(
+        "sqlite:///tops-ledger.db",
+        description="database URL of the ledger, one row a request without any text: "
+        "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME; empty: none is kept",
+    )
+    ledger_days: float | None = Field(90, gt=0, description="days that the ledger keeps a row")
+    hash_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="key of the conversations' hashes, better given as TOPS_HASH_KEY; default: one "
+        "that the ledger keeps. Another key draws the holdout anew",
+    )
+    completion_price: float | None = Field(
+        None, ge=0, description="what a million completion tokens cost, to tell savings in money"
+    )
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="largest request body, in bytes")
     body_seconds: float = Field(30, gt=0, description="time a request body may take to arrive")
     silence_seconds: float = Field(

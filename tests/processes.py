@@ -51,9 +51,13 @@ class Server:
 
 @contextmanager
 def serving(*flags: str, cwd: Path | None = None) -> Generator[Server]:
-    """`tops serve --port 0 FLAGS` until the block is left; then SIGTERM, and it must end."""
+    """`tops serve FLAGS` until the block is left; then SIGTERM, and it must end.
+
+    On a free port, with nobody held out and no ledger, unless the flags say otherwise.
+    """
+    alone = ("--port", "0", "--holdout-share", "0", "--ledger", "")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tops", "serve", "--port", "0", *flags],
+        [sys.executable, "-m", "tops", "serve", *alone, *flags],
         cwd=cwd or ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

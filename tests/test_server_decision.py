@@ -71,13 +71,14 @@ def test_the_router_decides_where_the_client_leaves_it() -> None:
     assert (decision.effort, decision.source) == ("medium", "router")
     assert (decision.budget, decision.budget_source) == (150, "router")
     assert decision.baseline_tokens == 240
-    assert decision.arm == "treated"
+    assert decision.draw is not None
+    assert (decision.draw.arm, decision.routed) == ("treated", "medium")
 
 
 def test_an_explicit_effort_wins_and_implies_its_budget() -> None:
     decision = decide({"reasoning_effort": "high"})
     assert (decision.effort, decision.source, decision.budget) == ("high", "request", 600)
-    assert decision.arm is None
+    assert decision.draw is None
 
 
 def test_an_explicit_budget_is_never_overwritten() -> None:

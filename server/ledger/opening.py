@@ -1,0 +1,38 @@
+"""Opens the ledger of the settings, or says why there is none."""
+
+import secrets
+
+import structlog
+
+from server.ledger.schema import LedgerDown, connect, prepare, shared_key
+from server.ledger.writer import Ledger
+from server.metrics import Metrics
+from server.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+def open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger | None, bytes]:
+    """The ledger, and the key of the conversations' hashes.
+
+    A database that cannot be reached now does not keep the gateway from serving: rows wait.
+
+    Raises:
+        LedgerError: the ledger can never be used as it is; the message says what to do.
+    """
+    given = settings.hash_key
+    key = given.get_secret_value().encode() if given else None
+    if not settings.ledger:
+        return None, key or secrets.token_bytes(32)
+    engine = connect(settings.ledger)
+    prepared = False
+    try:
+        prepare(engine)
+        prepared = True
+        key = key or shared_key(engine)
+    except LedgerDown as error:
+        log.warning("the ledger is down; rows are kept", error=str(error))
+    ledger = Ledger(
+        engine, metrics.ledger_rows, metrics.ledger_lost, settings.ledger_days, prepared
+    )
+    return ledger, key or secrets.token_bytes(32)

@@ -1,0 +1,52 @@
+"""A closed request as a row of the ledger: numbers and names, never text of a prompt or answer."""
+
+import time
+from typing import Any
+
+from router.features import FEATURES_VERSION
+from server.exchange import Exchange
+
+_LARGEST = 2**31 - 1
+_REASON = 512
+_ABSTAINED = 256
+
+
+def row_of(exchange: Exchange) -> dict[str, Any] | None:
+    """The row of a request; None where it was refused before anything was decided."""
+    decision = exchange.decision
+    if decision is None or exchange.closed is None:
+        return None
+    draw, estimate, usage = decision.draw, decision.estimate, exchange.usage
+    streamed = exchange.stream and exchange.first_byte is not None
+    return {
+        "request_id": exchange.request_id,
+        "at": time.time(),
+        "model": exchange.model,
+        "key": exchange.caller,
+        "conversation": draw.conversation if draw else None,
+        "arm": draw.arm if draw else None,
+        "p_treated": draw.shares.treated if draw else None,
+        "p_holdout": draw.shares.holdout if draw else None,
+        "p_explore": draw.p_each if draw else None,
+        "effort": decision.effort,
+        "source": decision.source,
+        "routed": decision.routed,
+        "baseline": decision.baseline_effort,
+        "calibrated": decision.calibrated,
+        "features": FEATURES_VERSION,
+        "p_correct": estimate and dict(estimate.p_correct),
+        "expected_tokens": estimate and dict(estimate.tokens),
+        "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
+        "budget_hit": exchange.budget_hit,
+        "choices": exchange.choices,
+        "prompt_tokens": usage.prompt if usage else None,
+        "thinking_tokens": usage.thinking if usage else None,
+        "answer_tokens": usage.answer if usage else None,
+        "ttft_seconds": (exchange.first_byte or 0) - exchange.opened if streamed else None,
+        "seconds": exchange.closed - exchange.opened,
+        "status": exchange.status,
+        "abstained": decision.abstained and decision.abstained[:_ABSTAINED],
+        "reason": decision.reason[:_REASON],
+        "score": None,
+        "scored_at": None,
+    }

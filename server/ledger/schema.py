@@ -1,0 +1,171 @@
+"""The ledger's tables, and how a database gets and keeps them."""
+
+import secrets
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
+
+_BUSY_SECONDS = 5
+_LOCK = 7_261_977
+
+metadata = MetaData()
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("request_id", String(128), nullable=False, index=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("model", String(256), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("conversation", String(32)),
+    Column("arm", String(8)),
+    Column("p_treated", Float),
+    Column("p_holdout", Float),
+    Column("p_explore", Float),
+    Column("effort", String(8), nullable=False),
+    Column("source", String(8), nullable=False),
+    Column("routed", String(8)),
+    Column("baseline", String(8), nullable=False),
+    Column("calibrated", Boolean, nullable=False),
+    Column("features", Integer, nullable=False),
+    Column("p_correct", JSON),
+    Column("expected_tokens", JSON),
+    Column("budget", Integer),
+    Column("budget_hit", Boolean),
+    Column("choices", Integer, nullable=False),
+    Column("prompt_tokens", Integer),
+    Column("thinking_tokens", Integer),
+    Column("answer_tokens", Integer),
+    Column("ttft_seconds", Float),
+    Column("seconds", Float, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("abstained", String(256)),
+    Column("reason", String(512), nullable=False),
+    Column("score", Float),
+    Column("scored_at", Float),
+)
+"""`at` is in Unix seconds. `p_explore` is the probability of each effort to be drawn for itself.
+`routed` is what the router's arm gets. `expected_tokens` are thinking
+tokens per effort, of one choice; the counted tokens are those of all choices. `score` is feedback,
+0 to 1."""
+
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(128), nullable=False),
+)
+"""What gateways on one ledger share: the key of the conversations' hashes."""
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used; the message says what to do."""
+
+
+class LedgerDown(Exception):  # noqa: N818 - reads as what it says
+    """The ledger cannot be reached now."""
+
+
+def connect(url: str) -> Engine:
+    """An engine for a database URL; nothing is opened yet.
+
+    Raises:
+        LedgerError: the URL is none, or its driver is not installed.
+    """
+    try:
+        engine = create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ValueError) as error:
+        raise LedgerError(
+            f"ledger {url!r} is no database URL: use sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/NAME"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise LedgerError(
+            f"the driver {error.name} of this ledger is not installed: "
+            "pip install 'tops-server[postgres]'"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_SECONDS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def prepare(engine: Engine) -> None:
+    """Bring the database to this version's tables.
+
+    Raises:
+        LedgerDown: it cannot be reached now.
+        LedgerError: it is no database, or a newer version's.
+    """
+    where = engine.url.render_as_string(hide_password=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.execute(text("PRAGMA quick_check(1)")).all()
+            elif engine.dialect.name == "postgresql":  # gateways that start together take turns
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        newest = ScriptDirectory.from_config(config).get_current_head()
+        raise LedgerError(
+            f"the ledger {where} was written by a newer version (this one knows up to {newest}): "
+            f"upgrade this gateway, or name another ledger ({error})"
+        ) from error
+    except OperationalError as error:
+        raise LedgerDown(f"the ledger {where} cannot be opened: {error.orig}") from error
+    except DatabaseError as error:
+        raise LedgerError(
+            f"the ledger {where} is damaged or no database ({error.orig}): move it away, and a new "
+            "one is made"
+        ) from error
+
+
+def shared_key(engine: Engine) -> bytes:
+    """The key of the conversations' hashes, made by whoever comes first."""
+    find = select(secret.c.value).where(secret.c.name == "conversations")
+    with engine.connect() as connection:
+        found = connection.execute(find).scalar()
+    if found is None:
+        try:
+            with engine.begin() as connection:
+                connection.execute(
+                    insert(secret).values(name="conversations", value=secrets.token_hex(32))
+                )
+        except IntegrityError:  # another gateway was first
+            pass
+        with engine.connect() as connection:
+            found = connection.execute(find).scalar_one()
+    return bytes.fromhex(found)

@@ -1,0 +1,1 @@
+"""What the gateway saved, measured against its randomised holdout."""

@@ -1,0 +1,66 @@
+"""The savings report as text."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """What was saved, in lines."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    requests = report["requests"]
+    yield "requests: " + (", ".join(f"{n} {arm}" for arm, n in sorted(requests.items())) or "none")
+    if report["not_comparable"]:
+        yield f"{report['not_comparable']} of them came while nothing was held out: left out below"
+    yield ""
+    for name, entry in report["savings"].items():
+        yield f"{name.replace('_', ' '):<18} {saving(entry)}"
+    accuracy = report["accuracy"]
+    if accuracy is None:
+        yield "accuracy           no feedback yet (POST /v1/feedback)"
+    else:
+        yield f"accuracy           {difference(accuracy)}"
+    for name, groups in report["by"].items():
+        yield f"\nthinking tokens by {name}"
+        for group, entry in groups.items():
+            yield f"  {group:<16} {saving(entry)}"
+    if report.get("what_if"):
+        yield "\nwhat if: thinking tokens a request"
+        for name, value in report["what_if"].items():
+            yield f"  {name:<16} {_value(value)}"
+
+
+def saving(entry: Mapping[str, Any]) -> str:
+    """One saving in a line: its share, or why it is pending."""
+    held_out = f"{entry['requests']} treated, {entry['held_out_requests']} held out"
+    if entry["pending"]:
+        return f"pending ({held_out})"
+    low, high = entry["share_ci"]
+    return (
+        f"{entry['share']:.1%} [{low:.1%}, {high:.1%}] saved: {entry['saved']:,.4g} of "
+        f"{entry['saved'] + entry['taken']:,.4g} ({held_out})"
+    )
+
+
+def difference(accuracy: Mapping[str, Any]) -> str:
+    """What the savings cost in accuracy, or why that is pending."""
+    told = f"{accuracy['requests']} treated, {accuracy['held_out_requests']} held out with feedback"
+    if accuracy["pending"] or accuracy["difference_ci"] is None:
+        return f"pending ({told})"
+    low, high = accuracy["difference_ci"]
+    return (
+        f"{100 * accuracy['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] "
+        f"against the baseline effort ({told})"
+    )
+
+
+def _value(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "no requests to judge it by"
+    low, high = value["tokens_ci"]
+    told = f"{value['tokens']:.1f} [{low:.1f}, {high:.1f}]"
+    if value["supported"] < 1:
+        told += f"; {1 - value['supported']:.0%} of it from predictions alone"
+    return told

@@ -1,0 +1,90 @@
+"""The holdout: sticky by conversation, with the shares that were asked for, never over a client."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
+
+from server.asked import parse_asked
+from server.decision import Decider, Decision
+from server.holdout import Holdout, Shares
+from server.keys import Caller
+from server.settings import Settings
+
+ALL = Holdout(Shares(holdout=1.0), b"key")
+EXPLORED = Holdout(Shares(explore=1.0), b"key")
+
+
+def decide(
+    holdout: Holdout, fields: dict[str, Any] | None = None, caller: Caller = ANYONE
+) -> Decision:
+    asked = parse_asked({"messages": [user()], **(fields or {})}, {})
+    return Decider(Settings(), ROUTED, holdout).decide(asked, caller, SERVED)
+
+
+def test_shares_are_kept_and_arms_stick() -> None:
+    holdout = Holdout(Shares(holdout=0.1, explore=0.2), b"key")
+    draws = [holdout.draw(f"c{n}", LADDER, "high") for n in range(20_000)]
+    arms = Counter(draw.arm for draw in draws)
+    assert arms["holdout"] / 20_000 == pytest.approx(0.1, abs=0.01)
+    assert arms["explore"] / 20_000 == pytest.approx(0.2, abs=0.01)
+    explored = Counter(draw.effort for draw in draws if draw.arm == "explore")
+    for effort in LADDER:
+        assert explored[effort] / arms["explore"] == pytest.approx(1 / len(LADDER), abs=0.03)
+    again = Holdout(Shares(holdout=0.1, explore=0.2), b"key")
+    assert [again.draw(f"c{n}", LADDER, "high") for n in range(20_000)] == draws
+    assert draws[0].shares.treated == pytest.approx(0.7)
+
+
+def test_another_key_draws_anew_and_names_differ() -> None:
+    one, other = (Holdout(Shares(holdout=0.5), key) for key in (b"one", b"other"))
+    pairs = [
+        (one.draw(f"c{n}", LADDER, "high"), other.draw(f"c{n}", LADDER, "high")) for n in range(400)
+    ]
+    assert 100 < sum(a.arm == b.arm for a, b in pairs) < 300
+    assert all(a.conversation != b.conversation for a, b in pairs)
+
+
+def test_who_is_held_out_gets_the_baseline_without_the_routers_budget() -> None:
+    decision = decide(ALL)
+    assert (decision.effort, decision.source, decision.routed) == ("high", "holdout", "medium")
+    assert (decision.budget, decision.budget_source) == (None, "none")
+    assert decision.draw is not None
+    assert decision.draw.arm == "holdout"
+
+
+def test_explored_conversations_get_the_effort_drawn_and_its_budget() -> None:
+    decision = decide(EXPLORED)
+    assert decision.source == "holdout"
+    assert decision.draw is not None
+    assert decision.draw.arm == "explore"
+    assert decision.draw.p_each == pytest.approx(1 / len(LADDER))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"reasoning_effort": "low"}, {"thinking_token_budget": 50}], ids=["effort", "budget"]
+)
+def test_a_client_that_chose_is_in_no_arm(fields: dict[str, Any]) -> None:
+    decision = decide(ALL, fields)
+    assert decision.draw is None
+    assert decision.source in ("request", "router")
+
+
+def test_a_key_holds_the_holdout_too() -> None:
+    assert decide(ALL, caller=Caller("k", effort_cap="medium")).effort == "medium"
+    assert decide(ALL, caller=Caller("k", max_budget=9)).budget == 9
+
+
+def test_turns_of_a_conversation_stay_in_their_arm() -> None:
+    holdout = Holdout(Shares(holdout=0.5), b"key")
+    decider = Decider(Settings(), ROUTED, holdout)
+    for number in range(40):
+        messages = [user(f"question {number}")]
+        arms: set[str] = set()
+        for _ in range(3):
+            decision = decider.decide(parse_asked({"messages": messages}, {}), ANYONE, SERVED)
+            assert decision.draw is not None
+            arms.add(decision.draw.arm)
+            messages = [*messages, {"role": "assistant", "content": "so"}, user("go on")]
+        assert len(arms) == 1

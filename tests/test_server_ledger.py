@@ -1,0 +1,327 @@
+"""The ledger on a real SQLite and a real PostgreSQL: nothing lost, nothing private."""
+
+import os
+import pwd
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from processes import ROOT, serving
+from prometheus_client import Counter
+from sqlalchemy import Engine, text
+
+from server.decision import Decision
+from server.exchange import Exchange
+from server.holdout import Draw, Shares
+from server.ledger import writer
+from server.ledger.reader import Selection, answered, counts, latest
+from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
+from server.ledger.writer import Ledger
+from server.supervisor import free_port
+from server.usage import Usage
+
+DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
+
+
+def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> Exchange:
+    decision = Decision("low", "router", budget, "router", "why", None, None, "high", draw=DRAW)
+    exchange = Exchange(request_id, decision=decision, model="m", caller="k", status=status)
+    exchange.usage = Usage(5, 30, 20)
+    exchange.closed = exchange.opened + 0.5
+    return exchange
+
+
+def counter(name: str) -> Counter:
+    return Counter(name, "", registry=None)
+
+
+def value(found: Counter) -> float:
+    return found._value.get()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The URL of a PostgreSQL server of this session's own."""
+    initdb, ctl = shutil.which("initdb"), shutil.which("pg_ctl")
+    if initdb is None or ctl is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not on the PATH")
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user: dict[str, int] = {}
+    if os.getuid() == 0:  # which PostgreSQL refuses to run as
+        nobody = pwd.getpwnam("nobody")
+        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+        for place in (folder, *folder.parents):
+            if place == Path("/tmp"):
+                break
+            place.chmod(0o755)
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    data, port = folder / "data", free_port()
+    words = [initdb, "-D", data, "-U", "tops", "-A", "trust", "--no-sync"]
+    subprocess.run(words, check=True, capture_output=True, cwd=folder, **as_user)
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -F"
+    start = [ctl, "-D", data, "-w", "-o", options, "-l", folder / "log", "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
+    try:
+        yield f"postgresql+psycopg://tops@127.0.0.1:{port}/postgres"
+    finally:
+        stop = [ctl, "-D", data, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=True, capture_output=True, cwd=folder, **as_user)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Engine]:
+    if request.param == "sqlite":
+        found = connect(f"sqlite:///{tmp_path}/ledger.db")
+    else:
+        found = connect(request.getfixturevalue("postgres"))
+        with found.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    prepare(found)
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Generator[Ledger]:
+    found = Ledger(engine, counter("written"), counter("lost"), None, prepared=True)
+    found.start()
+    yield found
+    found.stop()
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    prepare(engine)
+    assert shared_key(engine) == shared_key(engine)
+
+
+def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
+    ledger.record(closed("one"))
+    ledger.record(closed("two", status=499))
+    ledger.record(Exchange("refused before a decision"))
+    ledger._flush()
+    (row,) = answered(engine, Selection(model="m", key="k"))
+    assert (row["request_id"], row["arm"], row["p_treated"]) == ("one", "treated", 0.98)
+    assert (row["thinking_tokens"], row["answer_tokens"], row["seconds"]) == (20, 10, 0.5)
+    assert [row["request_id"] for row in latest(engine, 5)] == ["two", "one"]
+    assert counts(engine, Selection()) == {"treated": 2}
+    assert answered(engine, Selection(since=time.time() + 9)) == []
+    assert value(ledger._written) == 2
+
+
+def test_feedback_is_noted_on_the_newest_of_its_key_and_replaced(
+    engine: Engine, ledger: Ledger
+) -> None:
+    for _ in range(2):
+        ledger.record(closed("twice"))
+    assert ledger.score("twice", "k", 1.0)
+    assert ledger.score("twice", "k", 0.0)
+    assert not ledger.score("twice", "someone else", 1.0)
+    assert not ledger.score("unknown", "k", 1.0)
+    assert [row["score"] for row in latest(engine, 5)] == [0.0, None]
+
+
+def test_a_row_that_the_database_does_not_take_does_not_hold_up_the_others(
+    engine: Engine, ledger: Ledger
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite takes everything")
+    ledger.record(closed("good"))
+    ledger.record(closed("nul\x00"))
+    ledger.record(closed("huge", budget=10**30))
+    ledger._flush()
+    assert {row["request_id"] for row in latest(engine, 5)} == {"good", "huge"}
+    assert value(ledger._lost) == 1
+
+
+def test_old_rows_are_deleted(engine: Engine) -> None:
+    ledger = Ledger(engine, counter("w"), counter("l"), days=1.0, prepared=True)
+    ledger.record(closed("old"))
+    ledger._write_all()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE requests SET at = at - 86500"))
+    ledger.record(closed("new"))
+    ledger._write_all()
+    ledger._clean()
+    assert [row["request_id"] for row in latest(engine, 5)] == ["new"]
+
+
+def test_a_ledger_that_is_down_keeps_rows_up_to_a_bound_and_counts_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_MOST_KEPT", 10)
+    folder = tmp_path / "not there yet"
+    engine = connect(f"sqlite:///{folder}/ledger.db")
+    ledger = Ledger(engine, counter("w"), counter("l"), None, prepared=False)
+    for number in range(15):
+        ledger.record(closed(f"r{number}"))
+    assert not ledger._write_all()
+    assert value(ledger._lost) == 5
+    with pytest.raises(LedgerDown):
+        ledger.score("r14", "k", 1.0)
+    folder.mkdir()
+    assert ledger._write_all()
+    assert [row["request_id"] for row in latest(engine, 99)] == [f"r{n}" for n in range(14, 4, -1)]
+
+
+def test_a_full_disk_loses_nothing_that_fits_later(tmp_path: Path) -> None:
+    """The database's own limit of pages stands in for a full disk: the same error of SQLite."""
+    engine = connect(f"sqlite:///{tmp_path}/ledger.db")
+    prepare(engine)
+    with engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    ledger = Ledger(engine, counter("w"), counter("l"), None, prepared=True)
+    with engine.connect() as connection:  # the pool hands this very connection out again
+        connection.execute(text(f"PRAGMA max_page_count = {pages + 1}"))
+    for number in range(500):
+        ledger.record(closed(f"r{number}"))
+    assert not ledger._write_all()
+    with engine.connect() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1000000"))
+    assert ledger._write_all()
+    assert len(latest(engine, 1000)) == 500
+    assert value(ledger._lost) == 0
+
+
+def test_what_can_never_work_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="sqlite:///FILE"):
+        connect("ledger.db")
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"these are not the pages of a database " * 200)
+    with pytest.raises(LedgerError, match="move it away"):
+        prepare(connect(f"sqlite:///{garbage}"))
+    newer = connect(f"sqlite:///{tmp_path}/newer.db")
+    prepare(newer)
+    with newer.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerError, match="newer version"):
+        prepare(newer)
+    with pytest.raises(LedgerDown, match="cannot be opened"):
+        prepare(connect(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
+
+
+def test_two_ledgers_write_one_file_and_share_the_key(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engines = [connect(url), connect(url)]
+    ledgers: list[Ledger] = []
+    for engine in engines:
+        prepare(engine)
+        ledgers.append(Ledger(engine, counter("w"), counter("l"), None, prepared=True))
+        ledgers[-1].start()
+    assert shared_key(engines[0]) == shared_key(engines[1])
+
+    def fill(ledger: Ledger) -> None:
+        for number in range(500):
+            ledger.record(closed(f"{id(ledger)}-{number}"))
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=fill, args=(ledger,)) for ledger in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ledger in ledgers:
+        ledger.stop()
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (1000,)
+    assert sum(value(ledger._lost) for ledger in ledgers) == 0
+
+
+def ask(http: httpx.Client, url: str, number: int) -> str:
+    answer = http.post(
+        f"{url}/v1/chat/completions",
+        json={"messages": [{"role": "user", "content": f"Kim has {number} pens. How many?"}]},
+    )
+    assert answer.status_code == 200
+    return answer.headers["x-request-id"]
+
+
+def test_kill_9_loses_at_most_the_last_second(tmp_path: Path, http: httpx.Client) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with serving("--ledger", url) as server:
+        kept = [ask(http, server.url, number) for number in range(10)]
+        time.sleep(1)
+        for number in range(3):
+            ask(http, server.url, number)
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+    engine = connect(url)
+    prepare(engine)
+    found = {row["request_id"] for row in latest(engine, 99)}
+    engine.dispose()
+    assert set(kept) <= found
+    assert len(found) <= 13
+
+
+def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.Client) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with serving("--ledger", url, "--holdout-share", "0.5") as server:
+        ids = [ask(http, server.url, number) for number in range(20)]
+        for request_id in ids[:5]:
+            noted = http.post(
+                f"{server.url}/v1/feedback", json={"request_id": request_id, "correct": True}
+            )
+            assert noted.json() == {"request_id": request_id, "score": 1.0}
+        refused = {
+            "{}": 400,
+            '{"request_id": "x", "correct": 1}': 400,
+            '{"request_id": "x", "score": 2}': 400,
+            '{"request_id": "x", "score": NaN}': 400,
+            '{"request_id": "x", "score": 1, "correct": true}': 400,
+            '{"request_id": "x", "right": true}': 400,
+            '{"request_id": 7, "correct": true}': 400,
+            '{"request_id": "nobody", "correct": true}': 404,
+        }
+        for body, status in refused.items():
+            answer = http.post(f"{server.url}/v1/feedback", content=body)
+            assert (answer.status_code, "message" in answer.json()["error"]) == (status, True), body
+    told = subprocess.run(
+        [sys.executable, "-m", "tops", "savings", "--ledger", url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pending" in told.stdout
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        rows = connection.execute("SELECT arm, count(*), sum(score) FROM requests GROUP BY arm")
+        arms = {arm: (number, score) for arm, number, score in rows}
+        text_of_all = " ".join(map(str, connection.execute("SELECT * FROM requests")))
+    assert sum(number for number, _ in arms.values()) == 20
+    assert set(arms) == {"treated", "holdout"}
+    assert sum(score or 0 for _, score in arms.values()) == 5
+    assert "pens" not in text_of_all
+
+
+def test_without_a_ledger_feedback_is_told_so(gateway: str, http: httpx.Client) -> None:
+    answer = http.post(f"{gateway}/v1/feedback", json={"request_id": "x", "correct": True})
+    assert answer.status_code == 503
+    assert "ledger" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("ledger", ["nonsense", "sqlite:///{}/damaged.db"])
+def test_a_ledger_that_can_never_work_stops_the_start(ledger: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"no database " * 999)
+    words = ["serve", "--port", "0", "--ledger", ledger.format(tmp_path)]
+    told = subprocess.run(
+        [sys.executable, "-m", "tops", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("tops serve: ")
+    assert len(told.stderr.splitlines()) == 1

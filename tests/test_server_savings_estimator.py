@@ -1,0 +1,106 @@
+"""The savings estimator against simulations whose truth is known."""
+
+import numpy as np
+import pytest
+
+from server.savings.estimator import Sample, Saving, estimate
+
+REPEATS = 1_000
+
+
+def simulate(seed: int, off: float = 1.0, conversations: int = 6_000) -> tuple[Sample, np.ndarray]:
+    """Traffic in conversations of 1 to 4 requests, and what treatment truly saved on each request.
+
+    The router's prediction is `off` times what is expected, and the outcome scatters around that by
+    half, more alike within a conversation.
+    """
+    rng = np.random.default_rng(seed)
+    turns = rng.integers(1, 5, conversations)
+    conversation = np.repeat(np.arange(conversations), turns)
+    size = len(conversation)
+    expected = rng.lognormal(5.5, 1.0, conversations)[conversation]
+    alike = rng.normal(0, 0.25, conversations)[conversation]
+    baseline = expected * np.exp(alike + rng.normal(0, 0.4, size))
+    chosen = baseline * np.where(expected < 300, 0.2, 1.0)
+    held_out = (rng.random(conversations) < 0.03)[conversation]
+    sample = Sample(
+        treated=~held_out,
+        conversation=conversation,
+        p_treated=np.full(size, 0.97),
+        p_held_out=np.full(size, 0.03),
+        taken=np.where(held_out, baseline, chosen),
+        predicted=off * expected,
+    )
+    return sample, np.where(held_out, 0.0, baseline - chosen)
+
+
+def difference_in_means(sample: Sample) -> float:
+    """The plain estimate: the arms' means, as often as there are treated requests."""
+    treated = sample.treated
+    return float((sample.taken[~treated].mean() - sample.taken[treated].mean()) * treated.sum())
+
+
+@pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
+def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: float) -> None:
+    errors, plain, covered, always = [], [], 0, 0
+    for seed in range(REPEATS):
+        sample, saved = simulate(seed, off)
+        truth = float(saved.sum())
+        found = estimate(sample)
+        errors.append(found.saved - truth)
+        plain.append(difference_in_means(sample) - truth)
+        covered += found.ends[0] <= truth <= found.ends[1]
+        always += found.always[0] <= truth <= found.always[1]
+    standard_error = np.std(errors) / np.sqrt(REPEATS)
+    assert abs(np.mean(errors)) < 4 * standard_error
+    assert 0.93 <= covered / REPEATS <= 0.97
+    assert always / REPEATS >= 0.95
+    assert np.var(errors) < 0.5 * np.var(plain)
+
+
+def test_the_always_valid_interval_covers_at_every_look() -> None:
+    missed = 0
+    for seed in range(200):
+        sample, saved = simulate(seed, conversations=3_000)
+        for until in range(300, 3_001, 300):
+            rows = sample.conversation < until
+            truth = float(saved[rows].sum())
+            found = estimate(sample.only(rows))
+            if not found.always[0] <= truth <= found.always[1]:
+                missed += 1
+                break
+    assert missed / 200 <= 0.05
+
+
+def test_predictions_may_be_missing_or_useless() -> None:
+    sample, saved = simulate(1)
+    truth = float(saved.sum())
+    size = len(sample.taken)
+    for predicted in (np.full(size, np.nan), np.zeros(size), np.full(size, 1e9)):
+        found = estimate(
+            Sample(
+                sample.treated,
+                sample.conversation,
+                sample.p_treated,
+                sample.p_held_out,
+                sample.taken,
+                predicted,
+            )
+        )
+        assert found.ends[0] < truth < found.ends[1]
+
+
+def test_pending_until_the_interval_says_something() -> None:
+    small, _ = simulate(2, conversations=300)
+    large, _ = simulate(2)
+    assert estimate(small).pending
+    assert not estimate(large).pending
+    assert estimate(large.only(large.treated)).pending
+    nothing = estimate(large.only(np.zeros(len(large.taken), dtype=bool)))
+    assert nothing.pending
+    assert nothing.saved == 0
+
+
+def test_a_share_is_of_what_would_have_been_taken() -> None:
+    saving = Saving(30.0, (20.0, 40.0), (10.0, 50.0), 70.0, 5, 1, 1)
+    assert saving.share(saving.saved) == pytest.approx(0.3)

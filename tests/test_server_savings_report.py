@@ -1,0 +1,209 @@
+"""The savings report and what-if on simulated ledgers whose truth is known."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import ROOT
+from sqlalchemy import insert
+
+from server.ledger.schema import connect, prepare, requests
+from server.savings.commands import savings_main
+from server.savings.page import page
+from server.savings.report import report
+from server.savings.table import table
+from server.savings.what_if import at_price, evaluate, fixed
+
+EFFORTS = ("low", "medium", "high")
+TOKENS = {"low": 40.0, "medium": 120.0, "high": 400.0}
+SHARES = {"p_treated": 0.8, "p_holdout": 0.05, "p_explore": 0.05}
+
+
+def simulated(number: int = 8_000, off: float = 1.0) -> list[dict[str, Any]]:
+    """Rows as the ledger gives them. Half of the prompts are easy and routed to low.
+
+    The router's predictions of tokens are `off` times the truth.
+    """
+    rng = np.random.default_rng(7)
+    rows: list[dict[str, Any]] = []
+    for place in range(number):
+        hard = float(rng.random())
+        expected = {effort: tokens * (0.5 + hard) for effort, tokens in TOKENS.items()}
+        p = {"low": 0.99 - 0.6 * hard, "medium": 0.99 - 0.2 * hard, "high": 0.99}
+        routed = "low" if hard < 0.5 else "high"
+        draw = rng.random()
+        if draw < SHARES["p_treated"]:
+            arm, effort = "treated", routed
+        elif draw < SHARES["p_treated"] + SHARES["p_holdout"]:
+            arm, effort = "holdout", "high"
+        else:
+            arm, effort = "explore", EFFORTS[rng.integers(3)]
+        thinking = round(expected[effort] * rng.lognormal(0, 0.3))
+        rows.append(
+            {
+                "request_id": f"r{place}",
+                "at": 1.8e9 + place * 30,
+                "model": "m",
+                "key": "k" if place % 3 else "other",
+                "conversation": f"{place:032x}",
+                "arm": arm,
+                **SHARES,
+                "effort": effort,
+                "source": "router" if arm == "treated" else "holdout",
+                "routed": routed,
+                "baseline": "high",
+                "calibrated": True,
+                "features": 1,
+                "p_correct": p,
+                "expected_tokens": {name: off * tokens for name, tokens in expected.items()},
+                "budget": None,
+                "budget_hit": False,
+                "choices": 1,
+                "prompt_tokens": 10,
+                "thinking_tokens": thinking,
+                "answer_tokens": 10,
+                "ttft_seconds": None,
+                "seconds": 0.01 * thinking,
+                "status": 200,
+                "abstained": None,
+                "reason": "",
+                "score": float(rng.random() < p[effort]),
+                "scored_at": None,
+            }
+        )
+    return rows
+
+
+TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
+"""Of thinking tokens: easy prompts (0.75 of the mean) take 40 instead of 400."""
+
+
+@pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
+def test_the_report_finds_what_was_saved(off: float) -> None:
+    found = report(simulated(off=off), {"treated": 1}, 2.0)
+    for name, share in (("thinking_tokens", TRUE_SHARE), ("seconds", TRUE_SHARE)):
+        low, high = found["savings"][name]["share_ci"]
+        assert low < share < high
+        assert high - low < 0.1
+        outer = found["savings"][name]["share_always"]
+        assert outer[0] < low < high < outer[1]
+    tokens, money = (found["savings"][name] for name in ("completion_tokens", "money"))
+    assert money["saved"] == pytest.approx(tokens["saved"] * 2e-6)
+    assert (
+        found["by"]["effort"]["high"]["share_ci"][0]
+        < 0
+        < found["by"]["effort"]["high"]["share_ci"][1]
+    )
+    assert found["by"]["effort"]["low"]["share"] == pytest.approx(0.9, abs=0.05)
+    assert set(found["by"]["key"]) == {"k", "other"}
+    assert len(found["by"]["day"]) >= 3
+
+
+def test_the_report_tells_what_savings_cost_in_accuracy() -> None:
+    accuracy = report(simulated(), {}, None)["accuracy"]
+    low, high = accuracy["difference_ci"]
+    assert low < -0.6 * 0.25 / 2 < high
+    assert "against the baseline effort" in table(report(simulated(), {}, None))
+
+
+def test_an_empty_ledger_is_pending_everywhere() -> None:
+    found = report([], {}, 1.0)
+    assert all(entry["pending"] for entry in found["savings"].values())
+    assert "pending" in table(found)
+    json.dumps(found, allow_nan=False)
+
+
+def test_rows_without_a_holdout_prove_nothing() -> None:
+    rows = [{**row, "p_holdout": 0.0} for row in simulated(100) if row["arm"] == "treated"]
+    found = report(rows, {"treated": len(rows)}, None)
+    assert found["not_comparable"] == len(rows)
+    assert found["savings"]["thinking_tokens"]["pending"]
+
+
+def test_predictions_that_are_missing_or_of_no_model_do_not_count() -> None:
+    rows = simulated()
+    for row in rows[::2]:
+        row["expected_tokens"] = None
+    for row in rows[1::4]:
+        row["calibrated"] = False
+    low, high = report(rows, {}, None)["savings"]["thinking_tokens"]["share_ci"]
+    assert low < TRUE_SHARE < high
+
+
+@pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
+def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) -> None:
+    rows = simulated(off=off)
+    for effort in EFFORTS:
+        value = evaluate(rows, fixed(effort))
+        assert value is not None
+        assert value.ends[0] < 1.046 * TOKENS[effort] < value.ends[1]
+        assert value.supported == 1
+    thrifty, careful = evaluate(rows, at_price(5.0)), evaluate(rows, at_price(0.0))
+    assert thrifty is not None
+    assert careful is not None
+    assert thrifty.tokens < careful.tokens
+    assert careful.ends[0] < 1.046 * 400 < careful.ends[1]
+
+
+def test_what_if_tells_what_rests_on_predictions_alone() -> None:
+    rows = [{**row, "p_explore": 0.0} for row in simulated() if row["arm"] != "explore"]
+    value = evaluate(rows, fixed("medium"))
+    assert value is not None
+    assert value.supported == 0
+    assert evaluate([], fixed("low")) is None
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    now = time.time()
+    with engine.begin() as connection:
+        rows = [{**row, "at": now - place} for place, row in enumerate(simulated(3_000))]
+        connection.execute(insert(requests), rows)
+    engine.dispose()
+    words = ["--ledger", url, "--what-if", "effort=low", "--what-if", "price=0.5", "--json"]
+    assert savings_main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["requests"]["treated"] > 2_000
+    assert set(found["what_if"]) == {"effort=low", "price=0.5"}
+    assert savings_main(["--ledger", url, "--since", "30m", "--key", "k"]) == 0
+    assert "saved:" in capsys.readouterr().out
+    assert savings_main(["--ledger", url, "--since", "2990-01-01", "--html"]) == 0
+    told = capsys.readouterr().out
+    assert "pending" in told
+    assert "http" not in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--since", "yesterday"],
+        ["--what-if", "max_loss=0.01"],
+        ["--what-if", "effort=lowest"],
+        ["--what-if", "price=dear"],
+    ],
+)
+def test_bad_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        savings_main(words)
+    assert stopped.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_ledger_that_is_not_there_is_told(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tops", "savings", "--ledger", f"sqlite:///{tmp_path}/no/db"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith("tops savings: ")
+
+
+def test_the_page_escapes() -> None:
+    found = report(simulated(200), {}, None)
+    found["by"]["model"] = {"<script>": found["savings"]["seconds"]}
+    assert "<script>" not in page(found)
