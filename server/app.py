@@ -18,11 +18,10 @@ from server.dry_run import explain
 from server.engine import Engine
 from server.errors import GatewayError, error_envelope
 from server.exchange import Accounts
-from server.feedback import note_feedback
+from server.feedback import Feedback
 from server.holdout import Holdout, Shares
 from server.keys import Keys
 from server.ledger.opening import open_ledger
-from server.ledger.writer import Ledger
 from server.metrics import Metrics
 from server.request_id import RequestId
 from server.settings import Settings
@@ -76,7 +75,7 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     chat = ChatCompletions(settings, keys, decider, engine, accounts)
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
     _add_api(app, settings, keys, decider, engine, accounts)
-    _add_feedback(app, settings, keys, ledger)
+    _add_feedback(app, settings, keys, Feedback(ledger, metrics))
     _add_operations(app, decider, engine, metrics)
     return app
 
@@ -106,12 +105,12 @@ def _add_api(
         return JSONResponse(explain(asked, decision))
 
 
-def _add_feedback(app: FastAPI, settings: Settings, keys: Keys, ledger: Ledger | None) -> None:
+def _add_feedback(app: FastAPI, settings: Settings, keys: Keys, feedback: Feedback) -> None:
     @app.post("/v1/feedback")
-    async def feedback(request: Request) -> JSONResponse:
+    async def note(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
-        return JSONResponse(await note_feedback(ledger, body, caller.name))
+        return JSONResponse(await feedback.note(body, caller.name))
 
 
 def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Metrics) -> None:
@@ -129,6 +128,8 @@ def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Met
 
     @app.get("/metrics")
     async def prometheus() -> Response:
+        if engine.served is not None:
+            metrics.declare(engine.served.model)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -70,6 +70,15 @@ class Exchange:
         baseline = self.decision.baseline_tokens if self.decision else None
         return None if baseline is None else self.choices * baseline
 
+    @property
+    def expected_tokens(self) -> float | None:
+        """Thinking tokens that all choices were expected to take at the effort they got."""
+        decision = self.decision
+        if decision is None or decision.estimate is None or not decision.calibrated:
+            return None
+        expected = decision.estimate.tokens.get(decision.effort)
+        return None if expected is None else self.choices * expected
+
     def account(self, usage: Usage | None) -> dict[str, Any]:
         """Note what the engine reported; returns the `tops` object."""
         self.usage = usage
@@ -169,13 +178,23 @@ class Accounts:
         metrics.answer_tokens.labels(*routed).inc(usage.completion - usage.thinking)
         if exchange.baseline_tokens is not None:
             metrics.baseline_tokens.labels(*routed).inc(exchange.baseline_tokens)
+        if exchange.expected_tokens is not None:
+            metrics.expected_tokens.labels(*routed).inc(exchange.expected_tokens)
+        if decision.draw is not None:
+            self._count_arm((exchange.model, decision.draw.arm), usage.thinking, exchange)
         if decision.budget is not None:
             granted = exchange.choices * decision.budget
             metrics.budget_granted.labels(*routed).inc(granted)
-            if exchange.budget_hit:
-                metrics.budget_hits.labels(*routed).inc()
+            metrics.budget_hits.labels(*routed).inc(bool(exchange.budget_hit))
             if usage.thinking > granted:
                 metrics.budget_violations.labels(exchange.model).inc()
+
+    def _count_arm(self, labels: tuple[str, str], thinking: int, exchange: Exchange) -> None:
+        metrics, expected = self._metrics, exchange.baseline_tokens or 0.0
+        metrics.arm_requests.labels(*labels).inc()
+        metrics.arm_thinking_tokens.labels(*labels).inc(thinking)
+        metrics.arm_baseline_tokens.labels(*labels).inc(expected)
+        metrics.arm_squared_misses.labels(*labels).inc((thinking - expected) ** 2)
 
     def _count_times(self, exchange: Exchange, labels: tuple[str, str]) -> None:
         assert exchange.closed is not None

@@ -5,30 +5,49 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.errors import BadRequest, LedgerUnavailable, UnknownRequest
+from server.ledger.reader import Row
 from server.ledger.schema import LedgerDown
 from server.ledger.writer import Ledger
+from server.metrics import Metrics
 
 _FIELDS = ("request_id", "correct", "score")
 
 
-async def note_feedback(ledger: Ledger | None, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Note it; the answer repeats what is noted now. Later feedback replaces earlier.
+class Feedback:
+    """The endpoint's work; without a ledger it refuses."""
 
-    Raises:
-        BadRequest: the body is not `request_id` with `correct` or `score`.
-        UnknownRequest: this key has no such request in the ledger.
-        LedgerUnavailable: there is no ledger, or it cannot be written now.
-    """
-    request_id, score = _read(body)
-    if ledger is None:
-        raise LedgerUnavailable("feedback is kept in the ledger, and this gateway has none")
-    try:
-        found = await asyncio.to_thread(ledger.score, request_id, key, score)
-    except LedgerDown as error:
-        raise LedgerUnavailable(str(error)) from error
-    if not found:
-        raise UnknownRequest(f"the ledger has no request {request_id!r} of this key", "request_id")
-    return {"request_id": request_id, "score": score}
+    def __init__(self, ledger: Ledger | None, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+
+    async def note(self, body: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Note it, once more if need be; later feedback replaces earlier. Returns what is noted.
+
+        Raises:
+            BadRequest: the body is not `request_id` with `correct` or `score`.
+            UnknownRequest: this key has no such request in the ledger.
+            LedgerUnavailable: there is no ledger, or it cannot be written now.
+        """
+        request_id, score = _read(body)
+        if self._ledger is None:
+            raise LedgerUnavailable("feedback is kept in the ledger, and this gateway has none")
+        try:
+            row = await asyncio.to_thread(self._ledger.score, request_id, key, score)
+        except LedgerDown as error:
+            raise LedgerUnavailable(str(error)) from error
+        if row is None:
+            raise UnknownRequest(f"the ledger has no request {request_id!r} of this key")
+        self._count(row, score)
+        return {"request_id": request_id, "score": score}
+
+    def _count(self, row: Row, score: float) -> None:
+        labels = row["model"], row["arm"] or "explicit"
+        self._metrics.feedback.labels(*labels).inc()
+        self._metrics.feedback_score.labels(*labels).inc(score)
+        chances: Mapping[str, float] = row["p_correct"] or {}
+        expected = chances.get(row["effort"])
+        if expected is not None:
+            self._metrics.feedback_expected.labels(*labels).inc(expected)
 
 
 def _read(body: Mapping[str, Any]) -> tuple[str, float]:

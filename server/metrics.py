@@ -28,6 +28,7 @@ class Metrics:
         self.engine_up = self._gauge(
             "tops_engine_up", "1 while the engine answers its health check."
         )
+        self._arms()
         self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.", ())
         self.ledger_lost = self._counter(
             "tops_ledger_lost", "Rows that the ledger could not be made to take.", ()
@@ -67,11 +68,58 @@ class Metrics:
             "Thinking tokens granted as budgets, of answered requests.",
             _ROUTED,
         )
+        self.expected_tokens = self._counter(
+            "tops_expected_thinking_tokens",
+            "Thinking tokens that answered requests were estimated to take at their own effort.",
+            _ROUTED,
+        )
         self.baseline_tokens = self._counter(
             "tops_estimated_baseline_tokens",
             "Thinking tokens that answered requests were estimated to take at the baseline effort.",
             _ROUTED,
         )
+
+    def _arms(self) -> None:
+        """From these, savings and their interval follow in PromQL: docker/prometheus/rules.yml."""
+        by = ("model", "arm")
+        self.arm_requests = self._counter(
+            "tops_arm_requests", "Answered requests whose effort the client left open.", by
+        )
+        self.arm_thinking_tokens = self._counter(
+            "tops_arm_thinking_tokens", "Thinking tokens that they took.", by
+        )
+        self.arm_baseline_tokens = self._counter(
+            "tops_arm_baseline_tokens",
+            "Thinking tokens that they were estimated to take at the baseline effort (0: unknown).",
+            by,
+        )
+        self.arm_squared_misses = self._counter(
+            "tops_arm_squared_misses",
+            "Sum over them of (thinking tokens - baseline estimate) squared.",
+            by,
+        )
+        self.feedback = self._counter("tops_feedback", "Feedback received.", by)
+        self.feedback_score = self._counter(
+            "tops_feedback_score", "Sum of the scores of feedback, each 0 to 1.", by
+        )
+        self.feedback_expected = self._counter(
+            "tops_feedback_expected_score",
+            "Sum of P(correct) that requests with feedback were estimated to have.",
+            by,
+        )
+
+    def declare(self, model: str) -> None:
+        """Begin series at 0, so that rates count from the first request on and 0 is told as 0."""
+        self.budget_violations.labels(model)
+        self.abstentions.labels(model)
+        for counter in (
+            self.arm_requests,
+            self.arm_thinking_tokens,
+            self.arm_baseline_tokens,
+            self.arm_squared_misses,
+        ):
+            for arm in ("treated", "holdout"):
+                counter.labels(model, arm)
 
     def _times(self) -> None:
         answered = ("model", "effort")

@@ -66,6 +66,13 @@ def latest(engine: Engine, number: int) -> Sequence[Row]:
     return _all(engine, select(requests).order_by(requests.c.id.desc()).limit(number))
 
 
+def find(engine: Engine, request_id: str, key: str) -> Row | None:
+    """The newest request of an id and an API key."""
+    same = requests.c.request_id == request_id, requests.c.key == key
+    wanted = select(requests).where(*same).order_by(requests.c.id.desc()).limit(1)
+    return next(iter(_all(engine, wanted)), None)
+
+
 def _all(engine: Engine, wanted: Executable) -> Sequence[Row]:
     try:
         with engine.connect() as connection:

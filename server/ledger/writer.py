@@ -11,14 +11,16 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, delete, insert, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from server.exchange import Exchange
+from server.ledger.reader import Row, find
 from server.ledger.row import row_of
 from server.ledger.schema import LedgerDown, LedgerError, prepare, requests
 
 _BATCH_SECONDS = 0.25
+_LOOKS = 3
 _BATCH_ROWS = 2_000
 _MOST_KEPT = 100_000
 _RETRY_SECONDS = 2.0
@@ -72,28 +74,29 @@ class Ledger:
         self._recorded += 1
         self._exchanges.append(exchange)
 
-    def score(self, request_id: str, key: str, score: float) -> bool:
-        """Note feedback on the newest request of that id and key; False where there is none.
+    def score(self, request_id: str, key: str, score: float) -> Row | None:
+        """Note feedback on the newest request of that id and key; its row, None without one.
 
-        Waits for rows on their way; call it off the event loop. Later feedback replaces earlier.
+        Waits for rows on their way: a client may have its answer's last byte before the request is
+        closed here. Call it off the event loop. Later feedback replaces earlier.
 
         Raises:
             LedgerDown: the database cannot be written now.
         """
-        self._flush()
-        newest = (
-            select(func.max(requests.c.id))
-            .where(requests.c.request_id == request_id, requests.c.key == key)
-            .scalar_subquery()
-        )
-        noted = (
-            update(requests)
-            .where(requests.c.id == newest)
-            .values(score=score, scored_at=time.time())
-        )
+        for _ in range(_LOOKS):
+            self._flush()
+            row = find(self._engine, request_id, key)
+            if row is not None:
+                self._note_score(row["id"], score)
+                return row
+            time.sleep(_BATCH_SECONDS)
+        return None
+
+    def _note_score(self, row: int, score: float) -> None:
+        noted = update(requests).where(requests.c.id == row)
         try:
             with self._engine.begin() as connection:
-                return connection.execute(noted).rowcount > 0
+                connection.execute(noted.values(score=score, scored_at=time.time()))
         except DBAPIError as error:
             raise LedgerDown("the ledger cannot be written now") from error
 
