@@ -13,6 +13,8 @@ from router.router import Router
 from server.asked import parse_asked
 from server.body import read_object
 from server.chat import ChatCompletions
+from server.dashboard.data import DashboardData
+from server.dashboard.routes import dashboard_routes
 from server.decision import Decider
 from server.dry_run import explain
 from server.engine import Engine
@@ -76,6 +78,8 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
     _add_api(app, settings, keys, decider, engine, accounts)
     _add_feedback(app, settings, keys, Feedback(ledger, metrics))
+    data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
+    app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, engine, metrics)
     return app
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Executable, func, select
+from sqlalchemy import BigInteger, ColumnElement, Engine, Executable, case, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
 from server.ledger.schema import LedgerDown, requests
@@ -33,8 +33,10 @@ class Selection:
 Row = Mapping[str, Any]
 
 
-def answered(engine: Engine, selection: Selection) -> Sequence[Row]:
-    """Answered requests that were drawn into an arm and whose thinking was counted, oldest first.
+def answered(engine: Engine, selection: Selection, most: int | None = None) -> Sequence[Row]:
+    """Answered requests that were drawn into an arm and whose thinking was counted.
+
+    Newest first, at most so many.
 
     Raises:
         LedgerDown: the database cannot be read.
@@ -48,7 +50,8 @@ def answered(engine: Engine, selection: Selection) -> Sequence[Row]:
             columns.thinking_tokens.is_not(None),
             *selection.where(),
         )
-        .order_by(columns.id)
+        .order_by(columns.id.desc())
+        .limit(most)
     )
     return _all(engine, wanted)
 
@@ -59,6 +62,23 @@ def counts(engine: Engine, selection: Selection) -> Mapping[str, int]:
     wanted = select(arm.label("arm"), func.count().label("requests"))
     found = _all(engine, wanted.where(*selection.where()).group_by(arm))
     return {row["arm"]: row["requests"] for row in found}
+
+
+def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Row]:
+    """Requests, thinking tokens and budget hits by `bin` (Unix time over `seconds`) and effort."""
+    columns = requests.c
+    bins = columns.at / seconds
+    if engine.dialect.name != "sqlite":  # whose casts cut, where PostgreSQL's round
+        bins = func.floor(bins)
+    place = cast(bins, BigInteger).label("bin")
+    wanted = select(
+        place,
+        columns.effort,
+        func.count().label("requests"),
+        func.sum(columns.thinking_tokens).label("thinking"),
+        func.sum(case((columns.budget_hit, 1), else_=0)).label("hits"),
+    )
+    return _all(engine, wanted.where(*selection.where()).group_by(place, columns.effort))
 
 
 def latest(engine: Engine, number: int) -> Sequence[Row]:

@@ -44,7 +44,7 @@ class Ledger:
     def __init__(
         self, engine: Engine, written: Counter, lost: Counter, days: float | None, prepared: bool
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._written, self._lost = written, lost
         self._days = days
         self._prepared = prepared
@@ -67,7 +67,7 @@ class Ledger:
         self._stopping = True
         self._wake.set()
         self._thread.join(_STOP_SECONDS)
-        self._engine.dispose()
+        self.engine.dispose()
 
     def record(self, exchange: Exchange) -> None:
         """Note a closed request; returns at once."""
@@ -85,7 +85,7 @@ class Ledger:
         """
         for _ in range(_LOOKS):
             self._flush()
-            row = find(self._engine, request_id, key)
+            row = find(self.engine, request_id, key)
             if row is not None:
                 self._note_score(row["id"], score)
                 return row
@@ -95,7 +95,7 @@ class Ledger:
     def _note_score(self, row: int, score: float) -> None:
         noted = update(requests).where(requests.c.id == row)
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 connection.execute(noted.values(score=score, scored_at=time.time()))
         except DBAPIError as error:
             raise LedgerDown("the ledger cannot be written now") from error
@@ -144,7 +144,7 @@ class Ledger:
 
     def _write_batch(self) -> None:
         if not self._prepared:
-            prepare(self._engine)
+            prepare(self.engine)
             self._prepared = True
         batch = [self._kept[place] for place in range(min(len(self._kept), _BATCH_ROWS))]
         try:
@@ -165,7 +165,7 @@ class Ledger:
             log.warning("the ledger does not take a row", error=str(error.orig))
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(insert(requests), rows)
 
     def _note_failure(self, error: Exception) -> None:
@@ -183,7 +183,7 @@ class Ledger:
         self._cleaned = time.monotonic()
         oldest = time.time() - (self._days or 0) * _DAY
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 connection.execute(delete(requests).where(requests.c.at < oldest))
         except DBAPIError as error:
             self._note_failure(error)

@@ -1,0 +1,161 @@
+"""The dashboard in a real headless Chromium, over a gateway with live traffic."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from processes import serving
+from sqlalchemy import insert, text
+from test_server_savings_report import simulated
+
+from models.stories import stories
+from server.keys import digest
+from server.ledger.schema import connect, prepare, requests
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def ask(url: str, number: int) -> None:
+    source = stories(9, "test", 1, 4)
+    with httpx.Client(base_url=url, timeout=30) as http:
+        for _ in range(number):
+            body = {"messages": [{"role": "user", "content": next(source).prompt}]}
+            assert http.post("/v1/chat/completions", json=body).status_code == 200
+    time.sleep(0.6)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A gateway that half of its traffic is held out at, after 90 requests."""
+    ledger = f"sqlite:///{tmp_path_factory.mktemp('dashboard')}/ledger.db"
+    with serving("--ledger", ledger, "--holdout-share", "0.5") as server:
+        ask(server.url, 90)
+        yield server.url
+
+
+def opened(browser: Browser, url: str, **kinds: Any) -> tuple[Page, list[str]]:
+    """The page, and what went wrong in it or went elsewhere."""
+    page = browser.new_context(**kinds).new_page()
+    wrong: list[str] = []
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request", lambda one: None if one.url.startswith((url, "data:")) else wrong.append(one.url)
+    )
+    page.goto(f"{url}/dashboard")
+    return page, wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}),
+        ("dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}),
+        ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 740}}),
+    ],
+)
+def test_the_page_shows_live_traffic(
+    browser: Browser, live: str, tmp_path: Path, name: str, kinds: dict[str, Any]
+) -> None:
+    page, wrong = opened(browser, live, **kinds)
+    expect(page.locator("#requests")).to_have_text("90")
+    expect(page.locator("#requests-note")).to_contain_text("holdout")
+    expect(page.locator("#saved")).to_contain_text("%")
+    expect(page.locator("#accuracy")).to_have_text("no feedback")
+    assert page.locator("#latest tbody tr").count() == 25
+    assert page.locator("#efforts svg rect").count() >= 1
+    expect(page.locator("#legend")).to_contain_text("high")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= kinds["viewport"]["width"]
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    assert found.violations_count == 0, found.generate_report()
+    page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+    assert wrong == []
+
+
+def test_new_requests_appear_and_ranges_change(browser: Browser, live: str) -> None:
+    page, wrong = opened(browser, live)
+    expect(page.locator("#requests")).to_have_text("90")
+    ask(live, 3)
+    expect(page.locator("#requests")).to_have_text("93", timeout=15_000)
+    page.get_by_label("7 days").check()
+    expect(page.locator("#efforts svg")).to_have_attribute("aria-label", re.compile("last 7d"))
+    assert wrong == []
+
+
+def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> None:
+    with serving("--ledger", f"sqlite:///{tmp_path}/ledger.db") as server:
+        page, _ = opened(browser, server.url)
+        expect(page.locator("#state")).to_contain_text("as of")
+        expect(page.locator("#saved")).to_have_text("pending")
+    expect(page.locator("#state")).to_have_text("the gateway does not answer", timeout=15_000)
+
+
+def test_with_api_keys_the_data_asks_for_one(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text(f'[[keys]]\nname = "me"\nsha256 = "{digest("sesame")}"\n')
+    flags = ("--config", str(tmp_path / "tops.toml"), "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    with serving(*flags) as server:
+        assert httpx.get(f"{server.url}/dashboard/data").status_code == 401
+        page, _ = opened(browser, server.url)
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_role("button").click()
+        expect(page.locator("#state")).to_have_text("this API key is not known here")
+        page.get_by_label("API key").fill("sesame")
+        page.get_by_role("button").click()
+        expect(page.locator("#requests")).to_have_text("0")
+
+
+def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    script = "<img src=x onerror=document.title='owned'>"
+    rows = [
+        {**row, "at": time.time() - 60, "model": script, "reason": script, "routed": "low"}
+        for row in simulated(50)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(requests), rows)
+    with serving("--ledger", url) as server:
+        page, wrong = opened(browser, server.url)
+        expect(page.locator("#latest")).to_contain_text("onerror")
+        assert page.title() == "TOPS: thinking just enough"
+        assert wrong == []
+
+
+def test_what_the_data_refuses(live: str, gateway: str) -> None:
+    assert httpx.get(f"{live}/dashboard/data", params={"range": "forever"}).status_code == 400
+    assert httpx.get(f"{gateway}/dashboard/data").status_code == 503
+    policy = httpx.get(f"{live}/dashboard").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+
+
+def test_a_damaged_ledger_is_told_and_serving_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with serving("--ledger", f"sqlite:///{file}") as server:
+        ask(server.url, 1)
+        engine = connect(f"sqlite:///{file}")
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE requests"))
+        engine.dispose()
+        told = httpx.get(f"{server.url}/dashboard/data")
+        assert told.status_code == 503
+        assert "ledger" in json.loads(told.text)["error"]["message"]
+        ask(server.url, 1)
