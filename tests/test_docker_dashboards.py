@@ -177,3 +177,22 @@ def test_provisioning_names_what_is_there() -> None:
     used = {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]}
     assert used == {source["uid"]}
     assert Path(DOCKER / "grafana/dashboards/tops.json").is_file()
+
+
+def test_compose_mounts_only_what_is_there() -> None:
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    for service in compose["services"].values():
+        assert "latest" not in service["image"]
+        for volume in service["volumes"]:
+            source = volume.partition(":")[0]
+            assert source in compose["volumes"] or (DOCKER / source).is_dir()
+        build = service.get("build")
+        assert build is None or (DOCKER / build["context"] / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "vllm"])
+def test_compose_is_valid(profile: str) -> None:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
+    words = ["docker-compose", "-f", "compose.yaml", "--profile", profile, "config", "-q"]
+    subprocess.run(words, cwd=DOCKER, check=True)

@@ -1,0 +1,18 @@
+# Training and calibration. From the repository's root:
+#   docker build -f docker/train.Dockerfile -t tops-train .
+#   docker run --rm --gpus all -v "$PWD/runs:/srv/tops/runs" tops-train python -m models.base runs/base
+FROM python:3.12-slim-bookworm
+
+RUN useradd --create-home --uid 10001 tops
+WORKDIR /srv/tops
+COPY pyproject.toml README.md LICENSE tops.py ./
+COPY server server
+COPY router router
+COPY models models
+COPY loadtest loadtest
+RUN pip install --no-cache-dir -e '.[train,math,plot]' \
+    && install --directory --owner=tops runs
+
+USER 10001
+HEALTHCHECK NONE
+CMD ["tops"]
