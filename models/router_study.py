@@ -205,8 +205,8 @@ def speed_table(log: Log) -> Iterator[str]:
     finally:
         path.unlink()
     yield ""
-    yield f"Loading that artifact ({artifact.parameters.word_weights.shape[0]} words): "
-    yield f"{loading / 1000:.1f} ms."
+    words = artifact.parameters.word_weights.shape[0]
+    yield f"Loading that artifact ({words} words): {loading / 1000:.1f} ms."
 
 
 def _prose(texts: Sequence[str], characters: int) -> str:

@@ -23,7 +23,7 @@ BUCKETS = (128, 192, 256, 384, 512, 768)
 _POOL = 2048
 _CUT_SHARE = 0.08
 _UNTAGGED_SHARE = 0.1
-_EFFORT_WEIGHTS = (10, 28, 28, 34)
+_EFFORT_WEIGHTS = (6, 24, 50, 20)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from models.stories import Step, Story
 EFFORTS = ("none", "low", "medium", "high")
 """The demo model's ladder, cheapest first."""
 
-REACH = {"low": 4, "medium": 8}
+REACH = {"low": 4, "medium": 9}
 """The most steps that an effort writes down; `high` writes all of them."""
 
 TRANSITION = "\nTime is up, so I answer with what I have.\n"

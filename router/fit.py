@@ -196,7 +196,7 @@ def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:
     """The setting of the least held-out log loss, where it beats knowing nothing of the prompt.
 
     By more than one standard error of the paired difference over problems: on few problems the
-    best of nine settings looks better than it is (the one-standard-error rule of Breiman et al.,
+    best of many settings looks better than it is (the one-standard-error rule of Breiman et al.,
     "Classification and Regression Trees", 1984).
     """
     losses = {setting: log_loss_rows(chance, accuracy) for setting, chance in p.items()}

@@ -35,7 +35,7 @@ BLIND = Setting(1e-5, words=False)
 """Nearly "no features at all": what remains where prompts say nothing."""
 SETTINGS: tuple[Setting, ...] = (
     BLIND,
-    *(Setting(c, words) for words in (False, True) for c in (0.001, 0.01, 0.1, 1.0)),
+    *(Setting(c, words) for words in (False, True) for c in (0.001, 0.01, 0.1, 1.0, 10.0)),
 )
 
 

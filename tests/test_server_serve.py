@@ -16,6 +16,7 @@ import pytest
 from processes import ROOT, Server, serving
 
 SECRET_WORD = "zanzibar"
+PLAIN = "Ada has 34 apples. Ada buys 27 more apples. How many apples does Ada have now?"
 STORY = f"Ada has 34 apples in {SECRET_WORD}. Ada buys 27 more apples. How many apples now?"
 
 
@@ -93,11 +94,18 @@ def counted() -> Any:
     """A server that answered a few requests, for its metrics and logs."""
     with serving() as server:
         for effort in ("low", "high", "auto"):
-            assert ask(server.url, reasoning_effort=effort).status_code == 200
-            assert ask(server.url, reasoning_effort=effort, stream=True).status_code == 200
-        assert ask(server.url, reasoning_effort="high", thinking_token_budget=5).status_code == 200
-        assert ask(server.url, reasoning_effort="odd").status_code == 400
-        assert ask(server.url, model="invented-" + "x" * 50).status_code == 404
+            assert ask(server.url, text=PLAIN, reasoning_effort=effort).status_code == 200
+            assert (
+                ask(server.url, text=PLAIN, reasoning_effort=effort, stream=True).status_code == 200
+            )
+        assert (
+            ask(
+                server.url, text=PLAIN, reasoning_effort="high", thinking_token_budget=5
+            ).status_code
+            == 200
+        )
+        assert ask(server.url, text=PLAIN, reasoning_effort="odd").status_code == 400
+        assert ask(server.url, text=PLAIN, model="invented-" + "x" * 50).status_code == 404
         yield server
 
 
