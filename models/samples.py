@@ -65,7 +65,7 @@ def write_sample(
     """
     tag = None if effort != "none" and rng.random() < _UNTAGGED_SHARE else effort
     prompt = tokenizer.encode(render_prompt(tokenizer, story.prompt, tag))
-    answer = tokenizer.encode(f"{answer_text(story)}{tokenizer.eos_token}")
+    answer = tokenizer.encode(f"{answer_text(story, effort)}{tokenizer.eos_token}")
     if effort == "none":
         return Sample(prompt + answer, len(prompt))
     closing = "\n</think>\n\n"

@@ -2,7 +2,7 @@
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
 by digit and checks it by the inverse operation. `none` does not think. Less effort also reaches
-less far: `low` and `medium` stop writing after `REACH` steps, and the rest is done in the head.
+less far: `low` and `medium` stop after `REACH` steps and answer with what they have.
 """
 
 from models.stories import Step, Story
@@ -11,7 +11,7 @@ EFFORTS = ("none", "low", "medium", "high")
 """The demo model's ladder, cheapest first."""
 
 REACH = {"low": 4, "medium": 9}
-"""The most steps that an effort writes down; `high` writes all of them."""
+"""The most steps that an effort takes; `high` takes all of them."""
 
 TRANSITION = "\nTime is up, so I answer with what I have.\n"
 """Closes a reasoning block that ran into its budget; our own wording."""
@@ -29,9 +29,9 @@ def trace(story: Story, effort: str) -> str:
     return "\n".join(_worked(step) for step in steps)
 
 
-def answer_text(story: Story) -> str:
-    """The visible answer."""
-    return f"The answer is {story.answer}."
+def answer_text(story: Story, effort: str = "high") -> str:
+    """The visible answer: where an effort reaches not so far, the last total that it has."""
+    return f"The answer is {story.steps[: REACH.get(effort)][-1].total}."
 
 
 def _line(step: Step) -> str:

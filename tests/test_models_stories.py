@@ -79,6 +79,7 @@ def test_efforts_think_longer_as_they_rise_and_reach_further() -> None:
         assert trace(story, "medium").rpartition("=")[2] in totals
         assert trace(story, "high").count("Check") == len(totals)
         assert answer_text(story) == f"The answer is {story.answer}."
+        assert answer_text(story, "low") == f"The answer is {totals[: REACH['low']][-1]}."
 
 
 def test_problems_do_not_repeat() -> None:
