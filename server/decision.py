@@ -57,6 +57,11 @@ class Decision:
     routed: Effort | None = None
 
     @property
+    def arm(self) -> str | None:
+        """The arm's name; None where the client chose."""
+        return self.draw.arm if self.draw else None
+
+    @property
     def baseline_tokens(self) -> float | None:
         """Thinking tokens that the baseline effort is expected to take on this prompt."""
         if self.estimate is None or not self.calibrated:
@@ -135,7 +140,7 @@ class Decider:
             budget=budget,
             budget_source=budget_source,
             reason=chosen.reason,
-            abstained=route.abstained if source == "fallback" else None,
+            abstained=route.abstained if source in ("fallback", "holdout") else None,
             estimate=route.estimate,
             baseline_effort=self._settings.baseline_effort,
             pressure=pressure,

@@ -13,6 +13,7 @@ def explain(asked: Asked, decision: Decision) -> dict[str, Any]:
     return {
         "effort": decision.effort,
         "source": decision.source,
+        "arm": decision.arm,
         "reason": decision.reason,
         "abstained": decision.abstained,
         "budget": decision.budget,

@@ -11,7 +11,7 @@ def echo_headers(decision: Decision) -> dict[str, str]:
         "x-tops-source": decision.source,
         "x-tops-budget": decision.budget,
         "x-tops-budget-source": decision.budget_source,
-        "x-tops-arm": decision.draw and decision.draw.arm,
+        "x-tops-arm": decision.arm,
         "x-tops-abstained": decision.abstained,
         "x-tops-calibrated": None if decision.calibrated else "false",
     }

@@ -225,6 +225,7 @@ def _write_line(exchange: Exchange) -> None:
     }
     if exchange.decision is not None:
         line |= exchange.tops() | {
+            "arm": exchange.decision.arm,
             "reason": exchange.decision.reason,
             "abstained": exchange.decision.abstained,
         }

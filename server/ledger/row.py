@@ -24,7 +24,7 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "model": exchange.model,
         "key": exchange.caller,
         "conversation": draw.conversation if draw else None,
-        "arm": draw.arm if draw else None,
+        "arm": decision.arm,
         "p_treated": draw.shares.treated if draw else None,
         "p_holdout": draw.shares.holdout if draw else None,
         "p_explore": draw.p_each if draw else None,
