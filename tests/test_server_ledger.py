@@ -24,7 +24,7 @@ from server.decision import Decision
 from server.exchange import Exchange
 from server.holdout import Draw, Shares
 from server.ledger import writer
-from server.ledger.reader import Selection, answered, counts, latest
+from server.ledger.reader import Selection, comparable, counts, decided, latest
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
 from server.ledger.writer import Ledger
 from server.supervisor import free_port
@@ -112,12 +112,15 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     ledger.record(closed("two", status=499))
     ledger.record(Exchange("refused before a decision"))
     ledger._flush()
-    (row,) = answered(engine, Selection(model="m", key="k"))
+    (row,) = decided(engine, Selection(model="m", key="k"))
     assert (row["request_id"], row["arm"], row["p_treated"]) == ("one", "treated", 0.98)
     assert (row["thinking_tokens"], row["answer_tokens"], row["seconds"]) == (20, 10, 0.5)
     assert [row["request_id"] for row in latest(engine, 5)] == ["two", "one"]
     assert counts(engine, Selection()) == {"treated": 2}
-    assert answered(engine, Selection(since=time.time() + 9)) == []
+    assert decided(engine, Selection(since=time.time() + 9)) == []
+    found = comparable(engine, Selection())
+    assert found["conversation"].tolist() == ["c" * 32]
+    assert found["thinking_tokens"].tolist() == [20]
     assert value(ledger._written) == 2
 
 

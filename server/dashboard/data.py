@@ -9,21 +9,27 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from server.ledger.reader import Row, Selection, answered, counts, latest, tallies
-from server.savings.report import predicted, report
+from server.ledger.reader import Row, Selection, comparable, counts, latest, tallies
+from server.savings.report import report
 
 RANGES: Mapping[str, float] = {"1h": 3_600.0, "24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
 """What may be looked at, in seconds."""
 
+_TOLD = (
+    "at", "request_id", "model", "key", "arm", "effort", "source", "reason", "budget", "budget_hit",
+    "thinking_tokens", "baseline_tokens", "seconds", "status",
+)  # fmt: skip
 _BINS = 60
 _LATEST = 25
 _MOST_ROWS = 200_000
 _FRESH_SECONDS = 4.0
+_REST = 10.0
+"""Times as long as reading took, nothing is read again."""
 
 
 @dataclass
 class _Kept:
-    made: float
+    good_until: float
     data: dict[str, Any]
 
 
@@ -44,15 +50,18 @@ class DashboardData:
         """
         with self._turn:
             kept = self._kept.get(name)
-            if kept is None or time.monotonic() - kept.made > _FRESH_SECONDS:
-                kept = _Kept(time.monotonic(), self._make(RANGES[name]))
+            begun = time.monotonic()
+            if kept is None or begun > kept.good_until:
+                data = self._make(RANGES[name])
+                took = time.monotonic() - begun
+                kept = _Kept(begun + took + max(_FRESH_SECONDS, _REST * took), data)
                 self._kept[name] = kept
             return kept.data
 
     def _make(self, seconds: float) -> dict[str, Any]:
         now = time.time()
         recent = Selection(since=now - seconds)
-        rows = answered(self._engine, recent, _MOST_ROWS)
+        rows = comparable(self._engine, recent, _MOST_ROWS)
         found = report(rows, counts(self._engine, recent), self._price)
         width = seconds / _BINS
         return {
@@ -60,7 +69,7 @@ class DashboardData:
             "savings": found["savings"],
             "accuracy": found["accuracy"],
             "by_effort": found["by"]["effort"],
-            "rows": {"read": len(rows), "most": _MOST_ROWS},
+            "rows": {"read": len(rows["at"]), "most": _MOST_ROWS},
             "timeline": _timeline(tallies(self._engine, recent, width), now - seconds, width),
             "latest": [_decision(row) for row in latest(self._engine, _LATEST)],
         }
@@ -87,14 +96,4 @@ def _timeline(tallied: Sequence[Row], begin: float, width: float) -> dict[str, A
 
 
 def _decision(row: Row) -> dict[str, Any]:
-    expected = predicted(row)
-    return {
-        **{
-            name: row[name]
-            for name in (
-                "at", "request_id", "model", "key", "arm", "effort", "source", "reason", "budget",
-                "budget_hit", "thinking_tokens", "seconds", "status",
-            )
-        },
-        "baseline_tokens": None if expected != expected else round(expected),  # noqa: PLR0124
-    }  # fmt: skip
+    return {name: row[name] for name in _TOLD}

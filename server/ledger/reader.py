@@ -1,10 +1,23 @@
 """Reads the ledger: the requests whose effort was the gateway's to choose, and the latest ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Engine, Executable, case, cast, func, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    case,
+    cast,
+    func,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 
 from server.ledger.schema import LedgerDown, requests
@@ -31,29 +44,57 @@ class Selection:
 
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, NDArray[Any]]
 
 
-def answered(engine: Engine, selection: Selection, most: int | None = None) -> Sequence[Row]:
-    """Answered requests that were drawn into an arm and whose thinking was counted.
+NAMES = ("arm", "conversation", "model", "key", "routed")
+NUMBERS = (
+    "at", "p_treated", "p_holdout", "thinking_tokens", "answer_tokens", "seconds",
+    "baseline_tokens", "baseline_p_correct", "score",
+)  # fmt: skip
 
-    Newest first, at most so many.
+
+def comparable(engine: Engine, selection: Selection, most: int | None = None) -> Columns:
+    """What savings are estimated from: answered requests, treated or held out; the newest `most`.
 
     Raises:
         LedgerDown: the database cannot be read.
     """
     columns = requests.c
     wanted = (
-        select(requests)
-        .where(
-            columns.status == 200,
-            columns.arm.is_not(None),
-            columns.thinking_tokens.is_not(None),
-            *selection.where(),
-        )
+        select(*(columns[name] for name in (*NAMES, *NUMBERS)))
+        .where(columns.arm.in_(("treated", "holdout")), *_answered(selection))
         .order_by(columns.id.desc())
         .limit(most)
     )
-    return _all(engine, wanted)
+    with _reading(engine) as connection:
+        return as_columns(connection.execute(wanted).all())
+
+
+def as_columns(rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows of names and numbers as arrays (N,); None is nan."""
+    values = list(zip(*rows, strict=True)) or [()] * (len(NAMES) + len(NUMBERS))
+    names = dict(zip(NAMES, values, strict=False))
+    numbers = dict(zip(NUMBERS, values[len(NAMES) :], strict=True))
+    return {
+        **{name: np.array(of, dtype=object) for name, of in names.items()},
+        **{name: np.array(of, dtype=np.float64) for name, of in numbers.items()},
+    }
+
+
+def decided(engine: Engine, selection: Selection) -> Sequence[Row]:
+    """Answered requests of every arm, whole rows, oldest first: what other policies are judged by.
+
+    Raises:
+        LedgerDown: the database cannot be read.
+    """
+    wanted = select(requests).where(requests.c.arm.is_not(None), *_answered(selection))
+    return _all(engine, wanted.order_by(requests.c.id))
+
+
+def _answered(selection: Selection) -> list[ColumnElement[bool]]:
+    columns = requests.c
+    return [columns.status == 200, columns.thinking_tokens.is_not(None), *selection.where()]
 
 
 def counts(engine: Engine, selection: Selection) -> Mapping[str, int]:
@@ -94,9 +135,15 @@ def find(engine: Engine, request_id: str, key: str) -> Row | None:
 
 
 def _all(engine: Engine, wanted: Executable) -> Sequence[Row]:
+    with _reading(engine) as connection:
+        found = connection.execute(wanted).mappings()
+        return [{str(name): value for name, value in row.items()} for row in found]
+
+
+@contextmanager
+def _reading(engine: Engine) -> Generator[Connection]:
     try:
         with engine.connect() as connection:
-            found = connection.execute(wanted).mappings()
-            return [{str(name): value for name, value in row.items()} for row in found]
+            yield connection
     except DBAPIError as error:
         raise LedgerDown(f"the ledger cannot be read: {error.orig}") from error

@@ -34,6 +34,8 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "baseline": decision.baseline_effort,
         "calibrated": decision.calibrated,
         "features": FEATURES_VERSION,
+        "baseline_tokens": exchange.baseline_tokens,
+        "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
         "p_correct": estimate and dict(estimate.p_correct),
         "expected_tokens": estimate and dict(estimate.tokens),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),

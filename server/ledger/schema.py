@@ -51,6 +51,8 @@ requests = Table(
     Column("baseline", String(8), nullable=False),
     Column("calibrated", Boolean, nullable=False),
     Column("features", Integer, nullable=False),
+    Column("baseline_tokens", Float),
+    Column("baseline_p_correct", Float),
     Column("p_correct", JSON),
     Column("expected_tokens", JSON),
     Column("budget", Integer),
@@ -68,8 +70,9 @@ requests = Table(
     Column("scored_at", Float),
 )
 """`at` is in Unix seconds. `p_explore` is the probability of each effort to be drawn for itself.
-`routed` is what the router's arm gets. `expected_tokens` are thinking
-tokens per effort, of one choice; the counted tokens are those of all choices. `score` is feedback,
+`routed` is what the router's arm gets. `baseline_tokens` are the thinking tokens expected at the
+baseline effort, of all choices like the counted ones; `expected_tokens` those per effort, of one
+choice. `score` is feedback,
 0 to 1."""
 
 secret = Table(

@@ -10,7 +10,7 @@ from typing import Any
 from router.artifact import ArtifactError, load
 from router.effort import EFFORTS, is_effort
 from router.policy import Policy
-from server.ledger.reader import Row, Selection, answered, counts
+from server.ledger.reader import Row, Selection, comparable, counts, decided
 from server.ledger.schema import LedgerDown, LedgerError, connect, prepare
 from server.savings.page import page
 from server.savings.report import report
@@ -63,12 +63,12 @@ def _read(
     engine = connect(words.ledger or settings.ledger)
     try:
         prepare(engine)
-        rows = answered(engine, selection)
         found = report(
-            rows,
+            comparable(engine, selection),
             counts(engine, selection),
             settings.completion_price if price is None else price,
         )
+        rows = decided(engine, selection) if others else ()
     finally:
         engine.dispose()
     return {**found, "what_if": {name: _value(rows, one) for name, one in others.items()}}

@@ -1,90 +1,101 @@
 """The savings report: what was saved, in which unit, by whom, with intervals or `pending`."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from server.ledger.reader import Row
-from server.savings.estimator import Sample, Saving, estimate
+from server.ledger.reader import Columns
+from server.savings.estimator import Array, Sample, Saving, estimate
 
-Measure = Callable[[Row], tuple[float, float]]
-"""A request's outcome, and the router's prediction of it at the baseline effort (nan: none)."""
-
-
-def measures(price: float | None) -> Mapping[str, Measure]:
-    """What savings are told in; money where a million completion tokens have a price."""
-    found: dict[str, Measure] = {
-        "thinking_tokens": lambda row: (row["thinking_tokens"], predicted(row)),
-        "completion_tokens": lambda row: (
-            row["thinking_tokens"] + row["answer_tokens"],
-            predicted(row),
-        ),
-        "seconds": lambda row: (row["seconds"], predicted(row)),
-    }
-    if price is not None:
-        each = price / 1e6
-        found["money"] = lambda row: (
-            each * (row["thinking_tokens"] + row["answer_tokens"]),
-            each * predicted(row),
-        )
-    return found
+_DAY = 86_400
 
 
-def predicted(row: Row) -> float:
-    """Thinking tokens expected at the baseline effort, of all choices; nan where unknown."""
-    expected = row["expected_tokens"]
-    if not expected or not row["calibrated"] or row["baseline"] not in expected:
-        return float("nan")
-    return row["choices"] * expected[row["baseline"]]
+def report(rows: Columns, counts: Mapping[str, int], price: float | None) -> dict[str, Any]:
+    """The report as one JSON object; see the README for its fields.
 
-
-def report(rows: Sequence[Row], counts: Mapping[str, int], price: float | None) -> dict[str, Any]:
-    """The report as one JSON object; see the README for its fields."""
-    compared = [row for row in rows if row["arm"] in ("treated", "holdout") and row["p_holdout"]]
-    told = measures(price)
-    groups: Mapping[str, Callable[[Row], str]] = {
-        "effort": lambda row: row["routed"],
-        "model": lambda row: row["model"],
-        "key": lambda row: row["key"],
-        "day": lambda row: datetime.fromtimestamp(row["at"], UTC).date().isoformat(),
-    }
+    Args:
+        rows: requests that were treated or held out; see `server.ledger.reader.comparable`.
+        counts: requests by arm.
+        price: of a million completion tokens.
+    """
+    compared = rows["p_holdout"] > 0
+    kept = {name: column[compared] for name, column in rows.items()}
+    whole = _Traffic(kept)
+    days = np.array([str(day) for day in _days(kept["at"])], dtype=object)
+    groups = {"effort": kept["routed"], "model": kept["model"], "key": kept["key"], "day": days}
     return {
         "created": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         "requests": dict(counts),
-        "not_comparable": len(rows) - len(compared) - sum(row["arm"] == "explore" for row in rows),
-        "savings": {name: _entry(_sample(compared, measure)) for name, measure in told.items()},
-        "accuracy": _accuracy(compared),
-        "by": {name: _by(compared, key) for name, key in groups.items()},
+        "not_comparable": int((~compared).sum()),
+        "savings": {name: _entry(whole.sample(*one)) for name, one in _measures(kept, price)},
+        "accuracy": _accuracy(whole, kept),
+        "by": {name: _by(whole, kept, of) for name, of in groups.items()},
     }
 
 
-def _by(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, Any]:
+class _Traffic:
+    """What every sample of the same requests shares."""
+
+    def __init__(self, rows: Columns) -> None:
+        names = dict.fromkeys(rows["conversation"].tolist())
+        place = {name: number for number, name in enumerate(names)}
+        self._conversation = np.array(
+            [place[name] for name in rows["conversation"].tolist()], dtype=np.intp
+        )
+        self._treated = rows["arm"] == "treated"
+        self._p_treated, self._p_held_out = rows["p_treated"], rows["p_holdout"]
+
+    def sample(self, taken: Array, predicted: Array) -> Sample:
+        """The requests with one of their outcomes."""
+        return Sample(
+            self._treated,
+            self._conversation,
+            self._p_treated,
+            self._p_held_out,
+            taken,
+            predicted,
+        )
+
+
+def _measures(rows: Columns, price: float | None) -> list[tuple[str, tuple[Array, Array]]]:
+    """What savings are told in, and what predicts it; money where tokens have a price."""
+    thinking, predicted = rows["thinking_tokens"], rows["baseline_tokens"]
+    completion = thinking + rows["answer_tokens"]
+    found = [
+        ("thinking_tokens", (thinking, predicted)),
+        ("completion_tokens", (completion, predicted)),
+        ("seconds", (rows["seconds"], predicted)),
+    ]
+    if price is not None:
+        each = price / 1e6
+        found.append(("money", (each * completion, each * predicted)))
+    return found
+
+
+def _by(traffic: _Traffic, rows: Columns, group: NDArray[Any]) -> dict[str, Any]:
     """Thinking tokens saved in each group; an effort's group is who the router would give it."""
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        parts.setdefault(key(row), []).append(row)
-    measure = measures(None)["thinking_tokens"]
-    return {name: _entry(_sample(part, measure)) for name, part in sorted(parts.items())}
+    whole = traffic.sample(rows["thinking_tokens"], rows["baseline_tokens"])
+    return {name: _entry(whole.only(group == name)) for name in sorted(set(group.tolist()))}
 
 
-def _accuracy(rows: Sequence[Row]) -> dict[str, Any] | None:
+def _days(at: Array) -> NDArray[np.datetime64]:
+    return (at // _DAY).astype("datetime64[D]")
+
+
+def _accuracy(traffic: _Traffic, rows: Columns) -> dict[str, Any] | None:
     """Mean feedback of treated requests minus what it would be at the baseline effort.
 
     Of requests with feedback only: they stand for the others if both arms are judged alike.
     """
-    scored = [row for row in rows if row["score"] is not None]
-    if not scored:
+    scored = np.isfinite(rows["score"])
+    if not scored.any():
         return None
-
-    def measure(row: Row) -> tuple[float, float]:
-        chances: Mapping[str, float] = row["p_correct"] or {}
-        return row["score"], chances.get(row["baseline"], float("nan"))
-
-    found = estimate(_sample(scored, measure))
+    found = estimate(traffic.sample(rows["score"], rows["baseline_p_correct"]).only(scored))
     each = max(found.requests, 1)
     low, high = (-end / each for end in reversed(found.ends))
     return {
@@ -95,21 +106,6 @@ def _accuracy(rows: Sequence[Row]) -> dict[str, Any] | None:
         "difference_ci": _finite((low, high)),
         "pending": found.pending,
     }
-
-
-def _sample(rows: Sequence[Row], measure: Measure) -> Sample:
-    taken, expected = np.array([measure(row) for row in rows], dtype=np.float64).reshape(-1, 2).T
-    names = [row["conversation"] for row in rows]
-    return Sample(
-        treated=np.array([row["arm"] == "treated" for row in rows], dtype=np.bool_),
-        conversation=np.unique(names, return_inverse=True)[1].astype(np.intp)
-        if names
-        else np.zeros(0, dtype=np.intp),
-        p_treated=np.array([row["p_treated"] for row in rows], dtype=np.float64),
-        p_held_out=np.array([row["p_holdout"] for row in rows], dtype=np.float64),
-        taken=taken,
-        predicted=expected,
-    )
 
 
 def _entry(sample: Sample) -> dict[str, Any]:

@@ -66,7 +66,7 @@ function show(data, range) {
     row.effort,
     row.arm && row.arm !== "treated" ? row.arm : row.source,
     row.thinking_tokens ?? "–",
-    row.baseline_tokens ?? "–",
+    row.baseline_tokens === null ? "–" : whole.format(row.baseline_tokens),
     row.budget === null ? "–" : `${row.budget}${row.budget_hit ? " (hit)" : ""}`,
     row.seconds.toFixed(2),
     row.status === 200 ? row.reason : `HTTP ${row.status}; ${row.reason}`,

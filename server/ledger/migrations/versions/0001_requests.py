@@ -27,6 +27,8 @@ def upgrade() -> None:
         sa.Column("baseline", sa.String(8), nullable=False),
         sa.Column("calibrated", sa.Boolean, nullable=False),
         sa.Column("features", sa.Integer, nullable=False),
+        sa.Column("baseline_tokens", sa.Float),
+        sa.Column("baseline_p_correct", sa.Float),
         sa.Column("p_correct", sa.JSON),
         sa.Column("expected_tokens", sa.JSON),
         sa.Column("budget", sa.Integer),
