@@ -200,7 +200,10 @@ def test_load_makes_thinking_dearer_and_budgets_smaller() -> None:
     busy = decide(asked, router=router, load=Load(16), load_in_flight=8, load_price=50)
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
-    assert "1,000 are worth 50" in busy.reason
+    assert router.artifact is not None
+    price = router.artifact.prices.of(Policy())
+    assert price is not None
+    assert f"1,000 are worth {price + 50:.3g}" in busy.reason
     assert busy.budget < idle.budget
     off = decide(asked, router=router, load=Load(16))
     assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)
