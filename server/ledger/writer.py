@@ -27,6 +27,8 @@ _RETRY_SECONDS = 2.0
 _CLEAN_SECONDS = 3_600.0
 _STOP_SECONDS = 5.0
 _DAY = 86_400.0
+_SPOILED = (DataError, IntegrityError, OverflowError)
+"""What a database says of values that it cannot hold, such as an engine's absurd token count."""
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +152,7 @@ class Ledger:
         try:
             self._insert(batch)
             self._written.inc(len(batch))
-        except (DataError, IntegrityError):  # one row spoils it; the others need not wait for that
+        except _SPOILED:  # by one row; the others need not wait for that
             for row in batch:
                 self._write_alone(row)
         for _ in batch:
@@ -160,9 +162,9 @@ class Ledger:
         try:
             self._insert([row])
             self._written.inc()
-        except (DataError, IntegrityError) as error:
+        except _SPOILED as error:
             self._lost.inc()
-            log.warning("the ledger does not take a row", error=str(error.orig))
+            log.warning("the ledger does not take a row", error=type(error).__name__)
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
