@@ -39,9 +39,13 @@ def saving(entry: Mapping[str, Any]) -> str:
         return f"pending ({held_out})"
     low, high = entry["share_ci"]
     return (
-        f"{entry['share']:.1%} [{low:.1%}, {high:.1%}] saved: {entry['saved']:,.4g} of "
-        f"{entry['saved'] + entry['taken']:,.4g} ({held_out})"
+        f"{entry['share']:.1%} [{low:.1%}, {high:.1%}] saved: {_amount(entry['saved'])} of "
+        f"{_amount(entry['saved'] + entry['taken'])} ({held_out})"
     )
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def difference(accuracy: Mapping[str, Any]) -> str:
