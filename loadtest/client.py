@@ -21,13 +21,15 @@ _NUMBER = re.compile(
 class Record:
     """What one request did; times in seconds. `error` is its class, None where an answer came.
 
-    `ttft` runs to the first token of reasoning or answer.
+    `latency` and `ttft` (to the first token of reasoning or answer) count from when the request was
+    due, not from when it was sent: `late` is the difference.
     """
 
     arm: str
     problem_id: str
     budget: int | None
     latency: float = 0.0
+    late: float = 0.0
     ttft: float | None = None
     effort: str | None = None
     source: str | None = None
@@ -39,8 +41,13 @@ class Record:
     error: str | None = None
 
 
-async def measure(http: httpx.AsyncClient, plan: Plan, task: Task) -> Record:
-    """Make one streaming request; never raises for what the server does."""
+async def measure(
+    http: httpx.AsyncClient, plan: Plan, task: Task, due: float | None = None
+) -> Record:
+    """Make one streaming request; never raises for what the server does.
+
+    `due` is on the clock of `time.perf_counter`; None means now.
+    """
     record = Record(task.arm.name, task.problem.problem_id, task.budget)
     body: dict[str, Any] = {
         "model": plan.model,
@@ -53,7 +60,9 @@ async def measure(http: httpx.AsyncClient, plan: Plan, task: Task) -> Record:
         "max_tokens": plan.max_tokens,
     }
     body = {name: value for name, value in body.items() if value is not None}
-    begun = time.perf_counter()
+    sent = time.perf_counter()
+    begun = sent if due is None else due
+    record.late = sent - begun
     try:
         async with http.stream("POST", f"{plan.url}/chat/completions", json=body) as response:
             if response.status_code != 200:

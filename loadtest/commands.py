@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadtest.plan import PlanError, read_plan
 from loadtest.report import as_json, render
-from loadtest.run import run_closed_loop
+from loadtest.run import run
 from loadtest.workload import plan_tasks, read_problems
 
 
@@ -25,7 +25,7 @@ def load_main(argv: Sequence[str]) -> int:
     try:
         plan = read_plan(words.plan, words.url)
         tasks = plan_tasks(plan, read_problems(plan))
-        records = asyncio.run(run_closed_loop(plan, tasks))
+        records = asyncio.run(run(plan, tasks))
     except PlanError as error:
         print(f"tops load: {error}", file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -45,6 +45,28 @@ class Arm(_Table):
         return budget
 
 
+class Arrivals(_Table):
+    """When requests are due.
+
+    closed: `concurrency` clients, each asking again once answered. Open loops, at `rate` requests a
+    second whatever the server does: constant; poisson; ramp, poisson with a rate that rises evenly
+    to `to`; burst, `size` at once. Their times count from when a request was due.
+    """
+
+    kind: Literal["closed", "constant", "poisson", "ramp", "burst"] = "closed"
+    rate: float | None = Field(default=None, gt=0)
+    to: float | None = Field(default=None, gt=0)
+    size: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Arrivals":
+        if self.kind != "closed" and self.rate is None:
+            raise ValueError(f"kind {self.kind} needs a rate")
+        if (self.kind == "ramp") != (self.to is not None):
+            raise ValueError("a ramp, and nothing else, needs to")
+        return self
+
+
 class Plan(_Table):
     """Every problem is asked once in every arm, in random order; `seed` fixes the order."""
 
@@ -52,6 +74,7 @@ class Plan(_Table):
     model: str = "demo"
     api_key_env: str | None = None
     concurrency: int = Field(4, ge=1)
+    arrivals: Arrivals = Arrivals()
     seed: int = 0
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=1)
@@ -85,7 +108,7 @@ def read_plan(file: Path, url: str | None = None) -> Plan:
 
 
 def _explain(file: Path, error: ValidationError) -> str:
-    known = [name for table in (Plan, Problems, Arm) for name in table.model_fields]
+    known = [name for table in (Plan, Arrivals, Problems, Arm) for name in table.model_fields]
     lines: list[str] = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])

@@ -61,6 +61,7 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     if good:
         summary["accuracy"] = asdict(wilson(sum(record.correct for record in good), len(good)))
         summary["latency_ms"] = _percentiles([record.latency for record in good])
+        summary["late_ms"] = _percentiles([record.late for record in good])
     columns = {
         "thinking_tokens": [r.thinking_tokens for r in good if r.thinking_tokens is not None],
         "completion_tokens": [r.completion_tokens for r in good if r.completion_tokens is not None],

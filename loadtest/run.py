@@ -1,4 +1,4 @@
-"""When requests go out: a closed loop of so many clients, each asking again once answered."""
+"""Sends a plan's requests: in a closed loop, or in an open one at the times they are due."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import time
 
 import httpx
 
+from loadtest.arrivals import due
 from loadtest.client import Record, measure
 from loadtest.plan import Plan, PlanError
 from loadtest.workload import Task
@@ -14,8 +15,8 @@ from loadtest.workload import Task
 _SHOW_EVERY = 20
 
 
-async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
-    """Make every request, `plan.concurrency` at a time; progress goes to standard error.
+async def run(plan: Plan, tasks: list[Task]) -> list[Record]:
+    """Make every request; progress goes to standard error.
 
     Raises:
         PlanError: the environment has no API key under the plan's name.
@@ -26,25 +27,56 @@ async def run_closed_loop(plan: Plan, tasks: list[Task]) -> list[Record]:
         if not key:
             raise PlanError(f"api_key_env: the environment has no {plan.api_key_env}")
         headers["authorization"] = f"Bearer {key}"
-    limits = httpx.Limits(max_connections=plan.concurrency)
-    waiting, records, begun = iter(tasks), list[Record](), time.monotonic()
-
+    closed = plan.arrivals.kind == "closed"
+    limits = httpx.Limits(max_connections=plan.concurrency if closed else None)
     async with httpx.AsyncClient(
         headers=headers, timeout=plan.timeout_seconds, limits=limits
     ) as http:
-
-        async def work() -> None:
-            for task in waiting:
-                records.append(await measure(http, plan, task))
-                if len(records) % _SHOW_EVERY == 0 or len(records) == len(tasks):
-                    _show_progress(len(records), len(tasks), time.monotonic() - begun)
-
-        await asyncio.gather(*(work() for _ in range(plan.concurrency)))
+        records = await (_closed if closed else _open)(http, plan, tasks)
     print(file=sys.stderr)
     return records
 
 
-def _show_progress(done: int, total: int, seconds: float) -> None:
-    rate = done / seconds
-    line = f"\r{done}/{total} requests, {rate:.1f}/s, {(total - done) / rate:.0f} s left  "
-    print(line, end="", file=sys.stderr, flush=True)
+async def _closed(http: httpx.AsyncClient, plan: Plan, tasks: list[Task]) -> list[Record]:
+    """So many clients, each asking again once answered."""
+    waiting, progress = iter(tasks), _Progress(len(tasks))
+
+    async def work() -> None:
+        for task in waiting:
+            progress.note(await measure(http, plan, task))
+
+    await asyncio.gather(*(work() for _ in range(plan.concurrency)))
+    return progress.records
+
+
+async def _open(http: httpx.AsyncClient, plan: Plan, tasks: list[Task]) -> list[Record]:
+    """Each when it is due, however many are under way: a slow server cannot slow the asking."""
+    progress, begun = _Progress(len(tasks)), time.perf_counter()
+
+    async def work(task: Task, at: float) -> None:
+        progress.note(await measure(http, plan, task, at))
+
+    async with asyncio.TaskGroup() as group:
+        for task, offset in zip(tasks, due(plan.arrivals, len(tasks), plan.seed), strict=True):
+            at = begun + offset
+            await asyncio.sleep(max(at - time.perf_counter(), 0))
+            group.create_task(work(task, at))
+    return progress.records
+
+
+class _Progress:
+    """The records so far, and a line about them."""
+
+    def __init__(self, total: int) -> None:
+        self.records: list[Record] = []
+        self._total = total
+        self._begun = time.monotonic()
+
+    def note(self, record: Record) -> None:
+        self.records.append(record)
+        done = len(self.records)
+        if done % _SHOW_EVERY == 0 or done == self._total:
+            rate = done / (time.monotonic() - self._begun)
+            left = (self._total - done) / rate
+            line = f"\r{done}/{self._total} requests, {rate:.1f}/s, {left:.0f} s left  "
+            print(line, end="", file=sys.stderr, flush=True)

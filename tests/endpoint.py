@@ -4,6 +4,7 @@ It stands in for other people's OpenAI-compatible engines, whose oddities the em
 not have. The first part of the path names the reply: `{url}/{name}/chat/completions`.
 """
 
+import asyncio
 import json
 import threading
 import time
@@ -41,6 +42,7 @@ REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
         EVENTS,
         [delta(role="assistant"), delta(reasoning="2"), FIVE, {"usage": USAGE}, "[DONE]"],
     ),
+    "slow": (EVENTS, [FIVE, {"usage": USAGE}, "[DONE]"]),
     "sse-broken-chunk": (EVENTS, [FIVE, "{broken"]),
     "sse-odd-chunk": (EVENTS, ["[1]", "[DONE]"]),
     "sse-short": (EVENTS, [FIVE]),
@@ -55,7 +57,7 @@ class Endpoint:
     """What was asked so far, and the replies; `asked` counts requests by name.
 
     `keys` are the Authorization headers seen. `refuses` answers 400 to everything, `picky` to one
-    request of fifteen, `moved` redirects to `fine`.
+    request of fifteen, `moved` redirects to `fine`, `slow` streams after a fifth of a second.
     """
 
     def __init__(self) -> None:
@@ -69,6 +71,8 @@ class Endpoint:
         self.keys.add(request.headers.get("authorization"))
         if name == "refuses" or (name == "picky" and self.asked[name] % 15 == 0):
             return Response('{"error": {"message": "too long"}}', 400, media_type=JSON)
+        if name == "slow":
+            await asyncio.sleep(0.2)
         if name == "moved":
             return Response(None, 307, {"location": f"{self.url}/fine/chat/completions"})
         if name.startswith("busy") and self.asked[name] < 3:

@@ -1,0 +1,26 @@
+"""When requests are due, apart from what they ask: an open loop does not wait for answers."""
+
+import random
+from collections.abc import Iterator
+
+from loadtest.plan import Arrivals
+
+
+def due(arrivals: Arrivals, requests: int, seed: int) -> list[float]:
+    """Seconds from the beginning at which each request is due, rising; the same for a seed."""
+    rng = random.Random(f"arrivals:{seed}")
+    return list(_times(arrivals, requests, rng))
+
+
+def _times(arrivals: Arrivals, requests: int, rng: random.Random) -> Iterator[float]:
+    rate = arrivals.rate or 1.0
+    if arrivals.kind == "burst":
+        yield from (place // arrivals.size * arrivals.size / rate for place in range(requests))
+        return
+    now = 0.0
+    for place in range(requests):
+        yield now
+        if arrivals.kind == "ramp":
+            share = place / max(requests - 1, 1)
+            rate = (arrivals.rate or 1.0) + share * ((arrivals.to or 1.0) - (arrivals.rate or 1.0))
+        now += 1 / rate if arrivals.kind == "constant" else rng.expovariate(rate)
