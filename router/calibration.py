@@ -26,6 +26,7 @@ PRICES: tuple[float, ...] = (
 testing. Five decades down, for models that think for tens of thousands of tokens."""
 
 _IMAGINED_LOSSES = 1.0
+_VARIANCES = 4.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def loss_p_value(differences: Array, max_loss: float) -> float:
     """P-value of "the mean loss on as many new problems exceeds `max_loss`".
 
     `differences` are paired, in [-1, 1], policy minus baseline. Normal approximation; the
-    variance counts twice, once for these problems and once for the new ones, so that the promise
-    also holds as it will be measured, and with more room for the true mean. One imagined problem
+    variance counts _VARIANCES times: once for these problems and once for the new ones, so that the
+    promise also holds as it will be measured, and as much again because the router that is served
+    was fitted once more, on all problems, than those whose differences these are (with 2 alone, 9
+    of 50 halves of a log lost more than promised: router/RESULTS.md). One imagined problem
     that the policy lost keeps differences that are all zero from certifying anything (in the
     manner of Agresti & Caffo, The American Statistician 54(4), 2000).
     """
@@ -79,7 +82,7 @@ def loss_p_value(differences: Array, max_loss: float) -> float:
     mean = (float(differences.sum()) - _IMAGINED_LOSSES) / size
     square = (float((differences**2).sum()) + _IMAGINED_LOSSES) / size
     variance = max(square - mean**2, 0.0) * (size + 1) / size
-    z = (mean + max_loss) / sqrt(max(2.0 * variance / size, 1e-12))
+    z = (mean + max_loss) / sqrt(max(_VARIANCES * variance / size, 1e-12))
     return 0.5 * erfc(z / sqrt(2.0))
 
 
