@@ -96,11 +96,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         ]
         with (folder / "log").open("w") as log, subprocess.Popen(words, stderr=log) as process:
             try:
-                wait_until(lambda: httpx.get(f"http://{address}/-/ready").status_code == 200)
-                time.sleep(2)  # so that the counters' zeros are scraped before the traffic
+                url = f"http://{address}"
+                # The counters' zeros before the traffic: an increase is one since the first scrape.
+                wait_until(lambda: ask(url, "tops_arm_requests_total"))
                 send_traffic(gateway.url)
-                time.sleep(4)
-                yield f"http://{address}"
+                wait_until(lambda: float(ask(url, "sum(tops_requests_total)")[0]["value"][1]) > 60)
+                time.sleep(3)  # of rules that are evaluated every second
+                yield url
             finally:
                 process.terminate()
 
