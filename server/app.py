@@ -10,24 +10,30 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from router.router import Router
-from server.asked import parse_asked
+from server.api import chat, messages, responses
+from server.api.protocol import Api
+from server.binding import bindable
 from server.body import read_object
-from server.chat import ChatCompletions
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decision import Decider
+from server.dialect import DIALECTS
 from server.dry_run import explain
+from server.endpoint import Endpoint
 from server.engine import Engine
 from server.errors import GatewayError, error_envelope
 from server.exchange import Accounts
 from server.feedback import Feedback
+from server.fleet import Fleet
 from server.holdout import Holdout, Shares
 from server.keys import Keys
 from server.ledger.opening import open_ledger
 from server.metrics import Metrics
+from server.passthrough import Passthrough
 from server.request_id import RequestId
 from server.settings import Settings
-from server.supervisor import embedded_command, free_port, supervised
+from server.start import start_of
+from server.supervisor import supervised
 
 
 def create_app(settings: Settings, router: Router) -> FastAPI:
@@ -44,43 +50,51 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     ledger, key = open_ledger(settings, metrics)
     holdout = Holdout(Shares(settings.holdout_share, settings.explore_share), key)
     decider = Decider(settings, router, holdout)
-    url, model = settings.upstream, settings.model
-    command: list[str] | None = None
-    if url is None:
-        port = free_port()
-        url, model = f"http://127.0.0.1:{port}", model or settings.checkpoint.name
-        command = embedded_command(settings.checkpoint, model, port, settings.engine_workers)
+    urls, model, command = settings.upstream, settings.model, None
+    if not urls:
+        started = start_of(settings)
+        urls, model, command = (started.url,), started.model, started.command
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
-    engine = Engine(url, model, api_key, settings.silence_seconds)
-    metrics.engine_up.set_function(lambda: float(engine.up))
+    fleet = Fleet(
+        [Engine(url, api_key, settings.silence_seconds) for url in urls],
+        DIALECTS[settings.dialect],
+        model,
+        settings.efforts[-1],
+        metrics,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             if command is not None:
                 await stack.enter_async_context(supervised(command, metrics.engine_restarts))
-            await stack.enter_async_context(engine.connected())
+            await stack.enter_async_context(fleet.connected())
             if ledger is not None:
                 ledger.start()
                 stack.callback(ledger.stop)
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.engine = engine
+    app.state.fleet = fleet
     app.add_middleware(RequestId)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     keys = Keys(settings.keys)
     accounts = Accounts(metrics, ledger.record if ledger else None)
-    chat = ChatCompletions(settings, keys, decider, engine, accounts)
-    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
-    _add_api(app, settings, keys, decider, engine, accounts)
+    apis: tuple[Api, ...] = (chat, responses, messages)
+    for api in apis:
+        endpoint = Endpoint(api, settings, keys, decider, fleet, accounts)
+        app.router.routes.append(Route(f"/v1{api.PATH}", endpoint, methods=["POST"]))
+    for path in ("/completions", "/embeddings"):
+        passthrough = Passthrough(path, settings, keys, fleet, accounts)
+        app.router.routes.append(Route(f"/v1{path}", passthrough, methods=["POST"]))
+    _add_api(app, settings, keys, decider, fleet, accounts)
     _add_feedback(app, settings, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
-    _add_operations(app, decider, engine, metrics)
+    _add_operations(app, decider, fleet, metrics)
     return app
 
 
@@ -89,7 +103,7 @@ def _add_api(
     settings: Settings,
     keys: Keys,
     decider: Decider,
-    engine: Engine,
+    fleet: Fleet,
     accounts: Accounts,
 ) -> None:
     """What a caller may ask besides completions."""
@@ -97,15 +111,16 @@ def _add_api(
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
         keys.caller(request.headers)
-        return JSONResponse({"object": "list", "data": [engine.served_as(None).card()]})
+        return JSONResponse({"object": "list", "data": [fleet.served_as(None).card()]})
 
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
-        asked = parse_asked(body, request.headers)
-        served = engine.served_as(asked.model)
+        asked = chat.parse(body, request.headers)
+        served = fleet.served_as(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
+        decision = bindable(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
         return JSONResponse(explain(asked, decision))
 
 
@@ -117,7 +132,7 @@ def _add_feedback(app: FastAPI, settings: Settings, keys: Keys, feedback: Feedba
         return JSONResponse(await feedback.note(body, caller.name))
 
 
-def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Metrics) -> None:
+def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metrics) -> None:
     """What an operator's tools ask; open, and without anything private."""
 
     @app.get("/health")
@@ -126,20 +141,29 @@ def _add_operations(app: FastAPI, decider: Decider, engine: Engine, metrics: Met
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        model = engine.served.model if engine.served else None
-        state = {"engine": engine.up, "model": model, "router": decider.router_for(model).state}
-        return JSONResponse(state, status_code=200 if engine.up else 503)
+        model = fleet.served.model if fleet.served else None
+        state = {
+            "engine": fleet.up,
+            "model": model,
+            "router": decider.router_for(model).state,
+            "budgets": fleet.binding.state,
+            "engines": fleet.state(),
+        }
+        return JSONResponse(state, status_code=200 if fleet.up else 503)
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        if engine.served is not None:
-            metrics.declare(engine.served.model)
+        if fleet.served is not None:
+            metrics.declare(fleet.served.model)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _gateway_error(_: Request, error: Exception) -> Response:
+def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return JSONResponse(error.envelope(), status_code=error.status, headers=error.headers())
+    envelope = error.envelope()
+    if request.url.path == f"/v1{messages.PATH}":
+        envelope = messages.envelope(error)
+    return JSONResponse(envelope, status_code=error.status, headers=error.headers())
 
 
 def _http_error(request: Request, error: Exception) -> Response:

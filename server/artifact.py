@@ -14,7 +14,7 @@ def load_router(settings: Settings) -> Router:
     Raises:
         ArtifactError: the artifact cannot be used; the message says what to do.
     """
-    embedded = settings.upstream is None
+    embedded = not settings.upstream
     path = settings.router
     if path is None and embedded and (settings.checkpoint / "router.json").is_file():
         path = settings.checkpoint / "router.json"

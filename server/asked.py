@@ -1,196 +1,105 @@
-"""What a chat request asks for, as far as the decision needs to know; the rest stays unread.
+"""What a request asks for, as far as the decision needs to know; the rest stays unread.
 
-Two ways of saying the same thing may both be used as long as they agree.
+Effort and budget can be said in the body, in the way of the API that is spoken, and in two headers;
+several ways may be used at once as long as they agree.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast
 
-from router.effort import EFFORTS, Effort
+from router.effort import Effort
 from server.errors import BadRequest
+from server.fields import agreed, level, shown
 
 EFFORT_HEADER = "x-tops-effort"
 BUDGET_HEADER = "x-tops-budget"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Asked:
     """A parsed request; `effort` and `budget` (thinking tokens) are None where left to us.
 
-    `n` is the number of choices; a budget and `max_tokens` hold for each of them.
+    `messages` are the conversation as the router reads it. `n` is the number of choices; a budget
+    and `max_tokens` hold for each of them. `budget_field` is where the budget was said.
     """
 
     body: dict[str, Any]
-    messages: list[dict[str, Any]]
+    messages: list[Any]
     model: str | None
     effort: Effort | None
     budget: int | None
     max_tokens: int | None
-    n: int
-    stream: bool
-    include_usage: bool
+    n: int = 1
+    stream: bool = False
+    include_usage: bool = False
+    budget_field: str = "thinking_token_budget"
 
 
-def parse_asked(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
-    """Read a chat-completions body.
+def asked_effort(
+    said: Mapping[str, object], thinking: Mapping[str, bool], headers: Mapping[str, str]
+) -> Effort | None:
+    """The effort asked for; None for `auto` or nothing.
+
+    Args:
+        said: efforts by the field that names them; None where absent.
+        thinking: switches by the field that names them: whether to think at all.
+        headers: the request's headers.
 
     Raises:
-        BadRequest: a field that we read has the wrong type or value, or two of them disagree.
+        BadRequest: an unknown effort, or two that differ.
     """
-    max_tokens = _agreed(
-        {
-            name: _integer(body, name, least=1)
-            for name in ("max_completion_tokens", "max_tokens")
-            if body.get(name) is not None
-        }
-    )
-    effort = _asked_effort(body, headers)
-    budget = _asked_budget(body, headers)
-    if effort == "none" and budget:
-        raise BadRequest(
-            f"reasoning_effort 'none' and thinking_token_budget {budget} contradict each other: "
-            "leave one out",
-            "thinking_token_budget",
-        )
-    if budget is not None and max_tokens is not None and budget >= max_tokens:
-        raise BadRequest(
-            f"thinking_token_budget {budget} leaves no room for an answer in max_tokens "
-            f"{max_tokens}: lower the budget or raise max_tokens",
-            "thinking_token_budget",
-        )
-    stream = _boolean(body, "stream")
-    options = _object(body, "stream_options")
-    if options and not stream:
-        raise BadRequest("stream_options goes only with stream: true", "stream_options")
-    return Asked(
-        body=body,
-        messages=_messages(body),
-        model=_string(body, "model"),
-        effort=effort,
-        budget=budget,
-        max_tokens=max_tokens,
-        n=_integer(body, "n", least=1) if body.get("n") is not None else 1,
-        stream=stream,
-        include_usage=_boolean(options, "include_usage", "stream_options.include_usage"),
-    )
-
-
-def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("messages must be a list of at least one message", "messages")
-    for index, message in enumerate(cast("list[Any]", messages)):
-        param = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise BadRequest(f"{param} must be an object with role and content", param)
-        role = cast("dict[str, Any]", message).get("role")
-        if not isinstance(role, str):
-            raise BadRequest(f"{param}.role must be a string, not {_shown(role)}", f"{param}.role")
-        content = cast("dict[str, Any]", message).get("content")
-        if content is not None and not isinstance(content, str | list):
+    said = {**said, f"header {EFFORT_HEADER}": headers.get(EFFORT_HEADER)}
+    efforts = {name: level(name, value) for name, value in said.items() if value is not None}
+    asked = agreed(efforts)
+    effort = None if asked == "auto" else cast("Effort | None", asked)
+    for name, on in thinking.items():
+        if on == (effort == "none") and effort is not None:
             raise BadRequest(
-                f"{param}.content must be a string or a list of parts", f"{param}.content"
+                f"{name} {str(on).lower()} and effort '{effort}' contradict each other: "
+                "leave one out",
+                name,
             )
-    return cast("list[dict[str, Any]]", messages)
+    return "none" if agreed(dict(thinking)) is False else effort
 
 
-def _asked_effort(body: dict[str, Any], headers: Mapping[str, str]) -> Effort | None:
-    kwargs = _object(body, "chat_template_kwargs")
-    said: dict[str, Any] = {
-        "reasoning_effort": body.get("reasoning_effort"),
-        f"header {EFFORT_HEADER}": headers.get(EFFORT_HEADER),
-        "chat_template_kwargs.reasoning_effort": kwargs.get("reasoning_effort"),
-    }
-    efforts = {name: _level(name, value) for name, value in said.items() if value is not None}
-    agreed = _agreed(efforts)
-    thinking = kwargs.get("enable_thinking")
-    if thinking is False:
-        if agreed not in (None, "auto", "none"):
-            raise BadRequest(
-                f"chat_template_kwargs.enable_thinking false and effort '{agreed}' contradict "
-                "each other: leave one out",
-                "chat_template_kwargs.enable_thinking",
-            )
-        return "none"
-    if thinking is True and agreed == "none":
-        raise BadRequest(
-            "chat_template_kwargs.enable_thinking true and effort 'none' contradict each other: "
-            "leave one out",
-            "chat_template_kwargs.enable_thinking",
-        )
-    return None if agreed in (None, "auto") else cast("Effort", agreed)
+def asked_budget(
+    said: Mapping[str, int | None], headers: Mapping[str, str]
+) -> tuple[int | None, str]:
+    """The budget asked for in thinking tokens, and the field that says so.
 
-
-def _level(name: str, value: object) -> str:
-    if value not in (*EFFORTS, "auto"):
-        raise BadRequest(
-            f"{name} must be one of {', '.join(get_args(Effort))} or auto, not {_shown(value)}",
-            name.rpartition(" ")[2],
-        )
-    return cast("str", value)
-
-
-def _asked_budget(body: dict[str, Any], headers: Mapping[str, str]) -> int | None:
-    said: dict[str, int] = {}
-    if body.get("thinking_token_budget") is not None:
-        said["thinking_token_budget"] = _integer(body, "thinking_token_budget", least=0)
+    Raises:
+        BadRequest: a header that is no number, or two budgets that differ.
+    """
+    budgets = {name: value for name, value in said.items() if value is not None}
     header = headers.get(BUDGET_HEADER)
     if header is not None:
         if not (header.isascii() and header.isdigit() and len(header) < 10):
             raise BadRequest(
-                f"header {BUDGET_HEADER} must be a number of thinking tokens, not {_shown(header)}",
+                f"header {BUDGET_HEADER} must be a number of thinking tokens, not {shown(header)}",
                 BUDGET_HEADER,
             )
-        said[f"header {BUDGET_HEADER}"] = int(header)
-    return _agreed(said)
+        budgets[f"header {BUDGET_HEADER}"] = int(header)
+    field = next(iter(budgets), "thinking_token_budget")
+    return agreed(budgets), field.rpartition(" ")[2]
 
 
-def _agreed(said: dict[str, _T]) -> _T | None:
-    """The one value that all of the named fields give."""
-    values = list(said.values())
-    if any(value != values[0] for value in values):
+def check_coherent(asked: Asked) -> Asked:
+    """The same, unless effort, budget and room for the answer contradict each other.
+
+    Raises:
+        BadRequest: they do.
+    """
+    budget, field = asked.budget, asked.budget_field
+    if asked.effort == "none" and budget:
         raise BadRequest(
-            " and ".join(f"{name} {value}" for name, value in said.items())
-            + " contradict each other: leave one out",
-            next(iter(said)).rpartition(" ")[2],
+            f"reasoning_effort 'none' and {field} {budget} contradict each other: leave one out",
+            field,
         )
-    return values[0] if values else None
-
-
-def _integer(body: dict[str, Any], name: str, least: int) -> int:
-    value = body[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if budget is not None and asked.max_tokens is not None and budget >= asked.max_tokens:
         raise BadRequest(
-            f"{name} must be a whole number of at least {least}, not {_shown(value)}", name
+            f"{field} {budget} leaves no room for an answer in max_tokens {asked.max_tokens}: "
+            "lower the budget or raise max_tokens",
+            field,
         )
-    return value
-
-
-def _boolean(body: dict[str, Any], name: str, param: str | None = None) -> bool:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise BadRequest(
-            f"{param or name} must be true or false, not {_shown(value)}", param or name
-        )
-    return bool(value)
-
-
-def _string(body: dict[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise BadRequest(f"{name} must be a string, not {_shown(value)}", name)
-    return value
-
-
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise BadRequest(f"{name} must be an object, not {_shown(value)}", name)
-    return cast("dict[str, Any]", value or {})
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return asked

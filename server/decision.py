@@ -16,10 +16,10 @@ from router.policy import Policy
 from router.router import Route, Router
 from server.asked import Asked
 from server.conversations import Conversations
-from server.engine import Served
 from server.errors import BadRequest
 from server.holdout import NOBODY, Draw, Holdout
 from server.keys import Caller
+from server.served import Served
 from server.settings import Settings
 
 Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]
@@ -155,7 +155,7 @@ class Decider:
         The embedded engine's weights were compared by their hash when the router was loaded.
         """
         artifact = self._router.artifact
-        if self._settings.upstream is None or artifact is None or not artifact.calibrated:
+        if not self._settings.upstream or artifact is None or not artifact.calibrated:
             return self._router
         if model in (None, artifact.model):
             return self._router

@@ -1,4 +1,4 @@
-"""The engine behind the gateway, over HTTP; the only module that knows the HTTP client.
+"""One engine behind the gateway, over HTTP; the only module that knows the HTTP client.
 
 Redirects are not followed and the client's key is not forwarded: no key reaches another host.
 """
@@ -6,81 +6,86 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-import structlog
 
-from server.errors import EngineDown, EngineFailed, EngineTimeout, NotFound
+from server.binding import UNKNOWN
+from server.errors import EngineDown, EngineFailed, EngineTimeout
+from server.served import Served
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
 """Below the 5 seconds after which uvicorn, and so vLLM, closes an idle connection."""
 
 _CHECK_SECONDS = 10
-_UP_INTERVAL, _DOWN_INTERVAL = 5.0, 0.25
 _BLOCK_BYTES = 2**18
 
-log = structlog.get_logger(__name__)
 
+class HttpReply:
+    """An engine's answer on its way."""
 
-@dataclass(frozen=True)
-class Served:
-    """The engine's model; `context` is in tokens, None where the engine does not tell."""
-
-    model: str
-    context: int | None
-
-    def card(self) -> dict[str, Any]:
-        """The model object of `GET /v1/models`, in vLLM's form."""
-        return {
-            "id": self.model,
-            "object": "model",
-            "owned_by": "tops",
-            "max_model_len": self.context,
-        }
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An engine's answer whose body has not been read yet."""
-
-    response: aiohttp.ClientResponse
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._begun = b""
 
     @property
     def status(self) -> int:
         """HTTP status."""
-        return self.response.status
+        return self._response.status
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters."""
+        return self._response.content_type
 
     @property
     def is_stream(self) -> bool:
         """Whether the body is an event stream."""
-        return self.response.content_type == "text/event-stream"
+        return self._response.content_type == "text/event-stream"
 
-    async def read(self) -> bytes:
-        """The whole body."""
-        with _translated():
-            return await self.response.read()
+    async def begin(self) -> None:
+        """Wait for the first bytes, or for all of an answer that is no stream.
+
+        Raises:
+            EngineError: the engine broke off, or was silent for too long.
+        """
+        with translated():
+            if self.is_stream:
+                self._begun = await self._response.content.readany()
+            else:
+                self._begun = await self._response.read()
 
     async def block(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
-        with _translated():
-            return await self.response.content.readany()
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            return begun
+        with translated():
+            return await self._response.content.readany()
+
+    async def read(self) -> bytes:
+        """The whole body of an answer that is no stream."""
+        return self._begun
 
 
 class Engine:
-    """One OpenAI-compatible engine at `url` (with or without the trailing /v1)."""
+    """One OpenAI-compatible engine at `url` (with or without the trailing /v1).
 
-    def __init__(
-        self, url: str, model: str | None, api_key: str | None, silence_seconds: float
-    ) -> None:
+    `up` tells whether it answers, `served` what it serves, `binding` how budgets bind on it;
+    `in_flight` counts the requests that it has from us.
+    """
+
+    def __init__(self, url: str, api_key: str | None, silence_seconds: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
-        self.served: Served | None = None
+        self.name = urlsplit(self.url).netloc.rpartition("@")[2]
         self.up = False
-        self.ready = asyncio.Event()
-        self._model = model
+        self.served: Served | None = None
+        self.binding = UNKNOWN
+        self.in_flight = 0
+        self.doubted = asyncio.Event()
         self._silence = silence_seconds
         self._headers = {"content-type": "application/json"}
         if api_key:
@@ -89,7 +94,7 @@ class Engine:
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
-        """Open the connection pool, and watch the engine's health while it is open."""
+        """Open the connection pool."""
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
         async with aiohttp.ClientSession(
             connector=connector,
@@ -100,15 +105,13 @@ class Engine:
                 total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._silence
             ),
         ) as self._session:
-            watch = asyncio.create_task(self._watch())
-            try:
-                yield
-            finally:
-                watch.cancel()
+            yield
 
     @asynccontextmanager
-    async def complete(self, body: dict[str, Any], request_id: str) -> AsyncGenerator[Reply]:
-        """Ask for a chat completion; leaving the context before the end cancels it.
+    async def post(
+        self, path: str, body: dict[str, Any], request_id: str
+    ) -> AsyncGenerator[HttpReply]:
+        """Send a request; leaving the context before the end of the answer cancels it.
 
         Raises:
             EngineDown: no connection.
@@ -116,64 +119,38 @@ class Engine:
             EngineTimeout: nothing came for `silence_seconds`.
         """
         assert self._session is not None
-        with _translated():
+        with translated():
             response = await self._session.post(
-                f"{self.url}/chat/completions",
+                self.url + path,
                 data=orjson.dumps(body),
                 headers={"x-request-id": request_id},
                 allow_redirects=False,
             )
         try:
-            yield Reply(response)
+            yield HttpReply(response)
         finally:
             response.close() if not response.content.at_eof() else response.release()
 
-    async def check(self) -> None:
-        """Ask for the engine's models, and note whether it is up."""
+    async def models(self) -> tuple[Served, ...]:
+        """The models that it serves; none where it does not answer as it should."""
         assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=_CHECK_SECONDS)
         try:
             async with self._session.get(
                 f"{self.url}/models", allow_redirects=False, timeout=timeout
             ) as response:
-                served = _read_models(await response.read()) if response.ok else ()
+                return _read_models(await response.read()) if response.ok else ()
         except (aiohttp.ClientError, TimeoutError, OSError):
-            served = ()
-        chosen = next((one for one in served if self._model in (None, one.model)), None)
-        if chosen is not None and not self.up:
-            log.info("engine up", url=self.url, model=chosen.model, context=chosen.context)
-        elif chosen is None and self.up:
-            log.warning("engine down", url=self.url)
-        self.up = chosen is not None
-        if chosen is not None:
-            self.served = chosen
-            self.ready.set()
-
-    def served_as(self, asked: str | None) -> Served:
-        """The served model, if that is the one asked for (or none was named).
-
-        Raises:
-            NotFound: another model was asked for.
-            EngineDown: the engine was never up, so its model is not known.
-        """
-        if self.served is None:
-            raise EngineDown("the engine is not up yet; try again shortly")
-        if asked not in (None, self.served.model):
-            raise NotFound(
-                f"the model '{asked[:80]}' does not exist here; there is '{self.served.model}'",
-                "model",
-            )
-        return self.served
-
-    async def _watch(self) -> None:
-        while True:
-            await self.check()
-            await asyncio.sleep(_UP_INTERVAL if self.up else _DOWN_INTERVAL)
+            return ()
 
 
 @contextmanager
-def _translated() -> Generator[None]:
-    """The one seam where the HTTP client's errors become ours."""
+def translated() -> Generator[None]:
+    """The one seam where the HTTP client's errors become ours.
+
+    Raises:
+        EngineError: one of its kinds.
+    """
     try:
         yield
     except (aiohttp.ServerTimeoutError, TimeoutError) as error:

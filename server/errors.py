@@ -4,6 +4,7 @@ GatewayError
 ├── BadRequest            400  the request contradicts itself or the contract
 ├── Unauthorized          401  no key, or a wrong one
 ├── NotFound              404  no such model
+├── NoSuchEndpoint        404  the engine does not speak this API
 ├── UnknownRequest        404  no such request in the ledger
 ├── BodyTimeout           408  the body did not arrive in time
 ├── BodyTooLarge          413  the body is larger than allowed
@@ -16,8 +17,6 @@ GatewayError
 """
 
 from typing import Any, ClassVar
-
-import orjson
 
 
 class GatewayError(Exception):
@@ -67,6 +66,14 @@ class NotFound(GatewayError):  # noqa: N818
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+
+
+class NoSuchEndpoint(GatewayError):  # noqa: N818
+    """404."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "unsupported_endpoint"
 
 
 class UnknownRequest(GatewayError):  # noqa: N818
@@ -143,8 +150,3 @@ def error_envelope(
 ) -> dict[str, Any]:
     """The OpenAI error object around one sentence."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def error_event(error: GatewayError) -> bytes:
-    """The last event of a stream that cannot go on."""
-    return b"data: " + orjson.dumps(error.envelope()) + b"\n\n"

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -31,7 +31,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Exchange:
-    """What is known of a request so far; times are `time.perf_counter` seconds."""
+    """What is known of a request so far; times are `time.perf_counter` seconds.
+
+    `usage` is all that was spent; `judged` that of the last try, which the budget was for.
+    """
 
     request_id: str
     opened: float = field(default_factory=time.perf_counter)
@@ -48,21 +51,25 @@ class Exchange:
     usage: Usage | None = None
     status: int = 200
     prompt: str | None = None
+    slack: int = 0
+    judged: Usage | None = None
 
     @property
     def budget_hit(self) -> bool | None:
         """Whether the budget ended the thinking; None where that cannot be known.
 
-        A budget holds for each choice, and usage tells only their sum: of several choices, some
-        may have been cut unless the sum is below one budget, and all were if it is all of them.
+        An engine may stop `slack` tokens short of it; the canary has seen how many. A budget holds
+        for each choice, and usage tells only their sum: of several choices, some may have been cut
+        unless the sum is below one budget, and all were if it is all of them.
         """
         if self.decision is None or self.decision.effort == "none" or self.decision.budget is None:
             return False
-        if self.usage is None or self.usage.thinking is None:
+        if self.judged is None or self.judged.thinking is None:
             return None
-        if self.usage.thinking < self.decision.budget:
+        bound = max(0, self.decision.budget - self.slack)
+        if self.judged.thinking < bound:
             return False
-        return True if self.usage.thinking >= self.choices * self.decision.budget else None
+        return True if self.judged.thinking >= self.choices * bound else None
 
     @property
     def baseline_tokens(self) -> float | None:
@@ -80,9 +87,15 @@ class Exchange:
         return None if expected is None else self.choices * expected
 
     def account(self, usage: Usage | None) -> dict[str, Any]:
-        """Note what the engine reported; returns the `tops` object."""
-        self.usage = usage
+        """Note what the engine reported; a second try adds to the first. Returns `tops`."""
+        self.usage = usage if self.usage is None or usage is None else self.usage + usage
+        self.judged = usage
         return self.tops()
+
+    def raise_budget(self, budget: int) -> None:
+        """Note that the request is tried once more, with a larger budget."""
+        assert self.decision is not None
+        self.decision = replace(self.decision, budget=budget)
 
     def tops(self) -> dict[str, Any]:
         """The `tops` object of the response body."""
@@ -186,7 +199,7 @@ class Accounts:
             granted = exchange.choices * decision.budget
             metrics.budget_granted.labels(*routed).inc(granted)
             metrics.budget_hits.labels(*routed).inc(bool(exchange.budget_hit))
-            if usage.thinking > granted:
+            if exchange.judged and (exchange.judged.thinking or 0) > granted:
                 metrics.budget_violations.labels(exchange.model).inc()
 
     def _count_arm(self, labels: tuple[str, str], thinking: int, exchange: Exchange) -> None:

@@ -18,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._bound: set[tuple[str, str]] = set()
         self._requests()
         self._tokens()
         self._times()
@@ -25,17 +26,38 @@ class Metrics:
         self.pressure = self._gauge(
             "tops_load_pressure", "How much the engine's load makes thinking dearer, 0 to 1."
         )
-        self.engine_up = self._gauge(
-            "tops_engine_up", "1 while the engine answers its health check."
-        )
+        self._engines()
         self._arms()
         self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.", ())
         self.ledger_lost = self._counter(
             "tops_ledger_lost", "Rows that the ledger could not be made to take.", ()
         )
+
+    def _engines(self) -> None:
+        self.engine_up = self._gauge(
+            "tops_engine_up", "1 while the engine answers its health check.", ("engine",)
+        )
         self.engine_restarts = self._counter(
             "tops_engine_restarts", "Restarts of the supervised engine.", ()
         )
+        self.engine_retries = self._counter(
+            "tops_engine_retries", "Requests sent to another engine before their first byte.", ()
+        )
+        self._budgets = self._gauge(
+            "tops_engine_budgets",
+            "1 for how the engine's budgets bind: native, two-phase or none; unproven where no "
+            "canary could show it.",
+            ("engine", "budgets"),
+        )
+
+    def bind(self, engine: str, state: str) -> None:
+        """Note how budgets bind on an engine; the earlier state is no longer told."""
+        for labels in list(self._bound):
+            if labels[0] == engine:
+                self._budgets.remove(*labels)
+                self._bound.remove(labels)
+        self._bound.add((engine, state))
+        self._budgets.labels(engine, state).set(1)
 
     def _requests(self) -> None:
         self.requests = self._counter(
@@ -154,8 +176,8 @@ class Metrics:
     def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
 
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, registry=self.registry)
+    def _gauge(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
 
     def _histogram(
         self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]

@@ -1,112 +1,180 @@
 """Relay an engine's event stream as it comes; only the last events are read.
 
 A block of bytes passes through unchanged as long as nothing in it looks like an end. From the
-first event with a finish reason on, events are looked at one by one: the finish event waits for
-the usage event that follows it, so that `tops` can go into the last chunk that the client gets.
-Pure: bytes in, bytes out.
+first event that does, events are looked at one by one, so that `tops` can go into the last one that
+the client gets. Pure: bytes in, bytes out.
 """
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import orjson
-
+from server.sse import BOUNDARY, DONE, encode, payload
 from server.usage import Usage, read_usage
-
-_END = re.compile(rb'"finish_reason":\s*"|"usage":\s*\{|"error":\s*\{|\[DONE\]')
-_FINISH = re.compile(rb'"finish_reason":\s*"')
-_USAGE = re.compile(rb'"usage":\s*\{')
-_NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
-_ERROR = re.compile(rb'"error":\s*\{')
-_BOUNDARY = re.compile(rb"\r?\n\r?\n")
 
 
 class Relay:
-    """One stream.
+    """One stream; each API's subclass knows what its ends look like.
+
+    `complete` is set once the stream has come to its proper end, `failed` once the engine told an
+    error in it.
 
     Args:
-        wants_usage: the client asked for the usage chunk itself.
         tops: makes the `tops` object once the usage is known (or will not come).
     """
 
-    def __init__(self, wants_usage: bool, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
-        self._wants_usage = wants_usage
+    ends: ClassVar[re.Pattern[bytes]]
+    """What an event that matters has in it; other text may have it too."""
+
+    def __init__(self, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
         self._tops = tops
         self._rest = b""
-        self._held: bytes | None = None
-        self._told = False
-        self._usage: Usage | None = None
         self.failed = False
         self.complete = False
+
+    @property
+    def _watchful(self) -> bool:
+        """Whether every event is to be looked at, whatever is in it."""
+        return False
 
     def feed(self, block: bytes) -> bytes:
         """What to send on for a block that arrived; may be empty."""
         block = self._rest + block
-        if self._held is None and not _END.search(block):
+        if not self._watchful and not self.ends.search(block):
             cut = max(block.rfind(b"\n\n") + 2, block.rfind(b"\r\n\r\n") + 4)
             whole = block[:cut] if cut >= 4 else b""
             self._rest = block[len(whole) :]
             return whole
         out: list[bytes] = []
         start = 0
-        for boundary in _BOUNDARY.finditer(block):
+        for boundary in BOUNDARY.finditer(block):
             out.append(self._event(block[start : boundary.end()]))
             start = boundary.end()
         self._rest = block[start:]
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """The event that is still held back when the stream is over; half an event is dropped."""
+        """What is still held back when the stream is over; half an event is dropped."""
+        return b""
+
+    def _event(self, event: bytes) -> bytes:
+        """What to send on for a whole event."""
+        raise NotImplementedError
+
+
+class ChatRelay(Relay):
+    """A stream of Chat Completions; its finish event waits for the usage event that follows it.
+
+    Args:
+        wants_usage: the client asked for the usage chunk itself.
+        tops: see Relay.
+    """
+
+    ends = re.compile(rb'"finish_reason":\s*"|"usage":\s*\{|"error":\s*\{|\[DONE\]')
+    _FINISH = re.compile(rb'"finish_reason":\s*"')
+    _USAGE = re.compile(rb'"usage":\s*\{')
+    _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+    _ERROR = re.compile(rb'"error":\s*\{')
+
+    def __init__(self, wants_usage: bool, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
+        super().__init__(tops)
+        self._wants_usage = wants_usage
+        self._held: bytes | None = None
+        self._told = False
+        self._usage: Usage | None = None
+
+    @property
+    def _watchful(self) -> bool:
+        return self._held is not None
+
+    def finish(self) -> bytes:
+        """The finish event, where it is still held back."""
         return self._release()
 
     def _event(self, event: bytes) -> bytes:
-        if b"[DONE]" in event and event.strip() == b"data: [DONE]":
+        if b"[DONE]" in event and event.strip() == DONE.strip():
             self.complete = True
             return self._release(last=True) + event
-        if _ERROR.search(event) and "error" in (_payload(event) or {}):
+        if self._ERROR.search(event) and "error" in (payload(event) or {}):
             self.failed = True
             return self._release() + event
-        if _USAGE.search(event) and _NO_CHOICES.search(event):
+        if self._USAGE.search(event) and self._NO_CHOICES.search(event):
             return self._usage_event(event)
-        if _FINISH.search(event):
+        if self._FINISH.search(event):
             released = self._release()
             self._held = event
             return released
         return self._release() + event
 
     def _usage_event(self, event: bytes) -> bytes:
-        chunk = _payload(event)
+        chunk = payload(event)
         if chunk is None:
             return self._release() + event
         self._usage = read_usage(chunk)
         if not self._wants_usage:
             return self._release(last=True)
         self._told = True
-        return self._release() + _encode({**chunk, "tops": self._tops(self._usage)})
+        return self._release() + encode({**chunk, "tops": self._tops(self._usage)})
 
     def _release(self, last: bool = False) -> bytes:
         """The held finish event, with `tops` where it is the last chunk."""
         event, self._held = self._held, None
         if event is None:
             return b""
-        chunk = _payload(event) if last and not self._told else None
+        chunk = payload(event) if last and not self._told else None
         if chunk is None:
             return event
         self._told = True
-        return _encode({**chunk, "tops": self._tops(self._usage)})
+        return encode({**chunk, "tops": self._tops(self._usage)})
 
 
-def _payload(event: bytes) -> dict[str, Any] | None:
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            try:
-                payload = orjson.loads(line[5:])
-            except orjson.JSONDecodeError:
-                return None
-            return cast("dict[str, Any]", payload) if isinstance(payload, dict) else None
-    return None
+class ResponsesRelay(Relay):
+    """A stream of the Responses API: `tops` goes into the response of its last event."""
+
+    ends = re.compile(rb"response\.(?:completed|incomplete|failed)|\"type\":\s*\"error\"|\[DONE\]")
+    _LAST = ("response.completed", "response.incomplete")
+
+    def _event(self, event: bytes) -> bytes:
+        body = payload(event) or {}
+        kind = body.get("type")
+        if kind in ("error", "response.failed"):
+            self.failed = True
+        if kind not in self._LAST or not isinstance(body.get("response"), dict):
+            return event
+        self.complete = True
+        response = cast("dict[str, Any]", body["response"])
+        told = {**response, "tops": self._tops(read_usage(response))}
+        return encode({**body, "response": told}, str(kind))
 
 
-def _encode(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+class MessagesRelay(Relay):
+    """A stream of the Messages API: `tops` goes into its `message_delta`, which has the usage.
+
+    Prompt tokens are told in the first event, where the last does not repeat them.
+    """
+
+    ends = re.compile(rb"\"type\":\s*\"(?:message_|error)")
+
+    def __init__(self, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
+        super().__init__(tops)
+        self._usage: dict[str, Any] = {}
+
+    def _event(self, event: bytes) -> bytes:
+        body = payload(event) or {}
+        kind = body.get("type")
+        if kind == "message_start" and isinstance(body.get("message"), dict):
+            self._note(body["message"].get("usage"))
+        elif kind == "message_delta":
+            self._note(body.get("usage"))
+            told = self._tops(read_usage({"usage": self._usage}))
+            return encode({**body, "tops": told}, "message_delta")
+        elif kind == "message_stop":
+            self.complete = True
+        elif kind == "error":
+            self.failed = True
+        return event
+
+    def _note(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            counts = cast("dict[str, Any]", usage)
+            self._usage |= {name: count for name, count in counts.items() if count is not None}

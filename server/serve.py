@@ -11,10 +11,11 @@ import uvicorn
 from router.artifact import ArtifactError
 from server.app import create_app
 from server.artifact import load_router
-from server.engine import Engine
+from server.fleet import Fleet
 from server.ledger.schema import LedgerError
 from server.logs import configure_logs
 from server.settings import BadSettings, Settings, load_settings
+from server.start import check_start
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ def serve_main(argv: Sequence[str]) -> int:
     """Serve until told to stop; returns 2 where the settings cannot be used."""
     try:
         settings = load_settings(argv)
-        _check_checkpoint(settings)
+        check_start(settings)
         router = load_router(settings)
         listener = _listen(settings)
     except (BadSettings, ArtifactError) as error:
@@ -43,32 +44,24 @@ def serve_main(argv: Sequence[str]) -> int:
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), listener, app.state.engine))
+        runner.run(_serve(uvicorn.Server(config), listener, app.state.fleet))
     return 0
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
-    announcing = asyncio.create_task(_announce(listener, engine))
+async def _serve(server: uvicorn.Server, listener: socket.socket, fleet: Fleet) -> None:
+    announcing = asyncio.create_task(_announce(listener, fleet))
     try:
         await server.serve(sockets=[listener])
     finally:
         announcing.cancel()
 
 
-async def _announce(listener: socket.socket, engine: Engine) -> None:
+async def _announce(listener: socket.socket, fleet: Fleet) -> None:
     """Print the URL once the engine behind it answers."""
-    await engine.ready.wait()
+    await fleet.ready.wait()
     host, port = listener.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     print(f"ready: http://{name}:{port}/v1", flush=True)
-
-
-def _check_checkpoint(settings: Settings) -> None:
-    if settings.upstream is None and not (settings.checkpoint / "ctranslate2").is_dir():
-        raise BadSettings(
-            f"{settings.checkpoint} is no checkpoint folder with CTranslate2 weights: pass another "
-            "--checkpoint, or --upstream URL of an engine that runs already"
-        )
 
 
 def _listen(settings: Settings) -> socket.socket:

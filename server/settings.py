@@ -4,10 +4,11 @@ import difflib
 import ipaddress
 import os
 import re
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -30,15 +31,30 @@ from pydantic_settings import (
 )
 
 from router.effort import EFFORTS, Effort
+from server.dialect import DIALECTS, Name
 
 _PREFIX = "TOPS_"
 _CONFIG_VARIABLE = "TOPS_CONFIG"
 _DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 
 
-def _split(efforts: object) -> object:
-    """The environment gives a list as comma-separated words."""
-    return efforts.replace(" ", "").split(",") if isinstance(efforts, str) else efforts
+def _split(words: object) -> object:
+    """Lists are given as comma-separated words, and flags that repeat as several of those."""
+    if isinstance(words, str):
+        return [word for word in words.replace(" ", "").split(",") if word]
+    if isinstance(words, list | tuple):
+        found = cast("Sequence[object]", words)
+        return [part for word in found for part in cast("list[object]", _split(word))]
+    return [words]
+
+
+def _urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for url in urls:
+        if not re.match(r"https?://[^/]", url):
+            raise ValueError(f"'{url}' is no URL: it begins with http:// or https://")
+    if len(set(urls)) < len(urls):
+        raise ValueError("an engine is named twice")
+    return urls
 
 
 def _ladder(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
@@ -90,11 +106,31 @@ class Settings(BaseSettings):
     allow_open: bool = Field(
         False, description="allow an address other than loopback without any API key"
     )
-    upstream: str | None = Field(
-        None,
-        pattern=r"^https?://",
-        description="base URL of a running engine, e.g. http://127.0.0.1:8001/v1; "
-        "default: start the embedded engine",
+    upstream: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_urls)
+    ] = Field(
+        (),
+        description="base URL of a running engine, e.g. http://127.0.0.1:8001/v1; given several "
+        "times, engines of the same model; default: start an engine",
+    )
+    dialect: Name = Field(
+        "vllm",
+        description="how the upstream wants to be told effort and budget: " + ", ".join(DIALECTS),
+    )
+    engine: Literal["embedded", "vllm"] = Field(
+        "embedded",
+        description="what to start where there is no upstream; vllm takes what follows -- as its "
+        "own flags",
+    )
+    engine_python: Path = Field(
+        Path(sys.executable),
+        description="the Python that has vllm installed, in an environment of its own",
+    )
+    engine_flags: CliSuppress[tuple[str, ...]] = Field(
+        (), description="flags for vllm; on the command line, what follows --"
+    )
+    reasoning_parser: str = Field(
+        "qwen3", description="vllm's reasoning parser for the model, without which no budget binds"
     )
     upstream_api_key: SecretStr | None = Field(
         None, description="key sent to the upstream; better given as TOPS_UPSTREAM_API_KEY"
@@ -105,7 +141,8 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(
         None,
-        description="model name; default: the checkpoint's folder, or the upstream's only model",
+        description="model name, for engine vllm also a folder; default: the checkpoint's folder, "
+        "or the upstream's only model",
     )
     efforts: Annotated[
         tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_ladder)
@@ -153,6 +190,13 @@ class Settings(BaseSettings):
     )
     max_budget: int | None = Field(
         None, ge=0, description="most thinking tokens that any request may spend"
+    )
+    retry_budget_factor: float | None = Field(
+        None,
+        gt=1,
+        le=16,
+        description="where a budget of the gateway's left no answer, or one that breaks its JSON "
+        "schema, try once more with so many times the budget; streams are not tried again",
     )
     holdout_share: float = Field(
         0.02,
@@ -208,6 +252,17 @@ class Settings(BaseSettings):
                 f"baseline_effort '{self.baseline_effort}' is none of the model's efforts: "
                 + ", ".join(self.efforts)
             )
+        if self.engine_flags and self.engine != "vllm":
+            raise ValueError("flags after -- are for engine vllm")
+        if self.upstream and self.engine != "embedded":
+            raise ValueError("engine vllm is started here: leave it out, or upstream")
+        spelt = DIALECTS[self.dialect].efforts
+        unspelt = [effort for effort in self.efforts if effort not in spelt]
+        if unspelt:
+            raise ValueError(
+                f"the dialect {self.dialect} cannot say {', '.join(unspelt)}: set efforts to those "
+                f"that the model has, of {', '.join(spelt)}"
+            )
         if self.policy == "budget" and self.mean_tokens is None:
             raise ValueError("policy budget needs mean_tokens, the target of a request's mean")
         if not (self.keys or self.allow_open or is_loopback(self.host)):
@@ -251,7 +306,8 @@ def load_settings(argv: Sequence[str]) -> Settings:
     ]
     if unknown:
         raise BadSettings("\n".join(_unknown("environment variable", name) for name in unknown))
-    file = _config_file(argv)
+    flags, rest = _halves(argv)
+    file = _config_file(flags)
 
     class Sourced(Settings):
         model_config = SettingsConfigDict(toml_file=file)
@@ -259,7 +315,8 @@ def load_settings(argv: Sequence[str]) -> Settings:
     Sourced.__name__ = "Settings"
     Sourced.__doc__ = Settings.__doc__
     try:
-        return Sourced(_cli_parse_args=list(argv))  # pyright: ignore[reportCallIssue]
+        given = {"engine_flags": tuple(rest)} if rest else {}
+        return Sourced(_cli_parse_args=flags, **given)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         raise BadSettings(_explain(error)) from error
     except SettingsError as error:
@@ -280,6 +337,15 @@ def is_loopback(host: str) -> bool:
 
 def _names() -> list[str]:
     return list(Settings.model_fields)
+
+
+def _halves(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The gateway's own flags, and those for the engine: what follows `--`."""
+    words = list(argv)
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
 
 
 def _config_file(argv: Sequence[str]) -> Path | None:

@@ -1,4 +1,4 @@
-"""The embedded engine as a supervised child process on loopback.
+"""An engine as a supervised child process on loopback.
 
 The child ends with its parent (it watches its standard input), is restarted with back-off when it
 dies, and is given time to end by itself when the gateway stops.
@@ -7,11 +7,9 @@ dies, and is given time to end by itself when the gateway stops.
 import asyncio
 import contextlib
 import socket
-import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import structlog
 from prometheus_client import Counter
@@ -42,13 +40,6 @@ async def supervised(command: Sequence[str], restarts: Counter) -> AsyncGenerato
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
-
-
-def embedded_command(checkpoint: Path, model: str, port: int, workers: int) -> list[str]:
-    """How to start the embedded engine."""
-    options = {"model": checkpoint, "served-model-name": model, "port": port, "workers": workers}
-    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "server.embedded", *flags, "--exit-with-parent"]
 
 
 async def _keep_running(command: Sequence[str], restarts: Counter) -> None:

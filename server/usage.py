@@ -1,4 +1,4 @@
-"""Token counts of one completion, as the engine reports them."""
+"""Token counts of one completion, as the engine reports them: every API and dialect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,20 +18,46 @@ class Usage:
         """Completion tokens outside the reasoning block."""
         return None if self.thinking is None else self.completion - self.thinking
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together; the thinking is known where it is known of both."""
+        known = self.thinking is not None and other.thinking is not None
+        return Usage(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            (self.thinking or 0) + (other.thinking or 0) if known else None,
+        )
+
 
 def read_usage(response: Mapping[str, Any]) -> Usage | None:
-    """The `usage` of a response or chunk, or None where it is absent or not usable."""
+    """The `usage` of a response or chunk, or None where it is absent or not usable.
+
+    Chat Completions counts `prompt_tokens` and `completion_tokens`, Responses and Messages
+    `input_tokens` and `output_tokens`; cached prompt tokens of Messages are counted apart.
+    """
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return None
     counts = cast("dict[str, Any]", usage)
-    details: object = counts.get("completion_tokens_details")
-    thinking: object = (
-        cast("dict[str, Any]", details).get("reasoning_tokens")
-        if isinstance(details, dict)
-        else None
-    )
-    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if isinstance(counts.get("prompt_tokens"), int):
+        prompt, completion = counts["prompt_tokens"], counts.get("completion_tokens")
+    else:
+        prompt, completion = counts.get("input_tokens"), counts.get("output_tokens")
+        cached = (counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens"))
+        if isinstance(prompt, int):
+            prompt += sum(one for one in cached if isinstance(one, int))
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return Usage(prompt, completion, thinking if isinstance(thinking, int) else None)
+    return Usage(prompt, completion, _thinking(counts))
+
+
+def _thinking(counts: Mapping[str, Any]) -> int | None:
+    """Where the dialects report it: OpenAI and vLLM, Responses, Messages, SGLang."""
+    for name in ("completion_tokens_details", "output_tokens_details"):
+        details: object = counts.get(name)
+        if isinstance(details, dict):
+            for key in ("reasoning_tokens", "thinking_tokens"):
+                thinking = cast("dict[str, Any]", details).get(key)
+                if isinstance(thinking, int):
+                    return thinking
+    thinking = counts.get("reasoning_tokens")
+    return thinking if isinstance(thinking, int) else None

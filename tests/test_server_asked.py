@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.asked import parse_asked
+from server.api.chat import parse as parse_asked
 from server.errors import BadRequest
 
 HI = [{"role": "user", "content": "hi"}]

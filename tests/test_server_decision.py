@@ -12,11 +12,11 @@ from router.estimate import Estimate
 from router.load import IDLE, Load
 from router.policy import Policy
 from router.router import Route, Router
-from server.asked import parse_asked
+from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
-from server.engine import Served
 from server.errors import BadRequest
 from server.keys import Caller
+from server.served import Served
 from server.settings import Settings
 
 ESTIMATE = Estimate(

@@ -7,10 +7,10 @@ from processes import ROOT
 
 from models.stories import stories
 from router.router import Router
-from server.asked import parse_asked
+from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
-from server.engine import Served
 from server.keys import Caller
+from server.served import Served
 from server.settings import Settings
 
 LADDER = ("none", "low", "medium", "high")

@@ -63,7 +63,8 @@ class ScriptedEngine:
             body = json.loads(await reader.readexactly(length))
             self.heads.append(head)
             self.bodies.append(body)
-            await getattr(self, "do_" + body["messages"][-1]["content"])(reader, writer)
+            what = getattr(self, "do_" + body["messages"][-1]["content"], self.do_complete)
+            await what(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -141,6 +142,11 @@ class ScriptedEngine:
             self.cancelled.set()
 
 
+    async def do_wait(self, reader: asyncio.StreamReader, _: Any) -> None:
+        if not await reader.read():
+            self.cancelled.set()
+
+
 @pytest.fixture(scope="module")
 def engine() -> Generator[ScriptedEngine]:
     engine = ScriptedEngine()
@@ -189,6 +195,10 @@ def test_after_the_first_byte_an_engine_error_is_an_event(front: Server, what: s
     assert nothing == ""
     assert events == [CHUNK.decode().strip()]
     assert json.loads(last.removeprefix("data: "))["error"]["message"]
+
+
+def test_a_stream_that_nobody_asked_for_is_a_502(front: Server) -> None:
+    is_envelope(ask(front, "endless"), 502)
 
 
 def test_the_openai_client_raises_on_the_error_event(front: Server) -> None:
@@ -262,7 +272,8 @@ def test_a_client_that_leaves_cancels_the_engine_s_request(
     front: Server, engine: ScriptedEngine, stream: bool
 ) -> None:
     engine.cancelled.clear()
-    body = {"messages": [{"role": "user", "content": "endless"}], "stream": stream}
+    what = "endless" if stream else "wait"
+    body = {"messages": [{"role": "user", "content": what}], "stream": stream}
     if stream:
         with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
             next(response.iter_raw())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
 
-from server.asked import parse_asked
+from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
 from server.holdout import Holdout, Shares
 from server.keys import Caller

@@ -252,11 +252,10 @@ def test_models_ready_health_and_route(client: openai.OpenAI, gateway: str) -> N
     (model,) = client.models.list().data
     assert model.id == "demo"
     assert httpx.get(f"{gateway}/health").json() == {"status": "ok"}
-    assert httpx.get(f"{gateway}/ready").json() == {
-        "engine": True,
-        "model": "demo",
-        "router": "fitted",
-    }
+    ready = httpx.get(f"{gateway}/ready").json()
+    (engine,) = ready.pop("engines")
+    assert ready == {"engine": True, "model": "demo", "router": "fitted", "budgets": "native"}
+    assert (engine["up"], engine["budgets"]) == (True, "native")
     body = {"model": "demo", "messages": MESSAGES}
     easy = httpx.post(f"{gateway}/v1/route", json=body).json()
     hard = httpx.post(

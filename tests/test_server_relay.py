@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.relay import Relay
+from server.relay import ChatRelay
 from server.usage import Usage
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
@@ -23,8 +23,8 @@ def tops(usage: Usage | None) -> dict[str, Any]:
     return {"thinking_tokens": usage.thinking if usage else None}
 
 
-def run(blocks: list[bytes], wants_usage: bool = False) -> tuple[list[bytes], Relay]:
-    relay = Relay(wants_usage, tops)
+def run(blocks: list[bytes], wants_usage: bool = False) -> tuple[list[bytes], ChatRelay]:
+    relay = ChatRelay(wants_usage, tops)
     return [*(relay.feed(block) for block in blocks), relay.finish()], relay
 
 

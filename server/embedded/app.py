@@ -104,6 +104,8 @@ async def _drain(engine: Engine, completion: Completion) -> None:
 async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[bytes]:
     request = completion.request
     begun: set[int] = set()
+    options = request.stream_options
+    running_usage = options and options.include_usage and options.continuous_usage_stats
     try:
         with engine.running.track_inprogress():
             async for choice, piece in completion.pieces(engine.scheduler, engine.generated.inc):
@@ -118,11 +120,13 @@ async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[byte
                 scored = request.logprobs and piece.token is not None
                 logprobs = [token_logprob(piece)] if scored else None
                 if delta or logprobs or choice.finish:
-                    yield _event(chunk(completion, [chunk_choice(choice, delta, logprobs)]))
+                    usage = completion.usage() if running_usage else None
+                    shown = chunk_choice(choice, delta, logprobs)
+                    yield _event(chunk(completion, [shown], usage))
     except GenerationFailed as error:
         yield _event({"error": {"message": str(error), "type": "InternalServerError", "code": 500}})
         return
-    if request.stream_options and request.stream_options.include_usage:
+    if options and options.include_usage:
         yield _event(chunk(completion, [], completion.usage()))
     yield b"data: [DONE]\n\n"
 

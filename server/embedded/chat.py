@@ -153,7 +153,9 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
             variables.setdefault("enable_thinking", False)
     messages = [message.model_dump(exclude_unset=True) for message in request.messages]
     try:
-        text = checkpoint.render(messages, variables)
+        text = checkpoint.render(
+            messages, variables, request.add_generation_prompt, request.continue_final_message
+        )
         prompt = checkpoint.encode(text)
     except PromptError as error:
         raise BadRequest(str(error)) from error

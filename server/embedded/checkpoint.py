@@ -74,17 +74,36 @@ class Checkpoint:
         cast("dict[str, Any]", environment.globals)["raise_exception"] = _refuse
         self._template = environment.from_string(template)
 
-    def render(self, messages: Sequence[dict[str, Any]], variables: Mapping[str, Any]) -> str:
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        variables: Mapping[str, Any],
+        prompt_generation: bool = True,
+        go_on: bool = False,
+    ) -> str:
         """The prompt's text, the tag of the effort last.
+
+        Args:
+            messages: the conversation.
+            variables: of the chat template.
+            prompt_generation: whether to open a new message of the assistant's.
+            go_on: end within the last message instead, so that it is continued.
 
         Raises:
             PromptError: the template refuses the messages.
         """
-        engine = {"messages": messages, "add_generation_prompt": True}
+        engine = {"messages": messages, "add_generation_prompt": prompt_generation}
         try:
-            return self._template.render({**variables, **engine})
+            text = self._template.render({**variables, **engine})
         except TemplateError as error:
             raise PromptError(str(error)) from error
+        if not go_on:
+            return text
+        last = str(messages[-1]["content"])
+        end = text.rfind(last) + len(last)
+        if not last or end < len(last):
+            raise PromptError("the template changes the last message, so it cannot be continued")
+        return text[:end]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a rendered prompt; at least so many as do not fit, where it is far too long.

@@ -44,8 +44,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "skip_special_tokens": (None, True),
     "include_reasoning": (None, True),
     "chat_template": (None,),
-    "add_generation_prompt": (None, True),
-    "continue_final_message": (None, False),
     "truncate_prompt_tokens": (None,),
 }
 """Fields of vLLM that this engine lacks, with the values that change nothing."""
@@ -59,6 +57,7 @@ class StreamOptions(BaseModel):
     """`stream_options`."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class Message(BaseModel):
@@ -91,6 +90,8 @@ class ChatRequest(BaseModel):
     reasoning_effort: ReasoningEffort | None = None
     thinking_token_budget: int | None = Field(None, ge=0)
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -106,7 +107,15 @@ class ChatRequest(BaseModel):
             raise ValueError("a stop string must not be empty")
         return stop
 
-    @field_validator("n", "stream", "logprobs", "chat_template_kwargs", mode="before")
+    @field_validator(
+        "n",
+        "stream",
+        "logprobs",
+        "chat_template_kwargs",
+        "add_generation_prompt",
+        "continue_final_message",
+        mode="before",
+    )
     @classmethod
     def _null_is_default(cls, value: object, info: ValidationInfo) -> object:
         assert info.field_name
@@ -119,6 +128,17 @@ class ChatRequest(BaseModel):
             if name in variables:
                 raise ValueError(f"{name} is set by the engine: leave it out")
         return variables
+
+    @model_validator(mode="after")
+    def _continuable(self) -> Self:
+        if self.continue_final_message and self.add_generation_prompt:
+            raise ValueError("continue_final_message goes with add_generation_prompt: false")
+        last = self.messages[-1]
+        if self.continue_final_message and not (
+            last.role == "assistant" and isinstance(last.content, str)
+        ):
+            raise ValueError("continue_final_message needs a last message of the assistant's")
+        return self
 
     @model_validator(mode="after")
     def _honoured(self) -> Self:

@@ -1,0 +1,142 @@
+"""`POST /v1/chat/completions`: OpenAI's Chat Completions, with every dialect's fields understood.
+
+Whatever way a client has of saying effort and budget is read, taken out, and said anew in the way
+of the engine; all other fields stay as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from router.effort import Effort
+from server.api.protocol import Tops
+from server.asked import Asked, asked_budget, asked_effort, check_coherent
+from server.dialect import CHAT, Dialect
+from server.errors import BadRequest, GatewayError
+from server.fields import agreed, boolean, integer, object_, shown, string
+from server.relay import ChatRelay
+from server.sse import encode
+
+PATH: str = CHAT
+
+_ABSORBED = {
+    "chat_template_kwargs": ("reasoning_effort", "enable_thinking"),
+    "reasoning": ("effort", "max_tokens", "enabled"),
+    "thinking": ("type", "budget_tokens"),
+    "custom_params": ("thinking_budget",),
+}
+"""What is read of fields that are objects; the rest of them is passed on."""
+
+_REPLACED = ("reasoning_effort", "thinking_token_budget", "thinking_budget_tokens")
+
+
+def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
+    """See `server.api.protocol.Api.parse`."""
+    budget, budget_field = _budget(body, headers)
+    stream = boolean(body, "stream")
+    options = object_(body, "stream_options")
+    if options and not stream:
+        raise BadRequest("stream_options goes only with stream: true", "stream_options")
+    limits = {
+        name: limit
+        for name in ("max_completion_tokens", "max_tokens")
+        if (limit := integer(body, name, least=1)) is not None
+    }
+    asked = Asked(
+        body=body,
+        messages=_messages(body),
+        model=string(body, "model"),
+        effort=_effort(body, headers),
+        budget=budget,
+        max_tokens=agreed(limits),
+        n=integer(body, "n", least=1) or 1,
+        stream=stream,
+        include_usage=boolean(options, "include_usage", "stream_options.include_usage"),
+        budget_field=budget_field,
+    )
+    return check_coherent(asked)
+
+
+def write(
+    asked: Asked, effort: Effort, budget: int | None, model: str, dialect: Dialect
+) -> dict[str, Any]:
+    """See `server.api.protocol.Api.write`."""
+    body = {name: value for name, value in asked.body.items() if name not in _REPLACED}
+    for name, absorbed in _ABSORBED.items():
+        if isinstance(body.get(name), dict):
+            kept = {key: value for key, value in body[name].items() if key not in absorbed}
+            body[name] = kept
+            if not kept and asked.body[name]:
+                del body[name]
+    body["model"] = model
+    dialect.tell(body, effort, budget)
+    if asked.stream:
+        options: dict[str, Any] = asked.body.get("stream_options") or {}
+        body["stream_options"] = {**options, "include_usage": True}
+    return body
+
+
+def is_answer(answer: Mapping[str, Any]) -> bool:
+    """See `server.api.protocol.Api.is_answer`."""
+    return "choices" in answer
+
+
+def relay(asked: Asked, tops: Tops) -> ChatRelay:
+    """See `server.api.protocol.Api.relay`."""
+    return ChatRelay(asked.include_usage, tops)
+
+
+def error_event(error: GatewayError) -> bytes:
+    """See `server.api.protocol.Api.error_event`."""
+    return encode(error.envelope())
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("messages must be a list of at least one message", "messages")
+    for index, message in enumerate(cast("list[Any]", messages)):
+        param = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise BadRequest(f"{param} must be an object with role and content", param)
+        role = cast("dict[str, Any]", message).get("role")
+        if not isinstance(role, str):
+            raise BadRequest(f"{param}.role must be a string, not {shown(role)}", f"{param}.role")
+        content = cast("dict[str, Any]", message).get("content")
+        if content is not None and not isinstance(content, str | list):
+            raise BadRequest(
+                f"{param}.content must be a string or a list of parts", f"{param}.content"
+            )
+    return cast("list[dict[str, Any]]", messages)
+
+
+def _effort(body: dict[str, Any], headers: Mapping[str, str]) -> Effort | None:
+    kwargs, reasoning = object_(body, "chat_template_kwargs"), object_(body, "reasoning")
+    switches = {
+        "chat_template_kwargs.enable_thinking": kwargs.get("enable_thinking"),
+        "reasoning.enabled": reasoning.get("enabled"),
+        "thinking.type": {"disabled": False, "enabled": True}.get(
+            str(object_(body, "thinking").get("type"))
+        ),
+    }
+    efforts = {
+        "reasoning_effort": body.get("reasoning_effort"),
+        "chat_template_kwargs.reasoning_effort": kwargs.get("reasoning_effort"),
+        "reasoning.effort": reasoning.get("effort"),
+    }
+    given = {name: on for name, on in switches.items() if isinstance(on, bool)}
+    return asked_effort(efforts, given, headers)
+
+
+def _budget(body: dict[str, Any], headers: Mapping[str, str]) -> tuple[int | None, str]:
+    said = {
+        name: integer(body, name, least=0)
+        for name in ("thinking_token_budget", "thinking_budget_tokens")
+    }
+    for owner, name in (
+        ("reasoning", "max_tokens"),
+        ("thinking", "budget_tokens"),
+        ("custom_params", "thinking_budget"),
+    ):
+        field = f"{owner}.{name}"
+        said[field] = integer(object_(body, owner), name, least=0, param=field)
+    return asked_budget(said, headers)

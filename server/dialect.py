@@ -1,0 +1,142 @@
+"""How each engine wants to be told effort and budget in a chat request: one table.
+
+A function each writes the decision into a body that says nothing of it yet. What engines report is
+read by one function for all, `server.usage.read_usage`: their names differ, but do not collide.
+Engines' own documentation is the source; what was tried on a real engine is in the README.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from router.effort import EFFORTS, Effort
+
+Name = Literal["vllm", "sglang", "llama.cpp", "openai", "openrouter", "deepseek", "anthropic"]
+Tell = Callable[[dict[str, Any], Effort, int | None], None]
+
+CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/messages"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One engine's way.
+
+    `budget` names the field that holds the budget, None where the engine has none. `least_budget`
+    is the smallest that it takes; `exclusive` that a budget and an effort cannot go together.
+    `resume` are the fields that make it go on with an assistant message that was begun, None where
+    it cannot; `efforts` those that it can spell; `paths` the APIs with reasoning that it speaks.
+    """
+
+    tell: Tell
+    effort: str
+    budget: str | None
+    least_budget: int = 0
+    exclusive: bool = False
+    resume: dict[str, Any] | None = None
+    efforts: tuple[Effort, ...] = EFFORTS
+    paths: tuple[str, ...] = (CHAT,)
+    hosted: bool = field(default=False, kw_only=True)
+
+
+def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    body["reasoning_effort"] = effort
+    if budget is not None and effort != "none":
+        body["thinking_token_budget"] = budget
+
+
+def _sglang(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    body["reasoning_effort"] = effort
+    if effort == "none":
+        _merge(body, "chat_template_kwargs", enable_thinking=False)
+    elif budget is not None:
+        _merge(body, "custom_params", thinking_budget=budget)
+
+
+def _llama_cpp(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    thinks = effort != "none"
+    _merge(body, "chat_template_kwargs", reasoning_effort=effort, enable_thinking=thinks)
+    if not thinks:
+        body["thinking_budget_tokens"] = 0
+    elif budget is not None:
+        body["thinking_budget_tokens"] = budget
+
+
+def _openai(body: dict[str, Any], effort: Effort, budget: int | None) -> None:  # noqa: ARG001
+    body["reasoning_effort"] = effort
+
+
+def _openrouter(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    if budget is not None and effort != "none":
+        _merge(body, "reasoning", max_tokens=budget)
+    else:
+        _merge(body, "reasoning", effort=effort)
+
+
+def _deepseek(body: dict[str, Any], effort: Effort, budget: int | None) -> None:  # noqa: ARG001
+    if effort == "none":
+        body["thinking"] = {"type": "disabled"}
+    else:
+        body["thinking"] = {"type": "enabled"}
+        body["reasoning_effort"] = effort
+
+
+def _anthropic(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    if effort == "none":
+        body["thinking"] = {"type": "disabled"}
+        return
+    _merge(body, "output_config", effort=effort)
+    if budget is None:
+        body["thinking"] = {"type": "adaptive"}
+    else:
+        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+
+
+def _merge(body: dict[str, Any], name: str, **more: Any) -> None:
+    body[name] = {**(body.get(name) or {}), **more}
+
+
+_OPEN_END: tuple[Effort, ...] = ("none", "low", "medium", "high", "xhigh", "max")
+
+DIALECTS: dict[Name, Dialect] = {
+    "vllm": Dialect(
+        _vllm,
+        "`reasoning_effort`",
+        "`thinking_token_budget`",
+        resume={"continue_final_message": True, "add_generation_prompt": False},
+        paths=(CHAT, RESPONSES, MESSAGES),
+    ),
+    "sglang": Dialect(
+        _sglang,
+        "`reasoning_effort`",
+        "`custom_params.thinking_budget`",
+        resume={"continue_final_message": True},
+    ),
+    "llama.cpp": Dialect(
+        _llama_cpp,
+        "`chat_template_kwargs.reasoning_effort`",
+        "`thinking_budget_tokens`",
+    ),
+    "openai": Dialect(_openai, "`reasoning_effort`", None, paths=(CHAT, RESPONSES), hosted=True),
+    "openrouter": Dialect(
+        _openrouter,
+        "`reasoning.effort`",
+        "`reasoning.max_tokens`",
+        exclusive=True,
+        hosted=True,
+    ),
+    "deepseek": Dialect(
+        _deepseek,
+        "`reasoning_effort`, `thinking.type`",
+        None,
+        efforts=("none", "low", "high", "max"),
+        hosted=True,
+    ),
+    "anthropic": Dialect(
+        _anthropic,
+        "`output_config.effort`, `thinking.type`",
+        "`thinking.budget_tokens`",
+        least_budget=1024,
+        efforts=_OPEN_END,
+        hosted=True,
+    ),
+}

@@ -1,0 +1,181 @@
+"""The endpoints that think: one request flows down `_answer`, a stage a line, whatever its API."""
+
+import time
+from typing import Any, cast
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from router.conversation import conversation_key
+from server.api.protocol import Api
+from server.asked import Asked
+from server.binding import bindable
+from server.body import read_object
+from server.decision import Decider, Decision
+from server.disconnect import ClientDisconnected, unless_left
+from server.echo import echo_headers
+from server.errors import EngineError, EngineFailed, NoSuchEndpoint
+from server.exchange import Accounts, Exchange
+from server.fleet import Call, Fleet
+from server.keys import Keys
+from server.second_try import SecondTry, summed
+from server.settings import Settings
+from server.two_phase import Reply
+from server.usage import read_usage
+
+
+class Endpoint:
+    """One API's endpoint, an ASGI application of its own: it streams without a layer in between."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: Settings,
+        keys: Keys,
+        decider: Decider,
+        fleet: Fleet,
+        accounts: Accounts,
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._keys = keys
+        self._decider = decider
+        self._fleet = fleet
+        self._accounts = accounts
+        self._second_try = SecondTry(settings.retry_budget_factor)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or raise a GatewayError before the first byte."""
+        try:
+            with self._accounts.open(scope["state"]["request_id"]) as exchange:
+                await self._answer(exchange, scope, receive, send)
+        except ClientDisconnected:
+            return
+
+    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        caller = self._keys.caller(headers)
+        exchange.caller = caller.name
+        with caller.slot():
+            settings, fleet, path = self._settings, self._fleet, self._api.PATH
+            body = await read_object(receive, settings.max_body_bytes, settings.body_seconds)
+            exchange.read = time.perf_counter()
+            asked = self._api.parse(body, headers)
+            served = fleet.served_as(asked.model)
+            decision = self._decider.decide(asked, caller, served, self._accounts.load())
+            decision = bindable(decision, asked, fleet.binding, fleet.dialect, path)
+            self._note(exchange, asked, decision, served.model)
+            await unless_left(receive, self._forward(exchange, asked, send))
+
+    def _note(self, exchange: Exchange, asked: Asked, decision: Decision, model: str) -> None:
+        exchange.decided = time.perf_counter()
+        exchange.model, exchange.decision = model, decision
+        exchange.choices, exchange.stream = asked.n, asked.stream
+        if self._settings.log_prompts:
+            exchange.prompt = orjson.dumps(asked.messages).decode()
+
+    async def _forward(self, exchange: Exchange, asked: Asked, send: Send) -> None:
+        exchange.forwarded = time.perf_counter()
+        async with self._fleet.send(self._call(exchange, asked)) as (engine, reply):
+            exchange.slack = engine.binding.slack
+            if reply.status == 200 and asked.stream:
+                await self._relay_stream(exchange, reply, asked, send)
+                return
+            answer = _read_answer(self._api, await reply.read(), reply.status)
+            status = reply.status
+        if status == 200:
+            answer = await self._told(exchange, asked, answer)
+        raw = orjson.dumps(answer)
+        exchange.status = status
+        await _start(exchange, status, b"application/json", send, len(raw))
+        await send({"type": "http.response.body", "body": raw})
+
+    def _call(self, exchange: Exchange, asked: Asked) -> Call:
+        decision = exchange.decision
+        assert decision is not None
+        dialect = self._fleet.dialect
+
+        def write(budget: int | None) -> dict[str, Any]:
+            return self._api.write(asked, decision.effort, budget, exchange.model, dialect)
+
+        return Call(
+            self._api.PATH,
+            exchange.request_id,
+            write,
+            None if decision.effort == "none" else decision.budget,
+            conversation_key(asked.messages) if self._fleet.several else None,
+        )
+
+    async def _told(
+        self, exchange: Exchange, asked: Asked, answer: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The answer with `tops`; asked for once more where its budget left it without one."""
+        tops = exchange.account(read_usage(answer))
+        larger = self._second_try.budget(exchange, asked, answer)
+        if larger is not None:
+            exchange.raise_budget(larger)
+            async with self._fleet.send(self._call(exchange, asked)) as (_, reply):
+                if reply.status == 200:
+                    second = _read_answer(self._api, await reply.read(), 200)
+                    tops = exchange.account(read_usage(second))
+                    usage = summed(answer.get("usage"), second.get("usage"))
+                    answer = {**second, "usage": usage}
+        return {**answer, "tops": tops}
+
+    async def _relay_stream(
+        self, exchange: Exchange, reply: Reply, asked: Asked, send: Send
+    ) -> None:
+        """Send the engine's events on; once the first byte is out, an error is an event."""
+        block = await reply.block()
+        if not reply.is_stream or not block:
+            raise EngineFailed("the engine answered a streaming request with something else")
+        exchange.first_byte = time.perf_counter()
+        relay = self._api.relay(asked, exchange.account)
+        await _start(exchange, 200, b"text/event-stream; charset=utf-8", send)
+        try:
+            while block:
+                if out := relay.feed(block):
+                    await send({"type": "http.response.body", "body": out, "more_body": True})
+                block = await reply.block()
+            if not (relay.complete or relay.failed):
+                raise EngineFailed("the engine's stream ended before it was complete")
+            rest = relay.finish()
+        except EngineError as error:
+            exchange.status = error.status
+            rest = relay.finish() + self._api.error_event(error)
+        if relay.failed:
+            exchange.status = EngineFailed.status
+        await send({"type": "http.response.body", "body": rest})
+
+
+def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
+    """The engine's whole answer, or its own error.
+
+    Raises:
+        NoSuchEndpoint: the engine does not know the API.
+        EngineFailed: it is neither.
+    """
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        answer = None
+    if isinstance(answer, dict):
+        found = cast("dict[str, Any]", answer)
+        if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
+            return found
+    if status == 404:
+        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1/chat/completions")
+    raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")
+
+
+async def _start(
+    exchange: Exchange, status: int, content_type: bytes, send: Send, length: int | None = None
+) -> None:
+    assert exchange.decision is not None
+    headers = [(b"content-type", content_type), (b"cache-control", b"no-cache")]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    for name, value in echo_headers(exchange.decision).items():
+        headers.append((name.encode(), value.encode("latin-1", "replace")))
+    await send({"type": "http.response.start", "status": status, "headers": headers})

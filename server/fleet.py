@@ -1,0 +1,289 @@
+"""The engines that serve one model: who is up, who gets a request, who gets it when that fails.
+
+A conversation stays with its engine, whose prefix cache knows it, as long as that one is not
+busier than the others; a request goes to another engine only before its first byte has come.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import orjson
+import structlog
+
+from router.effort import Effort
+from server.binding import UNKNOWN, Binding
+from server.canary import prove
+from server.dialect import CHAT, Dialect
+from server.engine import Engine
+from server.errors import EngineDown, EngineError, EngineFailed, NotFound
+from server.metrics import Metrics
+from server.served import Served
+from server.two_phase import Reply, TwoPhase
+
+_UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
+"""Between two health checks."""
+
+_CANARY_SECONDS = 30.0
+
+_BALANCE = 1.25
+"""A conversation leaves its engine when that has this many times the mean of requests in flight
+(consistent hashing with bounded loads, arXiv 1608.01350)."""
+
+_BROKEN = (500, 502, 503, 504)
+"""Statuses with which another engine may do better."""
+
+_ATTEMPTS = 2
+"""A request that breaks engines is not to visit them all."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to whichever engine takes it.
+
+    `write` makes the body, with the budget that the engine itself is to enforce, or None;
+    `conversation` names what it belongs to.
+    """
+
+    path: str
+    request_id: str
+    write: Callable[[int | None], dict[str, Any]]
+    budget: int | None = None
+    conversation: str | None = None
+
+
+class Fleet:
+    """Engines of one model.
+
+    Args:
+        engines: at least one.
+        dialect: theirs.
+        model: its name there; None takes the first that is found.
+        effort: one at which it thinks, for the canary.
+        metrics: where their state is shown.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        dialect: Dialect,
+        model: str | None,
+        effort: Effort,
+        metrics: Metrics,
+    ) -> None:
+        self.dialect = dialect
+        self.ready = asyncio.Event()
+        self._engines = tuple(engines)
+        self._model = model
+        self._effort: Effort = effort
+        self._metrics = metrics
+        for engine in self._engines:
+            metrics.engine_up.labels(engine.name).set(0)
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a choice of engines."""
+        return len(self._engines) > 1
+
+    @property
+    def up(self) -> bool:
+        """Whether any engine answers."""
+        return any(engine.up for engine in self._engines)
+
+    @property
+    def served(self) -> Served | None:
+        """The model, once an engine was up."""
+        found = [engine for engine in self._engines if engine.served is not None]
+        return min(found, key=lambda engine: not engine.up).served if found else None
+
+    @property
+    def binding(self) -> Binding:
+        """How budgets bind on all engines that are up: the weakest of them."""
+        strength = ("none", "two-phase", "native")
+        engines = [engine for engine in self._engines if engine.up] or self._engines
+        bindings = [engine.binding for engine in engines]
+        return min(bindings, key=lambda binding: (strength.index(binding.how), binding.proven))
+
+    def state(self) -> list[dict[str, Any]]:
+        """What `/ready` shows of each engine."""
+        return [
+            {"engine": one.name, "up": one.up, "budgets": one.binding.state}
+            for one in self._engines
+        ]
+
+    def served_as(self, asked: str | None) -> Served:
+        """The served model, if that is the one asked for (or none was named).
+
+        Raises:
+            NotFound: another model was asked for.
+            EngineDown: no engine was ever up, so the model is not known.
+        """
+        served = self.served
+        if served is None:
+            raise EngineDown("the engine is not up yet; try again shortly")
+        if asked not in (None, served.model):
+            raise NotFound(
+                f"the model '{asked[:80]}' does not exist here; there is '{served.model}'", "model"
+            )
+        return served
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[None]:
+        """Open the connections, and watch the engines' health while they are open."""
+        async with AsyncExitStack() as stack:
+            for engine in self._engines:
+                await stack.enter_async_context(engine.connected())
+            watches = [asyncio.create_task(self._watch(engine)) for engine in self._engines]
+            try:
+                yield
+            finally:
+                for watch in watches:
+                    watch.cancel()
+
+    @asynccontextmanager
+    async def send(self, call: Call) -> AsyncGenerator[tuple[Engine, Reply]]:
+        """The engine that took a request, and its reply, whose first bytes are there.
+
+        Raises:
+            EngineError: the last engine that was tried failed.
+        """
+        async with AsyncExitStack() as stack:
+            yield await self._first_reply(call, stack)
+
+    async def _first_reply(self, call: Call, stack: AsyncExitStack) -> tuple[Engine, Reply]:
+        tried: list[Engine] = []
+        while True:
+            engine = self._pick(call.conversation, tried)
+            tried.append(engine)
+            others = len(tried) < _ATTEMPTS and any(
+                one.up for one in self._engines if one not in tried
+            )
+            try:
+                async with AsyncExitStack() as attempt:
+                    reply = await attempt.enter_async_context(self._attempt(engine, call))
+                    await reply.begin()
+                    if not (others and reply.status in _BROKEN):
+                        stack.push_async_exit(attempt.pop_all())
+                        return engine, reply
+            except (EngineDown, EngineFailed):
+                if not others:
+                    raise
+            self._metrics.engine_retries.inc()
+
+    @asynccontextmanager
+    async def _attempt(self, engine: Engine, call: Call) -> AsyncGenerator[Reply]:
+        engine.in_flight += 1
+        try:
+            post = partial(engine.post, call.path, request_id=call.request_id)
+            if call.budget is not None and engine.binding.how == "two-phase":
+                assert self.dialect.resume is not None
+                body = call.write(None)
+                async with aclosing(TwoPhase(post, body, call.budget, self.dialect.resume)) as two:
+                    yield two
+            else:
+                async with post(call.write(call.budget)) as reply:
+                    yield reply
+        except EngineDown:
+            self._lose(engine)
+            raise
+        except EngineFailed:
+            engine.doubted.set()
+            raise
+        finally:
+            engine.in_flight -= 1
+
+    def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
+        """The conversation's engine, or the least loaded where that is too busy, down or tried."""
+        left = [engine for engine in self._engines if engine not in tried]
+        left = [engine for engine in left if engine.up] or left
+        most = math.ceil(_BALANCE * (1 + sum(one.in_flight for one in left)) / len(left))
+        if conversation is not None and len(left) > 1:
+            own = max(left, key=lambda engine: _affinity(conversation, engine))
+            if own.in_flight < most:
+                return own
+        return min(left, key=lambda engine: engine.in_flight)
+
+    async def _watch(self, engine: Engine) -> None:
+        while True:
+            await self._check(engine)
+            engine.doubted.clear()
+            try:
+                async with asyncio.timeout(_UP_SECONDS if engine.up else _DOWN_SECONDS):
+                    await engine.doubted.wait()
+            except TimeoutError:
+                pass
+
+    async def _check(self, engine: Engine) -> None:
+        """Ask for the engine's models; one that came up proves that budgets bind on it."""
+        models = await engine.models()
+        served = next((one for one in models if self._model in (None, one.model)), None)
+        if served is None:
+            self._lose(engine)
+            return
+        if engine.up and engine.binding is not UNKNOWN:
+            return
+        engine.binding = await self._proven(engine, served.model)
+        self._model = served.model
+        engine.served, engine.up = served, True
+        self._metrics.engine_up.labels(engine.name).set(1)
+        self._metrics.bind(engine.name, engine.binding.state)
+        tell = log.info if engine.binding.proven else log.warning
+        tell(
+            "engine up",
+            engine=engine.name,
+            model=served.model,
+            context=served.context,
+            budgets=engine.binding.state,
+            seen=engine.binding.detail,
+        )
+        self.ready.set()
+
+    async def _proven(self, engine: Engine, model: str) -> Binding:
+        """What the canary saw; unknown, and tried again soon, where it got no answer."""
+        try:
+            async with asyncio.timeout(_CANARY_SECONDS):
+                ask = partial(self._ask, engine)
+                return await prove(ask, self.dialect, model, self._effort)
+        except (EngineError, TimeoutError):
+            return UNKNOWN
+
+    def _lose(self, engine: Engine) -> None:
+        if engine.up:
+            engine.up = False
+            engine.doubted.set()
+            self._metrics.engine_up.labels(engine.name).set(0)
+            log.warning("engine down", engine=engine.name)
+
+    async def _ask(
+        self, engine: Engine, body: dict[str, Any], budget: int | None
+    ) -> tuple[int, Any]:
+        """The canary's way to the engine, past everything that is for requests of users."""
+        post = partial(engine.post, CHAT, request_id="canary")
+        if budget is not None:
+            assert self.dialect.resume is not None
+            two = TwoPhase(post, body, budget, self.dialect.resume)
+            async with aclosing(two):
+                await two.begin()
+                return two.status, _parsed(await two.read())
+        async with post(body) as reply:
+            await reply.begin()
+            return reply.status, _parsed(await reply.read())
+
+
+def _affinity(conversation: str, engine: Engine) -> bytes:
+    """Rendezvous hashing: the engine with the highest value has the conversation."""
+    return hashlib.blake2b(f"{conversation} {engine.url}".encode(), digest_size=8).digest()
+
+
+def _parsed(raw: bytes) -> object:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,89 @@
+"""`/v1/completions` and `/v1/embeddings`: passed on to an engine as they are, undecided."""
+
+import time
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from server.api.chat import error_event
+from server.body import read_object
+from server.disconnect import ClientDisconnected, unless_left
+from server.errors import EngineError, EngineFailed, NoSuchEndpoint
+from server.exchange import Accounts, Exchange
+from server.fields import string
+from server.fleet import Call, Fleet
+from server.keys import Keys
+from server.settings import Settings
+from server.two_phase import Reply
+
+
+class Passthrough:
+    """One path that needs no decision; keys, limits, failover and the account are as elsewhere."""
+
+    def __init__(
+        self, path: str, settings: Settings, keys: Keys, fleet: Fleet, accounts: Accounts
+    ) -> None:
+        self._path = path
+        self._settings = settings
+        self._keys = keys
+        self._fleet = fleet
+        self._accounts = accounts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or raise a GatewayError before the first byte."""
+        try:
+            with self._accounts.open(scope["state"]["request_id"]) as exchange:
+                await self._answer(exchange, scope, receive, send)
+        except ClientDisconnected:
+            return
+
+    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = self._keys.caller(Headers(scope=scope))
+        exchange.caller = caller.name
+        with caller.slot():
+            settings = self._settings
+            body = await read_object(receive, settings.max_body_bytes, settings.body_seconds)
+            exchange.read = time.perf_counter()
+            exchange.model = self._fleet.served_as(string(body, "model")).model
+            sent = {**body, "model": exchange.model}
+            call = Call(self._path, exchange.request_id, lambda _: sent)
+            await unless_left(receive, self._forward(exchange, call, send))
+
+    async def _forward(self, exchange: Exchange, call: Call, send: Send) -> None:
+        async with self._fleet.send(call) as (_, reply):
+            exchange.status = reply.status
+            if reply.is_stream:
+                await _relay(exchange, reply, send)
+                return
+            raw = await reply.read()
+        if not _is_json(raw) or 300 <= exchange.status < 400:
+            raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
+        if exchange.status == 404 and b'"error"' not in raw:
+            raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
+        await _start(exchange.status, b"application/json", send)
+        await send({"type": "http.response.body", "body": raw})
+
+
+async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
+    await _start(exchange.status, b"text/event-stream; charset=utf-8", send)
+    rest = b""
+    try:
+        while block := await reply.block():
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+    except EngineError as error:
+        exchange.status, rest = error.status, error_event(error)
+    await send({"type": "http.response.body", "body": rest})
+
+
+async def _start(status: int, content_type: bytes, send: Send) -> None:
+    headers = [(b"content-type", content_type), (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    return True

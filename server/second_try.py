@@ -1,0 +1,74 @@
+"""One more try with a larger budget, where the budget left a request without a usable answer."""
+
+from typing import Any, cast
+
+import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+
+from server.asked import Asked
+from server.exchange import Exchange
+
+
+class SecondTry:
+    """Decides on second tries.
+
+    Args:
+        factor: how many times the first budget the second one is; None tries once only.
+    """
+
+    def __init__(self, factor: float | None) -> None:
+        self._factor = factor
+
+    def budget(self, exchange: Exchange, asked: Asked, answer: dict[str, Any]) -> int | None:
+        """The budget of the second try in thinking tokens, or None where there is to be none.
+
+        A budget that the client set is the client's: it is not exceeded.
+        """
+        decision = exchange.decision
+        if self._factor is None or decision is None or not exchange.budget_hit:
+            return None
+        if decision.budget is None or decision.budget_source in ("request", "key"):
+            return None
+        choices = answer.get("choices")
+        if not isinstance(choices, list):
+            return None
+        wanted = asked.body.get("response_format")
+        found = cast("list[dict[str, Any]]", choices)
+        if all(_usable(choice.get("message") or {}, wanted) for choice in found):
+            return None
+        larger = int(decision.budget * self._factor) + 1
+        if asked.max_tokens is not None:
+            larger = min(larger, asked.max_tokens - 1)
+        return larger if larger > decision.budget else None
+
+
+def summed(first: object, second: object) -> Any:
+    """Two usage objects as one: numbers add up, whatever the engine calls them."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        one, other = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
+        return {**one, **{key: summed(one.get(key), value) for key, value in other.items()}}
+    if isinstance(first, int) and isinstance(second, int):
+        return first + second
+    return cast("Any", first if second is None else second)
+
+
+def _usable(message: dict[str, Any], response_format: object) -> bool:
+    if message.get("tool_calls"):
+        return True
+    content: object = message.get("content")
+    if not isinstance(content, str) or not content.strip():
+        return False
+    wanted = cast("dict[str, Any]", response_format) if isinstance(response_format, dict) else {}
+    if wanted.get("type") not in ("json_object", "json_schema"):
+        return True
+    try:
+        value = orjson.loads(content)
+        named: dict[str, Any] = wanted.get("json_schema") or {}
+        if named.get("schema"):
+            Draft202012Validator(named["schema"]).validate(value)  # pyright: ignore[reportUnknownMemberType]
+    except (orjson.JSONDecodeError, ValidationError):
+        return False
+    except SchemaError:
+        return True
+    return True

@@ -1,0 +1,75 @@
+"""What the gateway starts where it is given no upstream: the embedded engine, or vLLM."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from server.settings import BadSettings, Settings
+from server.supervisor import free_port
+from server.two_phase import TRANSITION
+
+
+@dataclass(frozen=True)
+class Start:
+    """An engine to start: where it will listen, its model's name there, and the command."""
+
+    url: str
+    model: str
+    command: list[str]
+
+
+def check_start(settings: Settings) -> None:
+    """Refuse early what could not be started.
+
+    Raises:
+        BadSettings: with a sentence that says what to do.
+    """
+    if settings.upstream:
+        return
+    if settings.engine == "vllm":
+        if shutil.which(str(settings.engine_python)) is None:
+            raise BadSettings(
+                f"there is no {settings.engine_python}: pass as --engine-python the Python of an "
+                "environment with vllm (make vllm sets one up in .venv-vllm)"
+            )
+    elif not (settings.checkpoint / "ctranslate2").is_dir():
+        raise BadSettings(
+            f"{settings.checkpoint} is no checkpoint folder with CTranslate2 weights: pass another "
+            "--checkpoint, or --upstream URL of an engine that runs already"
+        )
+
+
+def start_of(settings: Settings) -> Start:
+    """How to start the engine of the settings, on a free port of loopback."""
+    port = free_port()
+    if settings.engine == "embedded":
+        model = settings.model or settings.checkpoint.name
+        options = {
+            "model": settings.checkpoint,
+            "served-model-name": model,
+            "port": port,
+            "workers": settings.engine_workers,
+        }
+        command = [sys.executable, "-m", "server.embedded", *_flags(options), "--exit-with-parent"]
+    else:
+        source = settings.model or str(settings.checkpoint)
+        model = source.rstrip("/").rpartition("/")[2]
+        closing = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{TRANSITION}\n</think>"}
+        options = {
+            "model": source,
+            "served-model-name": model,
+            "host": "127.0.0.1",
+            "port": port,
+            "reasoning-parser": settings.reasoning_parser,
+            "reasoning-config": json.dumps(closing),
+        }
+        server = [str(settings.engine_python), "-m", "vllm.entrypoints.openai.api_server"]
+        command = [sys.executable, "-m", "server.leash", *server, *_flags(options)]
+        command += settings.engine_flags
+    return Start(f"http://127.0.0.1:{port}", model, command)
+
+
+def _flags(options: Mapping[str, object]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
