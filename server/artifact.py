@@ -14,10 +14,9 @@ def load_router(settings: Settings) -> Router:
     Raises:
         ArtifactError: the artifact cannot be used; the message says what to do.
     """
-    embedded = not settings.upstream
-    path = settings.router
-    if path is None and embedded and (settings.checkpoint / "router.json").is_file():
-        path = settings.checkpoint / "router.json"
+    folder, path = settings.folder, settings.router
+    if path is None and folder is not None and (folder / "router.json").is_file():
+        path = folder / "router.json"
     if path is None:
         return Router.without_artifact(settings.efforts, settings.baseline_effort)
     if path == Path("portable"):
@@ -26,7 +25,7 @@ def load_router(settings: Settings) -> Router:
     assert router.artifact is not None
     _check_ladder(router, settings, path)
     fitted = router.artifact.weights
-    if embedded and fitted is not None and fitted != weights_hash(settings.checkpoint):
+    if folder is not None and fitted is not None and fitted != weights_hash(folder):
         reason = "the router was fitted on other weights"
         return Router.without_artifact(settings.efforts, settings.baseline_effort, reason)
     return router

@@ -1,7 +1,7 @@
 """The canary: a tiny budget must bind on a prompt that would be thought about for longer.
 
 Engines have shipped releases that took a budget and ignored it. Asked when an engine comes up, and
-again whenever it came back: three short generations at most.
+again whenever it came back: four short generations at most.
 """
 
 from collections.abc import Awaitable, Callable
@@ -46,27 +46,34 @@ async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Bindi
         return Binding("native", False, "not probed, since asking costs money")
     free = _body(dialect, model, effort, None) | {"max_tokens": _FREE_TOKENS}
     longer = _thinking(*await ask(free, None))
-    if longer is None or longer <= BUDGET:
+    if longer is None or longer <= 2 * BUDGET:
         told = "does not report thinking tokens" if longer is None else "thought too little"
         return Binding("native", False, f"the engine {told} when probed without a budget")
     status, answer = await ask(_body(dialect, model, effort, BUDGET), None)
     thinking = _thinking(status, answer)
-    if thinking is not None and BUDGET - _LARGEST_SLACK <= thinking <= BUDGET:
-        slack = BUDGET - thinking
-        return Binding("native", True, f"a budget of {BUDGET} ended at {thinking}", slack)
     seen = f"{thinking} thinking tokens" if thinking is not None else f"HTTP {status}"
-    ignored = f"the engine answered a budget of {BUDGET} with {seen}"
-    return await _two_phase(ask, _body(dialect, model, effort, None), dialect, ignored)
+    seen = f"the engine answered a budget of {BUDGET} with {seen}"
+    if thinking is not None and thinking >= BUDGET - _LARGEST_SLACK:
+        offset = thinking - BUDGET
+        if offset <= 0 or await _cuts(ask, _body(dialect, model, effort, 2 * BUDGET), offset):
+            return Binding("native", True, seen, offset)
+    return await _two_phase(ask, _body(dialect, model, effort, None), dialect, seen)
 
 
-async def _two_phase(ask: Ask, body: dict[str, Any], dialect: Dialect, ignored: str) -> Binding:
+async def _cuts(ask: Ask, body: dict[str, Any], offset: int) -> bool:
+    """Whether twice the budget ends as far beyond it: so it is cut, and a sentence comes on top."""
+    thinking = _thinking(*await ask(body, None))
+    return thinking is not None and thinking - 2 * BUDGET == offset
+
+
+async def _two_phase(ask: Ask, body: dict[str, Any], dialect: Dialect, seen: str) -> Binding:
     """Whether the gateway can hold what the engine does not."""
     if dialect.resume is not None:
         thinking = _thinking(*await ask(body, BUDGET))
         if thinking is not None and 0 < thinking <= BUDGET:
-            return Binding("two-phase", True, ignored)
-        ignored += ", and two phases did not hold it either"
-    return Binding("none", False, ignored)
+            return Binding("two-phase", True, seen)
+        seen += ", and two phases did not hold it either"
+    return Binding("none", False, seen)
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

@@ -150,12 +150,12 @@ class Decider:
         )
 
     def router_for(self, model: str | None) -> Router:
-        """The router, or one that abstains where the upstream's model is not the fitted one.
+        """The router, or one that abstains where the engine's model is not the fitted one.
 
-        The embedded engine's weights were compared by their hash when the router was loaded.
+        Weights in a folder were compared by their hash when the router was loaded.
         """
         artifact = self._router.artifact
-        if not self._settings.upstream or artifact is None or not artifact.calibrated:
+        if self._settings.folder is not None or artifact is None or not artifact.calibrated:
             return self._router
         if model in (None, artifact.model):
             return self._router

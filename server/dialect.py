@@ -95,6 +95,8 @@ def _merge(body: dict[str, Any], name: str, **more: Any) -> None:
     body[name] = {**(body.get(name) or {}), **more}
 
 
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+
 _OPEN_END: tuple[Effort, ...] = ("none", "low", "medium", "high", "xhigh", "max")
 
 DIALECTS: dict[Name, Dialect] = {
@@ -102,14 +104,14 @@ DIALECTS: dict[Name, Dialect] = {
         _vllm,
         "`reasoning_effort`",
         "`thinking_token_budget`",
-        resume={"continue_final_message": True, "add_generation_prompt": False},
+        resume=_CONTINUE,
         paths=(CHAT, RESPONSES, MESSAGES),
     ),
     "sglang": Dialect(
         _sglang,
         "`reasoning_effort`",
         "`custom_params.thinking_budget`",
-        resume={"continue_final_message": True},
+        resume=_CONTINUE,
     ),
     "llama.cpp": Dialect(
         _llama_cpp,

@@ -156,6 +156,8 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
         NoSuchEndpoint: the engine does not know the API.
         EngineFailed: it is neither.
     """
+    if status == 404:  # its model is there, or it would not be up
+        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1/chat/completions")
     try:
         answer = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -164,8 +166,6 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
         found = cast("dict[str, Any]", answer)
         if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
             return found
-    if status == 404:
-        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1/chat/completions")
     raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")
 
 

@@ -182,13 +182,14 @@ class Fleet:
         engine.in_flight += 1
         try:
             post = partial(engine.post, call.path, request_id=call.request_id)
-            if call.budget is not None and engine.binding.how == "two-phase":
-                assert self.dialect.resume is not None
-                body = call.write(None)
-                async with aclosing(TwoPhase(post, body, call.budget, self.dialect.resume)) as two:
+            budget, resume = call.budget, self.dialect.resume
+            told = None if budget is None else engine.binding.told(budget)
+            if budget is not None and told is None and resume is not None and call.path == CHAT:
+                two = TwoPhase(post, call.write(None), budget, resume)
+                async with aclosing(two):
                     yield two
             else:
-                async with post(call.write(call.budget)) as reply:
+                async with post(call.write(told)) as reply:
                     yield reply
         except EngineDown:
             self._lose(engine)

@@ -23,7 +23,8 @@ def main(command: list[str]) -> int:
             os.killpg(child.pid, signal.SIGTERM)
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # not through sys.stdin, whose lock would outlive this thread
+            pass
         stop()
         try:
             child.wait(_PATIENCE_SECONDS)

@@ -57,10 +57,10 @@ class Passthrough:
                 await _relay(exchange, reply, send)
                 return
             raw = await reply.read()
+        if exchange.status == 404:  # its model is there, or it would not be up
+            raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         if not _is_json(raw) or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
-        if exchange.status == 404 and b'"error"' not in raw:
-            raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         await _start(exchange.status, b"application/json", send)
         await send({"type": "http.response.body", "body": raw})
 

@@ -245,6 +245,15 @@ class Settings(BaseSettings):
         (), description="API keys, as [[keys]] tables in tops.toml"
     )
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the weights that are served, where it is known here."""
+        if self.upstream:
+            return None
+        if self.engine == "vllm" and self.model is not None:
+            return Path(self.model) if Path(self.model).is_dir() else None
+        return self.checkpoint
+
     @model_validator(mode="after")
     def _coherent(self) -> "Settings":
         if self.baseline_effort not in self.efforts:

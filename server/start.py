@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from server.settings import BadSettings, Settings
 from server.supervisor import free_port
@@ -55,8 +56,10 @@ def start_of(settings: Settings) -> Start:
         command = [sys.executable, "-m", "server.embedded", *_flags(options), "--exit-with-parent"]
     else:
         source = settings.model or str(settings.checkpoint)
-        model = source.rstrip("/").rpartition("/")[2]
+        model = Path(source).name if settings.folder else source
         closing = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{TRANSITION}\n</think>"}
+        if settings.folder is not None and (settings.folder / "reasoning_config.json").is_file():
+            closing = json.loads((settings.folder / "reasoning_config.json").read_text())
         options = {
             "model": source,
             "served-model-name": model,

@@ -141,7 +141,6 @@ class ScriptedEngine:
         finally:
             self.cancelled.set()
 
-
     async def do_wait(self, reader: asyncio.StreamReader, _: Any) -> None:
         if not await reader.read():
             self.cancelled.set()

@@ -1,0 +1,102 @@
+"""Engines as real processes on loopback: the embedded one, and vLLM where there is one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import ROOT
+
+from server.supervisor import free_port
+
+VLLM = os.environ.get("TEST_VLLM_PYTHON")
+DEMO = ROOT / "models" / "demo"
+VLLM_FLAGS = (
+    *("--max-model-len", "1024", "--dtype", "float32", "--max-num-seqs", "64", "--enforce-eager"),
+    *("--gpu-memory-utilization", "0.3", "--enable-auto-tool-choice"),
+    *("--tool-call-parser", "hermes"),
+)
+VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
+BOTH = ("embedded", pytest.param("vllm", marks=pytest.mark.vllm))
+
+
+@dataclass
+class Running:
+    """An engine's process; `url` is without /v1."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def metric(self, name: str) -> float:
+        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def running(name: str, *flags: str, port: int | None = None) -> Generator[Running]:
+    """An engine that serves the demo checkpoint as `demo`, until the block is left."""
+    if name == "vllm" and VLLM is None:
+        pytest.skip("no vLLM here: make test-vllm sets one up")
+    port = port or free_port()
+    with started(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
+        engine = Running(name, f"http://127.0.0.1:{port}", process)
+        await_health(engine.url, process, 300 if name == "vllm" else 30)
+        yield engine
+
+
+@contextmanager
+def started(
+    words: Sequence[str], environment: dict[str, str] | None = None, log: Path | None = None
+) -> Generator[subprocess.Popen[bytes]]:
+    """A process until the block is left; then SIGTERM, and it must end."""
+    out = log.open("wb") if log else subprocess.DEVNULL
+    environment = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out, env=environment)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        if not isinstance(out, int):
+            out.close()
+
+
+def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert process.poll() is None, f"{url} did not start"
+        assert time.monotonic() < deadline, f"{url} did not start in time"
+        time.sleep(0.2)
+
+
+def _command(name: str, port: int, flags: Sequence[str]) -> list[str]:
+    if name == "embedded":
+        own = ["-m", "server.embedded", "--model", str(DEMO), "--served-model-name", "demo"]
+        return [sys.executable, *own, "--port", str(port), *flags]
+    assert VLLM is not None
+    own = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(DEMO), "--port", str(port)]
+    names = ["--served-model-name", "demo", "--host", "127.0.0.1", "--reasoning-parser", "qwen3"]
+    return [VLLM, *own, *names, *VLLM_FLAGS, *flags]

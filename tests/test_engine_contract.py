@@ -1,0 +1,409 @@
+"""What every engine behind the gateway must hold, from the same test code.
+
+The embedded engine always; a real vLLM where `make test-vllm` has set one up. What an engine lacks,
+it refuses by name.
+"""
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Generator
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+from engines import BOTH, Running, running
+from processes import ROOT, Server, serving
+
+from models.stories import stories
+
+STORY = "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. How many apples now?"
+LONG_STORY = (
+    "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "
+    "wins 77 coins. Ben buys 25 more coins. Ben loses 83 coins. Ben finds 90 coins. Ben gives away "
+    "44 coins. How many coins does Ben have now?"
+)
+MESSAGES: list[Any] = [{"role": "user", "content": STORY}]
+EFFORTS = ("none", "low", "medium", "high")
+ADD: Any = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {
+            "type": "object",
+            "properties": {"sum": {"type": "integer"}},
+            "required": ["sum"],
+            "additionalProperties": False,
+        },
+    },
+}
+ANSWER: Any = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "answer",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"answer": {"enum": ["1", "2", "3"]}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def engine(request: pytest.FixtureRequest) -> Generator[Running]:
+    with running(request.param) as engine:
+        yield engine
+
+
+ROUTER = str(ROOT / "models" / "demo" / "router.json")
+
+
+@pytest.fixture(scope="module")
+def front(engine: Running) -> Generator[Server]:
+    with serving("--upstream", engine.url, "--router", ROUTER) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(front: Server) -> Generator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{front.url}/v1", api_key="-", max_retries=0) as client:
+        yield client
+
+
+def ask(client: openai.OpenAI, text: str = STORY, **fields: Any) -> Any:
+    messages: Any = [{"role": "user", "content": text}]
+    return client.chat.completions.create(model="demo", messages=messages, **fields)
+
+
+def thinking(answer: Any) -> int:
+    return answer.usage.completion_tokens_details.reasoning_tokens
+
+
+def reasoning(message: Any) -> str:
+    return (message.model_extra or {}).get("reasoning") or ""
+
+
+def test_the_canary_has_seen_a_budget_bind(front: Server) -> None:
+    ready = httpx.get(f"{front.url}/ready").json()
+    assert ready["budgets"] == "native"
+    assert ready["router"] == "fitted"
+    assert 'budgets="native"' in httpx.get(f"{front.url}/metrics").text
+
+
+def test_efforts_reach_the_template(client: openai.OpenAI) -> None:
+    answers = [ask(client, reasoning_effort=effort, temperature=0) for effort in EFFORTS]
+    spent = [thinking(answer) for answer in answers]
+    assert spent == sorted(set(spent))
+    assert spent[0] == 0
+    assert all(re.search(r"\d", answer.choices[0].message.content) for answer in answers)
+
+
+def test_auto_is_the_router_s(client: openai.OpenAI) -> None:
+    easy, hard = ask(client).model_extra["tops"], ask(client, LONG_STORY).model_extra["tops"]
+    assert easy["source"] == hard["source"] == "router"
+    assert easy["baseline_tokens"] < hard["baseline_tokens"]
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_a_stream_says_what_the_whole_answer_says(client: openai.OpenAI, effort: Any) -> None:
+    fields: Any = {"reasoning_effort": effort, "temperature": 0}
+    whole = ask(client, **fields)
+    chunks = list(ask(client, stream=True, stream_options={"include_usage": True}, **fields))
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    message = whole.choices[0].message
+    assert "".join(delta.content or "" for delta in deltas) == message.content
+    assert "".join(map(reasoning, deltas)) == reasoning(message)
+    assert chunks[-1].usage == whole.usage
+    assert chunks[-1].model_extra["tops"] == whole.model_extra["tops"]
+    usage = whole.usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert 0 <= thinking(whole) <= usage.completion_tokens
+
+
+def test_the_reasoning_is_reasoning_and_the_content_is_not(client: openai.OpenAI) -> None:
+    message = ask(client, reasoning_effort="high", temperature=0).choices[0].message
+    assert "Check" in reasoning(message)
+    assert message.content.strip() == "The answer is 46."
+
+
+def test_five_hundred_random_budgets(front: Server, engine: Running) -> None:
+    rng = random.Random(5)
+    prompts = [story.prompt for story, _ in zip(stories(11, "test"), range(500), strict=False)]
+    bodies = [
+        {
+            "messages": [{"role": "user", "content": prompt}],
+            "reasoning_effort": rng.choice(EFFORTS[1:]),
+            "thinking_token_budget": rng.choice([0, 1, rng.randint(2, 30), rng.randint(0, 200)]),
+            "stream": rng.random() < 0.3,
+            "stream_options": None,
+        }
+        for prompt in prompts
+    ]
+
+    async def run() -> list[httpx.Response]:
+        slots = asyncio.Semaphore(32)
+        async with httpx.AsyncClient(timeout=120) as http:
+
+            async def one(body: dict[str, Any]) -> httpx.Response:
+                async with slots:
+                    return await http.post(f"{front.url}/v1/chat/completions", json=body)
+
+            return await asyncio.gather(*map(one, bodies))
+
+    answers = asyncio.run(run())
+    assert {answer.status_code for answer in answers} == {200}
+    told = [
+        json.loads(answer.text.rpartition('"tops":')[2].partition("}")[0] + "}")
+        for answer in answers
+    ]
+    violations = [
+        (body["thinking_token_budget"], one["thinking_tokens"])
+        for body, one in zip(bodies, told, strict=True)
+        if one["thinking_tokens"] > body["thinking_token_budget"]
+    ]
+    assert violations == []
+    assert 50 < sum(one["budget_hit"] for one in told) < 450
+    metrics = httpx.get(f"{front.url}/metrics").text
+    assert re.search(r'tops_budget_violations_total\{model="demo"\} 0\.0', metrics)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_budget_is_told_as_hit_only_where_it_cut(client: openai.OpenAI, stream: bool) -> None:
+    free = ask(client, LONG_STORY, reasoning_effort="high", temperature=0)
+    needed = thinking(free)
+    for budget, hit in ((10, True), (needed // 2, True), (2 * needed, False)):
+        fields: Any = {"reasoning_effort": "high", "temperature": 0, "stream": stream}
+        answer = ask(client, LONG_STORY, extra_body={"thinking_token_budget": budget}, **fields)
+        told = (list(answer)[-1] if stream else answer).model_extra["tops"]
+        assert told["budget_hit"] is hit, budget
+        assert told["thinking_tokens"] <= budget
+
+
+def test_max_tokens_keep_room_for_the_answer(client: openai.OpenAI) -> None:
+    answer = ask(client, LONG_STORY, reasoning_effort="high", max_completion_tokens=60)
+    assert answer.model_extra["tops"]["budget"] == 30
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].message.content
+
+
+def test_choices_stops_and_logprobs(client: openai.OpenAI) -> None:
+    answer = ask(client, n=3, reasoning_effort="low", temperature=1)
+    assert sorted(choice.index for choice in answer.choices) == [0, 1, 2]
+    stopped = ask(client, reasoning_effort="none", temperature=0, stop=["answer"])
+    assert stopped.choices[0].message.content == "The "
+    scored = ask(client, reasoning_effort="none", temperature=0, logprobs=True)
+    content = scored.choices[0].message.content
+    assert "".join(one.token for one in scored.choices[0].logprobs.content).startswith(content)
+
+
+def test_a_client_that_leaves_frees_the_engine(front: Server, engine: Running) -> None:
+    body = {"messages": [{"role": "user", "content": LONG_STORY}], "stream": True, "n": 16}
+    body |= {"reasoning_effort": "high", "temperature": 1}
+    with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as answer:
+        next(answer.iter_raw())
+    deadline = time.monotonic() + 10
+    while engine.metric("vllm:num_requests_running") > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert front.logged('"status": 499')
+
+
+def refusal(call: Any) -> str:
+    with pytest.raises(openai.BadRequestError) as refused:
+        call()
+    return str(refused.value)
+
+
+def test_tools(client: openai.OpenAI, engine: Running) -> None:
+    choice: Any = {"type": "function", "function": {"name": "add"}}
+    fields: Any = {"tools": [ADD], "tool_choice": choice, "reasoning_effort": "none"}
+    if engine.name == "embedded":
+        assert "tool" in refusal(lambda: ask(client, **fields))
+        return
+    called = ask(client, max_tokens=200, **fields).choices[0].message.tool_calls[0].function
+    assert called.name == "add"
+    assert ask(client, tools=[ADD], temperature=0, reasoning_effort="low").choices[0]
+
+
+@pytest.mark.parametrize("effort", ["none", "low"])
+def test_a_json_schema(client: openai.OpenAI, engine: Running, effort: Any) -> None:
+    fields: Any = {"response_format": ANSWER, "reasoning_effort": effort}
+    if engine.name == "embedded":
+        assert "response_format" in refusal(lambda: ask(client, **fields))
+        return
+    answer = json.loads(ask(client, **fields).choices[0].message.content)
+    assert answer["answer"] in ("1", "2", "3")
+
+
+def test_what_contradicts_itself_never_reaches_the_engine(client: openai.OpenAI) -> None:
+    for fields in (
+        {"reasoning_effort": "none", "extra_body": {"thinking_token_budget": 5}},
+        {"max_tokens": 9, "extra_body": {"thinking_token_budget": 9}},
+        {"reasoning_effort": "low", "extra_body": {"reasoning": {"effort": "high"}}},
+        {"reasoning_effort": "low", "extra_body": {"thinking": {"type": "disabled"}}},
+    ):
+        assert "400" in refusal(lambda fields=fields: ask(client, **fields))
+
+
+def test_other_dialects_ways_of_asking_are_understood(client: openai.OpenAI) -> None:
+    for extra in (
+        {"reasoning": {"max_tokens": 12}},
+        {"thinking": {"type": "enabled", "budget_tokens": 12}},
+        {"custom_params": {"thinking_budget": 12}},
+        {"thinking_budget_tokens": 12},
+    ):
+        told = ask(client, LONG_STORY, extra_body=extra).model_extra["tops"]
+        assert (told["budget"], told["budget_source"]) == (12, "request")
+        assert told["thinking_tokens"] <= 12
+    off = ask(client, extra_body={"reasoning": {"enabled": False}})
+    assert off.model_extra["tops"]["effort"] == "none"
+
+
+def test_responses(client: openai.OpenAI, engine: Running) -> None:
+    if engine.name == "embedded":
+        with pytest.raises(openai.NotFoundError, match="the engine has no /v1/responses"):
+            client.responses.create(model="demo", input=STORY)
+        return
+    whole = client.responses.create(model="demo", input=STORY, temperature=0)
+    told: Any = (whole.model_extra or {})["tops"]
+    assert told["source"] == "router"
+    assert whole.usage
+    assert told["thinking_tokens"] == whole.usage.output_tokens_details.reasoning_tokens
+    low = client.responses.create(model="demo", input=STORY, reasoning={"effort": "low"})
+    assert low.reasoning
+    assert low.reasoning.effort == "low"
+    events = list(client.responses.create(model="demo", input=STORY, temperature=0, stream=True))
+    last: Any = events[-1]
+    assert last.type == "response.completed"
+    assert last.response.output_text == whole.output_text
+    assert last.response.model_extra["tops"] == told
+    with pytest.raises(openai.BadRequestError, match="no budget"):
+        budget = {"thinking_token_budget": 9}
+        client.responses.create(model="demo", input=STORY, extra_body=budget)
+
+
+def test_messages(front: Server, engine: Running) -> None:
+    with anthropic.Anthropic(base_url=front.url, api_key="-", max_retries=0) as client:
+        fields: Any = {"model": "demo", "messages": MESSAGES, "max_tokens": 500}
+        if engine.name == "embedded":
+            with pytest.raises(anthropic.NotFoundError, match="the engine has no /v1/messages"):
+                client.messages.create(**fields)
+            return
+        whole: Any = client.messages.create(**fields, temperature=0)
+        assert whole.model_extra["tops"]["source"] == "router"
+        assert whole.content[-1].text.strip() == "The answer is 46."
+        for effort in ("low", "high"):
+            thought: Any = client.messages.create(**fields, output_config={"effort": effort})
+            assert thought.model_extra["tops"]["effort"] == effort
+            assert thought.content[0].type == "thinking"
+        off: Any = client.messages.create(**fields, thinking={"type": "disabled"})
+        assert [block.type for block in off.content] == ["text"]
+        with client.messages.stream(**fields, temperature=0) as stream:
+            events: list[Any] = list(stream)
+            final = stream.get_final_message()
+        (delta,) = [event for event in events if event.type == "message_delta"]
+        assert delta.model_extra["tops"] == whole.model_extra["tops"]
+        assert [block.type for block in final.content] == [block.type for block in whole.content]
+        for wrong in (
+            {"thinking": {"type": "enabled", "budget_tokens": 600}},
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+        ):
+            with pytest.raises(anthropic.BadRequestError, match=r"thinking\.budget_tokens"):
+                client.messages.create(**fields, **wrong)
+
+
+def test_completions_and_embeddings_pass_undecided(client: openai.OpenAI, engine: Running) -> None:
+    with pytest.raises(openai.NotFoundError, match="the engine has no /v1/embeddings"):
+        client.embeddings.create(model="demo", input="x")
+    if engine.name == "embedded":
+        with pytest.raises(openai.NotFoundError, match="the engine has no /v1/completions"):
+            client.completions.create(model="demo", prompt="x", max_tokens=3)
+        return
+    assert client.completions.create(model="demo", prompt="x", max_tokens=3).choices[0].text
+    stream = client.completions.create(model="demo", prompt="x", max_tokens=3, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in stream if chunk.choices)
+
+
+@pytest.mark.vllm
+def test_greedy_answers_agree_between_the_engines() -> None:
+    source = stories(21, "test")
+    prompts = [next(source).prompt for _ in range(40)]
+    said: dict[str, list[Any]] = {}
+    for name in ("embedded", "vllm"):
+        with running(name) as engine, httpx.Client(base_url=engine.url, timeout=60) as http:
+            said[name] = []
+            for number, prompt in enumerate(prompts):
+                messages = [{"role": "user", "content": prompt}]
+                body = {"messages": messages, "temperature": 0}
+                body["reasoning_effort"] = EFFORTS[number % 4]
+                message = http.post("/v1/chat/completions", json=body).json()["choices"][0]
+                texts = (message["message"][field] or "" for field in ("reasoning", "content"))
+                said[name].append([text.strip() for text in texts])
+    same = sum(one == other for one, other in zip(*said.values(), strict=True))
+    assert same >= 39, said  # a tie between two logits may fall either way
+
+
+@pytest.fixture(scope="module")
+def two_phase(engine: Running) -> Generator[openai.OpenAI]:
+    """In front of the same engine, spoken to in a way that it ignores budgets in."""
+    with serving("--upstream", engine.url, "--dialect", "sglang") as server:
+        ready = httpx.get(f"{server.url}/ready").json()
+        assert ready["budgets"] == "two-phase"
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client:
+            yield client
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("budget", [0, 1, 7, 40, 90])
+def test_two_phases_hold_a_budget_and_give_an_answer(
+    two_phase: openai.OpenAI, budget: int, stream: bool
+) -> None:
+    fields: Any = {"reasoning_effort": "high", "temperature": 0}
+    extra = {"thinking_token_budget": budget}
+    answer = ask(two_phase, LONG_STORY, extra_body=extra, **fields)
+    message, usage = answer.choices[0].message, answer.usage
+    assert thinking(answer) == budget
+    assert answer.model_extra["tops"]["budget_hit"] is True
+    assert answer.choices[0].finish_reason == "stop"
+    assert re.fullmatch(r"\s*The answer is \d+\.", message.content)
+    assert reasoning(message).endswith("from what is known so far:")
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    if stream:
+        options: Any = {"include_usage": True}
+        chunks = list(
+            ask(
+                two_phase,
+                LONG_STORY,
+                extra_body=extra,
+                stream=True,
+                stream_options=options,
+                **fields,
+            )
+        )
+        deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+        assert "".join(delta.content or "" for delta in deltas) == message.content
+        assert "".join(map(reasoning, deltas)) == reasoning(message)
+        assert len({chunk.id for chunk in chunks}) == 1
+        assert [chunk.usage for chunk in chunks if chunk.usage] == [usage]
+        assert chunks[-1].model_extra["tops"] == answer.model_extra["tops"]
+
+
+def test_two_phases_change_nothing_where_the_budget_does_not_bind(
+    two_phase: openai.OpenAI, client: openai.OpenAI
+) -> None:
+    fields: Any = {"reasoning_effort": "high", "temperature": 0}
+    free = ask(client, extra_body={"thinking_token_budget": 400}, **fields)
+    held = ask(two_phase, extra_body={"thinking_token_budget": 400}, **fields)
+    assert reasoning(held.choices[0].message) == reasoning(free.choices[0].message)
+    assert held.choices[0].message.content == free.choices[0].message.content
+    assert held.usage == free.usage
+    assert "one choice" in refusal(
+        lambda: ask(two_phase, n=2, extra_body={"thinking_token_budget": 4})
+    )
