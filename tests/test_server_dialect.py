@@ -1,0 +1,246 @@
+"""How each engine is told a decision, and how its usage is read: golden, and true to the SDKs."""
+
+from typing import Any
+
+import pytest
+from anthropic.types import OutputConfigParam, ThinkingConfigParam
+from openai.types import CompletionUsage, ReasoningEffort
+from openai.types.responses import ResponseUsage
+from openai.types.shared_params import Reasoning
+from pydantic import TypeAdapter
+from test_server_decision import decide
+
+from router.effort import EFFORTS, Effort
+from server.api import chat, messages, responses
+from server.binding import Binding, bindable
+from server.decision import Decision
+from server.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.errors import BadRequest
+from server.usage import Usage, read_usage
+
+HI = [{"role": "user", "content": "hi"}]
+SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {
+    "vllm": {
+        ("low", None): {"reasoning_effort": "low"},
+        ("low", 50): {"reasoning_effort": "low", "thinking_token_budget": 50},
+        ("none", 0): {"reasoning_effort": "none"},
+    },
+    "sglang": {
+        ("high", 50): {"reasoning_effort": "high", "custom_params": {"thinking_budget": 50}},
+        ("none", 0): {
+            "reasoning_effort": "none",
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+    },
+    "llama.cpp": {
+        ("low", 50): {
+            "chat_template_kwargs": {"reasoning_effort": "low", "enable_thinking": True},
+            "thinking_budget_tokens": 50,
+        },
+        ("none", 0): {
+            "chat_template_kwargs": {"reasoning_effort": "none", "enable_thinking": False},
+            "thinking_budget_tokens": 0,
+        },
+    },
+    "openai": {
+        ("minimal", None): {"reasoning_effort": "minimal"},
+        ("none", 0): {"reasoning_effort": "none"},
+    },
+    "openrouter": {
+        ("xhigh", None): {"reasoning": {"effort": "xhigh"}},
+        ("low", 50): {"reasoning": {"max_tokens": 50}},
+        ("none", 0): {"reasoning": {"effort": "none"}},
+    },
+    "deepseek": {
+        ("high", None): {"reasoning_effort": "high", "thinking": {"type": "enabled"}},
+        ("none", 0): {"thinking": {"type": "disabled"}},
+    },
+    "anthropic": {
+        ("high", None): {"output_config": {"effort": "high"}, "thinking": {"type": "adaptive"}},
+        ("high", 2048): {
+            "output_config": {"effort": "high"},
+            "thinking": {"type": "enabled", "budget_tokens": 2048},
+        },
+        ("none", 0): {"thinking": {"type": "disabled"}},
+    },
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_what_each_dialect_is_told(name: Name) -> None:
+    for (effort, budget), said in SAID[name].items():
+        asked = chat.parse({"messages": HI, "kept": {"as": 1}}, {})
+        body = chat.write(asked, effort, budget, "m", DIALECTS[name])
+        assert body == {"messages": HI, "kept": {"as": 1}, "model": "m", **said}
+
+
+EVERY_WAY: list[dict[str, Any]] = [
+    {"reasoning_effort": "low", "thinking_token_budget": 2000},
+    {"chat_template_kwargs": {"reasoning_effort": "low"}, "thinking_budget_tokens": 2000},
+    {"reasoning": {"effort": "low", "max_tokens": 2000}},
+    {"reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 2000}},
+    {"reasoning_effort": "low", "custom_params": {"thinking_budget": 2000}},
+]
+
+
+@pytest.mark.parametrize("said", EVERY_WAY)
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_client_may_use_any_dialect_in_front_of_any_engine(
+    name: Name, said: dict[str, Any]
+) -> None:
+    asked = chat.parse({"messages": HI, **said}, {})
+    assert (asked.effort, asked.budget) == ("low", 2000)
+    plain = chat.parse({"messages": HI}, {})
+    assert chat.write(asked, "low", 2000, "m", DIALECTS[name]) == chat.write(
+        plain, "low", 2000, "m", DIALECTS[name]
+    )
+
+
+def test_what_is_not_ours_in_a_shared_object_is_kept() -> None:
+    body = {
+        "messages": HI,
+        "reasoning": {"effort": "low", "exclude": True},
+        "custom_params": {"thinking_budget": 9, "other": 1},
+        "chat_template_kwargs": {"enable_thinking": True, "custom": 2},
+    }
+    sent = chat.write(chat.parse(body, {}), "low", 9, "m", DIALECTS["openrouter"])
+    assert sent["reasoning"] == {"exclude": True, "max_tokens": 9}
+    assert sent["custom_params"] == {"other": 1}
+    assert sent["chat_template_kwargs"] == {"custom": 2}
+    assert body["reasoning"] == {"effort": "low", "exclude": True}
+
+
+def test_the_sdks_know_what_is_sent() -> None:
+    thinking, config = TypeAdapter(ThinkingConfigParam), TypeAdapter(OutputConfigParam)
+    effort, reasoning = TypeAdapter(ReasoningEffort), TypeAdapter(Reasoning)
+    for said in SAID["anthropic"].values():
+        thinking.validate_python(said["thinking"])
+        config.validate_python(said.get("output_config", {}))
+    for level in EFFORTS:
+        body = chat.write(chat.parse({"messages": HI}, {}), level, None, "m", DIALECTS["openai"])
+        effort.validate_python(body["reasoning_effort"])
+        asked = responses.parse({"input": "hi"}, {})
+        sent = responses.write(asked, level, None, "m", DIALECTS["openai"])
+        reasoning.validate_python(sent["reasoning"])
+        asked = messages.parse({"messages": HI, "max_tokens": 9000}, {})
+        for budget in (None, 4000):
+            sent = messages.write(asked, level, budget, "m", DIALECTS["vllm"])
+            thinking.validate_python(sent.get("thinking", {"type": "adaptive"}))
+            config.validate_python(sent.get("output_config", {}))
+
+
+def usage(**counts: Any) -> dict[str, Any]:
+    return {"usage": counts}
+
+
+@pytest.mark.parametrize(
+    ("reported", "read"),
+    [
+        (usage(prompt_tokens=5, completion_tokens=7), Usage(5, 7, None)),
+        (
+            usage(
+                prompt_tokens=5,
+                completion_tokens=7,
+                completion_tokens_details={"reasoning_tokens": 4},
+            ),
+            Usage(5, 7, 4),
+        ),
+        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=4), Usage(5, 7, 4)),
+        (
+            usage(input_tokens=5, output_tokens=7, output_tokens_details={"reasoning_tokens": 4}),
+            Usage(5, 7, 4),
+        ),
+        (
+            usage(
+                input_tokens=5,
+                cache_read_input_tokens=30,
+                cache_creation_input_tokens=None,
+                output_tokens=7,
+                output_tokens_details={"thinking_tokens": 4},
+            ),
+            Usage(35, 7, 4),
+        ),
+        (usage(prompt_tokens="5", completion_tokens=7), None),
+        (usage(prompt_tokens=5), None),
+        ({"usage": [1]}, None),
+        ({}, None),
+    ],
+)
+def test_usage_of_every_dialect(reported: dict[str, Any], read: Usage | None) -> None:
+    assert read_usage(reported) == read
+
+
+def test_usage_as_the_sdks_write_it() -> None:
+    chat_usage = CompletionUsage.model_validate(
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 7,
+            "total_tokens": 12,
+            "completion_tokens_details": {"reasoning_tokens": 4},
+        }
+    )
+    response_usage = ResponseUsage.model_validate(
+        {
+            "input_tokens": 5,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 7,
+            "output_tokens_details": {"reasoning_tokens": 4},
+            "total_tokens": 12,
+        }
+    )
+    for one in (chat_usage, response_usage):
+        assert read_usage({"usage": one.model_dump()}) == Usage(5, 7, 4)
+
+
+NATIVE, TWO = Binding("native", True, "seen"), Binding("two-phase", True, "seen")
+NOTHING = Binding("none", False, "this kind of engine has no thinking budget")
+
+
+def bound(
+    fields: dict[str, Any], binding: Binding, name: Name = "vllm", path: str = CHAT
+) -> Decision:
+    api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
+    body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
+    asked = api.parse(body, {})
+    return bindable(decide(fields), asked, binding, DIALECTS[name], path)
+
+
+def test_a_budget_of_the_router_s_is_given_up_where_nothing_enforces_it() -> None:
+    assert bound({}, NATIVE).budget == 150
+    assert bound({}, TWO).budget == 150
+    for given_up in (
+        bound({}, NOTHING, "openai"),
+        bound({}, NATIVE, "openrouter"),
+        bound({"n": 2}, TWO),
+        bound({}, NATIVE, path=RESPONSES),
+    ):
+        assert (given_up.budget, given_up.budget_source) == (None, "none")
+    assert bound({}, NATIVE, "anthropic").budget == 1024
+    assert bound({"max_tokens": 1024}, NATIVE, "anthropic").budget is None
+    assert bound({"max_tokens": 5000}, NATIVE, path=MESSAGES).budget == 1024
+
+
+@pytest.mark.parametrize(
+    ("fields", "binding", "name", "path", "says"),
+    [
+        ({}, NOTHING, "openai", CHAT, "has no thinking budget"),
+        ({"n": 2}, TWO, "vllm", CHAT, "one choice"),
+        ({"reasoning_effort": "low"}, NATIVE, "openrouter", CHAT, "not both"),
+        ({}, NATIVE, "anthropic", CHAT, "1024"),
+        ({}, NATIVE, "vllm", RESPONSES, "no budget"),
+    ],
+)
+def test_a_budget_of_the_client_s_is_never_given_up_in_silence(
+    fields: dict[str, Any], binding: Binding, name: Name, path: str, says: str
+) -> None:
+    with pytest.raises(BadRequest, match=says) as refused:
+        bound({"thinking_token_budget": 70, **fields}, binding, name, path)
+    assert refused.value.param == "thinking_token_budget"
+
+
+def test_an_engine_that_counts_its_sentence_on_top_is_told_less() -> None:
+    on_top = Binding("native", True, "seen", 20)
+    assert [on_top.told(budget) for budget in (100, 40, 39, 0)] == [80, 20, None, None]
+    assert [NATIVE.told(5), Binding("native", True, "seen", -1).told(5)] == [5, 5]
+    assert TWO.told(100) is None
+    assert (on_top.slack, Binding("native", True, "seen", -1).slack) == (0, 1)
