@@ -22,6 +22,7 @@ VLLM_FLAGS = (
     *("--max-model-len", "1024", "--dtype", "float32", "--max-num-seqs", "64", "--enforce-eager"),
     *("--gpu-memory-utilization", "0.3", "--enable-auto-tool-choice"),
     *("--tool-call-parser", "hermes"),
+    *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
 )
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -33,8 +33,8 @@ class Server:
                     self.url = line.removeprefix("ready: ").strip().removesuffix("/v1")
                     self._announced.set()
 
-    def wait_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def wait_ready(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while not self._announced.wait(0.1):
             assert self.process.poll() is None, "".join(self.lines)
             assert time.monotonic() < deadline, "".join(self.lines)
@@ -50,8 +50,10 @@ class Server:
 
 
 @contextmanager
-def serving(*flags: str, cwd: Path | None = None) -> Generator[Server]:
-    """`tops serve FLAGS` until the block is left; then SIGTERM, and it must end.
+def serving(
+    *flags: str, cwd: Path | None = None, seconds: float = START_SECONDS
+) -> Generator[Server]:
+    """`tops serve FLAGS` until the block is left, up in so many seconds; then SIGTERM ends it.
 
     On a free port, with nobody held out and no ledger, unless the flags say otherwise.
     """
@@ -66,7 +68,7 @@ def serving(*flags: str, cwd: Path | None = None) -> Generator[Server]:
     )
     server = Server(process)
     try:
-        server.wait_ready()
+        server.wait_ready(seconds)
         yield server
     finally:
         if process.poll() is None:

@@ -10,14 +10,16 @@ import random
 import re
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx
 import openai
 import pytest
-from engines import BOTH, Running, running
+from engines import BOTH, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, Running, running
 from processes import ROOT, Server, serving
+from tokenizers import Tokenizer
 
 from models.stories import stories
 
@@ -33,9 +35,10 @@ ADD: Any = {
     "type": "function",
     "function": {
         "name": "add",
+        "strict": True,
         "parameters": {
             "type": "object",
-            "properties": {"sum": {"type": "integer"}},
+            "properties": {"sum": {"enum": [1, 2]}},
             "required": ["sum"],
             "additionalProperties": False,
         },
@@ -75,6 +78,16 @@ def front(engine: Running) -> Generator[Server]:
 def client(front: Server) -> Generator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{front.url}/v1", api_key="-", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def two_phase(engine: Running) -> Generator[openai.OpenAI]:
+    """In front of the same engine, spoken to in a way that it ignores budgets in."""
+    with serving("--upstream", engine.url, "--dialect", "sglang") as server:
+        ready = httpx.get(f"{server.url}/ready").json()
+        assert ready["budgets"] == "two-phase"
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client:
+            yield client
 
 
 def ask(client: openai.OpenAI, text: str = STORY, **fields: Any) -> Any:
@@ -221,15 +234,38 @@ def refusal(call: Any) -> str:
     return str(refused.value)
 
 
-def test_tools(client: openai.OpenAI, engine: Running) -> None:
-    choice: Any = {"type": "function", "function": {"name": "add"}}
-    fields: Any = {"tools": [ADD], "tool_choice": choice, "reasoning_effort": "none"}
+def without_space() -> dict[str, int]:
+    """A bias against blanks, which the demo model would else write for ever within a grammar."""
+    tokenizer: Any = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
+    texts = {token: tokenizer.decode([token]) for token in tokenizer.get_vocab().values()}
+    return {str(token): -100 for token, text in texts.items() if text and not text.strip()}
+
+
+def test_tools(client: openai.OpenAI, two_phase: openai.OpenAI, engine: Running) -> None:
+    fields: Any = {"tools": [ADD], "logit_bias": without_space(), "max_tokens": 200}
     if engine.name == "embedded":
-        assert "tool" in refusal(lambda: ask(client, **fields))
+        assert "tools" in refusal(lambda: ask(client, tools=[ADD]))
         return
-    called = ask(client, max_tokens=200, **fields).choices[0].message.tool_calls[0].function
-    assert called.name == "add"
-    assert ask(client, tools=[ADD], temperature=0, reasoning_effort="low").choices[0]
+    named: Any = {"type": "function", "function": {"name": "add"}}
+    budget = {"thinking_token_budget": 30}
+    for asked in (
+        ask(client, tool_choice=named, reasoning_effort="none", **fields),
+        ask(client, tool_choice="required", reasoning_effort="low", **fields),
+        ask(client, tool_choice="required", reasoning_effort="high", extra_body=budget, **fields),
+        ask(
+            two_phase, tool_choice="required", reasoning_effort="high", extra_body=budget, **fields
+        ),
+    ):
+        (call,) = asked.choices[0].message.tool_calls
+        assert call.function.name == "add"
+        assert json.loads(call.function.arguments)["sum"] in (1, 2)
+    result: Any = [
+        *MESSAGES,
+        {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]},
+        {"role": "tool", "tool_call_id": call.id, "content": "2"},
+    ]
+    answer = client.chat.completions.create(model="demo", messages=result, tools=[ADD])
+    assert answer.choices[0].message.content
 
 
 @pytest.mark.parametrize("effort", ["none", "low"])
@@ -296,7 +332,8 @@ def test_messages(front: Server, engine: Running) -> None:
             with pytest.raises(anthropic.NotFoundError, match="the engine has no /v1/messages"):
                 client.messages.create(**fields)
             return
-        whole: Any = client.messages.create(**fields, temperature=0)
+        greedy: Any = {"extra_body": {"temperature": 0}}
+        whole: Any = client.messages.create(**fields, **greedy)
         assert whole.model_extra["tops"]["source"] == "router"
         assert whole.content[-1].text.strip() == "The answer is 46."
         for effort in ("low", "high"):
@@ -305,7 +342,7 @@ def test_messages(front: Server, engine: Running) -> None:
             assert thought.content[0].type == "thinking"
         off: Any = client.messages.create(**fields, thinking={"type": "disabled"})
         assert [block.type for block in off.content] == ["text"]
-        with client.messages.stream(**fields, temperature=0) as stream:
+        with client.messages.stream(**fields, **greedy) as stream:
             events: list[Any] = list(stream)
             final = stream.get_final_message()
         (delta,) = [event for event in events if event.type == "message_delta"]
@@ -348,16 +385,6 @@ def test_greedy_answers_agree_between_the_engines() -> None:
                 said[name].append([text.strip() for text in texts])
     same = sum(one == other for one, other in zip(*said.values(), strict=True))
     assert same >= 39, said  # a tie between two logits may fall either way
-
-
-@pytest.fixture(scope="module")
-def two_phase(engine: Running) -> Generator[openai.OpenAI]:
-    """In front of the same engine, spoken to in a way that it ignores budgets in."""
-    with serving("--upstream", engine.url, "--dialect", "sglang") as server:
-        ready = httpx.get(f"{server.url}/ready").json()
-        assert ready["budgets"] == "two-phase"
-        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client:
-            yield client
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -407,3 +434,45 @@ def test_two_phases_change_nothing_where_the_budget_does_not_bind(
     assert "one choice" in refusal(
         lambda: ask(two_phase, n=2, extra_body={"thinking_token_budget": 4})
     )
+
+
+@pytest.mark.vllm
+def test_tops_serve_starts_vllm_with_what_budgets_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    if VLLM is None:
+        pytest.skip("no vLLM here: make test-vllm sets one up")
+    for name, value in VLLM_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    flags = ("--engine", "vllm", "--engine-python", VLLM, "--model", str(DEMO), "--", *VLLM_FLAGS)
+    with serving(*flags, seconds=300) as server:
+        ready = httpx.get(f"{server.url}/ready").json()
+        assert (ready["budgets"], ready["router"]) == ("native", "fitted")
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client:
+            for budget in (300, 100, 40, 9, 0):
+                extra = {"thinking_token_budget": budget}
+                answer = ask(client, LONG_STORY, reasoning_effort="high", extra_body=extra)
+                assert thinking(answer) <= budget
+                assert answer.choices[0].message.content
+            assert "Time is up" in reasoning(
+                ask(
+                    client,
+                    LONG_STORY,
+                    reasoning_effort="high",
+                    extra_body={"thinking_token_budget": 100},
+                )
+                .choices[0]
+                .message
+            )
+        found = re.search(r'"pid": (\d+)', next(line for line in server.lines if "pid" in line))
+        assert found
+        server.process.kill()
+        deadline = time.monotonic() + 20
+        while _alive(int(found[1])):
+            assert time.monotonic() < deadline, "vLLM outlived the gateway"
+            time.sleep(0.2)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
