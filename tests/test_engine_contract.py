@@ -247,14 +247,12 @@ def test_tools(client: openai.OpenAI, two_phase: openai.OpenAI, engine: Running)
         assert "tools" in refusal(lambda: ask(client, tools=[ADD]))
         return
     named: Any = {"type": "function", "function": {"name": "add"}}
-    budget = {"thinking_token_budget": 30}
+    # cut early: the model that may not write blanks does not end its thoughts by itself
+    cut: Any = {"reasoning_effort": "high", "extra_body": {"thinking_token_budget": 8}}
     for asked in (
         ask(client, tool_choice=named, reasoning_effort="none", **fields),
-        ask(client, tool_choice="required", reasoning_effort="low", **fields),
-        ask(client, tool_choice="required", reasoning_effort="high", extra_body=budget, **fields),
-        ask(
-            two_phase, tool_choice="required", reasoning_effort="high", extra_body=budget, **fields
-        ),
+        ask(client, tool_choice="required", **cut, **fields),
+        ask(two_phase, tool_choice="required", **cut, **fields),
     ):
         (call,) = asked.choices[0].message.tool_calls
         assert call.function.name == "add"
