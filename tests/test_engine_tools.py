@@ -1,0 +1,100 @@
+"""Other people's tools around the gateway, unchanged: vllm-router behind it, lm-eval before it.
+
+They live in vLLM's environment; without it these tests skip.
+"""
+
+import json
+import os
+import re
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from engines import VLLM, await_health, running, started
+from processes import ROOT, serving
+
+from models.stories import stories
+from server.supervisor import free_port
+
+pytestmark = pytest.mark.vllm
+
+TASK = """
+task: stories
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{prompt}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["<|im_end|>"], max_gen_toks: 850, do_sample: false}
+filter_list:
+  - name: last-number
+    filter:
+      - {function: regex, regex_pattern: "(-?[0-9]+)", group_select: -1}
+      - {function: take_first}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
+
+
+def tool(name: str) -> str:
+    if VLLM is None:
+        pytest.skip("no vLLM here: make test-vllm sets it and its tools up")
+    return str(Path(VLLM).parent / name)
+
+
+def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None:
+    port = free_port()
+    words = [tool("vllm-router"), "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--prometheus-port", str(free_port()), "--policy", "round_robin", "--worker-urls"]
+    with ExitStack() as stack:
+        engines = [stack.enter_context(running("embedded")) for _ in range(2)]
+        words += [engine.url for engine in engines]
+        process = stack.enter_context(started(words, log=tmp_path / "router.log"))
+        url = f"http://127.0.0.1:{port}"
+        await_health(url, process, 60)
+        server = stack.enter_context(serving("--upstream", url))
+        assert httpx.get(f"{server.url}/ready").json()["budgets"] == "native"
+        for number, story in zip(range(12), stories(3, "test"), strict=False):
+            body = {
+                "messages": [{"role": "user", "content": story.prompt}],
+                "reasoning_effort": "high",
+                "thinking_token_budget": 9,
+                "stream": number % 2 == 0,
+            }
+            answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
+            assert answer.status_code == 200
+            assert '"thinking_tokens":9' in answer.text
+        used = [engine.metric("vllm:generation_tokens_total") for engine in engines]
+        assert min(used) > 0
+
+
+def test_lm_evaluation_harness(tmp_path: Path) -> None:
+    words = [tool("lm_eval"), "run", "--model", "local-chat-completions", "--tasks", "stories"]
+    rows = [
+        json.dumps({"prompt": story.prompt, "answer": str(story.answer)})
+        for _, story in zip(range(60), stories(9, "test"), strict=False)
+    ]
+    (tmp_path / "stories.jsonl").write_text("\n".join(rows))
+    task = TASK.replace("FILE", str(tmp_path / "stories.jsonl"))
+    (tmp_path / "stories.yaml").write_text(task)
+    with serving() as server:
+        url = f"{server.url}/v1/chat/completions"
+        how = f"model=demo,base_url={url},num_concurrent=4,tokenizer_backend=None"
+        words += ["--model_args", how, "--include_path", str(tmp_path), "--apply_chat_template"]
+        offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OPENAI_API_KEY": "unused"}
+        done = subprocess.run(
+            [*words, "--output_path", str(tmp_path / "out")],
+            cwd=ROOT,
+            env={**os.environ, **offline, "HF_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = re.search(r"exact_match\|\S*\s*\|\s*([0-9.]+)", done.stdout)
+    assert found, done.stdout
+    assert float(found[1]) > 0.9
