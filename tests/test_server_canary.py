@@ -1,4 +1,4 @@
-"""The canary against engines that do and do not hold budgets, scripted: no real one does all this."""
+"""The canary against engines that hold budgets or do not, scripted: no real one does all this."""
 
 import asyncio
 from typing import Any
