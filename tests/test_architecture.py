@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from server.dialect import DIALECTS
 from server.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,3 +96,12 @@ def test_the_readme_s_settings_table_is_the_settings() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", block[1], re.MULTILINE)
     fields = Settings.model_fields
     assert rows == [(name, field.description) for name, field in fields.items()]
+
+
+def test_the_readme_s_dialects_are_the_dialects() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- dialects -->\n(.*?)\n\n", readme, re.DOTALL)
+    assert block, "the README has no table of dialects"
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", block[1], re.MULTILINE)
+    told = [(name, one.effort, one.budget or "-") for name, one in DIALECTS.items()]
+    assert rows == told

@@ -76,7 +76,7 @@ def panels() -> list[Panel]:
         panel("Budget violations, a day",
               {"{{model}}": f"sum by (model) (increase(tops_budget_violations_total{only}[1d]))"},
               "short", "stat", _QUARTER, "More thinking tokens than the budget: should be 0."),
-        panel("Engine", {"up": "tops_engine_up"}, "short", "stat", _QUARTER),
+        panel("Engines up", {"{{engine}}": "tops_engine_up"}, "short", "stat", _QUARTER),
         panel("Thinking tokens saved a request",
               {"{{model}}": saved, "{{model}} low": f"{saved} - {doubt}",
                "{{model}} high": f"{saved} + {doubt}"},
