@@ -87,7 +87,7 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     for api in apis:
         endpoint = Endpoint(api, settings, keys, decider, fleet, accounts)
         app.router.routes.append(Route(f"/v1{api.PATH}", endpoint, methods=["POST"]))
-    for path in ("/completions", "/embeddings"):
+    for path in ("/completions", "/embeddings", "/messages/count_tokens"):
         passthrough = Passthrough(path, settings, keys, fleet, accounts)
         app.router.routes.append(Route(f"/v1{path}", passthrough, methods=["POST"]))
     _add_api(app, settings, keys, decider, fleet, accounts)

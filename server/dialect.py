@@ -6,7 +6,7 @@ Engines' own documentation is the source; what was tried on a real engine is in 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from router.effort import EFFORTS, Effort
@@ -24,7 +24,7 @@ class Dialect:
     `budget` names the field that holds the budget, None where the engine has none. `least_budget`
     is the smallest that it takes; `exclusive` that a budget and an effort cannot go together.
     `resume` are the fields that make it go on with an assistant message that was begun, None where
-    it cannot; `efforts` those that it can spell; `paths` the APIs with reasoning that it speaks.
+    it cannot; `efforts` those that it can spell; `hosted` that somebody else runs it, for money.
     """
 
     tell: Tell
@@ -34,8 +34,7 @@ class Dialect:
     exclusive: bool = False
     resume: dict[str, Any] | None = None
     efforts: tuple[Effort, ...] = EFFORTS
-    paths: tuple[str, ...] = (CHAT,)
-    hosted: bool = field(default=False, kw_only=True)
+    hosted: bool = False
 
 
 def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
@@ -105,7 +104,6 @@ DIALECTS: dict[Name, Dialect] = {
         "`reasoning_effort`",
         "`thinking_token_budget`",
         resume=_CONTINUE,
-        paths=(CHAT, RESPONSES, MESSAGES),
     ),
     "sglang": Dialect(
         _sglang,
@@ -118,7 +116,7 @@ DIALECTS: dict[Name, Dialect] = {
         "`chat_template_kwargs.reasoning_effort`",
         "`thinking_budget_tokens`",
     ),
-    "openai": Dialect(_openai, "`reasoning_effort`", None, paths=(CHAT, RESPONSES), hosted=True),
+    "openai": Dialect(_openai, "`reasoning_effort`", None, hosted=True),
     "openrouter": Dialect(
         _openrouter,
         "`reasoning.effort`",

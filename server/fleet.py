@@ -27,7 +27,8 @@ from server.served import Served
 from server.two_phase import Reply, TwoPhase
 
 _UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
-"""Between two health checks."""
+_HOSTED_SECONDS = 60.0
+"""Between two health checks, of an engine that was up, or down; of a vendor's in either case."""
 
 _CANARY_SECONDS = 30.0
 
@@ -215,8 +216,9 @@ class Fleet:
         while True:
             await self._check(engine)
             engine.doubted.clear()
+            pause = _UP_SECONDS if engine.up else _DOWN_SECONDS
             try:
-                async with asyncio.timeout(_UP_SECONDS if engine.up else _DOWN_SECONDS):
+                async with asyncio.timeout(_HOSTED_SECONDS if self.dialect.hosted else pause):
                     await engine.doubted.wait()
             except TimeoutError:
                 pass
@@ -234,7 +236,8 @@ class Fleet:
         self._model = served.model
         engine.served, engine.up = served, True
         self._metrics.engine_up.labels(engine.name).set(1)
-        self._metrics.bind(engine.name, engine.binding.state)
+        if not self.dialect.hosted:
+            self._metrics.bind(engine.name, engine.binding.state)
         tell = log.info if engine.binding.proven else log.warning
         tell(
             "engine up",

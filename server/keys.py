@@ -55,7 +55,7 @@ class Keys:
         }
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
-        """The caller of a request, by its `Authorization: Bearer` header.
+        """The caller of a request, by `Authorization: Bearer`, or `x-api-key` as Anthropic has it.
 
         Raises:
             Unauthorized: keys are configured and the request carries none of them.
@@ -64,6 +64,8 @@ class Keys:
             return self._anonymous
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:
+            key = headers.get("x-api-key", "")
+        if not key:
             raise Unauthorized("no API key: send the header 'Authorization: Bearer YOUR_KEY'")
         caller = self._callers.get(digest(key.strip()))
         if caller is None:

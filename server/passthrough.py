@@ -1,4 +1,4 @@
-"""`/v1/completions` and `/v1/embeddings`: passed on to an engine as they are, undecided."""
+"""What needs no decision is passed on to an engine as it is: completions, embeddings, counts."""
 
 import time
 

@@ -14,7 +14,8 @@ from server.artifact import load_router
 from server.fleet import Fleet
 from server.ledger.schema import LedgerError
 from server.logs import configure_logs
-from server.settings import BadSettings, Settings, load_settings
+from server.settings import Settings
+from server.sources import BadSettings, load_settings
 from server.start import check_start
 
 log = structlog.get_logger(__name__)

@@ -1,12 +1,9 @@
-"""The one typed settings object: flags over environment over `tops.toml` over defaults."""
+"""The one typed settings object; `server.sources` reads it."""
 
-import difflib
 import ipaddress
-import os
 import re
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -17,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
@@ -26,15 +22,13 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from router.effort import EFFORTS, Effort
 from server.dialect import DIALECTS, Name
 
-_PREFIX = "TOPS_"
-_CONFIG_VARIABLE = "TOPS_CONFIG"
+PREFIX = "TOPS_"
 _DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
 
 
@@ -87,7 +81,7 @@ class Settings(BaseSettings):
     """Everything `tops serve` can be told; each name is a flag, a TOPS_ variable and a TOML key."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         extra="forbid",
         frozen=True,
         cli_prog_name="tops serve",
@@ -265,13 +259,7 @@ class Settings(BaseSettings):
             raise ValueError("flags after -- are for engine vllm")
         if self.upstream and self.engine != "embedded":
             raise ValueError("engine vllm is started here: leave it out, or upstream")
-        spelt = DIALECTS[self.dialect].efforts
-        unspelt = [effort for effort in self.efforts if effort not in spelt]
-        if unspelt:
-            raise ValueError(
-                f"the dialect {self.dialect} cannot say {', '.join(unspelt)}: set efforts to those "
-                f"that the model has, of {', '.join(spelt)}"
-            )
+        self._speakable()
         if self.policy == "budget" and self.mean_tokens is None:
             raise ValueError("policy budget needs mean_tokens, the target of a request's mean")
         if not (self.keys or self.allow_open or is_loopback(self.host)):
@@ -282,6 +270,19 @@ class Settings(BaseSettings):
         if len({key.name for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same name")
         return self
+
+    def _speakable(self) -> None:
+        dialect = DIALECTS[self.dialect]
+        if self.dialect != "vllm" and not self.upstream:
+            raise ValueError(f"dialect {self.dialect} goes with an upstream: name its URL")
+        if dialect.hosted and self.model is None:
+            raise ValueError(f"{self.dialect} serves many models: name one as model")
+        unspelt = [effort for effort in self.efforts if effort not in dialect.efforts]
+        if unspelt:
+            raise ValueError(
+                f"the dialect {self.dialect} cannot say {', '.join(unspelt)}: set efforts to those "
+                f"that the model has, of {', '.join(dialect.efforts)}"
+            )
 
     @classmethod
     def settings_customise_sources(
@@ -297,43 +298,6 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file)
 
 
-class BadSettings(Exception):  # noqa: N818 - reads as what it says
-    """Settings that cannot be used; the message has a line for each problem."""
-
-
-def load_settings(argv: Sequence[str]) -> Settings:
-    """Read flags, environment and file.
-
-    Raises:
-        BadSettings: an unknown or unusable value; the message names it and the nearest known name.
-        SystemExit: `--help` was asked for and printed.
-    """
-    unknown = [
-        name
-        for name in os.environ
-        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX).lower() not in _names()
-    ]
-    if unknown:
-        raise BadSettings("\n".join(_unknown("environment variable", name) for name in unknown))
-    flags, rest = _halves(argv)
-    file = _config_file(flags)
-
-    class Sourced(Settings):
-        model_config = SettingsConfigDict(toml_file=file)
-
-    Sourced.__name__ = "Settings"
-    Sourced.__doc__ = Settings.__doc__
-    try:
-        given = {"engine_flags": tuple(rest)} if rest else {}
-        return Sourced(_cli_parse_args=flags, **given)  # pyright: ignore[reportCallIssue]
-    except ValidationError as error:
-        raise BadSettings(_explain(error)) from error
-    except SettingsError as error:
-        raise BadSettings(_explain_flags(str(error))) from error
-    except ValueError as error:  # tomllib names the line
-        raise BadSettings(f"{file}: {error}") from error
-
-
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
     if host == "localhost":
@@ -342,63 +306,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _names() -> list[str]:
-    return list(Settings.model_fields)
-
-
-def _halves(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The gateway's own flags, and those for the engine: what follows `--`."""
-    words = list(argv)
-    if "--" not in words:
-        return words, []
-    at = words.index("--")
-    return words[:at], words[at + 1 :]
-
-
-def _config_file(argv: Sequence[str]) -> Path | None:
-    named = os.environ.get(_CONFIG_VARIABLE)
-    for flag, value in pairwise([*argv, ""]):
-        if flag == "--config":
-            named = value
-        elif flag.startswith("--config="):
-            named = flag.partition("=")[2]
-    if named is None:
-        here = Path("tops.toml")
-        return here if here.is_file() else None
-    if not Path(named).is_file():
-        raise BadSettings(f"there is no settings file {named}")
-    return Path(named)
-
-
-def _unknown(kind: str, name: str) -> str:
-    plain = name.removeprefix(_PREFIX).lstrip("-").replace("-", "_").lower().rpartition(".")[2]
-    known = [*_names(), *KeySettings.model_fields]
-    close = difflib.get_close_matches(plain, known, n=1, cutoff=0)
-    spelled = close[0]
-    if kind == "flag":
-        spelled = "--" + spelled.replace("_", "-")
-    elif kind == "environment variable":
-        spelled = _PREFIX + spelled.upper()
-    return f"unknown {kind} {name}: did you mean {spelled}?"
-
-
-def _explain(error: ValidationError) -> str:
-    lines: list[str] = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            lines.append(_unknown("setting", where))
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message}" if where else message)
-    return "\n".join(lines)
-
-
-def _explain_flags(message: str) -> str:
-    found = re.search(r"unrecognized arguments: (.*)", message)
-    if not found:
-        return message.removeprefix("error parsing CLI: ")
-    flags = [flag.partition("=")[0] for flag in found[1].split() if flag.startswith("-")]
-    return "\n".join(_unknown("flag", flag) for flag in flags) or message

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.settings import BadSettings, Settings
+from server.settings import Settings
+from server.sources import BadSettings
 from server.supervisor import free_port
 from server.two_phase import TRANSITION
 

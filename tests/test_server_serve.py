@@ -60,6 +60,8 @@ def test_keys_are_asked_for_and_their_limits_hold(tmp_path: Path) -> None:
             assert refused.status_code == 401
             assert refused.json()["error"]["code"] == "invalid_api_key"
         assert httpx.get(f"{server.url}/v1/models").status_code == 401
+        anthropic_style = {"x-api-key": "free"}
+        assert httpx.get(f"{server.url}/v1/models", headers=anthropic_style).status_code == 200
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert ask(server.url, "free", reasoning_effort="high").json()["tops"]["effort"] == "high"
         capped = ask(server.url, "capped", reasoning_effort="high").json()["tops"]

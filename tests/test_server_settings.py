@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import BadSettings, KeySettings, load_settings
+from server.settings import KeySettings
+from server.sources import BadSettings, load_settings
 
 DIGEST = "0" * 64
 
@@ -34,6 +35,31 @@ def test_efforts_are_a_list_in_every_source(
     assert load_settings(["--config", "other.toml"]).efforts == expected
 
 
+def test_upstreams_are_a_list_in_every_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ("http://a:1", "http://b:2/v1")
+    flags = ["--upstream", "http://a:1", "--upstream", "http://b:2/v1"]
+    assert load_settings(flags).upstream == expected
+    assert load_settings(["--upstream", "http://a:1,http://b:2/v1"]).upstream == expected
+    monkeypatch.setenv("TOPS_UPSTREAM", "http://a:1, http://b:2/v1")
+    assert load_settings([]).upstream == expected
+    monkeypatch.delenv("TOPS_UPSTREAM")
+    (tmp_path / "other.toml").write_text('upstream = "http://a:1,http://b:2/v1"\n')
+    assert load_settings(["--config", "other.toml"]).upstream == expected
+    (tmp_path / "other.toml").write_text('upstream = ["http://a:1", "http://b:2/v1"]\n')
+    assert load_settings(["--config", "other.toml"]).upstream == expected
+    assert load_settings([]).upstream == ()
+
+
+def test_what_follows_two_dashes_is_the_engine_s() -> None:
+    settings = load_settings(["--engine", "vllm", "--port", "3", "--", "--port", "4", "-x"])
+    assert (settings.port, settings.engine_flags) == (3, ("--port", "4", "-x"))
+
+
+UP = ("--upstream", "http://127.0.0.1:1")
+
+
 @pytest.mark.parametrize(
     ("argv", "environment", "toml", "says"),
     [
@@ -50,6 +76,14 @@ def test_efforts_are_a_list_in_every_source(
         (["--baseline-effort", "max"], {}, "", "none of the model's efforts"),
         (["--host", "0.0.0.0"], {}, "", "--allow-open"),
         (["--upstream", "localhost:1"], {}, "", "upstream"),
+        (["--upstream", "http://a:1", "--upstream", "http://a:1"], {}, "", "named twice"),
+        (["--dialect", "sglang"], {}, "", "goes with an upstream"),
+        ([*UP, "--dialect", "openai"], {}, "", "name one as model"),
+        ([*UP, "--dialect", "deepseek", "--model", "m"], {}, "", "cannot say medium"),
+        ([*UP, "--dialect", "vlm"], {}, "", "dialect"),
+        ([*UP, "--engine", "vllm"], {}, "", "leave it out, or upstream"),
+        (["--", "--max-model-len", "9"], {}, "", "for engine vllm"),
+        (["--retry-budget-factor", "1"], {}, "", "retry_budget_factor"),
     ],
 )
 def test_refusals(

@@ -16,7 +16,7 @@ from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
 from server.savings.what_if import Choice, at_price, evaluate, fixed
-from server.settings import BadSettings, load_settings
+from server.sources import BadSettings, load_settings
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
