@@ -12,19 +12,20 @@ from starlette.routing import Route
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.binding import bindable
 from server.body import read_object
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decision import Decider
-from server.dialect import DIALECTS
 from server.dry_run import explain
 from server.endpoint import Endpoint
-from server.engine import Engine
+from server.enforceable import enforceable
+from server.engines.dialect import DIALECTS
+from server.engines.engine import Engine
+from server.engines.fleet import Fleet
+from server.engines.supervisor import supervised
 from server.errors import GatewayError, error_envelope
 from server.exchange import Accounts
 from server.feedback import Feedback
-from server.fleet import Fleet
 from server.holdout import Holdout, Shares
 from server.keys import Keys
 from server.ledger.opening import open_ledger
@@ -33,7 +34,6 @@ from server.passthrough import Passthrough
 from server.request_id import RequestId
 from server.settings import Settings
 from server.start import start_of
-from server.supervisor import supervised
 
 
 def create_app(settings: Settings, router: Router) -> FastAPI:
@@ -120,7 +120,7 @@ def _add_api(
         asked = chat.parse(body, request.headers)
         served = fleet.served_as(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
-        decision = bindable(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
+        decision = enforceable(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
         return JSONResponse(explain(asked, decision))
 
 

@@ -14,12 +14,12 @@ from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import read_messages
 from router.policy import Policy
 from router.router import Route, Router
-from server.asked import Asked
+from server.api.asked import Asked
 from server.conversations import Conversations
+from server.engines.served import Served
 from server.errors import BadRequest
 from server.holdout import NOBODY, Draw, Holdout
 from server.keys import Caller
-from server.served import Served
 from server.settings import Settings
 
 Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from router.features import FEATURE_NAMES, features
-from server.asked import Asked
+from server.api.asked import Asked
 from server.decision import Decision
 
 

@@ -8,20 +8,20 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from router.conversation import conversation_key
+from server.api.asked import Asked
 from server.api.protocol import Api
-from server.asked import Asked
-from server.binding import bindable
 from server.body import read_object
 from server.decision import Decider, Decision
 from server.disconnect import ClientDisconnected, unless_left
 from server.echo import echo_headers
+from server.enforceable import enforceable
+from server.engines.fleet import Call, Fleet
+from server.engines.two_phase import Reply
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint
 from server.exchange import Accounts, Exchange
-from server.fleet import Call, Fleet
 from server.keys import Keys
 from server.second_try import SecondTry, summed
 from server.settings import Settings
-from server.two_phase import Reply
 from server.usage import read_usage
 
 
@@ -64,7 +64,7 @@ class Endpoint:
             asked = self._api.parse(body, headers)
             served = fleet.served_as(asked.model)
             decision = self._decider.decide(asked, caller, served, self._accounts.load())
-            decision = bindable(decision, asked, fleet.binding, fleet.dialect, path)
+            decision = enforceable(decision, asked, fleet.binding, fleet.dialect, path)
             self._note(exchange, asked, decision, served.model)
             await unless_left(receive, self._forward(exchange, asked, send))
 

@@ -7,15 +7,15 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from server.api.chat import error_event
+from server.api.fields import string
 from server.body import read_object
 from server.disconnect import ClientDisconnected, unless_left
+from server.engines.fleet import Call, Fleet
+from server.engines.two_phase import Reply
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint
 from server.exchange import Accounts, Exchange
-from server.fields import string
-from server.fleet import Call, Fleet
 from server.keys import Keys
 from server.settings import Settings
-from server.two_phase import Reply
 
 
 class Passthrough:

@@ -6,7 +6,7 @@ import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
-from server.asked import Asked
+from server.api.asked import Asked
 from server.exchange import Exchange
 
 

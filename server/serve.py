@@ -11,7 +11,7 @@ import uvicorn
 from router.artifact import ArtifactError
 from server.app import create_app
 from server.artifact import load_router
-from server.fleet import Fleet
+from server.engines.fleet import Fleet
 from server.ledger.schema import LedgerError
 from server.logs import configure_logs
 from server.settings import Settings

@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from router.effort import EFFORTS, Effort
-from server.dialect import DIALECTS, Name
+from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
 _DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"

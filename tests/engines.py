@@ -14,7 +14,7 @@ import httpx
 import pytest
 from processes import ROOT
 
-from server.supervisor import free_port
+from server.engines.supervisor import free_port
 
 VLLM = os.environ.get("TEST_VLLM_PYTHON")
 DEMO = ROOT / "models" / "demo"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dialect import DIALECTS
+from server.engines.dialect import DIALECTS
 from server.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

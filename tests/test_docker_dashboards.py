@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from processes import ROOT, serving
 
 from models.stories import stories
-from server.supervisor import free_port
+from server.engines.supervisor import free_port
 
 DOCKER = ROOT / "docker"
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana/dashboards/tops.json").read_text())

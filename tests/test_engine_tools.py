@@ -16,7 +16,7 @@ from engines import VLLM, await_health, running, started
 from processes import ROOT, serving
 
 from models.stories import stories
-from server.supervisor import free_port
+from server.engines.supervisor import free_port
 
 pytestmark = pytest.mark.vllm
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from server.binding import Binding
-from server.canary import BUDGET, prove
-from server.dialect import DIALECTS, Name
+from server.engines.binding import Binding
+from server.engines.canary import BUDGET, prove
+from server.engines.dialect import DIALECTS, Name
 
 
 class Scripted:

@@ -14,9 +14,9 @@ from router.policy import Policy
 from router.router import Route, Router
 from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
+from server.engines.served import Served
 from server.errors import BadRequest
 from server.keys import Caller
-from server.served import Served
 from server.settings import Settings
 
 ESTIMATE = Estimate(

@@ -12,9 +12,10 @@ from test_server_decision import decide
 
 from router.effort import EFFORTS, Effort
 from server.api import chat, messages, responses
-from server.binding import Binding, bindable
 from server.decision import Decision
-from server.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.enforceable import enforceable
+from server.engines.binding import Binding
+from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.errors import BadRequest
 from server.usage import Usage, read_usage
 
@@ -202,7 +203,7 @@ def bound(
     api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
     body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
     asked = api.parse(body, {})
-    return bindable(decide(fields), asked, binding, DIALECTS[name], path)
+    return enforceable(decide(fields), asked, binding, DIALECTS[name], path)
 
 
 def test_a_budget_of_the_router_s_is_given_up_where_nothing_enforces_it() -> None:

@@ -9,8 +9,8 @@ from models.stories import stories
 from router.router import Router
 from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
+from server.engines.served import Served
 from server.keys import Caller
-from server.served import Served
 from server.settings import Settings
 
 LADDER = ("none", "low", "medium", "high")

@@ -18,7 +18,7 @@ import pytest
 from processes import ROOT
 
 from server.embedded.generation import Scheduler
-from server.supervisor import free_port
+from server.engines.supervisor import free_port
 
 STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
 LONG_STORY = (

@@ -16,9 +16,9 @@ import pytest
 from engines import BOTH, Running, running
 from processes import Server, serving
 
-from server.dialect import DIALECTS
-from server.engine import Engine
-from server.fleet import Fleet
+from server.engines.dialect import DIALECTS
+from server.engines.engine import Engine
+from server.engines.fleet import Fleet
 from server.metrics import Metrics
 
 STORY = (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.relay import ChatRelay
+from server.api.relay import ChatRelay
 from server.usage import Usage
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
+from server.api.asked import Asked, asked_budget, asked_effort, check_coherent
+from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.protocol import Tops
-from server.asked import Asked, asked_budget, asked_effort, check_coherent
-from server.dialect import CHAT, Dialect
+from server.api.relay import ChatRelay
+from server.engines.dialect import CHAT, Dialect
 from server.errors import BadRequest, GatewayError
-from server.fields import agreed, boolean, integer, object_, shown, string
-from server.relay import ChatRelay
 from server.sse import encode
 
 PATH: str = CHAT

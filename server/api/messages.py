@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
+from server.api.asked import Asked, asked_budget, asked_effort, check_coherent
+from server.api.fields import boolean, integer, object_, string
 from server.api.protocol import Tops
-from server.asked import Asked, asked_budget, asked_effort, check_coherent
-from server.dialect import MESSAGES, Dialect
+from server.api.relay import MessagesRelay
+from server.engines.dialect import MESSAGES, Dialect
 from server.errors import BadRequest, GatewayError
-from server.fields import boolean, integer, object_, string
-from server.relay import MessagesRelay
 from server.sse import encode
 
 PATH: str = MESSAGES

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from router.effort import Effort
-from server.asked import Asked
-from server.dialect import Dialect
+from server.api.asked import Asked
+from server.api.relay import Relay
+from server.engines.dialect import Dialect
 from server.errors import GatewayError
-from server.relay import Relay
 from server.usage import Usage
 
 Tops = Callable[[Usage | None], dict[str, Any]]

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from router.effort import Effort
-from server.binding import Binding
-from server.dialect import Dialect
+from server.engines.binding import Binding
+from server.engines.dialect import Dialect
 from server.usage import read_usage
 
 BUDGET = 16

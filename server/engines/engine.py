@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from server.binding import UNKNOWN
+from server.engines.binding import UNKNOWN
+from server.engines.served import Served
 from server.errors import EngineDown, EngineFailed, EngineTimeout
-from server.served import Served
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3

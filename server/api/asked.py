@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from router.effort import Effort
+from server.api.fields import agreed, level, shown
 from server.errors import BadRequest
-from server.fields import agreed, level, shown
 
 EFFORT_HEADER = "x-tops-effort"
 BUDGET_HEADER = "x-tops-budget"

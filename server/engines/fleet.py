@@ -17,14 +17,14 @@ import orjson
 import structlog
 
 from router.effort import Effort
-from server.binding import UNKNOWN, Binding
-from server.canary import prove
-from server.dialect import CHAT, Dialect
-from server.engine import Engine
+from server.engines.binding import UNKNOWN, Binding
+from server.engines.canary import prove
+from server.engines.dialect import CHAT, Dialect
+from server.engines.engine import Engine
+from server.engines.served import Served
+from server.engines.two_phase import Reply, TwoPhase
 from server.errors import EngineDown, EngineError, EngineFailed, NotFound
 from server.metrics import Metrics
-from server.served import Served
-from server.two_phase import Reply, TwoPhase
 
 _UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
 _HOSTED_SECONDS = 60.0

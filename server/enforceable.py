@@ -1,55 +1,15 @@
-"""How thinking budgets bind on an engine, and what a decision may therefore promise."""
+"""Which budget of a decision can be held on the engines that there are."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from server.asked import Asked
+from server.api.asked import Asked
 from server.decision import Decision
-from server.dialect import CHAT, MESSAGES, Dialect
+from server.engines.binding import Binding
+from server.engines.dialect import CHAT, MESSAGES, Dialect
 from server.errors import BadRequest
 
-How = Literal["native", "two-phase", "none"]
 
-
-@dataclass(frozen=True)
-class Binding:
-    """What enforces a budget: the engine, the gateway in two phases, or nothing.
-
-    `proven` tells whether the canary saw a budget bind; `offset` by how many thinking tokens an
-    answer that was cut ends beyond the budget that the engine was told (an engine may count its
-    transition sentence on top), or short of it (one may count a token of the prompt);
-    `detail` says what was seen, in a sentence.
-    """
-
-    how: How
-    proven: bool
-    detail: str
-    offset: int = 0
-
-    @property
-    def state(self) -> str:
-        """The binding in a word or two: for `/ready`, logs and metrics."""
-        return self.how if self.proven or self.how == "none" else f"{self.how}, unproven"
-
-    @property
-    def slack(self) -> int:
-        """Thinking tokens by which an answer that was cut stays below its budget."""
-        return max(0, -self.offset)
-
-    def told(self, budget: int) -> int | None:
-        """What to tell the engine so that a budget holds; None where it is too small for that.
-
-        Where the transition sentence is counted on top it may take up to half of the budget.
-        """
-        beyond = max(0, self.offset)
-        return budget - beyond if self.how == "native" and budget >= 2 * beyond else None
-
-
-UNKNOWN = Binding("native", False, "the canary got no answer")
-"""Trusted meanwhile: a probe that fails is no reason to refuse service."""
-
-
-def bindable(
+def enforceable(
     decision: Decision, asked: Asked, binding: Binding, dialect: Dialect, path: str
 ) -> Decision:
     """The decision with a budget that can be held; one that the gateway chose may be given up.
