@@ -25,10 +25,10 @@ class Scripted:
         if budget is not None:
             thinking = self.free if self.kind == "ignores all" else min(thinking, budget)
         elif told is not None:
-            if self.kind in ("refuses", "refuses, html"):
-                return 400, None if "html" in self.kind else {"error": {"message": "no"}}
+            if self.kind.startswith("refuses"):
+                return 400, None if "html" in self.kind else {"error": {"message": "set --this"}}
             thinking = self._held(told, thinking)
-        if self.kind == "no usage":
+        if "no usage" in self.kind:
             return 200, {"choices": []}
         details = {"completion_tokens_details": {"reasoning_tokens": thinking}}
         return 200, {"usage": {"prompt_tokens": 5, "completion_tokens": 300, **details}}
@@ -59,12 +59,17 @@ def proven(kind: str, free: int = 200, name: Name = "vllm") -> Binding:
         ("refuses, html", "two-phase", True, 0),
         ("ignores all", "none", False, 0),
         ("no usage", "native", False, 0),
+        ("refuses, no usage", "none", False, 0),
     ],
 )
 def test_what_the_canary_concludes(kind: str, how: str, sure: bool, offset: int) -> None:
     binding = proven(kind)
     assert (binding.how, binding.proven, binding.offset) == (how, sure, offset)
     assert binding.detail
+
+
+def test_an_engine_s_reason_to_refuse_a_budget_is_told() -> None:
+    assert proven("refuses, no usage").detail.endswith("with HTTP 400: set --this")
 
 
 def test_thinking_that_is_short_by_itself_proves_nothing() -> None:

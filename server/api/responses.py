@@ -80,9 +80,10 @@ def _messages(body: dict[str, Any]) -> list[Any]:
 
 
 def _turn(item: Any) -> Any:
-    """An item as a message; results of tools and reasoning are items of their own here."""
+    """An item as a message; calls of tools, their results and reasoning are items here."""
     if isinstance(item, dict) and "role" not in item:
         found = cast("dict[str, Any]", item)
-        role = "tool" if str(found.get("type")).endswith("_output") else "assistant"
-        return {"role": role, "content": [found]}
+        if str(found.get("type")).endswith("_output"):
+            return {"role": "tool", "content": [found]}
+        return {"role": "assistant", "content": None}
     return cast("Any", item)

@@ -46,13 +46,15 @@ async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Bindi
         return Binding("native", False, "not probed, since asking costs money")
     free = _body(dialect, model, effort, None) | {"max_tokens": _FREE_TOKENS}
     longer = _thinking(*await ask(free, None))
-    if longer is None or longer <= 2 * BUDGET:
-        told = "does not report thinking tokens" if longer is None else "thought too little"
-        return Binding("native", False, f"the engine {told} when probed without a budget")
     status, answer = await ask(_body(dialect, model, effort, BUDGET), None)
     thinking = _thinking(status, answer)
     seen = f"{thinking} thinking tokens" if thinking is not None else f"HTTP {status}"
-    seen = f"the engine answered a budget of {BUDGET} with {seen}"
+    seen = f"the engine answered a budget of {BUDGET} with {seen}{_reason(answer)}"
+    if longer is None or longer <= 2 * BUDGET:
+        if status != 200:
+            return Binding("none", False, seen)
+        told = "does not report thinking tokens" if longer is None else "thought too little"
+        return Binding("native", False, f"the engine {told} when probed without a budget")
     if thinking is not None and thinking >= BUDGET - _LARGEST_SLACK:
         offset = thinking - BUDGET
         if offset <= 0 or await _cuts(ask, _body(dialect, model, effort, 2 * BUDGET), offset):
@@ -81,6 +83,13 @@ def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> d
     body = {"model": model, "messages": messages, "max_tokens": _ANSWER_TOKENS, "temperature": 0}
     dialect.tell(body, effort, budget)
     return body
+
+
+def _reason(answer: object) -> str:
+    """What the engine says of a refusal: vLLM names the flag that it lacks."""
+    error = cast("dict[str, Any]", answer).get("error") if isinstance(answer, dict) else None
+    message = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else None
+    return f": {str(message)[:200]}" if message else ""
 
 
 def _thinking(status: int, answer: object) -> int | None:

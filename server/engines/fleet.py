@@ -190,7 +190,7 @@ class Fleet:
                 async with aclosing(two):
                     yield two
             else:
-                async with post(call.write(told)) as reply:
+                async with post(call.write(budget if told is None else told)) as reply:
                     yield reply
         except EngineDown:
             self._lose(engine)

@@ -1,0 +1,234 @@
+"""Responses and Messages: what is read of a request, what is sent on, what a stream is told."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from router.conversation import in_tool_loop
+from router.messages import read_messages
+from server.api import messages, responses
+from server.api.relay import MessagesRelay, Relay, ResponsesRelay
+from server.engines.dialect import DIALECTS
+from server.errors import BadRequest, EngineFailed
+from server.usage import Usage
+
+HI = [{"role": "user", "content": "hi"}]
+VLLM = DIALECTS["vllm"]
+BUDGET = "thinking.budget_tokens"
+
+
+def test_a_response_s_input_is_a_conversation() -> None:
+    body = {
+        "instructions": "be brief",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "look it up"}]},
+            {"type": "reasoning", "summary": []},
+            {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "found"},
+        ],
+    }
+    asked = responses.parse(body, {})
+    read = read_messages(asked.messages)
+    assert read.unreadable is None
+    assert [turn.role for turn in read.turns] == [
+        "system",
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+    ]
+    assert [turn.text for turn in read.turns][:2] == ["be brief", "look it up"]
+    assert in_tool_loop(asked.messages)
+    (said,) = read_messages(responses.parse({"input": "hi"}, {}).messages).turns
+    assert (said.role, said.text) == ("user", "hi")
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort", "budget"),
+    [
+        ({}, None, None),
+        ({"reasoning": {"effort": "low"}}, "low", None),
+        ({"reasoning": {"summary": "auto"}}, None, None),
+        ({"reasoning": {"effort": "auto"}}, None, None),
+        ({"thinking_token_budget": 9}, None, 9),
+    ],
+)
+def test_what_a_response_asks_for(
+    fields: dict[str, Any], effort: str | None, budget: int | None
+) -> None:
+    asked = responses.parse({"input": "hi", **fields}, {})
+    assert (asked.effort, asked.budget) == (effort, budget)
+
+
+def test_what_is_sent_for_a_response() -> None:
+    body = {"input": "hi", "reasoning": {"effort": "auto", "summary": "auto"}, "kept": [1]}
+    sent = responses.write(responses.parse(body, {}), "low", None, "m", VLLM)
+    reasoning = {"effort": "low", "summary": "auto"}
+    assert sent == {"input": "hi", "reasoning": reasoning, "kept": [1], "model": "m"}
+    assert body["reasoning"] == {"effort": "auto", "summary": "auto"}
+
+
+def test_a_message_s_system_prompt_is_read_and_blocks_too() -> None:
+    body = {
+        "system": [{"type": "text", "text": "be brief"}],
+        "messages": [
+            {"role": "user", "content": "look it up"},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "I look", "signature": "s"},
+                    {"type": "tool_use", "id": "t", "name": "look", "input": {}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": "t", "content": "found"}],
+            },
+        ],
+        "max_tokens": 500,
+    }
+    asked = messages.parse(body, {})
+    read = read_messages(asked.messages)
+    assert read.unreadable is None
+    assert [turn.text for turn in read.turns] == ["be brief", "look it up", "", "found"]
+    assert in_tool_loop(asked.messages)
+    sent = messages.write(asked, "low", None, "m", VLLM)
+    assert sent == {**body, "model": "m", "output_config": {"effort": "low"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort", "budget"),
+    [
+        ({}, None, None),
+        ({"output_config": {"effort": "max"}}, "max", None),
+        ({"thinking": {"type": "disabled"}}, "none", None),
+        ({"thinking": {"type": "adaptive"}}, None, None),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, None, 2048),
+    ],
+)
+def test_what_a_message_asks_for(
+    fields: dict[str, Any], effort: str | None, budget: int | None
+) -> None:
+    asked = messages.parse({"messages": HI, "max_tokens": 9000, **fields}, {})
+    assert (asked.effort, asked.budget) == (effort, budget)
+
+
+@pytest.mark.parametrize(
+    ("parse", "body", "param"),
+    [
+        (responses.parse, {}, "input"),
+        (responses.parse, {"input": []}, "input"),
+        (responses.parse, {"input": "x", "reasoning": "low"}, "reasoning"),
+        (responses.parse, {"input": "x", "reasoning": {"effort": "lots"}}, "reasoning.effort"),
+        (responses.parse, {"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
+        (responses.parse, {"input": "x", "instructions": 5}, "instructions"),
+        (messages.parse, {}, "messages"),
+        (messages.parse, {"messages": HI, "thinking": {"type": "on"}}, "thinking.type"),
+        (messages.parse, {"messages": HI, "thinking": {"type": "enabled"}}, BUDGET),
+        (
+            messages.parse,
+            {"messages": HI, "thinking": {"type": "enabled", "budget_tokens": 9}},
+            BUDGET,
+        ),
+        (
+            messages.parse,
+            {"messages": HI, "thinking": {"type": "adaptive", "budget_tokens": 2000}},
+            BUDGET,
+        ),
+        (
+            messages.parse,
+            {
+                "messages": HI,
+                "max_tokens": 2000,
+                "thinking": {"type": "enabled", "budget_tokens": 2000},
+            },
+            BUDGET,
+        ),
+        (
+            messages.parse,
+            {
+                "messages": HI,
+                "thinking": {"type": "disabled"},
+                "output_config": {"effort": "low"},
+            },
+            "thinking.type",
+        ),
+    ],
+)
+def test_refusals(parse: Callable[..., Any], body: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse(body, {})
+    assert refused.value.param == param
+
+
+def tops(usage: Usage | None) -> dict[str, Any]:
+    return {"seen": [usage.prompt, usage.completion, usage.thinking] if usage else None}
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+TEXT = event("response.output_text.delta", delta='"type": "error" [DONE]')
+USED = {
+    "input_tokens": 5,
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 4},
+}
+COMPLETED = event("response.completed", response={"id": "r", "usage": USED})
+RESPONSE = event("response.created", response={"id": "r"}) + TEXT * 3
+START = event("message_start", message={"id": "m", "usage": {"input_tokens": 5}})
+DELTA = event("content_block_delta", delta={"type": "text_delta", "text": "hi"})
+END = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7})
+STOP = event("message_stop")
+
+
+def relayed(relay: Relay, whole: bytes, size: int) -> bytes:
+    blocks = [whole[start : start + size] for start in range(0, len(whole), size)]
+    return b"".join(map(relay.feed, blocks)) + relay.finish()
+
+
+@pytest.mark.parametrize("size", [1, 3, 40, 10_000])
+def test_a_stream_of_responses_is_told_in_its_last_event(size: int) -> None:
+    relay = ResponsesRelay(tops)
+    out = relayed(relay, RESPONSE + COMPLETED, size)
+    assert out.startswith(RESPONSE)
+    last = out[len(RESPONSE) :]
+    assert last.startswith(b"event: response.completed\n")
+    body = json.loads(last.partition(b"data: ")[2])
+    assert body["response"] == {"id": "r", "usage": USED, "tops": {"seen": [5, 7, 4]}}
+    assert relay.complete
+    assert not relay.failed
+
+
+@pytest.mark.parametrize("size", [1, 3, 40, 10_000])
+def test_a_stream_of_messages_is_told_with_its_usage(size: int) -> None:
+    relay = MessagesRelay(tops)
+    out = relayed(relay, START + DELTA * 3 + END + STOP, size)
+    assert out.startswith(START + DELTA * 3)
+    assert out.endswith(STOP)
+    told = out.removeprefix(START + DELTA * 3).removesuffix(STOP)
+    assert json.loads(told.partition(b"data: ")[2])["tops"] == {"seen": [5, 7, None]}
+    assert relay.complete
+
+
+def test_streams_that_fail_are_noted() -> None:
+    for relay, error in (
+        (ResponsesRelay(tops), event("response.failed", response={})),
+        (ResponsesRelay(tops), event("error", message="no")),
+        (MessagesRelay(tops), event("error", error={"message": "no"})),
+    ):
+        assert relay.feed(error) == error
+        assert relay.failed
+        assert not relay.complete
+
+
+def test_errors_have_the_form_of_their_api() -> None:
+    error = EngineFailed("it broke")
+    told = json.loads(messages.error_event(error).partition(b"data: ")[2])
+    assert told["type"] == "error"
+    assert told["error"]["message"] == "it broke"
+    told = json.loads(responses.error_event(error).partition(b"data: ")[2])
+    assert (told["type"], told["message"], told["code"]) == ("error", "it broke", "engine_failed")
