@@ -91,8 +91,8 @@ def record(arm: str, problem: str, **more: Any) -> Record:
 
 def test_the_counts_of_an_arm() -> None:
     rows = [
-        record("a", "1", budget=10, budget_hit=True, answered=True),
-        record("a", "2", budget=9, budget_hit=True, answered=True),
+        record("a", "1", budget=11, budget_hit=True, answered=True),  # a token short
+        record("a", "2", budget=9, budget_hit=False, answered=True),
         record("a", "3", budget=50, budget_hit=True, answered=False),
         record("a", "4", error="timeout"),
     ]

@@ -1,0 +1,278 @@
+"""A scripted engine in vLLM's dialect, for tests and benchmarks: `python -m loadtest.fake_engine`.
+
+It stands in for engines that are slow, stall, fail and die on command, which no real one does, and
+is fast enough not to be what is measured. The last message says what to do, as words:
+
+    think=20 chunks=100   tokens of thinking, of the answer: a chunk each (these are the defaults)
+    rate=50               chunks a second; 0 as fast as they can be taken
+    first=0.5             seconds before the first byte; headers=0.5 before the status line
+    stall=2@30            two seconds of silence after 30 chunks
+    error=500             that status; error@30 an error event after 30 chunks
+    die@30                the connection closed after 30 chunks; die before the status line
+    endless               chunks until the client leaves
+    bare                  no usage is told
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import time
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import httptools
+import uvloop
+
+_BATCH = 64
+"""Chunks written at once where there is no rate."""
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_WORD = re.compile(r"([a-z]+)(?:=([\d.]+))?(?:@(\d+))?")
+
+
+@dataclass
+class Script:
+    """What to do with one request; see the module. `at` is the chunk of a stall, error or death."""
+
+    think: int = 20
+    chunks: int = 100
+    rate: float = 0.0
+    first: float = 0.0
+    headers: float = 0.0
+    stall: float = 0.0
+    error: int = 0
+    die: bool = False
+    endless: bool = False
+    bare: bool = False
+    at: int | None = None
+
+
+def read_script(text: str) -> Script:
+    """The script of a message; words that are none of it are ignored."""
+    script = Script()
+    known = {field.name for field in fields(Script)} - {"at"}
+    for name, value, at in _WORD.findall(text):
+        if name not in known:
+            continue
+        default = getattr(script, name)
+        if isinstance(default, bool):
+            setattr(script, name, True)
+        elif value:
+            setattr(script, name, type(default)(float(value)))
+        elif name == "error":
+            script.error = 500
+        if at:
+            script.at = int(at)
+    return script
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _chunked(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0, "model": "fake"}
+    return {**head, "choices": [choice]}
+
+
+_THOUGHT = _event(_choice({"reasoning": "hmm "}))
+_WORDS = _event(_choice({"content": "word "}))
+_FINISH = _event(_choice({"content": ""}, "stop"))
+_FAILED = _event({"error": {"message": "scripted", "type": "InternalServerError", "code": 500}})
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: a request at a time."""
+
+    def __init__(self, engine: "FakeEngine") -> None:
+        self._engine = engine
+        self._work: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._ready.set()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._url, self._body = b"", b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio's."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Asyncio's."""
+        self._ready.set()
+        if self._work is not None:
+            self._work.cancel()
+
+    def pause_writing(self) -> None:
+        """Asyncio's."""
+        self._ready.clear()
+
+    def resume_writing(self) -> None:
+        """Asyncio's."""
+        self._ready.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Asyncio's."""
+        self._parser.feed_data(data)
+
+    def on_url(self, url: bytes) -> None:
+        """The parser's."""
+        self._url += url
+
+    def on_body(self, body: bytes) -> None:
+        """The parser's."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """The parser's."""
+        url, body = self._url, self._body
+        self._reset()
+        self._work = asyncio.get_running_loop().create_task(self._answer(url, body))
+
+    async def _answer(self, url: bytes, body: bytes) -> None:
+        if not url.endswith(b"/chat/completions"):
+            self._whole(self._engine.describe(url))
+            return
+        request: dict[str, Any] = json.loads(body)
+        content = request["messages"][-1].get("content")
+        script = read_script(content if isinstance(content, str) else "")
+        budget = request.get("thinking_token_budget")
+        if budget is not None:
+            script.think = min(script.think, budget)
+        self._engine.requests += 1
+        self._engine.running += 1
+        try:
+            await self._run(script, request)
+        finally:
+            self._engine.running -= 1
+
+    async def _run(self, script: Script, request: dict[str, Any]) -> None:
+        if script.headers:
+            await asyncio.sleep(script.headers)
+        if script.die and script.at is None:
+            self._transport.close()
+        elif script.error and script.at is None:
+            error = {"message": "scripted", "type": "InternalServerError", "code": script.error}
+            self._whole({"error": error}, script.error)
+        elif request.get("stream"):
+            await self._stream(script)
+        else:
+            await asyncio.sleep(script.first)
+            self._whole(self._completion(script))
+
+    async def _stream(self, script: Script) -> None:
+        self._transport.write(_HEAD)
+        if script.first:
+            await asyncio.sleep(script.first)
+        total, made, begun = script.think + script.chunks, 0, time.perf_counter()
+        while script.endless or made < total:
+            size = 1 if script.rate else _BATCH
+            if not script.endless:
+                size = min(size, total - made)
+            if script.at is not None and made <= script.at < made + size:
+                size = script.at - made
+                script.at = None
+                self._write(script, made, size)
+                made += size
+                if script.error or script.die:
+                    self._break_off(script)
+                    return
+                await asyncio.sleep(script.stall)
+                continue
+            self._write(script, made, size)
+            made += size
+            await self._ready.wait()
+            if script.rate:
+                await asyncio.sleep(max(0.0, begun + made / script.rate - time.perf_counter()))
+            else:
+                await asyncio.sleep(0)
+        rest = _FINISH
+        if not script.bare:
+            rest += _event({**_choice({}), "choices": [], "usage": _usage(script)})
+        self._transport.write(_chunked(rest + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    def _write(self, script: Script, made: int, size: int) -> None:
+        """The next chunks, each in a frame of its own as vLLM's are."""
+        frames = [
+            self._engine.thought if place < script.think else self._engine.word
+            for place in range(made, made + size)
+        ]
+        self._engine.chunks += size
+        self._transport.write(b"".join(frames))
+
+    def _break_off(self, script: Script) -> None:
+        if script.error:
+            self._transport.write(_chunked(_FAILED) + b"0\r\n\r\n")
+        else:
+            self._transport.close()
+
+    def _completion(self, script: Script) -> dict[str, Any]:
+        message = {
+            "role": "assistant",
+            "reasoning": "hmm " * script.think or None,
+            "content": "word " * script.chunks,
+        }
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        usage = {} if script.bare else {"usage": _usage(script)}
+        head = {"id": "chatcmpl-0", "object": "chat.completion", "created": 0, "model": "fake"}
+        return {**head, "choices": [choice], **usage}
+
+    def _whole(self, answer: dict[str, Any], status: int = 200) -> None:
+        raw = json.dumps(answer).encode()
+        head = f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\n"
+        self._transport.write(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw)
+
+
+class FakeEngine:
+    """The engine: what its connections share."""
+
+    def __init__(self) -> None:
+        self.thought = _chunked(_THOUGHT)
+        self.word = _chunked(_WORDS)
+        self.requests = 0
+        self.running = 0
+        self.chunks = 0
+
+    def describe(self, url: bytes) -> dict[str, Any]:
+        """What is asked besides completions: the models, and what was counted."""
+        if url.endswith(b"/models"):
+            return {"object": "list", "data": [{"id": "fake", "max_model_len": 1_000_000}]}
+        return {"requests": self.requests, "running": self.running, "chunks": self.chunks}
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self), sock=listener)
+        async with server:
+            await server.serve_forever()
+
+
+def _usage(script: Script) -> dict[str, Any]:
+    completion = script.think + script.chunks
+    return {
+        "prompt_tokens": 10,
+        "completion_tokens": completion,
+        "total_tokens": 10 + completion,
+        "completion_tokens_details": {"reasoning_tokens": script.think},
+    }
+
+
+def main() -> None:
+    """Serve on loopback."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.fake_engine")
+    parser.add_argument("--port", type=int, default=8001)
+    listener = socket.create_server(("127.0.0.1", parser.parse_args().port), backlog=4096)
+    uvloop.run(FakeEngine().serve(listener))
+
+
+if __name__ == "__main__":
+    main()
