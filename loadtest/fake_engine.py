@@ -25,8 +25,8 @@ from typing import Any, cast
 import httptools
 import uvloop
 
-_BATCH = 64
-"""Chunks written at once where there is no rate."""
+_BATCH = 16
+"""Chunks between two looks at what else there is to do, where there is no rate."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _WORD = re.compile(r"([a-z]+)(?:=([\d.]+))?(?:@(\d+))?")
@@ -201,13 +201,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(_chunked(rest + b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
     def _write(self, script: Script, made: int, size: int) -> None:
-        """The next chunks, each in a frame of its own as vLLM's are."""
-        frames = [
-            self._engine.thought if place < script.think else self._engine.word
-            for place in range(made, made + size)
-        ]
+        """The next chunks, each in a frame and a write of its own as vLLM's are."""
         self._engine.chunks += size
-        self._transport.write(b"".join(frames))
+        for place in range(made, made + size):
+            frame = self._engine.thought if place < script.think else self._engine.word
+            self._transport.write(frame)
 
     def _break_off(self, script: Script) -> None:
         if script.error:
@@ -233,9 +231,10 @@ class Connection(asyncio.Protocol):
 
 
 class FakeEngine:
-    """The engine: what its connections share."""
+    """The engine: what its connections share; `model` is the name that it serves under."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "fake") -> None:
+        self._model = model
         self.thought = _chunked(_THOUGHT)
         self.word = _chunked(_WORDS)
         self.requests = 0
@@ -245,7 +244,7 @@ class FakeEngine:
     def describe(self, url: bytes) -> dict[str, Any]:
         """What is asked besides completions: the models, and what was counted."""
         if url.endswith(b"/models"):
-            return {"object": "list", "data": [{"id": "fake", "max_model_len": 1_000_000}]}
+            return {"object": "list", "data": [{"id": self._model, "max_model_len": 1_000_000}]}
         return {"requests": self.requests, "running": self.running, "chunks": self.chunks}
 
     async def serve(self, listener: socket.socket) -> None:
@@ -270,8 +269,10 @@ def main() -> None:
     """Serve on loopback."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.fake_engine")
     parser.add_argument("--port", type=int, default=8001)
-    listener = socket.create_server(("127.0.0.1", parser.parse_args().port), backlog=4096)
-    uvloop.run(FakeEngine().serve(listener))
+    parser.add_argument("--model", default="fake", help="the name that it serves under")
+    words = parser.parse_args()
+    listener = socket.create_server(("127.0.0.1", words.port), backlog=4096)
+    uvloop.run(FakeEngine(words.model).serve(listener))
 
 
 if __name__ == "__main__":
