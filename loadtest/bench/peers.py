@@ -63,7 +63,10 @@ def _vllm_router(path: str) -> Callable[[str, int, Path], list[str]]:
 def _litellm(path: str) -> Callable[[str, int, Path], list[str]]:
     def command(engine: str, port: int, scratch: Path) -> list[str]:
         settings = {"model": "openai/demo", "api_base": f"{engine}/v1", "api_key": "unused"}
-        config = {"model_list": [{"model_name": "demo", "litellm_params": settings}]}
+        config = {
+            "model_list": [{"model_name": "demo", "litellm_params": settings}],
+            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+        }
         (scratch / "litellm.json").write_text(json.dumps(config))
         return [path, "--config", str(scratch / "litellm.json"), "--port", str(port)]
 
