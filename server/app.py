@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from router.router import Router
 from server.api import chat, messages, responses
@@ -26,6 +28,7 @@ from server.engines.supervisor import supervised
 from server.errors import GatewayError, error_envelope
 from server.exchange import Accounts
 from server.feedback import Feedback
+from server.front import Front, unexpected
 from server.holdout import Holdout, Shares
 from server.keys import Keys
 from server.ledger.opening import open_ledger
@@ -36,7 +39,7 @@ from server.settings import Settings
 from server.start import start_of
 
 
-def create_app(settings: Settings, router: Router) -> FastAPI:
+def create_app(settings: Settings, router: Router) -> Front:
     """The gateway as an ASGI application; its lifespan owns the engine's process and connections.
 
     Args:
@@ -76,7 +79,6 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.fleet = fleet
     app.add_middleware(RequestId)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -84,18 +86,19 @@ def create_app(settings: Settings, router: Router) -> FastAPI:
     keys = Keys(settings.keys)
     accounts = Accounts(metrics, ledger.record if ledger else None)
     apis: tuple[Api, ...] = (chat, responses, messages)
-    for api in apis:
-        endpoint = Endpoint(api, settings, keys, decider, fleet, accounts)
-        app.router.routes.append(Route(f"/v1{api.PATH}", endpoint, methods=["POST"]))
+    endpoints: dict[str, ASGIApp] = {
+        f"/v1{api.PATH}": Endpoint(api, settings, keys, decider, fleet, accounts) for api in apis
+    }
     for path in ("/completions", "/embeddings", "/messages/count_tokens"):
-        passthrough = Passthrough(path, settings, keys, fleet, accounts)
-        app.router.routes.append(Route(f"/v1{path}", passthrough, methods=["POST"]))
+        endpoints[f"/v1{path}"] = Passthrough(path, settings, keys, fleet, accounts)
+    for path, endpoint in endpoints.items():  # for other methods than POST, which Front takes
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_api(app, settings, keys, decider, fleet, accounts)
     _add_feedback(app, settings, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
-    return app
+    return Front(app, endpoints, _envelope, fleet)
 
 
 def _add_api(
@@ -158,12 +161,16 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def _envelope(error: GatewayError, path: str) -> dict[str, Any]:
+    """An error in the form of the API that was spoken."""
+    anthropic = path.startswith(f"/v1{messages.PATH}")
+    return messages.envelope(error) if anthropic else error.envelope()
+
+
 def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    envelope = error.envelope()
-    if request.url.path == f"/v1{messages.PATH}":
-        envelope = messages.envelope(error)
-    return JSONResponse(envelope, status_code=error.status, headers=error.headers())
+    body = _envelope(error, request.url.path)
+    return JSONResponse(body, status_code=error.status, headers=error.headers())
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -177,5 +184,4 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(_: Request, error: Exception) -> Response:
-    message = f"the gateway failed on this request ({type(error).__name__}); see its log"
-    return JSONResponse(error_envelope(message, "server_error"), status_code=500)
+    return JSONResponse(unexpected(error), status_code=500)

@@ -173,7 +173,11 @@ async def _start(
     exchange: Exchange, status: int, content_type: bytes, send: Send, length: int | None = None
 ) -> None:
     assert exchange.decision is not None
-    headers = [(b"content-type", content_type), (b"cache-control", b"no-cache")]
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-cache"),
+        (b"x-request-id", exchange.request_id.encode()),
+    ]
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
     for name, value in echo_headers(exchange.decision).items():

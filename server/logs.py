@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import sys
 
 import structlog
 
@@ -9,7 +10,7 @@ import structlog
 def configure_logs(level: str) -> None:
     """Send every log line of this process through one JSON formatter."""
     shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -32,13 +33,9 @@ def configure_logs(level: str) -> None:
             "root": {"handlers": ["stderr"], "level": level.upper()},
         }
     )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+    structlog.configure(  # ours go straight to the stream: a line a request is worth the care
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

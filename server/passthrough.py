@@ -61,12 +61,12 @@ class Passthrough:
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         if not _is_json(raw) or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
-        await _start(exchange.status, b"application/json", send)
+        await _start(exchange, b"application/json", send)
         await send({"type": "http.response.body", "body": raw})
 
 
 async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
-    await _start(exchange.status, b"text/event-stream; charset=utf-8", send)
+    await _start(exchange, b"text/event-stream; charset=utf-8", send)
     rest = b""
     try:
         while block := await reply.block():
@@ -76,9 +76,13 @@ async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": rest})
 
 
-async def _start(status: int, content_type: bytes, send: Send) -> None:
-    headers = [(b"content-type", content_type), (b"cache-control", b"no-cache")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _start(exchange: Exchange, content_type: bytes, send: Send) -> None:
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-cache"),
+        (b"x-request-id", exchange.request_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
 
 
 def _is_json(raw: bytes) -> bool:

@@ -1,16 +1,27 @@
 """Gives every request an id: the client's own `x-request-id` where it is sane, else a fresh one."""
 
+import random
 import re
-import secrets
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_FRESH = random.Random()
+"""Ids are to be distinct, not secret: asking the system for each would cost 20 us."""
 
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+def identify(scope: Scope) -> str:
+    """The id of a request; left in `scope["state"]` too."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    text = given.decode("latin-1")
+    request_id = text if _SANE.fullmatch(text) else f"req_{_FRESH.getrandbits(96):024x}"
+    scope.setdefault("state", {})["request_id"] = request_id
+    return request_id
+
+
 class RequestId:
-    """Middleware that echoes the id in the response and leaves it in `scope["state"]`."""
+    """Middleware that echoes the id in the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,9 +31,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _SANE.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = identify(scope)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

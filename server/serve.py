@@ -42,10 +42,11 @@ def serve_main(argv: Sequence[str]) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks where a request came from
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), listener, app.state.fleet))
+        runner.run(_serve(uvicorn.Server(config), listener, app.fleet))
     return 0
 
 

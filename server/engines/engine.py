@@ -14,7 +14,7 @@ import orjson
 
 from server.engines.binding import UNKNOWN
 from server.engines.served import Served
-from server.errors import EngineDown, EngineFailed, EngineTimeout
+from server.errors import EngineDown, EngineError, EngineFailed, EngineTimeout
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
@@ -63,8 +63,10 @@ class HttpReply:
         if self._begun:
             begun, self._begun = self._begun, b""
             return begun
-        with translated():
+        try:  # a context manager would cost every chunk as much as the rest of this
             return await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _ours(error) from error
 
     async def read(self) -> bytes:
         """The whole body of an answer that is no stream."""
@@ -153,12 +155,16 @@ def translated() -> Generator[None]:
     """
     try:
         yield
-    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-        raise EngineTimeout("the engine was silent for too long; try again later") from error
-    except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
-        raise EngineDown("the engine cannot be reached; try again shortly") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise EngineFailed("the engine broke off before its answer was complete") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _ours(error) from error
+
+
+def _ours(error: Exception) -> EngineError:
+    if isinstance(error, TimeoutError):  # aiohttp's own are among them
+        return EngineTimeout("the engine was silent for too long; try again later")
+    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
+        return EngineDown("the engine cannot be reached; try again shortly")
+    return EngineFailed("the engine broke off before its answer was complete")
 
 
 def _count(value: object) -> int | None:

@@ -155,10 +155,6 @@ class Fleet:
         Raises:
             EngineError: the last engine that was tried failed.
         """
-        async with AsyncExitStack() as stack:
-            yield await self._first_reply(call, stack)
-
-    async def _first_reply(self, call: Call, stack: AsyncExitStack) -> tuple[Engine, Reply]:
         tried: list[Engine] = []
         while True:
             engine = self._pick(call.conversation, tried)
@@ -166,15 +162,16 @@ class Fleet:
             others = len(tried) < _ATTEMPTS and any(
                 one.up for one in self._engines if one not in tried
             )
+            begun = False
             try:
-                async with AsyncExitStack() as attempt:
-                    reply = await attempt.enter_async_context(self._attempt(engine, call))
+                async with self._attempt(engine, call) as reply:
                     await reply.begin()
                     if not (others and reply.status in _BROKEN):
-                        stack.push_async_exit(attempt.pop_all())
-                        return engine, reply
+                        begun = True
+                        yield engine, reply
+                        return
             except (EngineDown, EngineFailed):
-                if not others:
+                if begun or not others:
                     raise
             self._metrics.engine_retries.inc()
 

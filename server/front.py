@@ -1,0 +1,65 @@
+"""The ASGI application: what thinks is answered straight, everything else by FastAPI.
+
+FastAPI's layers cost a request more CPU than the whole of its relaying, and each chunk of a stream
+again (loadtest/BENCH.md); the endpoints that carry the traffic need none of them.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.engines.fleet import Fleet
+from server.errors import GatewayError, error_envelope
+from server.request_id import identify
+
+
+class Front:
+    """The gateway.
+
+    Args:
+        app: answers what is none of the endpoints; its lifespan is the gateway's.
+        endpoints: by path; each answers POST, or raises a GatewayError before its first byte.
+        envelope: makes an error's body for a path.
+        fleet: the engines, for who waits until one is up.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        endpoints: Mapping[str, ASGIApp],
+        envelope: Callable[[GatewayError, str], dict[str, Any]],
+        fleet: Fleet,
+    ) -> None:
+        self.fleet = fleet
+        self._app = app
+        self._endpoints = endpoints
+        self._envelope = envelope
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        request_id = identify(scope)
+        try:
+            await endpoint(scope, receive, send)
+        except GatewayError as error:
+            body = self._envelope(error, scope["path"])
+            headers = {**error.headers(), "x-request-id": request_id}
+            await JSONResponse(body, error.status, headers)(scope, receive, send)
+        except Exception as error:
+            answer = JSONResponse(unexpected(error), 500, {"x-request-id": request_id})
+            with contextlib.suppress(RuntimeError):  # the answer had begun
+                await answer(scope, receive, send)
+            raise
+
+
+def unexpected(error: Exception) -> dict[str, Any]:
+    """The body of an answer to a request on which the gateway itself failed."""
+    message = f"the gateway failed on this request ({type(error).__name__}); see its log"
+    return error_envelope(message, "server_error")
