@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-vllm vllm check format efforts budgets clean
+.PHONY: help serve test test-vllm vllm bench check format efforts budgets clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
 	@echo "running: pytest -m vllm $(ARGS)"
 	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -m vllm $(ARGS)
+
+bench: $(VENV)/serve.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
+	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 vllm: $(VLLM_VENV)/vllm.done ## set up vLLM in an environment of its own
 

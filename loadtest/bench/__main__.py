@@ -101,7 +101,7 @@ def _round(peer: Peer, pid: int, url: str, engine: str) -> Row:
     cpu, tally = _measure(pid, url, whole)
     row = {"cpu_request": 1e3 * cpu / tally.requests}
     streams = max(2, int(32 * load))
-    cpu, tally = _measure(pid, url, Job(_PROMPT + "think=50 chunks=200 rate=50", streams, streams))
+    cpu, tally = _measure(pid, url, Job(_PROMPT + "think=50 chunks=450 rate=50", streams, streams))
     row["cpu_paced"] = 1e6 * cpu / tally.chunks
     long = max(100, int(4000 * load))
     cpu, tally = _measure(pid, url, Job(_PROMPT + f"think=50 chunks={long}", 32, 16))
