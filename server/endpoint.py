@@ -8,12 +8,12 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from router.conversation import conversation_key
+from server.accounted import Accounted, start
 from server.api.asked import Asked
 from server.api.protocol import Api
 from server.body import read_object
 from server.decision import Decider, Decision
-from server.disconnect import ClientDisconnected, unless_left
-from server.echo import echo_headers
+from server.disconnect import unless_left
 from server.enforceable import enforceable
 from server.engines.fleet import Call, Fleet
 from server.engines.two_phase import Reply
@@ -25,8 +25,8 @@ from server.settings import Settings
 from server.usage import read_usage
 
 
-class Endpoint:
-    """One API's endpoint, an ASGI application of its own: it streams without a layer in between."""
+class Endpoint(Accounted):
+    """One API's endpoint."""
 
     def __init__(
         self,
@@ -37,21 +37,13 @@ class Endpoint:
         fleet: Fleet,
         accounts: Accounts,
     ) -> None:
+        super().__init__(accounts)
         self._api = api
         self._settings = settings
         self._keys = keys
         self._decider = decider
         self._fleet = fleet
-        self._accounts = accounts
         self._second_try = SecondTry(settings.retry_budget_factor)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or raise a GatewayError before the first byte."""
-        try:
-            with self._accounts.open(scope["state"]["request_id"]) as exchange:
-                await self._answer(exchange, scope, receive, send)
-        except ClientDisconnected:
-            return
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -88,7 +80,7 @@ class Endpoint:
             answer = await self._told(exchange, asked, answer)
         raw = orjson.dumps(answer)
         exchange.status = status
-        await _start(exchange, status, b"application/json", send, len(raw))
+        await start(exchange, b"application/json", send, len(raw))
         await send({"type": "http.response.body", "body": raw})
 
     def _call(self, exchange: Exchange, asked: Asked) -> Call:
@@ -132,7 +124,7 @@ class Endpoint:
             raise EngineFailed("the engine answered a streaming request with something else")
         exchange.first_byte = time.perf_counter()
         relay = self._api.relay(asked, exchange.account)
-        await _start(exchange, 200, b"text/event-stream; charset=utf-8", send)
+        await start(exchange, b"text/event-stream; charset=utf-8", send)
         try:
             while block:
                 if out := relay.feed(block):
@@ -167,19 +159,3 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
         if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
             return found
     raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")
-
-
-async def _start(
-    exchange: Exchange, status: int, content_type: bytes, send: Send, length: int | None = None
-) -> None:
-    assert exchange.decision is not None
-    headers = [
-        (b"content-type", content_type),
-        (b"cache-control", b"no-cache"),
-        (b"x-request-id", exchange.request_id.encode()),
-    ]
-    if length is not None:
-        headers.append((b"content-length", str(length).encode()))
-    for name, value in echo_headers(exchange.decision).items():
-        headers.append((name.encode(), value.encode("latin-1", "replace")))
-    await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -52,7 +52,7 @@ class Front:
             body = self._envelope(error, scope["path"])
             headers = {**error.headers(), "x-request-id": request_id}
             await JSONResponse(body, error.status, headers)(scope, receive, send)
-        except Exception as error:
+        except Exception as error:  # whatever it was, the client is to be told
             answer = JSONResponse(unexpected(error), 500, {"x-request-id": request_id})
             with contextlib.suppress(RuntimeError):  # the answer had begun
                 await answer(scope, receive, send)

@@ -6,10 +6,11 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from server.accounted import Accounted, start
 from server.api.chat import error_event
 from server.api.fields import string
 from server.body import read_object
-from server.disconnect import ClientDisconnected, unless_left
+from server.disconnect import unless_left
 from server.engines.fleet import Call, Fleet
 from server.engines.two_phase import Reply
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint
@@ -18,25 +19,17 @@ from server.keys import Keys
 from server.settings import Settings
 
 
-class Passthrough:
+class Passthrough(Accounted):
     """One path that needs no decision; keys, limits, failover and the account are as elsewhere."""
 
     def __init__(
         self, path: str, settings: Settings, keys: Keys, fleet: Fleet, accounts: Accounts
     ) -> None:
+        super().__init__(accounts)
         self._path = path
         self._settings = settings
         self._keys = keys
         self._fleet = fleet
-        self._accounts = accounts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or raise a GatewayError before the first byte."""
-        try:
-            with self._accounts.open(scope["state"]["request_id"]) as exchange:
-                await self._answer(exchange, scope, receive, send)
-        except ClientDisconnected:
-            return
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         caller = self._keys.caller(Headers(scope=scope))
@@ -61,12 +54,12 @@ class Passthrough:
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         if not _is_json(raw) or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
-        await _start(exchange, b"application/json", send)
+        await start(exchange, b"application/json", send)
         await send({"type": "http.response.body", "body": raw})
 
 
 async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
-    await _start(exchange, b"text/event-stream; charset=utf-8", send)
+    await start(exchange, b"text/event-stream; charset=utf-8", send)
     rest = b""
     try:
         while block := await reply.block():
@@ -74,15 +67,6 @@ async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     except EngineError as error:
         exchange.status, rest = error.status, error_event(error)
     await send({"type": "http.response.body", "body": rest})
-
-
-async def _start(exchange: Exchange, content_type: bytes, send: Send) -> None:
-    headers = [
-        (b"content-type", content_type),
-        (b"cache-control", b"no-cache"),
-        (b"x-request-id", exchange.request_id.encode()),
-    ]
-    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
 
 
 def _is_json(raw: bytes) -> bool:

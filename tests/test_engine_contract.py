@@ -340,6 +340,8 @@ def test_messages(front: Server, engine: Running) -> None:
             assert thought.content[0].type == "thinking"
         off: Any = client.messages.create(**fields, thinking={"type": "disabled"})
         assert [block.type for block in off.content] == ["text"]
+        counted = client.messages.count_tokens(model="demo", messages=MESSAGES)
+        assert counted.input_tokens == whole.usage.input_tokens
         with client.messages.stream(**fields, **greedy) as stream:
             events: list[Any] = list(stream)
             final = stream.get_final_message()

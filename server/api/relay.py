@@ -6,6 +6,7 @@ the client gets. Pure: bytes in, bytes out.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
@@ -13,7 +14,7 @@ from server.sse import BOUNDARY, DONE, encode, payload
 from server.usage import Usage, read_usage
 
 
-class Relay:
+class Relay(ABC):
     """One stream; each API's subclass knows what its ends look like.
 
     `complete` is set once the stream has come to its proper end, `failed` once the engine told an
@@ -57,9 +58,9 @@ class Relay:
         """What is still held back when the stream is over; half an event is dropped."""
         return b""
 
+    @abstractmethod
     def _event(self, event: bytes) -> bytes:
         """What to send on for a whole event."""
-        raise NotImplementedError
 
 
 class ChatRelay(Relay):

@@ -1,0 +1,45 @@
+"""What all endpoints share whose requests have an account: opened, answered, closed once."""
+
+from abc import ABC, abstractmethod
+
+from starlette.types import Receive, Scope, Send
+
+from server.disconnect import ClientDisconnected
+from server.echo import echo_headers
+from server.exchange import Accounts, Exchange
+
+
+class Accounted(ABC):
+    """An endpoint, an ASGI application of its own: it streams without a layer in between."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or raise a GatewayError before the first byte."""
+        try:
+            with self._accounts.open(scope["state"]["request_id"]) as exchange:
+                await self._answer(exchange, scope, receive, send)
+        except ClientDisconnected:
+            return
+
+    @abstractmethod
+    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request of an exchange."""
+
+
+async def start(
+    exchange: Exchange, content_type: bytes, send: Send, length: int | None = None
+) -> None:
+    """Send an answer's head: status, the request's id, and the decision where there is one."""
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-cache"),
+        (b"x-request-id", exchange.request_id.encode()),
+    ]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    if exchange.decision is not None:
+        for name, value in echo_headers(exchange.decision).items():
+            headers.append((name.encode(), value.encode("latin-1", "replace")))
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
