@@ -21,13 +21,15 @@ _NUMBER = re.compile(
 class Record:
     """What one request did; times in seconds. `error` is its class, None where an answer came.
 
-    `latency` and `ttft` (to the first token of reasoning or answer) count from when the request was
-    due, not from when it was sent: `late` is the difference.
+    `at` is when it was due, on the clock of `time.perf_counter`. `latency` and `ttft` (to the first
+    token of reasoning or answer) count from then, not from when it was sent: `late` is the
+    difference.
     """
 
     arm: str
     problem_id: str
     budget: int | None
+    at: float = 0.0
     latency: float = 0.0
     late: float = 0.0
     ttft: float | None = None
@@ -39,6 +41,13 @@ class Record:
     correct: bool = False
     answered: bool = False
     error: str | None = None
+
+    @property
+    def tpot(self) -> float | None:
+        """Seconds per completion token after the first; None where that is not known."""
+        if self.ttft is None or (self.completion_tokens or 0) < 2:
+            return None
+        return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
 
 
 async def measure(
@@ -62,7 +71,7 @@ async def measure(
     body = {name: value for name, value in body.items() if value is not None}
     sent = time.perf_counter()
     begun = sent if due is None else due
-    record.late = sent - begun
+    record.at, record.late = begun, sent - begun
     try:
         async with http.stream("POST", f"{plan.url}/chat/completions", json=body) as response:
             if response.status_code != 200:

@@ -67,6 +67,14 @@ class Arrivals(_Table):
         return self
 
 
+class Slo(_Table):
+    """What a good answer keeps to, in milliseconds; what is left out is not asked for."""
+
+    ttft_ms: float | None = Field(None, gt=0)
+    tpot_ms: float | None = Field(None, gt=0)
+    latency_ms: float | None = Field(None, gt=0)
+
+
 class Plan(_Table):
     """Every problem is asked once in every arm, in random order; `seed` fixes the order."""
 
@@ -79,6 +87,7 @@ class Plan(_Table):
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=1)
     timeout_seconds: float = Field(600, gt=0)
+    slo: Slo | None = None
     problems: Problems = Problems()
     arms: tuple[Arm, ...] = Field(min_length=1)
 
@@ -108,7 +117,7 @@ def read_plan(file: Path, url: str | None = None) -> Plan:
 
 
 def _explain(file: Path, error: ValidationError) -> str:
-    known = [name for table in (Plan, Arrivals, Problems, Arm) for name in table.model_fields]
+    known = [name for table in (Plan, Arrivals, Slo, Problems, Arm) for name in table.model_fields]
     lines: list[str] = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])

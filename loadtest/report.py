@@ -1,15 +1,17 @@
 """The table of a load test: a row an arm, intervals at 95 %, and auto held against high."""
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from io import StringIO
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from loadtest.client import Record
-from loadtest.plan import Plan
+from loadtest.plan import Plan, Slo
 
 _RESAMPLES = 2000
 _Z = 1.959964
@@ -70,9 +72,31 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     summary |= {
         name: _mean([[value] for value in found]) for name, found in columns.items() if found
     }
-    if begun := [record.ttft for record in good if record.ttft is not None]:
-        summary["ttft_ms"] = _percentiles(begun)
+    for name in ("ttft", "tpot"):
+        if told := [value for record in good if (value := getattr(record, name)) is not None]:
+            summary[f"{name}_ms"] = _percentiles(told)
     return summary
+
+
+def goodput(slo: Slo, records: Sequence[Record], arm: str) -> dict[str, Any]:
+    """The requests of an arm that kept to the SLO: their share, and how many a second.
+
+    What was not answered, or did not tell what is asked for, did not keep to it. A second is one of
+    the whole run, from the first request that was due to the last that ended.
+    """
+    ours = [record for record in records if record.arm == arm]
+    kept = sum(_keeps(slo, record) for record in ours)
+    seconds = max(r.at + r.latency for r in records) - min(r.at for r in records)
+    return {"share": asdict(wilson(kept, len(ours))), "per_second": kept / seconds}
+
+
+def as_csv(records: Sequence[Record]) -> str:
+    """The raw records, a row each."""
+    out = StringIO()
+    writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), "tpot"])
+    writer.writeheader()
+    writer.writerows({**asdict(record), "tpot": record.tpot} for record in records)
+    return out.getvalue()
 
 
 def compare(records: Sequence[Record]) -> dict[str, Any] | None:
@@ -106,6 +130,18 @@ def render(plan: Plan, records: Sequence[Record]) -> str:
         if row["errors"]:
             told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
             lines += ["", f"errors of {row['arm']}: {told}"]
+    if plan.slo:
+        asked = plan.slo.model_dump(exclude_none=True)
+        within = ", ".join(
+            f"{name.removesuffix('_ms')} {most:g} ms" for name, most in asked.items()
+        )
+        for row in rows:
+            good = goodput(plan.slo, records, row["arm"])
+            lines += [
+                "",
+                f"goodput of {row['arm']} within {within}: {good['per_second']:.2f} requests/s, "
+                f"{_shown(good['share'], 100)} % of them",
+            ]
     difference = None if budgets else compare(records)
     if difference:
         accuracy, saved = difference["accuracy_difference"], difference["thinking_tokens_saved"]
@@ -124,6 +160,9 @@ def as_json(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
     return {
         "plan": plan.model_dump(mode="json"),
         "arms": [summarise(records, arm.name) for arm in plan.arms],
+        "goodput": {arm.name: goodput(plan.slo, records, arm.name) for arm in plan.arms}
+        if plan.slo
+        else None,
         "comparison": compare(records),
         "records": [asdict(record) for record in records],
     }
@@ -159,6 +198,16 @@ def _budget_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         cells = [row["arm"], *(str(row[name]) for name in names), str(sum(row["errors"].values()))]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _keeps(slo: Slo, record: Record) -> bool:
+    """Whether a request was answered, and within every limit of the SLO."""
+    measured = {"ttft_ms": record.ttft, "tpot_ms": record.tpot, "latency_ms": record.latency}
+    limits = slo.model_dump(exclude_none=True)
+    return record.error is None and all(
+        (seconds := measured[name]) is not None and 1000 * seconds <= most
+        for name, most in limits.items()
+    )
 
 
 def _violates(record: Record) -> bool:

@@ -1,17 +1,21 @@
 """Load tests: plans that are refused, shipped plans, and a run against the real gateway."""
 
+import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from processes import ROOT
 
 from loadtest.client import Record
-from loadtest.plan import PlanError, read_plan
-from loadtest.report import compare, summarise
+from loadtest.page import page
+from loadtest.plan import PlanError, Slo, read_plan
+from loadtest.report import as_csv, compare, goodput, summarise
 
 PLANS = sorted((ROOT / "loadtest" / "plans").glob("*.toml"))
 
@@ -30,6 +34,7 @@ def test_every_shipped_plan_parses(file: Path) -> None:
         ('url = "http://x"\n[[arms]]\nname = "a"\nefort = "low"', "did you mean effort?"),
         ('url = "http://x"\n[[arms]]\nname = "a"\nbudget = [5, 1]', "low to high"),
         ('url = "http://x"\n[[arms]]\nname = "a"\n[[arms]]\nname = "a"', "same name"),
+        ('url = "http://x"\n[slo]\nttft = 2\n[[arms]]\nname = "a"', "did you mean ttft_ms?"),
         ("url = ", "plan.toml"),
     ],
 )
@@ -101,6 +106,49 @@ def test_the_counts_of_an_arm() -> None:
     assert counts["false_hits"] == 2
     assert counts["unanswered"] == 1
     assert counts["errors"] == {"timeout": 1}
+
+
+def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
+    quick = {"latency": 1.0, "ttft": 0.1, "completion_tokens": 10}
+    rows = [
+        record("a", "1", at=0.0, **quick),
+        record("a", "2", at=1.0, **{**quick, "ttft": 0.9}),
+        record("a", "3", at=2.0, **{**quick, "latency": 2.0}),
+        record("a", "4", at=3.0, error="timeout", **quick),
+        record("a", "5", at=3.0, **{**quick, "ttft": None}),
+        record("b", "1", at=4.0, latency=6.0),
+    ]
+    assert goodput(Slo(ttft_ms=500, latency_ms=1500), rows, "a")["per_second"] == 0.1
+    assert goodput(Slo(ttft_ms=500), rows, "a")["share"]["value"] == 0.4
+    assert goodput(Slo(tpot_ms=150), rows, "a")["share"]["value"] == 0.4
+    assert goodput(Slo(), rows, "a")["share"]["value"] == 0.8
+    assert rows[0].tpot == pytest.approx(0.1)
+
+
+def test_records_as_csv() -> None:
+    rows = [record("a", "1", latency=1.5), record("a", 'odd "one", here', error="timeout")]
+    read = list(csv.DictReader(as_csv(rows).splitlines()))
+    assert [row["problem_id"] for row in read] == ["1", 'odd "one", here']
+    assert (read[0]["latency"], read[1]["error"]) == ("1.5", "timeout")
+
+
+def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> None:
+    plan = read_plan(ROOT / "loadtest" / "plans" / "efforts.toml")
+    rows = [
+        record(arm, str(i), latency=0.1 * i + 0.1, ttft=0.05, thinking_tokens=place * 30 + i)
+        for place, arm in enumerate(("none", "low", "medium", "high", "auto"))
+        for i in range(20)
+    ]
+    whole = page(plan, rows)
+    assert whole.count("<svg") == 3
+    assert whole.count("<polyline") == 15
+    assert not re.search(r"(src|href)=|https?://(?!127)", whole.replace("http://www.w3.org", ""))
+    drawn = "".join(re.findall(r"<svg.*?</svg>", whole, re.DOTALL))
+    root = ElementTree.fromstring(f"<r>{drawn}</r>")
+    for line in root.iter("{*}polyline"):
+        points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
+        assert points == sorted(points, key=lambda point: (point[0], -point[1]))
+    assert page(plan, [record("none", "1", error="timeout")]).count("<svg") == 0
 
 
 def test_auto_is_held_against_high_problem_by_problem() -> None:
