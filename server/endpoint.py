@@ -16,7 +16,7 @@ from server.decision import Decider, Decision
 from server.disconnect import unless_left
 from server.enforceable import enforceable
 from server.engines.fleet import Call, Fleet
-from server.engines.two_phase import Reply
+from server.engines.reply import Reply, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
@@ -106,13 +106,18 @@ class Endpoint(Accounted):
         tops = exchange.account(read_usage(answer))
         larger = self._second_try.budget(exchange, asked, answer)
         if larger is not None:
+            first = exchange.decision
             exchange.raise_budget(larger)
-            async with self._fleet.send(self._call(exchange, asked)) as (_, reply):
-                if reply.status == 200:
-                    second = _read_answer(self._api, await reply.read(), 200)
-                    tops = exchange.account(read_usage(second))
-                    usage = summed(answer.get("usage"), second.get("usage"))
-                    answer = {**second, "usage": usage}
+            try:
+                async with self._fleet.send(self._call(exchange, asked)) as (_, reply):
+                    second = _read_answer(self._api, await reply.read(), reply.status)
+            except EngineError:
+                second = {}
+            if not self._api.is_answer(second):
+                exchange.decision = first  # the first answer stands, as it was told
+                return {**answer, "tops": tops}
+            tops = exchange.account(read_usage(second))
+            answer = {**second, "usage": summed(answer.get("usage"), second.get("usage"))}
         return {**answer, "tops": tops}
 
     async def _relay_stream(
@@ -150,10 +155,7 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
     """
     if status == 404:  # its model is there, or it would not be up
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1/chat/completions")
-    try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        answer = None
+    answer = parsed(raw)
     if isinstance(answer, dict):
         found = cast("dict[str, Any]", answer)
         if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:

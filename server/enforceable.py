@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from server.api.asked import Asked
+from server.api.messages import LEAST_BUDGET
 from server.decision import Decision
 from server.engines.binding import Binding
 from server.engines.dialect import CHAT, MESSAGES, Dialect
@@ -26,7 +27,7 @@ def enforceable(
             f"this engine takes an effort or a budget, not both: leave out {asked.budget_field}",
             asked.budget_field,
         )
-    why, least = _obstacle(asked, binding, dialect, path)
+    why, least = _obstacle(asked, budget, binding, dialect, path)
     if why is None and budget >= least:
         if dialect.exclusive and not explicit:
             return _unbound(decision)
@@ -42,17 +43,20 @@ def enforceable(
 
 
 def _obstacle(
-    asked: Asked, binding: Binding, dialect: Dialect, path: str
+    asked: Asked, budget: int, binding: Binding, dialect: Dialect, path: str
 ) -> tuple[str | None, int]:
-    """Why no budget can be enforced on this request, if so, and the least that can."""
+    """Why no budget can be enforced on this request, if so, and the least that can.
+
+    What an engine counts on top of a budget comes on top of the least that it takes.
+    """
     if path == CHAT:
         if binding.how == "none":
             return binding.detail, 0
-        if binding.how == "two-phase" and asked.n > 1:
+        if asked.n > 1 and binding.told(budget) is None:
             return "a budget in two phases is for one choice; leave out n", 0
-        return None, dialect.least_budget
+        return None, dialect.least_budget and dialect.least_budget + binding.beyond
     if path == MESSAGES and binding.how == "native" and dialect.budget is not None:
-        return None, 1024
+        return None, LEAST_BUDGET + binding.beyond
     return "this API has no budget on this engine; use /v1/chat/completions", 0
 
 

@@ -2,7 +2,6 @@
 
 import time
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -12,7 +11,7 @@ from server.api.fields import string
 from server.body import read_object
 from server.disconnect import unless_left
 from server.engines.fleet import Call, Fleet
-from server.engines.two_phase import Reply
+from server.engines.reply import Reply, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
@@ -52,7 +51,7 @@ class Passthrough(Accounted):
             raw = await reply.read()
         if exchange.status == 404:  # its model is there, or it would not be up
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
-        if not _is_json(raw) or 300 <= exchange.status < 400:
+        if parsed(raw) is None or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
         await start(exchange, b"application/json", send)
         await send({"type": "http.response.body", "body": raw})
@@ -67,11 +66,3 @@ async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     except EngineError as error:
         exchange.status, rest = error.status, error_event(error)
     await send({"type": "http.response.body", "body": rest})
-
-
-def _is_json(raw: bytes) -> bool:
-    try:
-        orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -19,17 +19,11 @@ import openai
 import pytest
 from engines import BOTH, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, Running, running
 from processes import ROOT, Server, serving
+from test_server_openai import LONG_STORY, MESSAGES, STORY
 from tokenizers import Tokenizer
 
 from models.stories import stories
 
-STORY = "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. How many apples now?"
-LONG_STORY = (
-    "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "
-    "wins 77 coins. Ben buys 25 more coins. Ben loses 83 coins. Ben finds 90 coins. Ben gives away "
-    "44 coins. How many coins does Ben have now?"
-)
-MESSAGES: list[Any] = [{"role": "user", "content": STORY}]
 EFFORTS = ("none", "low", "medium", "high")
 ADD: Any = {
     "type": "function",

@@ -239,6 +239,27 @@ def test_a_budget_of_the_client_s_is_never_given_up_in_silence(
     assert refused.value.param == "thinking_token_budget"
 
 
+ON_TOP = Binding("native", True, "seen", 37)
+
+
+def test_a_sentence_on_top_keeps_small_budgets_of_several_choices_out_of_two_phases() -> None:
+    assert bound({"n": 2}, ON_TOP).budget == 150
+    with pytest.raises(BadRequest, match="one choice"):
+        bound({"n": 2, "thinking_token_budget": 70}, ON_TOP)
+    assert bound({"thinking_token_budget": 70}, ON_TOP).budget == 70
+
+
+def test_no_engine_is_told_less_than_its_api_takes() -> None:
+    raised = bound({"max_tokens": 5000}, ON_TOP, path=MESSAGES)
+    assert raised.budget == 1024 + 37
+    assert ON_TOP.told(raised.budget) == 1024
+    enabled = {"thinking": {"type": "enabled", "budget_tokens": 1030}}
+    asked = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
+    decision = decide({"thinking_token_budget": 1030})
+    with pytest.raises(BadRequest, match="least that this engine takes is 1061"):
+        enforceable(decision, asked, ON_TOP, DIALECTS["vllm"], MESSAGES)
+
+
 def test_an_engine_that_counts_its_sentence_on_top_is_told_less() -> None:
     on_top = Binding("native", True, "seen", 20)
     assert [on_top.told(budget) for budget in (100, 40, 39, 0)] == [80, 20, None, None]

@@ -162,6 +162,11 @@ class ScriptedEngine:
         choice = {"index": 0, "message": {"content": content}, "finish_reason": "stop"}
         await self._whole(writer, json.dumps({"choices": [choice], "usage": usage}).encode())
 
+    async def do_think_once(self, reader: Any, writer: asyncio.StreamWriter) -> None:
+        """Thinks all of a first budget of 20, and fails on any other."""
+        if self.bodies[-1]["thinking_token_budget"] == 20:
+            await self.do_think(reader, writer)
+
     async def do_headers(self, _: Any, writer: asyncio.StreamWriter) -> None:
         await self._whole(writer, b"{}", more=f"x-large: {'x' * 100_000}\r\n")
 
@@ -352,6 +357,14 @@ def test_a_second_try_with_more_budget_where_the_first_left_no_answer(
     assert answer["tops"]["budget"] == budgets[-1]
     metrics = httpx.get(f"{retrying.url}/metrics").text
     assert 'tops_budget_violations_total{model="scripted"} 0.0' in metrics
+
+
+def test_a_second_try_that_fails_leaves_the_first_as_it_was_told(retrying: Server) -> None:
+    response = ask(retrying, "think_once", max_tokens=40)
+    assert response.status_code == 200
+    told = response.json()["tops"]
+    assert (told["budget"], told["thinking_tokens"], told["budget_hit"]) == (20, 20, True)
+    assert response.headers["x-tops-budget"] == "20"
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,8 @@ def main() -> int:
     parser.add_argument("--litellm", help="path of litellm; left out where not given")
     parser.add_argument("--only", help="measure those only whose name has this in it")
     words = parser.parse_args()
+    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
+        raise SystemExit("bench: this needs Linux and two cores, one for what is measured")
     os.sched_setaffinity(0, {1})
     found, versions = peers(words.vllm_router, words.litellm)
     found = [peer for peer in found if not words.only or words.only in peer.name]

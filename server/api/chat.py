@@ -64,8 +64,9 @@ def write(
     for name, absorbed in _ABSORBED.items():
         if isinstance(body.get(name), dict):
             kept = {key: value for key, value in body[name].items() if key not in absorbed}
-            body[name] = kept
-            if not kept and asked.body[name]:
+            if kept or not body[name]:
+                body[name] = kept
+            else:
                 del body[name]
     body["model"] = model
     dialect.tell(body, effort, budget)

@@ -31,13 +31,18 @@ class Binding:
         """Thinking tokens by which an answer that was cut stays below its budget."""
         return max(0, -self.offset)
 
+    @property
+    def beyond(self) -> int:
+        """Thinking tokens that the engine counts on top of the budget that it is told."""
+        return max(0, self.offset)
+
     def told(self, budget: int) -> int | None:
         """What to tell the engine so that a budget holds; None where it is too small for that.
 
         Where the transition sentence is counted on top it may take up to half of the budget.
         """
-        beyond = max(0, self.offset)
-        return budget - beyond if self.how == "native" and budget >= 2 * beyond else None
+        holds = self.how == "native" and budget >= 2 * self.beyond
+        return budget - self.beyond if holds else None
 
 
 UNKNOWN = Binding("native", False, "the canary got no answer")

@@ -96,7 +96,7 @@ def _merge(body: dict[str, Any], name: str, **more: Any) -> None:
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
-_OPEN_END: tuple[Effort, ...] = ("none", "low", "medium", "high", "xhigh", "max")
+_NO_MINIMAL: tuple[Effort, ...] = ("none", "low", "medium", "high", "xhigh", "max")
 
 DIALECTS: dict[Name, Dialect] = {
     "vllm": Dialect(
@@ -136,7 +136,7 @@ DIALECTS: dict[Name, Dialect] = {
         "`output_config.effort`, `thinking.type`",
         "`thinking.budget_tokens`",
         least_budget=1024,
-        efforts=_OPEN_END,
+        efforts=_NO_MINIMAL,
         hosted=True,
     ),
 }

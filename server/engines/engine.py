@@ -37,11 +37,6 @@ class HttpReply:
         return self._response.status
 
     @property
-    def content_type(self) -> str:
-        """The media type, without parameters."""
-        return self._response.content_type
-
-    @property
     def is_stream(self) -> bool:
         """Whether the body is an event stream."""
         return self._response.content_type == "text/event-stream"
@@ -52,7 +47,7 @@ class HttpReply:
         Raises:
             EngineError: the engine broke off, or was silent for too long.
         """
-        with translated():
+        with _translated():
             if self.is_stream:
                 self._begun = await self._response.content.readany()
             else:
@@ -121,7 +116,7 @@ class Engine:
             EngineTimeout: nothing came for `silence_seconds`.
         """
         assert self._session is not None
-        with translated():
+        with _translated():
             response = await self._session.post(
                 self.url + path,
                 data=orjson.dumps(body),
@@ -147,7 +142,7 @@ class Engine:
 
 
 @contextmanager
-def translated() -> Generator[None]:
+def _translated() -> Generator[None]:
     """The one seam where the HTTP client's errors become ours.
 
     Raises:

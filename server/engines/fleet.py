@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 import structlog
 
 from router.effort import Effort
@@ -21,8 +20,9 @@ from server.engines.binding import UNKNOWN, Binding
 from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
+from server.engines.reply import Reply, parsed
 from server.engines.served import Served
-from server.engines.two_phase import Reply, TwoPhase
+from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError, EngineFailed, NotFound
 from server.metrics import Metrics
 
@@ -272,19 +272,12 @@ class Fleet:
             two = TwoPhase(post, body, budget, self.dialect.resume)
             async with aclosing(two):
                 await two.begin()
-                return two.status, _parsed(await two.read())
+                return two.status, parsed(await two.read())
         async with post(body) as reply:
             await reply.begin()
-            return reply.status, _parsed(await reply.read())
+            return reply.status, parsed(await reply.read())
 
 
 def _affinity(conversation: str, engine: Engine) -> bytes:
     """Rendezvous hashing: the engine with the highest value has the conversation."""
     return hashlib.blake2b(f"{conversation} {engine.url}".encode(), digest_size=8).digest()
-
-
-def _parsed(raw: bytes) -> object:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None

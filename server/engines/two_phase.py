@@ -8,41 +8,16 @@ reasoning block is `<think>...</think>`.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import orjson
 
+from server.engines.reply import Reply
 from server.errors import EngineFailed
 from server.sse import DONE, encode, events, payload
 from server.usage import read_usage
 
 TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
-
-
-class Reply(Protocol):
-    """An engine's answer on its way; one more in two phases has the same form."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-        ...
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is an event stream."""
-        ...
-
-    async def begin(self) -> None:
-        """Wait for the first bytes, or for all of an answer that is no stream."""
-        ...
-
-    async def block(self) -> bytes:
-        """The bytes that have come, at least one; empty at the end."""
-        ...
-
-    async def read(self) -> bytes:
-        """The whole body."""
-        ...
 
 
 Send = Callable[[dict[str, Any]], AbstractAsyncContextManager[Reply]]

@@ -1,0 +1,39 @@
+"""An engine's reply: what the gateway may ask of one, however it came about."""
+
+from typing import Any, Protocol
+
+import orjson
+
+
+class Reply(Protocol):
+    """An engine's answer on its way; one more in two phases has the same form."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is an event stream."""
+        ...
+
+    async def begin(self) -> None:
+        """Wait for the first bytes, or for all of an answer that is no stream."""
+        ...
+
+    async def block(self) -> bytes:
+        """The bytes that have come, at least one; empty at the end."""
+        ...
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        ...
+
+
+def parsed(raw: bytes) -> Any:
+    """The JSON of a whole body; None where it is none."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
