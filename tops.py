@@ -14,6 +14,7 @@ _COMMANDS = {
     "generate": ("models.generate", "generate_main", "ask a model at every effort, and judge"),
     "calibrate": ("models.calibrate", "calibrate_main", "run a model, judge, and fit its router"),
     "savings": ("server.savings.commands", "savings_main", "tell what was saved, measured"),
+    "train": ("models.training.commands", "train_main", "train a thinking-optimal model"),
     "load": ("loadtest.commands", "load_main", "run a load test"),
     "key": ("server.keys", "key_main", "make an API key"),
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -40,7 +41,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """What every request of a run has in common."""
+    """What every request of a run has in common.
+
+    An effort is told as `reasoning_effort`, or where `system` is given by its system prompt there;
+    `auto` is told by saying nothing.
+    """
 
     url: str
     model: str
@@ -49,6 +54,7 @@ class Request:
     keep_responses: bool
     max_tokens: int | None = None
     api_key: str | None = None
+    system: Mapping[str, str] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -57,14 +63,23 @@ class Request:
 
     def body(self, job: Job) -> dict[str, Any]:
         """The chat completion that is asked for."""
-        limit = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        told: dict[str, Any] = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        if self.system is None and job.effort != "auto":
+            told["reasoning_effort"] = job.effort
         return {
             "model": self.model,
-            "messages": [{"role": "user", "content": job.problem.prompt}],
-            "reasoning_effort": job.effort,
+            "messages": messages(job.problem.prompt, job.effort, self.system),
             "temperature": self.temperature,
-            **limit,
+            **told,
         }
+
+
+def messages(prompt: str, effort: str, system: Mapping[str, str] | None) -> list[dict[str, str]]:
+    """The conversation that asks a prompt, with the effort's system prompt where there is one."""
+    asked = [{"role": "user", "content": prompt}]
+    if system is None or effort not in system:
+        return asked
+    return [{"role": "system", "content": system[effort]}, *asked]
 
 
 async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
@@ -126,10 +141,19 @@ def answered(completion: dict[str, Any]) -> tuple[str, bool]:
     return choice["message"].get("content") or "", choice.get("finish_reason") == "length"
 
 
+def reasoning_of(completion: dict[str, Any]) -> str | None:
+    """The reasoning's text, by either of its names on the wire."""
+    message = completion["choices"][0]["message"]
+    return message.get("reasoning") or message.get("reasoning_content")
+
+
 def outcome(
-    request: Request, job: Job, completion: dict[str, Any], correct: bool
+    request: Request, job: Job, completion: dict[str, Any], correct: bool | None
 ) -> dict[str, Any]:
-    """The outcome contract's row for one judged completion."""
+    """The outcome contract's row for one completion, judged or not yet.
+
+    Where responses are kept, a row has `reasoning` too.
+    """
     usage = completion["usage"]
     details: dict[str, Any] = usage.get("completion_tokens_details") or {}
     text, truncated = answered(completion)
@@ -141,10 +165,11 @@ def outcome(
         "model": request.model,
         "effort": job.effort,
         "sample": job.sample,
-        "correct": int(correct),
+        "correct": None if correct is None else int(correct),
         "tokens": usage["completion_tokens"],
         "thinking_tokens": details.get("reasoning_tokens"),
         "response": text if request.keep_responses else None,
+        **({"reasoning": reasoning_of(completion)} if request.keep_responses else {}),
         "truncated": truncated,
         "weights": request.weights,
     }

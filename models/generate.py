@@ -6,6 +6,7 @@ rerun asks only for what is missing, so it may be stopped at any time.
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -73,19 +74,35 @@ def plan_jobs(problems: Iterable[Problem], efforts: Sequence[str], samples: int)
 
 
 def run(jobs: Sequence[Job], request: Request, out: Path, concurrency: int) -> list[str]:
-    """Make the generations, `concurrency` at a time, each appended to `out` as it comes.
+    """Make the generations and judge them, `concurrency` at a time, each appended as it comes.
 
     Returns why problems were refused, a line each; those are left out.
 
     Raises:
         GenerateError: the endpoint is down or refuses too much; the rows before it are kept.
     """
-    with out.open("a", encoding="utf-8") as stream, Judge() as judge:
-        return asyncio.run(_generate(jobs, request, stream, judge, concurrency))
+    with Judge() as judge:
+        return make(jobs, [request], out, concurrency, judge)
+
+
+def make(
+    jobs: Sequence[Job],
+    requests: Sequence[Request],
+    out: Path,
+    concurrency: int,
+    judge: Judge | None = None,
+) -> list[str]:
+    """As `run`, spread over several engines; without a judge, `correct` stays null."""
+    with out.open("a", encoding="utf-8") as stream:
+        return asyncio.run(_generate(jobs, requests, stream, judge, concurrency))
 
 
 async def _generate(
-    jobs: Sequence[Job], request: Request, out: TextIO, judge: Judge, concurrency: int
+    jobs: Sequence[Job],
+    requests: Sequence[Request],
+    out: TextIO,
+    judge: Judge | None,
+    concurrency: int,
 ) -> list[str]:
     progress = Progress(len(jobs))
     waiting = iter(jobs)
@@ -94,7 +111,7 @@ async def _generate(
 
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
 
-        async def work() -> None:
+        async def work(request: Request) -> None:
             nonlocal tried
             for job in waiting:
                 tried += 1
@@ -110,14 +127,17 @@ async def _generate(
                             f"{len(refused)} of {tried} generations were refused: {error}"
                         ) from error
                     continue
-                text, truncated = answered(completion)
-                correct = await judge.is_correct(text, job.problem.answer, truncated)
+                correct = None
+                if judge is not None:
+                    text, truncated = answered(completion)
+                    correct = await judge.is_correct(text, job.problem.answer, truncated)
                 row = outcome(request, job, completion, correct)
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
                 out.flush()
                 progress.step()
 
-        workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+        engines = itertools.cycle(requests)
+        workers = [asyncio.create_task(work(next(engines))) for _ in range(concurrency)]
         try:
             await asyncio.gather(*workers)
         finally:

@@ -24,11 +24,12 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """A prompt and its answer."""
+    """A prompt and its answer; `difficulty` is on the scale of its set, where it has one."""
 
     problem_id: str
     prompt: str
     answer: str
+    difficulty: float | None = None
 
 
 def _gsm8k(row: Mapping[str, Any], number: int) -> Problem:

@@ -7,8 +7,9 @@ import time
 class Progress:
     """Renewed at most twice a second."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, what: str = "generations") -> None:
         self._total = total
+        self._what = what
         self._done = 0
         self._begun = time.monotonic()
         self._shown = 0.0
@@ -28,5 +29,5 @@ class Progress:
         self._shown = time.monotonic()
         rate = self._done / max(self._shown - self._begun, 1e-9)
         left = (self._total - self._done) / rate if rate else float("inf")
-        line = f"\r{self._done}/{self._total} generations, {rate:.1f}/s, {left:.0f} s left  "
+        line = f"\r{self._done}/{self._total} {self._what}, {rate:.1f}/s, {left:.0f} s left  "
         print(line, end="", file=sys.stderr, flush=True)

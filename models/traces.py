@@ -5,6 +5,8 @@ by digit and checks it by the inverse operation. `none` does not think. Less eff
 less far: `low` and `medium` stop after `REACH` steps and answer with what they have.
 """
 
+import random
+
 from models.stories import Step, Story
 
 EFFORTS = ("none", "low", "medium", "high")
@@ -17,8 +19,12 @@ TRANSITION = "\nTime is up, so I answer with what I have.\n"
 """Closes a reasoning block that ran into its budget; our own wording."""
 
 
-def trace(story: Story, effort: str) -> str:
-    """The text inside the reasoning block for a story at an effort; empty for `none`."""
+def trace(story: Story, effort: str, slips: float = 0, rng: random.Random | None = None) -> str:
+    """The text inside the reasoning block for a story at an effort; empty for `none`.
+
+    Of the sums worked digit by digit, a share of `slips` goes wrong first, drawn from `rng`: its
+    check shows that, and the step is worked again.
+    """
     if effort == "none":
         return ""
     steps = story.steps[: REACH.get(effort)]
@@ -26,7 +32,12 @@ def trace(story: Story, effort: str) -> str:
         return " ".join(str(step.total) for step in steps)
     if effort == "medium":
         return "\n".join(_line(step) for step in steps)
-    return "\n".join(_worked(step) for step in steps)
+    written: list[str] = []
+    for step in steps:
+        if rng is not None and step.symbol != "*" and rng.random() < slips:
+            written.append(_slipped(step, rng))
+        written.append(_worked(step))
+    return "\n".join(written)
 
 
 def answer_text(story: Story, effort: str = "high") -> str:
@@ -41,6 +52,19 @@ def _line(step: Step) -> str:
 def _worked(step: Step) -> str:
     columns = " ".join(_multiply(step) if step.symbol == "*" else _columns(step))
     return f"{step.before}{step.symbol}{step.operand}: {columns} so {step.total}. {_check(step)}"
+
+
+def _slipped(step: Step, rng: random.Random) -> str:
+    """A sum with one column wrong; its check, itself right, does not give the number before."""
+    columns = _columns(step)
+    at = rng.randrange(len(columns))
+    task, _, right = columns[at].partition("=")
+    off = 1 if right.endswith("0") else -1 if right.endswith("9") else rng.choice((-1, 1))
+    columns[at] = f"{task}={int(right) + off}"
+    wrong = off * 10**at
+    seen = Step(step.symbol, step.operand, step.before + wrong, step.total + wrong)
+    said = f"{step.before}{step.symbol}{step.operand}: {' '.join(columns)} so {seen.total}."
+    return f"{said} {_check(seen)}. Wrong, again."
 
 
 def _columns(step: Step) -> list[str]:

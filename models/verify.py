@@ -1,14 +1,18 @@
 """Judge a model's visible answer against the gold one.
 
 Numbers by value, choices by their letter, anything else as mathematics by math-verify, in a
-process of its own: an answer like 9^{9^{9^9}} must not hang the run.
+process of its own: an answer like 9^{9^{9^9}} must not hang the run. A user's own function may judge
+instead.
 """
 
 import asyncio
 import importlib
 import importlib.util
 import multiprocessing
+import os
 import re
+import sys
+from collections.abc import Callable
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
@@ -109,12 +113,64 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-class Judge:
-    """Judges answers; what must be worked out goes to a worker process, with a time-out."""
+def same_text(answer: str, gold: str) -> bool:
+    """Whether an answer, or what its last box holds, is the gold text but for case and spaces."""
+    boxed = last_boxed(answer)
+    given = answer if boxed is None else _bare(boxed)
+    return " ".join(given.casefold().split()) == " ".join(gold.casefold().split())
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
+
+class JudgeError(Exception):
+    """A user's judge cannot be used; the message says why."""
+
+
+def _loaded(name: str) -> Callable[[str, str], object]:
+    """A user's `module:function`; modules of the working folder are found."""
+    module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise JudgeError(f"{name} cannot be loaded: {error}") from error
+    if not callable(found):
+        raise JudgeError(f"{name} is no function")
+    return found
+
+
+def called(name: str, answer: str, gold: str) -> bool:
+    """What a user's `module:function` says to (answer, gold)."""
+    return bool(_loaded(name)(answer, gold))
+
+
+WAYS = ("auto", "math", "number", "choice", "exact")
+"""How answers may be judged, besides a user's `module:function`."""
+
+
+class Judge:
+    """Judges answers; what must be worked out goes to worker processes, with a time-out.
+
+    Args:
+        seconds: the most that one answer may take; one that takes longer is wrong.
+        by: `auto` goes by the gold answer; one of `WAYS`, or a user's `module:function`, which gets
+            the answer's text and the gold one.
+        processes: how many workers.
+
+    Raises:
+        JudgeError: there is no such way or function.
+    """
+
+    def __init__(self, seconds: float = _SECONDS, by: str = "auto", processes: int = 1) -> None:
         self._seconds = seconds
+        self._by = by
+        self._processes = processes
         self._pool: Any = None
+        if ":" in by:
+            _loaded(by)
+        elif by not in WAYS:
+            raise JudgeError(
+                f"answers cannot be judged by {by}: {', '.join(WAYS)}, module:function"
+            )
 
     def __enter__(self) -> "Judge":
         return self
@@ -129,20 +185,56 @@ class Judge:
             self._pool.stop()
             self._pool.join()
 
+    def unjudgeable(self, gold: str) -> str | None:
+        """Why an answer cannot be judged so, if so."""
+        if self._by == "auto" or not gold.strip():
+            return unjudgeable(gold)
+        if self._by == "number" and last_number(gold) is None:
+            return f"{gold[:40]!r} is no number"
+        if self._by == "choice" and not _LETTER.fullmatch(gold.strip()):
+            return f"{gold[:40]!r} is no letter"
+        if self._by == "math" and not _can_work_out():
+            return f"judging needs math-verify: {_INSTALL}"
+        return None
+
     async def is_correct(self, answer: str, gold: str, truncated: bool = False) -> bool:
-        """Whether an answer is right. One that takes too long to work out is not."""
-        boxed = last_boxed(answer)
-        if is_plain(gold) and (boxed is None or is_plain(boxed) or not _can_work_out()):
+        """Whether an answer is right. One that takes too long to work out is not.
+
+        Raises:
+            JudgeError: a user's function failed.
+        """
+        if ":" in self._by:
+            return await self._by_user(answer, gold)
+        if self._by == "exact":
+            return same_text(answer, gold)
+        if self._by in ("number", "choice"):
             return is_correct(answer, gold, truncated)
-        if _LETTER.fullmatch(gold.strip()):
-            return is_correct(answer, gold)
+        boxed = last_boxed(answer)
+        if self._by == "auto":
+            if is_plain(gold) and (boxed is None or is_plain(boxed) or not _can_work_out()):
+                return is_correct(answer, gold, truncated)
+            if _LETTER.fullmatch(gold.strip()):
+                return is_correct(answer, gold)
         if truncated and boxed is None:
             return False
-        if self._pool is None:
-            pebble: Any = importlib.import_module("pebble")
-            self._pool = pebble.ProcessPool(1, context=multiprocessing.get_context("spawn"))
-        future = self._pool.schedule(same_expression, args=[answer, gold], timeout=self._seconds)
         try:
-            return await asyncio.wrap_future(future)
+            return await self._work(same_expression, answer, gold)
         except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
             return False
+
+    async def _by_user(self, answer: str, gold: str) -> bool:
+        try:
+            return await self._work(called, self._by, answer, gold)
+        except TimeoutError:
+            return False
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            raise JudgeError(f"{self._by} failed: {type(error).__name__} {error}") from error
+
+    async def _work(self, function: Callable[..., bool], *words: str) -> bool:
+        if self._pool is None:
+            pebble: Any = importlib.import_module("pebble")
+            self._pool = pebble.ProcessPool(
+                self._processes, context=multiprocessing.get_context("spawn")
+            )
+        future = self._pool.schedule(function, args=list(words), timeout=self._seconds)
+        return await asyncio.wrap_future(future)

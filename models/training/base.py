@@ -1,42 +1,23 @@
-"""Train the demo model from scratch on tagged traces: `python -m models.base RUN_FOLDER`.
+"""Stage `base` for a model trained from scratch: the demo domain in every written form, untagged.
 
-Resumable: the checkpoint in the run folder is replaced atomically every few minutes, and a rerun
-continues from it with the same data order. The learning rate is warm-up, stable, decay, so the
-length of a run may be changed while it is under way.
+Resumable: the checkpoint is replaced atomically every few minutes, and a rerun continues from it
+with the same data order. The learning rate is warm-up, stable, decay.
 """
 
-import argparse
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from models.samples import Batch, batches
 from models.stories import MAX_STEPS
 from models.tokenizer import CONTEXT, train_tokenizer
-
-
-@dataclass(frozen=True)
-class BaseRecipe:
-    """The settings of a from-scratch run; tokens are unpadded."""
-
-    tokens: int = 90_000_000
-    curriculum_tokens: int = 6_000_000
-    warmup_steps: int = 100
-    decay_share: float = 0.25
-    batch_tokens: int = 8192
-    matrix_lr: float = 0.02
-    vector_lr: float = 3e-3
-    hidden: int = 128
-    intermediate: int = 512
-    layers: int = 4
-    heads: int = 4
-    seed: int = 0
-    compile: bool = True
-    checkpoint_minutes: float = 3.0
+from models.training.recipe import Scratch
+from models.training.samples import Batch, batches
 
 
 @dataclass
@@ -48,9 +29,9 @@ class Progress:
     pool: int = 0
 
 
-def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def build_model(recipe: Scratch, seed: int, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """A fresh Qwen3-architecture decoder of the recipe's size."""
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,
         hidden_size=recipe.hidden,
@@ -69,7 +50,7 @@ def build_model(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3
     return Qwen3ForCausalLM(config)
 
 
-def build_optimizers(recipe: BaseRecipe, model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
+def build_optimizers(recipe: Scratch, model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for the embedding and the norms."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -79,7 +60,7 @@ def build_optimizers(recipe: BaseRecipe, model: Qwen3ForCausalLM) -> list[torch.
     ]
 
 
-def learning_rate_share(recipe: BaseRecipe, progress: Progress) -> float:
+def learning_rate_share(recipe: Scratch, progress: Progress) -> float:
     """Warm-up over steps, stable, then linear decay to zero over the last tokens."""
     warm = min(1.0, (progress.step + 1) / recipe.warmup_steps)
     left = (recipe.tokens - progress.tokens) / (recipe.decay_share * recipe.tokens)
@@ -89,19 +70,19 @@ def learning_rate_share(recipe: BaseRecipe, progress: Progress) -> float:
 class BaseRun:
     """One from-scratch run in a folder."""
 
-    def __init__(self, recipe: BaseRecipe, folder: Path) -> None:
+    def __init__(self, recipe: Scratch, seed: int, folder: Path) -> None:
         self.recipe = recipe
         self.folder = folder
-        self.tokenizer = train_tokenizer(1024, recipe.seed)
-        self.model = build_model(recipe, self.tokenizer)
+        self.tokenizer = train_tokenizer(1024, seed)
+        self.model = build_model(recipe, seed, self.tokenizer)
         self.forward = torch.compile(self.model, dynamic=False) if recipe.compile else self.model
         self.optimizers = build_optimizers(recipe, self.model)
         self.progress = Progress()
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "trainer").mkdir(parents=True, exist_ok=True)
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / "trainer" / "checkpoint.pt"
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint, if there is one."""
@@ -113,7 +94,7 @@ class BaseRun:
             self.progress = Progress(**state["progress"])
 
     def save(self) -> None:
-        """Replace the checkpoint and the loadable folder `latest` atomically enough for a kill."""
+        """Replace the checkpoint; a kill leaves the old one or the new one."""
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -122,8 +103,15 @@ class BaseRun:
         part = self._checkpoint.with_suffix(".part")
         torch.save(state, part)
         part.replace(self._checkpoint)
-        self.model.save_pretrained(self.folder / "latest")
-        self.tokenizer.save_pretrained(self.folder / "latest")
+
+    def finish(self) -> None:
+        """Write the folders `model` and `tokenizer`."""
+        self.tokenizer.save_pretrained(self.folder / "tokenizer")
+        part = self.folder / "model.part"
+        self.model.save_pretrained(part)
+        self.tokenizer.save_pretrained(part)
+        shutil.rmtree(self.folder / "model", ignore_errors=True)
+        part.rename(self.folder / "model")
 
     def train_batch(self, batch: Batch) -> float:
         """One optimiser step; returns the mean loss per completion token."""
@@ -175,20 +163,16 @@ class BaseRun:
             "longest": longest,
         }
         print(json.dumps(row), flush=True)
-        with (self.folder / "log.jsonl").open("a") as log:
+        with (self.folder / "trainer" / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
 
 
-def main() -> None:
-    """Parse the recipe's overrides and run."""
-    parser = argparse.ArgumentParser(description="Train the demo model from scratch.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--tokens", type=int, default=BaseRecipe.tokens)
-    arguments = parser.parse_args()
-    run = BaseRun(BaseRecipe(tokens=arguments.tokens), arguments.folder)
+def train_base(recipe: Scratch, seed: int, folder: Path) -> dict[str, Any]:
+    """Train from scratch, or go on; returns the tokens and steps that it took."""
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    run = BaseRun(recipe, seed, folder)
     run.resume()
     run.run()
-
-
-if __name__ == "__main__":
-    main()
+    run.finish()
+    return {"tokens": run.progress.tokens, "steps": run.progress.step}

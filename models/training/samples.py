@@ -1,7 +1,7 @@
-"""Tokenised training samples of the demo domain, packed into batches of similar length.
+"""Samples that a demo model is trained on from scratch, packed into batches of similar length.
 
-The prompt part is rendered by the tokenizer's own chat template, so that training sees token for
-token what serving renders. Only the completion carries loss.
+They have no tags: every form of reasoning appears, and nothing tells which. Only the completion
+carries loss.
 """
 
 import random
@@ -13,25 +13,14 @@ from transformers import PreTrainedTokenizerFast
 
 from models.stories import Story, stories
 from models.traces import EFFORTS, TRANSITION, answer_text, trace
-
-IGNORED = -100
-"""The label that leaves a token out of the loss (PyTorch's default `ignore_index`)."""
+from models.training.chat import IGNORED, Chat, Encoded
 
 BUCKETS = (128, 192, 256, 384, 512, 768)
 """Padded lengths in tokens; few, so that a compiled model sees few shapes."""
 
 _POOL = 2048
 _CUT_SHARE = 0.08
-_UNTAGGED_SHARE = 0.1
 _EFFORT_WEIGHTS = (6, 24, 50, 20)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Token ids, and how many of the first ones carry no loss."""
-
-    ids: list[int]
-    masked: int
 
 
 @dataclass(frozen=True)
@@ -43,39 +32,23 @@ class Batch:
     tokens: int
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str, effort: str | None) -> str:
-    """The text that serving would send to the model for a one-turn conversation."""
-    return str(
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            tokenize=False,
-            add_generation_prompt=True,
-            reasoning_effort=effort or "auto",
-        )
-    )
-
-
-def write_sample(
-    tokenizer: PreTrainedTokenizerFast, story: Story, effort: str, rng: random.Random
-) -> Sample:
-    """One training sample; a share has no tag, and a share has its reasoning cut by a budget.
+def write_sample(chat: Chat, story: Story, effort: str, rng: random.Random) -> Encoded:
+    """One sample, its reasoning cut by a budget in a share of them.
 
     A cut sample ends its reasoning with the transition sentence and carries loss on the answer
     only: the model learns to answer when its budget ran out, not to give up by itself.
     """
-    tag = None if effort != "none" and rng.random() < _UNTAGGED_SHARE else effort
-    prompt = tokenizer.encode(render_prompt(tokenizer, story.prompt, tag))
-    answer = tokenizer.encode(f"{answer_text(story, effort)}{tokenizer.eos_token}")
+    reasoning, response = trace(story, effort), answer_text(story, effort)
     if effort == "none":
-        return Sample(prompt + answer, len(prompt))
-    closing = "\n</think>\n\n"
-    thinking = tokenizer.encode(trace(story, effort))
-    if rng.random() < _CUT_SHARE:
-        thinking = thinking[: rng.randrange(len(thinking) + 1)]
-        closing = f"{TRANSITION}</think>\n\n"
-        block = thinking + tokenizer.encode(closing)
-        return Sample(prompt + block + answer, len(prompt) + len(block))
-    return Sample(prompt + thinking + tokenizer.encode(closing) + answer, len(prompt))
+        return chat.encode(story.prompt, effort, reasoning, response, [])
+    if rng.random() >= _CUT_SHARE:
+        return chat.encode(story.prompt, "auto", reasoning, response, [])
+    prompt, thinking = chat.ids(chat.prompt(story.prompt, "auto")), chat.ids(reasoning)
+    thinking = thinking[: rng.randrange(len(thinking) + 1)]
+    thinking += chat.ids(f"{TRANSITION}</think>\n\n")
+    answer = chat.ids(f"{response}{chat.tokenizer.eos_token}")
+    unlearned = prompt + thinking
+    return Encoded(unlearned + answer, [IGNORED] * len(unlearned) + answer, len(prompt))
 
 
 def batches(
@@ -92,7 +65,8 @@ def batches(
     rng = random.Random(f"pool:{seed}")
     source = stories(seed, "train", 1, longest)
     efforts = rng.choices(EFFORTS, _EFFORT_WEIGHTS, k=_POOL)
-    samples = [write_sample(tokenizer, next(source), effort, rng) for effort in efforts]
+    chat = Chat(tokenizer)
+    samples = [write_sample(chat, next(source), effort, rng) for effort in efforts]
     made: list[Batch] = []
     below = 0
     for bucket in BUCKETS:
@@ -107,11 +81,11 @@ def batches(
     yield from made
 
 
-def _pad(samples: list[Sample], bucket: int) -> Batch:
+def _pad(samples: list[Encoded], bucket: int) -> Batch:
     ids = torch.zeros((len(samples), bucket), dtype=torch.int64)
     labels = torch.full((len(samples), bucket), IGNORED)
     for row, sample in enumerate(samples):
         length = len(sample.ids)
         ids[row, :length] = torch.tensor(sample.ids)
-        labels[row, sample.masked : length] = ids[row, sample.masked : length]
+        labels[row, :length] = torch.tensor(sample.labels)
     return Batch(ids, labels, sum(len(sample.ids) for sample in samples))

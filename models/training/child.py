@@ -1,0 +1,29 @@
+"""Child processes of a run: they end with the block that started them, and with this process."""
+
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_PATIENCE_SECONDS = 20
+
+
+@contextmanager
+def child(words: Sequence[str], log: Path | None = None) -> Generator[subprocess.Popen[bytes]]:
+    """A command on a leash; its output goes to `log`, or where ours goes."""
+    leash = [sys.executable, "-m", "server.engines.leash", *words]
+    out = None if log is None else log.open("wb")
+    process = subprocess.Popen(leash, stdin=subprocess.PIPE, stdout=out, stderr=out)  # noqa: S603
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if out is not None:
+            out.close()

@@ -1,0 +1,387 @@
+"""A training recipe: everything that a run may be told, typed, with unknown keys refused.
+
+Lengths are in tokens of the trained model's tokenizer unless they say otherwise. The defaults are
+the settings of the TOPS paper (arXiv 2502.18080) where it gives one.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.training.public_sets import PUBLIC_SETS
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class RecipeError(Exception):
+    """A recipe cannot be used; the message names the key and what is wrong with it."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(_Table):
+    """Which columns of a data set hold what; `None` where a set has no such column."""
+
+    prompt: str = "prompt"
+    answer: str = "answer"
+    problem_id: str | None = "problem_id"
+    difficulty: str | None = "difficulty"
+    options: str | None = None
+
+
+class Stories(_Table):
+    """Problems of the demo domain; `steps` are the fewest and the most."""
+
+    n: Count
+    split: Literal["train", "validation", "test"] = "train"
+    seed: int = 0
+    steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
+
+
+class Source(_Table):
+    """Where problems come from: `stories`, a JSON Lines file (`path`), or a Hugging Face `dataset`.
+
+    `public` fills in what is known of a public set; every other key overrides it. `answer_in` says
+    where in the answer's column the answer is; `ask` is put after each prompt.
+    """
+
+    public: Literal["gsm8k", "math", "numinamath", "aime"] | None = None
+    stories: Stories | None = None
+    path: Path | None = None
+    dataset: str | None = None
+    config: str | None = None
+    split: str = "train"
+    columns: Columns = Columns()
+    answer_in: Literal["whole", "after ####", "boxed"] = "whole"
+    ask: str = ""
+    limit: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _public(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("public") not in PUBLIC_SETS:
+            return given
+        known = dict(PUBLIC_SETS[given["public"]])
+        if "path" in given:
+            known.pop("dataset")
+        return {**known, **given}
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Source":
+        if sum(one is not None for one in (self.stories, self.path, self.dataset)) != 1:
+            raise ValueError("a source needs exactly one of stories, path, dataset, public")
+        return self
+
+
+class Data(_Table):
+    """Problems of the stages. Those for training lose repeats and what evaluation asks.
+
+    `ngram` words in a row that a training problem shares with one of evaluation make it
+    contaminated; 0 compares whole prompts only. A file with more than `most_broken` of its lines
+    broken is refused.
+    """
+
+    seed: Sequence[Source] = ()
+    train: Sequence[Source] = ()
+    evaluate: Sequence[Source] = ()
+    router: Sequence[Source] = ()
+    ngram: Annotated[int, Field(ge=0)] = 13
+    most_broken: Share = 0.01
+
+
+class Scratch(_Table):
+    """A decoder trained from scratch on the demo domain, without tags; `tokens` are unpadded."""
+
+    tokens: Count = 80_000_000
+    curriculum_tokens: Count = 6_000_000
+    warmup_steps: Count = 100
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    batch_tokens: Count = 8192
+    matrix_lr: float = 0.02
+    vector_lr: float = 3e-3
+    hidden: Count = 128
+    intermediate: Count = 512
+    layers: Count = 4
+    heads: Count = 4
+    compile: bool = True
+    threads: Count | None = None
+    checkpoint_minutes: float = 3.0
+
+
+class Model(_Table):
+    """The base model, and how an effort is told to it.
+
+    `base` is a folder or a Hugging Face name. With `placement = "generation"` the tag comes last, by
+    the chat template's `reasoning_effort`: `tags` adds that to a template which lacks it. With
+    `"system"` the efforts are told by `system_prompts`, as in the paper.
+    """
+
+    base: str | None = None
+    scratch: Scratch | None = None
+    efforts: Sequence[Effort] = ("low", "medium", "high")
+    placement: Literal["generation", "system"] = "generation"
+    tags: Mapping[Effort, str] = {}
+    system_prompts: Mapping[Effort, str] = {}
+    add_tokens: Sequence[str] = ()
+    transition: str = "\nTime is up, so I answer with what I have.\n"
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Model":
+        if (self.base is None) == (self.scratch is None):
+            raise ValueError("a model needs either base or scratch")
+        if len(self.efforts) < 2 or len(set(self.efforts)) < len(self.efforts):
+            raise ValueError("efforts must be two or more different ones, cheapest first")
+        if self.placement == "system" and not set(self.efforts) <= set(self.system_prompts):
+            raise ValueError('placement = "system" needs one of system_prompts for each effort')
+        return self
+
+
+class Teacher(_Table):
+    """An OpenAI-compatible endpoint that writes the seed; its key is in `TOPS_UPSTREAM_API_KEY`.
+
+    `instructions` are system prompts by effort; without, wording of our own.
+    """
+
+    url: str
+    model: str
+    instructions: Mapping[Effort, str] = {}
+    temperature: float = 1.0
+    max_tokens: Count | None = None
+    concurrency: Count = 16
+
+
+class Seed(_Table):
+    """The seed: problems solved at every effort, from a teacher, a file, or the demo domain.
+
+    `min_gap` is how much longer each effort must be than the one before. `slips` is the share of
+    the demo domain's worked steps that go wrong first and are then put right.
+    """
+
+    source: Literal["teacher", "file", "stories"] = "teacher"
+    teacher: Teacher | None = None
+    path: Path | None = None
+    min_gap: Annotated[int, Field(ge=0)] = 0
+    slips: Share = 0
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Seed":
+        if self.source == "teacher" and self.teacher is None:
+            raise ValueError("a seed from a teacher needs [seed.teacher] with url and model")
+        if self.source == "file" and self.path is None:
+            raise ValueError("a seed from a file needs its path")
+        return self
+
+
+class Lora(_Table):
+    """A low-rank adapter instead of all weights; it is merged into the model at the end."""
+
+    rank: Count = 32
+    alpha: Count = 64
+    dropout: Share = 0.0
+    targets: str | Sequence[str] = "all-linear"
+
+
+class Tuning(_Table):
+    """One training by TRL. `batch` is of all processes together; longer samples are left out."""
+
+    learning_rate: float = 1e-5
+    batch: Count = 32
+    micro_batch: Count = 1
+    epochs: float = 3
+    warmup_share: Share = 0.1
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    max_length: Count = 16_384
+    gradient_checkpointing: bool = False
+    save_steps: Count = 200
+    lora: Lora | None = None
+
+
+class Preference(Tuning):
+    """Training by DPO; `rounds` of pairs and training, each from the model before."""
+
+    learning_rate: float = 5e-7
+    beta: float = 0.1
+    nll: Annotated[float, Field(ge=0)] = 0.0
+    rounds: Annotated[int, Field(ge=0)] = 1
+
+
+class Launch(_Table):
+    """How a training runs: so many processes of this machine, or by an accelerate configuration."""
+
+    processes: Count = 1
+    accelerate: Path | None = None
+
+
+class Engine(_Table):
+    """What serves a checkpoint while it generates.
+
+    `embedded` is for models of a few million parameters, `vllm` starts `vllm serve` by the Python
+    of an environment that has it. `urls` are engines that run already and serve the checkpoint.
+    """
+
+    kind: Literal["embedded", "vllm", "urls"] = "vllm"
+    python: str = "python"
+    flags: Sequence[str] = ()
+    urls: Sequence[str] = ()
+    concurrency: Count = 64
+    start_seconds: Count = 1800
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Engine":
+        if (self.kind == "urls") != bool(self.urls):
+            raise ValueError('urls are needed with kind = "urls", and not otherwise')
+        return self
+
+
+class Sampling(_Table):
+    """How many generations of each problem and effort, and how they are drawn."""
+
+    samples: Count = 1
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    max_tokens: Count | None = None
+
+
+class Verify(_Table):
+    """How an answer is judged: see `models.verify.Judge`. A user's own is `module:function`."""
+
+    by: str = "auto"
+    processes: Count = 2
+    seconds: Annotated[float, Field(gt=0)] = 10
+
+
+class Selection(_Table):
+    """Which correct answer is learned from. `random` is the paper's ablation.
+
+    `with_seed_low` adds the seed's answers at the lowest effort, as published. `keep_tags` adds the
+    whole seed with its tags, so that the model obeys them and chooses by itself without one.
+    """
+
+    rule: Literal["shortest", "random"] = "shortest"
+    with_seed_low: bool = True
+    keep_tags: bool = False
+
+
+class Critic(_Table):
+    """A model behind an endpoint that names the wrong steps of a solution."""
+
+    url: str
+    model: str
+    concurrency: Count = 16
+
+
+class Mistakes(_Table):
+    """What becomes of wrong steps in what is learned from; `arithmetic` is the demo's checker."""
+
+    found_by: Literal["nobody", "arithmetic", "critic"] = "nobody"
+    critic: Critic | None = None
+    then: Literal["mask", "train", "drop"] = "mask"
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Mistakes":
+        if self.found_by == "critic" and self.critic is None:
+            raise ValueError("a critic needs [mistakes.critic] with url and model")
+        return self
+
+
+class Export(_Table):
+    """Which stage's model is exported: `dpo` is that of the last round.
+
+    `ctranslate2` adds the weights that the embedded engine reads. The router is fitted on
+    generations at `router_efforts`, for problems of `data.router`; without those there is none.
+    """
+
+    stage: Literal["tag", "sft", "dpo"] = "dpo"
+    ctranslate2: bool = True
+    router_efforts: Sequence[Effort] = ("none", "low", "medium", "high")
+    max_loss: Share = 0.01
+
+
+class Recipe(_Table):
+    """A whole run. `random_seed` seeds the data order, the sampling of data, and new weights."""
+
+    name: str
+    random_seed: int = 0
+    model: Model
+    data: Data = Data()
+    seed: Seed
+    tag: Tuning = Tuning()
+    generate: Sampling = Sampling()
+    engine: Engine = Engine()
+    verify: Verify = Verify()
+    select: Selection = Selection()
+    mistakes: Mistakes = Mistakes()
+    sft: Tuning = Tuning(batch=96, epochs=2)
+    pairs: Sampling = Sampling(samples=8)
+    dpo: Preference = Preference()
+    launch: Launch = Launch()
+    evaluate: Sampling = Sampling(samples=4)
+    export: Export = Export()
+
+
+def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a TOML file; relative paths in it are relative to it.
+
+    Args:
+        file: the recipe.
+        overrides: `key.key=value` each, the value as in TOML or a bare word.
+
+    Raises:
+        RecipeError: it cannot be read, a key is unknown, or a value is not what it must be.
+    """
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file} cannot be read: {error}") from error
+    for override in overrides:
+        _apply(given, override)
+    try:
+        recipe = Recipe.model_validate(given)
+    except ValidationError as error:
+        raise RecipeError(_told(file, error)) from error
+    return Recipe.model_validate(_placed(recipe.model_dump(), file.resolve().parent))
+
+
+def _apply(given: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    *path, last = name.strip().split(".")
+    if not (equals and last):
+        raise RecipeError(f"{override!r} is not key.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = given
+    for key in path:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"{override!r}: {key} is no table")
+    table[last] = value
+
+
+def _told(file: Path, error: ValidationError) -> str:
+    lines = [
+        f"  {'.'.join(str(part) for part in one['loc']) or 'recipe'}: {one['msg']}"
+        for one in error.errors()
+    ]
+    return "\n".join([f"{file} is not a usable recipe:", *lines])
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    """The same with every path absolute; a model's `base` is one where such a folder is there."""
+    if isinstance(value, dict):
+        placed = {key: _placed(one, folder) for key, one in value.items() if key != "public"}
+        base = placed.get("base")
+        if isinstance(base, str) and (folder / base).is_dir():
+            placed["base"] = str((folder / base).resolve())
+        return placed
+    if isinstance(value, list | tuple):
+        return [_placed(one, folder) for one in value]
+    return (folder / value).resolve() if isinstance(value, Path) else value

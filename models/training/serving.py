@@ -1,0 +1,81 @@
+"""An engine that serves a checkpoint on loopback while a stage generates from it."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from models.training.child import child
+from models.training.recipe import Engine, Recipe
+from models.training.run import RunError
+
+MODEL = "trained"
+"""The name that the model is served under."""
+
+_TAIL_LINES = 15
+
+
+@contextmanager
+def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
+    """The base URLs (with /v1) of the engines that serve `model`.
+
+    Args:
+        recipe: names the engine.
+        model: a checkpoint folder that transformers can load.
+        folder: for converted weights and the engine's log.
+
+    Raises:
+        RunError: the engine does not start; its last words are in the message.
+    """
+    engine = recipe.engine
+    if engine.kind == "urls":
+        yield [url.rstrip("/") for url in engine.urls]
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    if engine.kind == "embedded":
+        from models.training.export import convert  # noqa: PLC0415 - loads torch
+
+        convert(model, folder / "model", recipe.model.transition)
+        words = [sys.executable, "-m", "server.embedded", "--model", str(folder / "model")]
+    else:
+        words = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
+    log = folder / "engine.log"
+    with child([*words, *engine.flags], log) as process:
+        _await(process, f"http://127.0.0.1:{port}", engine, log)
+        yield [f"http://127.0.0.1:{port}/v1"]
+
+
+def _await(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path) -> None:
+    deadline = time.monotonic() + engine.start_seconds
+    while True:
+        try:
+            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        if process.poll() is not None:
+            raise RunError(f"the engine ended with status {process.returncode}:\n{_tail(log)}")
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"the engine was not ready in {engine.start_seconds} s (engine.start_seconds):\n"
+                f"{_tail(log)}"
+            )
+        time.sleep(0.2)
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,109 @@
+"""Stages that train: what they learn from in tokens, and the process that does it."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.training.chat import Chat
+from models.training.child import child
+from models.training.examples import Example, encode_all, write_rows
+from models.training.generation import shuffled
+from models.training.recipe import Launch, Preference, Recipe, Tuning
+from models.training.run import RunError, write_whole
+
+
+def fine_tune(
+    recipe: Recipe,
+    settings: Tuning,
+    model: str,
+    chat: Chat,
+    examples: Sequence[Example],
+    folder: Path,
+) -> dict[str, Any]:
+    """Supervised fine-tuning of `model` on examples; the result is `folder/model`.
+
+    Raises:
+        RunError: nothing is left to learn from, or the training failed.
+    """
+    counts = Counter[str]()
+    encoded = encode_all(examples, chat, settings.max_length, counts)
+    learned = [one for one in encoded if any(label >= 0 for label in one.labels)]
+    rows = [{"input_ids": one.ids, "labels": one.labels} for one in learned]
+    return {**counts, **_train(recipe, settings, model, chat, rows, folder, "sft")}
+
+
+def prefer(
+    recipe: Recipe,
+    settings: Preference,
+    model: str,
+    chat: Chat,
+    pairs: Sequence[tuple[Example, Example]],
+    folder: Path,
+) -> dict[str, Any]:
+    """DPO of `model` on (chosen, rejected) pairs; the result is `folder/model`.
+
+    Raises:
+        RunError: there is no pair, or the training failed.
+    """
+    counts = Counter[str]()
+    rows: list[dict[str, Any]] = []
+    for chosen, rejected in pairs:
+        good, bad = chosen.encode(chat), rejected.encode(chat)
+        if max(len(good.ids), len(bad.ids)) > settings.max_length:
+            counts["too_long"] += 1
+            continue
+        rows.append(
+            {
+                "prompt_ids": good.ids[: good.prompt],
+                "chosen_ids": good.ids[good.prompt :],
+                "rejected_ids": bad.ids[bad.prompt :],
+            }
+        )
+    return {**counts, **_train(recipe, settings, model, chat, rows, folder, "dpo")}
+
+
+def _train(
+    recipe: Recipe,
+    settings: Tuning,
+    model: str,
+    chat: Chat,
+    rows: Sequence[dict[str, Any]],
+    folder: Path,
+    method: str,
+) -> dict[str, Any]:
+    if not rows:
+        raise RunError(f"{folder.name} has nothing to learn from: see its manifest's inputs")
+    if not (folder / "model").is_dir():
+        write_rows(folder / "tokens.jsonl", shuffled(rows, recipe.random_seed))
+        chat.tokenizer.save_pretrained(folder / "tokenizer")
+        told = {
+            "method": method,
+            "model": model,
+            "tokenizer": str(folder / "tokenizer"),
+            "settings": settings.model_dump(mode="json"),
+            "seed": recipe.random_seed,
+        }
+        write_whole(folder / "tuning.json", json.dumps(told, indent=1) + "\n")
+        _launched(recipe.launch, folder)
+    return {"rows": len(rows), **json.loads((folder / "training.json").read_text())}
+
+
+def _launched(launch: Launch, folder: Path) -> None:
+    """Run the training to its end."""
+    words = ["-m", "models.training.tune", str(folder)]
+    if launch.accelerate is not None:
+        start = ["-m", "accelerate.commands.launch", "--config_file", str(launch.accelerate)]
+        words = [*start, *words]
+    elif launch.processes > 1:
+        start = ["-m", "torch.distributed.run", "--standalone"]
+        words = [*start, "--nproc_per_node", str(launch.processes), *words]
+    with child([sys.executable, *words]) as process:
+        status = process.wait()
+    if status:
+        raise RunError(
+            f"training in {folder} ended with status {status}: see above; run the same command "
+            "again to go on from its last checkpoint"
+        )
