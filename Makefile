@@ -3,11 +3,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-vllm vllm bench check format efforts budgets clean
+.PHONY: help serve test test-train test-vllm train vllm bench check format efforts budgets clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +20,14 @@ serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--po
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest $(ARGS)"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
+	@echo "running: pytest tests/test_models_training*.py $(ARGS)"
+	@$(BIN)/python -m pytest tests/test_models_training*.py $(ARGS)
+
+train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIPE=models/recipes/demo.toml)
+	@echo "starting: tops train all $(RECIPE) $(ARGS)"
+	@exec $(BIN)/tops train all $(RECIPE) $(ARGS)
 
 test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
 	@echo "running: pytest -m vllm $(ARGS)"
@@ -84,3 +93,9 @@ $(VENV)/dev.done: $(VENV)/python.done pyproject.toml
 	@$(PIP) install -e '.[dev]' || { \
 	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 	@touch $(VENV)/serve.done $@
+
+$(VENV)/train.done: $(VENV)/dev.done
+	@echo "installing the tools of training beside it: PyTorch and TRL, a GB or more"
+	@$(PIP) install -e '.[dev,train]' || { \
+	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
+	@touch $@

@@ -91,7 +91,7 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
 
 
 def _plain(row: Mapping[str, Any], _: int) -> Problem:
-    return Problem(*(str(row[name]) for name in ("problem_id", "prompt", "answer")))
+    return Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
 
 
 def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Judge a model's visible answer against the gold one.
 
 Numbers by value, choices by their letter, anything else as mathematics by math-verify, in a
-process of its own: an answer like 9^{9^{9^9}} must not hang the run. A user's own function may judge
-instead.
+process of its own: an answer like 9^{9^{9^9}} must not hang the run. A user's own function may
+judge instead.
 """
 
 import asyncio
@@ -43,6 +43,8 @@ def unjudgeable(gold: str) -> str | None:
     """Why an answer cannot be judged here, if so."""
     if not gold.strip():
         return "the answer is empty"
+    if gold.count("{") != gold.count("}"):
+        return "the answer's braces do not match"
     if is_plain(gold) or _can_work_out():
         return None
     return f"judging {gold[:40]!r}, neither a number nor a letter, needs math-verify: {_INSTALL}"
@@ -205,29 +207,32 @@ class Judge:
         """
         if ":" in self._by:
             return await self._by_user(answer, gold)
-        if self._by == "exact":
-            return same_text(answer, gold)
-        if self._by in ("number", "choice"):
-            return is_correct(answer, gold, truncated)
-        boxed = last_boxed(answer)
-        if self._by == "auto":
-            if is_plain(gold) and (boxed is None or is_plain(boxed) or not _can_work_out()):
-                return is_correct(answer, gold, truncated)
-            if _LETTER.fullmatch(gold.strip()):
-                return is_correct(answer, gold)
-        if truncated and boxed is None:
-            return False
+        at_once = self._at_once(answer, gold, truncated)
+        if at_once is not None:
+            return at_once
         try:
             return await self._work(same_expression, answer, gold)
         except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
             return False
+
+    def _at_once(self, answer: str, gold: str, truncated: bool) -> bool | None:
+        """Whether an answer is right, where nothing needs to be worked out to tell."""
+        if self._by == "exact":
+            return same_text(answer, gold)
+        boxed = last_boxed(answer)
+        readable = boxed is None or is_plain(boxed) or not _can_work_out()
+        by_value = self._by == "auto" and is_plain(gold) and readable
+        by_letter = self._by == "auto" and _LETTER.fullmatch(gold.strip())
+        if by_value or by_letter or self._by in ("number", "choice"):
+            return is_correct(answer, gold, truncated)
+        return False if truncated and boxed is None else None
 
     async def _by_user(self, answer: str, gold: str) -> bool:
         try:
             return await self._work(called, self._by, answer, gold)
         except TimeoutError:
             return False
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+        except Exception as error:
             raise JudgeError(f"{self._by} failed: {type(error).__name__} {error}") from error
 
     async def _work(self, function: Callable[..., bool], *words: str) -> bool:

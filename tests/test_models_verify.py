@@ -1,10 +1,18 @@
 """Judging answers: right ones in any dress, and wrong ones that look right."""
 
 import asyncio
+import gzip
+import json
+import os
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from models.verify import Judge, is_correct, last_boxed
+from models.verify import Judge, JudgeError, is_correct, last_boxed, unjudgeable
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 
 
 @pytest.mark.parametrize(
@@ -130,3 +138,70 @@ def test_what_takes_for_ever_is_given_up_and_the_next_is_judged() -> None:
             return [hard, await judge.is_correct("\\boxed{1+x}", "x+1")]
 
     assert asyncio.run(judged()) == [False, True]
+
+
+def judged(pairs: Iterable[tuple[str, str]], **how: object) -> list[bool]:
+    async def all_of_them() -> list[bool]:
+        with Judge(**how) as judge:  # type: ignore[arg-type]
+            return await asyncio.gather(*(judge.is_correct(a, gold) for a, gold in pairs))
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+@pytest.mark.parametrize("name", ["gsm8k_test", "svamp", "aqua", "math_4500"])
+def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
+    name: str,
+) -> None:
+    with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as rows:
+        golds = [json.loads(row)["answer"] for row in rows][::20]
+    golds = [gold for gold in golds if unjudgeable(gold) is None]
+    said = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
+    assert all(judged(zip(said, golds, strict=True), processes=2))
+    others = list(zip(said, golds[1:], strict=False))
+    same = [a == b for a, b in pairwise(golds)]
+    wrong = judged(others, processes=2)
+    assert sum(wrong) <= sum(same) + 0.02 * len(golds)
+
+
+def test_the_way_of_judging_may_be_chosen() -> None:
+    assert judged([("12 pens", "12"), ("twelve", "12")], by="number") == [True, False]
+    assert judged([(" A  b", "a B"), ("a", "a B"), ("\\boxed{a b}", "A b")], by="exact") == [
+        True,
+        False,
+        True,
+    ]
+    assert judged([("Answer: B", "B"), ("Answer: C", "B")], by="choice") == [True, False]
+    assert judged([("$\\frac{2}{4}$", "0.5")], by="math") == [True]
+    with pytest.raises(JudgeError, match="cannot be judged by guess: auto, math"):
+        Judge(by="guess")
+
+
+def test_a_user_s_function_judges_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os, time\n"
+        "def near(answer, gold):\n"
+        "    if answer == 'slow': time.sleep(60)\n"
+        "    if answer == 'bad': raise KeyError('x')\n"
+        "    if answer == 'pid': return os.getpid() != int(gold)\n"
+        "    return abs(float(answer) - float(gold)) < 1\n"
+        "number = 5\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    pairs = [("5.5", "5"), ("7", "5"), ("slow", "5"), ("pid", str(os.getpid()))]
+    assert judged(pairs, by="mine:near", seconds=3, processes=2) == [True, False, False, True]
+    with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
+        judged([("bad", "5")], by="mine:near")
+    for name, told in (("mine:far", "no attribute"), ("mine:number", "no function")):
+        with pytest.raises(JudgeError, match=told):
+            Judge(by=name)
+
+
+def test_a_gold_answer_that_the_way_cannot_judge_is_told() -> None:
+    assert "no number" in (Judge(by="number").unjudgeable("x + y") or "")
+    assert "no letter" in (Judge(by="choice").unjudgeable("12") or "")
+    assert "braces" in (Judge().unjudgeable("5}\n\\end{align*") or "")
+    assert "empty" in (Judge(by="exact").unjudgeable(" ") or "")
+    assert Judge(by="exact").unjudgeable("x") is None

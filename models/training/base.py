@@ -169,8 +169,6 @@ class BaseRun:
 
 def train_base(recipe: Scratch, seed: int, folder: Path) -> dict[str, Any]:
     """Train from scratch, or go on; returns the tokens and steps that it took."""
-    if recipe.threads is not None:
-        torch.set_num_threads(recipe.threads)
     run = BaseRun(recipe, seed, folder)
     run.resume()
     run.run()

@@ -1,4 +1,4 @@
-"""The model card of an exported folder: what it is, how it was made, what was measured, its limits."""
+"""The model card of an exported folder: what it is, how it was made, what was measured."""
 
 import json
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ shortest correct answers, then DPO. This is the model of the stage `{stage}`; ra
 
 ## Use
 
-The effort is told by `reasoning_effort`{placement}. Without one, or with `auto`, the model decides by
-itself{untagged}.
+The effort is told by `reasoning_effort`{placement}. Without one, or with `auto`, the model decides
+by itself{untagged}.
 
     vllm serve FOLDER --reasoning-parser qwen3
     tops serve --engine vllm --model FOLDER

@@ -52,7 +52,7 @@ class Chat:
             ChatError: the template renders two efforts alike, or ends within the reasoning block
                 only for some.
         """
-        chat = cls(tokenizer, model.system_prompts if model.placement == "system" else None)
+        chat = cls(tokenizer, model.system)
         texts = {effort: chat.prompt("?", effort) for effort in (*model.efforts, "auto")}
         if len(set(texts.values())) < len(texts):
             raise ChatError(

@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def evaluate(work: Work) -> dict[str, Any]:
         problems = load(recipe.data.evaluate, recipe.data, counts, told.unjudgeable)
     policies: list[Policy] = []
     for name, folder in work.inputs.items():
-        tags = name == "tag" or recipe.select.keep_tags
+        tags = name == "tag" or (recipe.select.keep_tags and name == list(work.inputs)[-1])
         efforts = [*(recipe.model.efforts if tags else ()), *([] if name == "tag" else ["auto"])]
         made = work.folder / f"{name}.generations.jsonl"
         generate_from(recipe, folder / "model", problems, efforts, recipe.evaluate, made, counts)
@@ -156,6 +156,31 @@ def compare(
         "temperature": recipe.evaluate.temperature,
         "policies": told,
         "comparisons": [_held(draws, bands, a, b) for a, b in _compared(policies)],
+        "shares": {
+            one.model: _shares(one, [tag for tag in policies if tag.model == "tag"], problems)
+            for one in policies
+            if one.effort == "auto"
+        },
+    }
+
+
+def _shares(
+    alone: Policy, ladder: Sequence[Policy], problems: Sequence[Problem]
+) -> dict[str, dict[str, float]]:
+    """Which effort a model that decides by itself thinks like, as shares of each difficulty.
+
+    On each problem that of the tag model whose tokens, there, are nearest to its own.
+    """
+    distances = np.stack([np.abs(one.tokens - alone.tokens) for one in ladder])
+    nearest = distances.argmin(axis=0)
+    levels = np.array([str(problem.difficulty or "") for problem in problems])
+    order = sorted(set(levels.tolist()), key=lambda one: (len(one), one))
+    return {
+        level: {
+            one.effort: float((nearest[levels == level] == at).mean())
+            for at, one in enumerate(ladder)
+        }
+        for level in order
     }
 
 
@@ -167,10 +192,10 @@ def _compared(policies: Sequence[Policy]) -> list[tuple[Policy, Policy]]:
     ladder = [policy for policy in policies if policy.model == "tag"]
     best = max(ladder, key=lambda one: (one.accuracy.mean(), -one.tokens.mean()))
     alone = [policy for policy in policies if policy.effort == "auto"]
-    pairs = [(b, a) for a, b in zip(ladder, ladder[1:], strict=False)]
+    pairs = [(b, a) for a, b in pairwise(ladder)]
     pairs += [(ladder[-1], ladder[0])] if len(ladder) > 2 else []
     pairs += [(one, best) for one in alone]
-    return pairs + [(b, a) for a, b in zip(alone, alone[1:], strict=False)]
+    return pairs + [(b, a) for a, b in pairwise(alone)]
 
 
 def _held(

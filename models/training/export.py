@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from ctranslate2.converters import TransformersConverter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

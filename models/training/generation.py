@@ -63,7 +63,6 @@ def generate_from(
     weights: str | None = None,
 ) -> None:
     """As `generate`, from a checkpoint that is served meanwhile."""
-    system = recipe.model.system_prompts if recipe.model.placement == "system" else None
     with serving(recipe, model, out.parent / "serving" / model.parent.name) as urls:
         requests = [
             Request(
@@ -73,7 +72,7 @@ def generate_from(
                 weights=weights,
                 keep_responses=True,
                 max_tokens=sampling.max_tokens,
-                system=system,
+                system=recipe.model.system,
             )
             for url in urls
         ]
@@ -101,7 +100,7 @@ def judge(
 
 
 def _judged_as(rows: Sequence[dict[str, Any]]) -> Request:
-    first = rows[0] if rows else {"model": MODEL, "weights": None}
+    first: dict[str, Any] = rows[0] if rows else {"model": MODEL, "weights": None}
     return Request("", first["model"], 0.0, first["weights"], keep_responses=True)
 
 

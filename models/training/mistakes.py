@@ -30,8 +30,9 @@ _NUMBERS = re.compile(r"\[[\d,\s]*\]")
 _ASKED = (
     "Below are a problem and the numbered steps of a solution. Some steps may be wrong: a false "
     "calculation, a misread fact, a conclusion that does not follow. A step that repeats an error "
-    "made before it without adding one is not wrong. Think as you need to, and end with a JSON list "
-    "of the numbers of the wrong steps, [] where there are none.\n\nProblem:\n{prompt}\n\nSteps:\n{steps}"
+    "made before it without adding one is not wrong. Think as you need to, and end with a JSON "
+    "list of the numbers of the wrong steps, [] where there are none.\n\n"
+    "Problem:\n{prompt}\n\nSteps:\n{steps}"
 )
 
 

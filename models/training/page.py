@@ -1,6 +1,7 @@
 """The report of a run as one self-contained page: tables, and plots as PNG within it."""
 
 import base64
+import importlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -40,6 +41,7 @@ def page(report: Mapping[str, Any], folder: Path) -> str:
     for name, draw in (
         ("accuracy_tokens", _accuracy_tokens),
         ("tokens_difficulty", _tokens_difficulty),
+        ("efforts_difficulty", _efforts_difficulty),
     ):
         image = _image(draw, report)
         (folder / f"{name}.png").write_bytes(image)
@@ -79,37 +81,37 @@ def number(figure: Mapping[str, float]) -> str:
 def _policies(policies: Sequence[Mapping[str, Any]]) -> str:
     bands = list(policies[0]["bands"])
     rows = [["model, effort", "accuracy", "thinking tokens", "tokens", *bands]]
-    for one in policies:
-        rows.append(
-            [
-                f"{one['model']}, {one['effort']}",
-                percent(one["accuracy"]),
-                number(one["thinking_tokens"]),
-                number(one["tokens"]),
-                *(
-                    f"{band['accuracy']['value']:.1%} / {band['tokens']['value']:.0f}"
-                    for band in one["bands"].values()
-                ),
-            ]
-        )
+    rows += [
+        [
+            f"{one['model']}, {one['effort']}",
+            percent(one["accuracy"]),
+            number(one["thinking_tokens"]),
+            number(one["tokens"]),
+            *(
+                f"{band['accuracy']['value']:.1%} / {band['tokens']['value']:.0f}"
+                for band in one["bands"].values()
+            ),
+        ]
+        for one in policies
+    ]
     return _table(rows)
 
 
 def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> str:
     bands = list(comparisons[0]["bands"]) if comparisons else []
     rows = [["this against other", "accuracy, points", "tokens, ratio", *bands]]
-    for one in comparisons:
-        rows.append(
-            [
-                f"{one['this']} against {one['other']}",
-                points(one["accuracy"]),
-                ratio(one["tokens_ratio"]),
-                *(
-                    f"{points(band['accuracy'])} / {band['tokens_ratio']['value']:.2f}"
-                    for band in one["bands"].values()
-                ),
-            ]
-        )
+    rows += [
+        [
+            f"{one['this']} against {one['other']}",
+            points(one["accuracy"]),
+            ratio(one["tokens_ratio"]),
+            *(
+                f"{points(band['accuracy'])} / {band['tokens_ratio']['value']:.2f}"
+                for band in one["bands"].values()
+            ),
+        ]
+        for one in comparisons
+    ]
     return _table(rows)
 
 
@@ -122,9 +124,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _image(draw: Callable[[Mapping[str, Any], Any], None], report: Mapping[str, Any]) -> bytes:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - only in the extra [train]
-
-    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    drawing: Any = importlib.import_module("matplotlib.figure")  # only in the extra [train]
+    figure = drawing.Figure(figsize=(8, 5), dpi=120, layout="constrained")
     draw(report, figure.add_subplot())
     out = io.BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
@@ -164,3 +165,17 @@ def _tokens_difficulty(report: Mapping[str, Any], axes: Any) -> None:
     if shown:
         axes.legend()
     axes.grid(alpha=0.3)
+
+
+def _efforts_difficulty(report: Mapping[str, Any], axes: Any) -> None:
+    model, shares = list(report["shares"].items())[-1]
+    levels = [level.removesuffix(".0") for level in shares]
+    base = [0.0] * len(levels)
+    for effort in next(iter(shares.values())):
+        heights = [100 * share[effort] for share in shares.values()]
+        axes.bar(levels, heights, bottom=base, label=effort)
+        base = [low + high for low, high in zip(base, heights, strict=True)]
+    axes.set_xlabel("difficulty")
+    axes.set_ylabel("share of problems, %")
+    axes.set_title(f"{model}, auto: the effort whose tokens are nearest to its own")
+    axes.legend()

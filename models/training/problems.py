@@ -5,6 +5,7 @@ counted; a file with too many of them is refused.
 """
 
 import gzip
+import importlib
 import json
 import re
 import sys
@@ -25,7 +26,7 @@ _LEVEL = re.compile(r"-?\d+(?:\.\d+)?")
 Row = Mapping[str, Any]
 
 
-class _Broken(Exception):
+class _Broken(Exception):  # noqa: N818 - reads as what it says
     """A row that makes no problem; the message says why, without what is in it."""
 
 
@@ -150,10 +151,9 @@ def _lines(file: Path) -> Iterator[Row | str]:
 
 
 def _dataset(source: Source) -> Iterator[Row]:
-    from datasets import load_dataset  # noqa: PLC0415 - only in the extra [train]
-
+    datasets: Any = importlib.import_module("datasets")  # only in the extra [train]
     try:
-        rows = load_dataset(source.dataset, source.config, split=source.split)
+        rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
     except (OSError, ValueError, LookupError) as error:
         raise ProblemError(
             f"the data set {source.dataset} (split {source.split}) cannot be had: {error}"

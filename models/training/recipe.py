@@ -7,9 +7,16 @@ the settings of the TOPS paper (arXiv 2502.18080) where it gives one.
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from models.training.public_sets import PUBLIC_SETS
 
@@ -66,12 +73,13 @@ class Source(_Table):
     @model_validator(mode="before")
     @classmethod
     def _public(cls, given: object) -> object:
-        if not isinstance(given, dict) or given.get("public") not in PUBLIC_SETS:
+        if not isinstance(given, dict):
             return given
-        known = dict(PUBLIC_SETS[given["public"]])
-        if "path" in given:
-            known.pop("dataset")
-        return {**known, **given}
+        table = cast("dict[str, Any]", given)
+        known = dict(PUBLIC_SETS.get(table.get("public", ""), {}))
+        if "path" in table:
+            known.pop("dataset", None)
+        return {**known, **table}
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Source":
@@ -111,15 +119,14 @@ class Scratch(_Table):
     layers: Count = 4
     heads: Count = 4
     compile: bool = True
-    threads: Count | None = None
     checkpoint_minutes: float = 3.0
 
 
 class Model(_Table):
     """The base model, and how an effort is told to it.
 
-    `base` is a folder or a Hugging Face name. With `placement = "generation"` the tag comes last, by
-    the chat template's `reasoning_effort`: `tags` adds that to a template which lacks it. With
+    `base` is a folder or a Hugging Face name. With `placement = "generation"` the tag comes last,
+    by the chat template's `reasoning_effort`: `tags` adds that to a template which lacks it. With
     `"system"` the efforts are told by `system_prompts`, as in the paper.
     """
 
@@ -141,6 +148,11 @@ class Model(_Table):
         if self.placement == "system" and not set(self.efforts) <= set(self.system_prompts):
             raise ValueError('placement = "system" needs one of system_prompts for each effort')
         return self
+
+    @property
+    def system(self) -> dict[str, str] | None:
+        """The system prompts that tell the efforts; None where the chat template does."""
+        return {**self.system_prompts} if self.placement == "system" else None
 
 
 class Teacher(_Table):
@@ -189,7 +201,10 @@ class Lora(_Table):
 
 
 class Tuning(_Table):
-    """One training by TRL. `batch` is of all processes together; longer samples are left out."""
+    """One training by TRL. `batch` is of all processes together; longer samples are left out.
+
+    `lora = false` undoes the adapter of a recipe that is extended.
+    """
 
     learning_rate: float = 1e-5
     batch: Count = 32
@@ -202,6 +217,11 @@ class Tuning(_Table):
     gradient_checkpointing: bool = False
     save_steps: Count = 200
     lora: Lora | None = None
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _off(cls, given: object) -> object:
+        return None if given is False else given
 
 
 class Preference(Tuning):
@@ -329,6 +349,8 @@ class Recipe(_Table):
 def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a TOML file; relative paths in it are relative to it.
 
+    A file may name another that it `extends`: its own keys go before that one's.
+
     Args:
         file: the recipe.
         overrides: `key.key=value` each, the value as in TOML or a bare word.
@@ -336,10 +358,7 @@ def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: it cannot be read, a key is unknown, or a value is not what it must be.
     """
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{file} cannot be read: {error}") from error
+    given = _table(file)
     for override in overrides:
         _apply(given, override)
     try:
@@ -347,6 +366,28 @@ def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         raise RecipeError(_told(file, error)) from error
     return Recipe.model_validate(_placed(recipe.model_dump(), file.resolve().parent))
+
+
+def _table(file: Path, below: Sequence[Path] = ()) -> dict[str, Any]:
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{file} cannot be read: {error}") from error
+    extended = given.pop("extends", None)
+    if extended is None:
+        return given
+    other = file.parent / str(extended)
+    if other in below:
+        raise RecipeError(f"{file} extends {other}, which extends it")
+    return _merged(_table(other, (*below, file)), given)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = {**under, **over}
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], dict) and isinstance(over[key], dict):
+            merged[key] = _merged(under[key], over[key])
+    return merged
 
 
 def _apply(given: dict[str, Any], override: str) -> None:
@@ -358,9 +399,9 @@ def _apply(given: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    table = given
+    table: Any = given
     for key in path:
-        table = table.setdefault(key, {})
+        table = cast("dict[str, Any]", table).setdefault(key, {})
         if not isinstance(table, dict):
             raise RecipeError(f"{override!r}: {key} is no table")
     table[last] = value
@@ -377,11 +418,12 @@ def _told(file: Path, error: ValidationError) -> str:
 def _placed(value: Any, folder: Path) -> Any:
     """The same with every path absolute; a model's `base` is one where such a folder is there."""
     if isinstance(value, dict):
-        placed = {key: _placed(one, folder) for key, one in value.items() if key != "public"}
+        table = cast("dict[str, Any]", value)
+        placed = {key: _placed(one, folder) for key, one in table.items() if key != "public"}
         base = placed.get("base")
         if isinstance(base, str) and (folder / base).is_dir():
             placed["base"] = str((folder / base).resolve())
         return placed
     if isinstance(value, list | tuple):
-        return [_placed(one, folder) for one in value]
+        return [_placed(one, folder) for one in cast("list[Any]", value)]
     return (folder / value).resolve() if isinstance(value, Path) else value

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from models.training.recipe import Recipe
 
@@ -118,7 +118,7 @@ class Run:
         manifest = _read(self.path / name / MANIFEST)
         if manifest is None:
             raise RunError(
-                f"{self.path / name} is not finished: run tops train {name} first, or tops train all"
+                f"{self.path / name} is not finished: run tops train {name} first, or all"
             )
         return hashlib.sha256(
             json.dumps([manifest["key"], manifest["outputs"]], sort_keys=True).encode()
@@ -161,9 +161,9 @@ def _read(file: Path) -> dict[str, Any] | None:
 def _files(value: Any) -> list[Path]:
     """Files and folders that a recipe's values name; absolute, as a read recipe has them."""
     if isinstance(value, Mapping):
-        return [file for one in value.values() for file in _files(one)]
-    if isinstance(value, list | tuple):
-        return [file for one in value for file in _files(one)]
+        return [file for one in cast("dict[str, Any]", value).values() for file in _files(one)]
+    if isinstance(value, list):
+        return [file for one in cast("list[Any]", value) for file in _files(one)]
     if isinstance(value, str) and value.startswith("/") and Path(value).exists():
         return [Path(value)]
     return []
@@ -184,7 +184,7 @@ def _hash(path: Path) -> str:
 
 def _outputs(folder: Path) -> dict[str, str]:
     """Each result's SHA-256, by its path in the stage's folder."""
-    found = {}
+    found: dict[str, str] = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
         if file.is_file() and path.parts[0] not in {*_SCRATCH, _STARTED, MANIFEST}:

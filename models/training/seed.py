@@ -1,7 +1,7 @@
 """Stage `seed`: problems solved rightly at every effort, each effort longer than the one before.
 
 The solutions come from a teacher behind an endpoint, from a file, or from the demo domain. What a
-teacher calls low is not always its shortest, so the three are relabelled by length (TOPS, section 4).
+teacher calls low is not always its shortest, so they are relabelled by length (TOPS, section 4).
 """
 
 import os

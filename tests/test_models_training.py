@@ -1,0 +1,268 @@
+"""The whole loop, by its commands: killed and gone on with, in two processes, with an adapter."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines import VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS
+from processes import ROOT, serving
+from teacher import teaching
+
+from models.problems import unique_stories
+
+pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
+
+SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
+STAGES = [
+    "base",
+    "seed",
+    "tag",
+    "generate",
+    "verify",
+    "select",
+    "sft",
+    "pairs",
+    "dpo",
+    "evaluate",
+    "export",
+]
+SMALL = (
+    "data.seed=[{stories={n=16,seed=1,steps=[1,4]}}]",
+    "data.train=[{stories={n=6,seed=2}}]",
+    "data.evaluate=[{stories={n=6,seed=3,split='test'}}]",
+)
+TIMEOUT = 400
+
+
+def command(stage: str, run: Path, *settings: str) -> list[str]:
+    words = [sys.executable, "-m", "tops", "train", stage, str(SMOKE), "--run", str(run)]
+    return [*words, *(word for setting in settings for word in ("--set", setting))]
+
+
+def train(stage: str, run: Path, *settings: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(stage, run, *settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        **more,
+    )
+
+
+def trained(stage: str, run: Path, *settings: str) -> dict[str, Any]:
+    done = train(stage, run, *settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return manifest(run, stage)
+
+
+def manifest(run: Path, stage: str) -> dict[str, Any]:
+    return json.loads((run / stage / "manifest.json").read_text())
+
+
+def kill_once(words: list[str], reached: Callable[[], bool]) -> None:
+    """Run a command until something is reached, and kill it -9."""
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + TIMEOUT
+    while not reached():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of the smoke recipe, killed twice on its way."""
+    run = tmp_path_factory.mktemp("train") / "smoke"
+    made = run / "generate" / "generations.jsonl"
+    kill_once(command("all", run), lambda: len(lines(made)) >= 30)
+    kept = lines(made)
+    half = run / "sft" / "trainer" / "checkpoint-20" / "trainer_state.json"
+    kill_once(command("all", run), half.exists)
+    assert lines(made)[: len(kept) - 1] == kept[:-1]
+    done = train("all", run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+def test_every_stage_left_its_manifest(smoke: Path) -> None:
+    for stage in STAGES:
+        told = manifest(smoke, stage)
+        assert told["recipe"]["name"] == "smoke"
+        assert told["outputs"]
+    keys = {
+        (row["problem_id"], row["effort"], row["sample"])
+        for row in map(json.loads, lines(smoke / "generate" / "generations.jsonl"))
+    }
+    assert len(keys) == len(lines(smoke / "verify" / "outcomes.jsonl")) == 40 * 3
+
+
+def test_training_went_on_from_its_checkpoint(smoke: Path) -> None:
+    state = json.loads(
+        (smoke / "sft" / "trainer" / "checkpoint-60" / "trainer_state.json").read_text()
+    )
+    assert [row["step"] for row in state["log_history"]][:2] == [10, 20]
+    assert manifest(smoke, "sft")["steps"] == 60
+    assert len(list((smoke / "sft" / "logs").glob("events.out.tfevents.*"))) == 2
+
+
+def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
+    begun = time.monotonic()
+    done = train("all", smoke)
+    assert [line.split(":")[1][:14] for line in done.stdout.splitlines()] == [" there already"] * 11
+    assert time.monotonic() - begun < 60
+
+
+def test_the_exported_folder_is_served_as_it_is(smoke: Path) -> None:
+    folder = smoke / "export" / "model"
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "router.json"} <= {
+        file.name for file in folder.iterdir()
+    }
+    import httpx
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size == 496
+    asked = {
+        "messages": [{"role": "user", "content": "Kim has 2 pens. Kim finds 3 pens. How many?"}]
+    }
+    with serving("--model", str(folder)) as server:
+        url = f"{server.url}/v1/chat/completions"
+        for effort, source in (("high", "request"), ("auto", "router")):
+            answer = httpx.post(url, json={**asked, "reasoning_effort": effort}, timeout=30)
+            assert answer.status_code == 200
+            assert answer.headers["x-tops-source"] == source
+
+
+def test_the_report_and_the_card_tell_the_same(smoke: Path) -> None:
+    report = json.loads((smoke / "evaluate" / "report.json").read_text())
+    policies = {(one["model"], one["effort"]): one for one in report["policies"]}
+    efforts = ("low", "medium", "high")
+    assert set(policies) == {
+        *(("tag", effort) for effort in efforts),
+        ("sft", "auto"),
+        *(("dpo", effort) for effort in (*efforts, "auto")),
+    }
+    tokens = [policies["tag", effort]["thinking_tokens"]["value"] for effort in efforts]
+    assert tokens == sorted(tokens)
+    page = (smoke / "evaluate" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page.replace('xmlns="http', "")
+    card = (smoke / "export" / "model" / "README.md").read_text()
+    for one in policies.values():
+        row = f"| {one['model']}, {one['effort']} | {one['accuracy']['value']:.1%} ["
+        assert row in card
+    assert "dpo, auto against sft, auto" in card
+
+
+def test_two_processes_learn_the_same_as_one(smoke: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    for name, *settings in (("one",), ("two", "launch.processes=2", "tag.micro_batch=8")):
+        run = tmp_path / name
+        for stage in ("base", "seed"):
+            trained(stage, run)
+        losses.append(trained("tag", run, "tag.learning_rate=1e-3", *settings)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
+    run = tmp_path / "lora"
+    for stage in ("base", "seed"):
+        trained(stage, run, *SMALL)
+    trained("tag", run, *SMALL, "tag.lora={rank=4,alpha=8}", "tag.learning_rate=1e-2")
+    from transformers import AutoModelForCausalLM
+
+    assert (run / "tag" / "adapter" / "adapter_model.safetensors").is_file()
+    before = AutoModelForCausalLM.from_pretrained(ROOT / "models" / "demo").state_dict()
+    after = AutoModelForCausalLM.from_pretrained(run / "tag" / "model").state_dict()
+    assert before.keys() == after.keys()
+    changed = [name for name in before if not before[name].equal(after[name])]
+    assert changed
+    assert all("proj" in name for name in changed)
+
+
+def test_a_seed_from_a_teacher_over_http(tmp_path: Path) -> None:
+    stories = {one.prompt: one for one in islice(unique_stories(1, "train", 1, 4), 16)}
+    with teaching(stories) as teacher:
+        settings = (
+            *SMALL,
+            "seed.source=teacher",
+            f"seed.teacher={{url='{teacher.url}',model='t',concurrency=4}}",
+            "mistakes.found_by=critic",
+            f"mistakes.critic={{url='{teacher.url}',model='t'}}",
+        )
+        trained("base", tmp_path, *settings)
+        told = trained("seed", tmp_path, *settings)
+    assert (told["problems"], told["examples"]) == (16, 48)
+    assert told["relabelled"] >= 2 * 14  # its low is its longest
+    assert sorted(teacher.efforts) == sorted(["low", "medium", "high"] * 16)
+    rows = [json.loads(line) for line in lines(tmp_path / "seed" / "examples.jsonl")]
+    high = [row for row in rows if row["effort"] == "high"]
+    assert all("Check" in row["reasoning"] for row in high)
+
+
+def test_what_cannot_go_on_is_told_in_a_sentence(smoke: Path, tmp_path: Path) -> None:
+    def told(stage: str, run: Path, *settings: str) -> str:
+        done = train(stage, run, *settings)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "run tops train seed first" in told("select", tmp_path / "a")
+    assert "there is no stage tags" in told("tags", tmp_path / "a")
+    assert "base nowhere cannot be loaded" in told("base", tmp_path / "b", "model.base=nowhere")
+    down = ("seed.source=teacher", "seed.teacher={url='http://127.0.0.1:1/v1',model='t'}", *SMALL)
+    assert "did not answer" in told("seed", smoke, *down)
+    assert "the engine ended" in told("generate", smoke, "engine.flags=['--nonsense']")
+    assert "cannot be loaded" in told("generate", smoke, "verify.by=nothing:there")
+
+
+def test_a_full_disk_is_told_and_loses_nothing(smoke: Path) -> None:
+    """A limit on the size of files stands in for a full disk: both fail the same write."""
+    words = command("generate", smoke, "generate.samples=2")
+    script = f"ulimit -f 16; exec {' '.join(json.dumps(word) for word in words)}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    kept = lines(smoke / "generate" / "generations.jsonl")
+    assert trained("generate", smoke, "generate.samples=2")["generations"] == 240
+    assert lines(smoke / "generate" / "generations.jsonl")[: len(kept) - 1] == kept[:-1]
+    trained("generate", smoke)
+
+
+@pytest.mark.vllm
+def test_a_real_vllm_generates_from_a_checkpoint(smoke: Path) -> None:
+    if VLLM is None:
+        pytest.skip("no vLLM here: make test-vllm sets one up")
+    flags = ["--reasoning-parser", "qwen3", *VLLM_FLAGS]
+    os.environ.update(VLLM_ENVIRONMENT)
+    settings = (f"engine.python={VLLM}", "engine.kind=vllm", f"engine.flags={json.dumps(flags)}")
+    told = trained("generate", smoke, *settings)
+    assert (told["generations"], told["refused"]) == (120, 0)
+    outcomes = [json.loads(line) for line in lines(smoke / "generate" / "generations.jsonl")]
+    assert all(row["reasoning"] for row in outcomes)
+    told = trained("verify", smoke, *settings)
+    assert told["correct"] > 60

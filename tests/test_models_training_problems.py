@@ -1,0 +1,156 @@
+"""Problems of a recipe: real public sets, broken files, repeats and contamination."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.problem_sets import Problem, ProblemError
+from models.training.problems import load, without_contamination
+from models.training.recipe import Data, Source
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+
+
+def read(*sources: dict[str, Any], **data: Any) -> tuple[list[Problem], Counter[str]]:
+    counts = Counter[str]()
+    found = load([Source.model_validate(one) for one in sources], Data(**data), counts)
+    return found, counts
+
+
+def lines(file: Path, *rows: Any) -> str:
+    file.write_text(
+        "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
+    )
+    return str(file)
+
+
+def problem(number: int) -> dict[str, Any]:
+    return {"problem_id": f"p{number}", "prompt": f"What is {number} + 1?", "answer": number + 1}
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "levels"),
+    [
+        ("gsm8k_train", 7_400, {}, range(1, 10)),
+        ("math_4500", 4_400, {}, range(1, 6)),
+        ("svamp", 600, {}, ()),
+        ("aqua", 250, {"options": "options"}, ()),
+    ],
+)
+def test_real_sets(name: str, rows: int, columns: dict[str, str], levels: range) -> None:
+    source = {"path": SHARED / f"{name}.jsonl.gz", "columns": columns}
+    found, counts = read(source, most_broken=0.05)
+    assert len(found) + counts["repeated"] + counts["unjudgeable"] + counts["broken"] >= rows
+    assert len(found) > 0.9 * rows
+    assert {one.difficulty for one in found} >= {float(level) for level in levels}
+    if columns:
+        assert all("\nB)" in one.prompt for one in found)
+
+
+@needs_data
+def test_training_problems_that_evaluation_asks_are_left_out() -> None:
+    train, _ = read({"path": SHARED / "gsm8k_train.jsonl.gz", "limit": 2000})
+    test, _ = read({"path": SHARED / "gsm8k_test.jsonl.gz"})
+    counts = Counter[str]()
+    leaked = [Problem("leak", f"Listen!  {test[3].prompt.upper()}", "1")]
+    kept = without_contamination([*train, *leaked], test, 13, counts)
+    assert "leak" not in {one.problem_id for one in kept}
+    assert 1 <= counts["contaminated"] < 20
+
+
+def test_without_word_runs_only_whole_prompts_count() -> None:
+    held = [Problem("e", "One two three.", "1")]
+    told = [Problem("a", "one  two, three", "1"), Problem("b", "One two three four.", "1")]
+    assert [one.problem_id for one in without_contamination(told, held, 0, Counter())] == ["b"]
+    assert without_contamination(told, held, 3, Counter()) == []
+
+
+def test_the_public_mappings_read_their_publishers_rows(tmp_path: Path) -> None:
+    gsm8k = lines(
+        tmp_path / "g.jsonl", {"question": "2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"}
+    )
+    math = lines(
+        tmp_path / "m.jsonl",
+        {"problem": "Half?", "answer": "\\frac{1}{2}", "unique_id": "u", "level": "Level 4"},
+    )
+    aime = lines(tmp_path / "a.jsonl", {"id": 60, "problem": "How many?", "answer": "204"})
+    numina = lines(tmp_path / "n.jsonl", {"problem": "Which?", "answer": "B"})
+    found, _ = read(
+        {"public": "gsm8k", "path": gsm8k},
+        {"public": "math", "path": math},
+        {"public": "aime", "path": aime},
+        {"public": "numinamath", "path": numina},
+    )
+    assert [(one.answer, one.difficulty) for one in found] == [
+        ("5", None),
+        ("\\frac{1}{2}", 4.0),
+        ("204", None),
+        ("B", None),
+    ]
+    assert found[0].prompt.startswith("2 + 3?\n\nGive")
+    assert (found[1].problem_id, found[2].problem_id) == ("u", "60")
+    assert len({one.problem_id for one in found}) == 4
+
+
+def test_broken_lines_are_left_out_and_counted_and_fatal_past_a_share(tmp_path: Path) -> None:
+    rows = [problem(number) for number in range(20)]
+    file = lines(tmp_path / "p.jsonl", *rows, '{"half', {"prompt": "no answer"}, "[1]")
+    found, counts = read({"path": file}, most_broken=0.2)
+    assert (len(found), counts["broken"]) == (20, 3)
+    with pytest.raises(ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is no JSON"):
+        read({"path": file}, most_broken=0.1)
+
+
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    file = lines(tmp_path / "p.jsonl", {"question": "?", "answer": "1"})
+    with pytest.raises(ProblemError, match="no column prompt; it has question, answer"):
+        read({"path": file})
+
+
+def test_repeats_are_dropped_and_doubled_ids_refused(tmp_path: Path) -> None:
+    rows = [problem(1), {**problem(1), "prompt": "what is 1 +  1"}, problem(2)]
+    found, counts = read({"path": lines(tmp_path / "p.jsonl", *rows)})
+    assert (len(found), counts["repeated"]) == (2, 1)
+    rows = [problem(1), {**problem(2), "problem_id": "p1"}]
+    with pytest.raises(ProblemError, match="have the id p1"):
+        read({"path": lines(tmp_path / "q.jsonl", *rows)})
+
+
+def test_answers_that_cannot_be_judged_are_counted(tmp_path: Path) -> None:
+    file = lines(tmp_path / "p.jsonl", problem(1), {**problem(2), "answer": " "})
+    found, counts = read({"path": file}, most_broken=0.5)
+    assert (len(found), counts["broken"] + counts["unjudgeable"]) == (1, 1)
+
+
+def test_files_may_be_gzipped_and_limited(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl.gz"
+    file.write_bytes(
+        gzip.compress("\n".join(json.dumps(problem(number)) for number in range(9)).encode())
+    )
+    found, _ = read({"path": file, "limit": 4})
+    assert [one.problem_id for one in found] == ["p0", "p1", "p2", "p3"]
+    with pytest.raises(ProblemError, match="cannot be read"):
+        read({"path": tmp_path / "none.jsonl"})
+
+
+def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
+    pytest.importorskip("datasets", reason="needs the extra [train]")
+    lines(tmp_path / "train.jsonl", {"q": "2 + 3?", "a": "so \\boxed{5}", "hard": 2})
+    columns = {"prompt": "q", "answer": "a", "problem_id": None, "difficulty": "hard"}
+    (found,), _ = read({"dataset": str(tmp_path), "columns": columns, "answer_in": "boxed"})
+    assert (found.prompt, found.answer, found.difficulty) == ("2 + 3?", "5", 2.0)
+    with pytest.raises(ProblemError, match="no column prompt; it has q, a, hard"):
+        read({"dataset": str(tmp_path)})
+    with pytest.raises(ProblemError, match="cannot be had"):
+        read({"dataset": str(tmp_path), "split": "nope"})
+
+
+def test_stories_are_problems_with_their_steps() -> None:
+    found, _ = read({"stories": {"n": 30, "steps": [2, 4]}})
+    assert {one.difficulty for one in found} == {2, 3, 4}

@@ -1,0 +1,101 @@
+"""Recipes: the shipped ones parse, and a wrong key is named."""
+
+from pathlib import Path
+
+import pytest
+from processes import ROOT
+
+from models.training.recipe import RecipeError, read_recipe
+
+RECIPES = ROOT / "models" / "recipes"
+SMALL = """
+name = "small"
+[model]
+base = "here"
+[seed]
+source = "stories"
+"""
+
+
+def written(folder: Path, text: str, name: str = "recipe.toml") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_shipped_recipe_is_usable(file: Path) -> None:
+    recipe = read_recipe(file)
+    assert recipe.name == file.stem
+    assert recipe.data.seed
+    assert recipe.data.train
+    assert recipe.data.evaluate
+
+
+def test_the_paper_s_settings_are_the_32b_recipe_s() -> None:
+    recipe = read_recipe(RECIPES / "qwen2.5-32b.toml")
+    assert (recipe.tag.learning_rate, recipe.tag.batch, recipe.tag.epochs) == (1e-5, 32, 3)
+    assert (recipe.sft.learning_rate, recipe.sft.batch, recipe.sft.epochs) == (1e-5, 96, 2)
+    assert (recipe.dpo.learning_rate, recipe.dpo.epochs) == (5e-7, 3)
+    assert recipe.model.placement == "system"
+    assert recipe.select.with_seed_low
+
+
+def test_one_recipe_extends_another() -> None:
+    under, over = (read_recipe(RECIPES / f"qwen3-8b{end}.toml") for end in ("", "-full"))
+    assert under.tag.lora is not None
+    assert over.tag.lora is None
+    assert over.launch.accelerate == RECIPES / "fsdp.yaml"
+    assert over.data == under.data
+
+
+def test_a_circle_of_recipes_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, 'extends = "b.toml"', "a.toml")
+    with pytest.raises(RecipeError, match="which extends it"):
+        read_recipe(written(tmp_path, 'extends = "a.toml"', "b.toml"))
+
+
+def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
+    file = written(tmp_path, SMALL)
+    recipe = read_recipe(file, ["sft.epochs=0.5", "select.rule=random", "select.keep_tags=true"])
+    assert (recipe.sft.epochs, recipe.select.rule, recipe.select.keep_tags) == (0.5, "random", True)
+    with pytest.raises(RecipeError, match="is not key"):
+        read_recipe(file, ["epochs"])
+    with pytest.raises(RecipeError, match="name is no table"):
+        read_recipe(file, ["name.x=1"])
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    data = '[data]\ntrain = [{ path = "a.jsonl" }]\n'
+    recipe = read_recipe(written(tmp_path, SMALL + data))
+    assert recipe.model.base == str(tmp_path / "here")
+    assert recipe.data.train[0].path == tmp_path / "a.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("[tag]\nlearning_rte = 1", "tag.learning_rte: Extra inputs"),
+        ('[tag]\nepochs = "many"', "tag.epochs: Input should be a valid number"),
+        ("[tag]\nbatch = 0", "tag.batch: Input should be greater"),
+        ('[data]\ntrain = [{ public = "gsm9k" }]', "data.train.0.public: Input should be"),
+        ("[data]\ntrain = [{ limit = 3 }]", "exactly one of stories, path, dataset"),
+        ('[engine]\nkind = "urls"', "urls are needed"),
+        ('[mistakes]\nfound_by = "critic"', "a critic needs"),
+        ("[[[", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, more: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=told.replace("[", r"\[")):
+        read_recipe(written(tmp_path, f"{SMALL}{more}\n"))
+
+
+def test_a_model_needs_what_its_placement_needs(tmp_path: Path) -> None:
+    file = written(tmp_path, SMALL)
+    with pytest.raises(RecipeError, match="one of system_prompts for each effort"):
+        read_recipe(file, ["model.placement=system"])
+    with pytest.raises(RecipeError, match="either base or scratch"):
+        read_recipe(file, ["model.scratch.tokens=5"])
+    with pytest.raises(RecipeError, match=r"seed\.teacher"):
+        read_recipe(file, ["seed.source=teacher"])
