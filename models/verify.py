@@ -43,7 +43,7 @@ def unjudgeable(gold: str) -> str | None:
     """Why an answer cannot be judged here, if so."""
     if not gold.strip():
         return "the answer is empty"
-    if gold.count("{") != gold.count("}"):
+    if last_boxed(f"\\boxed{{{gold}}}") != gold:
         return "the answer's braces do not match"
     if is_plain(gold) or _can_work_out():
         return None
