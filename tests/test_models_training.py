@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from engines import VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS
 from processes import ROOT, serving
@@ -135,13 +136,11 @@ def test_the_exported_folder_is_served_as_it_is(smoke: Path) -> None:
     assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "router.json"} <= {
         file.name for file in folder.iterdir()
     }
-    import httpx
     from transformers import AutoModelForCausalLM
 
     assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size == 496
-    asked = {
-        "messages": [{"role": "user", "content": "Kim has 2 pens. Kim finds 3 pens. How many?"}]
-    }
+    story = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
+    asked = {"messages": [{"role": "user", "content": story}]}
     with serving("--model", str(folder)) as server:
         url = f"{server.url}/v1/chat/completions"
         for effort, source in (("high", "request"), ("auto", "router")):
