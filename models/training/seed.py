@@ -19,7 +19,7 @@ from models.problems import unique_stories
 from models.stories import Story
 from models.traces import answer_text, trace
 from models.training.chat import Chat
-from models.training.examples import Example, read_rows, write_examples
+from models.training.examples import Example, read_examples, read_rows, write_examples
 from models.training.generation import generate, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
@@ -60,7 +60,7 @@ def seed(work: Work, chat: Chat) -> dict[str, Any]:
         candidates = _from_stories(recipe, chat, counts)
     elif told.source == "file":
         assert told.path is not None
-        candidates = [Example(**row) for row in read_rows(told.path)]
+        candidates = read_examples(told.path)
     else:
         assert told.teacher is not None
         candidates = _from_teacher(work, told.teacher, counts)

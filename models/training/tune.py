@@ -42,11 +42,14 @@ def train(folder: Path) -> None:
             merged.save_pretrained(part)
     else:
         trainer.save_model(str(part))
+    losses = trainer.accelerator.gather(  # each process only knows its own
+        torch.tensor([done.training_loss], device=trainer.accelerator.device)
+    )
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         trainer.processing_class.save_pretrained(part)
         (part / "training_args.bin").unlink(missing_ok=True)
-        told = {"loss": done.training_loss, "steps": done.global_step}
+        told = {"loss": losses.mean().item(), "steps": done.global_step}
         (folder / "training.json").write_text(json.dumps(told) + "\n")
         shutil.rmtree(folder / "model", ignore_errors=True)
         part.rename(folder / "model")

@@ -75,7 +75,10 @@ def _train(
     method: str,
 ) -> dict[str, Any]:
     if not rows:
-        raise RunError(f"{folder.name} has nothing to learn from: see its manifest's inputs")
+        raise RunError(
+            f"{folder.name} has nothing to learn from: see the counts in its inputs' manifests "
+            "(where dpo has no pairs, raise pairs.samples or set dpo.rounds=0)"
+        )
     if not (folder / "model").is_dir():
         write_rows(folder / "tokens.jsonl", shuffled(rows, recipe.random_seed))
         chat.tokenizer.save_pretrained(folder / "tokenizer")
