@@ -43,8 +43,6 @@ def unjudgeable(gold: str) -> str | None:
     """Why an answer cannot be judged here, if so."""
     if not gold.strip():
         return "the answer is empty"
-    if last_boxed(f"\\boxed{{{gold}}}") != gold:
-        return "the answer's braces do not match"
     if is_plain(gold) or _can_work_out():
         return None
     return f"judging {gold[:40]!r}, neither a number nor a letter, needs math-verify: {_INSTALL}"
@@ -189,6 +187,8 @@ class Judge:
 
     def unjudgeable(self, gold: str) -> str | None:
         """Why an answer cannot be judged so, if so."""
+        if last_boxed(f"\\boxed{{{gold}}}") != gold:
+            return "the answer's braces do not match"
         if self._by == "auto" or not gold.strip():
             return unjudgeable(gold)
         if self._by == "number" and last_number(gold) is None:

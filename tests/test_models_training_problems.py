@@ -11,6 +11,7 @@ import pytest
 from models.problem_sets import Problem, ProblemError
 from models.training.problems import load, without_contamination
 from models.training.recipe import Data, Source
+from models.verify import Judge
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
@@ -18,7 +19,8 @@ needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem 
 
 def read(*sources: dict[str, Any], **data: Any) -> tuple[list[Problem], Counter[str]]:
     counts = Counter[str]()
-    found = load([Source.model_validate(one) for one in sources], Data(**data), counts)
+    told = [Source.model_validate(one) for one in sources]
+    found = load(told, Data(**data), counts, Judge().unjudgeable)
     return found, counts
 
 

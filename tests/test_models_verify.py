@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.verify import Judge, JudgeError, is_correct, last_boxed, unjudgeable
+from models.verify import Judge, JudgeError, is_correct, last_boxed
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 
@@ -155,7 +155,7 @@ def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
 ) -> None:
     with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as rows:
         golds = [json.loads(row)["answer"] for row in rows][::20]
-    golds = [gold for gold in golds if unjudgeable(gold) is None]
+    golds = [gold for gold in golds if Judge().unjudgeable(gold) is None]
     said = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
     assert all(judged(zip(said, golds, strict=True), processes=2))
     others = list(zip(said, golds[1:], strict=False))

@@ -19,7 +19,7 @@ from typing import Any
 from models.problem_sets import Problem, ProblemError
 from models.problems import unique_stories
 from models.training.recipe import Data, Source
-from models.verify import last_boxed, unjudgeable
+from models.verify import last_boxed
 
 _LEVEL = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -34,7 +34,7 @@ def load(
     sources: Sequence[Source],
     data: Data,
     counts: Counter[str],
-    judgeable: Callable[[str], str | None] = unjudgeable,
+    judgeable: Callable[[str], str | None],
 ) -> list[Problem]:
     """The problems of all sources, the first of each prompt.
 
