@@ -4,10 +4,24 @@ import random
 from collections.abc import Iterator
 
 from loadtest.plan import Arrivals
+from loadtest.trace import read_trace
 
 
-def due(arrivals: Arrivals, requests: int, seed: int) -> list[float]:
-    """Seconds from the beginning at which each request is due, rising; the same for a seed."""
+def due(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[float]:
+    """Seconds from the beginning at which each request is due, rising; the same for a seed.
+
+    A trace that is shorter than `requests` gives fewer times. What is left out is told in `notes`.
+
+    Raises:
+        PlanError: a trace cannot be used.
+    """
+    if arrivals.file is not None:
+        trace = read_trace(arrivals.file)
+        if trace.broken:
+            notes.append(f"trace: {trace.broken} broken lines left out")
+        if len(trace.times) < requests:
+            notes.append(f"trace: {len(trace.times)} arrivals for {requests} conversations")
+        return [time / arrivals.speed for time in trace.times[:requests]]
     rng = random.Random(f"arrivals:{seed}")
     return list(_times(arrivals, requests, rng))
 

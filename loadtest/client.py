@@ -1,115 +1,183 @@
-"""One request over HTTP, measured."""
+"""The clients of a load test: what they say, how they take their answers, and what they measure."""
 
+import asyncio
 import json
-import re
+import socket
 import time
-from dataclasses import dataclass
-from decimal import Decimal
+import zlib
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 
+from loadtest.judge import judge
 from loadtest.plan import Plan
+from loadtest.problems import Problem
+from loadtest.record import Record
 from loadtest.workload import Task
 
-_NUMBER = re.compile(
-    r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
-)
+_SMALL_WINDOW = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "What is on record.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
 
 
-@dataclass
-class Record:
-    """What one request did; times in seconds. `error` is its class, None where an answer came.
+class Sender:
+    """Sends a plan's requests; as a context it holds their connections."""
 
-    `at` is when it was due, on the clock of `time.perf_counter`. `latency` and `ttft` (to the first
-    token of reasoning or answer) count from then, not from when it was sent: `late` is the
-    difference.
-    """
+    def __init__(self, plan: Plan, key: str | None, connections: int | None) -> None:
+        self._plan = plan
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        usual: dict[str, Any] = {"headers": headers, "timeout": plan.timeout_seconds}
+        self._http = httpx.AsyncClient(**usual, limits=limits)
+        narrow = httpx.AsyncHTTPTransport(limits=limits, socket_options=_SMALL_WINDOW)
+        self._narrow = httpx.AsyncClient(**usual, transport=narrow)
 
-    arm: str
-    problem_id: str
-    budget: int | None
-    at: float = 0.0
-    latency: float = 0.0
-    late: float = 0.0
-    ttft: float | None = None
-    effort: str | None = None
-    source: str | None = None
-    budget_hit: bool | None = None
-    thinking_tokens: int | None = None
-    completion_tokens: int | None = None
-    correct: bool = False
-    answered: bool = False
-    error: str | None = None
+    async def __aenter__(self) -> "Sender":
+        self._stack = AsyncExitStack()
+        for http in (self._http, self._narrow):
+            await self._stack.enter_async_context(http)
+        return self
 
-    @property
-    def tpot(self) -> float | None:
-        """Seconds per completion token after the first; None where that is not known."""
-        if self.ttft is None or (self.completion_tokens or 0) < 2:
-            return None
-        return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
+    async def converse(self, task: Task, due: float | None = None) -> list[Record]:
+        """Have a conversation, to its end or its first request that is not answered.
 
-async def measure(
-    http: httpx.AsyncClient, plan: Plan, task: Task, due: float | None = None
-) -> Record:
-    """Make one streaming request; never raises for what the server does.
+        Never raises for what the server does. `due` is when the first request is, on the clock of
+        `time.perf_counter`; None means now. The others follow as soon as they can.
+        """
+        records: list[Record] = []
+        messages: list[dict[str, Any]] = []
+        for problem in task.conversation:
+            messages.append({"role": "user", "content": problem.prompt})
+            for call in range(self._plan.problems.tool_results + 1):
+                record = Record(
+                    task.arm.name, problem.problem_id, task.budget, task.client, len(records)
+                )
+                records.append(record)
+                content = await self._measure(record, task, problem, messages, due)
+                if record.ended != "answer":
+                    return records
+                due = None
+                messages.append({"role": "assistant", "content": content})
+                if call < self._plan.problems.tool_results:
+                    messages[-1:] = _tool_result(f"call_{len(records)}", content, problem)
+        return records
 
-    `due` is on the clock of `time.perf_counter`; None means now.
-    """
-    record = Record(task.arm.name, task.problem.problem_id, task.budget)
-    body: dict[str, Any] = {
-        "model": plan.model,
-        "messages": [{"role": "user", "content": task.problem.prompt}],
-        "reasoning_effort": task.arm.effort,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "thinking_token_budget": task.budget,
-        "temperature": plan.temperature,
-        "max_tokens": plan.max_tokens,
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    sent = time.perf_counter()
-    begun = sent if due is None else due
-    record.at, record.late = begun, sent - begun
-    try:
-        async with http.stream("POST", f"{plan.url}/chat/completions", json=body) as response:
-            if response.status_code != 200:
-                record.error = f"HTTP {response.status_code}"
-            else:
+    async def _measure(
+        self,
+        record: Record,
+        task: Task,
+        problem: Problem,
+        messages: list[dict[str, Any]],
+        due: float | None,
+    ) -> str:
+        """Make one streaming request; returns the answer's text."""
+        plan, content = self._plan, ""
+        http = self._narrow if record.client == "slow" else self._http
+        body = _malformed(problem) if record.client == "malformed" else self._body(task, messages)
+        sent = time.perf_counter()
+        begun = sent if due is None else due
+        record.at, record.late = begun, sent - begun
+        try:
+            async with http.stream(
+                "POST",
+                f"{task.arm.url or plan.url}/chat/completions",
+                content=body,
+                headers={"content-type": "application/json"},
+            ) as response:
                 record.effort = response.headers.get("x-tops-effort")
                 record.source = response.headers.get("x-tops-source")
-                content = await _read(response, record, begun)
-                _judge(record, task, content)
-    except httpx.TimeoutException:
-        record.error = "timeout"
-    except httpx.RequestError as error:
-        record.error = type(error).__name__
-    record.latency = time.perf_counter() - begun
-    return record
+                if record.client == "malformed":
+                    _refused(response, record)
+                elif response.status_code != 200:
+                    record.error = f"HTTP {response.status_code}"
+                else:
+                    content = await self._read(response, record, begun)
+        except httpx.TimeoutException:
+            record.error = "timeout"
+        except httpx.RequestError as error:
+            record.error = type(error).__name__
+        record.latency = time.perf_counter() - begun
+        if record.error is None and record.ended == "answer":
+            judge(record, problem, content)
+        if record.error is not None:
+            record.ended = "error"
+        return content
+
+    def _body(self, task: Task, messages: list[dict[str, Any]]) -> bytes:
+        plan = self._plan
+        body: dict[str, Any] = {
+            "model": task.arm.model or plan.model,
+            "messages": messages,
+            "reasoning_effort": task.arm.effort,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "thinking_token_budget": task.budget,
+            "temperature": plan.temperature,
+            "max_tokens": plan.max_tokens,
+            "tools": [_TOOL] if plan.problems.tool_results else None,
+        }
+        return json.dumps(
+            {name: value for name, value in body.items() if value is not None}
+        ).encode()
+
+    async def _read(self, response: httpx.Response, record: Record, begun: float) -> str:
+        """The answer's text; token counts, times and the error class go into the record."""
+        clients, content, events, done = self._plan.clients, "", 0, False
+        async for line in response.aiter_lines():
+            if record.client == "slow":
+                await asyncio.sleep(len(line) / clients.slow_bytes)
+            if not line.startswith("data:"):
+                continue
+            data = line[5:].strip()
+            if data == "[DONE]":
+                done = True
+                continue
+            try:
+                reasoning, answer = _note(json.loads(data), record)
+            except (ValueError, LookupError, TypeError, AttributeError):
+                record.error = "broken chunk"
+                break
+            content += answer
+            if record.ttft is None and (reasoning or answer):
+                record.ttft = time.perf_counter() - begun
+            events += 1
+            if record.client == "disconnecting" and events == clients.leave_after:
+                record.ended = "left"
+                return content
+        if not done and record.error is None:
+            record.error = "broken stream"
+        return content
 
 
-async def _read(response: httpx.Response, record: Record, begun: float) -> str:
-    """The answer's text; token counts, times and the error class go into the record."""
-    content, done = "", False
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            continue
-        data = line[5:].strip()
-        if data == "[DONE]":
-            done = True
-            continue
-        try:
-            reasoning, answer = _note(json.loads(data), record)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            record.error = "broken chunk"
-            break
-        content += answer
-        if record.ttft is None and (reasoning or answer):
-            record.ttft = time.perf_counter() - begun
-    if not done and record.error is None:
-        record.error = "broken stream"
-    return content
+def _malformed(problem: Problem) -> bytes:
+    """A request that no server may answer; which, is the problem's."""
+    bodies = (b'{"messages": [', b'{"messages": 5}', b"[]")
+    return bodies[zlib.crc32(problem.problem_id.encode()) % len(bodies)]
+
+
+def _refused(response: httpx.Response, record: Record) -> None:
+    record.ended = "refused"
+    if not 400 <= response.status_code < 500:
+        record.error = f"malformed, HTTP {response.status_code}"
+
+
+def _tool_result(call: str, content: str, problem: Problem) -> list[dict[str, Any]]:
+    """An agent's step: the assistant calls a tool, which says the question again."""
+    named = {"id": call, "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    return [
+        {"role": "assistant", "content": content, "tool_calls": [named]},
+        {"role": "tool", "tool_call_id": call, "content": problem.prompt},
+    ]
 
 
 def _note(chunk: dict[str, Any], record: Record) -> tuple[str, str]:
@@ -128,20 +196,3 @@ def _note(chunk: dict[str, Any], record: Record) -> tuple[str, str]:
     tops: dict[str, Any] = chunk.get("tops") or {}
     record.budget_hit = tops.get("budget_hit", record.budget_hit)
     return reasoning, answer
-
-
-def _judge(record: Record, task: Task, content: str) -> None:
-    """An answer that cannot be counted is an error too: no silent zero in a table."""
-    record.answered = bool(content.strip())
-    given = last_number(content)
-    record.correct = given is not None and given == last_number(task.problem.answer)
-    if record.error is None and record.completion_tokens is None:
-        record.error = "no usage"
-    elif record.error is None and task.budget is not None and record.thinking_tokens is None:
-        record.error = "no reasoning_tokens"
-
-
-def last_number(text: str) -> Decimal | None:
-    """The last number in a text; signs, decimals and thousands separators are understood."""
-    found = _NUMBER.findall(text)
-    return Decimal(found[-1].replace(",", "").replace("\u2212", "-")) if found else None

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from loadtest.arrivals import due
+from loadtest.comparison import read_baseline
 from loadtest.page import page
 from loadtest.plan import PlanError, read_plan
-from loadtest.report import as_csv, as_json, render
+from loadtest.problems import read_conversations
+from loadtest.report import Report
 from loadtest.run import run
-from loadtest.workload import plan_tasks, read_problems
+from loadtest.workload import plan_tasks
 
 
 def load_main(argv: Sequence[str]) -> int:
@@ -22,6 +25,9 @@ def load_main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="also write the report and all records here")
     parser.add_argument("--csv", type=Path, help="also write all records here, a row each")
     parser.add_argument("--html", type=Path, help="also write the report with plots here")
+    parser.add_argument(
+        "--baseline", type=Path, help="hold each arm against that of an earlier run's --json"
+    )
     words = parser.parse_args(argv)
     for flag in ("json", "csv", "html"):
         file: Path | None = getattr(words, flag)
@@ -29,21 +35,28 @@ def load_main(argv: Sequence[str]) -> int:
             parser.error(f"--{flag}: there is no folder {file.parent}")
     try:
         plan = read_plan(words.plan, words.url)
-        tasks = plan_tasks(plan, read_problems(plan))
-        records = asyncio.run(run(plan, tasks))
+        before = read_baseline(words.baseline) if words.baseline else ()
+        notes: list[str] = []
+        tasks = plan_tasks(plan, read_conversations(plan.problems))
+        times = None
+        if plan.arrivals.kind != "closed":
+            times = due(plan.arrivals, len(tasks), plan.seed, notes)
+            tasks = tasks[: len(times)]
+        records = asyncio.run(run(plan, tasks, times))
+        report = Report.of(plan, records, before, notes)
     except PlanError as error:
         print(f"tops load: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntops load: stopped", file=sys.stderr)
         return 130
-    print(render(plan, records))
+    print(report.markdown())
     if words.json:
-        words.json.write_text(json.dumps(as_json(plan, records)) + "\n")
+        words.json.write_text(json.dumps(report.as_json()) + "\n")
     if words.csv:
-        words.csv.write_text(as_csv(records), encoding="utf-8")
+        words.csv.write_text(report.as_csv(), encoding="utf-8")
     if words.html:
-        words.html.write_text(page(plan, records), encoding="utf-8")
+        words.html.write_text(page(report), encoding="utf-8")
     if all(record.error for record in records):
         print(f"tops load: nothing at {plan.url} answered ({records[0].error})", file=sys.stderr)
         return 1

@@ -142,13 +142,18 @@ class Connection(asyncio.Protocol):
         if not url.endswith(b"/chat/completions"):
             self._whole(self._engine.describe(url))
             return
-        request: dict[str, Any] = json.loads(body)
-        content = request["messages"][-1].get("content")
+        try:
+            request: dict[str, Any] = json.loads(body)
+            content = request["messages"][-1].get("content")
+        except (ValueError, LookupError, TypeError):
+            self._whole({"error": {"message": "malformed", "type": "BadRequestError"}}, 400)
+            return
         script = read_script(content if isinstance(content, str) else "")
         budget = request.get("thinking_token_budget")
         if budget is not None:
             script.think = min(script.think, budget)
         self._engine.requests += 1
+        self._engine.messages += len(request["messages"])
         self._engine.running += 1
         try:
             await self._run(script, request)
@@ -238,6 +243,7 @@ class FakeEngine:
         self.thought = _chunked(_THOUGHT)
         self.word = _chunked(_WORDS)
         self.requests = 0
+        self.messages = 0
         self.running = 0
         self.chunks = 0
 
@@ -245,7 +251,8 @@ class FakeEngine:
         """What is asked besides completions: the models, and what was counted."""
         if url.endswith(b"/models"):
             return {"object": "list", "data": [{"id": self._model, "max_model_len": 1_000_000}]}
-        return {"requests": self.requests, "running": self.running, "chunks": self.chunks}
+        names = ("requests", "messages", "running", "chunks")
+        return {name: getattr(self, name) for name in names}
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve until cancelled."""

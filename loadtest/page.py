@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from html import escape
 
-from loadtest.client import Record
 from loadtest.plan import Plan
-from loadtest.report import render
+from loadtest.record import Record
+from loadtest.report import Report
 
 _WIDTH, _HEIGHT, _LEFT, _FOOT = 640, 260, 44, 36
 _COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#65a30d", "#db2777")
@@ -31,15 +31,16 @@ times count from when a request was due.</p>
 </html>"""
 
 
-def page(plan: Plan, records: Sequence[Record]) -> str:
+def page(report: Report) -> str:
     """HTML without anything external; what nothing was measured of has no plot."""
+    plan, records = report.plan, report.records
     plots = [_plot(plan, records, name, title) for name, title in _PLOTS]
     return _PAGE.format(
         target=escape(plan.url),
         requests=len(records),
         arrivals=plan.arrivals.kind,
         seed=plan.seed,
-        table=escape(render(plan, records)),
+        table=escape(report.markdown()),
         plots="\n".join(plot for plot in plots if plot),
     )
 
@@ -51,7 +52,7 @@ def _plot(plan: Plan, records: Sequence[Record], name: str, title: str) -> str:
             value
             for record in records
             if record.arm == arm.name
-            and record.error is None
+            and record.ended == "answer"
             and (value := getattr(record, name)) is not None
         )
         for arm in plan.arms

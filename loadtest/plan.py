@@ -1,4 +1,4 @@
-"""A load test's plan: what is compared, on which problems, how many requests at a time."""
+"""A load test's plan: what is compared, on which problems, by which clients, and when."""
 
 import difflib
 import tomllib
@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+Share = Annotated[float, Field(ge=0, le=1)]
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+_URL = r"^https?://"
 
 
 class PlanError(Exception):
@@ -19,23 +21,54 @@ class _Table(BaseModel):
 
 
 class Problems(_Table):
-    """Where the problems come from: a JSON Lines file, or the demo domain (`tops problems`).
+    """Where the conversations come from: a file, or the demo domain (`tops problems`).
 
-    `n` is by default all of a file, or 300; `seed` and `steps` are the demo domain's.
+    A file is JSON Lines of `problem_id`, `prompt` and `answer`, the answer left out where there is
+    none, or ShareGPT's JSON. `n` conversations are by default all of a file, or 300; `seed` and
+    `steps` are the demo domain's. `turns` problems, or at most so many of ShareGPT's human turns,
+    make a conversation; its own answers are what the server gave. After each of them the client
+    sends so many `tool_results`, as an agent does.
     """
 
     file: Path | None = None
     n: int | None = Field(default=None, ge=1)
     seed: int = 0
     steps: str = "1-10"
+    turns: int = Field(default=1, ge=1)
+    tool_results: int = Field(default=0, ge=0)
+
+
+class Clients(_Table):
+    """Shares of the clients that are no pleasure; all others wait for their whole answer.
+
+    `disconnecting` ones leave after so many events, `slow` ones take so many bytes a second,
+    `malformed` ones ask what cannot be answered and should be told so.
+    """
+
+    disconnecting: Share = 0.0
+    slow: Share = 0.0
+    malformed: Share = 0.0
+    leave_after: int = Field(default=5, ge=1)
+    slow_bytes: int = Field(default=2000, ge=1)
+
+    @model_validator(mode="after")
+    def _one_each(self) -> "Clients":
+        if self.disconnecting + self.slow + self.malformed > 1:
+            raise ValueError("the shares add up to more than 1")
+        return self
 
 
 class Arm(_Table):
-    """One way of asking; `budget` is a range of thinking tokens, drawn evenly per request."""
+    """One way of asking; `budget` is a range of thinking tokens, drawn evenly per request.
+
+    `url` and `model` are this arm's where it asks another server than the others.
+    """
 
     name: str
     effort: Effort = "auto"
     budget: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    url: str | None = Field(None, pattern=_URL)
+    model: str | None = None
 
     @field_validator("budget")
     @classmethod
@@ -50,18 +83,23 @@ class Arrivals(_Table):
 
     closed: `concurrency` clients, each asking again once answered. Open loops, at `rate` requests a
     second whatever the server does: constant; poisson; ramp, poisson with a rate that rises evenly
-    to `to`; burst, `size` at once. Their times count from when a request was due.
+    to `to`; burst, `size` at once; trace, when the lines of a `file` say, `speed` times as fast.
+    Their times count from when a request was due.
     """
 
-    kind: Literal["closed", "constant", "poisson", "ramp", "burst"] = "closed"
+    kind: Literal["closed", "constant", "poisson", "ramp", "burst", "trace"] = "closed"
     rate: float | None = Field(default=None, gt=0)
     to: float | None = Field(default=None, gt=0)
     size: int = Field(default=10, ge=1)
+    file: Path | None = None
+    speed: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _complete(self) -> "Arrivals":
-        if self.kind != "closed" and self.rate is None:
-            raise ValueError(f"kind {self.kind} needs a rate")
+        if (self.kind in ("closed", "trace")) != (self.rate is None):
+            raise ValueError("open loops, and nothing else, need a rate; a trace has its own")
+        if (self.kind == "trace") != (self.file is not None):
+            raise ValueError("a trace, and nothing else, needs a file")
         if (self.kind == "ramp") != (self.to is not None):
             raise ValueError("a ramp, and nothing else, needs to")
         return self
@@ -76,9 +114,12 @@ class Slo(_Table):
 
 
 class Plan(_Table):
-    """Every problem is asked once in every arm, in random order; `seed` fixes the order."""
+    """Every conversation is had once in every arm, in random order; `seed` fixes the order.
 
-    url: str = Field(pattern=r"^https?://")
+    `baseline` names the arm that the others are held against.
+    """
+
+    url: str = Field(pattern=_URL)
     model: str = "demo"
     api_key_env: str | None = None
     concurrency: int = Field(4, ge=1)
@@ -89,7 +130,9 @@ class Plan(_Table):
     timeout_seconds: float = Field(600, gt=0)
     slo: Slo | None = None
     problems: Problems = Problems()
+    clients: Clients = Clients()
     arms: tuple[Arm, ...] = Field(min_length=1)
+    baseline: str | None = None
 
     @field_validator("arms")
     @classmethod
@@ -98,16 +141,25 @@ class Plan(_Table):
             raise ValueError("two arms have the same name")
         return arms
 
+    @model_validator(mode="after")
+    def _known(self) -> "Plan":
+        if self.baseline is not None and self.baseline not in {arm.name for arm in self.arms}:
+            raise ValueError(f"baseline: there is no arm {self.baseline}")
+        return self
+
 
 def read_plan(file: Path, url: str | None = None) -> Plan:
     """Read a plan, with its `url` replaced where one is given.
+
+    Files that it names are beside it.
 
     Raises:
         PlanError: it is not there, is not TOML, or has an unknown or unusable key.
     """
     try:
         table = tomllib.loads(file.read_text())
-        return Plan.model_validate({**table, "url": url} if url else table)
+        plan = Plan.model_validate({**table, "url": url} if url else table)
+        return _beside(plan, file.parent)
     except OSError as error:
         raise PlanError(f"{file}: {error.strerror}") from error
     except ValidationError as error:
@@ -116,8 +168,21 @@ def read_plan(file: Path, url: str | None = None) -> Plan:
         raise PlanError(f"{file}: {error}") from error
 
 
+def _beside(plan: Plan, folder: Path) -> Plan:
+    tables = {
+        name: table.model_copy(update={"file": folder / table.file})
+        for name, table in (("problems", plan.problems), ("arrivals", plan.arrivals))
+        if table.file is not None
+    }
+    return plan.model_copy(update=tables)
+
+
 def _explain(file: Path, error: ValidationError) -> str:
-    known = [name for table in (Plan, Arrivals, Slo, Problems, Arm) for name in table.model_fields]
+    known = [
+        name
+        for table in (Plan, Arrivals, Slo, Problems, Clients, Arm)
+        for name in table.model_fields
+    ]
     lines: list[str] = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])

@@ -1,171 +1,121 @@
-"""The table of a load test: a row an arm, intervals at 95 %, and auto held against high."""
+"""The report of a load test: a row an arm, and what is held against what."""
 
 import csv
-from collections import Counter
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
-from math import sqrt
 from typing import Any
 
-import numpy as np
-
-from loadtest.client import Record
-from loadtest.plan import Plan, Slo
-
-_RESAMPLES = 2000
-_Z = 1.959964
-_SLACK = 4
-_BASELINE, _TREATED = "high", "auto"
+from loadtest.comparison import Comparison, compare, compare_runs
+from loadtest.intervals import Interval
+from loadtest.plan import Plan
+from loadtest.record import Record
+from loadtest.summary import goodput, summarise
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval."""
+class Report:
+    """A run, with what it is to be held against; `notes` are sentences about what was left out."""
 
-    value: float
-    low: float
-    high: float
+    plan: Plan
+    records: Sequence[Record]
+    comparisons: Sequence[Comparison]
+    notes: Sequence[str] = ()
 
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        records: Sequence[Record],
+        before: Sequence[Record] = (),
+        notes: Sequence[str] = (),
+    ) -> "Report":
+        """The report of a run, held against its plan's baseline and an earlier run's records.
 
-def bootstrap(values: Sequence[Sequence[float]], figure: Callable[[Any], Any]) -> Interval:
-    """The figure of rows (N, K), and its percentile interval over resampled rows.
+        Raises:
+            PlanError: the earlier run has not the arms to be held against.
+        """
+        arms = [arm.name for arm in plan.arms]
+        found: list[Comparison | None] = []
+        if plan.baseline:
+            others = [arm for arm in arms if arm != plan.baseline]
+            found += [compare(records, arm, plan.baseline) for arm in others]
+        if before:
+            found += [compare_runs(records, arm, before) for arm in arms]
+            if not any(found):
+                notes = [*notes, "the baseline shares no answered question with this run"]
+        return cls(plan, records, [one for one in found if one], notes)
 
-    `figure` maps an array (..., N, K) to (...): it sees all resamples at once.
-    """
-    rows = np.asarray(values, dtype=float)
-    picks = np.random.default_rng(0).integers(0, len(rows), (_RESAMPLES, len(rows)))
-    low, high = np.percentile(figure(rows[picks]), [2.5, 97.5])
-    return Interval(float(figure(rows)), float(low), float(high))
-
-
-def wilson(hits: int, n: int) -> Interval:
-    """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
-    share, z2 = hits / n, _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0))
-
-
-def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
-    """Counts, accuracy, tokens and times of one arm; times in milliseconds."""
-    ours = [record for record in records if record.arm == arm]
-    good = [record for record in ours if record.error is None]
-    summary: dict[str, Any] = {
-        "arm": arm,
-        "requests": len(ours),
-        "errors": dict(Counter(record.error for record in ours if record.error)),
-        "efforts": dict(Counter(record.effort or "" for record in good)),
-        "unanswered": sum(not record.answered for record in good),
-        "violations": sum(_violates(record) for record in good),
-        "hits": sum(bool(record.budget_hit) for record in good),
-        "false_hits": sum(_misreports(record) for record in good),
-    }
-    if good:
-        summary["accuracy"] = asdict(wilson(sum(record.correct for record in good), len(good)))
-        summary["latency_ms"] = _percentiles([record.latency for record in good])
-        summary["late_ms"] = _percentiles([record.late for record in good])
-    columns = {
-        "thinking_tokens": [r.thinking_tokens for r in good if r.thinking_tokens is not None],
-        "completion_tokens": [r.completion_tokens for r in good if r.completion_tokens is not None],
-    }
-    summary |= {
-        name: _mean([[value] for value in found]) for name, found in columns.items() if found
-    }
-    for name in ("ttft", "tpot"):
-        if told := [value for record in good if (value := getattr(record, name)) is not None]:
-            summary[f"{name}_ms"] = _percentiles(told)
-    return summary
-
-
-def goodput(slo: Slo, records: Sequence[Record], arm: str) -> dict[str, Any]:
-    """The requests of an arm that kept to the SLO: their share, and how many a second.
-
-    What was not answered, or did not tell what is asked for, did not keep to it. A second is one of
-    the whole run, from the first request that was due to the last that ended.
-    """
-    ours = [record for record in records if record.arm == arm]
-    kept = sum(_keeps(slo, record) for record in ours)
-    seconds = max(r.at + r.latency for r in records) - min(r.at for r in records)
-    return {"share": asdict(wilson(kept, len(ours))), "per_second": kept / seconds}
-
-
-def as_csv(records: Sequence[Record]) -> str:
-    """The raw records, a row each."""
-    out = StringIO()
-    writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), "tpot"])
-    writer.writeheader()
-    writer.writerows({**asdict(record), "tpot": record.tpot} for record in records)
-    return out.getvalue()
-
-
-def compare(records: Sequence[Record]) -> dict[str, Any] | None:
-    """Auto against high, paired by problem; None where the plan has not both."""
-    arms = {
-        arm: {r.problem_id: r for r in records if r.arm == arm and r.thinking_tokens is not None}
-        for arm in (_TREATED, _BASELINE)
-    }
-    both = sorted(arms[_TREATED].keys() & arms[_BASELINE].keys())
-    if not both:
-        return None
-    pairs = [(arms[_TREATED][one], arms[_BASELINE][one]) for one in both]
-    accuracy = [[float(ours.correct), float(base.correct)] for ours, base in pairs]
-    tokens = [[ours.thinking_tokens or 0, base.thinking_tokens or 0] for ours, base in pairs]
-    return {
-        "accuracy_difference": asdict(
-            bootstrap(accuracy, lambda rows: (rows[..., 0] - rows[..., 1]).mean(-1))
-        ),
-        "thinking_tokens_saved": asdict(
-            bootstrap(tokens, lambda rows: 1 - rows[..., 0].sum(-1) / rows[..., 1].sum(-1))
-        ),
-    }
-
-
-def render(plan: Plan, records: Sequence[Record]) -> str:
-    """The report as Markdown."""
-    rows = [summarise(records, arm.name) for arm in plan.arms]
-    budgets = any(arm.budget for arm in plan.arms)
-    lines = _budget_table(rows) if budgets else _effort_table(rows)
-    for row in rows:
-        if row["errors"]:
-            told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
-            lines += ["", f"errors of {row['arm']}: {told}"]
-    if plan.slo:
-        asked = plan.slo.model_dump(exclude_none=True)
-        within = ", ".join(
-            f"{name.removesuffix('_ms')} {most:g} ms" for name, most in asked.items()
-        )
+    def markdown(self) -> str:
+        """Tables and sentences."""
+        rows = [summarise(self.records, arm.name) for arm in self.plan.arms]
+        budgets = any(arm.budget for arm in self.plan.arms)
+        lines = _budget_table(rows) if budgets else _effort_table(rows)
         for row in rows:
-            good = goodput(plan.slo, records, row["arm"])
-            lines += [
-                "",
-                f"goodput of {row['arm']} within {within}: {good['per_second']:.2f} requests/s, "
-                f"{_shown(good['share'], 100)} % of them",
-            ]
-    difference = None if budgets else compare(records)
-    if difference:
-        accuracy, saved = difference["accuracy_difference"], difference["thinking_tokens_saved"]
-        lines += [
-            "",
-            f"{_TREATED} against {_BASELINE}, paired by problem: {100 * saved['value']:.1f} % "
-            f"fewer thinking tokens [{100 * saved['low']:.1f}, {100 * saved['high']:.1f}], "
-            f"accuracy {100 * accuracy['value']:+.1f} points "
-            f"[{100 * accuracy['low']:+.1f}, {100 * accuracy['high']:+.1f}]",
+            if row["errors"]:
+                told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
+                lines += ["", f"errors of {row['arm']}: {told}"]
+            odd = {kind: row["ended"][kind] for kind in ("refused", "left") if kind in row["ended"]}
+            if odd:
+                told = ", ".join(f"{count} {kind}" for kind, count in odd.items())
+                lines += ["", f"{row['arm']}, as the plan has it: {told}"]
+        if not budgets:
+            lines += [line for one in self.comparisons for line in ("", _compared(one))]
+        lines += [line for one in self._goodput() for line in ("", one)]
+        return "\n".join(lines + [line for note in self.notes for line in ("", note)])
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything: the plan, the summaries, the comparisons and the raw records."""
+        slo = self.plan.slo
+        whole = {
+            "plan": self.plan.model_dump(mode="json"),
+            "arms": [summarise(self.records, arm.name) for arm in self.plan.arms],
+            "goodput": {
+                arm.name: dict(
+                    zip(("share", "per_second"), goodput(slo, self.records, arm.name), strict=True)
+                )
+                for arm in self.plan.arms
+            }
+            if slo
+            else None,
+            "comparisons": [asdict(one) for one in self.comparisons],
+            "notes": list(self.notes),
+            "records": [asdict(record) for record in self.records],
+        }
+        return json.loads(json.dumps(whole, default=Interval.as_json))
+
+    def as_csv(self) -> str:
+        """The raw records, a row each."""
+        out = StringIO()
+        writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), "tpot"])
+        writer.writeheader()
+        writer.writerows({**asdict(record), "tpot": record.tpot} for record in self.records)
+        return out.getvalue()
+
+    def _goodput(self) -> list[str]:
+        if not self.plan.slo:
+            return []
+        asked = self.plan.slo.model_dump(exclude_none=True)
+        within = ", ".join(f"{name.removesuffix('_ms')} {ms:g} ms" for name, ms in asked.items())
+        kept = {arm.name: goodput(self.plan.slo, self.records, arm.name) for arm in self.plan.arms}
+        return [
+            f"goodput of {arm} within {within}: {rate:.2f} requests/s, {share.told(100)} % of them"
+            for arm, (share, rate) in kept.items()
         ]
-    return "\n".join(lines)
 
 
-def as_json(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
-    """Everything: the plan, the summaries, the comparison and the raw records."""
-    return {
-        "plan": plan.model_dump(mode="json"),
-        "arms": [summarise(records, arm.name) for arm in plan.arms],
-        "goodput": {arm.name: goodput(plan.slo, records, arm.name) for arm in plan.arms}
-        if plan.slo
-        else None,
-        "comparison": compare(records),
-        "records": [asdict(record) for record in records],
-    }
+def _compared(one: Comparison) -> str:
+    figures, told = one.figures, list[str]()
+    for name, what in (
+        ("thinking_tokens_saved", "fewer thinking tokens"),
+        ("latency_saved", "less time"),
+    ):
+        if name in figures:
+            told.append(f"{figures[name].told(100)} % {what}")
+    if "accuracy_difference" in figures:
+        told.append(f"accuracy {figures['accuracy_difference'].told(100, '+')} points")
+    return f"{one.arm} against {one.baseline}, {one.pairs} pairs: {', '.join(told)}"
 
 
 def _effort_table(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -177,9 +127,11 @@ def _effort_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         cells = [row["arm"], str(row["requests"]), str(sum(row["errors"].values()))]
         for name, scale in (("accuracy", 100), ("thinking_tokens", 1)):
-            cells.append(_shown(row[name], scale) if name in row else "-")
+            cells.append(row[name].told(scale) if name in row else "-")
         cells += [
-            " / ".join(f"{t:.0f}" for t in row[name]) if name in row else "-"
+            " / ".join(f"{row[name][one].value:.0f}" for one in ("p50", "p99"))
+            if name in row
+            else "-"
             for name in ("latency_ms", "ttft_ms")
         ]
         share = sorted(row["efforts"].items(), key=lambda item: -item[1])
@@ -198,43 +150,3 @@ def _budget_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         cells = [row["arm"], *(str(row[name]) for name in names), str(sum(row["errors"].values()))]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
-
-
-def _keeps(slo: Slo, record: Record) -> bool:
-    """Whether a request was answered, and within every limit of the SLO."""
-    measured = {"ttft_ms": record.ttft, "tpot_ms": record.tpot, "latency_ms": record.latency}
-    limits = slo.model_dump(exclude_none=True)
-    return record.error is None and all(
-        (seconds := measured[name]) is not None and 1000 * seconds <= most
-        for name, most in limits.items()
-    )
-
-
-def _violates(record: Record) -> bool:
-    return None not in (record.budget, record.thinking_tokens) and (
-        (record.thinking_tokens or 0) > (record.budget or 0)
-    )
-
-
-def _misreports(record: Record) -> bool:
-    """Whether `budget_hit` is not what the counts say; without thinking nothing can bind.
-
-    An engine may stop a few tokens short of a budget.
-    """
-    if record.budget is None or record.effort == "none":
-        return bool(record.budget_hit) and record.effort == "none"
-    left = record.budget - (record.thinking_tokens or 0)
-    return left > _SLACK if record.budget_hit else left <= 0
-
-
-def _mean(rows: Sequence[Sequence[float]]) -> dict[str, float]:
-    return asdict(bootstrap(rows, lambda values: values[..., 0].mean(-1)))
-
-
-def _percentiles(seconds: Sequence[float]) -> list[float]:
-    return [float(value) for value in np.percentile(np.asarray(seconds) * 1000, [50, 99])]
-
-
-def _shown(figure: dict[str, float], scale: float) -> str:
-    value, low, high = (scale * figure[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,88 +1,42 @@
-"""What is sent: problems with known answers, each once in every arm."""
+"""What is sent: each conversation once in every arm, by clients of every kind."""
 
-import json
 import random
-import subprocess
-import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from loadtest.plan import Arm, Plan, PlanError, Problems
+from loadtest.plan import Arm, Clients, Plan
+from loadtest.problems import Conversation
 
-_DEMO_PROBLEMS = 300
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question with its gold answer."""
-
-    problem_id: str
-    prompt: str
-    answer: str
+Client = Literal["waiting", "disconnecting", "slow", "malformed"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One request to be made; `budget` is in thinking tokens."""
+    """A conversation to be had in an arm; `budget` is in thinking tokens, the same at each turn."""
 
-    problem: Problem
+    conversation: Conversation
     arm: Arm
-    budget: int | None
+    budget: int | None = None
+    client: Client = "waiting"
 
 
-def read_problems(plan: Plan) -> list[Problem]:
-    """The plan's problems.
-
-    Raises:
-        PlanError: the file is not there or empty, or a line of it is broken or repeats a problem.
-    """
-    source = plan.problems
-    if source.file is None:
-        text = _demo_problems(source)
-    else:
-        try:
-            text = source.file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{source.file}: {error}") from error
-    problems: dict[str, Problem] = {}
-    for number, line in enumerate(text.splitlines()[: source.n], 1):
-        try:
-            row: dict[str, Any] = json.loads(line)
-            problem = Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PlanError(f"{source.file}, line {number}: {error!r}") from error
-        if problem.problem_id in problems:
-            raise PlanError(f"{source.file}, line {number}: {problem.problem_id} is there already")
-        problems[problem.problem_id] = problem
-    if not problems:
-        raise PlanError(f"{source.file}: there are no problems")
-    return list(problems.values())
-
-
-def _demo_problems(source: Problems) -> str:
-    words = ["--n", str(source.n or _DEMO_PROBLEMS), "--seed", str(source.seed)]
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "tops", "problems", *words, "--steps", source.steps],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise PlanError(f"problems: {done.stderr.strip()}")
-    return done.stdout
-
-
-def plan_tasks(plan: Plan, problems: list[Problem]) -> list[Task]:
-    """Every problem in every arm, shuffled: whatever the machine does then hits all arms alike."""
+def plan_tasks(plan: Plan, conversations: list[Conversation]) -> list[Task]:
+    """Shuffled: whatever the machine does then hits all arms alike. The same for a plan's seed."""
     rng = random.Random(plan.seed)
-    tasks = [
-        Task(
-            problem=problem,
-            arm=arm,
-            budget=rng.randint(*arm.budget) if arm.budget else None,
-        )
-        for problem in problems
-        for arm in plan.arms
-    ]
+    tasks: list[Task] = []
+    for conversation in conversations:
+        client = _drawn(plan.clients, rng)
+        for arm in plan.arms:
+            budget = rng.randint(*arm.budget) if arm.budget else None
+            tasks.append(Task(conversation, arm, budget, client))
     rng.shuffle(tasks)
     return tasks
+
+
+def _drawn(clients: Clients, rng: random.Random) -> Client:
+    draw = rng.random()
+    for kind in ("disconnecting", "slow", "malformed"):
+        draw -= getattr(clients, kind)
+        if draw < 0:
+            return kind
+    return "waiting"

@@ -12,10 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from processes import ROOT
 
-from loadtest.client import Record
+from loadtest.comparison import compare
+from loadtest.intervals import Interval
 from loadtest.page import page
 from loadtest.plan import PlanError, Slo, read_plan
-from loadtest.report import as_csv, compare, goodput, summarise
+from loadtest.record import Record
+from loadtest.report import Report
+from loadtest.summary import goodput, summarise
 
 PLANS = sorted((ROOT / "loadtest" / "plans").glob("*.toml"))
 
@@ -91,7 +94,8 @@ def test_a_target_that_is_down_is_an_error_class_and_a_failure(tmp_path: Path) -
 
 def record(arm: str, problem: str, **more: Any) -> Record:
     fields = {"thinking_tokens": 10, "effort": "low", **more}
-    return Record(arm, problem, fields.pop("budget", None), **fields)
+    ended = "error" if "error" in fields else "answer"
+    return Record(arm, problem, fields.pop("budget", None), **{"ended": ended, **fields})
 
 
 def test_the_counts_of_an_arm() -> None:
@@ -118,16 +122,17 @@ def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
         record("a", "5", at=3.0, **{**quick, "ttft": None}),
         record("b", "1", at=4.0, latency=6.0),
     ]
-    assert goodput(Slo(ttft_ms=500, latency_ms=1500), rows, "a")["per_second"] == 0.1
-    assert goodput(Slo(ttft_ms=500), rows, "a")["share"]["value"] == 0.4
-    assert goodput(Slo(tpot_ms=150), rows, "a")["share"]["value"] == 0.4
-    assert goodput(Slo(), rows, "a")["share"]["value"] == 0.8
+    assert goodput(Slo(ttft_ms=500, latency_ms=1500), rows, "a")[1] == 0.1
+    assert goodput(Slo(ttft_ms=500), rows, "a")[0].value == 0.4
+    assert goodput(Slo(tpot_ms=150), rows, "a")[0].value == 0.4
+    assert goodput(Slo(), rows, "a")[0].value == 0.8
     assert rows[0].tpot == pytest.approx(0.1)
 
 
 def test_records_as_csv() -> None:
     rows = [record("a", "1", latency=1.5), record("a", 'odd "one", here', error="timeout")]
-    read = list(csv.DictReader(as_csv(rows).splitlines()))
+    plan = read_plan(PLANS[0])
+    read = list(csv.DictReader(Report.of(plan, rows).as_csv().splitlines()))
     assert [row["problem_id"] for row in read] == ["1", 'odd "one", here']
     assert (read[0]["latency"], read[1]["error"]) == ("1.5", "timeout")
 
@@ -139,7 +144,7 @@ def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> No
         for place, arm in enumerate(("none", "low", "medium", "high", "auto"))
         for i in range(20)
     ]
-    whole = page(plan, rows)
+    whole = page(Report.of(plan, rows))
     assert whole.count("<svg") == 3
     assert whole.count("<polyline") == 15
     assert not re.search(r"(src|href)=|https?://(?!127)", whole.replace("http://www.w3.org", ""))
@@ -148,15 +153,18 @@ def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> No
     for line in root.iter("{*}polyline"):
         points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
-    assert page(plan, [record("none", "1", error="timeout")]).count("<svg") == 0
+    failed = [record("none", "1", error="timeout")]
+    assert page(Report.of(plan, failed)).count("<svg") == 0
 
 
-def test_auto_is_held_against_high_problem_by_problem() -> None:
+def test_an_arm_is_held_against_another_problem_by_problem() -> None:
     rows = [record("high", str(i), thinking_tokens=100, correct=True) for i in range(40)]
     rows += [record("auto", str(i), thinking_tokens=25, correct=i > 3) for i in range(40)]
-    found = compare(rows)
+    found = compare(rows, "auto", "high")
     assert found
-    assert found["thinking_tokens_saved"] == {"value": 0.75, "low": 0.75, "high": 0.75}
-    assert found["accuracy_difference"]["value"] == pytest.approx(-0.1)
-    assert found["accuracy_difference"]["low"] < -0.1 < found["accuracy_difference"]["high"]
-    assert compare(rows[:40]) is None
+    assert found.pairs == 40
+    assert found.figures["thinking_tokens_saved"] == Interval(0.75, 0.75, 0.75)
+    accuracy = found.figures["accuracy_difference"]
+    assert accuracy.value == pytest.approx(-0.1)
+    assert accuracy.low < -0.1 < accuracy.high
+    assert compare(rows[:40], "auto", "high") is None

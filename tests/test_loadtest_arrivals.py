@@ -1,9 +1,11 @@
 """Arrivals: due when they should be, and measured from then however slow the server is."""
 
 import asyncio
+import json
 import time
 from collections.abc import Generator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,16 @@ from endpoint import misbehaving
 from pydantic import ValidationError
 
 from loadtest.arrivals import due
-from loadtest.client import Record
-from loadtest.plan import Arm, Arrivals, Plan
-from loadtest.report import summarise
+from loadtest.plan import Arm, Arrivals, Plan, PlanError
+from loadtest.problems import Problem
+from loadtest.record import Record
 from loadtest.run import run
-from loadtest.workload import Problem, Task
+from loadtest.summary import summarise
+from loadtest.workload import Task
+
+
+def times_of(arrivals: Arrivals, requests: int, seed: int = 0) -> list[float]:
+    return due(arrivals, requests, seed, [])
 
 
 def gaps(times: list[float]) -> np.ndarray:
@@ -24,29 +31,34 @@ def gaps(times: list[float]) -> np.ndarray:
 
 
 def test_constant_and_bursts_are_exact() -> None:
-    assert due(Arrivals(kind="constant", rate=4), 4, 0) == [0, 0.25, 0.5, 0.75]
-    burst = due(Arrivals(kind="burst", rate=10, size=5), 12, 0)
+    assert times_of(Arrivals(kind="constant", rate=4), 4) == [0, 0.25, 0.5, 0.75]
+    burst = times_of(Arrivals(kind="burst", rate=10, size=5), 12)
     assert burst == [0] * 5 + [0.5] * 5 + [1.0] * 2
 
 
 def test_poisson_has_the_rate_and_the_scatter_of_one() -> None:
-    found = gaps(due(Arrivals(kind="poisson", rate=20), 20_000, 1))
+    found = gaps(times_of(Arrivals(kind="poisson", rate=20), 20_000, 1))
     assert found.mean() == pytest.approx(1 / 20, rel=0.03)
     assert found.std() == pytest.approx(1 / 20, rel=0.05)
-    assert due(Arrivals(kind="poisson", rate=20), 9, 1) == due(
-        Arrivals(kind="poisson", rate=20), 9, 1
-    )
+    again = Arrivals(kind="poisson", rate=20)
+    assert times_of(again, 9, 1) == times_of(again, 9, 1)
 
 
 def test_a_ramp_gets_from_one_rate_to_the_other() -> None:
-    found = gaps(due(Arrivals(kind="ramp", rate=5, to=50), 20_000, 2))
+    found = gaps(times_of(Arrivals(kind="ramp", rate=5, to=50), 20_000, 2))
     assert found[:2000].mean() == pytest.approx(1 / 7.25, rel=0.1)
     assert found[-2000:].mean() == pytest.approx(1 / 47.75, rel=0.1)
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"kind": "poisson"}, {"kind": "ramp", "rate": 1}, {"kind": "burst", "rate": 1, "to": 2}],
+    [
+        {"kind": "poisson"},
+        {"kind": "ramp", "rate": 1},
+        {"kind": "burst", "rate": 1, "to": 2},
+        {"kind": "trace"},
+        {"kind": "closed", "rate": 1},
+    ],
 )
 def test_arrivals_that_lack_something_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -63,9 +75,10 @@ def ran(url: str, arrivals: Arrivals) -> tuple[list[Record], float]:
     """The records of twenty requests, and the seconds they took in all."""
     arm = Arm(name="a", effort="low")
     plan = Plan(url=url, arms=(arm,), arrivals=arrivals, concurrency=1)
-    tasks = [Task(Problem(str(n), "2 + 3?", "5"), arm, None) for n in range(20)]
+    tasks = [Task((Problem(str(n), "2 + 3?", "5"),), arm) for n in range(20)]
+    times = None if arrivals.kind == "closed" else times_of(arrivals, 20)
     begun = time.perf_counter()
-    return asyncio.run(run(plan, tasks)), time.perf_counter() - begun
+    return asyncio.run(run(plan, tasks, times)), time.perf_counter() - begun
 
 
 def test_an_open_loop_does_not_wait_for_answers_and_a_closed_one_does(slow: str) -> None:
@@ -78,17 +91,42 @@ def test_an_open_loop_does_not_wait_for_answers_and_a_closed_one_does(slow: str)
     assert all(record.late == 0 for record in closed)
 
 
-def test_times_count_from_when_a_request_was_due(
-    slow: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_count_from_when_a_request_was_due(slow: str) -> None:
     """A generator that is held up for half a second is late, and its times say so."""
-
-    def held_up(arrivals: Arrivals, requests: int, seed: int) -> list[float]:
-        time.sleep(0.5)
-        return due(arrivals, requests, seed)
-
-    monkeypatch.setattr("loadtest.run.due", held_up)
-    records, _ = ran(slow, Arrivals(kind="burst", rate=1000, size=20))
+    arm = Arm(name="a", effort="low")
+    tasks = [Task((Problem(str(n), "2 + 3?", "5"),), arm) for n in range(20)]
+    records = asyncio.run(run(Plan(url=slow, arms=(arm,)), tasks, [-0.5] * 20))
     assert min(record.late for record in records) >= 0.5
     assert min(record.latency for record in records) >= 0.7
-    assert summarise(records, "a")["late_ms"][0] >= 500
+    assert summarise(records, "a")["late_ms"]["p50"].value >= 500
+
+
+TRACES = {
+    "mooncake.jsonl": '{"timestamp": 27000, "input_length": 6}\n{"timestamp": 27500}\n',
+    "azure.csv": "TIMESTAMP,ContextTokens\n2023-11-16 18:15:46.68,374\n2023-11-16 18:15:47.18,3\n",
+    "ours.csv": "arm,at\na,3.5\na,3.0\n",
+    "ours.jsonl": '{"at": 3}\n{"at": 3.5}\n',
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_trace_is_replayed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(TRACES[name])
+    found = times_of(Arrivals(kind="trace", file=tmp_path / name, speed=2.0), 9)
+    assert found == pytest.approx([0, 0.25])
+
+
+def test_broken_lines_of_a_trace_are_counted_and_too_many_refused(tmp_path: Path) -> None:
+    file, notes = tmp_path / "t.jsonl", list[str]()
+    lines = [json.dumps({"at": second}) for second in range(200)]
+    file.write_text("\n".join([*lines, "{", '{"at": "noon"}']))
+    assert len(due(Arrivals(kind="trace", file=file), 300, 0, notes)) == 200
+    assert notes == [
+        "trace: 2 broken lines left out",
+        "trace: 200 arrivals for 300 conversations",
+    ]
+    file.write_text("\n".join([*lines[:20], "{"]))
+    with pytest.raises(PlanError, match="1 of 21 lines"):
+        times_of(Arrivals(kind="trace", file=file), 300)
+    with pytest.raises(PlanError, match="absent"):
+        times_of(Arrivals(kind="trace", file=tmp_path / "absent"), 3)

@@ -5,15 +5,18 @@ import json
 from collections.abc import Generator
 from pathlib import Path
 
-import httpx
 import pytest
 from endpoint import Endpoint, misbehaving
 
-from loadtest.client import Record, last_number, measure
+from loadtest.client import Sender
 from loadtest.commands import load_main
+from loadtest.intervals import wilson
+from loadtest.judge import last_number
 from loadtest.plan import Arm, Plan
-from loadtest.report import summarise, wilson
-from loadtest.workload import Problem, Task
+from loadtest.problems import Problem
+from loadtest.record import Record
+from loadtest.summary import summarise
+from loadtest.workload import Task
 from models import verify
 
 
@@ -28,8 +31,8 @@ def measured(url: str, budget: int | None = None) -> Record:
     plan = Plan(url=url, arms=(arm,))
 
     async def once() -> Record:
-        async with httpx.AsyncClient() as http:
-            return await measure(http, plan, Task(Problem("p", "2 + 3?", "5"), arm, budget))
+        async with Sender(plan, None, 1) as sender:
+            return (await sender.converse(Task((Problem("p", "2 + 3?", "5"),), arm, budget)))[0]
 
     return asyncio.run(once())
 
@@ -66,7 +69,7 @@ def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None
     record = measured(url)
     assert record.error is None
     row = summarise([record], "a")
-    assert row["accuracy"]["value"] == 1
+    assert row["accuracy"].value == 1
     assert "thinking_tokens" not in row
 
 

@@ -1,0 +1,160 @@
+"""Conversations and clients of every kind, against a scripted engine over real sockets."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from engines import await_health, started
+
+from loadtest.commands import load_main
+from loadtest.plan import Arm, Clients, Plan, PlanError, Problems
+from loadtest.problems import Problem, read_conversations
+from loadtest.record import Record
+from loadtest.run import run
+from loadtest.workload import Task, plan_tasks
+from server.engines.supervisor import free_port
+
+SHARE_GPT = [
+    {
+        "id": "a",
+        "conversations": [{"from": "human", "value": "one"}, {"from": "gpt", "value": "x"}],
+    },
+    {"id": "b", "conversations": [{"from": "gpt", "value": "nobody asked"}]},
+    {
+        "id": "c",
+        "conversations": [
+            {"from": who, "value": who} for who in ("human", "gpt", "human", "human")
+        ],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[str]:
+    port = free_port()
+    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
+        await_health(f"http://127.0.0.1:{port}", process, 20)
+        yield f"http://127.0.0.1:{port}"
+
+
+def counted(engine: str) -> dict[str, int]:
+    return httpx.get(f"{engine}/counts").json()
+
+
+def had(engine: str, content: str, n: int = 10, **tables: Any) -> list[Record]:
+    """The records of `n` conversations of one turn each."""
+    plan = Plan(url=f"{engine}/v1", arms=(Arm(name="a", effort="low"),), **tables)
+    conversations = [(Problem(str(place), content),) for place in range(n)]
+    return asyncio.run(run(plan, plan_tasks(plan, conversations), None))
+
+
+def test_turns_share_their_conversation(engine: str) -> None:
+    arm = Arm(name="a", effort="low")
+    turns = tuple(Problem(str(n), f"think=1 chunks={n + 2}") for n in range(3))
+    before = counted(engine)["messages"]
+    records = asyncio.run(run(Plan(url=f"{engine}/v1", arms=(arm,)), [Task(turns, arm)], None))
+    assert [(one.turn, one.completion_tokens) for one in records] == [(0, 3), (1, 4), (2, 5)]
+    assert counted(engine)["messages"] - before == 1 + 3 + 5
+    assert {one.correct for one in records} == {None}
+
+
+def test_tool_results_go_on_in_the_conversation(engine: str) -> None:
+    before = counted(engine)["messages"]
+    records = had(engine, "think=1 chunks=2", n=1, problems=Problems(tool_results=2))
+    assert [(one.turn, one.ended) for one in records] == [(n, "answer") for n in range(3)]
+    assert counted(engine)["messages"] - before == 1 + 3 + 5
+
+
+def test_a_conversation_ends_where_it_is_not_answered(engine: str) -> None:
+    records = had(engine, "error=503", n=2, problems=Problems(tool_results=2))
+    assert [(one.turn, one.error) for one in records] == [(0, "HTTP 503")] * 2
+
+
+def test_clients_that_leave_are_no_errors_and_the_engine_stops(engine: str) -> None:
+    records = had(engine, "endless rate=100", clients=Clients(disconnecting=1, leave_after=3))
+    assert {one.ended for one in records} == {"left"}
+    assert {one.error for one in records} == {None}
+    assert counted(engine)["running"] == 0
+
+
+def test_slow_clients_get_their_whole_answer_in_their_own_time(engine: str) -> None:
+    slow = had(engine, "think=5 chunks=60", n=2, clients=Clients(slow=1, slow_bytes=20_000))
+    quick = had(engine, "think=5 chunks=60", n=2)
+    assert {one.completion_tokens for one in (*slow, *quick)} == {65}
+    assert min(one.latency for one in slow) > 0.4 > max(one.latency for one in quick)
+
+
+def test_malformed_requests_should_be_refused(gateway: str, engine: str) -> None:
+    refused = had(gateway, "2 + 3?", n=6, clients=Clients(malformed=1))
+    assert {(one.ended, one.error) for one in refused} == {("refused", None)}
+    answered = had(engine, "chunks=2", n=6, clients=Clients(malformed=1))
+    assert {one.ended for one in answered} == {"error"}
+
+
+def test_clients_are_drawn_by_their_shares_and_the_same_in_every_arm() -> None:
+    clients = Clients(disconnecting=0.2, slow=0.1, malformed=0.05)
+    arms = (Arm(name="a"), Arm(name="b"))
+    plan = Plan(url="http://x", arms=arms, clients=clients)
+    tasks = plan_tasks(plan, [(Problem(str(n), "?"),) for n in range(4000)])
+    shares = [
+        sum(task.client == kind for task in tasks) / len(tasks)
+        for kind in ("disconnecting", "slow", "malformed", "waiting")
+    ]
+    assert shares == pytest.approx([0.2, 0.1, 0.05, 0.65], abs=0.03)
+    drawn = [{t.conversation: t.client for t in tasks if t.arm.name == arm} for arm in "ab"]
+    assert drawn[0] == drawn[1]
+
+
+def test_files_of_conversations(tmp_path: Path) -> None:
+    file = tmp_path / "chats.json"
+    file.write_text(json.dumps(SHARE_GPT))
+    found = read_conversations(Problems(file=file, turns=2))
+    assert [[one.prompt for one in turns] for turns in found] == [["one"], ["human", "human"]]
+    lines = tmp_path / "prompts.jsonl"
+    lines.write_text("".join(f'{{"prompt": "p{n}"}}\n' for n in range(5)))
+    found = read_conversations(Problems(file=lines, turns=2))
+    assert [[one.prompt for one in turns] for turns in found] == [["p0", "p1"], ["p2", "p3"]]
+    assert found[0][0].answer is None
+    for text, says in (
+        ("[1]", "ShareGPT"),
+        ("[]", "nobody"),
+        (" ", "no problems"),
+        ("5", "line 1"),
+    ):
+        file.write_text(text)
+        with pytest.raises(PlanError, match=says):
+            read_conversations(Problems(file=file))
+
+
+def test_a_run_is_held_against_an_earlier_one(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"think={n + 30} chunks=3"}) + "\n" for n in range(20))
+    )
+    plan, before = tmp_path / "plan.toml", tmp_path / "before.json"
+
+    def ran(effort: str, budget: str, *flags: str) -> str:
+        plan.write_text(
+            f'url = "{engine}/v1"\n[problems]\nfile = "prompts.jsonl"\n'
+            f'[[arms]]\nname = "{effort}"\neffort = "{effort}"\n{budget}\n'
+        )
+        assert load_main([str(plan), *flags]) == 0
+        return capsys.readouterr().out
+
+    ran("high", "", "--json", str(before))
+    told = ran("low", "budget = [10, 10]", "--baseline", str(before), "--json", str(tmp_path / "b"))
+    assert "violations" in told
+    saved = json.loads((tmp_path / "b").read_text())["comparisons"][0]
+    whole = sum(range(30, 50))
+    assert saved["baseline"] == "high before"
+    assert saved["pairs"] == 20
+    assert saved["figures"]["thinking_tokens_saved"]["value"] == pytest.approx(1 - 200 / whole)
+    assert "low against high before, 20 pairs" in ran("low", "", "--baseline", str(before))
+    assert load_main([str(plan), "--baseline", str(plan)]) == 2
+    assert "no JSON report" in capsys.readouterr().err
