@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 from loadtest.plan import Arrivals
-from loadtest.trace import read_trace
+from loadtest.traces import read_trace
 
 
 def due(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -36,15 +36,16 @@ from server.metrics import Metrics
 from server.passthrough import Passthrough
 from server.request_id import RequestId
 from server.settings import Settings
-from server.start import start_of
+from server.start import Start, start_of
 
 
-def create_app(settings: Settings, router: Router) -> Front:
+def create_app(settings: Settings, router: Router, engine: Start | None = None) -> Front:
     """The gateway as an ASGI application; its lifespan owns the engine's process and connections.
 
     Args:
         settings: resolved settings.
         router: decides efforts; see `server.artifact.load_router`.
+        engine: one that others started; without it and an upstream, one is started here.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
@@ -55,8 +56,9 @@ def create_app(settings: Settings, router: Router) -> Front:
     decider = Decider(settings, router, holdout)
     urls, model, command = settings.upstream, settings.model, None
     if not urls:
-        started = start_of(settings)
-        urls, model, command = (started.url,), started.model, started.command
+        started = engine or start_of(settings)
+        urls, model = (started.url,), started.model
+        command = None if engine else started.command
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
@@ -84,7 +86,7 @@ def create_app(settings: Settings, router: Router) -> Front:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     keys = Keys(settings.keys)
-    accounts = Accounts(metrics, ledger.record if ledger else None)
+    accounts = Accounts(metrics, ledger.record if ledger else None, settings.workers)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
         f"/v1{api.PATH}": Endpoint(api, settings, keys, decider, fleet, accounts) for api in apis
@@ -158,7 +160,7 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
     async def prometheus() -> Response:
         if fleet.served is not None:
             metrics.declare(fleet.served.model)
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _envelope(error: GatewayError, path: str) -> dict[str, Any]:

@@ -118,10 +118,17 @@ class Accounts:
     Args:
         metrics: where closed ones are counted.
         record: takes each closed one, and returns at once.
+        workers: processes like this one, which are taken to have as much in flight.
     """
 
-    def __init__(self, metrics: Metrics, record: Callable[[Exchange], None] | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        record: Callable[[Exchange], None] | None = None,
+        workers: int = 1,
+    ) -> None:
         self._metrics = metrics
+        self._workers = workers
         self._record = record
         self._in_flight = 0
         self._wait = 0.0
@@ -130,7 +137,7 @@ class Accounts:
     def load(self) -> Load:
         """Requests in flight now, and the recent time to a stream's first token, fading."""
         age = time.perf_counter() - self._waited
-        return Load(self._in_flight, self._wait * 0.5 ** (age / _WAIT_HALF_LIFE))
+        return Load(self._workers * self._in_flight, self._wait * 0.5 ** (age / _WAIT_HALF_LIFE))
 
     @contextmanager
     def open(self, request_id: str) -> Generator[Exchange]:

@@ -4,7 +4,18 @@ Labels hold only names from the settings or from closed lists, so that a client 
 series.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import os
+from pathlib import Path
+from typing import Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
 
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84)
@@ -19,10 +30,11 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._bound: set[tuple[str, str]] = set()
+        self._shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._requests()
         self._tokens()
         self._times()
-        self.in_flight = self._gauge("tops_in_flight", "Requests in flight.")
+        self.in_flight = self._gauge("tops_in_flight", "Requests in flight.", several="livesum")
         self.pressure = self._gauge(
             "tops_load_pressure", "How much the engine's load makes thinking dearer, 0 to 1."
         )
@@ -51,13 +63,11 @@ class Metrics:
         )
 
     def bind(self, engine: str, state: str) -> None:
-        """Note how budgets bind on an engine; the earlier state is no longer told."""
-        for labels in list(self._bound):
-            if labels[0] == engine:
-                self._budgets.remove(*labels)
-                self._bound.remove(labels)
+        """Note how budgets bind on an engine; earlier states are told as 0."""
         self._bound.add((engine, state))
-        self._budgets.labels(engine, state).set(1)
+        for labels in self._bound:
+            if labels[0] == engine:
+                self._budgets.labels(*labels).set(labels[1] == state)
 
     def _requests(self) -> None:
         self.requests = self._counter(
@@ -130,6 +140,15 @@ class Metrics:
             by,
         )
 
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format; of all workers, where there are several."""
+        if self._shared is None:
+            return generate_latest(self.registry)
+        _forget_dead(Path(self._shared))
+        everybody = CollectorRegistry()
+        multiprocess.MultiProcessCollector(everybody, self._shared)  # registers itself
+        return generate_latest(everybody)
+
     def declare(self, model: str) -> None:
         """Begin series at 0, so that rates count from the first request on and 0 is told as 0."""
         self.budget_violations.labels(model)
@@ -176,10 +195,32 @@ class Metrics:
     def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
 
-    def _gauge(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self.registry)
+    def _gauge(
+        self,
+        name: str,
+        meaning: str,
+        labels: tuple[str, ...] = (),
+        several: Literal["livesum", "livemax"] = "livemax",
+    ) -> Gauge:
+        """A gauge; `several` is what is made of what workers say of it."""
+        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=several)
 
     def _histogram(
         self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]
     ) -> Histogram:
         return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Workers that ended, however, have nothing in flight; what they counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        if not _alive(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,24 +1,18 @@
 """`tops serve`: settings, then the gateway on a socket, until SIGTERM."""
 
-import asyncio
+import os
 import socket
 import sys
-from collections.abc import Sequence
-
-import structlog
-import uvicorn
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from router.artifact import ArtifactError
-from server.app import create_app
 from server.artifact import load_router
-from server.engines.fleet import Fleet
-from server.ledger.schema import LedgerError
 from server.logs import configure_logs
 from server.settings import Settings
 from server.sources import BadSettings, load_settings
 from server.start import check_start
-
-log = structlog.get_logger(__name__)
 
 
 def serve_main(argv: Sequence[str]) -> int:
@@ -32,38 +26,30 @@ def serve_main(argv: Sequence[str]) -> int:
         print(f"tops serve: {error}", file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
-    try:
-        app = create_app(settings, router)
-    except LedgerError as error:
-        print(f"tops serve: {error}", file=sys.stderr)
-        return 2
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here asks where a request came from
-        timeout_graceful_shutdown=round(settings.drain_seconds),
-    )
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), listener, app.fleet))
+    with _metrics_folder(settings.workers):
+        from server.ledger.schema import LedgerError  # noqa: PLC0415 - after the folder
+        from server.workers import serve_many, serve_one  # noqa: PLC0415
+
+        try:
+            if settings.workers == 1:
+                serve_one(settings, router, listener)
+            else:
+                serve_many(settings, listener)
+        except LedgerError as error:
+            print(f"tops serve: {error}", file=sys.stderr)
+            return 2
     return 0
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, fleet: Fleet) -> None:
-    announcing = asyncio.create_task(_announce(listener, fleet))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        announcing.cancel()
-
-
-async def _announce(listener: socket.socket, fleet: Fleet) -> None:
-    """Print the URL once the engine behind it answers."""
-    await fleet.ready.wait()
-    host, port = listener.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    print(f"ready: http://{name}:{port}/v1", flush=True)
+@contextmanager
+def _metrics_folder(workers: int) -> Generator[None]:
+    """A folder in which workers share their metrics; prometheus-client asks for it on import."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tops-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     allow_open: bool = Field(
         False, description="allow an address other than loopback without any API key"
     )
+    workers: int = Field(
+        1, ge=1, description="processes that serve; more than one where one core is not enough"
+    )
     upstream: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_urls)
     ] = Field(

@@ -6,6 +6,7 @@ dies, and is given time to end by itself when the gateway stops.
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -47,7 +48,7 @@ async def _keep_running(command: Sequence[str], restarts: Counter) -> None:
     while True:
         started = time.monotonic()
         child = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env=_environment()
         )
         log.info("engine started", pid=child.pid)
         try:
@@ -60,6 +61,11 @@ async def _keep_running(command: Sequence[str], restarts: Counter) -> None:
         restarts.inc()
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, _LONGEST_BACKOFF)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but for where the gateway's workers keep their metrics: an engine has its own."""
+    return {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
