@@ -1,8 +1,9 @@
 """The reasoning that the demo model is taught: one written form for each effort.
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation. `none` does not think. Less effort also reaches
-less far: `low` and `medium` stop after `REACH` steps and answer with what they have.
+by digit and checks it by the inverse operation; those two first say how many steps there are.
+`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH`
+steps and answer with what they have.
 """
 
 import random
@@ -14,6 +15,8 @@ EFFORTS = ("none", "low", "medium", "high")
 
 REACH = {"low": 4, "medium": 9}
 """The most steps that an effort takes; `high` takes all of them."""
+
+_NUMBERS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 TRANSITION = "\nTime is up, so I answer with what I have.\n"
 """Closes a reasoning block that ran into its budget; our own wording."""
@@ -30,9 +33,10 @@ def trace(story: Story, effort: str, slips: float = 0, rng: random.Random | None
     steps = story.steps[: REACH.get(effort)]
     if effort == "low":
         return " ".join(str(step.total) for step in steps)
+    count = len(story.steps)
+    written = [f"{_NUMBERS[count]} step{'s' * (count > 1)}."]
     if effort == "medium":
-        return "\n".join(_line(step) for step in steps)
-    written: list[str] = []
+        return "\n".join([*written, *(_line(step) for step in steps)])
     for step in steps:
         if rng is not None and step.symbol != "*" and rng.random() < slips:
             written.append(_slipped(step, rng))

@@ -1,17 +1,22 @@
-"""Stage `base` for a model trained from scratch: the demo domain in every written form, untagged.
+"""A base trained from scratch: the demo domain in every written form, untagged.
 
-Resumable: the checkpoint is replaced atomically every few minutes, and a rerun continues from it
-with the same data order. The learning rate is warm-up, stable, decay.
+`python -m models.training.base FOLDER`, where FOLDER has a `scratch.json`; run by torchrun it
+trains in several processes, each on a share of every batch. Resumable: the checkpoint is replaced
+atomically every few minutes, and a rerun continues from it with the same data order. The learning
+rate is warm-up, stable, decay.
 """
 
 import json
+import os
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import distributed
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from models.stories import MAX_STEPS
@@ -68,11 +73,14 @@ def learning_rate_share(recipe: Scratch, progress: Progress) -> float:
 
 
 class BaseRun:
-    """One from-scratch run in a folder."""
+    """One from-scratch run in a folder, or the part of it that process `rank` of `world` does."""
 
-    def __init__(self, recipe: Scratch, seed: int, folder: Path) -> None:
+    def __init__(
+        self, recipe: Scratch, seed: int, folder: Path, rank: int = 0, world: int = 1
+    ) -> None:
         self.recipe = recipe
         self.folder = folder
+        self.rank, self.world = rank, world
         self.tokenizer = train_tokenizer(1024, seed)
         self.model = build_model(recipe, seed, self.tokenizer)
         self.forward = torch.compile(self.model, dynamic=False) if recipe.compile else self.model
@@ -105,8 +113,10 @@ class BaseRun:
         part.replace(self._checkpoint)
 
     def finish(self) -> None:
-        """Write the folders `model` and `tokenizer`."""
+        """Write the folders `tokenizer` and, last and whole, `model`."""
         self.tokenizer.save_pretrained(self.folder / "tokenizer")
+        told = {"tokens": self.progress.tokens, "steps": self.progress.step}
+        (self.folder / "training.json").write_text(json.dumps(told) + "\n")
         part = self.folder / "model.part"
         self.model.save_pretrained(part)
         self.tokenizer.save_pretrained(part)
@@ -123,13 +133,20 @@ class BaseRun:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = self.forward(input_ids=batch.ids, labels=batch.labels).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._share_gradients()
+        clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        self.progress.step += 1
-        self.progress.tokens += batch.tokens
         return float(loss.detach())
+
+    def _share_gradients(self) -> None:
+        """Give every process the mean of all processes' gradients."""
+        if self.world > 1:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            mean = parameters_to_vector(gradients) / self.world
+            distributed.all_reduce(mean)
+            vector_to_parameters(mean, gradients)
 
     def run(self) -> None:
         """Train until the recipe's tokens are seen."""
@@ -139,19 +156,22 @@ class BaseRun:
         while self.progress.tokens < self.recipe.tokens:
             grown = self.progress.tokens / self.recipe.curriculum_tokens
             longest = min(MAX_STEPS, 2 + int(grown * (MAX_STEPS - 2)))
-            pool = batches(self.tokenizer, self.progress.pool, self.recipe.batch_tokens, longest)
-            for batch in pool:
-                since.append(self.train_batch(batch))
+            size = self.recipe.batch_tokens // self.world
+            pool = list(batches(self.tokenizer, self.progress.pool, size, longest))
+            for first in range(0, len(pool) - self.world + 1, self.world):
+                group = pool[first : first + self.world]
+                since.append(self.train_batch(group[self.rank]))
+                self.progress.step += 1
+                self.progress.tokens += sum(batch.tokens for batch in group)
                 now = time.monotonic()
-                if now - reported > 20:
+                if now - reported > 20 and self.rank == 0:
                     rate = (self.progress.tokens - counted) / (now - reported)
                     self._report(sum(since) / len(since), rate, longest)
                     since, reported, counted = [], now, self.progress.tokens
             self.progress.pool += 1
-            if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
+            if self.rank == 0 and time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
-        self.save()
 
     def _report(self, loss: float, rate: float, longest: int) -> None:
         left = (self.recipe.tokens - self.progress.tokens) / rate / 60
@@ -167,10 +187,21 @@ class BaseRun:
             log.write(json.dumps(row) + "\n")
 
 
-def train_base(recipe: Scratch, seed: int, folder: Path) -> dict[str, Any]:
-    """Train from scratch, or go on; returns the tokens and steps that it took."""
-    run = BaseRun(recipe, seed, folder)
+def train(folder: Path) -> None:
+    """Train, or go on from the last checkpoint; the result is `model/` and `tokenizer/`."""
+    told = json.loads((folder / "scratch.json").read_text())
+    rank, world = (int(os.environ.get(name, one)) for name, one in (("RANK", 0), ("WORLD_SIZE", 1)))
+    if world > 1:
+        distributed.init_process_group("gloo")
+    run = BaseRun(Scratch.model_validate(told["scratch"]), told["seed"], folder, rank, world)
     run.resume()
     run.run()
-    run.finish()
-    return {"tokens": run.progress.tokens, "steps": run.progress.step}
+    if rank == 0:
+        run.save()
+        run.finish()
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]))

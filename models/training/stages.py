@@ -5,12 +5,12 @@
 Further rounds repeat the last two trainings' stages as `pairs-2`, `dpo-2`, and so on.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from models.training.base import train_base
 from models.training.chat import Chat, ChatError, tagged
 from models.training.evaluation import evaluate
 from models.training.examples import (
@@ -22,9 +22,10 @@ from models.training.examples import (
 )
 from models.training.export import export
 from models.training.generation import generate_from, judge
+from models.training.launch import launched
 from models.training.mistakes import mark
-from models.training.recipe import Recipe
-from models.training.run import RunError, Stage, Work
+from models.training.recipe import Recipe, Scratch
+from models.training.run import RunError, Stage, Work, write_whole
 from models.training.seed import problems_of, seed
 from models.training.selection import chosen_answers, preference_pairs
 from models.training.tuning import fine_tune, prefer
@@ -65,7 +66,7 @@ def _base(work: Work) -> Mapping[str, Any]:
 
     told = work.recipe.model
     if told.scratch is not None:
-        return train_base(told.scratch, work.recipe.random_seed, work.folder)
+        return _from_scratch(work, told.scratch)
     try:
         tokenizer = AutoTokenizer.from_pretrained(told.base)
     except (OSError, ValueError) as error:
@@ -77,6 +78,14 @@ def _base(work: Work) -> Mapping[str, Any]:
     Chat.of(told, tokenizer)
     tokenizer.save_pretrained(work.folder / "tokenizer")
     return {"base": told.base}
+
+
+def _from_scratch(work: Work, scratch: Scratch) -> Mapping[str, Any]:
+    if not (work.folder / "model").is_dir():
+        given = {"scratch": scratch.model_dump(mode="json"), "seed": work.recipe.random_seed}
+        write_whole(work.folder / "scratch.json", json.dumps(given, indent=1) + "\n")
+        launched(work.recipe.launch, "models.training.base", work.folder)
+    return json.loads((work.folder / "training.json").read_text())
 
 
 def _chat(work: Work) -> Chat:

@@ -1,17 +1,16 @@
 """Stages that train: what they learn from in tokens, and the process that does it."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models.training.chat import Chat
-from models.training.child import child
 from models.training.examples import Example, encode_all, write_rows
 from models.training.generation import shuffled
-from models.training.recipe import Launch, Preference, Recipe, Tuning
+from models.training.launch import launched
+from models.training.recipe import Preference, Recipe, Tuning
 from models.training.run import RunError, write_whole
 
 
@@ -90,23 +89,5 @@ def _train(
             "seed": recipe.random_seed,
         }
         write_whole(folder / "tuning.json", json.dumps(told, indent=1) + "\n")
-        _launched(recipe.launch, folder)
+        launched(recipe.launch, "models.training.tune", folder)
     return {"rows": len(rows), **json.loads((folder / "training.json").read_text())}
-
-
-def _launched(launch: Launch, folder: Path) -> None:
-    """Run the training to its end."""
-    words = ["-m", "models.training.tune", str(folder)]
-    if launch.accelerate is not None:
-        start = ["-m", "accelerate.commands.launch", "--config_file", str(launch.accelerate)]
-        words = [*start, *words]
-    elif launch.processes > 1:
-        start = ["-m", "torch.distributed.run", "--standalone"]
-        words = [*start, "--nproc_per_node", str(launch.processes), *words]
-    with child([sys.executable, *words]) as process:
-        status = process.wait()
-    if status:
-        raise RunError(
-            f"training in {folder} ended with status {status}: see above; run the same command "
-            "again to go on from its last checkpoint"
-        )
