@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,6 +240,17 @@ def test_what_cannot_go_on_is_told_in_a_sentence(
     assert "base nowhere cannot be loaded" in told("base", tmp_path, "model.base=nowhere")
     assert "the engine ended" in told("generate", smoke, "engine.flags=['--nonsense']")
     assert "cannot be loaded" in told("generate", smoke, "verify.by=nothing:there")
+    told_apart = "model.tags={low='<|low|>',medium='<|low|>',high='<|high|>'}"
+    foreign, plain = tmp_path / "foreign", tmp_path / "plain"
+    for folder in (foreign, plain):
+        shutil.copytree(ROOT / "models" / "demo", folder)
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
+    (plain / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert "do not belong together" in told("base", tmp_path, f"model.base={foreign}")
+    assert "two of the efforts alike" in told("base", tmp_path, f"model.base={plain}", told_apart)
+    (plain / "chat_template.jinja").unlink()
+    assert "has no chat template" in told("base", tmp_path, f"model.base={plain}")
     assert train_main(command("base", tmp_path)[4:]) == 0
     down = ("seed.source=teacher", "seed.teacher={url='http://127.0.0.1:1/v1',model='t'}", *SMALL)
     assert "did not answer" in told("seed", tmp_path, *down)

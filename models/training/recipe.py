@@ -269,6 +269,13 @@ class Sampling(_Table):
     max_tokens: Count | None = None
 
 
+class Evaluation(Sampling):
+    """How models are evaluated, and which ones `besides` the tag model; `dpo` is every round's."""
+
+    samples: Count = 4
+    besides: Sequence[Literal["sft", "dpo"]] = ("sft", "dpo")
+
+
 class Verify(_Table):
     """How an answer is judged: see `models.verify.Judge`. A user's own is `module:function`."""
 
@@ -342,7 +349,7 @@ class Recipe(_Table):
     pairs: Sampling = Sampling(samples=8)
     dpo: Preference = Preference()
     launch: Launch = Launch()
-    evaluate: Sampling = Sampling(samples=4)
+    evaluate: Evaluation = Evaluation()
     export: Export = Export()
 
 

@@ -53,8 +53,9 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         stages += [pairs, dpo]
         trained.append(dpo.name)
     chosen = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
+    judged = [one for one in trained if one.partition("-")[0] in ("tag", *recipe.evaluate.besides)]
     stages += [
-        Stage("evaluate", trained, (*answered, "evaluate", "select"), evaluate),
+        Stage("evaluate", judged, (*answered, "evaluate", "select"), evaluate),
         Stage("export", (chosen, "evaluate"), (*answered, "generate", "export"), export),
     ]
     return {stage.name: stage for stage in stages}
@@ -62,20 +63,31 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
 
 def _base(work: Work) -> Mapping[str, Any]:
     """Train from scratch, or take the base as it is; with a tokenizer that tells efforts."""
-    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to load
+    from transformers import AutoConfig, AutoTokenizer  # noqa: PLC0415 - seconds to load
 
     told = work.recipe.model
     if told.scratch is not None:
         return _from_scratch(work, told.scratch)
     try:
+        config = AutoConfig.from_pretrained(told.base)
         tokenizer = AutoTokenizer.from_pretrained(told.base)
     except (OSError, ValueError) as error:
         raise RunError(f"the base {told.base} cannot be loaded: {error}") from error
+    if len(tokenizer) > config.get_text_config().vocab_size:
+        raise RunError(
+            f"the tokenizer of {told.base} has {len(tokenizer)} tokens and its model embeds "
+            f"{config.get_text_config().vocab_size}: they do not belong together"
+        )
+    if tokenizer.chat_template is None:
+        raise RunError(f"the tokenizer of {told.base} has no chat template: take an instruct model")
     if told.add_tokens:
         tokenizer.add_tokens(list(told.add_tokens))
     if told.placement == "generation":
         tokenizer.chat_template = tagged(tokenizer.chat_template, told.tags)
-    Chat.of(told, tokenizer)
+    try:
+        Chat.of(told, tokenizer)
+    except ChatError as error:
+        raise RunError(f"the base {told.base} cannot be told efforts: {error}") from error
     tokenizer.save_pretrained(work.folder / "tokenizer")
     return {"base": told.base}
 
