@@ -192,6 +192,26 @@ def test_two_processes_learn_the_same_as_one(tmp_path: Path) -> None:
     assert distance(one, two) < 0.01 * distance(before, one)
 
 
+def test_a_base_from_scratch_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    scratch = (
+        "tokens=500_000,hidden=32,intermediate=32,layers=1,heads=2,batch_tokens=4096,"
+        "compile=false,checkpoint_minutes=0"
+    )
+    settings = (f"model={{scratch={{{scratch}}}}}", "launch.processes=2")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    told = trained("base", whole, *settings)
+    assert told["tokens"] >= 500_000
+    checkpoint = killed / "base" / "trainer" / "checkpoint.pt"
+    kill_once(command("base", killed, *settings), checkpoint.exists)
+    assert not (killed / "base" / "model").exists()
+    again = trained("base", killed, *settings)
+    assert (again["tokens"], again["steps"]) == (told["tokens"], told["steps"])
+    from safetensors.numpy import load_file
+
+    one, other = (load_file(run / "base/model/model.safetensors") for run in (whole, killed))
+    assert all(abs(one[name] - other[name]).max() < 1e-3 for name in one)
+
+
 def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
     run = tmp_path / "lora"
     for stage in ("base", "seed"):
