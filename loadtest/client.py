@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import secrets
 import socket
 import time
 import zlib
@@ -11,11 +13,12 @@ from typing import Any
 import httpx
 
 from loadtest.judge import judge
-from loadtest.plan import Plan
+from loadtest.plan import Plan, PlanError
 from loadtest.problems import Problem
 from loadtest.record import Record
 from loadtest.workload import Task
 
+_KNOCK_SECONDS = 5
 _SMALL_WINDOW = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
 _TOOL: dict[str, Any] = {
     "type": "function",
@@ -27,14 +30,41 @@ _TOOL: dict[str, Any] = {
 }
 
 
-class Sender:
-    """Sends a plan's requests; as a context it holds their connections."""
+class TargetDown(Exception):  # noqa: N818 - named for what it is
+    """There is nothing where a plan's requests are to go."""
 
-    def __init__(self, plan: Plan, key: str | None, connections: int | None) -> None:
+
+async def knock(plan: Plan) -> None:
+    """Find out whether the requests could be sent, before the first one is.
+
+    Raises:
+        TargetDown: nothing listens where they are to go.
+        PlanError: the environment has no API key under the plan's name.
+    """
+    _headers(plan)
+    async with httpx.AsyncClient(timeout=_KNOCK_SECONDS) as http:
+        for url in sorted({arm.url or plan.url for arm in plan.arms}):
+            try:
+                await http.get(f"{url}/models")
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise TargetDown(f"nothing listens at {url} ({error or 'timeout'})") from error
+            except httpx.RequestError:
+                continue  # it is there; what it does with requests is to be measured
+
+
+class Sender:
+    """Sends a plan's requests; as a context it holds their connections.
+
+    Raises:
+        PlanError: the environment has no API key under the plan's name.
+    """
+
+    def __init__(self, plan: Plan, connections: int | None) -> None:
         self._plan = plan
+        self._run = secrets.token_hex(4)
+        self._sent = 0
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        usual: dict[str, Any] = {"headers": headers, "timeout": plan.timeout_seconds}
+        usual: dict[str, Any] = {"headers": _headers(plan), "timeout": plan.timeout_seconds}
         self._http = httpx.AsyncClient(**usual, limits=limits)
         narrow = httpx.AsyncHTTPTransport(limits=limits, socket_options=_SMALL_WINDOW)
         self._narrow = httpx.AsyncClient(**usual, transport=narrow)
@@ -63,6 +93,7 @@ class Sender:
                     task.arm.name, problem.problem_id, task.budget, task.client, len(records)
                 )
                 records.append(record)
+                record.difficulty = problem.difficulty
                 content = await self._measure(record, task, problem, messages, due)
                 if record.ended != "answer":
                     return records
@@ -84,16 +115,24 @@ class Sender:
         plan, content = self._plan, ""
         http = self._narrow if record.client == "slow" else self._http
         body = _malformed(problem) if record.client == "malformed" else self._body(task, messages)
+        self._sent += 1
+        record.request_id = f"load-{self._run}-{self._sent}"
         sent = time.perf_counter()
         begun = sent if due is None else due
         record.at, record.late = begun, sent - begun
         try:
-            async with http.stream(
-                "POST",
-                f"{task.arm.url or plan.url}/chat/completions",
-                content=body,
-                headers={"content-type": "application/json"},
-            ) as response:
+            async with (
+                asyncio.timeout(plan.timeout_seconds),
+                http.stream(
+                    "POST",
+                    f"{task.arm.url or plan.url}/chat/completions",
+                    content=body,
+                    headers={
+                        "content-type": "application/json",
+                        "x-request-id": record.request_id,
+                    },
+                ) as response,
+            ):
                 record.effort = response.headers.get("x-tops-effort")
                 record.source = response.headers.get("x-tops-source")
                 if record.client == "malformed":
@@ -102,13 +141,13 @@ class Sender:
                     record.error = f"HTTP {response.status_code}"
                 else:
                     content = await self._read(response, record, begun)
-        except httpx.TimeoutException:
+        except (httpx.TimeoutException, TimeoutError):
             record.error = "timeout"
         except httpx.RequestError as error:
             record.error = type(error).__name__
         record.latency = time.perf_counter() - begun
         if record.error is None and record.ended == "answer":
-            judge(record, problem, content)
+            judge(record, problem.answer, content)
         if record.error is not None:
             record.ended = "error"
         return content
@@ -157,6 +196,14 @@ class Sender:
         if not done and record.error is None:
             record.error = "broken stream"
         return content
+
+
+def _headers(plan: Plan) -> dict[str, str]:
+    if plan.api_key_env is None:
+        return {}
+    if not (key := os.environ.get(plan.api_key_env)):
+        raise PlanError(f"api_key_env: the environment has no {plan.api_key_env}")
+    return {"authorization": f"Bearer {key}"}
 
 
 def _malformed(problem: Problem) -> bytes:

@@ -8,56 +8,114 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.arrivals import due
-from loadtest.comparison import read_baseline
+from loadtest.client import TargetDown, knock
 from loadtest.page import page
-from loadtest.plan import PlanError, read_plan
+from loadtest.plan import Plan, PlanError, read_plan
 from loadtest.problems import read_conversations
+from loadtest.progress import Progress
+from loadtest.record import read_records
 from loadtest.report import Report
 from loadtest.run import run
 from loadtest.workload import plan_tasks
 
+_STOPPED = 130
+"""What a shell tells of a command that SIGINT ended."""
+
 
 def load_main(argv: Sequence[str]) -> int:
-    """Returns 1 where no request was answered, 2 where the plan cannot be run."""
+    """Returns 1 where no request was answered, 2 where the plan cannot be run, 130 if stopped."""
+    parser = _parser()
+    words = parser.parse_args(argv)
+    for flag in ("json", "csv", "html", "records"):
+        file: Path | None = getattr(words, flag)
+        if file and not file.parent.is_dir():
+            parser.error(f"--{flag}: there is no folder {file.parent}")
+    if words.records and words.records.exists():
+        parser.error(f"--records: {words.records} is there already; name a new file")
+    notes: list[str] = []
+    try:
+        plan = read_plan(words.plan, words.url)
+        before = read_records(words.baseline) if words.baseline else ()
+        if words.again:
+            progress = Progress(0)
+            progress.records = read_records(words.again)
+        else:
+            progress = _ran(plan, words.records, notes)
+        report = Report.of(plan, progress.records, before, notes)
+    except PlanError as error:
+        print(f"tops load: {error}", file=sys.stderr)
+        return 2
+    except TargetDown as error:
+        print(f"tops load: {error}: is the server running? (make serve)", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ntops load: stopped", file=sys.stderr)
+        return _STOPPED
+    return _told(report, progress.stopped, words)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tops load", description="Run a load test.")
-    parser.add_argument("plan", type=Path, help="a plan, e.g. loadtest/plans/efforts.toml")
+    parser.add_argument("plan", type=Path, help="a plan, e.g. loadtest/plans/smoke.toml")
     parser.add_argument("--url", help="the server, in place of the plan's")
     parser.add_argument("--json", type=Path, help="also write the report and all records here")
     parser.add_argument("--csv", type=Path, help="also write all records here, a row each")
     parser.add_argument("--html", type=Path, help="also write the report with plots here")
     parser.add_argument(
-        "--baseline", type=Path, help="hold each arm against that of an earlier run's --json"
+        "--records", type=Path, help="also write each record here as it is made, a line each"
     )
-    words = parser.parse_args(argv)
-    for flag in ("json", "csv", "html"):
-        file: Path | None = getattr(words, flag)
-        if file and not file.parent.is_dir():
-            parser.error(f"--{flag}: there is no folder {file.parent}")
-    try:
-        plan = read_plan(words.plan, words.url)
-        before = read_baseline(words.baseline) if words.baseline else ()
-        notes: list[str] = []
-        tasks = plan_tasks(plan, read_conversations(plan.problems))
-        times = None
-        if plan.arrivals.kind != "closed":
-            times = due(plan.arrivals, len(tasks), plan.seed, notes)
-            tasks = tasks[: len(times)]
-        records = asyncio.run(run(plan, tasks, times))
-        report = Report.of(plan, records, before, notes)
-    except PlanError as error:
-        print(f"tops load: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ntops load: stopped", file=sys.stderr)
-        return 130
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        help="hold each arm against that of an earlier run, by its --json or --records",
+    )
+    parser.add_argument(
+        "--again",
+        type=Path,
+        help="send nothing: report on an earlier run, by its --json or --records",
+    )
+    return parser
+
+
+def _ran(plan: Plan, file: Path | None, notes: list[str]) -> Progress:
+    tasks = plan_tasks(plan, read_conversations(plan.problems, notes))
+    times = None
+    if plan.arrivals.kind != "closed":
+        times = due(plan.arrivals, len(tasks), plan.seed, notes)
+        tasks = tasks[: len(times)]
+    asyncio.run(knock(plan))
+    if file is None:
+        progress = Progress(len(tasks))
+        asyncio.run(run(plan, tasks, times, progress))
+    else:
+        with file.open("x", encoding="utf-8") as lines:
+            progress = Progress(len(tasks), lines)
+            asyncio.run(run(plan, tasks, times, progress))
+    if progress.stopped:
+        given_up = progress.begun - progress.had
+        notes.append(
+            f"stopped: {progress.had} of {len(tasks)} conversations were had, {given_up} under way "
+            "were given up"
+        )
+    return progress
+
+
+def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
+    """Write the report where it is wanted; returns the command's exit status."""
+    errors = [record.error for record in report.records]
+    if not errors:
+        print("tops load: stopped before anything was answered", file=sys.stderr)
+        return _STOPPED
     print(report.markdown())
     if words.json:
-        words.json.write_text(json.dumps(report.as_json()) + "\n")
+        words.json.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
     if words.csv:
         words.csv.write_text(report.as_csv(), encoding="utf-8")
     if words.html:
         words.html.write_text(page(report), encoding="utf-8")
-    if all(record.error for record in records):
-        print(f"tops load: nothing at {plan.url} answered ({records[0].error})", file=sys.stderr)
+    if stopped:
+        return _STOPPED
+    if all(errors):
+        print(f"tops load: nothing at {report.plan.url} answered ({errors[0]})", file=sys.stderr)
         return 1
     return 0

@@ -1,9 +1,7 @@
 """One arm held against another, request by request of the same questions."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from loadtest.intervals import Interval, bootstrap
@@ -59,23 +57,6 @@ def compare_runs(
     ours = [record for record in records if record.arm == arm]
     theirs = [record for record in before if record.arm == name]
     return _compare(ours, theirs, arm, f"{name} before")
-
-
-def read_baseline(file: Path) -> list[Record]:
-    """The records of an earlier run's JSON report.
-
-    Raises:
-        PlanError: it is no such report.
-    """
-    known = {field.name for field in fields(Record)}
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["records"]
-        found = [Record(**{name: row[name] for name in known & row.keys()}) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PlanError(f"{file} is no JSON report of tops load: {error!r}") from error
-    if not found:
-        raise PlanError(f"{file} has no records")
-    return found
 
 
 def _compare(

@@ -3,24 +3,32 @@
 import re
 from decimal import Decimal
 
-from loadtest.problems import Problem
 from loadtest.record import Record
 
 _NUMBER = re.compile(
     r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
 )
+_ONLY_A_NUMBER = re.compile(rf"\s*\$?\s*{_NUMBER.pattern}\s*%?\s*")
 
 
-def judge(record: Record, problem: Problem, content: str) -> None:
-    """An answer that cannot be counted is an error too: no silent zero in a table."""
+def judge(record: Record, known: str | None, content: str) -> None:
+    """Hold an answer against the known one, where there is one that `judgeable` takes.
+
+    An answer that cannot be counted is an error too: no silent zero in a table.
+    """
     record.answered = bool(content.strip())
-    if problem.answer is not None:
+    if known is not None:
         given = last_number(content)
-        record.correct = given is not None and given == last_number(problem.answer)
+        record.correct = given is not None and given == last_number(known)
     if record.completion_tokens is None:
         record.error = "no usage"
     elif record.budget is not None and record.thinking_tokens is None:
         record.error = "no reasoning_tokens"
+
+
+def judgeable(known: str) -> bool:
+    """Whether a known answer is a number and nothing else; others cannot be judged here."""
+    return _ONLY_A_NUMBER.fullmatch(known) is not None
 
 
 def last_number(text: str) -> Decimal | None:

@@ -1,15 +1,22 @@
-"""A load test's report as one self-contained page: its table, and plots of its distributions."""
+"""A load test's report as one self-contained page: tables, distributions, and the run in time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
+from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
+from loadtest.plots import plot
 from loadtest.record import Record
 from loadtest.report import Report
+from loadtest.summary import PERCENTILES, summarise
 
-_WIDTH, _HEIGHT, _LEFT, _FOOT = 640, 260, 44, 36
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#65a30d", "#db2777")
-_PLOTS = (("latency", "latency, s"), ("ttft", "TTFT, s"), ("thinking_tokens", "thinking tokens"))
+_PLOTS = (
+    ("latency", "latency, s"),
+    ("ttft", "TTFT, s"),
+    ("tpot", "time per token, s"),
+    ("thinking_tokens", "thinking tokens"),
+)
+_WINDOWS = 60
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -20,13 +27,15 @@ _PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
 body {{ max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }}
 pre {{ overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; }}
+td, th {{ padding: 0 1rem 0 0; text-align: left; font-variant-numeric: tabular-nums; }}
 svg {{ width: 100%; max-width: 40rem; height: auto; }}
 text {{ fill: currentColor; font: 12px system-ui, sans-serif; }}
 </style>
 <h1>Load test</h1>
 <p>{target}: {requests} requests, {arrivals} arrivals, seed {seed}. Brackets are 95 % intervals;
 times count from when a request was due.</p>
-<pre>{table}</pre>
+<pre>{told}</pre>
+{times}
 {plots}
 </html>"""
 
@@ -34,19 +43,35 @@ times count from when a request was due.</p>
 def page(report: Report) -> str:
     """HTML without anything external; what nothing was measured of has no plot."""
     plan, records = report.plan, report.records
-    plots = [_plot(plan, records, name, title) for name, title in _PLOTS]
+    plots = [_distribution(plan, records, name, title) for name, title in _PLOTS]
+    plots += _in_time(records)
     return _PAGE.format(
         target=escape(plan.url),
         requests=len(records),
         arrivals=plan.arrivals.kind,
         seed=plan.seed,
-        table=escape(report.markdown()),
-        plots="\n".join(plot for plot in plots if plot),
+        told=escape(report.markdown()),
+        times=_times(plan, records),
+        plots="\n".join(drawn for drawn in plots if drawn),
     )
 
 
-def _plot(plan: Plan, records: Sequence[Record], name: str, title: str) -> str:
-    """The share of requests at or below each value, a line an arm."""
+def _times(plan: Plan, records: Sequence[Record]) -> str:
+    """A table of percentiles with their intervals, in milliseconds."""
+    head = "".join(f"<th>p{percent}" for percent in PERCENTILES)
+    rows = [f"<tr><th>milliseconds<th>arm{head}"]
+    for arm in plan.arms:
+        summary = summarise(records, arm.name)
+        for name in ("latency_ms", "ttft_ms", "tpot_ms", "late_ms"):
+            found: dict[str, Interval] = summary.get(name, {})
+            cells = "".join(f"<td>{one.told()}" for one in found.values())
+            if cells:
+                rows.append(f"<tr><th>{name.removesuffix('_ms')}<td>{escape(arm.name)}{cells}")
+    return f"<table>{''.join(rows)}</table>" if len(rows) > 1 else ""
+
+
+def _distribution(plan: Plan, records: Sequence[Record], name: str, title: str) -> str:
+    """The share of answers at or below each value, a line an arm."""
     found = {
         arm.name: sorted(
             value
@@ -57,48 +82,44 @@ def _plot(plan: Plan, records: Sequence[Record], name: str, title: str) -> str:
         )
         for arm in plan.arms
     }
-    most = max((values[-1] for values in found.values() if values), default=0)
-    if not most:
-        return ""
-    parts = [_axis(most)]
-    for place, (arm, values) in enumerate(found.items()):
-        colour = _COLOURS[place % len(_COLOURS)]
-        points = " ".join(
-            f"{_x(value, most):.1f},{_y((rank + 1) / len(values)):.1f}"
-            for rank, value in enumerate(values)
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
-        y = 16 + 15 * place
-        parts.append(
-            f'<rect x="{_WIDTH - 150}" y="{y - 9}" width="10" height="10" fill="{colour}"/>'
-        )
-        parts.append(f'<text x="{_WIDTH - 134}" y="{y}">{escape(arm)}</text>')
-    label = f"share of requests by {title}"
-    return (
-        f"<h2>{label}</h2>\n"
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{label}">{"".join(parts)}</svg>'
+    lines = {
+        arm: [(value, (rank + 1) / len(values)) for rank, value in enumerate(values)]
+        for arm, values in found.items()
+    }
+    return plot(f"share of requests by {title}", lines, (0, 0.5, 0.9, 1), "{:.0%}".format)
+
+
+def _in_time(records: Sequence[Record]) -> Iterator[str]:
+    """Latency, and what came and how it ended, by the second in which requests were due."""
+    first = min(record.at for record in records)
+    seconds = max(record.at for record in records) - first
+    if not seconds:
+        return
+    width = seconds / min(_WINDOWS, max(len(records) // 10, 1))
+    windows: dict[float, list[Record]] = {}
+    for record in sorted(records, key=lambda one: one.at):
+        middle = ((record.at - first) // width + 0.5) * width
+        windows.setdefault(middle, []).append(record)
+    answered = {
+        at: [one.latency for one in found if one.ended == "answer"] for at, found in windows.items()
+    }
+    yield plot(
+        "latency in s, by the second of the run in which it was due",
+        {
+            f"p{percent}": [
+                (at, percentile(values, percent).value) for at, values in answered.items() if values
+            ]
+            for percent in PERCENTILES
+        },
     )
-
-
-def _axis(most: float) -> str:
-    parts = [
-        f'<line x1="{_LEFT}" y1="{_y(share):.1f}" x2="{_WIDTH - 160}" y2="{_y(share):.1f}" '
-        f'stroke="currentColor" opacity="0.2"/>'
-        f'<text x="{_LEFT - 6}" y="{_y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>'
-        for share in (0, 0.5, 0.9, 1)
-    ]
-    parts += [
-        f'<text x="{_x(most * share, most):.1f}" y="{_HEIGHT - 14}" text-anchor="middle">'
-        f"{most * share:.3g}</text>"
-        for share in (0, 0.5, 1)
-    ]
-    return "".join(parts)
-
-
-def _x(value: float, most: float) -> float:
-    return _LEFT + value / most * (_WIDTH - 160 - _LEFT)
-
-
-def _y(share: float) -> float:
-    return 8 + (1 - share) * (_HEIGHT - _FOOT - 8)
+    yield plot(
+        "requests per second, by the second of the run in which they were due",
+        {
+            "due": [(at, len(found) / width) for at, found in windows.items()],
+            "answered": [(at, len(values) / width) for at, values in answered.items()],
+            "errors": [
+                (at, sum(one.ended == "error" for one in found) / width)
+                for at, found in windows.items()
+            ],
+        },
+    )

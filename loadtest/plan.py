@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Client = Literal["waiting", "disconnecting", "slow", "malformed"]
 _URL = r"^https?://"
 
 
@@ -23,17 +24,18 @@ class _Table(BaseModel):
 class Problems(_Table):
     """Where the conversations come from: a file, or the demo domain (`tops problems`).
 
-    A file is JSON Lines of `problem_id`, `prompt` and `answer`, the answer left out where there is
-    none, or ShareGPT's JSON. `n` conversations are by default all of a file, or 300; `seed` and
-    `steps` are the demo domain's. `turns` problems, or at most so many of ShareGPT's human turns,
-    make a conversation; its own answers are what the server gave. After each of them the client
-    sends so many `tool_results`, as an agent does.
+    A file, gzipped or not, is JSON Lines of `problem_id`, `prompt` and `answer`, the answer left
+    out where there is none, or of conversations: ShareGPT's, MT-bench's `turns`, `messages`. `n`
+    conversations are by default all of a file, or 300; `seed` and `steps` are the demo domain's,
+    steps as a range or as a mix of ranges, `{"1-3" = 0.7, "8-10" = 0.3}`. `turns` problems, or at
+    most so many of a conversation's own, make a conversation; the answers in it are what the
+    server gave. After each of them the client sends so many `tool_results`, as an agent does.
     """
 
     file: Path | None = None
     n: int | None = Field(default=None, ge=1)
     seed: int = 0
-    steps: str = "1-10"
+    steps: str | dict[str, Annotated[float, Field(gt=0)]] = "1-10"
     turns: int = Field(default=1, ge=1)
     tool_results: int = Field(default=0, ge=0)
 
@@ -128,6 +130,8 @@ class Plan(_Table):
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=1)
     timeout_seconds: float = Field(600, gt=0)
+    """How long a request may take in all, from its being sent."""
+
     slo: Slo | None = None
     problems: Problems = Problems()
     clients: Clients = Clients()

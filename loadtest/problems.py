@@ -1,108 +1,178 @@
 """The questions of a load test: conversations of problems, from a file or the demo domain."""
 
+import gzip
 import json
+import random
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from loadtest.judge import judgeable
 from loadtest.plan import PlanError, Problems
 
 _DEMO_CONVERSATIONS = 300
+_PEOPLE = ("human", "user")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question; `answer` is None where it is not known."""
+    """A question; `answer` is None where it is not known, or nothing that can be judged by."""
 
     problem_id: str
     prompt: str
     answer: str | None = None
+    difficulty: float | None = None
 
 
 Conversation = tuple[Problem, ...]
 
 
-def read_conversations(source: Problems) -> list[Conversation]:
-    """The conversations of a plan, in their order.
+def read_conversations(source: Problems, notes: list[str]) -> list[Conversation]:
+    """The conversations of a plan, in their order. What is left out is told in `notes`.
+
+    A file of fewer than are asked for is gone through again, under ids of their own.
 
     Raises:
         PlanError: the file cannot be read, is empty, or has something in it that is no problem.
     """
     text = _demo_problems(source) if source.file is None else _text(source.file)
-    if text.lstrip().startswith("["):
-        found = _share_gpt(source, text)
-    else:
-        problems = _problems(source, text)
-        if len(problems) < source.turns:
-            raise PlanError(f"{source.file}: {len(problems)} problems are no {source.turns} turns")
-        ends = range(source.turns, len(problems) + 1, source.turns)
-        found = [tuple(problems[end - source.turns : end]) for end in ends]
-    return found[: source.n]
+    said = _said(source, text)
+    found = _grouped(source, said, notes)
+    n = source.n or len(found)
+    if len(found) < n:
+        notes.append(f"{source.file}: its {len(found)} conversations are had again, to make {n}")
+    found = [_again(found[place % len(found)], place // len(found)) for place in range(n)]
+    known = [one.answer for turns in found for one in turns if one.answer is not None]
+    if odd := sum(not judgeable(answer) for answer in known):
+        notes.append(f"{odd} of {len(known)} known answers are no numbers: not judged")
+    return [tuple(_with_judgeable_answer(one) for one in turns) for turns in found]
+
+
+def _with_judgeable_answer(one: Problem) -> Problem:
+    return one if one.answer is None or judgeable(one.answer) else replace(one, answer=None)
 
 
 def _text(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = file.read_bytes()
+        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise PlanError(f"{file}: {error}") from error
     if not text.strip():
         raise PlanError(f"{file}: there are no problems")
     return text
 
 
-def _problems(source: Problems, text: str) -> list[Problem]:
-    problems: dict[str, Problem] = {}
-    most = source.n and source.n * source.turns
-    for number, line in enumerate(text.splitlines()[:most], 1):
+def _said(source: Problems, text: str) -> list[Conversation]:
+    """What people say, line by line of a file; lines in which nobody does are empty."""
+    found: dict[str, Conversation] = {}
+    for place, (where, row) in enumerate(_rows(source, text)):
         try:
-            row: dict[str, Any] = json.loads(line)
-            answer = row.get("answer")
-            problem = Problem(
-                str(row.get("problem_id", number)),
-                str(row["prompt"]),
-                None if answer is None else str(answer),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"{source.file}, line {number}: {error!r}") from error
-        if problem.problem_id in problems:
-            raise PlanError(f"{source.file}, line {number}: {problem.problem_id} is there already")
-        problems[problem.problem_id] = problem
-    return list(problems.values())
+            turns = _turns(row, place)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"{where}: {error!r} in what should be a problem") from error
+        name = turns[0].problem_id if turns else f" {place}"
+        if name in found:
+            raise PlanError(f"{where}: {name} is there already")
+        found[name] = turns
+    return list(found.values())
 
 
-def _share_gpt(source: Problems, text: str) -> list[Conversation]:
-    """What people said, conversation by conversation; those in which nobody did are left out."""
-    try:
-        rows = cast("list[dict[str, Any]]", json.loads(text))
-        said = [
-            [str(one["value"]) for one in row["conversations"] if one["from"] in ("human", "user")]
-            for row in rows
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(f"{source.file} is not ShareGPT's JSON: {error!r}") from error
-    found = [
-        tuple(
-            Problem(f"{place}.{turn}", prompt) for turn, prompt in enumerate(turns[: source.turns])
+def _rows(source: Problems, text: str) -> Iterator[tuple[str, Any]]:
+    if text.lstrip().startswith("["):
+        try:
+            rows = cast("list[Any]", json.loads(text))
+        except ValueError as error:
+            raise PlanError(f"{source.file}: {error}") from error
+        yield from ((f"{source.file}, conversation {place}", row) for place, row in enumerate(rows))
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{source.file}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise PlanError(f"{where}: {error}") from error
+        yield where, row
+
+
+def _turns(row: Mapping[str, Any], place: int) -> Conversation:
+    name = str(row.get("problem_id", row.get("question_id", place)))
+    asked, answer, difficulty = _asked(row), row.get("answer"), row.get("difficulty")
+    several = len(asked) > 1
+    return tuple(
+        Problem(
+            f"{name}.{turn}" if several else name,
+            prompt,
+            None if several or answer is None else str(answer),
+            difficulty if isinstance(difficulty, int | float) else None,
         )
-        for place, turns in enumerate(said)
-        if turns
-    ]
-    if not found:
+        for turn, prompt in enumerate(asked)
+    )
+
+
+def _asked(row: Mapping[str, Any]) -> list[str]:
+    """The questions of a row: ShareGPT's, OpenAI's, MT-bench's (both spellings), or a prompt."""
+    if "conversations" in row:
+        return [str(one["value"]) for one in row["conversations"] if one["from"] in _PEOPLE]
+    if row.get("prompt") is not None:
+        second = row.get("turn2")
+        return [str(row["prompt"]), *([str(second)] if second else [])]
+    if "turns" in row:
+        turns: list[Any] = row["turns"]
+        return [turn if isinstance(turn, str) else str(turn["content"]) for turn in turns]
+    return [str(one["content"]) for one in row["messages"] if one["role"] == "user"]
+
+
+def _grouped(
+    source: Problems, said: Sequence[Conversation], notes: list[str]
+) -> list[Conversation]:
+    """Conversations of at most `turns`: a line's own, or of problems that follow each other."""
+    spoken = [turns for turns in said if turns]
+    if not spoken:
         raise PlanError(f"{source.file}: nobody says anything in it")
-    return found
+    if len(spoken) < len(said):
+        notes.append(f"{source.file}: in {len(said) - len(spoken)} conversations nobody asks")
+    if len(spoken) < len(said) or any(len(turns) > 1 for turns in spoken):
+        return [turns[: source.turns] for turns in spoken]
+    if len(spoken) < source.turns:
+        raise PlanError(f"{source.file}: {len(spoken)} problems are no {source.turns} turns")
+    ends = range(source.turns, len(spoken) + 1, source.turns)
+    return [tuple(one for (one,) in spoken[end - source.turns : end]) for end in ends]
+
+
+def _again(turns: Conversation, time: int) -> Conversation:
+    if not time:
+        return turns
+    return tuple(replace(one, problem_id=f"{one.problem_id}~{time + 1}") for one in turns)
 
 
 def _demo_problems(source: Problems) -> str:
+    """As JSON Lines; of a mix of difficulties, in random order."""
     n = (source.n or _DEMO_CONVERSATIONS) * source.turns
-    words = ["--n", str(n), "--seed", str(source.seed)]
+    if isinstance(source.steps, str):
+        return "".join(_demo_lines(n, source.seed, source.steps))
+    whole, lines, wanted = sum(source.steps.values()), dict[str, None](), 0.0
+    for steps, share in source.steps.items():
+        wanted += n * share / whole
+        fresh = _demo_lines(n + len(lines), source.seed, steps)  # ranges may overlap
+        count = round(wanted) - len(lines)
+        lines |= dict.fromkeys([line for line in fresh if line not in lines][:count])
+    mixed = list(lines)
+    random.Random(f"mix:{source.seed}").shuffle(mixed)
+    return "".join(mixed)
+
+
+def _demo_lines(n: int, seed: int, steps: str) -> list[str]:
+    words = ["--n", str(n), "--seed", str(seed), "--steps", steps]
     done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "tops", "problems", *words, "--steps", source.steps],
+        [sys.executable, "-m", "tops", "problems", *words],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise PlanError(f"problems: {done.stderr.strip()}")
-    return done.stdout
+    return done.stdout.splitlines(keepends=True)

@@ -1,9 +1,12 @@
-"""What became of one request."""
+"""What became of one request, and files of that."""
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
 
-from loadtest.workload import Client
+from loadtest.plan import Client, PlanError
 
 Ended = Literal["answer", "refused", "left", "error"]
 
@@ -15,7 +18,8 @@ class Record:
     `at` is when it was due, on the clock of `time.perf_counter`. `latency` and `ttft` (to the first
     token of reasoning or answer) count from then, not from when it was sent: `late` is the
     difference. `ended` is how it ended: in an answer, in a refusal that was right, by the client's
-    leaving, or in an error. `correct` is None where nothing is known to judge by.
+    leaving, or in an error. `correct` is None where nothing is known to judge by. `request_id` is
+    what the request told the server in its header `x-request-id`: to find it in the server's log.
     """
 
     arm: str
@@ -36,6 +40,15 @@ class Record:
     answered: bool = False
     ended: Ended = "answer"
     error: str | None = None
+    request_id: str = ""
+    difficulty: float | None = None
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Completion tokens outside the reasoning block; None where that is not known."""
+        if self.completion_tokens is None or self.thinking_tokens is None:
+            return None
+        return self.completion_tokens - self.thinking_tokens
 
     @property
     def tpot(self) -> float | None:
@@ -43,3 +56,31 @@ class Record:
         if self.ttft is None or (self.completion_tokens or 0) < 2:
             return None
         return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
+
+
+def read_records(file: Path) -> list[Record]:
+    """The records of an earlier run: of its JSON report, or the lines it wrote as it went.
+
+    A last line that a killed run left unfinished is left out.
+
+    Raises:
+        PlanError: it is neither, or has no records.
+    """
+    known = {field.name for field in fields(Record)}
+    try:
+        found = [
+            Record(**{name: row[name] for name in known & row.keys()})
+            for row in _rows(file.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlanError(f"{file} has no records of tops load: {error!r}") from error
+    if not found:
+        raise PlanError(f"{file} has no records")
+    return found
+
+
+def _rows(text: str) -> Sequence[dict[str, Any]]:
+    first, _, rest = text.partition("\n")
+    if not rest.strip() and "records" in (whole := json.loads(first)):
+        return whole["records"]
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -8,10 +8,13 @@ from io import StringIO
 from typing import Any
 
 from loadtest.comparison import Comparison, compare, compare_runs
-from loadtest.intervals import Interval
+from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
 from loadtest.summary import goodput, summarise
+
+_DERIVED = ("tpot", "answer_tokens")
+_LATE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Report:
             PlanError: the earlier run has not the arms to be held against.
         """
         arms = [arm.name for arm in plan.arms]
+        notes = [*notes, *_lateness(records)]
         found: list[Comparison | None] = []
         if plan.baseline:
             others = [arm for arm in arms if arm != plan.baseline]
@@ -81,16 +85,16 @@ class Report:
             else None,
             "comparisons": [asdict(one) for one in self.comparisons],
             "notes": list(self.notes),
-            "records": [asdict(record) for record in self.records],
+            "records": [_row(record) for record in self.records],
         }
         return json.loads(json.dumps(whole, default=Interval.as_json))
 
     def as_csv(self) -> str:
         """The raw records, a row each."""
         out = StringIO()
-        writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), "tpot"])
+        writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), *_DERIVED])
         writer.writeheader()
-        writer.writerows({**asdict(record), "tpot": record.tpot} for record in self.records)
+        writer.writerows(_row(record) for record in self.records)
         return out.getvalue()
 
     def _goodput(self) -> list[str]:
@@ -103,6 +107,21 @@ class Report:
             f"goodput of {arm} within {within}: {rate:.2f} requests/s, {share.told(100)} % of them"
             for arm, (share, rate) in kept.items()
         ]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {**asdict(record), **{name: getattr(record, name) for name in _DERIVED}}
+
+
+def _lateness(records: Sequence[Record]) -> list[str]:
+    """A generator that cannot keep up measures itself too, and has to say so."""
+    late = [record.late for record in records]
+    if not late or (seconds := percentile(late, 99).value) < _LATE_SECONDS:
+        return []
+    return [
+        f"this load generator could not keep up: p99 of what it sent went out {seconds:.2f} s "
+        "after it was due, and all times include that"
+    ]
 
 
 def _compared(one: Comparison) -> str:

@@ -1,60 +1,75 @@
 """Sends a plan's conversations: in a closed loop, or in an open one at the times they are due."""
 
 import asyncio
-import os
-import sys
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from loadtest.client import Sender
-from loadtest.plan import Plan, PlanError
+from loadtest.plan import Plan
+from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.workload import Task
 
-_SHOW_SECONDS = 0.5
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def run(plan: Plan, tasks: Sequence[Task], due: Sequence[float] | None) -> list[Record]:
-    """Have every conversation; progress goes to standard error.
+async def run(
+    plan: Plan,
+    tasks: Sequence[Task],
+    due: Sequence[float] | None,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Have every conversation; returns the records of those that were had.
 
-    `due` are seconds from the beginning, one a task; None is a closed loop.
+    `due` are seconds from the beginning, one a task; None is a closed loop. SIGINT and SIGTERM end
+    it early: what is under way then is given up, and `progress.stopped` is set.
 
     Raises:
         PlanError: the environment has no API key under the plan's name.
     """
-    key = os.environ.get(plan.api_key_env) if plan.api_key_env else None
-    if plan.api_key_env and not key:
-        raise PlanError(f"api_key_env: the environment has no {plan.api_key_env}")
-    progress = _Progress(len(tasks))
-    async with Sender(plan, key, plan.concurrency if due is None else None) as sender:
+    progress = progress or Progress(len(tasks))
+    async with Sender(plan, plan.concurrency if due is None else None) as sender:
         if due is None:
-            await _closed(sender, plan.concurrency, tasks, progress)
+            sending = asyncio.create_task(_closed(sender, plan.concurrency, tasks, progress))
         else:
-            await _open(sender, tasks, due, progress)
-    print(file=sys.stderr)
+            sending = asyncio.create_task(_open(sender, tasks, due, progress))
+        showing = asyncio.create_task(progress.show())
+        with _stopping(sending, progress):
+            await asyncio.wait({sending})
+        showing.cancel()
+        await asyncio.wait({showing})
+    if not sending.cancelled():
+        sending.result()
     return progress.records
 
 
 async def _closed(
-    sender: Sender, concurrency: int, tasks: Sequence[Task], progress: "_Progress"
+    sender: Sender, concurrency: int, tasks: Sequence[Task], progress: Progress
 ) -> None:
     """So many clients, each asking again once answered."""
     waiting = iter(tasks)
 
     async def work() -> None:
         for task in waiting:
+            progress.begun += 1
             progress.note(await sender.converse(task))
 
-    await asyncio.gather(*(work() for _ in range(concurrency)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(work())
 
 
 async def _open(
-    sender: Sender, tasks: Sequence[Task], due: Sequence[float], progress: "_Progress"
+    sender: Sender, tasks: Sequence[Task], due: Sequence[float], progress: Progress
 ) -> None:
     """Each when it is due, however many are under way: a slow server cannot slow the asking."""
     begun = time.perf_counter()
 
     async def work(task: Task, at: float) -> None:
+        progress.begun += 1
         progress.note(await sender.converse(task, at))
 
     async with asyncio.TaskGroup() as group:
@@ -64,23 +79,22 @@ async def _open(
             group.create_task(work(task, at))
 
 
-class _Progress:
-    """The records so far, and a line about them now and then."""
+@contextmanager
+def _stopping(sending: "asyncio.Task[None]", progress: Progress) -> Generator[None]:
+    """While the block runs, signals that end a process end only the sending."""
 
-    def __init__(self, total: int) -> None:
-        self.records: list[Record] = []
-        self._done, self._total = 0, total
-        self._begun = self._shown = time.monotonic()
+    def stop() -> None:
+        progress.stopped = True
+        sending.cancel()
 
-    def note(self, records: Sequence[Record]) -> None:
-        self.records += records
-        self._done += 1
-        now = time.monotonic()
-        if now - self._shown < _SHOW_SECONDS and self._done < self._total:
-            return
-        self._shown = now
-        rate = self._done / (now - self._begun)
-        left = (self._total - self._done) / rate
-        errors = sum(record.error is not None for record in self.records)
-        told = f"{self._done}/{self._total} conversations, {rate:.1f}/s, {errors} errors"
-        print(f"\r{told}, {left:.0f} s left  ", end="", file=sys.stderr, flush=True)
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in _STOPS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in _STOPS:
+            loop.remove_signal_handler(number)

@@ -30,7 +30,7 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     }
     if judged:
         summary["accuracy"] = wilson(sum(judged), len(judged))
-    for name in ("thinking_tokens", "completion_tokens"):
+    for name in ("thinking_tokens", "answer_tokens", "completion_tokens"):
         if told := _told(good, name):
             summary[name] = bootstrap([[value] for value in told], lambda rows: rows.mean())
     for name in ("latency", "late", "ttft", "tpot"):

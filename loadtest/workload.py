@@ -2,12 +2,9 @@
 
 import random
 from dataclasses import dataclass
-from typing import Literal
 
-from loadtest.plan import Arm, Clients, Plan
+from loadtest.plan import Arm, Client, Clients, Plan
 from loadtest.problems import Conversation
-
-Client = Literal["waiting", "disconnecting", "slow", "malformed"]
 
 
 @dataclass(frozen=True)

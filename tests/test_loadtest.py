@@ -86,10 +86,11 @@ def test_random_budgets_hold(gateway: str, tmp_path: Path) -> None:
         assert row["violations"] == row["false_hits"] == row["unanswered"] == 0
 
 
-def test_a_target_that_is_down_is_an_error_class_and_a_failure(tmp_path: Path) -> None:
+def test_a_target_that_is_down_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     done = load(small("efforts.toml", tmp_path), "http://127.0.0.1:1/v1")
     assert done.returncode == 1
-    assert "ConnectError x 12" in done.stdout
+    assert "nothing listens at http://127.0.0.1:1/v1" in done.stderr
+    assert not done.stdout
 
 
 def record(arm: str, problem: str, **more: Any) -> Record:
@@ -135,6 +136,9 @@ def test_records_as_csv() -> None:
     read = list(csv.DictReader(Report.of(plan, rows).as_csv().splitlines()))
     assert [row["problem_id"] for row in read] == ["1", 'odd "one", here']
     assert (read[0]["latency"], read[1]["error"]) == ("1.5", "timeout")
+    counted = [record("a", "1", completion_tokens=14)]
+    (row,) = csv.DictReader(Report.of(plan, counted).as_csv().splitlines())
+    assert (row["thinking_tokens"], row["answer_tokens"]) == ("10", "4")
 
 
 def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> None:
@@ -153,6 +157,10 @@ def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> No
     for line in root.iter("{*}polyline"):
         points = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
+    spread = [record("auto", str(i), latency=0.1, ttft=0.05, at=7 + i * 0.5) for i in range(90)]
+    drawn = page(Report.of(plan, spread))
+    assert "by the second of the run" in drawn
+    assert "<td>auto<td>100.0 [100.0, 100.0]" in drawn
     failed = [record("none", "1", error="timeout")]
     assert page(Report.of(plan, failed)).count("<svg") == 0
 

@@ -26,12 +26,12 @@ def endpoint() -> Generator[Endpoint]:
         yield found
 
 
-def measured(url: str, budget: int | None = None) -> Record:
+def measured(url: str, budget: int | None = None, seconds: float = 60) -> Record:
     arm = Arm(name="a", effort="low")
-    plan = Plan(url=url, arms=(arm,))
+    plan = Plan(url=url, arms=(arm,), timeout_seconds=seconds)
 
     async def once() -> Record:
-        async with Sender(plan, None, 1) as sender:
+        async with Sender(plan, 1) as sender:
             return (await sender.converse(Task((Problem("p", "2 + 3?", "5"),), arm, budget)))[0]
 
     return asyncio.run(once())
@@ -63,6 +63,11 @@ def test_a_bad_answer_has_an_error_class(endpoint: Endpoint, name: str, error: s
     assert measured(f"{endpoint.url}/{name}").error == error
 
 
+def test_a_server_that_is_gone_or_never_ends_has_an_error_class(endpoint: Endpoint) -> None:
+    assert measured("http://127.0.0.1:1").error == "ConnectError"
+    assert measured(f"{endpoint.url}/slow", seconds=0.05).error == "timeout"
+
+
 def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None:
     url = f"{endpoint.url}/sse-plain-usage"
     assert measured(url, budget=10).error == "no reasoning_tokens"
@@ -77,6 +82,7 @@ def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None
     ("lines", "key", "says"),
     [
         ([], "", "no problems"),
+        (["5"], "", "line 1"),
         (['{"problem_id": "a", "prompt": "p", "answer": "5"}'] * 2, "", "there already"),
         (['{"problem_id": "a", "prompt": "p", "answer": "5"}', "{"], "", "line 2"),
         (

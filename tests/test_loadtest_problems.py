@@ -1,0 +1,126 @@
+"""Files of prompts and conversations, as other projects write them, and a mix of difficulties."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.judge import judgeable
+from loadtest.plan import PlanError, Problems
+from loadtest.problems import Conversation, read_conversations
+
+SHARE_GPT = [
+    {"conversations": [{"from": "human", "value": "one"}, {"from": "gpt", "value": "x"}]},
+    {"conversations": [{"from": "gpt", "value": "nobody asked"}]},
+    {"conversations": [{"from": who, "value": who} for who in ("human", "gpt", "human", "human")]},
+]
+ARENA = {"problem_id": "a/1", "prompt": "p", "answer": None, "difficulty": None}
+BENCH = {"problem_id": "mt/81", "prompt": "first", "turn2": "second", "answer": None}
+BENCH_OWN = {"question_id": 81, "turns": ["first", "second"]}
+ARENA_OWN = {"question_id": "b", "turns": [{"content": "first"}]}
+OPENAI = {
+    "messages": [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": "second"},
+    ]
+}
+
+
+def read(file: Path, **more: Any) -> tuple[list[Conversation], list[str]]:
+    notes: list[str] = []
+    return read_conversations(Problems(file=file, **more), notes), notes
+
+
+def lines(file: Path, *rows: Any) -> Path:
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+    return file
+
+
+def prompts(found: list[Conversation]) -> list[list[str]]:
+    return [[one.prompt for one in turns] for turns in found]
+
+
+def test_share_gpt_s_json_as_one_list_or_as_lines(tmp_path: Path) -> None:
+    whole = tmp_path / "chats.json"
+    whole.write_text(json.dumps(SHARE_GPT, indent=1))
+    for file in (whole, lines(tmp_path / "chats.jsonl", *SHARE_GPT)):
+        found, notes = read(file, turns=2)
+        assert prompts(found) == [["one"], ["human", "human"]]
+        assert notes == [f"{file}: in 1 conversations nobody asks"]
+
+
+@pytest.mark.parametrize("row", [BENCH, BENCH_OWN, OPENAI])
+def test_conversations_of_a_line_are_cut_to_so_many_turns(tmp_path: Path, row: Any) -> None:
+    file = lines(tmp_path / "p.jsonl.gz", row)
+    assert prompts(read(file, turns=3)[0]) == [["first", "second"]]
+    assert prompts(read(file)[0]) == [["first"]]
+
+
+def test_prompts_that_follow_each_other_make_conversations(tmp_path: Path) -> None:
+    file = lines(tmp_path / "p.jsonl.gz", *({"prompt": f"p{n}"} for n in range(5)))
+    found, _ = read(file, turns=2)
+    assert prompts(found) == [["p0", "p1"], ["p2", "p3"]]
+    assert found[0][0].answer is None
+    assert prompts(read(lines(tmp_path / "q.jsonl", ARENA, ARENA_OWN))[0]) == [["p"], ["first"]]
+    with pytest.raises(PlanError, match="5 problems are no 6 turns"):
+        read(file, turns=6)
+
+
+def test_a_short_file_is_gone_through_again_and_that_is_told(tmp_path: Path) -> None:
+    found, notes = read(lines(tmp_path / "p.jsonl", {"prompt": "a"}, {"prompt": "b"}), n=5)
+    assert prompts(found) == [["a"], ["b"], ["a"], ["b"], ["a"]]
+    assert len({turns[0].problem_id for turns in found}) == 5
+    assert "2 conversations are had again, to make 5" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[1]", "conversation 0"),
+        ("[", "Expecting"),
+        ("[]", "nobody"),
+        (" ", "no problems"),
+        ("5", "line 1"),
+        ('{"prompt": "a"}\n{"promt": "b"}', "line 2: KeyError"),
+        ('{"problem_id": 1, "prompt": "a"}\n{"problem_id": 1, "prompt": "b"}', "there already"),
+    ],
+)
+def test_what_is_no_problem_is_refused_by_its_line(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text(text)
+    with pytest.raises(PlanError, match=says):
+        read(file)
+    (tmp_path / "p.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(PlanError):
+        read(tmp_path / "p.jsonl.gz")
+
+
+def test_answers_that_are_no_numbers_are_counted_and_not_judged_wrong(tmp_path: Path) -> None:
+    answers = ["18", "145.0", "A", "\\frac{2}{3}", "$1,200", "5 km"]
+    rows = [{"prompt": str(n), "answer": answer} for n, answer in enumerate(answers)]
+    found, notes = read(lines(tmp_path / "p.jsonl", *rows))
+    assert [one.answer for (one,) in found] == ["18", "145.0", None, None, "$1,200", None]
+    assert notes == ["3 of 6 known answers are no numbers: not judged"]
+    assert not judgeable("")
+
+
+def test_demo_problems_come_in_a_mix_of_difficulties() -> None:
+    def steps(mix: str | dict[str, float]) -> list[float | None]:
+        found = read_conversations(Problems(n=40, seed=3, steps=mix), [])
+        assert len({one.problem_id for (one,) in found}) == 40
+        return [one.difficulty for (one,) in found]
+
+    found = steps({"1-2": 3, "2-2": 1, "9-10": 4})
+    counted = Counter("hard" if (one or 0) > 8 else "easy" for one in found)
+    assert counted == {"easy": 20, "hard": 20}
+    assert found == steps({"1-2": 3, "2-2": 1, "9-10": 4})
+    assert found != sorted(found, key=lambda one: one or 0)
+    assert max(one or 0 for one in steps("1-3")) == 3
+    with pytest.raises(PlanError, match="FEWEST-MOST"):
+        steps({"3-1": 1})

@@ -1,0 +1,94 @@
+"""Records outlast their run: one that is stopped, one that is killed, one to be reported again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from engines import await_health, started
+from processes import ROOT, kill_when
+
+from loadtest.commands import load_main
+from loadtest.plan import PlanError
+from loadtest.record import read_records
+from server.engines.supervisor import free_port
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[str]:
+    port = free_port()
+    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
+        await_health(f"http://127.0.0.1:{port}", process, 20)
+        yield f"http://127.0.0.1:{port}"
+
+
+def long_plan(engine: str, folder: Path, rate: int = 20) -> Path:
+    """2,000 conversations, of which every tenth would never end."""
+    prompts = [{"prompt": "endless rate=50" if n % 10 == 9 else "chunks=5"} for n in range(2000)]
+    (folder / "p.jsonl").write_text("".join(json.dumps(one) + "\n" for one in prompts))
+    plan = folder / "plan.toml"
+    plan.write_text(
+        f'url = "{engine}/v1"\narrivals = {{kind = "constant", rate = {rate}}}\n'
+        'problems = {file = "p.jsonl"}\narms = [{name = "a"}]\n'
+    )
+    return plan
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "tops", "load", *map(str, words)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_reports_what_it_has(engine: str, tmp_path: Path, number: int) -> None:
+    out, kept = tmp_path / "out.json", tmp_path / "kept.jsonl"
+    words = command(long_plan(engine, tmp_path), "--json", out, "--records", kept)
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not kept.exists() or kept.read_bytes().count(b"\n") < 30:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    told, progress = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "of 2000 conversations were had" in told
+    assert "under way were given up" in told
+    assert "/2000 conversations" in progress
+    records = json.loads(out.read_text())["records"]
+    assert len(records) >= 30
+    assert all(record["ended"] == "answer" for record in records)
+    assert len(read_records(kept)) == len(records)
+
+
+def test_a_killed_run_loses_no_record_and_can_be_reported(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, kept = long_plan(engine, tmp_path, rate=100), tmp_path / "kept.jsonl"
+    left = kill_when(command(plan, "--records", kept), kept, 50)
+    with kept.open("a") as file:
+        file.write('{"arm": "a", "prob')
+    assert load_main([str(plan), "--again", str(kept)]) == 0
+    assert f"| a | {left} | 0 |" in capsys.readouterr().out
+    assert load_main([str(plan), "--again", str(kept), "--baseline", str(kept)]) == 0
+    assert f"a against a before, {left} pairs" in capsys.readouterr().out
+
+
+def test_an_earlier_run_s_records_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept.jsonl").write_text("")
+    with pytest.raises(SystemExit):
+        load_main(["plan.toml", "--records", str(tmp_path / "kept.jsonl")])
+    assert "there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"arm": "a"}\n', "5\n6\n", "{\n{\n"])
+def test_what_has_no_records_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kept.jsonl").write_text(text)
+    with pytest.raises(PlanError, match="has no records"):
+        read_records(tmp_path / "kept.jsonl")
