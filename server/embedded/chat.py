@@ -67,13 +67,21 @@ class Completion:
             GenerationFailed: the model failed.
         """
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[tuple[Choice, Step | Finish]] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[Choice, list[Step | Finish]]] = asyncio.Queue()
+        at_once = self.request.stream or bool(self.request.stop)
 
         def start(choice: Choice) -> None:
+            made: list[Step | Finish] = []
+
             def emit(step: Step | Finish) -> None:
+                nonlocal made
+                made.append(step)
                 if isinstance(step, Step):
                     on_token()
-                loop.call_soon_threadsafe(queue.put_nowait, (choice, step))
+                    if not at_once:
+                        return  # waking the loop costs as much as the token
+                loop.call_soon_threadsafe(queue.put_nowait, (choice, made))
+                made = []
 
             choice.generation = Generation(
                 self._checkpoint, self._prompt, self._open, self._sampling(choice.index), emit
@@ -84,9 +92,10 @@ class Completion:
             start(choice)
         try:
             while any(choice.finish is None for choice in self.choices):
-                choice, step = await queue.get()
-                if choice.finish is None:
-                    yield choice, self._advance(choice, step)
+                choice, steps = await queue.get()
+                for step in steps:
+                    if choice.finish is None:
+                        yield choice, self._advance(choice, step)
         finally:
             for choice in self.choices:
                 if choice.generation is not None:

@@ -14,7 +14,7 @@ from typing import Literal
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.decoder import Decoder, Draw
 
-_SLICE_TOKENS = 128
+_SLICE_TOKENS = 256
 
 log = logging.getLogger(__name__)
 
