@@ -36,29 +36,32 @@ from server.metrics import Metrics
 from server.passthrough import Passthrough
 from server.request_id import RequestId
 from server.settings import Settings
-from server.start import Start, start_of
+from server.shared import Shared
+from server.start import start_of
 
 
-def create_app(settings: Settings, router: Router, engine: Start | None = None) -> Front:
+def create_app(settings: Settings, router: Router, shared: Shared | None = None) -> Front:
     """The gateway as an ASGI application; its lifespan owns the engine's process and connections.
 
     Args:
         settings: resolved settings.
         router: decides efforts; see `server.artifact.load_router`.
-        engine: one that others started; without it and an upstream, one is started here.
+        shared: what a worker has in common with others; None where this process serves alone.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
     """
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics)
+    key = shared.key if shared else key
     holdout = Holdout(Shares(settings.holdout_share, settings.explore_share), key)
     decider = Decider(settings, router, holdout)
     urls, model, command = settings.upstream, settings.model, None
     if not urls:
-        started = engine or start_of(settings)
+        running = shared.engine if shared else None
+        started = running or start_of(settings)
         urls, model = (started.url,), started.model
-        command = None if engine else started.command
+        command = None if running else started.command
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
@@ -73,11 +76,13 @@ def create_app(settings: Settings, router: Router, engine: Start | None = None) 
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             if command is not None:
-                await stack.enter_async_context(supervised(command, metrics.engine_restarts))
+                await stack.enter_async_context(supervised(command, metrics.engine_restarts.inc))
             await stack.enter_async_context(fleet.connected())
             if ledger is not None:
                 ledger.start()
                 stack.callback(ledger.stop)
+            if shared is not None:
+                await stack.enter_async_context(shared.awaiting(fleet.ready))
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -29,7 +29,7 @@ def configure_logs(level: str) -> None:
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-            "loggers": {"uvicorn": {"level": "WARNING"}},
+            "loggers": {"uvicorn": {"level": "WARNING"}, "alembic": {"level": "WARNING"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
         }
     )

@@ -221,6 +221,6 @@ def _forget_dead(folder: Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # others' processes are none of ours
         return False
     return True

@@ -16,7 +16,7 @@ from server.start import check_start
 
 
 def serve_main(argv: Sequence[str]) -> int:
-    """Serve until told to stop; returns 2 where the settings cannot be used."""
+    """Serve until told to stop; 2 where the settings cannot be used, 1 where it could not start."""
     try:
         settings = load_settings(argv)
         check_start(settings)
@@ -32,13 +32,13 @@ def serve_main(argv: Sequence[str]) -> int:
 
         try:
             if settings.workers == 1:
-                serve_one(settings, router, listener)
+                served = serve_one(settings, router, listener)
             else:
-                serve_many(settings, listener)
+                served = serve_many(settings, listener)
         except LedgerError as error:
             print(f"tops serve: {error}", file=sys.stderr)
             return 2
-    return 0
+    return 0 if served else 1
 
 
 @contextmanager

@@ -43,7 +43,8 @@ def load_settings(argv: Sequence[str]) -> Settings:
     Sourced.__doc__ = Settings.__doc__
     try:
         given = {"engine_flags": tuple(rest)} if rest else {}
-        return Sourced(_cli_parse_args=flags, **given)  # pyright: ignore[reportCallIssue]
+        found = Sourced(_cli_parse_args=flags, **given)  # pyright: ignore[reportCallIssue]
+        return Settings.model_construct(**vars(found))  # which workers can be sent
     except ValidationError as error:
         raise BadSettings(_explain(error)) from error
     except SettingsError as error:

@@ -1,7 +1,7 @@
 """The processes that serve: this one, or several workers on one socket, which uvicorn keeps alive.
 
-Workers share the engine, the ledger and a folder for their metrics. What a conversation was last
-given, and how many requests a key has in flight, each knows for itself.
+Workers share the socket, the engine, the ledger with its key, and a folder for their metrics. What
+a conversation was last given, and how many requests a key has in flight, each knows for itself.
 """
 
 import asyncio
@@ -9,47 +9,64 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, get_context, parent_process
 from typing import Any
 
-import httpx
+import structlog
 import uvicorn
-from pydantic import SecretStr
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from router.artifact import ArtifactError
 from router.router import Router
 from server.app import create_app
 from server.artifact import load_router
-from server.engines.fleet import Fleet
 from server.engines.supervisor import supervised
 from server.front import Front
 from server.ledger.opening import open_ledger
+from server.ledger.schema import LedgerError
 from server.logs import configure_logs
 from server.metrics import Metrics
 from server.settings import Settings
+from server.shared import Shared
 from server.start import Start, start_of
 
-_LOOK_SECONDS = 0.2
+_HUNG_SECONDS = 30
+"""A worker that answers no ping for so long is replaced; one that starts does not answer yet."""
+
+log = structlog.get_logger(__name__)
 
 
-def serve_one(settings: Settings, router: Router, listener: socket.socket) -> None:
-    """Serve in this process until it is told to stop.
+def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bool:
+    """Serve in this process until it is told to stop; False where it could not start.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
     """
     app = create_app(settings, router)
-    config = _config(app, settings)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), listener, app.fleet))
+    server = uvicorn.Server(_config(app, settings))
+
+    async def serve() -> None:
+        announcing = asyncio.create_task(announce())
+        await server.serve(sockets=[listener])
+        announcing.cancel()
+
+    async def announce() -> None:
+        await app.fleet.ready.wait()
+        _announce(listener)
+
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(serve())
+    return server.started
 
 
-def serve_many(settings: Settings, listener: socket.socket) -> None:
+def serve_many(settings: Settings, listener: socket.socket) -> bool:
     """Serve in workers until this process is told to stop; one that dies is replaced.
+
+    False where a worker could not start.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
@@ -58,24 +75,33 @@ def serve_many(settings: Settings, listener: socket.socket) -> None:
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
-    elif settings.hash_key is None:
-        settings = settings.model_copy(update={"hash_key": SecretStr(key.hex())})
+    ready = get_context("spawn").Semaphore(0)
     engine = None if settings.upstream else start_of(settings)
-    app = partial(_worker, settings, engine)
+    app = partial(_worker, settings, Shared(key, engine, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
-    stopped = threading.Event()
-    announcing = threading.Thread(target=_announce_ready, args=(listener, stopped), daemon=True)
+    config.timeout_worker_healthcheck = _HUNG_SECONDS
+    workers = Multiprocess(config, [listener])
+
+    def announce() -> None:
+        for _ in range(settings.workers):
+            ready.acquire()
+        _announce(listener)
+
     with _running(engine, metrics):
-        announcing.start()
-        Multiprocess(config, [listener]).run()
-        stopped.set()
+        threading.Thread(target=announce, daemon=True).start()
+        workers.run()
+    return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
 
 
-def _worker(settings: Settings, engine: Start | None) -> Front:
+def _worker(settings: Settings, shared: Shared) -> Front:
     """The application of one worker, which ends when its parent does."""
     configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return create_app(settings, load_router(settings), engine)
+    try:
+        return create_app(settings, load_router(settings), shared)
+    except (ArtifactError, LedgerError) as error:  # since the parent looked
+        log.critical("a worker cannot start", error=str(error))
+        raise SystemExit(STARTUP_FAILURE) from error
 
 
 def _end_with_parent() -> None:
@@ -106,7 +132,7 @@ def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def supervise() -> None:
-        async with supervised(engine.command, metrics.engine_restarts):
+        async with supervised(engine.command, metrics.engine_restarts.inc):
             await stop.wait()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(supervise(),))
@@ -119,33 +145,8 @@ def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
         loop.close()
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, fleet: Fleet) -> None:
-    announcing = asyncio.create_task(_announce_up(listener, fleet))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        announcing.cancel()
-
-
-async def _announce_up(listener: socket.socket, fleet: Fleet) -> None:
-    """Print the URL once the engine behind it answers."""
-    await fleet.ready.wait()
-    print(f"ready: {_url(listener)}/v1", flush=True)
-
-
-def _announce_ready(listener: socket.socket, stopped: threading.Event) -> None:
-    """The same, seen from outside."""
-    url = _url(listener)
-    while not stopped.is_set():
-        try:
-            if httpx.get(f"{url}/ready", timeout=5).is_success:
-                print(f"ready: {url}/v1", flush=True)
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(_LOOK_SECONDS)
-
-
-def _url(listener: socket.socket) -> str:
+def _announce(listener: socket.socket) -> None:
+    """Print the URL, now that the engine behind it answers."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = f"[{host}]" if ":" in host else host
+    print(f"ready: http://{host}:{port}/v1", flush=True)

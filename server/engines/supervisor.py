@@ -9,11 +9,10 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
-from prometheus_client import Counter
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
 _SETTLED_SECONDS = 60
@@ -32,9 +31,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def supervised(command: Sequence[str], restarts: Counter) -> AsyncGenerator[None]:
+async def supervised(
+    command: Sequence[str], on_restart: Callable[[], None]
+) -> AsyncGenerator[None]:
     """Keep a child process running while the context is open."""
-    watch = asyncio.create_task(_keep_running(command, restarts))
+    watch = asyncio.create_task(_keep_running(command, on_restart))
     try:
         yield
     finally:
@@ -43,7 +44,7 @@ async def supervised(command: Sequence[str], restarts: Counter) -> AsyncGenerato
             await watch
 
 
-async def _keep_running(command: Sequence[str], restarts: Counter) -> None:
+async def _keep_running(command: Sequence[str], on_restart: Callable[[], None]) -> None:
     backoff = _FIRST_BACKOFF
     while True:
         started = time.monotonic()
@@ -58,7 +59,7 @@ async def _keep_running(command: Sequence[str], restarts: Counter) -> None:
         lived = time.monotonic() - started
         backoff = _FIRST_BACKOFF if lived > _SETTLED_SECONDS else backoff
         log.error("engine ended", status=status, lived=round(lived, 1), restart_in=backoff)
-        restarts.inc()
+        on_restart()
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, _LONGEST_BACKOFF)
 

@@ -1,0 +1,237 @@
+"""Several workers as real processes: one address, one engine, one ledger, one set of metrics."""
+
+import asyncio
+import os
+import pickle
+import signal
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from engines import await_health, started
+from processes import ROOT, Server, serving
+from prometheus_client.parser import text_string_to_metric_families
+
+from server.engines.supervisor import free_port
+from server.settings import Settings
+from server.sources import load_settings
+
+STORY = "Ben has 40 coins. Ben finds 61 coins. How many coins does Ben have now? "
+PATIENCE = 60
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[str]:
+    port = free_port()
+    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
+        await_health(f"http://127.0.0.1:{port}", process, 20)
+        yield f"http://127.0.0.1:{port}"
+
+
+def routed(engine: str) -> tuple[str, ...]:
+    router = ROOT / "models" / "demo" / "router.json"
+    return ("--upstream", engine, "--model", "fake", "--router", str(router))
+
+
+async def each(url: str, contents: list[str], **fields: Any) -> list[httpx.Response]:
+    """Ask everything at once, each over a connection of its own, so that all workers get some."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
+
+        async def ask(content: str) -> httpx.Response:
+            body = {"messages": [{"role": "user", "content": content}], **fields}
+            return await http.post(f"{url}/v1/chat/completions", json=body)
+
+        return list(await asyncio.gather(*map(ask, contents)))
+
+
+def sums(url: str) -> Counter[str]:
+    """Every metric's samples by name, over their labels."""
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):
+        for sample in family.samples:
+            found[sample.name] += sample.value  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def until(there: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def family(pid: int) -> dict[int, str]:
+    """The living descendants of a process, with their command lines."""
+    found: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if int(parent) == pid and state != "Z":
+                found |= {int(folder.name): words} | family(int(folder.name))
+    return found
+
+
+def workers_of(server: Server) -> set[int]:
+    return {pid for pid, words in family(server.process.pid).items() if "spawn_main" in words}
+
+
+def rows(ledger: Path) -> list[str]:
+    with sqlite3.connect(ledger) as connection:
+        return [row[0] for row in connection.execute("SELECT request_id FROM requests")]
+
+
+def test_settings_reach_a_worker_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text('workers = 3\n[[keys]]\nname = "a"\nsha256 = "' + "0" * 64)
+    with (tmp_path / "tops.toml").open("a") as file:
+        file.write('"\n')
+    settings = load_settings(["--config", str(tmp_path / "tops.toml"), "--max-loss", "0.5"])
+    there = pickle.loads(pickle.dumps(settings))
+    assert there == settings
+    assert type(there) is Settings
+    assert (there.workers, there.max_loss, there.keys[0].name) == (3, 0.5, "a")
+
+
+def test_metrics_and_ledger_are_right_whoever_answers(engine: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    flags = ("--workers", "2", "--ledger", f"sqlite:///{ledger}", "--holdout-share", "0.5")
+    with serving(*routed(engine), *flags) as server:
+        assert len(workers_of(server)) == 2
+        contents = [f"{STORY}{number} think=3 chunks=2" for number in range(40)]
+        answers = asyncio.run(each(server.url, contents + contents))
+        assert [answer.status_code for answer in answers] == [200] * 80
+        arms = [answer.headers["x-tops-arm"] for answer in answers]
+        assert arms[:40] == arms[40:]
+        assert set(arms) == {"treated", "holdout"}
+        streams = asyncio.run(each(server.url, contents, stream=True))
+        assert all(answer.text.endswith("data: [DONE]\n\n") for answer in streams)
+        refused = asyncio.run(each(server.url, ["a", "b", "c"], n="many"))
+        assert [answer.status_code for answer in refused] == [400] * 3
+        until(lambda: sums(server.url)["tops_ledger_rows_total"] == 120)
+        counted = sums(server.url)
+        assert counted["tops_requests_total"] == 123
+        assert counted["tops_arm_requests_total"] == 120
+        assert counted["tops_thinking_tokens_total"] == 120 * 3
+        assert counted["tops_answer_tokens_total"] == 120 * 2
+        assert counted["tops_request_seconds_count"] == 120
+        assert counted["tops_ttft_seconds_count"] == 40
+        assert counted["tops_in_flight"] == 0
+        assert counted["tops_engine_up"] == 1
+        assert counted["tops_ledger_lost_total"] == 0
+        ids = [answer.headers["x-request-id"] for answer in answers + streams]
+        assert sorted(rows(ledger)) == sorted(ids)
+        assert sum(line.startswith("ready: ") for line in server.lines) == 1
+
+
+def test_without_a_ledger_workers_still_draw_the_same_arms(engine: str) -> None:
+    flags = ("--workers", "2", "--holdout-share", "0.5")
+    with serving(*routed(engine), *flags) as server:
+        contents = [f"{STORY}{number} think=1 chunks=1" for number in range(12)]
+        answers = asyncio.run(each(server.url, 6 * contents))
+        arms = [answer.headers["x-tops-arm"] for answer in answers]
+        assert arms == 6 * arms[:12]
+        assert len(set(arms)) == 2
+
+
+def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(engine: str) -> None:
+    async def scenario(server: Server) -> list[httpx.Response | BaseException]:
+        url, before = server.url, workers_of(server)
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
+            content = STORY + "think=1 chunks=60 rate=10"
+            body = {"messages": [{"role": "user", "content": content}], "stream": True}
+            asks = [http.post(f"{url}/v1/chat/completions", json=body) for _ in range(16)]
+            open_streams = asyncio.gather(*asks, return_exceptions=True)
+            await asyncio.to_thread(until, lambda: sums(url)["tops_in_flight"] == 16)
+            os.kill(min(before), signal.SIGKILL)
+            await asyncio.to_thread(
+                until, lambda: len(workers_of(server)) == 2 and workers_of(server) != before
+            )
+            return await open_streams
+
+    with serving(*routed(engine), "--workers", "2") as server:
+        asyncio.run(each(server.url, [STORY + "think=1 chunks=1"] * 20))
+        ended = asyncio.run(scenario(server))
+        whole = [one for one in ended if isinstance(one, httpx.Response)]
+        assert all(one.text.endswith("data: [DONE]\n\n") for one in whole)
+        until(lambda: sums(server.url)["tops_in_flight"] == 0)
+        assert sums(server.url)["tops_requests_total"] == 20 + len(whole)
+        answers = asyncio.run(each(server.url, [STORY + "think=1 chunks=1"] * 40))
+        assert [answer.status_code for answer in answers] == [200] * 40
+        assert sums(server.url)["tops_requests_total"] == 60 + len(whole)
+        assert sum(line.startswith("ready: ") for line in server.lines) == 1
+
+
+def test_sigterm_drains_all_workers_and_ends_every_process() -> None:
+    async def scenario(server: Server) -> list[httpx.Response]:
+        content = STORY + "Then Ben wins 77 coins. Ben loses 17 coins. How many coins now?"
+        asks = asyncio.create_task(
+            each(server.url, [content] * 8, stream=True, n=8, reasoning_effort="high")
+        )
+        await asyncio.to_thread(until, lambda: sums(server.url)["tops_in_flight"] == 8)
+        server.process.send_signal(signal.SIGTERM)
+        return await asks
+
+    with serving("--workers", "2") as server:
+        assert sum('"engine started"' in line for line in server.lines) == 1
+        processes = family(server.process.pid)
+        assert sum("server.embedded" in words for words in processes.values()) == 1
+        answers = asyncio.run(scenario(server))
+        assert all(answer.text.endswith("data: [DONE]\n\n") for answer in answers)
+        assert server.process.wait(PATIENCE) == 0
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+
+
+def test_the_engine_of_several_workers_is_restarted_and_told_of_once() -> None:
+    with serving("--workers", "2") as server:
+        processes = family(server.process.pid)
+        pid = next(pid for pid, words in processes.items() if "server.embedded" in words)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: sums(server.url)["tops_engine_restarts_total"] == 1)
+        until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+
+
+def test_nothing_outlives_a_killed_parent() -> None:
+    with serving("--workers", "2") as server:
+        processes = family(server.process.pid)
+        assert len(processes) >= 3
+        server.process.kill()
+        server.process.wait()
+        until(lambda: not any(alive(pid) for pid in processes))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_several_gateways_share_nothing_but_the_database(engine: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    flags = (*routed(engine), "--ledger", f"sqlite:///{ledger}", "--holdout-share", "0.5")
+    contents = [f"{STORY}{number} think=3 chunks=2" for number in range(30)]
+    with serving(*flags) as one, serving(*flags, "--workers", "2") as other:
+        here = asyncio.run(each(one.url, contents))
+        there = asyncio.run(each(other.url, contents))
+        arms = [answer.headers["x-tops-arm"] for answer in here]
+        assert arms == [answer.headers["x-tops-arm"] for answer in there]
+        assert len(set(arms)) == 2
+        assert sums(one.url)["tops_requests_total"] == 30
+        assert sums(other.url)["tops_requests_total"] == 30
+        until(lambda: len(rows(ledger)) == 60)
+        scored = here[0].headers["x-request-id"]
+        note = {"request_id": scored, "correct": True}
+        assert httpx.post(f"{other.url}/v1/feedback", json=note, timeout=30).status_code == 200
+    ids = [answer.headers["x-request-id"] for answer in here + there]
+    assert sorted(rows(ledger)) == sorted(ids)
