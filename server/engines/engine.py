@@ -25,11 +25,20 @@ _BLOCK_BYTES = 2**18
 
 
 class HttpReply:
-    """An engine's answer on its way."""
+    """An engine's answer on its way.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    The client's own time-out sets a timer for every chunk, which costs as much as relaying it; a
+    stream is watched by one timer instead.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float) -> None:
         self._response = response
+        self._silence = silence_seconds
         self._begun = b""
+        self._now = asyncio.get_running_loop().time
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._silent = False
 
     @property
     def status(self) -> int:
@@ -50,6 +59,7 @@ class HttpReply:
         with _translated():
             if self.is_stream:
                 self._begun = await self._response.content.readany()
+                self._watch()
             else:
                 self._begun = await self._response.read()
 
@@ -58,14 +68,41 @@ class HttpReply:
         if self._begun:
             begun, self._begun = self._begun, b""
             return begun
+        self._waiting_since = self._now()
         try:  # a context manager would cost every chunk as much as the rest of this
-            return await self._response.content.readany()
+            block = await self._response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _ours(error) from error
+            raise (_silent() if self._silent else _ours(error)) from error
+        self._waiting_since = None
+        return block
 
     async def read(self) -> bytes:
         """The whole body of an answer that is no stream."""
         return self._begun
+
+    def end(self) -> None:
+        """Leave it, wherever it is; the connection is kept where the answer is complete."""
+        if self._timer is not None:
+            self._timer.cancel()
+        whole = self._response.content.at_eof()
+        self._response.release() if whole else self._response.close()
+
+    def _watch(self) -> None:
+        connection = self._response.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = None
+            self._look()
+
+    def _look(self) -> None:
+        """Close a stream that is silent; look again when it will have been so, if it stays so."""
+        now = self._now()
+        since = now if self._waiting_since is None else self._waiting_since
+        if now - since >= self._silence:
+            self._silent = True
+            self._response.close()
+        else:
+            due = since + self._silence - now
+            self._timer = asyncio.get_running_loop().call_later(due, self._look)
 
 
 class Engine:
@@ -123,10 +160,11 @@ class Engine:
                 headers={"x-request-id": request_id},
                 allow_redirects=False,
             )
+        reply = HttpReply(response, self._silence)
         try:
-            yield HttpReply(response)
+            yield reply
         finally:
-            response.close() if not response.content.at_eof() else response.release()
+            reply.end()
 
     async def models(self) -> tuple[Served, ...]:
         """The models that it serves; none where it does not answer as it should."""
@@ -156,10 +194,14 @@ def _translated() -> Generator[None]:
 
 def _ours(error: Exception) -> EngineError:
     if isinstance(error, TimeoutError):  # aiohttp's own are among them
-        return EngineTimeout("the engine was silent for too long; try again later")
+        return _silent()
     if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
         return EngineDown("the engine cannot be reached; try again shortly")
     return EngineFailed("the engine broke off before its answer was complete")
+
+
+def _silent() -> EngineTimeout:
+    return EngineTimeout("the engine was silent for too long; try again later")
 
 
 def _count(value: object) -> int | None:
