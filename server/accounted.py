@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.disconnect import ClientDisconnected
 from server.echo import echo_headers
+from server.errors import Stopping
 from server.exchange import Accounts, Exchange
 
 
@@ -17,11 +18,15 @@ class Accounted(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or raise a GatewayError before the first byte."""
+        exchange = None
         try:
             with self._accounts.open(scope["state"]["request_id"]) as exchange:
                 await self._answer(exchange, scope, receive, send)
         except ClientDisconnected:
             return
+        except Stopping:
+            if exchange is None or exchange.first_byte is None:  # else its stream has told
+                raise
 
     @abstractmethod
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:

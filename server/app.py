@@ -39,6 +39,9 @@ from server.settings import Settings
 from server.shared import Shared
 from server.start import start_of
 
+_IDLE_SECONDS = 2.0
+"""For requests that were cancelled as draining took too long: to be told so, and to be counted."""
+
 
 def create_app(settings: Settings, router: Router, shared: Shared | None = None) -> Front:
     """The gateway as an ASGI application; its lifespan owns the engine's process and connections.
@@ -81,6 +84,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
             if ledger is not None:
                 ledger.start()
                 stack.callback(ledger.stop)
+            stack.push_async_callback(accounts.idle, _IDLE_SECONDS)
             if shared is not None:
                 await stack.enter_async_context(shared.awaiting(fleet.ready))
             yield

@@ -1,5 +1,6 @@
 """The endpoints that think: one request flows down `_answer`, a stage a line, whatever its API."""
 
+import asyncio
 import time
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from server.disconnect import unless_left
 from server.enforceable import enforceable
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, parsed
-from server.errors import EngineError, EngineFailed, NoSuchEndpoint
+from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
 from server.second_try import SecondTry, summed
@@ -141,6 +142,10 @@ class Endpoint(Accounted):
         except EngineError as error:
             exchange.status = error.status
             rest = relay.finish() + self._api.error_event(error)
+        except asyncio.CancelledError:  # the gateway ends; who left does not hear it
+            rest = relay.finish() + self._api.error_event(Stopping())
+            await send({"type": "http.response.body", "body": rest})
+            raise
         if relay.failed:
             exchange.status = EngineFailed.status
         await send({"type": "http.response.body", "body": rest})

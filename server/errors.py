@@ -10,6 +10,7 @@ GatewayError
 ├── BodyTooLarge          413  the body is larger than allowed
 ├── TooManyRequests       429  the key has too many requests in flight
 ├── LedgerUnavailable     503  there is no ledger, or it is down
+├── Stopping              503  the gateway ends, and the time for draining is over
 └── EngineError                the engine did not answer as it should
     ├── EngineFailed      502  it broke off, or answered something else than a completion
     ├── EngineDown        503  it cannot be reached
@@ -90,6 +91,17 @@ class LedgerUnavailable(GatewayError):  # noqa: N818
     status = 503
     code = "ledger_unavailable"
     retry_after = 5
+
+
+class Stopping(GatewayError):  # noqa: N818
+    """503."""
+
+    status = 503
+    code = "stopping"
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("the gateway is stopping; try again shortly")
 
 
 class BodyTimeout(GatewayError):  # noqa: N818

@@ -16,7 +16,7 @@ import structlog
 from router.load import Load
 from server.decision import Decision
 from server.disconnect import ClientDisconnected
-from server.errors import GatewayError
+from server.errors import GatewayError, Stopping
 from server.metrics import Metrics
 from server.usage import Usage
 
@@ -25,6 +25,8 @@ CLIENT_LEFT = 499
 
 _WAIT_HALF_LIFE = 10.0
 """Seconds after which the waits of past streams count half."""
+
+_LOOK_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +141,12 @@ class Accounts:
         age = time.perf_counter() - self._waited
         return Load(self._workers * self._in_flight, self._wait * 0.5 ** (age / _WAIT_HALF_LIFE))
 
+    async def idle(self, seconds: float) -> None:
+        """Wait until every exchange is closed, but no longer than so many seconds."""
+        until = time.perf_counter() + seconds
+        while self._in_flight and time.perf_counter() < until:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(_LOOK_SECONDS)
+
     @contextmanager
     def open(self, request_id: str) -> Generator[Exchange]:
         """The account of one request, closed when the block is left."""
@@ -150,9 +158,12 @@ class Accounts:
         except GatewayError as error:
             exchange.status = error.status
             raise
-        except (ClientDisconnected, asyncio.CancelledError):
+        except ClientDisconnected:
             exchange.status = CLIENT_LEFT
             raise
+        except asyncio.CancelledError as error:  # nothing else than the gateway's end cancels it
+            exchange.status = Stopping.status
+            raise Stopping from error
         except BaseException:
             exchange.status = 500
             raise

@@ -1,5 +1,6 @@
 """What needs no decision is passed on to an engine as it is: completions, embeddings, counts."""
 
+import asyncio
 import time
 
 from starlette.datastructures import Headers
@@ -12,7 +13,7 @@ from server.body import read_object
 from server.disconnect import unless_left
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, parsed
-from server.errors import EngineError, EngineFailed, NoSuchEndpoint
+from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
 from server.settings import Settings
@@ -59,10 +60,13 @@ class Passthrough(Accounted):
 
 async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     await start(exchange, b"text/event-stream; charset=utf-8", send)
-    rest = b""
+    rest, exchange.first_byte = b"", time.perf_counter()
     try:
         while block := await reply.block():
             await send({"type": "http.response.body", "body": block, "more_body": True})
     except EngineError as error:
         exchange.status, rest = error.status, error_event(error)
+    except asyncio.CancelledError:  # the gateway ends; who left does not hear it
+        await send({"type": "http.response.body", "body": error_event(Stopping())})
+        raise
     await send({"type": "http.response.body", "body": rest})

@@ -427,11 +427,31 @@ def test_draining_is_bounded_by_its_setting(engine: ScriptedEngine) -> None:
     with serving("--upstream", f"http://127.0.0.1:{engine.port}", "--drain-seconds", "1") as server:
         body = {"messages": [{"role": "user", "content": "endless"}], "stream": True}
         with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
-            next(response.iter_raw())
+            blocks = response.iter_raw()
+            next(blocks)
             begun = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
+            rest = b"".join(blocks)
             server.process.wait(10)
             assert time.monotonic() - begun < 6
+        assert b'"code":"stopping"' in rest.split(b"\n\n")[-2]
+        assert server.logged('"status": 503')
+        assert not server.logged("Traceback", 0)
+
+
+def test_what_is_still_waited_for_when_draining_ends_is_told_so(engine: ScriptedEngine) -> None:
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}", "--drain-seconds", "1") as server:
+        body = {"messages": [{"role": "user", "content": "hang"}]}
+        answers: list[httpx.Response] = []
+        url = f"{server.url}/v1/chat/completions"
+        asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body)))
+        asking.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        asking.join(10)
+        assert answers[0].status_code == 503
+        assert answers[0].json()["error"]["code"] == "stopping"
+        assert not server.logged("Traceback", 0)
 
 
 def raw(front: Server, request: bytes, seconds: float = 10) -> bytes:
