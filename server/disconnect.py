@@ -1,9 +1,8 @@
 """Work that ends with its client: shared by the gateway and the embedded engine."""
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from starlette.types import Receive
 
@@ -14,27 +13,29 @@ class ClientDisconnected(Exception):  # noqa: N818 - named as Starlette names it
     """The client went away; nobody is left to answer."""
 
 
-async def unless_left(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+async def unless_left(receive: Receive, work: Awaitable[_T]) -> _T:
     """Do the work of a request whose body was read, or cancel it when the client leaves.
+
+    The work stays in this task, as in `asyncio.timeout`: a task of its own costs a request 30 us.
 
     Raises:
         ClientDisconnected: the client left first.
     """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(receive))
+    working = asyncio.current_task()
+    assert working is not None
+    watching = asyncio.create_task(_cancel_when_left(receive, working))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnected
-        return await working
+        return await work
+    except asyncio.CancelledError:
+        left = watching.done() and not watching.cancelled() and watching.exception() is None
+        if left and working.uncancel() == 0:
+            raise ClientDisconnected from None
+        raise
     finally:
-        leaving.cancel()
-        if not working.done():
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await working
+        watching.cancel()
 
 
-async def _left(receive: Receive) -> None:
+async def _cancel_when_left(receive: Receive, working: "asyncio.Task[object]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    working.cancel()
