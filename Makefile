@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-train test-vllm train vllm bench check format efforts budgets clean
+.PHONY: help serve test test-train test-vllm train vllm bench load chaos check format efforts budgets clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,12 @@ check: $(VENV)/dev.done ## check format, lint and types
 format: $(VENV)/dev.done ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+load: $(VENV)/serve.done ## a short load test of a running server (ARGS="--html smoke.html")
+	@$(BIN)/tops load loadtest/plans/smoke.toml $(ARGS)
+
+chaos: $(VENV)/serve.done ## break an engine, a disk and a gateway of its own under load, and check
+	@$(BIN)/python -m loadtest.chaos $(ARGS)
 
 efforts: $(VENV)/serve.done ## compare every effort with auto on a running server
 	@$(BIN)/tops load loadtest/plans/efforts.toml $(ARGS)

@@ -133,6 +133,7 @@ class Sender:
                     },
                 ) as response,
             ):
+                record.status = response.status_code
                 record.effort = response.headers.get("x-tops-effort")
                 record.source = response.headers.get("x-tops-source")
                 if record.client == "malformed":

@@ -1,71 +1,32 @@
 """A scripted engine in vLLM's dialect, for tests and benchmarks: `python -m loadtest.fake_engine`.
 
 It stands in for engines that are slow, stall, fail and die on command, which no real one does, and
-is fast enough not to be what is measured. The last message says what to do, as words:
+is fast enough not to be what is measured. The last message says what to do: see `loadtest.script`.
 
-    think=20 chunks=100   tokens of thinking, of the answer: a chunk each (these are the defaults)
-    rate=50               chunks a second; 0 as fast as they can be taken
-    first=0.5             seconds before the first byte; headers=0.5 before the status line
-    stall=2@30            two seconds of silence after 30 chunks
-    error=500             that status; error@30 an error event after 30 chunks
-    die@30                the connection closed after 30 chunks; die before the status line
-    endless               chunks until the client leaves
-    bare                  no usage is told
+With `--log FILE` every request leaves a line there once it has ended: its `x-request-id`, how it
+`ended` (whole, broken as scripted, or left by the client) and the tokens it was told to have taken.
+What a killed engine was at leaves none.
 """
 
 import argparse
 import asyncio
 import json
-import re
 import socket
 import time
-from dataclasses import dataclass, fields
-from typing import Any, cast
+from pathlib import Path
+from typing import IO, Any, Literal, cast
 
 import httptools
 import uvloop
+
+from loadtest.script import Script, read_script
 
 _BATCH = 16
 """Chunks between two looks at what else there is to do, where there is no rate."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_WORD = re.compile(r"([a-z]+)(?:=([\d.]+))?(?:@(\d+))?")
 
-
-@dataclass
-class Script:
-    """What to do with one request; see the module. `at` is the chunk of a stall, error or death."""
-
-    think: int = 20
-    chunks: int = 100
-    rate: float = 0.0
-    first: float = 0.0
-    headers: float = 0.0
-    stall: float = 0.0
-    error: int = 0
-    die: bool = False
-    endless: bool = False
-    bare: bool = False
-    at: int | None = None
-
-
-def read_script(text: str) -> Script:
-    """The script of a message; words that are none of it are ignored."""
-    script = Script()
-    known = {field.name for field in fields(Script)} - {"at"}
-    for name, value, at in _WORD.findall(text):
-        if name not in known:
-            continue
-        default = getattr(script, name)
-        if isinstance(default, bool):
-            setattr(script, name, True)
-        elif value:
-            setattr(script, name, type(default)(float(value)))
-        elif name == "error":
-            script.error = 500
-        if at:
-            script.at = int(at)
-    return script
+Ended = Literal["whole", "broken", "left"]
 
 
 def _event(body: dict[str, Any]) -> bytes:
@@ -100,7 +61,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
-        self._url, self._body = b"", b""
+        self._url, self._body, self._request_id = b"", b"", b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio's."""
@@ -128,17 +89,22 @@ class Connection(asyncio.Protocol):
         """The parser's."""
         self._url += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser's."""
+        if name.lower() == b"x-request-id":
+            self._request_id = value
+
     def on_body(self, body: bytes) -> None:
         """The parser's."""
         self._body += body
 
     def on_message_complete(self) -> None:
         """The parser's."""
-        url, body = self._url, self._body
+        work = self._answer(self._url, self._body, self._request_id)
         self._reset()
-        self._work = asyncio.get_running_loop().create_task(self._answer(url, body))
+        self._work = asyncio.get_running_loop().create_task(work)
 
-    async def _answer(self, url: bytes, body: bytes) -> None:
+    async def _answer(self, url: bytes, body: bytes, request_id: bytes) -> None:
         if not url.endswith(b"/chat/completions"):
             self._whole(self._engine.describe(url))
             return
@@ -155,26 +121,30 @@ class Connection(asyncio.Protocol):
         self._engine.requests += 1
         self._engine.messages += len(request["messages"])
         self._engine.running += 1
+        ended: Ended = "left"
         try:
-            await self._run(script, request)
+            ended = await self._run(script, request)
         finally:
             self._engine.running -= 1
+            self._engine.note(request_id, ended, script)
 
-    async def _run(self, script: Script, request: dict[str, Any]) -> None:
+    async def _run(self, script: Script, request: dict[str, Any]) -> Ended:
         if script.headers:
             await asyncio.sleep(script.headers)
         if script.die and script.at is None:
             self._transport.close()
-        elif script.error and script.at is None:
+            return "broken"
+        if script.error and script.at is None:
             error = {"message": "scripted", "type": "InternalServerError", "code": script.error}
             self._whole({"error": error}, script.error)
-        elif request.get("stream"):
-            await self._stream(script)
-        else:
-            await asyncio.sleep(script.first)
-            self._whole(self._completion(script))
+            return "broken"
+        if request.get("stream"):
+            return await self._stream(script)
+        await asyncio.sleep(script.first)
+        self._whole(self._completion(script))
+        return "whole"
 
-    async def _stream(self, script: Script) -> None:
+    async def _stream(self, script: Script) -> Ended:
         self._transport.write(_HEAD)
         if script.first:
             await asyncio.sleep(script.first)
@@ -190,7 +160,7 @@ class Connection(asyncio.Protocol):
                 made += size
                 if script.error or script.die:
                     self._break_off(script)
-                    return
+                    return "broken"
                 await asyncio.sleep(script.stall)
                 continue
             self._write(script, made, size)
@@ -204,6 +174,7 @@ class Connection(asyncio.Protocol):
         if not script.bare:
             rest += _event({**_choice({}), "choices": [], "usage": _usage(script)})
         self._transport.write(_chunked(rest + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        return "whole"
 
     def _write(self, script: Script, made: int, size: int) -> None:
         """The next chunks, each in a frame and a write of its own as vLLM's are."""
@@ -236,10 +207,16 @@ class Connection(asyncio.Protocol):
 
 
 class FakeEngine:
-    """The engine: what its connections share; `model` is the name that it serves under."""
+    """The engine: what its connections share.
 
-    def __init__(self, model: str = "fake") -> None:
+    Args:
+        model: the name that it serves under.
+        log: unbuffered; see the module.
+    """
+
+    def __init__(self, model: str = "fake", log: IO[bytes] | None = None) -> None:
         self._model = model
+        self._log = log
         self.thought = _chunked(_THOUGHT)
         self.word = _chunked(_WORDS)
         self.requests = 0
@@ -253,6 +230,14 @@ class FakeEngine:
             return {"object": "list", "data": [{"id": self._model, "max_model_len": 1_000_000}]}
         names = ("requests", "messages", "running", "chunks")
         return {name: getattr(self, name) for name in names}
+
+    def note(self, request_id: bytes, ended: Ended, script: Script) -> None:
+        """Log a request that has ended."""
+        if self._log is None:
+            return
+        usage = _usage(script) if ended == "whole" and not script.bare else None
+        line = {"request_id": request_id.decode("latin-1"), "ended": ended, "usage": usage}
+        self._log.write(json.dumps(line).encode() + b"\n")
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
@@ -277,9 +262,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.fake_engine")
     parser.add_argument("--port", type=int, default=8001)
     parser.add_argument("--model", default="fake", help="the name that it serves under")
+    parser.add_argument("--log", type=Path, help="append a line here for each request that ended")
     words = parser.parse_args()
+    log = words.log.open("ab", buffering=0) if words.log else None
     listener = socket.create_server(("127.0.0.1", words.port), backlog=4096)
-    uvloop.run(FakeEngine(words.model).serve(listener))
+    uvloop.run(FakeEngine(words.model, log).serve(listener))
 
 
 if __name__ == "__main__":

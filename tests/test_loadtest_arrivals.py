@@ -91,6 +91,33 @@ def test_an_open_loop_does_not_wait_for_answers_and_a_closed_one_does(slow: str)
     assert all(record.late == 0 for record in closed)
 
 
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        Arrivals(kind="constant", rate=20),
+        Arrivals(kind="poisson", rate=20),
+        Arrivals(kind="ramp", rate=10, to=40),
+        Arrivals(kind="burst", rate=20, size=5),
+    ],
+    ids=lambda arrivals: arrivals.kind,
+)
+def test_requests_reach_the_server_when_they_are_due(slow: str, arrivals: Arrivals) -> None:
+    records, _ = ran(slow, arrivals)
+    begun = sorted(record.at for record in records)
+    assert [at - begun[0] for at in begun] == pytest.approx(times_of(arrivals, 20), abs=1e-6)
+    assert min(record.late for record in records) >= 0
+    assert np.median([record.late for record in records]) < 0.1
+    assert all(record.ended == "answer" for record in records)
+
+
+def test_a_trace_is_replayed_to_a_server(slow: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    file.write_text("".join(f'{{"timestamp": {80 * n}}}\n' for n in range(20)))
+    records, _ = ran(slow, Arrivals(kind="trace", file=file, speed=2.0))
+    begun = sorted(record.at for record in records)
+    assert gaps(begun) == pytest.approx(np.full(19, 0.04), abs=1e-6)
+
+
 def test_times_count_from_when_a_request_was_due(slow: str) -> None:
     """A generator that is held up for half a second is late, and its times say so."""
     arm = Arm(name="a", effort="low")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -11,12 +12,14 @@ import httpx
 import pytest
 from endpoint import misbehaving
 from engines import await_health, started
+from processes import serving
 
 from loadtest.commands import load_main
 from loadtest.plan import Arm, Clients, Plan, Problems
 from loadtest.problems import Problem
 from loadtest.record import Record
 from loadtest.run import run
+from loadtest.summary import summarise
 from loadtest.workload import Task, plan_tasks
 from server.engines.supervisor import free_port
 
@@ -33,9 +36,9 @@ def counted(engine: str) -> dict[str, int]:
     return httpx.get(f"{engine}/counts").json()
 
 
-def had(url: str, content: str, n: int = 10, **tables: Any) -> list[Record]:
+def had(url: str, content: str, n: int = 10, model: str = "demo", **tables: Any) -> list[Record]:
     """The records of `n` conversations of one turn each."""
-    plan = Plan(url=url, arms=(Arm(name="a", effort="low"),), **tables)
+    plan = Plan(url=url, model=model, arms=(Arm(name="a", effort="low"),), **tables)
     conversations = [(Problem(str(place), content),) for place in range(n)]
     return asyncio.run(run(plan, plan_tasks(plan, conversations), None))
 
@@ -84,6 +87,19 @@ def test_malformed_requests_should_be_refused(gateway: str) -> None:
     with misbehaving() as endpoint:
         answered = had(f"{endpoint.url}/sse", "2 + 3?", n=2, clients=Clients(malformed=1))
     assert {one.error for one in answered} == {"malformed, HTTP 200"}
+
+
+def test_an_engine_that_tells_no_usage_is_an_error_class_through_the_gateway(engine: str) -> None:
+    """Never a zero: neither in the report's tokens nor in the gateway's."""
+    with serving("--upstream", engine) as server:
+        records = had(f"{server.url}/v1", "bare think=3 chunks=5", n=4, model="fake")
+        told = httpx.get(f"{server.url}/metrics").text
+    assert [one.error for one in records] == ["no usage"] * 4
+    assert {one.thinking_tokens for one in records} == {None}
+    row = summarise(records, "a")
+    assert row["errors"] == {"no usage": 4}
+    assert "thinking_tokens" not in row
+    assert not re.search(r"^tops_thinking_tokens_total\{", told, re.MULTILINE)
 
 
 def test_clients_are_drawn_by_their_shares_and_the_same_in_every_arm() -> None:

@@ -5,7 +5,9 @@ import json
 import random
 import re
 import sys
+import time
 from collections.abc import Generator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from engines import await_health, started
 from processes import serving
 
 from loadtest.bench.generator import Job, generate
-from loadtest.fake_engine import read_script
+from loadtest.script import read_script
 from server.engines.supervisor import free_port
 
 
@@ -62,6 +64,35 @@ def test_it_fails_on_command(engine: str) -> None:
         ask(engine, "die")
     with pytest.raises(httpx.RemoteProtocolError):
         ask(engine, "die@5")
+
+
+def test_it_logs_how_each_request_ended(tmp_path: Path) -> None:
+    port, file = free_port(), tmp_path / "log.jsonl"
+    words = ["-m", "loadtest.fake_engine", "--port", str(port), "--log", str(file)]
+    with started([sys.executable, *words]) as process:
+        url = f"http://127.0.0.1:{port}"
+        await_health(url, process, 20)
+        for content in ("think=7 chunks=9", "bare", "error=503", "error@5"):
+            body = {"messages": [{"role": "user", "content": content}], "stream": True}
+            headers = {"x-request-id": content}
+            httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+        body = {"messages": [{"role": "user", "content": "endless rate=50"}], "stream": True}
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
+            next(answer.iter_raw())
+        deadline = time.monotonic() + 10
+        while file.read_bytes().count(b"\n") < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(row["request_id"], row["ended"]) for row in rows] == [
+        ("think=7 chunks=9", "whole"),
+        ("bare", "whole"),
+        ("error=503", "broken"),
+        ("error@5", "broken"),
+        ("", "left"),
+    ]
+    assert rows[0]["usage"]["completion_tokens"] == 16
+    assert rows[1]["usage"] is None
 
 
 def test_the_generator_counts_what_the_engine_sent(engine: str) -> None:

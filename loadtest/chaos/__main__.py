@@ -1,0 +1,48 @@
+"""Break an engine, a disk and a gateway under load, and check: `python -m loadtest.chaos`."""
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+
+from loadtest.chaos.evidence import Evidence
+from loadtest.chaos.run import Scale, chaos
+from loadtest.chaos.verdict import Check, verdict
+from loadtest.plan import PlanError, read_plan
+
+_PLAN = Path(__file__).resolve().parent.parent / "plans" / "chaos.toml"
+
+
+def main() -> int:
+    """Returns 1 where something does not hold, 2 where the run cannot be made."""
+    scale = Scale()
+    parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__)
+    parser.add_argument("--plan", type=Path, default=_PLAN)
+    parser.add_argument("--seconds", type=float, default=scale.seconds, help="of load with faults")
+    parser.add_argument("--stall", type=float, default=scale.stall_seconds, help="of the engine")
+    words = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("this needs Linux: it fills a disk by a limit on another process's files")
+    try:
+        plan = read_plan(words.plan)
+        evidence = asyncio.run(chaos(plan, Scale(words.seconds, words.stall)))
+    except PlanError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return 2
+    checks = verdict(evidence)
+    print(told(evidence, checks))
+    return 0 if all(check.holds for check in checks) else 1
+
+
+def told(evidence: Evidence, checks: list[Check]) -> str:
+    """The verdict as a table, and how requests ended."""
+    lines = ["| what has to hold | | seen |", "| --- | --- | --- |"]
+    lines += [f"| {one.name} | {'yes' if one.holds else 'NO'} | {one.told} |" for one in checks]
+    kinds = Counter(record.error or record.ended for record in evidence.records)
+    ends = ", ".join(f"{kind} x {count}" for kind, count in kinds.most_common())
+    return "\n".join([*lines, "", f"{len(evidence.records)} requests: {ends}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
