@@ -5,6 +5,7 @@ Everything here is linear algebra on a handful of small arrays; fitting them is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, exp, isfinite
 
 import numpy as np
@@ -47,7 +48,11 @@ class Frame:
 
     def clipped(self, x: Array) -> Array:
         """The same, within the range that was seen when fitting."""
-        return np.minimum(np.maximum(self.standard(x), self.low), self.high)
+        return self.within(self.standard(x))
+
+    def within(self, z: Array) -> Array:
+        """Standardised features, moved into the range where they are beyond it."""
+        return np.minimum(np.maximum(z, self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,33 @@ class Parameters(Frame):
     spread: Array
     slack: float
     range_limit: float
+    known_share: float
+
+    @cached_property
+    def factors(self) -> tuple[tuple[float, float], ...]:
+        """`smear` and `spread` of each effort."""
+        return tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
+
+    def place(self, prompt: Prompt) -> "Place":
+        """Where a prompt lies in the fit."""
+        z = self.standard(prompt.x)
+        rows, weights = self.vocabulary.vector(prompt.words)
+        share = len(rows) / len(prompt.words) if prompt.words else 1.0
+        return Place(z, self.within(z), rows, weights, share)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one prompt lies in a fit.
+
+    `z` (F,) are its standardised features, `near` (F,) the same within the fit's range; `rows` and
+    `weights` are its known words', `known_share` the share of its distinct words that is known.
+    """
+
+    z: Array
+    near: Array
+    rows: list[int]
+    weights: Array
     known_share: float
 
 
@@ -104,34 +136,28 @@ def predict(parameters: Parameters, x: Array, words: Sequence[Words]) -> Predict
     return Predictions(sigmoid(logits), tokens, budget)
 
 
-def estimate(parameters: Parameters, efforts: tuple[str, ...], prompt: Prompt) -> Estimate:
+def estimate(parameters: Parameters, efforts: tuple[str, ...], place: Place) -> Estimate:
     """The estimate for one prompt: `predict` without array overhead.
 
     Raises ArithmeticError if it is not a finite number.
     """
-    z = parameters.clipped(prompt.x)
-    rows, weights = parameters.vocabulary.vector(prompt.words)
-    said = weights @ parameters.word_weights[rows]
-    logits = (parameters.p_weights @ z + parameters.p_bias + said[: len(efforts)]).tolist()
-    medians = (parameters.token_weights @ z + parameters.token_bias + said[len(efforts) :]).tolist()
+    said = place.weights @ parameters.word_weights[place.rows]
+    many = len(efforts)
+    logits = (parameters.p_weights @ place.near + parameters.p_bias + said[:many]).tolist()
+    medians = (parameters.token_weights @ place.near + parameters.token_bias + said[many:]).tolist()
     if not isfinite(sum(logits) + sum(medians)):
         raise ArithmeticError("the estimate is not a finite number")
-    p = [1.0 / (1.0 + exp(-min(max(logit, -30.0), 30.0))) for logit in logits]
-    typical = [exp(min(median, _MAX_LOG_TOKENS)) for median in medians]
-    tokens = [
-        max(middle * smear - 1.0, 0.0)
-        for middle, smear in zip(typical, parameters.smear.tolist(), strict=True)
-    ]
-    budget = [
-        ceil(parameters.slack * max(middle * spread - 1.0, 0.0) - _ROUNDING)
-        for middle, spread in zip(typical, parameters.spread.tolist(), strict=True)
-    ]
-    return Estimate(
-        difficulty=1.0 - sum(p) / len(p),
-        p_correct=dict(zip(efforts, p, strict=True)),
-        tokens=dict(zip(efforts, tokens, strict=True)),
-        budget=dict(zip(efforts, budget, strict=True)),
-    )
+    p_correct: dict[str, float] = {}
+    tokens: dict[str, float] = {}
+    budget: dict[str, int] = {}
+    for effort, logit, median, (smear, spread) in zip(
+        efforts, logits, medians, parameters.factors, strict=True
+    ):
+        p_correct[effort] = 1.0 / (1.0 + exp(-min(max(logit, -30.0), 30.0)))
+        typical = exp(min(median, _MAX_LOG_TOKENS))
+        tokens[effort] = max(typical * smear - 1.0, 0.0)
+        budget[effort] = ceil(parameters.slack * max(typical * spread - 1.0, 0.0) - _ROUNDING)
+    return Estimate(1.0 - sum(p_correct.values()) / many, p_correct, tokens, budget)
 
 
 def range_excess(frame: Frame, x: Array) -> Array:
@@ -140,19 +166,22 @@ def range_excess(frame: Frame, x: Array) -> Array:
     Features of the surrounding conversation do not count: fits are mostly on single turns.
     """
     z = frame.standard(x)
-    beyond = np.maximum(np.maximum(frame.low - z, z - frame.high), 0.0)
+    return _excess(z, frame.within(z))
+
+
+def _excess(z: Array, near: Array) -> Array:
+    beyond = np.abs(z - near)
     beyond[..., len(FEATURE_NAMES) - CONTEXT_FEATURES :] = 0.0
     return beyond
 
 
-def foreign(parameters: Parameters, prompt: Prompt) -> str | None:
+def foreign(parameters: Parameters, place: Place) -> str | None:
     """Why a prompt is foreign to the fit, if it is."""
-    beyond = range_excess(parameters, prompt.x)
+    beyond = _excess(place.z, place.near)
     if beyond.sum() > parameters.range_limit:
         return FEATURE_NAMES[int(beyond.argmax())]
-    share = parameters.vocabulary.known_share(prompt.words)
-    if share < parameters.known_share:
-        return f"{share:.0%} of its words are known"
+    if place.known_share < parameters.known_share:
+        return f"{place.known_share:.0%} of its words are known"
     return None
 
 

@@ -32,7 +32,12 @@ class Conversation:
 
 
 def read_messages(messages: object) -> Conversation:
-    """Read an OpenAI `messages` value; a plain string counts as one user message."""
+    """Read an OpenAI `messages` value; a plain string counts as one user message.
+
+    What was read already stays as it is.
+    """
+    if isinstance(messages, Conversation):
+        return messages
     if isinstance(messages, str):
         return Conversation((Turn("user", messages),))
     if not isinstance(messages, list | tuple):

@@ -132,8 +132,9 @@ class Router:
             prompt = read_prompt(conversation)
             if prompt.wordless:
                 return _abstain(fallback, "the prompt has no words and no numbers")
-            found = estimate(artifact.parameters, artifact.efforts, prompt)
-            strange = foreign(artifact.parameters, prompt)
+            place = artifact.parameters.place(prompt)
+            found = estimate(artifact.parameters, artifact.efforts, place)
+            strange = foreign(artifact.parameters, place)
         except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
             return _abstain(fallback, f"the estimator failed: {error}")
         if strange is not None:

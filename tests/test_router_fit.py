@@ -44,7 +44,8 @@ def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
 
 def test_one_prompt_and_many_give_the_same_estimate(fitted: Artifact) -> None:
     text = "Eva has 10 beads. Eva finds 30 beads. How many beads does Eva have now?"
-    one = estimate(fitted.parameters, fitted.efforts, prompt(text))
+    parameters = fitted.parameters
+    one = estimate(parameters, fitted.efforts, parameters.place(prompt(text)))
     many = predicted(fitted, [text])
     assert list(one.p_correct.values()) == pytest.approx(many.p_correct[0].tolist())
     assert list(one.tokens.values()) == pytest.approx(many.tokens[0].tolist())

@@ -36,7 +36,7 @@ class Scripted(Router):
         allowed: Sequence[str] | None = None,
         policy: Policy | None = None,
     ) -> Route:
-        wanted = "high" if "hard" in str(messages[-1]) else "medium"
+        wanted = "high" if "hard" in messages.turns[-1].text else "medium"
         effort = wanted if allowed is None or wanted in allowed else list(allowed)[-1]
         return Route(effort, ESTIMATE, "scripted")
 
