@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
-from server.api.asked import Asked, asked_budget, asked_effort, check_coherent
+from server.api.asked import (
+    BUDGET_HEADER,
+    EFFORT_HEADER,
+    Asked,
+    asked_budget,
+    asked_effort,
+    check_coherent,
+)
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.protocol import Tops
 from server.api.relay import ChatRelay
@@ -27,11 +34,15 @@ _ABSORBED = {
 """What is read of fields that are objects; the rest of them is passed on."""
 
 _REPLACED = ("reasoning_effort", "thinking_token_budget", "thinking_budget_tokens")
+_READ = frozenset((*_ABSORBED, *_REPLACED))
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
     """See `server.api.protocol.Api.parse`."""
-    budget, budget_field = _budget(body, headers)
+    effort, budget, budget_field = None, None, "thinking_token_budget"
+    if not _READ.isdisjoint(body) or EFFORT_HEADER in headers or BUDGET_HEADER in headers:
+        budget, budget_field = _budget(body, headers)
+        effort = _effort(body, headers)
     stream = boolean(body, "stream")
     options = object_(body, "stream_options")
     if options and not stream:
@@ -45,7 +56,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
         body=body,
         messages=_messages(body),
         model=string(body, "model"),
-        effort=_effort(body, headers),
+        effort=effort,
         budget=budget,
         max_tokens=agreed(limits),
         n=integer(body, "n", least=1) or 1,

@@ -134,6 +134,7 @@ class Engine:
             connector=connector,
             headers=self._headers,
             read_bufsize=_BLOCK_BYTES,
+            cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._silence
