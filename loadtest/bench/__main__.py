@@ -9,88 +9,35 @@ import argparse
 import asyncio
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import numpy as np
 
 from loadtest.bench.generator import Job, Tally, generate
-from loadtest.bench.peers import ROOT, Peer, peers
+from loadtest.bench.peers import Peer, peers
+from loadtest.bench.process import await_up, cpu, running
 
 _PROMPT = (
     "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "
     "wins 77 coins. How many coins does Ben have now? "
 )
-_START_SECONDS = 90
-_PINNED = (
-    "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); "
-    "os.execvp(sys.argv[2], sys.argv[2:])"
+_OPEN_RATE = 50
+_COLUMNS = (
+    *("cpu_request", "cpu_paced", "cpu_saturated", "rate"),
+    *("ttft50", "ttft99", "open50", "open99"),
 )
-_COLUMNS = ("cpu_request", "cpu_paced", "cpu_saturated", "rate", "ttft50", "ttft99")
 
 Row = dict[str, float]
 
 
-@contextmanager
-def _running(command: list[str], core: int, log: Path) -> Generator[subprocess.Popen[bytes]]:
-    words = [sys.executable, "-c", _PINNED, str(core), *command]
-    with log.open("wb") as out:
-        process = subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out)  # noqa: S603 - ours
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it answers a completion."""
-    body = {"model": "demo", "messages": [{"role": "user", "content": "chunks=1"}]}
-    headers = {"authorization": "Bearer unused"}
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            if httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"bench: {url} did not start:\n{log.read_text()[-2000:]}")
-        time.sleep(0.2)
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of CPU of a process and its descendants so far."""
-    children: dict[int, list[int]] = {}
-    used: dict[int, float] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            children.setdefault(int(stat[1]), []).append(int(folder.name))
-            used[int(folder.name)] = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-    total, left = 0.0, [pid]
-    while left:
-        one = left.pop()
-        total += used.get(one, 0.0)
-        left += children.get(one, [])
-    return total
-
-
 def _measure(pid: int, url: str, job: Job) -> tuple[float, Tally]:
-    before = _cpu(pid)
+    before = cpu(pid)
     tally = asyncio.run(generate(url, job, "unused"))
     if tally.errors:
         raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed at {url}")
-    return _cpu(pid) - before, tally
+    return cpu(pid) - before, tally
 
 
 def _round(peer: Peer, pid: int, url: str, engine: str) -> Row:
@@ -98,14 +45,16 @@ def _round(peer: Peer, pid: int, url: str, engine: str) -> Row:
     load = peer.load
     _measure(pid, url, Job(_PROMPT + "think=2 chunks=8", max(20, int(200 * load)), 8))
     whole = Job(_PROMPT + "think=5 chunks=10", max(100, int(4000 * load)), 16, stream=False)
-    cpu, tally = _measure(pid, url, whole)
-    row = {"cpu_request": 1e3 * cpu / tally.requests}
+    spent, tally = _measure(pid, url, whole)
+    row = {"cpu_request": 1e3 * spent / tally.requests}
     streams = max(2, int(32 * load))
-    cpu, tally = _measure(pid, url, Job(_PROMPT + "think=50 chunks=450 rate=50", streams, streams))
-    row["cpu_paced"] = 1e6 * cpu / tally.chunks
+    spent, tally = _measure(
+        pid, url, Job(_PROMPT + "think=50 chunks=450 rate=50", streams, streams)
+    )
+    row["cpu_paced"] = 1e6 * spent / tally.chunks
     long = max(100, int(4000 * load))
-    cpu, tally = _measure(pid, url, Job(_PROMPT + f"think=50 chunks={long}", 32, 16))
-    row |= {"cpu_saturated": 1e6 * cpu / tally.chunks, "rate": tally.chunks / tally.seconds}
+    spent, tally = _measure(pid, url, Job(_PROMPT + f"think=50 chunks={long}", 32, 16))
+    row |= {"cpu_saturated": 1e6 * spent / tally.chunks, "rate": tally.chunks / tally.seconds}
     added: list[float] = []
     for _ in range(4):
         short = Job(_PROMPT + "think=1 chunks=1", 50, 1)
@@ -116,29 +65,39 @@ def _round(peer: Peer, pid: int, url: str, engine: str) -> Row:
         "ttft50": 1e3 * float(np.median(added)),
         "ttft99": 1e3 * float(np.quantile(added, 0.99)),
     }
+    steady = Job(_PROMPT + "think=5 chunks=20 rate=100", 10 * _OPEN_RATE, 64, rate=_OPEN_RATE)
+    if load >= 0.5:  # what cannot keep up would only queue
+        direct = asyncio.run(generate(engine, steady)).ttft
+        ours = asyncio.run(generate(url, steady, "unused")).ttft
+        for name, share in (("open50", 0.5), ("open99", 0.99)):
+            row[name] = 1e3 * float(np.quantile(ours, share) - np.quantile(direct, share))
     return row
 
 
 def _one(peer: Peer, engine: str, port: int, scratch: Path) -> Row:
     """Start one, measure it, stop it."""
     url, log = f"http://127.0.0.1:{port}", scratch / "peer.log"
-    with _running(peer.command(engine, port, scratch), 0, log) as process:
-        _await(url, process, log)
+    with running(peer.command(engine, port, scratch), "0", log) as process:
+        await_up(url, process, log)
         return _round(peer, process.pid, url, engine)
 
 
 def _table(rows: dict[str, list[Row]]) -> str:
     lines = [
         "| | CPU ms a request | CPU us a chunk, 1,600 a second | CPU us a chunk, saturated "
-        "| chunks a second | added TTFT p50 / p99 ms |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| chunks a second | added TTFT p50 / p99 ms | the same at 50 requests a second |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, rounds in rows.items():
-        one = {column: statistics.median(row[column] for row in rounds) for column in _COLUMNS}
+        one = {
+            column: statistics.median(row.get(column, np.nan) for row in rounds)
+            for column in _COLUMNS
+        }
         lines.append(
             f"| {name} | {one['cpu_request']:.2f} | {one['cpu_paced']:.0f} "
             f"| {one['cpu_saturated']:.1f} | {one['rate']:,.0f} "
-            f"| {one['ttft50']:.2f} / {one['ttft99']:.2f} |"
+            f"| {one['ttft50']:.2f} / {one['ttft99']:.2f} "
+            f"| {one['open50']:.2f} / {one['open99']:.2f} |"
         )
     return "\n".join(lines)
 
@@ -161,13 +120,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
-        with _running(fake, 1, scratch / "engine.log") as process:
-            _await(engine, process, scratch / "engine.log")
+        with running(fake, "1", scratch / "engine.log") as process:
+            await_up(engine, process, scratch / "engine.log")
             for place in range(words.rounds * len(found)):
                 peer = found[place % len(found)]
                 row = _one(peer, engine, 8800 + 2 * place, scratch)
                 rows[peer.name].append(row)
-                shown = ", ".join(f"{name} {row[name]:.2f}" for name in _COLUMNS)
+                shown = ", ".join(f"{name} {row[name]:.2f}" for name in _COLUMNS if name in row)
                 print(f"{peer.name}: {shown}", file=sys.stderr, flush=True)
     print(_table(rows))
     print(f"\nPython {sys.version.split()[0]}, {', '.join(versions)}")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -24,12 +25,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Job:
-    """So many requests of one kind, `concurrency` at a time."""
+    """So many requests of one kind, `concurrency` at a time.
+
+    With a `rate`, in requests a second, each has a time at which it is due, from which its TTFT
+    counts; `more` are fields of the body.
+    """
 
     content: str
     requests: int
     concurrency: int
     stream: bool = True
+    rate: float | None = None
+    more: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 class _Client(asyncio.Protocol):
@@ -63,11 +70,11 @@ class _Client(asyncio.Protocol):
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
 
-    async def ask(self, request: bytes) -> None:
+    async def ask(self, request: bytes, due: float | None = None) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()
         self._first = False
-        self._begun = time.perf_counter()
+        self._begun = time.perf_counter() if due is None else due
         self._transport.write(request)
         await self._done
 
@@ -88,8 +95,11 @@ async def generate(url: str, job: Job, key: str | None = None) -> Tally:
         transport, protocol = await loop.create_connection(lambda: _Client(tally), host, int(port))
         try:
             while waiting:
-                waiting.popleft()
-                await protocol.ask(request)
+                place = waiting.popleft()
+                due = None if job.rate is None else begun + place / job.rate
+                if due is not None:
+                    await asyncio.sleep(due - time.perf_counter())
+                await protocol.ask(request, due)
         finally:
             transport.close()
 
@@ -102,7 +112,9 @@ async def generate(url: str, job: Job, key: str | None = None) -> Tally:
 def _request(host: str, job: Job, key: str | None) -> bytes:
     messages = [{"role": "user", "content": job.content}]
     options = {"stream_options": {"include_usage": True}} if job.stream else {}
-    body = json.dumps({"model": "demo", "messages": messages, "stream": job.stream, **options})
+    body = json.dumps(
+        {"model": "demo", "messages": messages, "stream": job.stream, **options, **job.more}
+    )
     authorization = f"authorization: Bearer {key}\r\n" if key else ""
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\n{authorization}"

@@ -24,7 +24,8 @@ class Peer:
     load: float = 1.0
 
 
-def _gateway(engine: str, port: int, scratch: Path) -> list[str]:
+def gateway(engine: str, port: int, scratch: Path) -> list[str]:
+    """The command of the gateway with everything on."""
     everything = ["--router", str(ROOT / "models/demo/router.json"), "--holdout-share", "0.02"]
     ledger = f"sqlite:///{scratch}/ledger.db"
     words = ["serve", "--port", str(port), "--upstream", engine, "--ledger", ledger]
@@ -75,7 +76,7 @@ def _litellm(path: str) -> Callable[[str, int, Path], list[str]]:
 
 def peers(vllm_router: str | None, litellm: str | None) -> tuple[list[Peer], list[str]]:
     """Those that are here, and their versions in words; what is not installed is left out."""
-    found = [Peer("tops", _gateway)]
+    found = [Peer("tops", gateway)]
     versions = [f"{name} {version(name)}" for name in ("aiohttp", "fastapi", "httpx", "uvicorn")]
     if shutil.which("nginx"):
         found.append(Peer("nginx", _nginx))
