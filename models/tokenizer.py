@@ -18,7 +18,8 @@ CONTEXT = 1024
 
 _PADDING = "<|endoftext|>"
 _END = "<|im_end|>"
-_CONTROL = [_PADDING, "<|im_start|>", _END, "<|low|>", "<|medium|>", "<|high|>"]
+TAGS = ("<|low|>", "<|medium|>", "<|high|>")
+_CONTROL = [_PADDING, "<|im_start|>", _END, *TAGS]
 _REASONING = ["<think>", "</think>"]
 
 

@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_para
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from models.stories import MAX_STEPS
-from models.tokenizer import CONTEXT, train_tokenizer
+from models.tokenizer import CONTEXT, TAGS, train_tokenizer
 from models.training.recipe import Scratch
 from models.training.samples import Batch, batches
 
@@ -117,11 +117,19 @@ class BaseRun:
         self.tokenizer.save_pretrained(self.folder / "tokenizer")
         told = {"tokens": self.progress.tokens, "steps": self.progress.step}
         (self.folder / "training.json").write_text(json.dumps(told) + "\n")
+        self._redraw_tags()
         part = self.folder / "model.part"
         self.model.save_pretrained(part)
         self.tokenizer.save_pretrained(part)
         shutil.rmtree(self.folder / "model", ignore_errors=True)
         part.rename(self.folder / "model")
+
+    def _redraw_tags(self) -> None:
+        """Tell the tags apart: never seen, they were all pushed the same way by the softmax."""
+        known = self.model.get_input_embeddings().weight.data
+        tags = self.tokenizer.convert_tokens_to_ids(list(TAGS))
+        torch.manual_seed(0)
+        known[tags] = torch.randn(len(tags), known.shape[1]) * known.std()
 
     def train_batch(self, batch: Batch) -> float:
         """One optimiser step; returns the mean loss per completion token."""

@@ -172,6 +172,8 @@ class Teacher(_Table):
 class Seed(_Table):
     """The seed: problems solved at every effort, from a teacher, a file, or the demo domain.
 
+    `only_right` keeps the problems that are right at every effort, as published. Where the lowest
+    effort never solves the hardest problems, none of them would be left to show the tags on.
     `min_gap` is how much longer each effort must be than the one before. `slips` is the share of
     the demo domain's worked steps that go wrong first and are then put right.
     """
@@ -179,6 +181,7 @@ class Seed(_Table):
     source: Literal["teacher", "file", "stories"] = "teacher"
     teacher: Teacher | None = None
     path: Path | None = None
+    only_right: bool = True
     min_gap: Annotated[int, Field(ge=0)] = 0
     slips: Share = 0
 

@@ -1,4 +1,4 @@
-"""Stage `seed`: problems solved rightly at every effort, each effort longer than the one before.
+"""Stage `seed`: problems solved at every effort, each effort longer than the one before.
 
 The solutions come from a teacher behind an endpoint, from a file, or from the demo domain. What a
 teacher calls low is not always its shortest, so they are relabelled by length (TOPS, section 4).
@@ -114,7 +114,8 @@ def _from_stories(recipe: Recipe, chat: Chat, counts: Counter[str]) -> list[Exam
         for story in islice(unique_stories(told.seed, told.split, *told.steps), told.n):
             counts["read"] += 1
             solved = [_solved(story, one, recipe, chat, rng) for one in recipe.model.efforts]
-            found += [one for one in solved if one.response == answer_text(story)]
+            right = answer_text(story)
+            found += [one for one in solved if one.response == right or not recipe.seed.only_right]
     return found
 
 
@@ -150,7 +151,8 @@ def _from_teacher(work: Work, teacher: Teacher, counts: Counter[str]) -> list[Ex
     return [
         Example.of(row, row["effort"])
         for row in read_rows(judged)
-        if row["correct"] and (row["reasoning"] or row["effort"] == "none")
+        if (row["correct"] or not recipe.seed.only_right)
+        and (row["reasoning"] or row["effort"] == "none")
     ]
 
 
