@@ -33,7 +33,7 @@ text {{ fill: currentColor; font: 12px system-ui, sans-serif; }}
 </style>
 <h1>Load test</h1>
 <p>{target}: {requests} requests, {arrivals} arrivals, seed {seed}. Brackets are 95 % intervals;
-times count from when a request was due.</p>
+times count from when a request was due, and leave out clients that read slowly.</p>
 <pre>{told}</pre>
 {times}
 {plots}
@@ -78,6 +78,7 @@ def _distribution(plan: Plan, records: Sequence[Record], name: str, title: str) 
             for record in records
             if record.arm == arm.name
             and record.ended == "answer"
+            and record.client != "slow"
             and (value := getattr(record, name)) is not None
         )
         for arm in plan.arms

@@ -13,7 +13,10 @@ _SLACK = 4
 
 
 def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
-    """Counts, accuracy, tokens and times of one arm; times in milliseconds, by percentile."""
+    """Counts, accuracy, tokens and times of one arm; times in milliseconds, by percentile.
+
+    Times are those of clients that took their answer as it came.
+    """
     ours = [record for record in records if record.arm == arm]
     good = [record for record in ours if record.ended == "answer"]
     judged = [record.correct for record in good if record.correct is not None]
@@ -34,7 +37,7 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         if told := _told(good, name):
             summary[name] = bootstrap([[value] for value in told], lambda rows: rows.mean())
     for name in ("latency", "late", "ttft", "tpot"):
-        if told := _told(good, name):
+        if told := _told([one for one in good if one.client != "slow"], name):
             summary[f"{name}_ms"] = {
                 f"p{percent}": percentile([1000 * value for value in told], percent)
                 for percent in PERCENTILES
@@ -46,14 +49,16 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
     """The requests of an arm that kept to the SLO: their share, and how many a second.
 
     What was not answered, or did not tell what is asked for, did not keep to it; what the client
-    itself left, or was right to be refused, was not asked. A second is one of the whole run, from
-    the first request that was due to the last that ended.
+    itself left, took its time over, or was right to be refused, was not asked. A second is one of
+    the whole run, from the first request that was due to the last that ended.
     """
-    asked = ("answer", "error")
-    ours = [record for record in records if record.arm == arm and record.ended in asked]
+    asked = [one for one in records if one.ended in ("answer", "error") and one.client != "slow"]
+    ours = [one for one in asked if one.arm == arm]
     kept = sum(_keeps(slo, record) for record in ours)
-    seconds = max(r.at + r.latency for r in records) - min(r.at for r in records)
-    return wilson(kept, max(len(ours), 1)), kept / seconds
+    if not kept:
+        return wilson(0, max(len(ours), 1)), 0.0
+    seconds = max(r.at + r.latency for r in asked) - min(r.at for r in asked)
+    return wilson(kept, len(ours)), kept / seconds
 
 
 def _told(records: Sequence[Record], name: str) -> list[float]:

@@ -130,6 +130,16 @@ def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
     assert rows[0].tpot == pytest.approx(0.1)
 
 
+def test_clients_that_read_slowly_count_in_everything_but_times() -> None:
+    usual = {"ttft": 0.1, "correct": True, "completion_tokens": 11}
+    rows = [record("a", "1", latency=0.2, **usual)]
+    rows.append(record("a", "2", latency=20.0, client="slow", **usual))
+    summary = summarise(rows, "a")
+    assert summary["requests"] == 2
+    assert summary["latency_ms"]["p99"].value == pytest.approx(200)
+    assert goodput(Slo(latency_ms=500), rows, "a")[0].value == 1.0
+
+
 def test_records_as_csv() -> None:
     rows = [record("a", "1", latency=1.5), record("a", 'odd "one", here', error="timeout")]
     plan = read_plan(PLANS[0])

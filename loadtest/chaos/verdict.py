@@ -10,7 +10,9 @@ from loadtest.record import Record
 
 _GROWTH_BYTES = 32 * 2**20
 _MORE_DESCRIPTORS = 8
-_SCRAPE_SECONDS = 2.0
+_SCRAPE_SECONDS = 5.0
+"""Half of what Prometheus waits by default."""
+
 _EXIT_SECONDS = 5.0
 _LEFT = 499
 _ENDED = (0, -signal.SIGTERM)
