@@ -19,6 +19,7 @@ from loadtest.record import Record
 from loadtest.workload import Task
 
 _KNOCK_SECONDS = 5
+_MESSAGE = 200
 _SMALL_WINDOW = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
 _TOOL: dict[str, Any] = {
     "type": "function",
@@ -140,6 +141,7 @@ class Sender:
                     _refused(response, record)
                 elif response.status_code != 200:
                     record.error = f"HTTP {response.status_code}"
+                    record.message = _message(await response.aread())
                 else:
                     content = await self._read(response, record, begun)
         except (httpx.TimeoutException, TimeoutError):
@@ -207,6 +209,16 @@ def _headers(plan: Plan) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+def _message(body: bytes | dict[str, Any]) -> str:
+    """What a server says of an error: OpenAI's message, or the beginning of whatever it is."""
+    try:
+        found = json.loads(body) if isinstance(body, bytes) else body
+        return str(found["error"]["message"])[:_MESSAGE]
+    except (ValueError, LookupError, TypeError):
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return raw[:_MESSAGE].decode(errors="replace")
+
+
 def _malformed(problem: Problem) -> bytes:
     """A request that no server may answer; which, is the problem's."""
     bodies = (b'{"messages": [', b'{"messages": 5}', b"[]")
@@ -232,6 +244,7 @@ def _note(chunk: dict[str, Any], record: Record) -> tuple[str, str]:
     """Note what a chunk counts; returns its reasoning and its answer."""
     if "error" in chunk:
         record.error = "error event"
+        record.message = _message(chunk)
     reasoning = answer = ""
     for choice in chunk.get("choices", []):
         delta: dict[str, Any] = choice.get("delta") or {}

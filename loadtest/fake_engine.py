@@ -26,6 +26,9 @@ _BATCH = 16
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
+_BACKLOG = 4096
+"""Connections that wait to be accepted; asyncio's own 100 would refuse a burst."""
+
 Ended = Literal["whole", "broken", "left"]
 
 
@@ -242,7 +245,7 @@ class FakeEngine:
     async def serve(self, listener: socket.socket) -> None:
         """Serve until cancelled."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), sock=listener)
+        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
         async with server:
             await server.serve_forever()
 
@@ -265,7 +268,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="append a line here for each request that ended")
     words = parser.parse_args()
     log = words.log.open("ab", buffering=0) if words.log else None
-    listener = socket.create_server(("127.0.0.1", words.port), backlog=4096)
+    listener = socket.create_server(("127.0.0.1", words.port))
     uvloop.run(FakeEngine(words.model, log).serve(listener))
 
 

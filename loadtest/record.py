@@ -18,9 +18,10 @@ class Record:
     `at` is when it was due, on the clock of `time.perf_counter`. `latency` and `ttft` (to the first
     token of reasoning or answer) count from then, not from when it was sent: `late` is the
     difference. `ended` is how it ended: in an answer, in a refusal that was right, by the client's
-    leaving, or in an error. `status` is HTTP's, None where there was no answer at all. `correct` is
-    None where nothing is known to judge by. `request_id` is what the request told the server in its
-    header `x-request-id`: to find it in the server's log.
+    leaving, or in an error. `status` is HTTP's, None where there was no answer at all; `message` is
+    what the server said of an error. `correct` is None where nothing is known to judge by.
+    `request_id` is what the request told the server in its header `x-request-id`: to find it in the
+    server's log.
     """
 
     arm: str
@@ -42,6 +43,7 @@ class Record:
     ended: Ended = "answer"
     status: int | None = None
     error: str | None = None
+    message: str | None = None
     request_id: str = ""
     difficulty: float | None = None
 

@@ -60,6 +60,7 @@ class Report:
             if row["errors"]:
                 told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
                 lines += ["", f"errors of {row['arm']}: {told}"]
+                lines += [f"- {kind}: {message}" for kind, message in row["messages"].items()]
             odd = {kind: row["ended"][kind] for kind in ("refused", "left") if kind in row["ended"]}
             if odd:
                 told = ", ".join(f"{count} {kind}" for kind, count in odd.items())

@@ -26,6 +26,7 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         "ended": dict(Counter(record.ended for record in ours)),
         "errors": dict(Counter(record.error for record in ours if record.error)),
         "efforts": dict(Counter(record.effort or "" for record in good)),
+        "messages": _first_messages(ours),
         "unanswered": sum(not record.answered for record in good),
         "violations": sum(_violates(record) for record in good),
         "hits": sum(bool(record.budget_hit) for record in good),
@@ -59,6 +60,15 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
         return wilson(0, max(len(ours), 1)), 0.0
     seconds = max(r.at + r.latency for r in asked) - min(r.at for r in asked)
     return wilson(kept, len(ours)), kept / seconds
+
+
+def _first_messages(records: Sequence[Record]) -> dict[str, str]:
+    """By class of error, what the server said of the first of it."""
+    found: dict[str, str] = {}
+    for record in records:
+        if record.error and record.message:
+            found.setdefault(record.error, record.message)
+    return found
 
 
 def _told(records: Sequence[Record], name: str) -> list[float]:

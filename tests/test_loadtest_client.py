@@ -63,6 +63,16 @@ def test_a_bad_answer_has_an_error_class(endpoint: Endpoint, name: str, error: s
     assert measured(f"{endpoint.url}/{name}").error == error
 
 
+def test_what_a_server_says_of_an_error_is_kept(endpoint: Endpoint) -> None:
+    refused = measured(f"{endpoint.url}/refuses")
+    assert (refused.error, refused.status, refused.message) == ("HTTP 400", 400, "too long")
+    assert measured(f"{endpoint.url}/busy-odd").message == "busy"
+    died = measured(f"{endpoint.url}/sse-error")
+    assert (died.error, died.message) == ("error event", "died")
+    row = summarise([refused, died, refused], "a")
+    assert row["messages"] == {"HTTP 400": "too long", "error event": "died"}
+
+
 def test_a_server_that_is_gone_or_never_ends_has_an_error_class(endpoint: Endpoint) -> None:
     assert measured("http://127.0.0.1:1").error == "ConnectError"
     assert measured(f"{endpoint.url}/slow", seconds=0.05).error == "timeout"
