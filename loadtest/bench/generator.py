@@ -91,8 +91,7 @@ async def generate(url: str, job: Job, key: str | None = None) -> Tally:
     waiting = deque(range(job.requests))
     loop = asyncio.get_running_loop()
 
-    async def client() -> None:
-        transport, protocol = await loop.create_connection(lambda: _Client(tally), host, int(port))
+    async def client(transport: asyncio.BaseTransport, protocol: _Client) -> None:
         try:
             while waiting:
                 place = waiting.popleft()
@@ -103,8 +102,13 @@ async def generate(url: str, job: Job, key: str | None = None) -> Tally:
         finally:
             transport.close()
 
+    opening = (
+        loop.create_connection(lambda: _Client(tally), host, int(port))
+        for _ in range(job.concurrency)
+    )
+    connections = await asyncio.gather(*opening)
     begun = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(job.concurrency)))
+    await asyncio.gather(*(client(*connection) for connection in connections))
     tally.seconds = time.perf_counter() - begun
     return tally
 
