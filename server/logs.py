@@ -1,9 +1,12 @@
 """Structured logs: one JSON object a line on standard error, for our code and the libraries'."""
 
+import json
 import logging
 import logging.config
 import sys
+from typing import Any
 
+import orjson
 import structlog
 
 
@@ -23,7 +26,7 @@ def configure_logs(level: str) -> None:
                     "()": structlog.stdlib.ProcessorFormatter,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        structlog.processors.JSONRenderer(),
+                        structlog.processors.JSONRenderer(_json),
                     ],
                     "foreign_pre_chain": shared,
                 }
@@ -34,8 +37,16 @@ def configure_logs(level: str) -> None:
         }
     )
     structlog.configure(  # ours go straight to the stream: a line a request is worth the care
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, structlog.processors.JSONRenderer(_json)],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+
+
+def _json(line: Any, **options: Any) -> str:
+    """A line as JSON; a lone surrogate or an absurd number, which orjson refuses, by json."""
+    try:
+        return orjson.dumps(line, default=options.get("default")).decode()
+    except TypeError:
+        return json.dumps(line, **options)

@@ -219,7 +219,7 @@ def test_a_client_that_leaves_frees_the_engine(front: Server, engine: Running) -
     while engine.metric("vllm:num_requests_running") > 0:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert front.logged('"status": 499')
+    assert front.logged('"status":499')
 
 
 def refusal(call: Any) -> str:
@@ -456,7 +456,7 @@ def test_tops_serve_starts_vllm_with_what_budgets_need(monkeypatch: pytest.Monke
                 .choices[0]
                 .message
             )
-        found = re.search(r'"pid": (\d+)', next(line for line in server.lines if "pid" in line))
+        found = re.search(r'"pid":(\d+)', next(line for line in server.lines if "pid" in line))
         assert found
         server.process.kill()
         deadline = time.monotonic() + 20

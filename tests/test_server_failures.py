@@ -401,7 +401,7 @@ def test_a_client_that_leaves_cancels_the_engine_s_request(
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{front.url}/v1/chat/completions", json=body, timeout=0.5)
     assert engine.cancelled.wait(5)
-    assert front.logged('"status": 499')
+    assert front.logged('"status":499')
 
 
 def test_chunks_arrive_as_they_come(front: Server) -> None:
@@ -435,7 +435,7 @@ def test_draining_is_bounded_by_its_setting(engine: ScriptedEngine) -> None:
             server.process.wait(10)
             assert time.monotonic() - begun < 6
         assert b'"code":"stopping"' in rest.split(b"\n\n")[-2]
-        assert server.logged('"status": 503')
+        assert server.logged('"status":503')
         assert not server.logged("Traceback", 0)
 
 

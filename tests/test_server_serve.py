@@ -141,7 +141,7 @@ def test_labels_hold_nothing_that_a_client_invented(counted: Server) -> None:
 
 def test_logs_are_json_with_the_request_id_and_without_the_prompt(counted: Server) -> None:
     answer = ask(counted.url)
-    assert counted.logged(f'"request_id": "{answer.headers["x-request-id"]}"')
+    assert counted.logged(f'"request_id":"{answer.headers["x-request-id"]}"')
     assert not any(SECRET_WORD in line for line in counted.lines)
 
 
@@ -153,7 +153,7 @@ def test_prompts_are_logged_only_when_switched_on() -> None:
 
 def engine_pid(server: Server) -> int:
     line = [line for line in server.lines if '"engine started"' in line][-1]
-    found = re.search(r'"pid": (\d+)', line)
+    found = re.search(r'"pid":(\d+)', line)
     assert found
     return int(found[1])
 

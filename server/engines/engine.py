@@ -4,8 +4,8 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ _KEEPALIVE_SECONDS = 3
 
 _CHECK_SECONDS = 10
 _BLOCK_BYTES = 2**18
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class HttpReply:
@@ -56,12 +57,14 @@ class HttpReply:
         Raises:
             EngineError: the engine broke off, or was silent for too long.
         """
-        with _translated():
+        try:
             if self.is_stream:
                 self._begun = await self._response.content.readany()
                 self._watch()
             else:
                 self._begun = await self._response.read()
+        except _FAILURES as error:
+            raise _ours(error) from error
 
     async def block(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
@@ -69,9 +72,9 @@ class HttpReply:
             begun, self._begun = self._begun, b""
             return begun
         self._waiting_since = self._now()
-        try:  # a context manager would cost every chunk as much as the rest of this
+        try:
             block = await self._response.content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             raise (_silent() if self._silent else _ours(error)) from error
         self._waiting_since = None
         return block
@@ -154,13 +157,15 @@ class Engine:
             EngineTimeout: nothing came for `silence_seconds`.
         """
         assert self._session is not None
-        with _translated():
+        try:
             response = await self._session.post(
                 self.url + path,
                 data=orjson.dumps(body),
                 headers={"x-request-id": request_id},
                 allow_redirects=False,
             )
+        except _FAILURES as error:
+            raise _ours(error) from error
         reply = HttpReply(response, self._silence)
         try:
             yield reply
@@ -176,24 +181,12 @@ class Engine:
                 f"{self.url}/models", allow_redirects=False, timeout=timeout
             ) as response:
                 return _read_models(await response.read()) if response.ok else ()
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except _FAILURES:
             return ()
 
 
-@contextmanager
-def _translated() -> Generator[None]:
-    """The one seam where the HTTP client's errors become ours.
-
-    Raises:
-        EngineError: one of its kinds.
-    """
-    try:
-        yield
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _ours(error) from error
-
-
 def _ours(error: Exception) -> EngineError:
+    """The one seam where the HTTP client's errors become ours."""
     if isinstance(error, TimeoutError):  # aiohttp's own are among them
         return _silent()
     if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):

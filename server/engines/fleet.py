@@ -200,6 +200,8 @@ class Fleet:
 
     def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
         """The conversation's engine, or the least loaded where that is too busy, down or tried."""
+        if len(self._engines) == 1:
+            return self._engines[0]
         left = [engine for engine in self._engines if engine not in tried]
         left = [engine for engine in left if engine.up] or left
         most = math.ceil(_BALANCE * (1 + sum(one.in_flight for one in left)) / len(left))

@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -99,7 +100,7 @@ def connect(url: str) -> Engine:
         LedgerError: the URL is none, or its driver is not installed.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=_json)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(
             f"ledger {url!r} is no database URL: use sqlite:///FILE or "
@@ -113,6 +114,10 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
