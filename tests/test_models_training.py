@@ -141,7 +141,8 @@ def test_the_exported_folder_is_served_as_it_is(smoke: Path) -> None:
     }
     from transformers import AutoModelForCausalLM
 
-    assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size == 496
+    shipped = AutoModelForCausalLM.from_pretrained(ROOT / "models" / "demo").config
+    assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size == shipped.vocab_size
     story = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
     asked = {"messages": [{"role": "user", "content": story}]}
     with serving("--model", str(folder)) as server:
