@@ -79,7 +79,7 @@ def test_the_shape_of_an_answer_is_vllm_s(engine: str) -> None:
     assert answer["object"] == "chat.completion"
     assert set(answer["choices"][0]) == {"index", "message", "logprobs", "finish_reason"}
     assert re.fullmatch(r"The answer is \d+\.", answer["choices"][0]["message"]["content"])
-    assert answer["choices"][0]["message"]["reasoning"].startswith("12+30=")
+    assert answer["choices"][0]["message"]["reasoning"].startswith("Two steps.\n12+")
     usage = answer["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     (model,) = httpx.get(f"{engine}/v1/models").json()["data"]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,5 +86,6 @@ def _fit_router(work: Work, folder: Path, counts: Counter[str]) -> str:
         fitted = fit(read_outcomes([judged]), FitSettings(max_loss=recipe.export.max_loss))
     except OutcomeError as error:
         return f"no router: {error}"
-    save(fitted.artifact, folder / "router.json")
+    artifact = replace(fitted.artifact, model=recipe.name)  # not the name that it had in training
+    save(artifact, folder / "router.json")
     return summary(fitted.artifact, recipe.export.max_loss)
