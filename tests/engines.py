@@ -80,6 +80,15 @@ def started(
             out.close()
 
 
+@contextmanager
+def scripted() -> Generator[str]:
+    """The base URL of a scripted engine (`loadtest.fake_engine`)."""
+    port = free_port()
+    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
+        await_health(f"http://127.0.0.1:{port}", process, 20)
+        yield f"http://127.0.0.1:{port}"
+
+
 def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from endpoint import misbehaving
-from engines import await_health, started
+from engines import scripted
 from processes import serving
 
 from loadtest.commands import load_main
@@ -21,15 +20,12 @@ from loadtest.record import Record
 from loadtest.run import run
 from loadtest.summary import summarise
 from loadtest.workload import Task, plan_tasks
-from server.engines.supervisor import free_port
 
 
 @pytest.fixture(scope="module")
 def engine() -> Generator[str]:
-    port = free_port()
-    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
-        await_health(f"http://127.0.0.1:{port}", process, 20)
-        yield f"http://127.0.0.1:{port}"
+    with scripted() as url:
+        yield url
 
 
 def counted(engine: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from engines import await_health, started
+from engines import await_health, scripted, started
 from processes import serving
 
 from loadtest.bench.generator import Job, generate
@@ -21,10 +21,8 @@ from server.engines.supervisor import free_port
 
 @pytest.fixture(scope="module")
 def engine() -> Generator[str]:
-    port = free_port()
-    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
-        await_health(f"http://127.0.0.1:{port}", process, 20)
-        yield f"http://127.0.0.1:{port}"
+    with scripted() as url:
+        yield url
 
 
 def ask(url: str, content: str, stream: bool = True) -> httpx.Response:

@@ -9,21 +9,18 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from engines import await_health, started
+from engines import scripted
 from processes import ROOT, kill_when
 
 from loadtest.commands import load_main
 from loadtest.plan import PlanError
 from loadtest.record import read_records
-from server.engines.supervisor import free_port
 
 
 @pytest.fixture(scope="module")
 def engine() -> Generator[str]:
-    port = free_port()
-    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
-        await_health(f"http://127.0.0.1:{port}", process, 20)
-        yield f"http://127.0.0.1:{port}"
+    with scripted() as url:
+        yield url
 
 
 def long_plan(engine: str, folder: Path, rate: int = 20) -> Path:

@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -14,11 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from engines import await_health, started
+from engines import scripted
 from processes import ROOT, Server, serving
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.engines.supervisor import free_port
 from server.settings import Settings
 from server.sources import load_settings
 
@@ -28,10 +26,8 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def engine() -> Generator[str]:
-    port = free_port()
-    with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
-        await_health(f"http://127.0.0.1:{port}", process, 20)
-        yield f"http://127.0.0.1:{port}"
+    with scripted() as url:
+        yield url
 
 
 def routed(engine: str) -> tuple[str, ...]:
