@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pickle
+import shutil
 import signal
 import sqlite3
 import time
@@ -195,6 +196,19 @@ def test_the_engine_of_several_workers_is_restarted_and_told_of_once() -> None:
         os.kill(pid, signal.SIGKILL)
         until(lambda: sums(server.url)["tops_engine_restarts_total"] == 1)
         until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+
+
+def test_a_replacement_that_cannot_start_ends_the_gateway(engine: str, tmp_path: Path) -> None:
+    router = tmp_path / "router.json"
+    shutil.copy(ROOT / "models" / "demo" / "router.json", router)
+    flags = ("--upstream", engine, "--model", "fake", "--router", str(router), "--workers", "2")
+    with serving(*flags) as server:
+        processes = family(server.process.pid)
+        router.write_text("{}")
+        os.kill(min(workers_of(server)), signal.SIGKILL)
+        assert server.process.wait(PATIENCE) == 1
+        assert server.logged("a worker cannot start")
+        until(lambda: not any(alive(pid) for pid in processes))
 
 
 def test_nothing_outlives_a_killed_parent() -> None:

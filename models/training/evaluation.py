@@ -62,8 +62,10 @@ def interval(means: Array) -> dict[str, float]:
     return {"value": float(means[0]), "low": float(low), "high": float(high)}
 
 
-def evaluate(work: Work) -> dict[str, Any]:
+def evaluate(exported: str, work: Work) -> dict[str, Any]:
     """Generate from each model, judge, and write `report.json`, `report.html` and its plots.
+
+    Efforts are told to the tag model, and to the exported one where it has kept its tags.
 
     Raises:
         ProblemError, RunError, GenerateError, JudgeError: see there.
@@ -73,7 +75,7 @@ def evaluate(work: Work) -> dict[str, Any]:
         problems = load(recipe.data.evaluate, recipe.data, counts, told.unjudgeable)
     policies: list[Policy] = []
     for name, folder in work.inputs.items():
-        tags = name == "tag" or (recipe.select.keep_tags and name == list(work.inputs)[-1])
+        tags = name == "tag" or (recipe.select.keep_tags and name == exported)
         efforts = [*(recipe.model.efforts if tags else ()), *([] if name == "tag" else ["auto"])]
         made = work.folder / f"{name}.generations.jsonl"
         generate_from(recipe, folder / "model", problems, efforts, recipe.evaluate, made, counts)

@@ -232,7 +232,6 @@ class Preference(Tuning):
 
     learning_rate: float = 5e-7
     beta: float = 0.1
-    nll: Annotated[float, Field(ge=0)] = 0.0
     rounds: Annotated[int, Field(ge=0)] = 1
 
 

@@ -55,7 +55,12 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
     chosen = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
     judged = [one for one in trained if one.partition("-")[0] in ("tag", *recipe.evaluate.besides)]
     stages += [
-        Stage("evaluate", judged, (*answered, "evaluate", "select"), evaluate),
+        Stage(
+            "evaluate",
+            judged,
+            (*answered, "evaluate", "select", "export"),
+            partial(evaluate, chosen),
+        ),
         Stage("export", (chosen, "evaluate"), (*answered, "generate", "export"), export),
     ]
     return {stage.name: stage for stage in stages}

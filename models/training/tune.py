@@ -74,13 +74,10 @@ def _sft(folder: Path, told: dict[str, Any]) -> SFTTrainer:
 
 def _dpo(folder: Path, told: dict[str, Any]) -> DPOTrainer:
     model, tokenizer = _loaded(told)
-    nll = told["settings"]["nll"]
     config = DPOConfig(
         **_arguments(folder, told),
         max_length=None,
         beta=told["settings"]["beta"],
-        loss_type=["sigmoid", "sft"] if nll else ["sigmoid"],
-        loss_weights=[1.0, nll] if nll else None,
     )
     return _Pretokenised(
         model,
