@@ -26,15 +26,17 @@ _PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
 body {{ max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }}
-pre {{ overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; }}
+table {{ display: block; overflow-x: auto; margin: 1rem 0; }}
 td, th {{ padding: 0 1rem 0 0; text-align: left; font-variant-numeric: tabular-nums; }}
-svg {{ width: 100%; max-width: 40rem; height: auto; }}
+figure {{ display: inline-block; width: min(100%, 31rem); margin: 0; }}
+h2 {{ font-size: 1rem; }}
+svg {{ width: 100%; height: auto; }}
 text {{ fill: currentColor; font: 12px system-ui, sans-serif; }}
 </style>
 <h1>Load test</h1>
 <p>{target}: {requests} requests, {arrivals} arrivals, seed {seed}. Brackets are 95 % intervals;
 times count from when a request was due, and leave out clients that read slowly.</p>
-<pre>{told}</pre>
+{told}
 {times}
 {plots}
 </html>"""
@@ -50,10 +52,28 @@ def page(report: Report) -> str:
         requests=len(records),
         arrivals=plan.arrivals.kind,
         seed=plan.seed,
-        told=escape(report.markdown()),
+        told=_told(report.markdown()),
         times=_times(plan, records),
-        plots="\n".join(drawn for drawn in plots if drawn),
+        plots="\n".join(f"<figure>{drawn}</figure>" for drawn in plots if drawn),
     )
+
+
+def _told(markdown: str) -> str:
+    """The report's tables and sentences, as HTML; of Markdown it has nothing else."""
+    parts: list[str] = []
+    for block in markdown.strip().split("\n\n"):
+        head, *lines = escape(block).splitlines()
+        if head.startswith("|"):
+            rows = [_row("th", head), *(_row("td", line) for line in lines[1:])]
+            parts.append(f"<table>{''.join(rows)}</table>")
+        else:
+            parts.append(f"<p>{'<br>'.join((head, *lines))}</p>")
+    return "\n".join(parts)
+
+
+def _row(cell: str, line: str) -> str:
+    cells = line.strip().strip("|").split("|")
+    return "<tr>" + "".join(f"<{cell}>{one.strip()}" for one in cells)
 
 
 def _times(plan: Plan, records: Sequence[Record]) -> str:
@@ -101,14 +121,17 @@ def _in_time(records: Sequence[Record]) -> Iterator[str]:
     for record in sorted(records, key=lambda one: one.at):
         middle = ((record.at - first) // width + 0.5) * width
         windows.setdefault(middle, []).append(record)
-    answered = {
-        at: [one.latency for one in found if one.ended == "answer"] for at, found in windows.items()
+    latencies = {
+        at: [one.latency for one in found if one.ended == "answer" and one.client != "slow"]
+        for at, found in windows.items()
     }
     yield plot(
         "latency in s, by the second of the run in which it was due",
         {
             f"p{percent}": [
-                (at, percentile(values, percent).value) for at, values in answered.items() if values
+                (at, percentile(values, percent).value)
+                for at, values in latencies.items()
+                if values
             ]
             for percent in PERCENTILES
         },
@@ -117,10 +140,12 @@ def _in_time(records: Sequence[Record]) -> Iterator[str]:
         "requests per second, by the second of the run in which they were due",
         {
             "due": [(at, len(found) / width) for at, found in windows.items()],
-            "answered": [(at, len(values) / width) for at, values in answered.items()],
-            "errors": [
-                (at, sum(one.ended == "error" for one in found) / width)
-                for at, found in windows.items()
-            ],
+            **{
+                f"{ended}s": [
+                    (at, sum(one.ended == ended for one in found) / width)
+                    for at, found in windows.items()
+                ]
+                for ended in ("answer", "error")
+            },
         },
     )
