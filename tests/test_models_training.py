@@ -21,8 +21,11 @@ from teacher import teaching
 
 from models.problems import unique_stories
 from models.training.commands import train_main
+from models.training.recipe import read_recipe
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
+
+from models.training.stages import stages_of
 
 SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 STAGES = [
@@ -44,6 +47,26 @@ SMALL = (
     "data.evaluate=[{stories={n=6,seed=3,split='test'}}]",
 )
 TIMEOUT = 400
+
+
+@pytest.mark.parametrize(
+    ("besides", "judged", "added"),
+    [
+        (["sft", "dpo"], ["tag", "sft", "dpo", "dpo-2"], set[str]()),
+        (["sft"], ["tag", "sft"], set[str]()),
+        (
+            ["sft-random", "sft"],
+            ["tag", "sft-random", "sft"],
+            {"select-random", "sft-random"},
+        ),
+    ],
+)
+def test_what_is_evaluated_says_which_stages_there_are(
+    besides: list[str], judged: list[str], added: set[str]
+) -> None:
+    stages = stages_of(read_recipe(SMOKE, ["dpo.rounds=2", f"evaluate.besides={besides}"]))
+    assert set(stages) == {*STAGES, "pairs-2", "dpo-2"} | added
+    assert list(stages["evaluate"].needs) == judged
 
 
 def command(stage: str, run: Path, *settings: str) -> list[str]:

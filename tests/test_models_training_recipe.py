@@ -57,8 +57,8 @@ def test_a_circle_of_recipes_is_refused(tmp_path: Path) -> None:
 
 def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL)
-    recipe = read_recipe(file, ["sft.epochs=0.5", "select.rule=random", "select.keep_tags=true"])
-    assert (recipe.sft.epochs, recipe.select.rule, recipe.select.keep_tags) == (0.5, "random", True)
+    recipe = read_recipe(file, ["sft.epochs=0.5", "mistakes.then=drop", "select.keep_tags=true"])
+    assert (recipe.sft.epochs, recipe.mistakes.then, recipe.select.keep_tags) == (0.5, "drop", True)
     with pytest.raises(RecipeError, match="is not key"):
         read_recipe(file, ["epochs"])
     with pytest.raises(RecipeError, match="name is no table"):

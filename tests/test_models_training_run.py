@@ -66,6 +66,14 @@ def test_a_changed_table_redoes_its_stage_and_what_follows(bench: Bench) -> None
     assert bench.done == ["one", "two", "two", "one", "two"]
 
 
+def test_a_stage_whose_inputs_came_out_the_same_is_not_redone(bench: Bench) -> None:
+    bench.set(tag={"warmup_share": 0.1})
+    bench.run()
+    bench.set(tag={"warmup_share": 0.5})
+    bench.run()
+    assert bench.done == ["one", "two", "one"]
+
+
 def test_a_variant_comes_back_with_its_recipe(bench: Bench) -> None:
     bench.run()
     first = (bench.folder / "two" / "manifest.json").read_bytes()

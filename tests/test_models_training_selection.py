@@ -8,7 +8,7 @@ import pytest
 from models.training.examples import Example
 from models.training.recipe import Selection
 from models.training.seed import relabelled
-from models.training.selection import chosen_answers, preference_pairs
+from models.training.selection import Rule, chosen_answers, preference_pairs
 
 LADDER = ("low", "medium", "high")
 
@@ -31,10 +31,13 @@ def example(effort: str, tokens: int, problem: str = "p") -> Example:
 
 
 def choose(
-    rows: list[dict[str, Any]], seeds: list[Example] | None = None, **selection: Any
+    rows: list[dict[str, Any]],
+    seeds: list[Example] | None = None,
+    rule: Rule = "shortest",
+    **selection: Any,
 ) -> tuple[list[Example], Counter[str]]:
-    counts = Counter[str]()
-    chosen = chosen_answers(rows, seeds or [], Selection(**selection), LADDER, 0, counts)
+    counts, told = Counter[str](), Selection(**selection)
+    chosen = chosen_answers(rows, seeds or [], rule, told, LADDER, 0, counts)
     return chosen, counts
 
 

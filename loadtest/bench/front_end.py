@@ -1,21 +1,30 @@
 """What the gateway costs beside vLLM's API server: `python -m loadtest.bench.front_end PYTHON`.
 
 PYTHON is that of an environment with vLLM (`make vllm`). vLLM serves the demo model; requests pass
-through the gateway. CPU is that of vLLM's API server alone, without its engine's process, and that
-of the gateway, in the same runs.
+through the gateway, and through a proxy that only relays, which is what the same libraries cost at
+least. CPU is that of vLLM's API server alone, without its engine's process, and that of what is in
+front of it, in the same runs.
 """
 
 import argparse
 import asyncio
+import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from loadtest.bench.generator import Job, generate
-from loadtest.bench.peers import ROOT, gateway
+from loadtest.bench.peers import ROOT, gateway, proxy
 from loadtest.bench.process import await_up, cpu, running
 
-_ENGINE, _GATEWAY = "http://127.0.0.1:8790", "http://127.0.0.1:8800"
+_ENGINE = "http://127.0.0.1:8790"
+_PROXIES = {
+    "gateway": ("http://127.0.0.1:8800", gateway),
+    "raw ASGI + aiohttp": ("http://127.0.0.1:8801", proxy("raw")),
+}
 _START_SECONDS = 300
 _FLAGS = (
     *("--max-model-len", "1024", "--dtype", "float32", "--max-num-seqs", "64", "--enforce-eager"),
@@ -34,44 +43,60 @@ _STORY = (
 )
 _SHORT = {"reasoning_effort": "none", "max_tokens": 12}
 _LONG = {"reasoning_effort": "high"}
+_JOBS = {
+    "whole answers of 12 tokens, 16 at a time, ms a request": Job(
+        _STORY, 600, 16, stream=False, more=_SHORT
+    ),
+    "16 streams, us a chunk": Job(_STORY, 96, 16, more=_LONG),
+    "64 streams, us a chunk": Job(_STORY, 256, 64, more=_LONG),
+}
 
 
-def _compare(what: str, job: Job, gateway_pid: int, server_pid: int) -> str:
-    """A row of the table: CPU of both, a chunk or a request, and their ratio."""
-    before = cpu(gateway_pid), cpu(server_pid, family=False)
-    tally = asyncio.run(generate(_GATEWAY, job))
-    ours, theirs = cpu(gateway_pid) - before[0], cpu(server_pid, family=False) - before[1]
+def _measure(job: Job, url: str, pid: int, server: int) -> tuple[float, float]:
+    """CPU of a proxy and of vLLM's API server behind it: us a chunk, or ms a request."""
+    before = cpu(pid), cpu(server, family=False)
+    tally = asyncio.run(generate(url, job))
+    spent = cpu(pid) - before[0], cpu(server, family=False) - before[1]
     if tally.errors:
         raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed")
-    work = tally.chunks if job.stream else tally.requests
-    unit, scale = ("us a chunk", 1e6) if job.stream else ("ms a request", 1e3)
-    ours, theirs = scale * ours / work, scale * theirs / work
-    return f"| {what} | {ours:.2f} {unit} | {theirs:.2f} {unit} | {ours / theirs:.2f} |"
+    scale = 1e6 / tally.chunks if job.stream else 1e3 / tally.requests
+    return scale * spent[0], scale * spent[1]
 
 
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench.front_end", description=__doc__)
     parser.add_argument("python", help="the Python that has vLLM")
+    parser.add_argument("--rounds", type=int, default=3)
     words = parser.parse_args()
     vllm = [words.python, "-m", "vllm.entrypoints.openai.api_server", *_FLAGS]
-    jobs = [
-        ("whole answers of 12 tokens, 16 at a time", Job(_STORY, 600, 16, False, more=_SHORT)),
-        ("16 streams", Job(_STORY, 96, 16, more=_LONG)),
-        ("64 streams", Job(_STORY, 256, 64, more=_LONG)),
-    ]
-    with tempfile.TemporaryDirectory() as folder:
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
-        log = scratch / "vllm.log"
-        with running(vllm, "0,1", log, _ENVIRONMENT) as server:
-            await_up(_ENGINE, server, log, _START_SECONDS)
-            log = scratch / "gateway.log"
-            with running(gateway(_ENGINE, 8800, scratch), "0,1", log) as process:
-                await_up(_GATEWAY, process, log)
-                asyncio.run(generate(_GATEWAY, Job(_STORY, 32, 16, more=_LONG)))
-                print("| | gateway | vLLM's API server | ratio |\n| --- | --- | --- | --- |")
-                for what, job in jobs:
-                    print(_compare(what, job, process.pid, server.pid), flush=True)
+
+        def start(words: list[str], url: str, environment: Mapping[str, str] | None = None) -> int:
+            log = scratch / f"{urlsplit(url).port}.log"
+            process = stack.enter_context(running(words, "0,1", log, environment))
+            await_up(url, process, log, _START_SECONDS)
+            return process.pid
+
+        server = start(vllm, _ENGINE, _ENVIRONMENT)
+        pids = {
+            name: start(peer(_ENGINE, urlsplit(url).port or 0, scratch), url)
+            for name, (url, peer) in _PROXIES.items()
+        }
+        for url, _ in _PROXIES.values():
+            asyncio.run(generate(url, Job(_STORY, 32, 16, more=_LONG)))
+        for _ in range(words.rounds):
+            for what, job in _JOBS.items():
+                for name, (url, _) in _PROXIES.items():
+                    one = _measure(job, url, pids[name], server)
+                    found.setdefault((what, name), []).append(one)
+                    print(f"{what}, {name}: {one[0]:.2f} {one[1]:.2f}", file=sys.stderr, flush=True)
+    print("| | through | CPU | vLLM's API server | ratio |\n| --- | --- | --- | --- | --- |")
+    for (what, name), rounds in found.items():
+        ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print(f"| {what} | {name} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} |")
     return 0
 
 

@@ -32,7 +32,8 @@ def gateway(engine: str, port: int, scratch: Path) -> list[str]:
     return [sys.executable, "-m", "tops", *words, *everything]
 
 
-def _proxy(kind: str) -> Callable[[str, int, Path], list[str]]:
+def proxy(kind: str) -> Callable[[str, int, Path], list[str]]:
+    """The command of one of `loadtest.bench.proxies`."""
     return lambda engine, port, _: [
         *(sys.executable, "-m", "loadtest.bench.proxies", kind, engine, str(port))
     ]
@@ -83,10 +84,10 @@ def peers(vllm_router: str | None, litellm: str | None) -> tuple[list[Peer], lis
     if vllm_router:
         found.append(Peer("vllm-router", _vllm_router(vllm_router)))
     found += [
-        Peer("raw ASGI + aiohttp", _proxy("raw")),
-        Peer("lean FastAPI + aiohttp", _proxy("lean")),
-        Peer("naive FastAPI + httpx", _proxy("naive"), 0.5),
-        Peer("the same, parsing events", _proxy("parsing"), 0.5),
+        Peer("raw ASGI + aiohttp", proxy("raw")),
+        Peer("lean FastAPI + aiohttp", proxy("lean")),
+        Peer("naive FastAPI + httpx", proxy("naive"), 0.5),
+        Peer("the same, parsing events", proxy("parsing"), 0.5),
     ]
     if litellm:
         found.append(Peer("LiteLLM proxy", _litellm(litellm), 0.05))

@@ -33,7 +33,7 @@ def train_main(argv: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key of the recipe, such as select.rule=random",
+        help="override a key of the recipe, such as sft.epochs=4",
     )
     words = parser.parse_args(argv)
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:

@@ -272,10 +272,13 @@ class Sampling(_Table):
 
 
 class Evaluation(Sampling):
-    """How models are evaluated, and which ones `besides` the tag model; `dpo` is every round's."""
+    """How models are evaluated, and which ones `besides` the tag model.
+
+    `dpo` is every round's; `sft-random` learned from random correct answers, the paper's ablation.
+    """
 
     samples: Count = 4
-    besides: Sequence[Literal["sft", "dpo"]] = ("sft", "dpo")
+    besides: Sequence[Literal["sft-random", "sft", "dpo"]] = ("sft", "dpo")
 
 
 class Verify(_Table):
@@ -287,13 +290,12 @@ class Verify(_Table):
 
 
 class Selection(_Table):
-    """Which correct answer is learned from. `random` is the paper's ablation.
+    """What is learned from besides the shortest correct answers.
 
     `with_seed_low` adds the seed's answers at the lowest effort, as published. `keep_tags` adds the
     whole seed with its tags, so that the model obeys them and chooses by itself without one.
     """
 
-    rule: Literal["shortest", "random"] = "shortest"
     with_seed_low: bool = True
     keep_tags: bool = False
 

@@ -114,15 +114,13 @@ class Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _made_by(self, name: str) -> str:
-        """What tells the results of a stage that is needed."""
+        """What tells the results of a stage that is needed, however they were made."""
         manifest = _read(self.path / name / MANIFEST)
         if manifest is None:
             raise RunError(
                 f"{self.path / name} is not finished: run tops train {name} first, or all"
             )
-        return hashlib.sha256(
-            json.dumps([manifest["key"], manifest["outputs"]], sort_keys=True).encode()
-        ).hexdigest()
+        return hashlib.sha256(json.dumps(manifest["outputs"], sort_keys=True).encode()).hexdigest()
 
     def _folder(self, name: str, key: str) -> Path:
         """The stage's folder, with what was done for this key so far."""

@@ -7,10 +7,12 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from models.training.examples import Example
 from models.training.recipe import Selection
+
+Rule = Literal["shortest", "random"]
 
 Outcome = Mapping[str, Any]
 """A judged generation: a row of the outcome contract that keeps its response and reasoning."""
@@ -19,6 +21,7 @@ Outcome = Mapping[str, Any]
 def chosen_answers(
     outcomes: Iterable[Outcome],
     seeds: Sequence[Example],
+    rule: Rule,
     selection: Selection,
     efforts: Sequence[str],
     seed: int,
@@ -27,7 +30,8 @@ def chosen_answers(
     """One correct answer of each problem, for a model that decides by itself; and the seed's share.
 
     The shortest by tokens over all efforts and samples; of equally short ones the lower effort's,
-    then the earlier sample. Problems without a correct answer are counted.
+    then the earlier sample. By the rule `random`, the paper's ablation, any of them. Problems
+    without a correct answer are counted.
     """
     rng = random.Random(f"select:{seed}")
     chosen: list[Example] = []
@@ -37,7 +41,7 @@ def chosen_answers(
             counts["without_a_correct_answer"] += 1
             continue
         correct.sort(key=lambda row: (row["tokens"], efforts.index(row["effort"]), row["sample"]))
-        row = correct[0] if selection.rule == "shortest" else rng.choice(correct)
+        row = correct[0] if rule == "shortest" else rng.choice(correct)
         counts[f"from_{row['effort']}"] += 1
         chosen.append(Example.of(row, "auto"))
     lowest = next(effort for effort in efforts if effort != "none")

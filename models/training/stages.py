@@ -2,7 +2,8 @@
 
     base -> seed -> tag -> generate -> verify -> select -> sft -> pairs -> dpo -> evaluate -> export
 
-Further rounds repeat the last two trainings' stages as `pairs-2`, `dpo-2`, and so on.
+Further rounds repeat the last two trainings' stages as `pairs-2`, `dpo-2`, and so on. Where
+`sft-random` is to be evaluated, the paper's ablation, `select-random` and `sft-random` make it.
 """
 
 import json
@@ -27,7 +28,7 @@ from models.training.mistakes import mark
 from models.training.recipe import Recipe, Scratch
 from models.training.run import RunError, Stage, Work, write_whole
 from models.training.seed import problems_of, seed
-from models.training.selection import chosen_answers, preference_pairs
+from models.training.selection import Rule, chosen_answers, preference_pairs
 from models.training.tuning import fine_tune, prefer
 
 
@@ -41,10 +42,16 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         Stage("tag", ("base", "seed"), (*told, "tag"), _tag),
         Stage("generate", ("base", "tag", "seed"), (*answered, "generate"), _generate),
         Stage("verify", ("generate",), asked, _verify),
-        Stage("select", ("seed", "verify"), (*told, "select", "mistakes"), _select),
-        Stage("sft", ("base", "select"), (*told, "sft"), _sft),
     ]
-    trained = ["tag", "sft"]
+    trained = ["tag"]
+    for end in ("-random", "") if "sft-random" in recipe.evaluate.besides else ("",):
+        rule, needed = "random" if end else "shortest", ("base", f"select{end}")
+        select = partial(_select, rule)
+        stages += [
+            Stage(needed[1], ("seed", "verify"), (*told, "select", "mistakes"), select),
+            Stage(f"sft{end}", needed, (*told, "sft"), partial(_sft, needed[1])),
+        ]
+        trained.append(f"sft{end}")
     for number in range(1, recipe.dpo.rounds + 1):
         before, end = trained[-1], "" if number == 1 else f"-{number}"
         pairs = Stage(f"pairs{end}", (before,), (*answered, "pairs"), partial(_pairs, before))
@@ -53,7 +60,8 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         stages += [pairs, dpo]
         trained.append(dpo.name)
     chosen = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
-    judged = [one for one in trained if one.partition("-")[0] in ("tag", *recipe.evaluate.besides)]
+    asked_for = {"tag", *recipe.evaluate.besides}
+    judged = [one for one in trained if one in asked_for or one.rpartition("-")[0] in asked_for]
     stages += [
         Stage(
             "evaluate",
@@ -158,19 +166,19 @@ def _verify(work: Work) -> Mapping[str, Any]:
     return counts
 
 
-def _select(work: Work) -> Mapping[str, Any]:
+def _select(rule: Rule, work: Work) -> Mapping[str, Any]:
     recipe, counts = work.recipe, Counter[str]()
     outcomes = read_rows(work.inputs["verify"] / "outcomes.jsonl")
     seeds = read_examples(work.inputs["seed"] / "examples.jsonl")
     chosen = chosen_answers(
-        outcomes, seeds, recipe.select, recipe.model.efforts, recipe.random_seed, counts
+        outcomes, seeds, rule, recipe.select, recipe.model.efforts, recipe.random_seed, counts
     )
     marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts)
     return {**counts, "examples": write_examples(work.folder / "examples.jsonl", marked)}
 
 
-def _sft(work: Work) -> Mapping[str, Any]:
-    examples = read_examples(work.inputs["select"] / "examples.jsonl")
+def _sft(selected: str, work: Work) -> Mapping[str, Any]:
+    examples = read_examples(work.inputs[selected] / "examples.jsonl")
     chat, settings = _chat(work), work.recipe.sft
     return fine_tune(work.recipe, settings, _base_model(work), chat, examples, work.folder)
 
