@@ -21,7 +21,7 @@ from teacher import teaching
 
 from models.problems import unique_stories
 from models.training.commands import train_main
-from models.training.recipe import read_recipe
+from models.training.recipe_file import read_recipe
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 

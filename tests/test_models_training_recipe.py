@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-from models.training.recipe import RecipeError, read_recipe
+from models.training.recipe_file import RecipeError, read_recipe
 
 RECIPES = ROOT / "models" / "recipes"
 SMALL = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.ask import GenerateError
 from models.problem_sets import ProblemError
-from models.training.recipe import RecipeError, read_recipe
+from models.training.recipe_file import RecipeError, read_recipe
 from models.training.run import Run, RunError
 from models.verify import JudgeError
 
