@@ -108,13 +108,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--vllm-router", help="path of vllm-router; left out where not given")
     parser.add_argument("--litellm", help="path of litellm; left out where not given")
-    parser.add_argument("--only", help="measure those only whose name has this in it")
+    parser.add_argument("--only", nargs="+", help="measure those only whose name has one in it")
     words = parser.parse_args()
     if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
         raise SystemExit("bench: this needs Linux and two cores, one for what is measured")
     os.sched_setaffinity(0, {1})
     found, versions = peers(words.vllm_router, words.litellm)
-    found = [peer for peer in found if not words.only or words.only in peer.name]
+    if words.only:
+        found = [peer for peer in found if any(word in peer.name for word in words.only)]
     rows: dict[str, list[Row]] = {peer.name: [] for peer in found}
     engine = "http://127.0.0.1:8790"
     with tempfile.TemporaryDirectory() as folder:
