@@ -21,6 +21,7 @@ from teacher import teaching
 
 from models.problems import unique_stories
 from models.training.commands import train_main
+from models.training.page import page
 from models.training.recipe_file import read_recipe
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
@@ -187,9 +188,9 @@ def test_the_report_and_the_card_tell_the_same(smoke: Path) -> None:
     }
     tokens = [policies["tag", effort]["thinking_tokens"]["value"] for effort in efforts]
     assert tokens == sorted(tokens)
-    page = (smoke / "evaluate" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
-    assert "http" not in page.replace('xmlns="http', "")
+    html = (smoke / "evaluate" / "report.html").read_text()
+    assert html.count("data:image/png;base64,") == 3
+    assert "http" not in html.replace('xmlns="http', "")
     card = (smoke / "export" / "model" / "README.md").read_text()
     for one in policies.values():
         row = f"| {one['model']}, {one['effort']} | {one['accuracy']['value']:.1%} ["
@@ -250,6 +251,13 @@ def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
     changed = [name for name in before if not before[name].equal(after[name])]
     assert changed
     assert all("proj" in name for name in changed)
+
+
+def test_a_report_of_the_tag_model_alone(smoke: Path, tmp_path: Path) -> None:
+    report = json.loads((smoke / "evaluate" / "report.json").read_text())
+    html = page({**report, "shares": {}}, tmp_path)
+    assert html.count("data:image/png;base64,") == 2
+    assert not (tmp_path / "efforts_difficulty.png").exists()
 
 
 def test_a_seed_from_a_teacher_over_http(tmp_path: Path) -> None:

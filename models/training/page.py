@@ -38,11 +38,10 @@ img {{ max-width: 100%; height: auto; }}
 def page(report: Mapping[str, Any], folder: Path) -> str:
     """HTML without anything external; the plots are written to `folder` as files, too."""
     plots: list[str] = []
-    for name, draw in (
-        ("accuracy_tokens", _accuracy_tokens),
-        ("tokens_difficulty", _tokens_difficulty),
-        ("efforts_difficulty", _efforts_difficulty),
-    ):
+    drawn = [("accuracy_tokens", _accuracy_tokens), ("tokens_difficulty", _tokens_difficulty)]
+    if report["shares"]:
+        drawn.append(("efforts_difficulty", _efforts_difficulty))
+    for name, draw in drawn:
         image = _image(draw, report)
         (folder / f"{name}.png").write_bytes(image)
         data = base64.b64encode(image).decode()
