@@ -253,6 +253,15 @@ def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
     assert all("proj" in name for name in changed)
 
 
+def test_the_ablation_learns_from_as_many_answers_chosen_at_random(smoke: Path) -> None:
+    drawn = trained("select-random", smoke, "evaluate.besides=['sft-random', 'sft']")
+    chosen = json.loads((smoke / "select" / "manifest.json").read_text())
+    assert drawn["examples"] == chosen["examples"]
+    files = [smoke / stage / "examples.jsonl" for stage in ("select", "select-random")]
+    one, other = (file.read_text() for file in files)
+    assert one != other
+
+
 def test_a_report_of_the_tag_model_alone(smoke: Path, tmp_path: Path) -> None:
     report = json.loads((smoke / "evaluate" / "report.json").read_text())
     html = page({**report, "shares": {}}, tmp_path)
