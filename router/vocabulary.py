@@ -56,13 +56,12 @@ class Vocabulary:
         rows: list[int] = []
         weights: list[float] = []
         square = 0.0
-        for word, count in words.items():
-            known = index.get(word)
-            if known is not None:
-                weight = _LOGS[min(count, 256) - 1] * known[1]
-                rows.append(known[0])
-                weights.append(weight)
-                square += weight * weight
+        for word in filter(index.__contains__, words):
+            row, idf = index[word]
+            weight = _LOGS[min(words[word], 256) - 1] * idf
+            rows.append(row)
+            weights.append(weight)
+            square += weight * weight
         return rows, np.array(weights) / (sqrt(square) or 1.0)
 
     def known_share(self, words: Words) -> float:

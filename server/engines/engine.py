@@ -4,8 +4,9 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -30,10 +31,17 @@ class HttpReply:
 
     The client's own time-out sets a timer for every chunk, which costs as much as relaying it; a
     stream is watched by one timer instead.
+
+    Args:
+        post: sends the request.
+        silence_seconds: nothing may come for so long.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float) -> None:
-        self._response = response
+    def __init__(
+        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], silence_seconds: float
+    ) -> None:
+        self._post = post
+        self._sent: aiohttp.ClientResponse | None = None
         self._silence = silence_seconds
         self._begun = b""
         self._now = asyncio.get_running_loop().time
@@ -51,13 +59,21 @@ class HttpReply:
         """Whether the body is an event stream."""
         return self._response.content_type == "text/event-stream"
 
+    @property
+    def _response(self) -> aiohttp.ClientResponse:
+        assert self._sent is not None, "begin comes first"
+        return self._sent
+
     async def begin(self) -> None:
-        """Wait for the first bytes, or for all of an answer that is no stream.
+        """Send the request; wait for the first bytes, or for all of an answer that is no stream.
 
         Raises:
-            EngineError: the engine broke off, or was silent for too long.
+            EngineDown: no connection.
+            EngineFailed: the connection broke.
+            EngineTimeout: nothing came for too long.
         """
         try:
+            self._sent = await self._post()
             if self.is_stream:
                 self._begun = await self._response.content.readany()
                 self._watch()
@@ -83,12 +99,12 @@ class HttpReply:
         """The whole body of an answer that is no stream."""
         return self._begun
 
-    def end(self) -> None:
+    async def aclose(self) -> None:
         """Leave it, wherever it is; the connection is kept where the answer is complete."""
         if self._timer is not None:
             self._timer.cancel()
-        whole = self._response.content.at_eof()
-        self._response.release() if whole else self._response.close()
+        if self._sent is not None:
+            self._sent.release() if self._sent.content.at_eof() else self._sent.close()
 
     def _watch(self) -> None:
         connection = self._response.connection
@@ -145,32 +161,17 @@ class Engine:
         ) as self._session:
             yield
 
-    @asynccontextmanager
-    async def post(
-        self, path: str, body: dict[str, Any], request_id: str
-    ) -> AsyncGenerator[HttpReply]:
-        """Send a request; leaving the context before the end of the answer cancels it.
-
-        Raises:
-            EngineDown: no connection.
-            EngineFailed: the connection broke.
-            EngineTimeout: nothing came for `silence_seconds`.
-        """
+    def post(self, path: str, body: dict[str, Any], request_id: str) -> HttpReply:
+        """A request, sent when its reply is begun; closing that before its end cancels it."""
         assert self._session is not None
-        try:
-            response = await self._session.post(
-                self.url + path,
-                data=orjson.dumps(body),
-                headers={"x-request-id": request_id},
-                allow_redirects=False,
-            )
-        except _FAILURES as error:
-            raise _ours(error) from error
-        reply = HttpReply(response, self._silence)
-        try:
-            yield reply
-        finally:
-            reply.end()
+        post = partial(
+            self._session.post,
+            self.url + path,
+            data=orjson.dumps(body),
+            headers={"x-request-id": request_id},
+            allow_redirects=False,
+        )
+        return HttpReply(post, self._silence)
 
     async def models(self) -> tuple[Served, ...]:
         """The models that it serves; none where it does not answer as it should."""

@@ -163,40 +163,36 @@ class Fleet:
                 one.up for one in self._engines if one not in tried
             )
             begun = False
+            engine.in_flight += 1
             try:
-                async with self._attempt(engine, call) as reply:
+                async with aclosing(self._reply(engine, call)) as reply:
                     await reply.begin()
                     if not (others and reply.status in _BROKEN):
                         begun = True
                         yield engine, reply
                         return
-            except (EngineDown, EngineFailed):
+            except (EngineDown, EngineFailed) as error:
+                self._note_failure(engine, error)
                 if begun or not others:
                     raise
+            finally:
+                engine.in_flight -= 1
             self._metrics.engine_retries.inc()
 
-    @asynccontextmanager
-    async def _attempt(self, engine: Engine, call: Call) -> AsyncGenerator[Reply]:
-        engine.in_flight += 1
-        try:
+    def _reply(self, engine: Engine, call: Call) -> Reply:
+        """The engine's reply to a request that is yet to be sent, in one phase or two."""
+        budget, resume = call.budget, self.dialect.resume
+        told = None if budget is None else engine.binding.told(budget)
+        if budget is not None and told is None and resume is not None and call.path == CHAT:
             post = partial(engine.post, call.path, request_id=call.request_id)
-            budget, resume = call.budget, self.dialect.resume
-            told = None if budget is None else engine.binding.told(budget)
-            if budget is not None and told is None and resume is not None and call.path == CHAT:
-                two = TwoPhase(post, call.write(None), budget, resume)
-                async with aclosing(two):
-                    yield two
-            else:
-                async with post(call.write(budget if told is None else told)) as reply:
-                    yield reply
-        except EngineDown:
+            return TwoPhase(post, call.write(None), budget, resume)
+        return engine.post(call.path, call.write(budget if told is None else told), call.request_id)
+
+    def _note_failure(self, engine: Engine, error: EngineDown | EngineFailed) -> None:
+        if isinstance(error, EngineDown):
             self._lose(engine)
-            raise
-        except EngineFailed:
+        else:
             engine.doubted.set()
-            raise
-        finally:
-            engine.in_flight -= 1
 
     def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
         """The conversation's engine, or the least loaded where that is too busy, down or tried."""
@@ -269,13 +265,12 @@ class Fleet:
     ) -> tuple[int, Any]:
         """The canary's way to the engine, past everything that is for requests of users."""
         post = partial(engine.post, CHAT, request_id="canary")
-        if budget is not None:
+        if budget is None:
+            reply = post(body)
+        else:
             assert self.dialect.resume is not None
-            two = TwoPhase(post, body, budget, self.dialect.resume)
-            async with aclosing(two):
-                await two.begin()
-                return two.status, parsed(await two.read())
-        async with post(body) as reply:
+            reply = TwoPhase(post, body, budget, self.dialect.resume)
+        async with aclosing(reply):
             await reply.begin()
             return reply.status, parsed(await reply.read())
 

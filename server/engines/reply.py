@@ -6,7 +6,10 @@ import orjson
 
 
 class Reply(Protocol):
-    """An engine's answer on its way; one more in two phases has the same form."""
+    """An engine's answer on its way, from before its request is sent.
+
+    One in two phases has the same form. `status` and `is_stream` hold once it has begun.
+    """
 
     @property
     def status(self) -> int:
@@ -19,7 +22,7 @@ class Reply(Protocol):
         ...
 
     async def begin(self) -> None:
-        """Wait for the first bytes, or for all of an answer that is no stream."""
+        """Send the request; wait for the first bytes, or for all of an answer that is no stream."""
         ...
 
     async def block(self) -> bytes:
@@ -28,6 +31,10 @@ class Reply(Protocol):
 
     async def read(self) -> bytes:
         """The whole body."""
+        ...
+
+    async def aclose(self) -> None:
+        """Leave it, wherever it is."""
         ...
 
 

@@ -7,7 +7,7 @@ reasoning block is `<think>...</think>`.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import aclosing
 from typing import Any, cast
 
 import orjson
@@ -20,24 +20,24 @@ from server.usage import read_usage
 TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
 
 
-Send = Callable[[dict[str, Any]], AbstractAsyncContextManager[Reply]]
-"""Sends a chat body to the engine; leaving the context cancels it."""
+Post = Callable[[dict[str, Any]], Reply]
+"""Makes a request to the engine of a chat body."""
 
 
 class TwoPhase:
     """One chat completion whose thinking is held to a budget; a reply like any other.
 
     Args:
-        send: reaches the engine.
+        post: reaches the engine.
         body: the chat body, without a budget.
         budget: thinking tokens.
         resume: fields that make the engine go on with the last message.
     """
 
     def __init__(
-        self, send: Send, body: dict[str, Any], budget: int, resume: dict[str, Any]
+        self, post: Post, body: dict[str, Any], budget: int, resume: dict[str, Any]
     ) -> None:
-        self._send = send
+        self._post = post
         self._budget = budget
         self._resume = resume
         self.is_stream = bool(body.get("stream"))
@@ -85,7 +85,7 @@ class TwoPhase:
 
     async def _both(self) -> AsyncGenerator[bytes]:
         """The events of one stream, with one usage event before its end."""
-        async with self._send(self._body) as reply:
+        async with aclosing(self._post(self._body)) as reply:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
                 self._refusal = (reply.status, await reply.read())
@@ -98,7 +98,7 @@ class TwoPhase:
             else:
                 return
         yield encode(self._chunk({"reasoning": TRANSITION}))
-        async with self._send(self._continuing()) as reply:
+        async with aclosing(self._post(self._continuing())) as reply:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
                 refused = f"the engine refused to go on after the budget (HTTP {reply.status})"
