@@ -45,6 +45,5 @@ async def start(
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
     if exchange.decision is not None:
-        for name, value in echo_headers(exchange.decision).items():
-            headers.append((name.encode(), value.encode("latin-1", "replace")))
+        headers += echo_headers(exchange.decision)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})

@@ -3,20 +3,24 @@
 from server.decision import Decision
 
 
-def echo_headers(decision: Decision) -> dict[str, str]:
-    """`x-tops-*` headers; one whose value is unknown is left out."""
+def echo_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
+    """`x-tops-*` headers as they go over the wire; one whose value is unknown is left out."""
     estimate = decision.estimate
-    said: dict[str, str | int | None] = {
-        "x-tops-effort": decision.effort,
-        "x-tops-source": decision.source,
-        "x-tops-budget": decision.budget,
-        "x-tops-budget-source": decision.budget_source,
-        "x-tops-arm": decision.arm,
-        "x-tops-abstained": decision.abstained,
-        "x-tops-calibrated": None if decision.calibrated else "false",
-    }
+    said: list[tuple[bytes, str | int | None]] = [
+        (b"x-tops-effort", decision.effort),
+        (b"x-tops-source", decision.source),
+        (b"x-tops-budget", decision.budget),
+        (b"x-tops-budget-source", decision.budget_source),
+        (b"x-tops-arm", decision.arm),
+        (b"x-tops-abstained", decision.abstained),
+        (b"x-tops-calibrated", None if decision.calibrated else "false"),
+    ]
     if estimate is not None:
-        said["x-tops-difficulty"] = f"{estimate.difficulty:.3f}"
         p_correct = estimate.p_correct.get(decision.effort)
-        said["x-tops-p-correct"] = None if p_correct is None else f"{p_correct:.3f}"
-    return {name: str(value) for name, value in said.items() if value is not None}
+        said += [
+            (b"x-tops-difficulty", f"{estimate.difficulty:.3f}"),
+            (b"x-tops-p-correct", None if p_correct is None else f"{p_correct:.3f}"),
+        ]
+    return [
+        (name, str(value).encode("latin-1", "replace")) for name, value in said if value is not None
+    ]
