@@ -21,6 +21,7 @@ from models.ask import GenerateError, Job, Refused, Request, answered, ask, outc
 from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from models.progress import Progress
 from models.verify import Judge
+from router.artifact import weights_hash
 from router.effort import EFFORTS, is_effort
 
 _TIMEOUT_SECONDS = 600
@@ -155,7 +156,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.6)
     parser.add_argument("--max-tokens", type=_at_least_one, help="completion tokens of an answer")
     parser.add_argument("--concurrency", type=_at_least_one, default=16)
-    parser.add_argument("--weights", help="hash of the weights, noted in each row")
+    parser.add_argument(
+        "--weights", type=_weights, help="the checkpoint's folder, or a hash; noted in each row"
+    )
     parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
 
 
@@ -186,6 +189,15 @@ def _efforts(text: str) -> list[str]:
     if unknown := [effort for effort in efforts if not is_effort(effort)]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; known: {', '.join(EFFORTS)}")
     return efforts
+
+
+def _weights(text: str) -> str:
+    folder = Path(text)
+    if not folder.is_dir():
+        return text
+    if not any(folder.glob("*.safetensors")):
+        raise argparse.ArgumentTypeError(f"{text} has no safetensors files")
+    return weights_hash(folder)
 
 
 def _at_least_one(text: str) -> int:

@@ -3,6 +3,7 @@
 Owns the file's format and every reason to refuse a file; knows nothing of how it was fitted.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from router.vocabulary import Vocabulary
 
 SCHEMA = 2
 _KIND = "tops-router"
+_HASHED_BYTES = 2**20
 _REFIT = "fit it again with `tops fit`"
 
 
@@ -45,6 +47,16 @@ class Artifact:
     metrics: Mapping[str, object]
     provenance: Mapping[str, object]
     calibrated: bool = True
+
+
+def weights_hash(checkpoint: Path) -> str:
+    """SHA-256 over a checkpoint's safetensors files, in name order."""
+    digest = hashlib.sha256()
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(_HASHED_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def save(artifact: Artifact, path: str | Path) -> None:

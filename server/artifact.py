@@ -1,9 +1,8 @@
 """Finds the fitted router that belongs to the weights being served."""
 
-import hashlib
 from pathlib import Path
 
-from router.artifact import ArtifactError
+from router.artifact import ArtifactError, weights_hash
 from router.router import Router
 from server.settings import Settings
 
@@ -43,11 +42,3 @@ def _check_ladder(router: Router, settings: Settings, path: Path) -> None:
             f"{path} was fitted against the baseline effort {router.baseline}, but "
             f"baseline_effort is {settings.baseline_effort}: make them agree, or fit again"
         )
-
-
-def weights_hash(checkpoint: Path) -> str:
-    """SHA-256 over a checkpoint's safetensors files, in name order."""
-    digest = hashlib.sha256()
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

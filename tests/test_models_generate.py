@@ -192,6 +192,18 @@ def test_a_file_keeps_models_apart_and_refuses_other_weights(
     assert len(rows(tmp_path / "out.jsonl")) == 2
 
 
+def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = ROOT / "models" / "demo"
+    assert ask(endpoint, "fine", tmp_path, "--weights", str(demo)) == 0
+    fitted = json.loads((demo / "router.json").read_text())["weights"]
+    assert [row["weights"] for row in rows(tmp_path / "out.jsonl")] == [fitted]
+    with pytest.raises(SystemExit):
+        ask(endpoint, "fine", tmp_path, "--weights", str(tmp_path))
+    assert "has no safetensors" in capsys.readouterr().err
+
+
 def test_a_broken_line_of_the_outcomes_is_named(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

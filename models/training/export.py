@@ -4,7 +4,6 @@ Weights as safetensors, tokenizer with its chat template, generation defaults, a
 engine `ctranslate2/` and `reasoning_config.json`; besides `router.json` and a model card.
 """
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -19,7 +18,7 @@ from models.training.card import card
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
 from models.training.run import Work, write_whole
-from router.artifact import save
+from router.artifact import save, weights_hash
 from router.commands import summary
 from router.fit import FitSettings, fit
 from router.outcomes import OutcomeError, read_outcomes
@@ -74,11 +73,8 @@ def _fit_router(work: Work, folder: Path, counts: Counter[str]) -> str:
     recipe = work.recipe
     with judge_of(recipe) as told:
         problems = load(recipe.data.router, recipe.data, counts, told.unjudgeable)
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
     made, judged = work.folder / "generations.jsonl", work.folder / "outcomes.jsonl"
-    efforts, weights = recipe.export.router_efforts, digest.hexdigest()
+    efforts, weights = recipe.export.router_efforts, weights_hash(folder)
     once = recipe.generate.model_copy(update={"samples": 1, "temperature": 0.6})
     generate_from(recipe, folder, problems, efforts, once, made, counts, weights)
     judge(recipe, problems, made, judged, counts)
