@@ -1,6 +1,7 @@
 # Training and calibration. From the repository's root:
 #   docker build -f docker/train.Dockerfile -t tops-train .
-#   docker run --rm --gpus all -v "$PWD/runs:/srv/tops/runs" tops-train python -m models.base runs/base
+#   docker run --rm --gpus all -v "$PWD/runs:/srv/tops/runs" \
+#     tops-train tops train all models/recipes/demo.toml --run runs/demo
 FROM python:3.12-slim-bookworm
 
 RUN useradd --create-home --uid 10001 tops
