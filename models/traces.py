@@ -1,9 +1,10 @@
 """The reasoning that the demo model is taught: one written form for each effort.
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation; those two first say how many steps there are, and
-`high` that it checks. `none` does not think. Less effort also reaches less far: `low` and `medium`
-stop after `REACH` steps and answer with what they have.
+by digit and checks it by the inverse operation; those two first say how many steps there are, `high`
+after saying that it checks: what tells efforts apart follows the tag at once, or it is hardly learned.
+`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH` steps and
+answer with what they have.
 """
 
 import random
@@ -37,7 +38,7 @@ def trace(story: Story, effort: str, slips: float = 0, rng: random.Random | None
     written = [f"{_NUMBERS[count]} step{'s' * (count > 1)}."]
     if effort == "medium":
         return "\n".join([*written, *(_line(step) for step in steps)])
-    written[0] += " Check."
+    written[0] = f"Check. {written[0]}"
     for step in steps:
         if rng is not None and step.symbol != "*" and rng.random() < slips:
             written.append(_slipped(step, rng))

@@ -61,7 +61,7 @@ def _sft(folder: Path, told: dict[str, Any]) -> SFTTrainer:
         **_arguments(folder, told),
         max_length=None,  # what does not fit was left out, and counted
         dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="batch_rebalance",  # not by length: efforts differ in it
     )
     return SFTTrainer(
         model,
