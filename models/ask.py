@@ -15,6 +15,8 @@ from models.problem_sets import Problem
 _RETRIES = 6
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
 _FATAL = (401, 403, 404)
+_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 3_600
+"""An answer comes in one piece, after all its thinking and the engine's queue."""
 
 
 class GenerateError(Exception):
@@ -82,6 +84,14 @@ def messages(prompt: str, effort: str, system: Mapping[str, str] | None) -> list
     return [{"role": "system", "content": system[effort]}, *asked]
 
 
+def client(concurrency: int) -> httpx.AsyncClient:
+    """An HTTP client for so many requests at a time, each of which may take an hour."""
+    return httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+        timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+    )
+
+
 async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
     """The completion.
 
@@ -98,6 +108,9 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
             answer = await http.post(
                 f"{request.url}/chat/completions", json=request.body(job), headers=request.headers
             )
+        except httpx.ReadTimeout:  # again would take as long
+            failure = f"no answer in {_ANSWER_SECONDS} s: lower the concurrency or max_tokens"
+            break
         except httpx.TransportError as error:
             failure, wait = f"{type(error).__name__} {error}", 0.0
             continue

@@ -15,16 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-import httpx
-
-from models.ask import GenerateError, Job, Refused, Request, answered, ask, outcome
+from models.ask import GenerateError, Job, Refused, Request, answered, ask, client, outcome
 from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from models.progress import Progress
 from models.verify import Judge
 from router.artifact import weights_hash
 from router.effort import EFFORTS, is_effort
 
-_TIMEOUT_SECONDS = 600
 _ENOUGH_TRIED = 20
 _MOST_REFUSED = 0.1
 API_KEY = "TOPS_UPSTREAM_API_KEY"
@@ -110,7 +107,7 @@ async def _generate(
     refused: list[str] = []
     tried = 0
 
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
+    async with client(concurrency) as http:
 
         async def work(request: Request) -> None:
             nonlocal tried
@@ -120,13 +117,7 @@ async def _generate(
                     completion = await ask(http, request, job)
                 except Refused as error:
                     refused.append(str(error))
-                    if (
-                        tried >= min(_ENOUGH_TRIED, len(jobs))
-                        and len(refused) > _MOST_REFUSED * tried
-                    ):
-                        raise GenerateError(
-                            f"{len(refused)} of {tried} generations were refused: {error}"
-                        ) from error
+                    check_refused(len(refused), tried, len(jobs), error)
                     continue
                 correct = None
                 if judge is not None:
@@ -146,6 +137,16 @@ async def _generate(
                 worker.cancel()
             progress.end()
     return refused
+
+
+def check_refused(refused: int, tried: int, planned: int, error: Refused) -> None:
+    """Go on as long as refusals are few.
+
+    Raises:
+        GenerateError: too many of the first ones were refused, `error` the last of them.
+    """
+    if tried >= min(_ENOUGH_TRIED, planned) and refused > _MOST_REFUSED * tried:
+        raise GenerateError(f"{refused} of {tried} generations were refused: {error}") from error
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

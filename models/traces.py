@@ -1,10 +1,10 @@
 """The reasoning that the demo model is taught: one written form for each effort.
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation; those two first say how many steps there are, `high`
-after saying that it checks: what tells efforts apart follows the tag at once, or it is hardly learned.
-`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH` steps and
-answer with what they have.
+by digit and checks it by the inverse operation; those two first say how many steps there are, and
+`high` before it that it checks: what tells efforts apart follows the tag at once, or it is hardly
+learned. `none` does not think. Less effort also reaches less far: `low` and `medium` stop after
+`REACH` steps and answer with what they have.
 """
 
 import random

@@ -26,13 +26,21 @@ _STEP = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 
 
 class Teacher:
-    """What it knows, and what it was asked; `efforts` are those told, in the order of asking."""
+    """What it knows, and what it was asked; `efforts` are those told, in the order of asking.
+
+    `served` is the name and the folder of the model that it says it serves.
+    """
 
     def __init__(self, stories: Mapping[str, Story]) -> None:
         self.stories = stories
         self.efforts: list[str] = []
         self.asked = 0
         self.url = ""
+        self.served = ("trained", "/nowhere")
+
+    async def models(self, _: Request) -> JSONResponse:
+        name, root = self.served
+        return JSONResponse({"data": [{"id": name, "root": root}]})
 
     async def reply(self, request: Request) -> JSONResponse:
         self.asked += 1
@@ -68,7 +76,12 @@ class Teacher:
 def teaching(stories: Mapping[str, Story]) -> Generator[Teacher]:
     """A teacher of these stories, by their prompts, until the block is left."""
     teacher = Teacher(stories)
-    app = Starlette(routes=[Route("/v1/chat/completions", teacher.reply, methods=["POST"])])
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", teacher.reply, methods=["POST"]),
+            Route("/v1/models", teacher.models),
+        ]
+    )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -23,6 +23,8 @@ from models.problems import unique_stories
 from models.training.commands import train_main
 from models.training.page import page
 from models.training.recipe_file import read_recipe
+from models.training.run import RunError
+from models.training.serving import serving as engine_of
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
@@ -143,12 +145,11 @@ def test_every_stage_left_its_manifest(smoke: Path) -> None:
 
 
 def test_training_went_on_from_its_checkpoint(smoke: Path) -> None:
-    state = json.loads(
-        (smoke / "sft" / "trainer" / "checkpoint-60" / "trainer_state.json").read_text()
-    )
+    state = json.loads((smoke / "sft" / "logs" / "trainer_state.json").read_text())
     assert [row["step"] for row in state["log_history"]][:2] == [10, 20]
     assert manifest(smoke, "sft")["steps"] == 60
     assert len(list((smoke / "sft" / "logs").glob("events.out.tfevents.*"))) == 2
+    assert not (smoke / "sft" / "trainer").exists()
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
@@ -215,6 +216,44 @@ def test_two_processes_learn_the_same_as_one(tmp_path: Path) -> None:
     before, one, two = weights
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
     assert distance(one, two) < 0.01 * distance(before, one)
+
+
+def test_two_processes_go_on_in_the_order_that_they_were_in(smoke: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    settings = ("launch.processes=2", "sft.micro_batch=8")
+    models: list[dict[str, Any]] = []
+    for name in ("whole", "killed"):
+        run = tmp_path / name
+        for stage in ("base", "select"):
+            shutil.copytree(smoke / stage, run / stage)
+        if name == "killed":  # in its second epoch
+            half = run / "sft" / "trainer" / "checkpoint-20" / "trainer_state.json"
+            kill_once(command("sft", run, *settings), half.exists)
+        trained("sft", run, *settings)
+        models.append(load_file(run / "sft" / "model" / "model.safetensors"))
+    one, other = models
+    assert all(abs(one[name] - other[name]).max() < 1e-3 for name in one)
+
+
+def test_engines_that_run_already_must_serve_the_stage_s_model(tmp_path: Path) -> None:
+    with teaching({}) as engine:
+        engine_table = f"engine={{kind='urls',urls=['{engine.url}']}}"
+        recipe = read_recipe(SMOKE, [engine_table])
+        with (
+            pytest.raises(RunError, match=r"serves /nowhere: serve .*model there"),
+            engine_of(recipe, tmp_path / "model", tmp_path),
+        ):
+            pass
+        engine.served = ("trained", str(tmp_path / "model"))
+        with engine_of(recipe, tmp_path / "model", tmp_path) as urls:
+            assert urls == [engine.url]
+        engine.served = ("other", str(tmp_path / "model"))
+        with (
+            pytest.raises(RunError, match="serves no such name"),
+            engine_of(recipe, tmp_path / "model", tmp_path),
+        ):
+            pass
 
 
 def test_a_base_from_scratch_goes_on_where_it_was_killed(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def test_a_critic_is_asked_once_for_each_and_a_killed_run_goes_on(tmp_path: Path
         asked = critic.asked
         marked = mark(told, found, file, Counter())
         assert critic.asked < asked + 9
+        asked = critic.asked
+        assert mark(told, found, tmp_path / "other.jsonl", Counter(), known=marked) == marked
+        assert critic.asked == asked
         assert [one.problem_id for one in marked] == [one.problem_id for one in told]
     for one in marked:
         lines = [one.reasoning[first:end] for first, end in one.wrong]
@@ -89,6 +92,8 @@ def test_a_critic_is_asked_once_for_each_and_a_killed_run_goes_on(tmp_path: Path
 def test_a_critic_s_last_list_counts_and_odd_numbers_do_not() -> None:
     assert named("[1] no: [2, 9, 0, 2]", 3) == [2]
     assert named("nothing wrong", 3) == []
+    assert named("[1, 2,]", 3) == [1, 2]
+    assert named("[,]", 3) == []
 
 
 def test_steps_are_paragraphs_or_lines() -> None:

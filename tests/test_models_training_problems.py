@@ -130,13 +130,22 @@ def test_answers_that_cannot_be_judged_are_counted(tmp_path: Path) -> None:
     assert (len(found), counts["broken"] + counts["unjudgeable"]) == (1, 1)
 
 
+def test_rows_without_an_answer_are_not_broken(tmp_path: Path) -> None:
+    told = [{**problem(number), "answer": answer} for number, answer in enumerate(("", "Proof"))]
+    file = lines(tmp_path / "p.jsonl", problem(7), *told)
+    found, counts = read({"path": file, "no_answers": ["", "proof"]}, most_broken=0)
+    assert (len(found), counts["without_answer"]) == (1, 2)
+
+
 def test_files_may_be_gzipped_and_limited(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl.gz"
     file.write_bytes(
         gzip.compress("\n".join(json.dumps(problem(number)) for number in range(9)).encode())
     )
-    found, _ = read({"path": file, "limit": 4})
-    assert [one.problem_id for one in found] == ["p0", "p1", "p2", "p3"]
+    drawn = [[one.problem_id for one in read({"path": file, "limit": 4})[0]] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0]}) == 4
+    assert drawn[0] != ["p0", "p1", "p2", "p3"]
     with pytest.raises(ProblemError, match="cannot be read"):
         read({"path": tmp_path / "none.jsonl"})
 

@@ -66,6 +66,21 @@ def test_a_changed_table_redoes_its_stage_and_what_follows(bench: Bench) -> None
     assert bench.done == ["one", "two", "two", "one", "two"]
 
 
+def test_how_a_result_is_come_by_redoes_nothing(bench: Bench) -> None:
+    def perform() -> None:
+        run = Run(bench.recipe, bench.folder, bench.said.append)
+        with run.locked():
+            run.perform(Stage("one", (), ("engine", "verify", "data.ngram"), bench.work))
+
+    perform()
+    bench.set(engine={"concurrency": 7}, verify={"processes": 7}, data={"most_broken": 0.5})
+    perform()
+    assert bench.done == ["one"]
+    bench.set(data={"ngram": 7})
+    perform()
+    assert bench.done == ["one", "one"]
+
+
 def test_a_stage_whose_inputs_came_out_the_same_is_not_redone(bench: Bench) -> None:
     bench.set(tag={"warmup_share": 0.1})
     bench.run()

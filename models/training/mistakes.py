@@ -8,16 +8,13 @@ import asyncio
 import json
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import httpx
-
-from models.ask import Job, Refused, Request, answered, ask
-from models.generate import API_KEY
+from models.ask import Job, Refused, Request, answered, ask, client
+from models.generate import API_KEY, check_refused
 from models.problem_sets import Problem
 from models.progress import Progress
 from models.training.examples import Example, read_examples
@@ -26,7 +23,7 @@ from models.training.recipe import Critic, Mistakes
 _EQUATION = re.compile(r"(?<![\d*/+-])(\d+)([-+*/])(\d+)(?:([-+])(\d))?=(\d+)")
 _SUM = re.compile(r"(\d+)([-+*])(\d+): .* so (\d+)\.")
 _SENTENCE = re.compile(r"[^\n.\s][^\n.]*\.?")
-_NUMBERS = re.compile(r"\[[\d,\s]*\]")
+_LIST = re.compile(r"\[[\d,\s]*\]")
 _ASKED = (
     "Below are a problem and the numbered steps of a solution. Some steps may be wrong: a false "
     "calculation, a misread fact, a conclusion that does not follow. A step that repeats an error "
@@ -67,11 +64,16 @@ def _value(a: str, sign: str, b: str, second: str = "", c: str = "") -> float:
 
 
 def mark(
-    examples: Sequence[Example], mistakes: Mistakes, file: Path, counts: Counter[str]
+    examples: Sequence[Example],
+    mistakes: Mistakes,
+    file: Path,
+    counts: Counter[str],
+    known: Sequence[Example] = (),
 ) -> list[Example]:
     """The examples with their wrong steps marked; those that have one are dropped where told so.
 
-    What a critic said is kept in `file`, line by line, so that a rerun asks only for the rest.
+    What a critic said is kept in `file`, line by line, so that a rerun asks only for the rest; of
+    the `known` ones it is not asked again.
 
     Raises:
         GenerateError: the critic's endpoint is down or refuses everybody.
@@ -79,7 +81,7 @@ def mark(
     if mistakes.found_by == "nobody":
         return list(examples)
     if mistakes.critic is not None and mistakes.found_by == "critic":
-        marked = _criticised(examples, mistakes.critic, file)
+        marked = _criticised(examples, mistakes.critic, file, counts, known)
     else:
         marked = [replace(one, wrong=wrong_sentences(one.reasoning)) for one in examples]
     counts["with_wrong_steps"] += sum(1 for one in marked if one.wrong)
@@ -103,17 +105,25 @@ def steps_of(reasoning: str) -> list[list[int]]:
     return spans
 
 
-def _criticised(examples: Sequence[Example], critic: Critic, file: Path) -> list[Example]:
-    done = {_key(one): one for one in read_examples(file)} if _mended(file) else {}
-    missing = [one for one in examples if _key(one) not in done]
+def _criticised(
+    examples: Sequence[Example],
+    critic: Critic,
+    file: Path,
+    counts: Counter[str],
+    known: Sequence[Example],
+) -> list[Example]:
+    wrong = {_key(one): one.wrong for one in known}
+    if _mended(file):
+        wrong |= {_key(one): one.wrong for one in read_examples(file)}
+    missing = {_key(one): one for one in examples if _key(one) not in wrong}
     if missing:
-        asyncio.run(_ask_critic(missing, critic, file))
-        done = {_key(one): one for one in read_examples(file)}
-    return [done.get(_key(one), one) for one in examples]
+        asyncio.run(_ask_critic(list(missing.values()), critic, file, counts))
+        wrong |= {_key(one): one.wrong for one in read_examples(file)} if file.exists() else {}
+    return [replace(one, wrong=wrong.get(_key(one), [])) for one in examples]
 
 
-def _key(example: Example) -> tuple[str, str, str]:
-    return example.problem_id, example.effort, example.reasoning
+def _key(example: Example) -> tuple[str, str]:
+    return example.problem_id, example.reasoning
 
 
 def _mended(file: Path) -> bool:
@@ -125,17 +135,21 @@ def _mended(file: Path) -> bool:
     return True
 
 
-async def _ask_critic(examples: Sequence[Example], critic: Critic, file: Path) -> None:
+async def _ask_critic(
+    examples: Sequence[Example], critic: Critic, file: Path, counts: Counter[str]
+) -> None:
     request = Request(
         critic.url.rstrip("/"), critic.model, 0.0, None, True, api_key=os.environ.get(API_KEY)
     )
     progress = Progress(len(examples), "critiques")
-    waiting = iter(examples)
-    async with httpx.AsyncClient(timeout=600) as http:
+    waiting, tried, refused = iter(examples), 0, 0
+    async with client(critic.concurrency) as http:
         with file.open("a", encoding="utf-8") as out:
 
             async def work() -> None:
+                nonlocal tried, refused
                 for example in waiting:
+                    tried += 1
                     spans = steps_of(example.reasoning)
                     steps = "\n".join(
                         f"{number}. {example.reasoning[first:end]}"
@@ -146,7 +160,8 @@ async def _ask_critic(examples: Sequence[Example], critic: Critic, file: Path) -
                     try:
                         text, _ = answered(await ask(http, request, job))
                     except Refused as error:
-                        print(f"the critic refused: {error}", file=sys.stderr)
+                        refused += 1
+                        check_refused(refused, tried, len(examples), error)
                         continue
                     said = replace(example, wrong=[spans[n - 1] for n in named(text, len(spans))])
                     out.write(json.dumps(asdict(said), ensure_ascii=False) + "\n")
@@ -155,11 +170,11 @@ async def _ask_critic(examples: Sequence[Example], critic: Critic, file: Path) -
 
             await asyncio.gather(*(work() for _ in range(critic.concurrency)))
     progress.end()
+    counts["critic_refused"] += refused
 
 
 def named(text: str, steps: int) -> list[int]:
     """The steps that a critic's last list names; numbers that there are not are left out."""
-    found = _NUMBERS.findall(text)
-    if not found:
-        return []
-    return sorted({number for number in json.loads(found[-1]) if 1 <= number <= steps})
+    found = _LIST.findall(text)
+    numbers = map(int, re.findall(r"\d+", found[-1])) if found else ()
+    return sorted({number for number in numbers if 1 <= number <= steps})

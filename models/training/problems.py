@@ -7,6 +7,7 @@ counted; a file with too many of them is refused.
 import gzip
 import importlib
 import json
+import random
 import re
 import sys
 import zlib
@@ -41,7 +42,8 @@ def load(
     Args:
         sources: read in their order.
         data: has the share of broken rows that is still allowed.
-        counts: is told how many were `read`, `broken`, `unjudgeable` and `repeated`.
+        counts: is told how many were `read`, `broken`, `without_answer`, `unjudgeable` and
+            `repeated`.
         judgeable: why an answer cannot be judged, if so.
 
     Raises:
@@ -103,18 +105,24 @@ def _source(
             yield Problem(story.problem_id, story.prompt, story.answer, story.difficulty)
         return
     name = str(source.path or source.dataset)
-    rows = _lines(source.path) if source.path is not None else _dataset(source)
+    rows = list(_lines(source.path)) if source.path is not None else _dataset(source)
+    order = list(range(len(rows)))
+    if source.limit is not None:
+        random.Random(0).shuffle(order)
     broken: list[str] = []
     made: list[Problem] = []
-    for line, row in enumerate(rows, 1):
+    for at in order:
         if source.limit is not None and len(made) >= source.limit:
             break
+        row, line = rows[at], at + 1
         try:
             problem = _problem(row, source, f"{name}#{line}" if number == 0 else f"{number}#{line}")
         except _Broken as error:
             broken.append(f"line {line}: {error}")
             continue
-        if judgeable(problem.answer):
+        if problem is None:
+            counts["without_answer"] += 1
+        elif judgeable(problem.answer):
             counts["unjudgeable"] += 1
         else:
             made.append(problem)
@@ -150,7 +158,7 @@ def _lines(file: Path) -> Iterator[Row | str]:
         yield row if isinstance(row, dict) else "it is no JSON object"
 
 
-def _dataset(source: Source) -> Iterator[Row]:
+def _dataset(source: Source) -> Sequence[Row]:
     datasets: Any = importlib.import_module("datasets")  # only in the extra [train]
     try:
         rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
@@ -164,16 +172,19 @@ def _dataset(source: Source) -> Iterator[Row]:
         raise ProblemError(
             f"{source.dataset} has no column {missing[0]}; it has {', '.join(rows.column_names)}"
         )
-    yield from rows
+    return rows
 
 
-def _problem(row: Row | str, source: Source, fallback: str) -> Problem:
+def _problem(row: Row | str, source: Source, fallback: str) -> Problem | None:
+    """The problem of a row; None where the source knows no answer to it."""
     if isinstance(row, str):
         raise _Broken(row)
     columns = source.columns
     for name in (columns.prompt, columns.answer):
         if not isinstance(row.get(name), str | int | float):
             raise _Broken(f"no column {name}; it has {', '.join(row)}")
+    if str(row[columns.answer]).strip().lower() in source.no_answers:
+        return None
     prompt = str(row[columns.prompt])
     if columns.options is not None and row.get(columns.options):
         prompt += "\n\n" + "\n".join(str(option) for option in row[columns.options])

@@ -32,6 +32,7 @@ PUBLIC_SETS: Mapping[str, Mapping[str, Any]] = {
     },
     "numinamath": {
         "dataset": "AI-MO/NuminaMath-1.5",
+        "no_answers": ["", "proof", "notfound"],
         "columns": {
             "prompt": "problem",
             "answer": "answer",

@@ -44,7 +44,8 @@ class Source(_Table):
     """Where problems come from: `stories`, a JSON Lines file (`path`), or a Hugging Face `dataset`.
 
     `public` fills in what is known of a public set; every other key overrides it. `answer_in` says
-    where in the answer's column the answer is; `ask` is put after each prompt.
+    where in the answer's column the answer is; `ask` is put after each prompt. Rows whose answer is
+    one of `no_answers` have none. `limit` takes so many problems of a file or data set, by chance.
     """
 
     public: Literal["gsm8k", "math", "numinamath", "aime"] | None = None
@@ -56,6 +57,7 @@ class Source(_Table):
     columns: Columns = Columns()
     answer_in: Literal["whole", "after ####", "boxed"] = "whole"
     ask: str = ""
+    no_answers: Sequence[str] = ()
     limit: Count | None = None
 
     @model_validator(mode="before")

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,13 @@ MANIFEST = "manifest.json"
 _STARTED = "started.json"
 _SCRATCH = {"trainer", "logs", "serving"}
 """Folders of a stage that are no result: checkpoints, TensorBoard's logs, converted weights."""
+_HOW: Mapping[str, Any] = {
+    "engine": {"python", "urls", "concurrency", "start_seconds"},
+    "verify": {"processes"},
+    "seed": {"teacher": {"url", "concurrency"}},
+    "mistakes": {"critic": {"url", "concurrency"}},
+}
+"""Keys of a recipe that change how a result is come by, and not the result."""
 _HASHED_BYTES = 256 << 20
 """Inputs of more bytes are told apart by their size and time of change."""
 
@@ -40,8 +47,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: which stages it `needs`, which tables of the recipe it goes by, and its `work`.
+    """One stage: which stages it `needs`, what of the recipe it goes by, and its `work`.
 
+    `tables` names tables, or single keys as TABLE.KEY.
     `work` returns what its manifest tells, counts above all; called again after a kill it goes on.
     """
 
@@ -104,7 +112,9 @@ class Run:
         return manifest
 
     def _key(self, stage: Stage) -> str:
-        tables = self.recipe.model_dump(mode="json", include={*stage.tables, "random_seed"})
+        tables = self.recipe.model_dump(
+            mode="json", include=_tree((*stage.tables, "random_seed")), exclude=_HOW
+        )
         parts = {
             "stage": stage.name,
             "tables": tables,
@@ -154,6 +164,18 @@ def _read(file: Path) -> dict[str, Any] | None:
         return json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+
+
+def _tree(names: Iterable[str]) -> dict[str, Any]:
+    """Names as pydantic takes them: TABLE whole, of TABLE.KEY only the keys."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        table, _, key = name.partition(".")
+        if key:
+            tree.setdefault(table, {})[key] = True
+        else:
+            tree[table] = True
+    return tree
 
 
 def _files(value: Any) -> list[Path]:

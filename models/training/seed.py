@@ -50,6 +50,8 @@ INSTRUCTIONS: Mapping[str, str] = {
 def seed(work: Work, chat: Chat) -> dict[str, Any]:
     """Write `examples.jsonl`: every effort of every problem that is kept, together.
 
+    But for single solutions that `[mistakes]` drops.
+
     Raises:
         RunError: no problem is kept.
         ProblemError, GenerateError, JudgeError: see there.
@@ -148,11 +150,18 @@ def _from_teacher(work: Work, teacher: Teacher, counts: Counter[str]) -> list[Ex
     generate(problems, efforts, 1, [request], made, teacher.concurrency, counts)
     judged = work.folder / "outcomes.jsonl"
     judge(recipe, problems, made, judged, counts)
+    rows = list(read_rows(judged))
+    told = [row for row in rows if row["reasoning"] or row["effort"] == "none"]
+    counts["without_reasoning"] = len(rows) - len(told)
+    if rows and not told:
+        raise RunError(
+            f"{teacher.model} sends no reasoning: take a model that thinks in a block of its own, "
+            "and serve it with its reasoning parser"
+        )
     return [
         Example.of(row, row["effort"])
-        for row in read_rows(judged)
-        if (row["correct"] or not recipe.seed.only_right)
-        and (row["reasoning"] or row["effort"] == "none")
+        for row in told
+        if row["correct"] or not recipe.seed.only_right
     ]
 
 

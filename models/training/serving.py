@@ -18,6 +18,7 @@ MODEL = "trained"
 """The name that the model is served under."""
 
 _TAIL_LINES = 15
+_ASK_SECONDS = 10
 
 
 @contextmanager
@@ -30,11 +31,15 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
         folder: for converted weights and the engine's log.
 
     Raises:
-        RunError: the engine does not start; its last words are in the message.
+        RunError: the engine does not start; its last words are in the message. Or one that runs
+            already serves another model.
     """
     engine = recipe.engine
     if engine.kind == "urls":
-        yield [url.rstrip("/") for url in engine.urls]
+        urls = [url.rstrip("/") for url in engine.urls]
+        for url in urls:
+            _check_served(url, model)
+        yield urls
         return
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
@@ -50,6 +55,18 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
     with child([*words, *engine.flags], log) as process:
         _await(process, f"http://127.0.0.1:{port}", engine, log)
         yield [f"http://127.0.0.1:{port}/v1"]
+
+
+def _check_served(url: str, model: Path) -> None:
+    """Each stage has a model of its own: what runs at `url` must be told to be this one."""
+    wanted = f"serve {model} there as --served-model-name {MODEL}, then run this again"
+    try:
+        told = httpx.get(f"{url}/models", timeout=_ASK_SECONDS).json()["data"]
+        roots = [one.get("root") for one in told if one["id"] == MODEL]
+    except (httpx.TransportError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(f"{url} does not tell what it serves ({error!r}): {wanted}") from error
+    if not any(isinstance(root, str) and Path(root).resolve() == model.resolve() for root in roots):
+        raise RunError(f"{url} serves {', '.join(map(str, roots)) or 'no such name'}: {wanted}")
 
 
 def _await(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path) -> None:

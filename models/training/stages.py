@@ -34,7 +34,8 @@ from models.training.tuning import fine_tune, prefer
 
 def stages_of(recipe: Recipe) -> dict[str, Stage]:
     """Every stage of a recipe by its name, in the order in which they run."""
-    asked, told = ("data", "verify"), ("model",)
+    problems = ("data.seed", "data.train", "data.evaluate", "data.ngram", "data.most_broken")
+    asked, told = (*problems, "verify"), ("model",)
     answered = (*asked, *told, "engine")
     stages = [
         Stage("base", (), told, _base),
@@ -66,10 +67,15 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         Stage(
             "evaluate",
             judged,
-            (*answered, "evaluate", "select", "export"),
+            (*answered, "evaluate", "select", "export.stage"),
             partial(evaluate, chosen),
         ),
-        Stage("export", (chosen, "evaluate"), (*answered, "generate", "export"), export),
+        Stage(
+            "export",
+            (chosen, "evaluate"),
+            (*answered, "data.router", "generate", "export"),
+            export,
+        ),
     ]
     return {stage.name: stage for stage in stages}
 
@@ -173,7 +179,7 @@ def _select(rule: Rule, work: Work) -> Mapping[str, Any]:
     chosen = chosen_answers(
         outcomes, seeds, rule, recipe.select, recipe.model.efforts, recipe.random_seed, counts
     )
-    marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts)
+    marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts, known=seeds)
     return {**counts, "examples": write_examples(work.folder / "examples.jsonl", marked)}
 
 

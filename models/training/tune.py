@@ -1,8 +1,8 @@
 """One training by TRL, in a process of its own: `python -m models.training.tune FOLDER`.
 
 FOLDER has `tuning.json` and `tokens.jsonl`, as `models.training.tuning` writes them. Run by
-torchrun or `accelerate launch` it trains in several processes. Checkpoints lie in `trainer/`,
-TensorBoard's logs in `logs/`; the result is `model/`, which appears when it is whole.
+torchrun or `accelerate launch` it trains in several processes. Checkpoints lie in `trainer/` until
+it is done, TensorBoard's logs in `logs/`; the result is `model/`, which appears when it is whole.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 _LOGGED_STEPS = 10
@@ -26,6 +26,19 @@ class _Pretokenised(DPOTrainer):
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
+
+
+class _Epochs(TrainerCallback):
+    """Tells the sampler its epoch, which the trainer fails to do where it resumes in one.
+
+    Of several processes; it reaches one wrapper deep, and there are two.
+    """
+
+    def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **given: Any) -> None:
+        """See TrainerCallback."""
+        sampler = given["train_dataloader"].batch_sampler
+        sampler = getattr(sampler, "batch_sampler", sampler)
+        sampler.set_epoch(int(state.epoch or 0))
 
 
 def train(folder: Path) -> None:
@@ -53,6 +66,8 @@ def train(folder: Path) -> None:
         (folder / "training.json").write_text(json.dumps(told) + "\n")
         shutil.rmtree(folder / "model", ignore_errors=True)
         part.rename(folder / "model")
+        trainer.state.save_to_json(str(folder / "logs" / "trainer_state.json"))
+        shutil.rmtree(folder / "trainer")  # checkpoints, each three times the model
 
 
 def _sft(folder: Path, told: dict[str, Any]) -> SFTTrainer:
@@ -69,6 +84,7 @@ def _sft(folder: Path, told: dict[str, Any]) -> SFTTrainer:
         train_dataset=_dataset(folder),
         processing_class=tokenizer,
         peft_config=_lora(told),
+        callbacks=[_Epochs()],
     )
 
 
@@ -126,6 +142,8 @@ def _arguments(folder: Path, told: dict[str, Any]) -> dict[str, Any]:
             f"a batch of {settings['batch']} does not divide into {world} processes with a "
             f"micro_batch of {settings['micro_batch']}"
         )
+    if settings["lora"] is not None and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        sys.exit("an adapter cannot be merged where FSDP shards the model: take out lora or FSDP")
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder / "trainer"),
