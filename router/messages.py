@@ -11,6 +11,19 @@ from typing import cast
 _TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 _WRAPPERS = frozenset(("tool_result", "function_call_output"))
 _SILENT_PARTS = frozenset(("tool_use", "thinking", "redacted_thinking", "reasoning", "refusal"))
+_OTHER_PARTS = frozenset(
+    [
+        "image_url",
+        "input_image",
+        "image",
+        "input_audio",
+        "audio_url",
+        "video_url",
+        "file",
+        "input_file",
+        "document",
+    ]
+)
 _MAX_NESTING = 8
 
 
@@ -82,6 +95,7 @@ def _collect(
             results.append(kind)
             _collect(part.get("content", part.get("output")), texts, results, faults, depth + 1)
         elif kind not in _SILENT_PARTS:
-            faults.append(f"a part of type {kind[:40]!r} is not text")
+            named_kind = kind if kind in _OTHER_PARTS else "unknown"  # no client's words in logs
+            faults.append(f"a part of type {named_kind!r} is not text")
     else:
         faults.append("content is neither text nor parts")

@@ -18,6 +18,7 @@ from server.body import read_object
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decision import Decider
+from server.disconnect import ClientDisconnected
 from server.dry_run import explain
 from server.endpoint import Endpoint
 from server.enforceable import enforceable
@@ -26,7 +27,7 @@ from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import supervised
 from server.errors import GatewayError, error_envelope
-from server.exchange import Accounts
+from server.exchange import CLIENT_LEFT, Accounts
 from server.feedback import Feedback
 from server.front import Front, unexpected
 from server.holdout import Holdout, Shares
@@ -93,6 +94,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     app.add_middleware(RequestId)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnected, _left)
     app.add_exception_handler(Exception, _unexpected)
     keys = Keys(settings.keys)
     accounts = Accounts(metrics, ledger.record if ledger else None, settings.workers)
@@ -192,6 +194,10 @@ def _http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, str(error.detail))
     envelope = error_envelope(what, "invalid_request_error")
     return JSONResponse(envelope, status_code=error.status_code, headers=error.headers)
+
+
+def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)  # for whoever reads it
 
 
 def _unexpected(_: Request, error: Exception) -> Response:

@@ -25,6 +25,9 @@ from server.settings import Settings
 Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]
 BudgetSource = Literal["request", "key", "router", "limit", "effort", "none"]
 
+_ASKING = ("user", "system", "developer")
+"""Roles of what is said before there is any answer."""
+
 _CHARACTERS_PER_TOKEN = 3
 """Fewer than tokenizers reach on prose, so that a prompt is over- rather than underestimated."""
 
@@ -177,6 +180,8 @@ class Decider:
             return self._explicit(asked.effort, caller)
         conversation = f"{caller.name}:{conversation_key(said)}"
         treated = self._routed(said, conversation, route)
+        if remember:  # of who is held out, too: `routed` is what the router's arm would get
+            self._conversations.remember(conversation, treated.effort)
         draw = None
         if asked.budget is None:
             allowed = self._allowed(caller)
@@ -185,8 +190,6 @@ class Decider:
         if draw is not None and draw.effort is not None:
             reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
             return _Chosen(draw.effort, "holdout", reason, draw, treated.effort)
-        if remember:
-            self._conversations.remember(conversation, treated.effort)
         return replace(treated, draw=draw, routed=treated.effort)
 
     def _explicit(self, effort: Effort, caller: Caller) -> _Chosen:
@@ -202,7 +205,8 @@ class Decider:
 
     def _routed(self, said: Conversation, conversation: str, route: Route) -> _Chosen:
         source: Source = "fallback" if route.abstained else "router"
-        previous = self._conversations.effort(conversation) if len(said.turns) > 1 else None
+        later = any(turn.role not in _ASKING for turn in said.turns)
+        previous = self._conversations.effort(conversation) if later else None
         carried = carry(said, previous, route.effort, EFFORTS)
         if carried.pinned:
             return _Chosen(cast("Effort", carried.effort), "pinned", carried.reason)
@@ -222,9 +226,9 @@ class Decider:
         if asked.budget is not None:
             if context is not None and asked.budget > context:
                 raise BadRequest(
-                    f"thinking_token_budget {asked.budget} is more than the model's context of "
+                    f"{asked.budget_field} {asked.budget} is more than the model's context of "
                     f"{context} tokens",
-                    "thinking_token_budget",
+                    asked.budget_field,
                 )
             budget, source = _least(asked.budget, "request", caller.max_budget, "key")
             return _least(budget, source, self._settings.max_budget, "limit")

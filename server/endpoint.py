@@ -16,9 +16,10 @@ from server.body import read_object
 from server.decision import Decider, Decision
 from server.disconnect import unless_left
 from server.enforceable import enforceable
+from server.engines.dialect import CHAT
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, parsed
-from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
+from server.errors import EngineError, EngineFailed, GatewayError, NoSuchEndpoint, Stopping
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
 from server.second_try import SecondTry, summed
@@ -112,12 +113,12 @@ class Endpoint(Accounted):
             try:
                 async with self._fleet.send(self._call(exchange, asked)) as (_, reply):
                     second = _read_answer(self._api, await reply.read(), reply.status)
-            except EngineError:
+            except GatewayError:
                 second = {}
             if not self._api.is_answer(second):
                 exchange.decision = first  # the first answer stands, as it was told
                 return {**answer, "tops": tops}
-            tops = exchange.account(read_usage(second))
+            tops = exchange.account(read_usage(second), second=True)
             answer = {**second, "usage": summed(answer.get("usage"), second.get("usage"))}
         return {**answer, "tops": tops}
 
@@ -158,8 +159,8 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
         NoSuchEndpoint: the engine does not know the API.
         EngineFailed: it is neither.
     """
-    if status == 404:  # its model is there, or it would not be up
-        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1/chat/completions")
+    if status == 404 and api.PATH != CHAT:  # its model is there, or it would not be up
+        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
     answer = parsed(raw)
     if isinstance(answer, dict):
         found = cast("dict[str, Any]", answer)

@@ -88,9 +88,10 @@ class Exchange:
         expected = decision.estimate.tokens.get(decision.effort)
         return None if expected is None else self.choices * expected
 
-    def account(self, usage: Usage | None) -> dict[str, Any]:
-        """Note what the engine reported; a second try adds to the first. Returns `tops`."""
-        self.usage = usage if self.usage is None or usage is None else self.usage + usage
+    def account(self, usage: Usage | None, second: bool = False) -> dict[str, Any]:
+        """Note what the engine reported so far; a second try adds to the first. Returns `tops`."""
+        add = second and self.usage is not None and usage is not None
+        self.usage = self.usage + usage if add else usage
         self.judged = usage
         return self.tops()
 
@@ -171,10 +172,10 @@ class Accounts:
             exchange.closed = time.perf_counter()
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
-            self._count(exchange)
             if self._record is not None:
                 self._record(exchange)
             _write_line(exchange)
+            self._count(exchange)
 
     def _count(self, exchange: Exchange) -> None:
         metrics, decision = self._metrics, exchange.decision

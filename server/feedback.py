@@ -41,6 +41,8 @@ class Feedback:
         return {"request_id": request_id, "score": score}
 
     def _count(self, row: Row, score: float) -> None:
+        if row["score"] is not None:  # it replaces what was counted
+            return
         labels = row["model"], row["arm"] or "explicit"
         self._metrics.feedback.labels(*labels).inc()
         self._metrics.feedback_score.labels(*labels).inc(score)

@@ -1,5 +1,6 @@
 """One more try with a larger budget, where the budget left a request without a usable answer."""
 
+import re
 from typing import Any, cast
 
 import orjson
@@ -8,6 +9,9 @@ from jsonschema.exceptions import SchemaError, ValidationError
 
 from server.api.asked import Asked
 from server.exchange import Exchange
+
+_COSTLY = re.compile(r"'(?:\$|pattern)")
+"""References, which may point outside or multiply, and patterns: the schema is a stranger's."""
 
 
 class SecondTry:
@@ -64,11 +68,20 @@ def _usable(message: dict[str, Any], response_format: object) -> bool:
         return True
     try:
         value = orjson.loads(content)
-        named: dict[str, Any] = wanted.get("json_schema") or {}
-        if named.get("schema"):
-            Draft202012Validator(named["schema"]).validate(value)  # pyright: ignore[reportUnknownMemberType]
-    except (orjson.JSONDecodeError, ValidationError):
+    except orjson.JSONDecodeError:
         return False
-    except SchemaError:
+    named: dict[str, Any] = wanted.get("json_schema") or {}
+    return _fits(value, named.get("schema"))
+
+
+def _fits(value: object, schema: object) -> bool:
+    """Whether a value keeps to a schema; what a schema may make costly is not looked at."""
+    if not isinstance(schema, dict) or _COSTLY.search(str(cast("object", schema))):
+        return True
+    try:
+        Draft202012Validator(schema).validate(value)  # pyright: ignore[reportUnknownMemberType]
+    except ValidationError:
+        return False
+    except (SchemaError, RecursionError):
         return True
     return True

@@ -47,7 +47,12 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
             prompt += sum(one for one in cached if isinstance(one, int))
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return Usage(prompt, completion, _thinking(counts))
+    thinking = _thinking(counts)
+    if min(prompt, completion, thinking or 0) < 0:
+        return None
+    if thinking is not None and thinking > completion:  # some count thinking beside completion
+        completion += thinking
+    return Usage(prompt, completion, thinking)
 
 
 def _thinking(counts: Mapping[str, Any]) -> int | None:

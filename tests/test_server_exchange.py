@@ -5,7 +5,7 @@ import pytest
 from server.decision import Decision
 from server.exchange import Accounts, Exchange
 from server.metrics import Metrics
-from server.usage import Usage
+from server.usage import Usage, read_usage
 
 
 def decided(budget: int | None, effort: str = "low") -> Decision:
@@ -38,6 +38,25 @@ def test_budget_hit(choices: int, budget: int | None, thinking: int | None, hit:
     exchange = Exchange("id", choices=choices, decision=decided(budget))
     exchange.account(Usage(5, 600, thinking))
     assert exchange.budget_hit is hit
+
+
+@pytest.mark.parametrize(
+    ("completion", "thinking", "read"),
+    [(50, 40, Usage(5, 50, 40)), (5, 40, Usage(5, 45, 40)), (-5, 40, None), (5, -1, None)],
+)
+def test_odd_counts_of_an_engine_cost_nothing(
+    completion: int, thinking: int, read: Usage | None
+) -> None:
+    told = {
+        "prompt_tokens": 5,
+        "completion_tokens": completion,
+        "completion_tokens_details": {"reasoning_tokens": thinking},
+    }
+    recorded: list[Exchange] = []
+    with Accounts(Metrics(), recorded.append).open("id") as exchange:
+        exchange.model, exchange.decision = "m", decided(10)
+        exchange.account(read_usage({"usage": told}))
+    assert [one.usage for one in recorded] == [read]
 
 
 def test_effort_none_cannot_be_cut() -> None:

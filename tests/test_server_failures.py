@@ -14,10 +14,15 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+import aiohttp
 import httpx
 import openai
 import pytest
 from processes import Server, serving
+
+from server.engines.engine import _ours as failure_of
+from server.errors import EngineDown, EngineTimeout
+from server.second_try import _usable as usable
 
 CHUNK = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 INTERLEAVED = b"".join(
@@ -357,6 +362,35 @@ def test_a_second_try_with_more_budget_where_the_first_left_no_answer(
     assert answer["tops"]["budget"] == budgets[-1]
     metrics = httpx.get(f"{retrying.url}/metrics").text
     assert 'tops_budget_violations_total{model="scripted"} 0.0' in metrics
+
+
+def test_a_schema_that_could_cost_the_gateway_is_not_looked_at() -> None:
+    def named(schema: object) -> dict[str, Any]:
+        return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+    message = {"content": '{"sum": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"}'}
+    assert not usable(message, SCHEMA)
+    for costly in (
+        {"$ref": "http://127.0.0.1:9/never-asked"},
+        {"$ref": "#"},
+        {"properties": {"sum": {"pattern": "^(a+)+$"}}},
+        {"type": 7},
+    ):
+        assert usable(message, named(costly))
+
+
+def test_a_body_nested_too_deeply_is_refused(retrying: Server) -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    refused = ask(retrying, "think", extra=deep)
+    assert refused.status_code == 400
+    assert "nested" in refused.json()["error"]["message"]
+
+
+def test_a_connection_that_never_comes_is_an_engine_down() -> None:
+    assert isinstance(failure_of(aiohttp.ConnectionTimeoutError()), EngineDown)
+    assert isinstance(failure_of(aiohttp.SocketTimeoutError()), EngineTimeout)
 
 
 def test_a_second_try_that_fails_leaves_the_first_as_it_was_told(retrying: Server) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import sqlite3
@@ -277,6 +278,10 @@ def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.
                 f"{server.url}/v1/feedback", json={"request_id": request_id, "correct": True}
             )
             assert noted.json() == {"request_id": request_id, "score": 1.0}
+        http.post(f"{server.url}/v1/feedback", json={"request_id": ids[0], "correct": True})
+        metrics = http.get(f"{server.url}/metrics").text
+        counted = re.findall(r"^tops_feedback_total\{.*\} (\S+)$", metrics, re.MULTILINE)
+        assert sum(map(float, counted)) == 5
         refused = {
             "{}": 400,
             '{"request_id": "x", "correct": 1}': 400,

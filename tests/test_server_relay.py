@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from test_server_exchange import decided
 
-from server.api.relay import ChatRelay
+from server.api.relay import ChatRelay, MessagesRelay
+from server.exchange import Exchange
 from server.usage import Usage
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
@@ -62,6 +64,45 @@ def test_two_choices_end_at_different_times_and_tops_is_told_once() -> None:
     told = [event for event in events(out)[:-1] if "tops" in event]
     assert [event["choices"][0]["index"] for event in told] == [1]
     assert b"".join(out).index(STOP) < b"".join(out).index(WORD)
+
+
+def accounted(blocks: list[bytes], wants_usage: bool) -> list[Usage | None]:
+    told: list[Usage | None] = []
+
+    def tell(usage: Usage | None) -> dict[str, Any]:
+        told.append(usage)
+        return {}
+
+    relay = ChatRelay(wants_usage, tell)
+    for block in blocks:
+        relay.feed(block)
+    relay.finish()
+    return told
+
+
+USED = USAGE.partition(b'"usage":')[2].strip()
+INSIDE = STOP.strip()[:-1] + b',"usage":' + USED + b"\n\n"
+COMMENT = b": keep-alive\n\n"
+
+
+@pytest.mark.parametrize("wants_usage", [False, True])
+@pytest.mark.parametrize(
+    "end",
+    [(STOP, COMMENT, USAGE, DONE), (INSIDE, DONE), (STOP, WORD, USAGE, DONE), (INSIDE, WORD, DONE)],
+)
+def test_wherever_an_engine_says_its_usage_it_is_accounted_for_once(
+    end: tuple[bytes, ...], wants_usage: bool
+) -> None:
+    assert accounted([ROLE, WORD, *end], wants_usage) == [Usage(5, 7, 4)]
+
+
+def test_a_message_s_usage_is_cumulative() -> None:
+    exchange = Exchange("id", decision=decided(10))
+    relay = MessagesRelay(exchange.account)
+    for tokens in (7, 9):
+        body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}
+        relay.feed(b"event: message_delta\ndata: " + json.dumps(body).encode() + b"\n\n")
+    assert exchange.usage == Usage(5, 9, None)
 
 
 def test_an_engine_without_usage_still_gets_tops_told() -> None:

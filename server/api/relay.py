@@ -99,25 +99,31 @@ class ChatRelay(Relay):
         return self._release()
 
     def _event(self, event: bytes) -> bytes:
+        if event.startswith(b":"):  # a comment, to keep the connection
+            return event
         if b"[DONE]" in event and event.strip() == DONE.strip():
             self.complete = True
-            return self._release(last=True) + event
+            rest = self._release(last=True)
+            if not self._told:  # no chunk was the last one; it is accounted for all the same
+                self._tops(self._usage)
+            return rest + event
         if self._ERROR.search(event) and "error" in (payload(event) or {}):
             self.failed = True
             return self._release() + event
-        if self._USAGE.search(event) and self._NO_CHOICES.search(event):
-            return self._usage_event(event)
+        if self._USAGE.search(event):
+            chunk = payload(event) or {}
+            self._usage = read_usage(chunk) or self._usage
+            if self._NO_CHOICES.search(event):
+                return self._usage_event(chunk, event)
         if self._FINISH.search(event):
             released = self._release()
             self._held = event
             return released
         return self._release() + event
 
-    def _usage_event(self, event: bytes) -> bytes:
-        chunk = payload(event)
-        if chunk is None:
+    def _usage_event(self, chunk: dict[str, Any], event: bytes) -> bytes:
+        if not chunk:
             return self._release() + event
-        self._usage = read_usage(chunk)
         if not self._wants_usage:
             return self._release(last=True)
         self._told = True

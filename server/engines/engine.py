@@ -15,7 +15,7 @@ import orjson
 
 from server.engines.binding import UNKNOWN
 from server.engines.served import Served
-from server.errors import EngineDown, EngineError, EngineFailed, EngineTimeout
+from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
@@ -24,6 +24,7 @@ _KEEPALIVE_SECONDS = 3
 _CHECK_SECONDS = 10
 _BLOCK_BYTES = 2**18
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ConnectionRefusedError)
 
 
 class HttpReply:
@@ -162,12 +163,22 @@ class Engine:
             yield
 
     def post(self, path: str, body: dict[str, Any], request_id: str) -> HttpReply:
-        """A request, sent when its reply is begun; closing that before its end cancels it."""
+        """A request, sent when its reply is begun; closing that before its end cancels it.
+
+        Raises:
+            BadRequest: the body is nested too deeply to be written.
+        """
         assert self._session is not None
+        try:
+            data = orjson.dumps(body)
+        except orjson.JSONEncodeError:
+            raise BadRequest(
+                "the request body is nested more than 250 levels deep: flatten it"
+            ) from None
         post = partial(
             self._session.post,
             self.url + path,
-            data=orjson.dumps(body),
+            data=data,
             headers={"x-request-id": request_id},
             allow_redirects=False,
         )
@@ -188,10 +199,10 @@ class Engine:
 
 def _ours(error: Exception) -> EngineError:
     """The one seam where the HTTP client's errors become ours."""
+    if isinstance(error, _UNREACHED):
+        return EngineDown("the engine cannot be reached; try again shortly")
     if isinstance(error, TimeoutError):  # aiohttp's own are among them
         return _silent()
-    if isinstance(error, aiohttp.ClientConnectorError | ConnectionRefusedError):
-        return EngineDown("the engine cannot be reached; try again shortly")
     return EngineFailed("the engine broke off before its answer was complete")
 
 

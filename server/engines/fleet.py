@@ -252,6 +252,9 @@ class Fleet:
                 return await prove(ask, self.dialect, model, self._effort)
         except (EngineError, TimeoutError):
             return UNKNOWN
+        except (TypeError, AttributeError, LookupError, ValueError):  # it answered nonsense
+            log.exception("the canary's answer cannot be read", engine=engine.name)
+            return UNKNOWN
 
     def _lose(self, engine: Engine) -> None:
         if engine.up:

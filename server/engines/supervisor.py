@@ -48,20 +48,28 @@ async def _keep_running(command: Sequence[str], on_restart: Callable[[], None]) 
     backoff = _FIRST_BACKOFF
     while True:
         started = time.monotonic()
-        child = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env=_environment()
-        )
-        log.info("engine started", pid=child.pid)
-        try:
-            status = await child.wait()
-        finally:
-            await _end(child)
+        status = await _run(command)
         lived = time.monotonic() - started
         backoff = _FIRST_BACKOFF if lived > _SETTLED_SECONDS else backoff
         log.error("engine ended", status=status, lived=round(lived, 1), restart_in=backoff)
         on_restart()
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, _LONGEST_BACKOFF)
+
+
+async def _run(command: Sequence[str]) -> int | str:
+    """Run the child to its end; its exit status, or why it could not be started."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env=_environment()
+        )
+    except OSError as error:  # such as too little memory just now
+        return str(error)
+    log.info("engine started", pid=child.pid)
+    try:
+        return await child.wait()
+    finally:
+        await _end(child)
 
 
 def _environment() -> dict[str, str]:

@@ -119,8 +119,10 @@ class TwoPhase:
         thought = delta.get("reasoning") or delta.get("reasoning_content")
         if not thought:
             return False
-        known = usage.thinking if usage is not None else None
-        spent = known if known is not None else self._spent + 1
+        if usage is None:
+            spent = self._spent + 1
+        else:  # so far all that was generated is thinking
+            spent = usage.completion if usage.thinking is None else usage.thinking
         if spent > self._budget:
             return True
         self._spent, self._thought = spent, self._thought + thought

@@ -103,7 +103,7 @@ def connect(url: str) -> Engine:
         engine = create_engine(url, pool_pre_ping=True, json_serializer=_json)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(
-            f"ledger {url!r} is no database URL: use sqlite:///FILE or "
+            "the ledger is no database URL: use sqlite:///FILE or "
             "postgresql+psycopg://USER@HOST/NAME"
         ) from error
     except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Engine, delete, insert, update
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from server.exchange import Exchange
 from server.ledger.reader import Row, find
@@ -134,7 +134,7 @@ class Ledger:
         try:
             while self._kept:
                 self._write_batch()
-        except (DBAPIError, LedgerDown, LedgerError) as error:
+        except (SQLAlchemyError, LedgerDown, LedgerError) as error:
             self._note_failure(error)
         else:
             self._failing = False
