@@ -12,18 +12,8 @@ _TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 _WRAPPERS = frozenset(("tool_result", "function_call_output"))
 _SILENT_PARTS = frozenset(("tool_use", "thinking", "redacted_thinking", "reasoning", "refusal"))
 _OTHER_PARTS = frozenset(
-    [
-        "image_url",
-        "input_image",
-        "image",
-        "input_audio",
-        "audio_url",
-        "video_url",
-        "file",
-        "input_file",
-        "document",
-    ]
-)
+    ("image_url", "input_image", "image", "input_audio", "audio_url", "video_url")
+) | {"file", "input_file", "document"}
 _MAX_NESTING = 8
 
 

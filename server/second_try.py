@@ -79,6 +79,7 @@ def _fits(value: object, schema: object) -> bool:
     if not isinstance(schema, dict) or _COSTLY.search(str(cast("object", schema))):
         return True
     try:
+        Draft202012Validator.check_schema(schema)  # pyright: ignore[reportUnknownMemberType]
         Draft202012Validator(schema).validate(value)  # pyright: ignore[reportUnknownMemberType]
     except ValidationError:
         return False
