@@ -43,7 +43,8 @@ class Decision:
     came from, `budget_source` where the budget did. `pressure` is the engine's load, 0 to 1, as far
     as it made thinking dearer; `calibrated` is False where the estimate is not of this model.
     `estimate` is the router's, also where the client chose. `draw` is the arm of the conversation,
-    None where the client chose; `routed` what the router's arm gets, also for who is held out.
+    None where the client chose; `routed` what the router's arm gets, also for who is held out, and
+    `pinned` whether an earlier turn decided that.
     """
 
     effort: Effort
@@ -58,6 +59,7 @@ class Decision:
     calibrated: bool = True
     draw: Draw | None = None
     routed: Effort | None = None
+    pinned: bool = False
 
     @property
     def arm(self) -> str | None:
@@ -81,6 +83,7 @@ class _Chosen:
     reason: str
     draw: Draw | None = None
     routed: Effort | None = None
+    pinned: bool = False
 
 
 class Decider:
@@ -151,6 +154,7 @@ class Decider:
             calibrated=route.calibrated,
             draw=chosen.draw,
             routed=chosen.routed,
+            pinned=chosen.pinned,
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -189,7 +193,7 @@ class Decider:
             draw = self._holdout.draw(conversation, allowed, baseline)
         if draw is not None and draw.effort is not None:
             reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
-            return _Chosen(draw.effort, "holdout", reason, draw, treated.effort)
+            return _Chosen(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
         return replace(treated, draw=draw, routed=treated.effort)
 
     def _explicit(self, effort: Effort, caller: Caller) -> _Chosen:
@@ -209,7 +213,8 @@ class Decider:
         previous = self._conversations.effort(conversation) if later else None
         carried = carry(said, previous, route.effort, EFFORTS)
         if carried.pinned:
-            return _Chosen(cast("Effort", carried.effort), "pinned", carried.reason)
+            effort = cast("Effort", carried.effort)
+            return _Chosen(effort, "pinned", carried.reason, pinned=True)
         return _Chosen(cast("Effort", route.effort), source, route.reason)
 
     def _budget(

@@ -8,7 +8,7 @@ from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
 
 from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
-from server.holdout import Holdout, Shares
+from server.holdout import NOBODY, Holdout, Shares
 from server.keys import Caller
 from server.settings import Settings
 
@@ -52,6 +52,23 @@ def test_who_is_held_out_gets_the_baseline_without_the_routers_budget() -> None:
     assert (decision.budget, decision.budget_source) == (None, "none")
     assert decision.draw is not None
     assert decision.draw.arm == "holdout"
+
+
+def test_what_the_router_would_have_kept_up_is_told_of_who_is_held_out_too() -> None:
+    tool_loop = [
+        user("hard"),
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "42"},
+    ]
+    for holdout in (ALL, NOBODY):
+        decider = Decider(Settings(), ROUTED, holdout)
+        first, second = (
+            decider.decide(parse_asked({"messages": messages}, {}), ANYONE, SERVED)
+            for messages in (tool_loop[:1], tool_loop)
+        )
+        assert (first.pinned, second.pinned) == (False, True)
+        assert second.routed == first.routed
+        assert (second.source == "holdout") is (holdout is ALL)
 
 
 def test_explored_conversations_get_the_effort_drawn_and_its_budget() -> None:

@@ -108,6 +108,18 @@ def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> No
     assert shared_key(engine) == shared_key(engine)
 
 
+def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
+    engine: Engine, ledger: Ledger
+) -> None:
+    ledger.record(closed("one"))
+    ledger._flush()
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE requests DROP COLUMN pinned"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    prepare(engine)
+    assert [(row["request_id"], row["pinned"]) for row in latest(engine, 5)] == [("one", None)]
+
+
 def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     ledger.record(closed("one"))
     ledger.record(closed("two", status=499))

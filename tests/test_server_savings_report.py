@@ -165,6 +165,12 @@ def test_what_if_tells_what_rests_on_predictions_alone() -> None:
     assert evaluate([], fixed("low")) is None
 
 
+def test_what_if_leaves_out_whatever_an_earlier_turn_pinned() -> None:
+    rows = simulated(100)
+    pinned = [{**row, "pinned": True, "thinking_tokens": 10**6} for row in rows]
+    assert evaluate([*rows, *pinned], fixed("low")) == evaluate(rows, fixed("low"))
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     engine = connect(url)

@@ -31,6 +31,7 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "effort": decision.effort,
         "source": decision.source,
         "routed": decision.routed,
+        "pinned": decision.pinned,
         "baseline": decision.baseline_effort,
         "calibrated": decision.calibrated,
         "features": FEATURES_VERSION,

@@ -49,6 +49,7 @@ requests = Table(
     Column("effort", String(8), nullable=False),
     Column("source", String(8), nullable=False),
     Column("routed", String(8)),
+    Column("pinned", Boolean),
     Column("baseline", String(8), nullable=False),
     Column("calibrated", Boolean, nullable=False),
     Column("features", Integer, nullable=False),
@@ -71,10 +72,10 @@ requests = Table(
     Column("scored_at", Float),
 )
 """`at` is in Unix seconds. `p_explore` is the probability of each effort to be drawn for itself.
-`routed` is what the router's arm gets. `baseline_tokens` are the thinking tokens expected at the
-baseline effort, of all choices like the counted ones; `expected_tokens` those per effort, of one
-choice. `score` is feedback,
-0 to 1."""
+`routed` is what the router's arm gets, `pinned` whether an earlier turn decided that (null where an
+older version wrote the row). `baseline_tokens` are the thinking tokens expected at the baseline
+effort, of all choices like the counted ones; `expected_tokens` those per effort, of one choice.
+`score` is feedback, 0 to 1."""
 
 secret = Table(
     "secret",

@@ -63,7 +63,8 @@ def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
 
     Requests pinned by an earlier turn are left out: another policy would have pinned otherwise.
     """
-    judged = [row for row in rows if row["expected_tokens"] and row["source"] != "pinned"]
+    judged = [row for row in rows if row["expected_tokens"] and not row.get("pinned")]
+    judged = [row for row in judged if row["source"] != "pinned"]  # of rows that tell no more
     if not judged:
         return None
     worth = np.zeros(len(judged))
