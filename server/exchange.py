@@ -90,8 +90,7 @@ class Exchange:
 
     def account(self, usage: Usage | None, second: bool = False) -> dict[str, Any]:
         """Note what the engine reported so far; a second try adds to the first. Returns `tops`."""
-        add = second and self.usage is not None and usage is not None
-        self.usage = self.usage + usage if add else usage
+        self.usage = self.usage + usage if second and self.usage and usage else usage
         self.judged = usage
         return self.tops()
 

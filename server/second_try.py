@@ -78,9 +78,10 @@ def _fits(value: object, schema: object) -> bool:
     """Whether a value keeps to a schema; what a schema may make costly is not looked at."""
     if not isinstance(schema, dict) or _COSTLY.search(str(cast("object", schema))):
         return True
+    asked = cast("dict[str, Any]", schema)
     try:
-        Draft202012Validator.check_schema(schema)  # pyright: ignore[reportUnknownMemberType]
-        Draft202012Validator(schema).validate(value)  # pyright: ignore[reportUnknownMemberType]
+        Draft202012Validator.check_schema(asked)  # pyright: ignore[reportUnknownMemberType]
+        Draft202012Validator(asked).validate(value)  # pyright: ignore[reportUnknownMemberType]
     except ValidationError:
         return False
     except (SchemaError, RecursionError):
