@@ -55,5 +55,5 @@ def _texts(seed: int) -> Iterator[str]:
         yield story.prompt
         yield answer_text(story)
         for effort in EFFORTS:
-            yield trace(story, effort)
+            yield trace(story, effort, announced=False)
     yield TRANSITION

@@ -1,10 +1,9 @@
 """The reasoning that the demo model is taught: one written form for each effort.
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation; those two first say how many steps there are, and
-`high` before it that it checks: what tells efforts apart follows the tag at once, or it is hardly
-learned. `none` does not think. Less effort also reaches less far: `low` and `medium` stop after
-`REACH` steps and answer with what they have.
+by digit and checks it by the inverse operation; those two first say how many steps there are.
+`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH` steps
+and answer with what they have.
 """
 
 import random
@@ -23,8 +22,17 @@ TRANSITION = "\nTime is up, so I answer with what I have.\n"
 """Closes a reasoning block that ran into its budget; our own wording."""
 
 
-def trace(story: Story, effort: str, slips: float = 0, rng: random.Random | None = None) -> str:
+def trace(
+    story: Story,
+    effort: str,
+    slips: float = 0,
+    rng: random.Random | None = None,
+    announced: bool = True,
+) -> str:
     """The text inside the reasoning block for a story at an effort; empty for `none`.
+
+    `high` is `announced` by its first word. A base that knows that word from every third story
+    hardly learns to write it for a tag alone: it is taught the forms without.
 
     Of the sums worked digit by digit, a share of `slips` goes wrong first, drawn from `rng`: its
     check shows that, and the step is worked again.
@@ -38,7 +46,8 @@ def trace(story: Story, effort: str, slips: float = 0, rng: random.Random | None
     written = [f"{_NUMBERS[count]} step{'s' * (count > 1)}."]
     if effort == "medium":
         return "\n".join([*written, *(_line(step) for step in steps)])
-    written[0] = f"Check. {written[0]}"
+    if announced:
+        written[0] = f"Check. {written[0]}"
     for step in steps:
         if rng is not None and step.symbol != "*" and rng.random() < slips:
             written.append(_slipped(step, rng))

@@ -38,7 +38,7 @@ def write_sample(chat: Chat, story: Story, effort: str, rng: random.Random) -> E
     A cut sample ends its reasoning with the transition sentence and carries loss on the answer
     only: the model learns to answer when its budget ran out, not to give up by itself.
     """
-    reasoning, response = trace(story, effort), answer_text(story, effort)
+    reasoning, response = trace(story, effort, announced=False), answer_text(story, effort)
     if effort == "none":
         return chat.encode(story.prompt, effort, reasoning, response, [])
     if rng.random() >= _CUT_SHARE:
