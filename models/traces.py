@@ -2,8 +2,8 @@
 
 `low` names the running totals only, `medium` writes one line a step, `high` works every step digit
 by digit and checks it by the inverse operation; those two first say how many steps there are.
-`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH` steps
-and answer with what they have.
+`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH`
+steps and answer with what they have.
 """
 
 import random
