@@ -81,30 +81,55 @@ class Parameters(Frame):
     known_share: float
 
     @cached_property
-    def factors(self) -> tuple[tuple[float, float], ...]:
-        """`smear` and `spread` of each effort."""
-        return tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
+    def unscaled(self) -> "Unscaled":
+        """The same for features as they are measured: one prompt is judged in half the time."""
+        weights = np.vstack([self.p_weights, self.token_weights]) / self.scale
+        bias = np.concatenate([self.p_bias, self.token_bias]) - weights @ self.center
+        least, most = (self.center + self.scale * bound for bound in (self.low, self.high))
+        per_unit = 1.0 / self.scale
+        per_unit[-CONTEXT_FEATURES:] = 0.0
+        factors = tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
+        return Unscaled(least, most, per_unit, weights, bias, factors)
 
     def place(self, prompt: Prompt) -> "Place":
         """Where a prompt lies in the fit."""
-        z = self.standard(prompt.x)
+        unscaled, x = self.unscaled, prompt.x
+        near = np.minimum(np.maximum(x, unscaled.least), unscaled.most)
         rows, weights = self.vocabulary.vector(prompt.words)
+        said = weights.dot(self.word_weights.take(rows, 0))
         share = len(rows) / len(prompt.words) if prompt.words else 1.0
-        return Place(z, self.within(z), rows, weights, share)
+        return Place(near, np.abs(x - near), said, share)
+
+
+@dataclass(frozen=True, slots=True)
+class Unscaled:
+    """Parameters for features in their own units.
+
+    `least` and `most` (F,) are the fit's range; `per_unit` (F,) are standard deviations a unit, 0
+    where leaving the range does not count. `weights` (2E, F), `bias` (2E,): logits, then the logs.
+    `factors` are `smear` and `spread` of each effort.
+    """
+
+    least: Array
+    most: Array
+    per_unit: Array
+    weights: Array
+    bias: Array
+    factors: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where one prompt lies in a fit.
 
-    `z` (F,) are its standardised features, `near` (F,) the same within the fit's range; `rows` and
-    `weights` are its known words', `known_share` the share of its distinct words that is known.
+    `near` (F,) are its features within the fit's range, `beyond` (F,) how far they are from it, in
+    their own units; `said` (2E,) is what its words add, `known_share` the share of its distinct
+    words that is known.
     """
 
-    z: Array
     near: Array
-    rows: list[int]
-    weights: Array
+    beyond: Array
+    said: Array
     known_share: float
 
 
@@ -141,17 +166,15 @@ def estimate(parameters: Parameters, efforts: tuple[str, ...], place: Place) -> 
 
     Raises ArithmeticError if it is not a finite number.
     """
-    said = place.weights.dot(parameters.word_weights.take(place.rows, 0))
-    many, near = len(efforts), place.near
-    logits = (parameters.p_weights.dot(near) + parameters.p_bias + said[:many]).tolist()
-    medians = (parameters.token_weights.dot(near) + parameters.token_bias + said[many:]).tolist()
-    if not isfinite(sum(logits) + sum(medians)):
+    unscaled, many = parameters.unscaled, len(efforts)
+    logs: list[float] = (unscaled.weights.dot(place.near) + unscaled.bias + place.said).tolist()
+    if not isfinite(sum(logs)):
         raise ArithmeticError("the estimate is not a finite number")
     p_correct: dict[str, float] = {}
     tokens: dict[str, float] = {}
     budget: dict[str, int] = {}
     for effort, logit, median, (smear, spread) in zip(
-        efforts, logits, medians, parameters.factors, strict=True
+        efforts, logs[:many], logs[many:], unscaled.factors, strict=True
     ):
         p_correct[effort] = 1.0 / (1.0 + exp(-min(max(logit, -30.0), 30.0)))
         typical = exp(min(median, _MAX_LOG_TOKENS))
@@ -166,20 +189,16 @@ def range_excess(frame: Frame, x: Array) -> Array:
     Features of the surrounding conversation do not count: fits are mostly on single turns.
     """
     z = frame.standard(x)
-    return _excess(z, frame.within(z))
-
-
-def _excess(z: Array, near: Array) -> Array:
-    beyond = np.abs(z - near)
-    beyond[..., len(FEATURE_NAMES) - CONTEXT_FEATURES :] = 0.0
+    beyond = np.abs(z - frame.within(z))
+    beyond[..., -CONTEXT_FEATURES:] = 0.0
     return beyond
 
 
 def foreign(parameters: Parameters, place: Place) -> str | None:
     """Why a prompt is foreign to the fit, if it is."""
-    beyond = _excess(place.z, place.near)
-    if beyond.sum() > parameters.range_limit:
-        return FEATURE_NAMES[int(beyond.argmax())]
+    per_unit = parameters.unscaled.per_unit
+    if place.beyond.dot(per_unit) > parameters.range_limit:
+        return FEATURE_NAMES[int((place.beyond * per_unit).argmax())]
     if place.known_share < parameters.known_share:
         return f"{place.known_share:.0%} of its words are known"
     return None
