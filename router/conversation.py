@@ -28,15 +28,14 @@ class Carried:
 
 def conversation_key(messages: object) -> str:
     """A stable name of the conversation: a hash of all up to the first user message, inclusive."""
-    digest = hashlib.blake2b(digest_size=16)
+    parts: list[bytes] = []
     for turn in read_messages(messages).turns:
         for field in (turn.role, turn.text):
             data = field.encode(errors="surrogatepass")
-            digest.update(len(data).to_bytes(8, "big"))
-            digest.update(data)
+            parts += (len(data).to_bytes(8, "big"), data)
         if turn.role == "user" and not turn.tool_result:
             break
-    return digest.hexdigest()
+    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
 
 
 def in_tool_loop(messages: object) -> bool:

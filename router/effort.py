@@ -33,6 +33,8 @@ def nearest(effort: Effort, ladder: Sequence[Effort]) -> Effort:
     """
     if not ladder:
         raise ValueError("a model must declare at least one effort")
+    if effort in ladder:
+        return effort
     if effort == "none":
         return min(ladder, key=rank)
     thinking: list[Effort] = [level for level in ladder if level != "none"] or list(ladder)

@@ -109,8 +109,7 @@ def read_prompt(conversation: Conversation) -> Prompt:
     seen = window(text)
     counts, groups, shares, words = _measure(seen)
     counts[0] = len(text)
-    logs = [log1p(count) for count in (*counts, *groups)]
-    x = np.array([*logs, *shares, *map(log1p, context)], dtype=np.float64)
+    x = np.array([*map(log1p, counts + groups), *shares, *map(log1p, context)], dtype=np.float64)
     return Prompt(x, words, not words and _WORDLIKE.search(seen) is None)
 
 
@@ -135,8 +134,8 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
     every_word = data.translate(_WORD_BYTES).split()
     words = Counter(every_word)
     total, distinct = len(every_word), len(words)
-    pieces = (piece.strip(b".,") for piece in data.translate(_NUMBER_BYTES).split())
-    numbers = [piece for piece in pieces if piece]
+    pieces = data.translate(_NUMBER_BYTES).split()
+    numbers = [number for piece in pieces if (number := piece.strip(b".,"))]
 
     def wide(characters: str) -> int:
         return 0 if ascii_only else sum(map(count, characters))

@@ -56,9 +56,13 @@ class Vocabulary:
         rows: list[int] = []
         weights: list[float] = []
         square = 0.0
-        for word in filter(index.__contains__, words):
-            row, idf = index[word]
-            weight = _LOGS[min(words[word], 256) - 1] * idf
+        for word, count in words.items():
+            found = index.get(word)
+            if found is None:
+                continue
+            row, weight = found
+            if count > 1:
+                weight *= _LOGS[min(count, 256) - 1]
             rows.append(row)
             weights.append(weight)
             square += weight * weight

@@ -4,8 +4,9 @@ Precedence: explicit budget > explicit effort > the key's cap and floor > holdou
 router > fallback. An explicit choice is never overwritten, only held within the key's limits.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple, cast
 
 from router.conversation import carry, conversation_key
 from router.effort import EFFORTS, Effort, nearest
@@ -35,8 +36,7 @@ _LEAST_ROOM = 8
 """A guessed prompt length never takes more than all but an eighth of the context from thinking."""
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """How one request is to be thought about.
 
     `budget` is in thinking tokens, None where nothing bounds it. `source` tells where the effort
@@ -74,8 +74,7 @@ class Decision:
         return self.estimate.tokens.get(self.baseline_effort)
 
 
-@dataclass(frozen=True)
-class _Chosen:
+class _Chosen(NamedTuple):
     """An effort, and how it came about; see Decision."""
 
     effort: Effort
@@ -132,8 +131,9 @@ class Decider:
         if pressure:
             policy = replace(policy, surcharge=pressure * self._settings.load_price)
         said = read_messages(asked.messages)
-        route = router.route(said, self._allowed(caller), policy)
-        chosen = self._choose(asked, said, caller, route, remember)
+        allowed = self._allowed(caller)
+        route = router.route(said, allowed, policy)
+        chosen = self._choose(asked, said, caller, allowed, route, remember)
         effort, source = chosen.effort, chosen.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
         if source == "holdout":  # as it would be without a router
@@ -178,34 +178,28 @@ class Decider:
         return within or (nearest(_held(ladder[0], caller), ladder),)
 
     def _choose(
-        self, asked: Asked, said: Conversation, caller: Caller, route: Route, remember: bool
+        self,
+        asked: Asked,
+        said: Conversation,
+        caller: Caller,
+        allowed: Sequence[Effort],
+        route: Route,
+        remember: bool,
     ) -> _Chosen:
         if asked.effort is not None:
-            return self._explicit(asked.effort, caller)
+            return _explicit(asked.effort, caller, allowed)
         conversation = f"{caller.name}:{conversation_key(said)}"
         treated = self._routed(said, conversation, route)
         if remember:  # of who is held out, too: `routed` is what the router's arm would get
             self._conversations.remember(conversation, treated.effort)
-        draw = None
-        if asked.budget is None:
-            allowed = self._allowed(caller)
-            baseline = nearest(_held(self._settings.baseline_effort, caller), allowed)
-            draw = self._holdout.draw(conversation, allowed, baseline)
-        if draw is not None and draw.effort is not None:
-            reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
-            return _Chosen(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
-        return replace(treated, draw=draw, routed=treated.effort)
-
-    def _explicit(self, effort: Effort, caller: Caller) -> _Chosen:
-        held = _held(effort, caller)
-        given = nearest(held, self._allowed(caller))
-        if held != effort:
-            reason = f"asked for {effort}, held at {given} by key '{caller.name}'"
-            return _Chosen(given, "key", reason)
-        if given != effort:
-            reason = f"asked for {effort}; the nearest the model has is {given}"
-            return _Chosen(given, "request", reason)
-        return _Chosen(given, "request", f"asked for {effort}")
+        if asked.budget is not None:
+            return treated
+        baseline = nearest(_held(self._settings.baseline_effort, caller), allowed)
+        draw = self._holdout.draw(conversation, allowed, baseline)
+        if draw.effort is None:
+            return treated._replace(draw=draw)
+        reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
+        return _Chosen(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
 
     def _routed(self, said: Conversation, conversation: str, route: Route) -> _Chosen:
         source: Source = "fallback" if route.abstained else "router"
@@ -214,8 +208,9 @@ class Decider:
         carried = carry(said, previous, route.effort, EFFORTS)
         if carried.pinned:
             effort = cast("Effort", carried.effort)
-            return _Chosen(effort, "pinned", carried.reason, pinned=True)
-        return _Chosen(cast("Effort", route.effort), source, route.reason)
+            return _Chosen(effort, "pinned", carried.reason, routed=effort, pinned=True)
+        effort = cast("Effort", route.effort)
+        return _Chosen(effort, source, route.reason, routed=effort)
 
     def _budget(
         self,
@@ -254,6 +249,18 @@ class Decider:
             return None
         room = min(rooms)
         return room - min(self._settings.answer_reserve, -(-room // 2))
+
+
+def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Chosen:
+    held = _held(effort, caller)
+    given = nearest(held, allowed)
+    if held != effort:
+        reason = f"asked for {effort}, held at {given} by key '{caller.name}'"
+        return _Chosen(given, "key", reason)
+    if given != effort:
+        reason = f"asked for {effort}; the nearest the model has is {given}"
+        return _Chosen(given, "request", reason)
+    return _Chosen(given, "request", f"asked for {effort}")
 
 
 def _held(effort: Effort, caller: Caller) -> Effort:

@@ -1,7 +1,5 @@
 """Which budget of a decision can be held on the engines that there are."""
 
-from dataclasses import replace
-
 from server.api.asked import Asked
 from server.api.messages import LEAST_BUDGET
 from server.decision import Decision
@@ -35,7 +33,7 @@ def enforceable(
     if not explicit:
         room = asked.max_tokens is None or asked.max_tokens > least
         if why is None and room:
-            return replace(decision, budget=least, budget_source="limit")
+            return decision._replace(budget=least, budget_source="limit")
         return _unbound(decision)
     if why is None:
         why = f"the least that this engine takes is {least} thinking tokens, not {budget}"
@@ -61,4 +59,4 @@ def _obstacle(
 
 
 def _unbound(decision: Decision) -> Decision:
-    return replace(decision, budget=None, budget_source="none")
+    return decision._replace(budget=None, budget_source="none")

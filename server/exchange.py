@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -97,7 +97,7 @@ class Exchange:
     def raise_budget(self, budget: int) -> None:
         """Note that the request is tried once more, with a larger budget."""
         assert self.decision is not None
-        self.decision = replace(self.decision, budget=budget)
+        self.decision = self.decision._replace(budget=budget)
 
     def tops(self) -> dict[str, Any]:
         """The `tops` object of the response body."""

@@ -5,8 +5,7 @@ several ways may be used at once as long as they agree.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from router.effort import Effort
 from server.api.fields import agreed, level, shown
@@ -16,8 +15,7 @@ EFFORT_HEADER = "x-tops-effort"
 BUDGET_HEADER = "x-tops-budget"
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """A parsed request; `effort` and `budget` (thinking tokens) are None where left to us.
 
     `messages` are the conversation as the router reads it. `n` is the number of choices; a budget
