@@ -23,7 +23,7 @@ async def unless_left(receive: Receive, work: Awaitable[_T]) -> _T:
     """
     working = asyncio.current_task()
     assert working is not None
-    watching = asyncio.create_task(_cancel_when_left(receive, working))
+    watching = asyncio.create_task(_cancel_when_left(receive, working), name="watch")
     try:
         return await work
     except asyncio.CancelledError:

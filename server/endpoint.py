@@ -71,8 +71,8 @@ class Endpoint(Accounted):
 
     async def _forward(self, exchange: Exchange, asked: Asked, send: Send) -> None:
         exchange.forwarded = time.perf_counter()
-        async with self._fleet.send(self._call(exchange, asked)) as (engine, reply):
-            exchange.slack = engine.binding.slack
+        async with await self._fleet.send(self._call(exchange, asked)) as sent:
+            reply, exchange.slack = sent.reply, sent.engine.binding.slack
             if reply.status == 200 and asked.stream:
                 await self._relay_stream(exchange, reply, asked, send)
                 return
@@ -111,7 +111,8 @@ class Endpoint(Accounted):
             first = exchange.decision
             exchange.raise_budget(larger)
             try:
-                async with self._fleet.send(self._call(exchange, asked)) as (_, reply):
+                async with await self._fleet.send(self._call(exchange, asked)) as sent:
+                    reply = sent.reply
                     second = _read_answer(self._api, await reply.read(), reply.status)
             except GatewayError:
                 second = {}

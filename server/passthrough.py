@@ -44,8 +44,8 @@ class Passthrough(Accounted):
             await unless_left(receive, self._forward(exchange, call, send))
 
     async def _forward(self, exchange: Exchange, call: Call, send: Send) -> None:
-        async with self._fleet.send(call) as (_, reply):
-            exchange.status = reply.status
+        async with await self._fleet.send(call) as sent:
+            reply, exchange.status = sent.reply, sent.reply.status
             if reply.is_stream:
                 await _relay(exchange, reply, send)
                 return

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import structlog
 
@@ -39,6 +40,9 @@ _BALANCE = 1.25
 _BROKEN = (500, 502, 503, 504)
 """Statuses with which another engine may do better."""
 
+_FAILURES = (EngineDown, EngineFailed)
+"""Errors that say something of the engine."""
+
 _ATTEMPTS = 2
 """A request that breaks engines is not to visit them all."""
 
@@ -58,6 +62,37 @@ class Call:
     write: Callable[[int | None], dict[str, Any]]
     budget: int | None = None
     conversation: str | None = None
+
+
+class Sent:
+    """A request with an engine, and its reply; over when it is left, wherever the reply is.
+
+    """
+
+    def __init__(
+        self, engine: Engine, reply: Reply, failed: Callable[[Engine, Exception], None]
+    ) -> None:
+        self.engine, self.reply = engine, reply
+        self._failed = failed
+        engine.in_flight += 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.end(error)
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Leave the reply; an error of the engine's is told to who watches it."""
+        self.engine.in_flight -= 1
+        if isinstance(error, _FAILURES):
+            self._failed(self.engine, error)
+        await self.reply.aclose()
 
 
 class Fleet:
@@ -148,9 +183,8 @@ class Fleet:
                 for watch in watches:
                     watch.cancel()
 
-    @asynccontextmanager
-    async def send(self, call: Call) -> AsyncGenerator[tuple[Engine, Reply]]:
-        """The engine that took a request, and its reply, whose first bytes are there.
+    async def send(self, call: Call) -> "Sent":
+        """The request with an engine that took it: the reply's first bytes are there.
 
         Raises:
             EngineError: the last engine that was tried failed.
@@ -162,21 +196,17 @@ class Fleet:
             others = len(tried) < _ATTEMPTS and any(
                 one.up for one in self._engines if one not in tried
             )
-            begun = False
-            engine.in_flight += 1
+            sent = Sent(engine, self._reply(engine, call), self._note_failure)
             try:
-                async with aclosing(self._reply(engine, call)) as reply:
-                    await reply.begin()
-                    if not (others and reply.status in _BROKEN):
-                        begun = True
-                        yield engine, reply
-                        return
-            except (EngineDown, EngineFailed) as error:
-                self._note_failure(engine, error)
-                if begun or not others:
+                await sent.reply.begin()
+            except BaseException as error:
+                await sent.end(error)
+                if not (others and isinstance(error, _FAILURES)):
                     raise
-            finally:
-                engine.in_flight -= 1
+            else:
+                if not (others and sent.reply.status in _BROKEN):
+                    return sent
+                await sent.end()
             self._metrics.engine_retries.inc()
 
     def _reply(self, engine: Engine, call: Call) -> Reply:
@@ -188,7 +218,7 @@ class Fleet:
             return TwoPhase(post, call.write(None), budget, resume)
         return engine.post(call.path, call.write(budget if told is None else told), call.request_id)
 
-    def _note_failure(self, engine: Engine, error: EngineDown | EngineFailed) -> None:
+    def _note_failure(self, engine: Engine, error: Exception) -> None:
         if isinstance(error, EngineDown):
             self._lose(engine)
         else:
