@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from router.load import Load
 from server.decision import Decision
 from server.disconnect import ClientDisconnected
 from server.errors import GatewayError, Stopping
+from server.logs import tell
 from server.metrics import Metrics
 from server.usage import Usage
 
@@ -27,8 +26,6 @@ _WAIT_HALF_LIFE = 10.0
 """Seconds after which the waits of past streams count half."""
 
 _LOOK_SECONDS = 0.01
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -264,4 +261,4 @@ def _write_line(exchange: Exchange) -> None:
         line |= {"prompt_tokens": exchange.usage.prompt, "answer_tokens": exchange.usage.answer}
     if exchange.prompt is not None:
         line["prompt"] = exchange.prompt
-    log.info("request", **line)
+    tell("request", line)

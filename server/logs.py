@@ -4,6 +4,7 @@ import json
 import logging
 import logging.config
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -42,6 +43,14 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+
+
+def tell(event: str, fields: dict[str, Any]) -> None:
+    """A line of level info at a third of what a logger's costs, for what every request has."""
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = {**fields, "event": event, "level": "info", "timestamp": stamp}
+        sys.stderr.write(f"{_json(line)}\n")
 
 
 def _json(line: Any, **options: Any) -> str:

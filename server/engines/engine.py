@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -45,7 +46,6 @@ class HttpReply:
         self._sent: aiohttp.ClientResponse | None = None
         self._silence = silence_seconds
         self._begun = b""
-        self._now = asyncio.get_running_loop().time
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._silent = False
@@ -88,7 +88,7 @@ class HttpReply:
         if self._begun:
             begun, self._begun = self._begun, b""
             return begun
-        self._waiting_since = self._now()
+        self._waiting_since = monotonic()
         try:
             block = await self._response.content.readany()
         except _FAILURES as error:
@@ -115,7 +115,7 @@ class HttpReply:
 
     def _look(self) -> None:
         """Close a stream that is silent; look again when it will have been so, if it stays so."""
-        now = self._now()
+        now = monotonic()
         since = now if self._waiting_since is None else self._waiting_since
         if now - since >= self._silence:
             self._silent = True

@@ -65,9 +65,7 @@ class Call:
 
 
 class Sent:
-    """A request with an engine, and its reply; over when it is left, wherever the reply is.
-
-    """
+    """A request with an engine, and its reply; over when it is left, wherever the reply is."""
 
     def __init__(
         self, engine: Engine, reply: Reply, failed: Callable[[Engine, Exception], None]
