@@ -1,7 +1,10 @@
 """A closed request as a row of the ledger: numbers and names, never text of a prompt or answer."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from router.features import FEATURES_VERSION
 from server.exchange import Exchange
@@ -12,7 +15,10 @@ _ABSTAINED = 256
 
 
 def row_of(exchange: Exchange) -> dict[str, Any] | None:
-    """The row of a request; None where it was refused before anything was decided."""
+    """The row of a request, as a database driver takes it.
+
+    None where the request was refused before anything was decided.
+    """
     decision = exchange.decision
     if decision is None or exchange.closed is None:
         return None
@@ -37,8 +43,8 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "features": FEATURES_VERSION,
         "baseline_tokens": exchange.baseline_tokens,
         "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
-        "p_correct": estimate and dict(estimate.p_correct),
-        "expected_tokens": estimate and dict(estimate.tokens),
+        "p_correct": estimate and _json(estimate.p_correct),
+        "expected_tokens": estimate and _json(estimate.tokens),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
         "budget_hit": exchange.budget_hit,
         "choices": exchange.choices,
@@ -53,3 +59,7 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "score": None,
         "scored_at": None,
     }
+
+
+def _json(numbers: Mapping[str, float]) -> str:
+    return orjson.dumps(numbers).decode()

@@ -95,13 +95,14 @@ class LedgerDown(Exception):  # noqa: N818 - reads as what it says
 
 
 def connect(url: str) -> Engine:
-    """An engine for a database URL; nothing is opened yet.
+    """An engine for a database URL; nothing is opened yet. Its statements name their parameters.
 
     Raises:
         LedgerError: the URL is none, or its driver is not installed.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=_json)
+        named = {"paramstyle": "named"} if url.startswith("sqlite") else {}
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=_json, **named)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(
             "the ledger is no database URL: use sqlite:///FILE or "

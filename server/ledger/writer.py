@@ -50,6 +50,8 @@ class Ledger:
         self._written, self._lost = written, lost
         self._days = days
         self._prepared = prepared
+        columns = [column.name for column in requests.c if not column.primary_key]
+        self._insertion = str(insert(requests).compile(engine, column_keys=columns))
         self._kept: deque[dict[str, Any]] = deque()
         self._exchanges: deque[Exchange] = deque()
         self._recorded = self._settled = 0
@@ -168,7 +170,7 @@ class Ledger:
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
-            connection.execute(insert(requests), rows)
+            connection.exec_driver_sql(self._insertion, rows)  # half of what `execute` costs
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:  # once per outage
