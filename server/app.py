@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.body import read_object
+from server.body import BodyReader
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decision import Decider
@@ -96,18 +96,20 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnected, _left)
     app.add_exception_handler(Exception, _unexpected)
+    bodies = BodyReader(settings.max_body_bytes, settings.body_seconds)
     keys = Keys(settings.keys)
     accounts = Accounts(metrics, ledger.record if ledger else None, settings.workers)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
-        f"/v1{api.PATH}": Endpoint(api, settings, keys, decider, fleet, accounts) for api in apis
+        f"/v1{api.PATH}": Endpoint(api, settings, bodies, keys, decider, fleet, accounts)
+        for api in apis
     }
     for path in ("/completions", "/embeddings", "/messages/count_tokens"):
-        endpoints[f"/v1{path}"] = Passthrough(path, settings, keys, fleet, accounts)
+        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, accounts)
     for path, endpoint in endpoints.items():  # for other methods than POST, which Front takes
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_api(app, settings, keys, decider, fleet, accounts)
-    _add_feedback(app, settings, keys, Feedback(ledger, metrics))
+    _add_api(app, bodies, keys, decider, fleet, accounts)
+    _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
@@ -116,7 +118,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
 
 def _add_api(
     app: FastAPI,
-    settings: Settings,
+    bodies: BodyReader,
     keys: Keys,
     decider: Decider,
     fleet: Fleet,
@@ -132,7 +134,7 @@ def _add_api(
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
-        body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
+        body = await bodies.read(request.receive)
         asked = chat.parse(body, request.headers)
         served = fleet.served_as(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
@@ -140,11 +142,11 @@ def _add_api(
         return JSONResponse(explain(asked, decision))
 
 
-def _add_feedback(app: FastAPI, settings: Settings, keys: Keys, feedback: Feedback) -> None:
+def _add_feedback(app: FastAPI, bodies: BodyReader, keys: Keys, feedback: Feedback) -> None:
     @app.post("/v1/feedback")
     async def note(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
-        body = await read_object(request.receive, settings.max_body_bytes, settings.body_seconds)
+        body = await bodies.read(request.receive)
         return JSONResponse(await feedback.note(body, caller.name))
 
 

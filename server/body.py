@@ -1,6 +1,5 @@
 """Read a request's body within bounds of size and time, and parse it as a JSON object."""
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -8,31 +7,44 @@ from starlette.types import Receive
 
 from server.disconnect import ClientDisconnected
 from server.errors import BadRequest, BodyTimeout, BodyTooLarge
+from server.patience import Patience
 
 
-async def read_object(receive: Receive, most_bytes: int, seconds: float) -> dict[str, Any]:
-    """The request's JSON object.
+class BodyReader:
+    """Reads bodies.
 
-    Raises:
-        BodyTooLarge: more than `most_bytes` arrive.
-        BodyTimeout: the body is not complete after `seconds`.
-        BadRequest: it is not JSON, or not an object.
-        ClientDisconnected: the client left while sending.
+    Args:
+        most_bytes: the largest that is taken.
+        seconds: after which one is to be complete.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            raw = await _read(receive, most_bytes)
-    except TimeoutError:
-        raise BodyTimeout(
-            f"the request body was not complete after {seconds:g} seconds; send it again"
-        ) from None
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the request body is not valid JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise BadRequest("the request body must be a JSON object")
-    return body  # pyright: ignore[reportUnknownVariableType]
+
+    def __init__(self, most_bytes: int, seconds: float) -> None:
+        self._most_bytes, self._seconds = most_bytes, seconds
+        self._patience = Patience(seconds)
+
+    async def read(self, receive: Receive) -> dict[str, Any]:
+        """The request's JSON object.
+
+        Raises:
+            BodyTooLarge: more bytes arrive.
+            BodyTimeout: the body is not complete in time.
+            BadRequest: it is not JSON, or not an object.
+            ClientDisconnected: the client left while sending.
+        """
+        try:
+            with self._patience.wait():
+                raw = await _read(receive, self._most_bytes)
+        except TimeoutError:
+            raise BodyTimeout(
+                f"the request body was not complete after {self._seconds:g} seconds; send it again"
+            ) from None
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the request body is not valid JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise BadRequest("the request body must be a JSON object")
+        return body  # pyright: ignore[reportUnknownVariableType]
 
 
 async def _read(receive: Receive, most_bytes: int) -> bytes:

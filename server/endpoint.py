@@ -12,7 +12,7 @@ from router.conversation import conversation_key
 from server.accounted import Accounted, start
 from server.api.asked import Asked
 from server.api.protocol import Api
-from server.body import read_object
+from server.body import BodyReader
 from server.decision import Decider, Decision
 from server.disconnect import unless_left
 from server.enforceable import enforceable
@@ -34,6 +34,7 @@ class Endpoint(Accounted):
         self,
         api: Api,
         settings: Settings,
+        bodies: BodyReader,
         keys: Keys,
         decider: Decider,
         fleet: Fleet,
@@ -42,6 +43,7 @@ class Endpoint(Accounted):
         super().__init__(accounts)
         self._api = api
         self._settings = settings
+        self._bodies = bodies
         self._keys = keys
         self._decider = decider
         self._fleet = fleet
@@ -52,8 +54,8 @@ class Endpoint(Accounted):
         caller = self._keys.caller(headers)
         exchange.caller = caller.name
         with caller.slot():
-            settings, fleet, path = self._settings, self._fleet, self._api.PATH
-            body = await read_object(receive, settings.max_body_bytes, settings.body_seconds)
+            fleet, path = self._fleet, self._api.PATH
+            body = await self._bodies.read(receive)
             exchange.read = time.perf_counter()
             asked = self._api.parse(body, headers)
             served = fleet.served_as(asked.model)

@@ -9,25 +9,24 @@ from starlette.types import Receive, Scope, Send
 from server.accounted import Accounted, start
 from server.api.chat import error_event
 from server.api.fields import string
-from server.body import read_object
+from server.body import BodyReader
 from server.disconnect import unless_left
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
-from server.settings import Settings
 
 
 class Passthrough(Accounted):
     """One path that needs no decision; keys, limits, failover and the account are as elsewhere."""
 
     def __init__(
-        self, path: str, settings: Settings, keys: Keys, fleet: Fleet, accounts: Accounts
+        self, path: str, bodies: BodyReader, keys: Keys, fleet: Fleet, accounts: Accounts
     ) -> None:
         super().__init__(accounts)
         self._path = path
-        self._settings = settings
+        self._bodies = bodies
         self._keys = keys
         self._fleet = fleet
 
@@ -35,8 +34,7 @@ class Passthrough(Accounted):
         caller = self._keys.caller(Headers(scope=scope))
         exchange.caller = caller.name
         with caller.slot():
-            settings = self._settings
-            body = await read_object(receive, settings.max_body_bytes, settings.body_seconds)
+            body = await self._bodies.read(receive)
             exchange.read = time.perf_counter()
             exchange.model = self._fleet.served_as(string(body, "model")).model
             sent = {**body, "model": exchange.model}

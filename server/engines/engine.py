@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import orjson
 from server.engines.binding import UNKNOWN
 from server.engines.served import Served
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
+from server.patience import Patience
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
@@ -31,24 +31,18 @@ _UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, Conn
 class HttpReply:
     """An engine's answer on its way.
 
-    The client's own time-out sets a timer for every chunk, which costs as much as relaying it; a
-    stream is watched by one timer instead.
-
     Args:
         post: sends the request.
-        silence_seconds: nothing may come for so long.
+        patience: how long nothing may come.
     """
 
     def __init__(
-        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], silence_seconds: float
+        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], patience: Patience
     ) -> None:
         self._post = post
+        self._wait = patience.wait()
         self._sent: aiohttp.ClientResponse | None = None
-        self._silence = silence_seconds
         self._begun = b""
-        self._waiting_since: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._silent = False
 
     @property
     def status(self) -> int:
@@ -74,27 +68,28 @@ class HttpReply:
             EngineTimeout: nothing came for too long.
         """
         try:
-            self._sent = await self._post()
-            if self.is_stream:
-                self._begun = await self._response.content.readany()
-                self._watch()
-            else:
-                self._begun = await self._response.read()
+            with self._wait:
+                self._sent = await self._post()
         except _FAILURES as error:
             raise _ours(error) from error
+        self._begun = await (self.block() if self.is_stream else self._whole())
 
     async def block(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
         if self._begun:
             begun, self._begun = self._begun, b""
             return begun
-        self._waiting_since = monotonic()
         try:
-            block = await self._response.content.readany()
+            with self._wait:
+                return await self._response.content.readany()
         except _FAILURES as error:
-            raise (_silent() if self._silent else _ours(error)) from error
-        self._waiting_since = None
-        return block
+            raise _ours(error) from error
+
+    async def _whole(self) -> bytes:
+        blocks: list[bytes] = []
+        while block := await self.block():
+            blocks.append(block)
+        return b"".join(blocks)
 
     async def read(self) -> bytes:
         """The whole body of an answer that is no stream."""
@@ -102,27 +97,8 @@ class HttpReply:
 
     async def aclose(self) -> None:
         """Leave it, wherever it is; the connection is kept where the answer is complete."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._sent is not None:
             self._sent.release() if self._sent.content.at_eof() else self._sent.close()
-
-    def _watch(self) -> None:
-        connection = self._response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = None
-            self._look()
-
-    def _look(self) -> None:
-        """Close a stream that is silent; look again when it will have been so, if it stays so."""
-        now = monotonic()
-        since = now if self._waiting_since is None else self._waiting_since
-        if now - since >= self._silence:
-            self._silent = True
-            self._response.close()
-        else:
-            due = since + self._silence - now
-            self._timer = asyncio.get_running_loop().call_later(due, self._look)
 
 
 class Engine:
@@ -140,7 +116,7 @@ class Engine:
         self.binding = UNKNOWN
         self.in_flight = 0
         self.doubted = asyncio.Event()
-        self._silence = silence_seconds
+        self._patience = Patience(silence_seconds)
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -156,9 +132,7 @@ class Engine:
             read_bufsize=_BLOCK_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._silence
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         ) as self._session:
             yield
 
@@ -182,7 +156,7 @@ class Engine:
             headers={"x-request-id": request_id},
             allow_redirects=False,
         )
-        return HttpReply(post, self._silence)
+        return HttpReply(post, self._patience)
 
     async def models(self) -> tuple[Served, ...]:
         """The models that it serves; none where it does not answer as it should."""
@@ -202,12 +176,8 @@ def _ours(error: Exception) -> EngineError:
     if isinstance(error, _UNREACHED):
         return EngineDown("the engine cannot be reached; try again shortly")
     if isinstance(error, TimeoutError):  # aiohttp's own are among them
-        return _silent()
+        return EngineTimeout("the engine was silent for too long; try again later")
     return EngineFailed("the engine broke off before its answer was complete")
-
-
-def _silent() -> EngineTimeout:
-    return EngineTimeout("the engine was silent for too long; try again later")
 
 
 def _count(value: object) -> int | None:
