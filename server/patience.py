@@ -13,40 +13,32 @@ _EARLY = 0.001
 
 
 class Patience:
-    """Has waits of at most so many seconds, any number at once."""
+    """Has waits of at most so many seconds, any number at once.
+
+    `begun` are the present ones, oldest first, and when each began; `looking` whether a timer is
+    set that will look at them.
+    """
 
     def __init__(self, seconds: float) -> None:
+        self.begun: dict[Wait, float] = {}
+        self.looking = False
         self._seconds = seconds
-        self._begun: dict[Wait, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     def wait(self) -> "Wait":
         """A wait of the current task."""
         return Wait(self)
 
-    def begin(self, wait: "Wait") -> None:
-        """Count a wait's seconds from now."""
-        self._begun[wait] = monotonic()
-        if self._timer is None:
-            self._look_after(self._seconds)
-
-    def end(self, wait: "Wait") -> None:
-        """Count them no more."""
-        self._begun.pop(wait, None)
-
-    def _look_after(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
-
-    def _look(self) -> None:
+    def look(self) -> None:
         """End the waits that took too long; look again when the oldest of the others will have."""
-        self._timer = None
-        while self._begun:
-            wait, begun = next(iter(self._begun.items()))
+        self.looking = False
+        while self.begun:
+            wait, begun = next(iter(self.begun.items()))
             left = begun + self._seconds - monotonic()
             if left > _EARLY:
-                self._look_after(left)
+                asyncio.get_running_loop().call_later(left, self.look)
+                self.looking = True
                 return
-            self.end(wait)
+            del self.begun[wait]
             wait.give_up()
 
 
@@ -65,7 +57,10 @@ class Wait:
         self._over = False
 
     def __enter__(self) -> None:
-        self._patience.begin(self)
+        patience = self._patience
+        patience.begun[self] = monotonic()
+        if not patience.looking:
+            patience.look()
 
     def __exit__(
         self,
@@ -73,7 +68,7 @@ class Wait:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._patience.end(self)
+        self._patience.begun.pop(self, None)
         if self._over and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise TimeoutError from error
 
