@@ -1,8 +1,9 @@
 """What the gateway costs, beside its peers, in one run: `python -m loadtest.bench`.
 
 CPU is the process's own clock (and its children's) divided by the work done: the least noisy figure
-on a shared machine. The one measured has core 0 to itself; the fake engine and the generator share
-core 1. Everything of the gateway is on: estimate, decision, holdout, audit, metrics, ledger.
+on a shared machine. All of them are up at once on core 0, each in turn gets a few seconds of each
+kind of load, and ratios are of neighbours in time; the fake engine and the generator share core 1.
+Everything of the gateway is on: estimate, decision, holdout, audit, metrics, ledger.
 """
 
 import argparse
@@ -11,7 +12,11 @@ import os
 import statistics
 import sys
 import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -24,6 +29,9 @@ _PROMPT = (
     "wins 77 coins. How many coins does Ben have now? "
 )
 _OPEN_RATE = 50
+_SETTLE_SECONDS = 0.5
+"""What is left to do when the last answer is out, such as writing a ledger, counts too."""
+
 _COLUMNS = (
     *("cpu_request", "cpu_paced", "cpu_saturated", "rate"),
     *("ttft50", "ttft99", "open50", "open99"),
@@ -32,54 +40,85 @@ _COLUMNS = (
 Row = dict[str, float]
 
 
-def _measure(pid: int, url: str, job: Job) -> tuple[float, Tally]:
-    before = cpu(pid)
-    tally = asyncio.run(generate(url, job, "unused"))
-    if tally.errors:
-        raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed at {url}")
-    return cpu(pid) - before, tally
+@dataclass(frozen=True)
+class _Running:
+    """A peer that is up, and the engine behind it."""
+
+    peer: Peer
+    pid: int
+    url: str
+    engine: str
+
+    def spend(self, job: Job) -> tuple[float, Tally]:
+        """Seconds of CPU that a job takes it, and what came back."""
+        before = cpu(self.pid)
+        tally = asyncio.run(generate(self.url, job, "unused"))
+        time.sleep(_SETTLE_SECONDS)
+        if tally.errors:
+            failed = f"{tally.errors} of {tally.requests} requests failed"
+            raise SystemExit(f"bench: {failed} at {self.peer.name}")
+        return cpu(self.pid) - before, tally
 
 
-def _round(peer: Peer, pid: int, url: str, engine: str) -> Row:
-    """One round of all measurements; milliseconds a request, microseconds a chunk."""
-    load = peer.load
-    _measure(pid, url, Job(_PROMPT + "think=2 chunks=8", max(20, int(200 * load)), 8))
-    whole = Job(_PROMPT + "think=5 chunks=10", max(100, int(4000 * load)), 16, stream=False)
-    spent, tally = _measure(pid, url, whole)
-    row = {"cpu_request": 1e3 * spent / tally.requests}
-    streams = max(2, int(32 * load))
-    spent, tally = _measure(
-        pid, url, Job(_PROMPT + "think=50 chunks=450 rate=50", streams, streams)
-    )
-    row["cpu_paced"] = 1e6 * spent / tally.chunks
-    long = max(100, int(4000 * load))
-    spent, tally = _measure(pid, url, Job(_PROMPT + f"think=50 chunks={long}", 32, 16))
-    row |= {"cpu_saturated": 1e6 * spent / tally.chunks, "rate": tally.chunks / tally.seconds}
+def _requests(one: _Running) -> Row:
+    """Milliseconds of CPU a request."""
+    whole = Job(_PROMPT + "think=5 chunks=10", max(100, int(4000 * one.peer.load)), 16, False)
+    spent, tally = one.spend(whole)
+    return {"cpu_request": 1e3 * spent / tally.requests}
+
+
+def _paced(one: _Running) -> Row:
+    """Microseconds of CPU a chunk of streams as an engine's."""
+    streams = max(2, int(32 * one.peer.load))
+    spent, tally = one.spend(Job(_PROMPT + "think=50 chunks=450 rate=50", streams, streams))
+    return {"cpu_paced": 1e6 * spent / tally.chunks}
+
+
+def _saturated(one: _Running) -> Row:
+    """The same of streams as fast as they go, and chunks a second."""
+    long = max(100, int(4000 * one.peer.load))
+    spent, tally = one.spend(Job(_PROMPT + f"think=50 chunks={long}", 32, 16))
+    return {"cpu_saturated": 1e6 * spent / tally.chunks, "rate": tally.chunks / tally.seconds}
+
+
+def _idle(one: _Running) -> Row:
+    """Milliseconds that one request at a time waits longer than straight at the engine."""
     added: list[float] = []
     for _ in range(4):
         short = Job(_PROMPT + "think=1 chunks=1", 50, 1)
-        direct = asyncio.run(generate(engine, short)).ttft
-        ours = asyncio.run(generate(url, short, "unused")).ttft
+        direct = asyncio.run(generate(one.engine, short)).ttft
+        ours = asyncio.run(generate(one.url, short, "unused")).ttft
         added += [mine - statistics.median(direct) for mine in ours]
-    row |= {
-        "ttft50": 1e3 * float(np.median(added)),
-        "ttft99": 1e3 * float(np.quantile(added, 0.99)),
-    }
+    median, high = np.quantile(added, (0.5, 0.99))
+    return {"ttft50": 1e3 * float(median), "ttft99": 1e3 * float(high)}
+
+
+def _open(one: _Running) -> Row:
+    """The same at a rate that does not wait for answers; a slow peer would only queue."""
+    if one.peer.load < 0.5:
+        return {}
     steady = Job(_PROMPT + "think=5 chunks=20 rate=100", 10 * _OPEN_RATE, 64, rate=_OPEN_RATE)
-    if load >= 0.5:  # what cannot keep up would only queue
-        direct = asyncio.run(generate(engine, steady)).ttft
-        ours = asyncio.run(generate(url, steady, "unused")).ttft
-        for name, share in (("open50", 0.5), ("open99", 0.99)):
-            row[name] = 1e3 * float(np.quantile(ours, share) - np.quantile(direct, share))
-    return row
+    direct = asyncio.run(generate(one.engine, steady)).ttft
+    ours = asyncio.run(generate(one.url, steady, "unused")).ttft
+    median, high = np.quantile(ours, (0.5, 0.99)) - np.quantile(direct, (0.5, 0.99))
+    return {"open50": 1e3 * float(median), "open99": 1e3 * float(high)}
 
 
-def _one(peer: Peer, engine: str, port: int, scratch: Path) -> Row:
-    """Start one, measure it, stop it."""
-    url, log = f"http://127.0.0.1:{port}", scratch / "peer.log"
-    with running(peer.command(engine, port, scratch), "0", log) as process:
-        await_up(url, process, log)
-        return _round(peer, process.pid, url, engine)
+def _measure(started: list[_Running], rounds: int) -> dict[str, list[Row]]:
+    """All measurements, each of all in turn; every other round in the opposite order."""
+    found: dict[str, list[Row]] = {one.peer.name: [] for one in started}
+    for one in started:
+        one.spend(Job(_PROMPT + "think=2 chunks=8", max(20, int(200 * one.peer.load)), 8))
+    for number in range(rounds):
+        rows: dict[str, Row] = {name: {} for name in found}
+        for measure in (_requests, _paced, _saturated, _idle, _open):
+            for one in started if number % 2 == 0 else started[::-1]:
+                rows[one.peer.name] |= measure(one)
+        for name, row in rows.items():
+            found[name].append(row)
+            shown = ", ".join(f"{column} {row[column]:.2f}" for column in _COLUMNS if column in row)
+            print(f"{name}: {shown}", file=sys.stderr, flush=True)
+    return found
 
 
 def _table(rows: dict[str, list[Row]]) -> str:
@@ -102,10 +141,24 @@ def _table(rows: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
+def _ratios(rows: dict[str, list[Row]]) -> str:
+    """How many times the others' CPU the first one's is: median of the rounds, and each of them."""
+    (first, ours), *others = rows.items()
+    lines = [f"| {first}, times | CPU a request | CPU a paced chunk |", "| --- | --- | --- |"]
+    for name, theirs in others:
+        told: list[str] = []
+        for column in ("cpu_request", "cpu_paced"):
+            times = [mine[column] / its[column] for mine, its in zip(ours, theirs, strict=True)]
+            each = ", ".join(f"{one:.2f}" for one in times)
+            told.append(f"{statistics.median(times):.2f} ({each})")
+        lines.append(f"| {name} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Measure everything, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--vllm-router", help="path of vllm-router; left out where not given")
     parser.add_argument("--litellm", help="path of litellm; left out where not given")
     parser.add_argument("--only", nargs="+", help="measure those only whose name has one in it")
@@ -116,20 +169,24 @@ def main() -> int:
     found, versions = peers(words.vllm_router, words.litellm)
     if words.only:
         found = [peer for peer in found if any(word in peer.name for word in words.only)]
-    rows: dict[str, list[Row]] = {peer.name: [] for peer in found}
     engine = "http://127.0.0.1:8790"
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+
+        def start(command: list[str], url: str, core: str) -> int:
+            log = Path(folder) / f"{urlsplit(url).port}.log"
+            process = stack.enter_context(running(command, core, log))
+            await_up(url, process, log)
+            return process.pid
+
         fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
-        with running(fake, "1", scratch / "engine.log") as process:
-            await_up(engine, process, scratch / "engine.log")
-            for place in range(words.rounds * len(found)):
-                peer = found[place % len(found)]
-                row = _one(peer, engine, 8800 + 2 * place, scratch)
-                rows[peer.name].append(row)
-                shown = ", ".join(f"{name} {row[name]:.2f}" for name in _COLUMNS if name in row)
-                print(f"{peer.name}: {shown}", file=sys.stderr, flush=True)
-    print(_table(rows))
+        start(fake, engine, "1")
+        started: list[_Running] = []
+        for port, peer in zip(range(8800, 9000, 2), found, strict=False):
+            url = f"http://127.0.0.1:{port}"
+            pid = start(peer.command(engine, port, Path(folder)), url, "0")
+            started.append(_Running(peer, pid, url, engine))
+        rows = _measure(started, words.rounds)
+    print(f"{_table(rows)}\n\n{_ratios(rows)}")
     print(f"\nPython {sys.version.split()[0]}, {', '.join(versions)}")
     return 0
 
