@@ -38,8 +38,8 @@ from server.start import Start, start_of
 _HUNG_SECONDS = 30
 """A worker that answers no ping for so long is replaced; one that starts does not answer yet."""
 
-_COLLECTIONS = (10_000, 10, 100)
-"""When the garbage collector looks, as `gc.set_threshold` takes it; Python's own: 700, 10, 10."""
+_FULL_LOOKS = 1_000
+"""So many looks at the middle generation come before a full one; Python's own number is 10."""
 
 log = structlog.get_logger(__name__)
 
@@ -155,12 +155,13 @@ def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
 def _settle() -> None:
     """Have the garbage collector look no more at what is loaded, and seldom at all there is.
 
-    A full look halts everything, for 100 ms with 2,000 streams open; looks at what is young were
-    3 % of a request.
+    A full look halts everything, for 100 ms with 2,000 streams open; looks at what is young stay as
+    they are.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECTIONS)
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _FULL_LOOKS)
 
 
 def _announce(listener: socket.socket) -> None:
