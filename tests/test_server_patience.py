@@ -13,9 +13,8 @@ LONG = 30.0
 async def waited(wait: Wait, seconds: float) -> float:
     """How long it was until the wait was ended."""
     begun = time.monotonic()
-    with pytest.raises(TimeoutError):
-        with wait:
-            await asyncio.sleep(seconds)
+    with pytest.raises(TimeoutError), wait:
+        await asyncio.sleep(seconds)
     return time.monotonic() - begun
 
 

@@ -132,11 +132,11 @@ def _table(rows: dict[str, list[Row]]) -> str:
             column: statistics.median(row.get(column, np.nan) for row in rounds)
             for column in _COLUMNS
         }
+        steady = f"{one['open50']:.2f} / {one['open99']:.2f}" if "open50" in rounds[0] else ""
         lines.append(
             f"| {name} | {one['cpu_request']:.2f} | {one['cpu_paced']:.0f} "
             f"| {one['cpu_saturated']:.1f} | {one['rate']:,.0f} "
-            f"| {one['ttft50']:.2f} / {one['ttft99']:.2f} "
-            f"| {one['open50']:.2f} / {one['open99']:.2f} |"
+            f"| {one['ttft50']:.2f} / {one['ttft99']:.2f} | {steady} |"
         )
     return "\n".join(lines)
 
