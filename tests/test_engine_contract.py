@@ -248,7 +248,7 @@ def test_tools(client: openai.OpenAI, two_phase: openai.OpenAI, engine: Running)
         ask(client, tool_choice="required", **cut, **fields),
         ask(two_phase, tool_choice="required", **cut, **fields),
     ):
-        (call,) = asked.choices[0].message.tool_calls
+        call, *_ = asked.choices[0].message.tool_calls  # some models call twice
         assert call.function.name == "add"
         assert json.loads(call.function.arguments)["sum"] in (1, 2)
     result: Any = [
