@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
 
@@ -22,9 +21,10 @@ from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
 from server.engines.reply import Reply, parsed
+from server.engines.sent import FAILURES, Sent
 from server.engines.served import Served
 from server.engines.two_phase import TwoPhase
-from server.errors import EngineDown, EngineError, EngineFailed, NotFound
+from server.errors import EngineDown, EngineError, NotFound
 from server.metrics import Metrics
 
 _UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
@@ -39,9 +39,6 @@ _BALANCE = 1.25
 
 _BROKEN = (500, 502, 503, 504)
 """Statuses with which another engine may do better."""
-
-_FAILURES = (EngineDown, EngineFailed)
-"""Errors that say something of the engine."""
 
 _ATTEMPTS = 2
 """A request that breaks engines is not to visit them all."""
@@ -62,35 +59,6 @@ class Call:
     write: Callable[[int | None], dict[str, Any]]
     budget: int | None = None
     conversation: str | None = None
-
-
-class Sent:
-    """A request with an engine, and its reply; over when it is left, wherever the reply is."""
-
-    def __init__(
-        self, engine: Engine, reply: Reply, failed: Callable[[Engine, Exception], None]
-    ) -> None:
-        self.engine, self.reply = engine, reply
-        self._failed = failed
-        engine.in_flight += 1
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.end(error)
-
-    async def end(self, error: BaseException | None = None) -> None:
-        """Leave the reply; an error of the engine's is told to who watches it."""
-        self.engine.in_flight -= 1
-        if isinstance(error, _FAILURES):
-            self._failed(self.engine, error)
-        await self.reply.aclose()
 
 
 class Fleet:
@@ -181,7 +149,7 @@ class Fleet:
                 for watch in watches:
                     watch.cancel()
 
-    async def send(self, call: Call) -> "Sent":
+    async def send(self, call: Call) -> Sent:
         """The request with an engine that took it: the reply's first bytes are there.
 
         Raises:
@@ -199,7 +167,7 @@ class Fleet:
                 await sent.reply.begin()
             except BaseException as error:
                 await sent.end(error)
-                if not (others and isinstance(error, _FAILURES)):
+                if not (others and isinstance(error, FAILURES)):
                     raise
             else:
                 if not (others and sent.reply.status in _BROKEN):
