@@ -17,7 +17,6 @@ from server.usage import Usage, read_usage
 class Relay(ABC):
     """One stream; each API's subclass knows what its ends look like.
 
-    While it is `_watchful`, every event is looked at, whatever is in it.
     `complete` is set once the stream has come to its proper end, `failed` once the engine told an
     error in it.
 
@@ -34,16 +33,20 @@ class Relay(ABC):
     def __init__(self, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
         self._tops = tops
         self._rest = b""
-        self._watchful = False
         self.failed = False
         self.complete = False
 
+    @property
+    def _watchful(self) -> bool:
+        """Whether every event is to be looked at, whatever is in it."""
+        return False
+
     def feed(self, block: bytes) -> bytes:
         """What to send on for a block that arrived; may be empty."""
-        if self._rest:
-            block, self._rest = self._rest + block, b""
+        block = self._rest + block
         if not (self._watchful or b"[DONE]" in block or self.ends.search(block)):
             if block.endswith(b"\n\n"):
+                self._rest = b""
                 return block
             cut = max(block.rfind(b"\n\n") + 2, block.rfind(b"\r\n\r\n") + 4)
             whole = block[:cut] if cut >= 4 else b""
@@ -87,6 +90,10 @@ class ChatRelay(Relay):
         self._told = False
         self._usage: Usage | None = None
 
+    @property
+    def _watchful(self) -> bool:
+        return self._held is not None
+
     def finish(self) -> bytes:
         """The finish event, where it is still held back."""
         return self._release()
@@ -110,7 +117,7 @@ class ChatRelay(Relay):
                 return self._usage_event(chunk, event)
         if self._FINISH.search(event):
             released = self._release()
-            self._held, self._watchful = event, True
+            self._held = event
             return released
         return self._release() + event
 
@@ -124,7 +131,7 @@ class ChatRelay(Relay):
 
     def _release(self, last: bool = False) -> bytes:
         """The held finish event, with `tops` where it is the last chunk."""
-        event, self._held, self._watchful = self._held, None, False
+        event, self._held = self._held, None
         if event is None:
             return b""
         chunk = payload(event) if last and not self._told else None
