@@ -82,7 +82,7 @@ class Parameters(Frame):
 
     @cached_property
     def unscaled(self) -> "Unscaled":
-        """The same for features as they are measured: one prompt is judged in half the time."""
+        """The same for features as they are measured: 13 array operations a prompt, not 22."""
         weights = np.vstack([self.p_weights, self.token_weights]) / self.scale
         bias = np.concatenate([self.p_bias, self.token_bias]) - weights @ self.center
         least, most = (self.center + self.scale * bound for bound in (self.low, self.high))

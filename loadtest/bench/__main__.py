@@ -16,13 +16,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from loadtest.bench.generator import Job, Tally, generate
 from loadtest.bench.peers import Peer, peers
-from loadtest.bench.process import await_up, cpu, running
+from loadtest.bench.process import Starter, cpu
 
 _PROMPT = (
     "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "
@@ -171,13 +170,7 @@ def main() -> int:
         found = [peer for peer in found if any(word in peer.name for word in words.only)]
     engine = "http://127.0.0.1:8790"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-
-        def start(command: list[str], url: str, core: str) -> int:
-            log = Path(folder) / f"{urlsplit(url).port}.log"
-            process = stack.enter_context(running(command, core, log))
-            await_up(url, process, log)
-            return process.pid
-
+        start = Starter(stack, Path(folder)).start
         fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
         start(fake, engine, "1")
         started: list[_Running] = []

@@ -11,14 +11,13 @@ import asyncio
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from loadtest.bench.generator import Job, generate
 from loadtest.bench.peers import ROOT, gateway, proxy
-from loadtest.bench.process import await_up, cpu, running
+from loadtest.bench.process import Starter, cpu
 
 _ENGINE = "http://127.0.0.1:8790"
 _PROXIES = {
@@ -73,16 +72,10 @@ def main() -> int:
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
-
-        def start(words: list[str], url: str, environment: Mapping[str, str] | None = None) -> int:
-            log = scratch / f"{urlsplit(url).port}.log"
-            process = stack.enter_context(running(words, "0,1", log, environment))
-            await_up(url, process, log, _START_SECONDS)
-            return process.pid
-
-        server = start(vllm, _ENGINE, _ENVIRONMENT)
+        start = Starter(stack, scratch, _START_SECONDS).start
+        server = start(vllm, _ENGINE, "0,1", _ENVIRONMENT)
         pids = {
-            name: start(peer(_ENGINE, urlsplit(url).port or 0, scratch), url)
+            name: start(peer(_ENGINE, urlsplit(url).port or 0, scratch), url, "0,1")
             for name, (url, peer) in _PROXIES.items()
         }
         for url, _ in _PROXIES.values():

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -57,6 +58,36 @@ def await_up(
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"bench: {url} did not start:\n{log.read_text()[-2000:]}")
         time.sleep(0.2)
+
+
+class Starter:
+    """Starts what answers completions, logs in a folder; all of it ends with a stack.
+
+    Args:
+        stack: ends them.
+        folder: for their logs.
+        seconds: that one may take to answer.
+    """
+
+    def __init__(self, stack: ExitStack, folder: Path, seconds: float = _START_SECONDS) -> None:
+        self._stack, self._folder, self._seconds = stack, folder, seconds
+
+    def start(
+        self,
+        command: list[str],
+        url: str,
+        cores: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """The process's id, once it answers at its URL.
+
+        Raises:
+            SystemExit: it ended, or took too long.
+        """
+        log = self._folder / f"{urlsplit(url).port}.log"
+        process = self._stack.enter_context(running(command, cores, log, environment))
+        await_up(url, process, log, self._seconds)
+        return process.pid
 
 
 def cpu(pid: int, family: bool = True) -> float:

@@ -1,13 +1,11 @@
 """A closed request as a row of the ledger: numbers and names, never text of a prompt or answer."""
 
 import time
-from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from router.features import FEATURES_VERSION
 from server.exchange import Exchange
+from server.ledger.schema import to_json
 
 _LARGEST = 2**31 - 1
 _REASON = 512
@@ -43,8 +41,8 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "features": FEATURES_VERSION,
         "baseline_tokens": exchange.baseline_tokens,
         "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
-        "p_correct": estimate and _json(estimate.p_correct),
-        "expected_tokens": estimate and _json(estimate.tokens),
+        "p_correct": estimate and to_json(estimate.p_correct),
+        "expected_tokens": estimate and to_json(estimate.tokens),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
         "budget_hit": exchange.budget_hit,
         "choices": exchange.choices,
@@ -59,7 +57,3 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "score": None,
         "scored_at": None,
     }
-
-
-def _json(numbers: Mapping[str, float]) -> str:
-    return orjson.dumps(numbers).decode()

@@ -102,7 +102,7 @@ def connect(url: str) -> Engine:
     """
     try:
         named = {"paramstyle": "named"} if url.startswith("sqlite") else {}
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=_json, **named)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **named)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(
             "the ledger is no database URL: use sqlite:///FILE or "
@@ -118,7 +118,8 @@ def connect(url: str) -> Engine:
     return engine
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """How the ledger keeps what is no number and no name."""
     return orjson.dumps(value).decode()
 
 
