@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import orjson
@@ -135,11 +136,17 @@ class Endpoint(Accounted):
         exchange.first_byte = time.perf_counter()
         relay = self._api.relay(asked, exchange.account)
         await start(exchange, b"text/event-stream; charset=utf-8", send)
+
+        def take(block: bytes) -> Awaitable[None] | None:
+            out = relay.feed(block)
+            if not out:
+                return None
+            return send({"type": "http.response.body", "body": out, "more_body": True})
+
         try:
-            while block:
-                if out := relay.feed(block):
-                    await send({"type": "http.response.body", "body": out, "more_body": True})
-                block = await reply.block()
+            if (taking := take(block)) is not None:
+                await taking
+            await reply.pour(take)
             if not (relay.complete or relay.failed):
                 raise EngineFailed("the engine's stream ended before it was complete")
             rest = relay.finish()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
@@ -59,9 +60,12 @@ class Passthrough(Accounted):
 async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     await start(exchange, b"text/event-stream; charset=utf-8", send)
     rest, exchange.first_byte = b"", time.perf_counter()
+
+    def take(block: bytes) -> Awaitable[None]:
+        return send({"type": "http.response.body", "body": block, "more_body": True})
+
     try:
-        while block := await reply.block():
-            await send({"type": "http.response.body", "body": block, "more_body": True})
+        await reply.pour(take)
     except EngineError as error:
         exchange.status, rest = error.status, error_event(error)
     except asyncio.CancelledError:  # the gateway ends; who left does not hear it

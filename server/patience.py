@@ -15,12 +15,11 @@ _EARLY = 0.001
 class Patience:
     """Has waits of at most so many seconds, any number at once.
 
-    `begun` are the present ones, oldest first, and when each began; `looking` whether a timer is
-    set that will look at them.
+    `waits` are the present ones; `looking` whether a timer is set that will look at them.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.begun: dict[Wait, float] = {}
+        self.waits: set[Wait] = set()
         self.looking = False
         self._seconds = seconds
 
@@ -30,20 +29,20 @@ class Patience:
 
     def look(self) -> None:
         """End the waits that took too long; look again when the oldest of the others will have."""
-        self.looking = False
-        while self.begun:
-            wait, begun = next(iter(self.begun.items()))
-            left = begun + self._seconds - monotonic()
-            if left > _EARLY:
-                asyncio.get_running_loop().call_later(left, self.look)
-                self.looking = True
-                return
-            del self.begun[wait]
+        late = monotonic() - self._seconds + _EARLY
+        for wait in [wait for wait in self.waits if wait.begun <= late]:
+            self.waits.remove(wait)
             wait.give_up()
+        self.looking = bool(self.waits)
+        if self.looking:
+            left = min(wait.begun for wait in self.waits) + self._seconds - monotonic()
+            asyncio.get_running_loop().call_later(left, self.look)
 
 
 class Wait:
     """One wait, a context as `asyncio.timeout` is; it may be entered again and again.
+
+    `begun` is when, as `time.monotonic` tells it; who sets it within the context begins anew.
 
     Raises:
         TimeoutError: on leaving it, where it took too long.
@@ -52,13 +51,15 @@ class Wait:
     def __init__(self, patience: Patience) -> None:
         task = asyncio.current_task()
         assert task is not None, "nobody waits"
+        self.begun = 0.0
         self._task = task
         self._patience = patience
         self._over = False
 
     def __enter__(self) -> None:
         patience = self._patience
-        patience.begun[self] = monotonic()
+        self.begun = monotonic()
+        patience.waits.add(self)
         if not patience.looking:
             patience.look()
 
@@ -68,7 +69,7 @@ class Wait:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._patience.begun.pop(self, None)
+        self._patience.waits.discard(self)
         if self._over and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise TimeoutError from error
 

@@ -48,7 +48,7 @@ def test_one_that_is_entered_again_begins_anew() -> None:
             with wait:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(0.6)  # nobody waits: there is nothing to end
-        assert not patience.begun and not patience.looking
+        assert not patience.waits and not patience.looking
         assert await waited(wait, LONG) < LONG / 2
 
     asyncio.run(main())
@@ -67,6 +67,6 @@ def test_who_cancels_the_task_is_not_taken_for_the_end_of_patience() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not patience.begun
+        assert not patience.waits
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ import orjson
 
 from server.engines.binding import UNKNOWN
 from server.engines.served import Served
+from server.engines.tap import Take, Tap
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
 from server.patience import Patience
 
@@ -84,6 +85,19 @@ class HttpReply:
                 return await self._response.content.readany()
         except _FAILURES as error:
             raise _ours(error) from error
+
+    async def pour(self, take: Take) -> None:
+        """Give all bytes that are still to come to `take`, block by block."""
+        while block := await self.block():
+            if (taking := take(block)) is not None:
+                await taking
+            connection = self._response.connection
+            if connection is None or connection.transport is None:  # all that came is here
+                continue
+            try:
+                await Tap(connection.transport, self._response.content, take, self._wait).run()
+            except TimeoutError as error:
+                raise _ours(error) from error
 
     async def _whole(self) -> bytes:
         blocks: list[bytes] = []

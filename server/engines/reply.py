@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from server.engines.tap import Take
+
 
 class Reply(Protocol):
     """An engine's answer on its way, from before its request is sent.
@@ -27,6 +29,10 @@ class Reply(Protocol):
 
     async def block(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
+        ...
+
+    async def pour(self, take: Take) -> None:
+        """Give all bytes that are still to come to `take`, in blocks as they come."""
         ...
 
     async def read(self) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import orjson
 
 from server.engines.reply import Reply
+from server.engines.tap import Take
 from server.errors import EngineFailed
 from server.sse import DONE, encode, events, payload
 from server.usage import read_usage
@@ -74,6 +75,12 @@ class TwoPhase:
         """The next event; empty at the end."""
         begun, self._begun = self._begun, b""
         return begun or await anext(self._stream, b"")
+
+    async def pour(self, take: Take) -> None:
+        """Give all events that are still to come to `take`."""
+        while event := await self.block():
+            if (taking := take(event)) is not None:
+                await taking
 
     async def read(self) -> bytes:
         """The whole body."""
