@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import Any, cast
 
 import orjson
@@ -137,15 +136,12 @@ class Endpoint(Accounted):
         relay = self._api.relay(asked, exchange.account)
         await start(exchange, b"text/event-stream; charset=utf-8", send)
 
-        def take(block: bytes) -> Awaitable[None] | None:
-            out = relay.feed(block)
-            if not out:
-                return None
-            return send({"type": "http.response.body", "body": out, "more_body": True})
+        async def take(block: bytes) -> None:
+            if out := relay.feed(block):
+                await send({"type": "http.response.body", "body": out, "more_body": True})
 
         try:
-            if (taking := take(block)) is not None:
-                await taking
+            await take(block)
             await reply.pour(take)
             if not (relay.complete or relay.failed):
                 raise EngineFailed("the engine's stream ended before it was complete")

@@ -89,8 +89,7 @@ class HttpReply:
     async def pour(self, take: Take) -> None:
         """Give all bytes that are still to come to `take`, block by block."""
         while block := await self.block():
-            if (taking := take(block)) is not None:
-                await taking
+            await take(block)
             connection = self._response.connection
             if connection is None or connection.transport is None:  # all that came is here
                 continue

@@ -10,8 +10,10 @@ import aiohttp
 
 from server.patience import Wait
 
-Take = Callable[[bytes], Awaitable[None] | None]
-"""Takes a block of bytes; what it waits for, without a task of its own, holds up the next ones."""
+Take = Callable[[bytes], Awaitable[None]]
+"""Takes a block of bytes. What it waits for holds up the next ones; it has no task of its own."""
+
+_READY = object()
 
 
 class Tap(asyncio.Protocol):
@@ -34,10 +36,9 @@ class Tap(asyncio.Protocol):
         self._transport = transport
         self._client = cast("asyncio.Protocol", transport.get_protocol())
         self._content = content
-        self._take = take
         self._wait = wait
-        self._over: asyncio.Future[Awaitable[None] | None]
-        self._over = asyncio.get_running_loop().create_future()
+        self._taking = _take_all(take)
+        self._over: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Hand on blocks until the body is over, or one has to be waited with.
@@ -45,15 +46,15 @@ class Tap(asyncio.Protocol):
         Raises:
             TimeoutError: none came for too long.
         """
+        self._taking.send(None)
         self._content.on_eof(self._end)
         self._transport.set_protocol(self)
         try:
             with self._wait:
-                rest = await self._over
+                waits_for = await self._over
         finally:
             self._leave()
-        if rest is not None:
-            await rest
+        await _finish(self._taking, waits_for)
 
     def data_received(self, data: bytes) -> None:
         """Let the client read it, and take the body that was in it."""
@@ -69,26 +70,23 @@ class Tap(asyncio.Protocol):
             return
         self._wait.begun = monotonic()
         try:
-            taking = self._take(block)
-            if taking is None:
-                return
-            steps = taking.__await__()
-            waits_for = next(steps)
-        except StopIteration:
-            return
+            waits_for = self._taking.send(block)
         except Exception as error:  # noqa: BLE001 - the task's to raise
             self._leave()
             self._over.set_exception(error)
-        else:
-            self._end(_go_on(steps, waits_for))
+            return
+        if waits_for is not _READY:
+            self._end(waits_for)
 
     def eof_received(self) -> bool | None:
         """Tell the client."""
         return self._client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the client, who knows what it means."""
+        """Tell the client, who knows what it means, but for a body that it could not read."""
         self._client.connection_lost(exc)
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("the body is not readable"))
         self._end()
 
     def pause_writing(self) -> None:
@@ -99,10 +97,10 @@ class Tap(asyncio.Protocol):
         """Tell the client."""
         self._client.resume_writing()
 
-    def _end(self, rest: Awaitable[None] | None = None) -> None:
+    def _end(self, waits_for: object = _READY) -> None:
         self._leave()
         if not self._over.done():
-            self._over.set_result(rest)
+            self._over.set_result(waits_for)
 
     def _leave(self) -> None:
         """Give the connection back to the client, who may give it to another request at once."""
@@ -110,8 +108,15 @@ class Tap(asyncio.Protocol):
             self._transport.set_protocol(self._client)
 
 
+def _take_all(take: Take) -> Generator[Any, Any, None]:
+    """Take each block that is sent in; yields what a block waits for, then that it is ready."""
+    while True:
+        yield from take((yield _READY)).__await__()
+
+
 @coroutine
-def _go_on(steps: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """What is left of an awaitable that was run up to its first wait."""
-    yield waits_for
-    yield from steps
+def _finish(taking: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
+    """Wait in a task, until the last block is taken."""
+    while waits_for is not _READY:
+        yield waits_for
+        waits_for = taking.send(None)

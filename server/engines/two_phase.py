@@ -79,8 +79,7 @@ class TwoPhase:
     async def pour(self, take: Take) -> None:
         """Give all events that are still to come to `take`."""
         while event := await self.block():
-            if (taking := take(event)) is not None:
-                await taking
+            await take(event)
 
     async def read(self) -> bytes:
         """The whole body."""

@@ -1,0 +1,307 @@
+"""What an engine streams is handed on whole and in order, whatever who takes it does."""
+
+import asyncio
+import random
+import ssl
+import subprocess
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.engines.engine import Engine, HttpReply
+from server.errors import EngineFailed, EngineTimeout
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+PAUSE = 0.01
+"""Seconds between two writes, so that they come in apart."""
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def framed(block: bytes) -> bytes:
+    """One chunk of HTTP's chunked encoding."""
+    return b"%x\r\n%b\r\n" % (len(block), block)
+
+
+def paced(blocks: list[bytes], pause: float = PAUSE) -> Write:
+    """Writes a stream of blocks, so many seconds after each."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for block in blocks:
+            writer.write(framed(block))
+            await asyncio.sleep(pause)
+        writer.write(END)
+
+    return write
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on one event loop or the other."""
+    uvloop = request.param == "uvloop"
+    factory = pytest.importorskip("uvloop").new_event_loop if uvloop else None
+
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+
+    return run
+
+
+@asynccontextmanager
+async def streaming(
+    write: Write, silence: float = 5.0, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Callable[[], Awaitable[HttpReply]]]:
+    """Asks an engine that answers every request with what `write` writes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(2)
+                await write(writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    engine = Engine(f"{'https' if tls else 'http'}://localhost:{port}", None, silence)
+
+    async def ask() -> HttpReply:
+        reply = engine.post("/chat/completions", {}, "test")
+        await reply.begin()
+        return reply
+
+    async with server, engine.connected():
+        yield ask
+        server.close()
+
+
+async def poured(reply: HttpReply, delay: float = 0.0) -> bytes:
+    """All of a reply, taken with a delay at every block."""
+    taken: list[bytes] = []
+
+    async def take(block: bytes) -> None:
+        taken.append(block)
+        if delay:
+            await asyncio.sleep(delay)
+
+    await reply.pour(take)
+    await reply.aclose()
+    return b"".join(taken)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.004])
+@pytest.mark.parametrize("seed", range(5))
+def test_all_comes_in_order_however_the_network_cuts_it(seed: int, delay: float, run: Run) -> None:
+    draw = random.Random(seed)
+    body = [draw.randbytes(draw.randint(1, 3000)) for _ in range(40)]
+    raw = HEAD + b"".join(map(framed, body)) + END
+    cuts = sorted(draw.sample(range(1, len(raw)), 60))
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+            writer.write(raw[start:end])
+            await asyncio.sleep(draw.choice((0, PAUSE / 5)))
+
+    async def main() -> bytes:
+        async with streaming(write) as ask:
+            return await poured(await ask(), delay)
+
+    assert run(main()) == b"".join(body)
+
+
+def test_connections_are_used_again_by_many_streams_at_once(run: Run) -> None:
+    writers: set[asyncio.StreamWriter] = set()
+    body = [b"block %d" % number for number in range(5)]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        await paced(body)(writer)
+
+    async def main() -> None:
+        async with streaming(write) as ask:
+
+            async def several() -> None:
+                for _ in range(10):
+                    assert await poured(await ask()) == b"".join(body)
+
+            await asyncio.gather(*(several() for _ in range(8)))
+
+    run(main())
+    assert len(writers) == 8
+
+
+def test_a_taker_that_waits_holds_the_engine_up(run: Run) -> None:
+    flood, sent, most = b"x" * 65536, 0, 2**26
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(HEAD + framed(b"first"))
+        await asyncio.sleep(PAUSE)
+        while sent < most:
+            writer.write(framed(flood))
+            await writer.drain()
+            sent += len(flood)
+        writer.write(END)
+
+    async def main() -> tuple[int, int]:
+        taken = held = 0
+        go = asyncio.Event()
+
+        async def take(block: bytes) -> None:
+            nonlocal taken
+            taken += len(block)
+            if block != b"first":
+                await go.wait()
+
+        async with streaming(write) as ask:
+            reply = await ask()
+            pouring = asyncio.create_task(reply.pour(take))
+            while held != sent or not sent:
+                held = sent
+                await asyncio.sleep(0.3)
+            go.set()
+            await pouring
+        return held, taken
+
+    held, taken = run(main())
+    assert held < most / 2
+    assert taken == most + len(b"first")
+
+
+def test_no_task_is_woken_for_a_block(run: Run) -> None:
+    async def main() -> list[asyncio.Task[Any] | None]:
+        tasks: list[asyncio.Task[Any] | None] = []
+
+        async def take(_: bytes) -> None:
+            tasks.append(asyncio.current_task())
+
+        async with streaming(paced([b"x"] * 5)) as ask:
+            await (await ask()).pour(take)
+        return tasks
+
+    assert run(main())[1:] == [None] * 4
+
+
+def test_a_stream_may_be_longer_than_a_silence(run: Run) -> None:
+    async def main() -> bytes:
+        async with streaming(paced([b"x"] * 8, pause=0.1), silence=0.5) as ask:
+            return await poured(await ask())
+
+    assert run(main()) == b"x" * 8
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [(b"", EngineTimeout), (b"not a size\r\n", EngineFailed), (None, EngineFailed)],
+    ids=["silence", "nonsense", "a broken connection"],
+)
+def test_what_came_before_a_failure_is_handed_on(
+    last: bytes | None, error: type[Exception], run: Run
+) -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + framed(b"one"))
+        await asyncio.sleep(PAUSE)
+        writer.write(framed(b"two"))
+        await asyncio.sleep(PAUSE)
+        if last is None:
+            raise ConnectionError
+        writer.write(last)
+        await asyncio.sleep(1)
+
+    async def main() -> list[bytes]:
+        taken: list[bytes] = []
+
+        async def take(block: bytes) -> None:
+            taken.append(block)
+
+        async with streaming(write, silence=0.3) as ask:
+            reply = await ask()
+            with pytest.raises(error):
+                await reply.pour(take)
+            await reply.aclose()
+        return taken
+
+    assert b"".join(run(main())) == b"onetwo"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_error_of_the_taker_s_is_its_own(waits: bool, run: Run) -> None:
+    async def main() -> None:
+        blocks = 0
+
+        async def take(_: bytes) -> None:
+            nonlocal blocks
+            blocks += 1
+            if blocks == 3:
+                if waits:
+                    await asyncio.sleep(PAUSE)
+                raise ZeroDivisionError
+
+        async with streaming(paced([b"x"] * 5)) as ask:
+            reply = await ask()
+            with pytest.raises(ZeroDivisionError):
+                await reply.pour(take)
+            await reply.aclose()
+            assert await poured(await ask()) == b"x" * 5  # the next one is not harmed
+        assert blocks == 3
+
+    run(main())
+
+
+def test_who_is_cancelled_leaves_nothing_behind(run: Run) -> None:
+    closed = asyncio.Event()
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        try:
+            while True:
+                writer.write(framed(b"x"))
+                await writer.drain()
+                await asyncio.sleep(PAUSE)
+        finally:
+            closed.set()
+
+    async def main() -> None:
+        async with streaming(write) as ask:
+            reply = await ask()
+            pouring = asyncio.create_task(poured(reply))
+            await asyncio.sleep(10 * PAUSE)
+            pouring.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pouring
+            await reply.aclose()
+            async with asyncio.timeout(5):
+                await closed.wait()
+
+    run(main())
+
+
+def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    words += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    try:
+        subprocess.run(["openssl", "req", *words], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    trusting = ssl.create_default_context(cafile=certificate)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    body = [b"%d " % number for number in range(20)]
+
+    async def main() -> bytes:
+        async with streaming(paced(body), tls=tls) as ask:
+            return await poured(await ask()) + await poured(await ask())
+
+    assert run(main()) == b"".join(body + body)
