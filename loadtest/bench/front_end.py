@@ -1,8 +1,9 @@
 """What the gateway costs beside vLLM's API server: `python -m loadtest.bench.front_end PYTHON`.
 
-PYTHON is that of an environment with vLLM (`make vllm`). vLLM serves the demo model; requests pass
-through the gateway, and through a proxy that only relays, which is what the same libraries cost at
-least. CPU is that of vLLM's API server alone, without its engine's process, and that of what is in
+PYTHON is that of an environment with vLLM (`make test-vllm` sets one up). vLLM serves the demo
+model; requests pass through the gateway, and through proxies that only relay: one of the same
+libraries, and vllm-router where it is installed beside vLLM, which is what it costs without Python.
+CPU is that of vLLM's API server alone, without its engine's process, and that of what is in
 front of it, in the same runs.
 """
 
@@ -16,14 +17,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loadtest.bench.generator import Job, generate
-from loadtest.bench.peers import ROOT, gateway, proxy
+from loadtest.bench.peers import ROOT, gateway, proxy, router
 from loadtest.bench.process import Starter, cpu
 
 _ENGINE = "http://127.0.0.1:8790"
-_PROXIES = {
-    "gateway": ("http://127.0.0.1:8800", gateway),
-    "raw ASGI + aiohttp": ("http://127.0.0.1:8801", proxy("raw")),
-}
 _START_SECONDS = 300
 _FLAGS = (
     *("--max-model-len", "1024", "--dtype", "float32", "--max-num-seqs", "64", "--enforce-eager"),
@@ -68,6 +65,14 @@ def main() -> int:
     parser.add_argument("python", help="the Python that has vLLM")
     parser.add_argument("--rounds", type=int, default=3)
     words = parser.parse_args()
+    proxies = {"gateway": gateway, "raw ASGI + aiohttp": proxy("raw")}
+    beside = Path(words.python).with_name("vllm-router")
+    if beside.exists():
+        proxies["vllm-router"] = router(str(beside))
+    urls = {
+        name: f"http://127.0.0.1:{port}"
+        for name, port in zip(proxies, range(8800, 9000, 2), strict=False)
+    }
     vllm = [words.python, "-m", "vllm.entrypoints.openai.api_server", *_FLAGS]
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -75,21 +80,24 @@ def main() -> int:
         start = Starter(stack, scratch, _START_SECONDS).start
         server = start(vllm, _ENGINE, "0,1", _ENVIRONMENT)
         pids = {
-            name: start(peer(_ENGINE, urlsplit(url).port or 0, scratch), url, "0,1")
-            for name, (url, peer) in _PROXIES.items()
+            name: start(proxies[name](_ENGINE, urlsplit(url).port or 0, scratch), url, "0,1")
+            for name, url in urls.items()
         }
-        for url, _ in _PROXIES.values():
+        for url in urls.values():
             asyncio.run(generate(url, Job(_STORY, 32, 16, more=_LONG)))
-        for _ in range(words.rounds):
+        for number in range(words.rounds):
             for what, job in _JOBS.items():
-                for name, (url, _) in _PROXIES.items():
+                for name, url in list(urls.items())[:: -1 if number % 2 else 1]:
                     one = _measure(job, url, pids[name], server)
                     found.setdefault((what, name), []).append(one)
                     print(f"{what}, {name}: {one[0]:.2f} {one[1]:.2f}", file=sys.stderr, flush=True)
     print("| | through | CPU | vLLM's API server | ratio |\n| --- | --- | --- | --- | --- |")
     for (what, name), rounds in found.items():
         ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
-        print(f"| {what} | {name} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} |")
+        shares = [one / other for one, other in rounds]
+        each = ", ".join(f"{share:.2f}" for share in shares)
+        share = f"{statistics.median(shares):.2f} ({each})"
+        print(f"| {what} | {name} | {ours:.2f} | {theirs:.2f} | {share} |")
     return 0
 
 

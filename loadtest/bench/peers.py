@@ -54,7 +54,9 @@ def _nginx(engine: str, port: int, scratch: Path) -> list[str]:
     return ["nginx", "-c", str(config), "-p", str(scratch)]
 
 
-def _vllm_router(path: str) -> Callable[[str, int, Path], list[str]]:
+def router(path: str) -> Callable[[str, int, Path], list[str]]:
+    """The command of vllm-router, which lies at a path."""
+
     def command(engine: str, port: int, scratch: Path) -> list[str]:  # noqa: ARG001
         words = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(port + 1)]
         return [path, *words, "--log-level", "error", "--worker-urls", engine]
@@ -82,7 +84,7 @@ def peers(vllm_router: str | None, litellm: str | None) -> tuple[list[Peer], lis
     if shutil.which("nginx"):
         found.append(Peer("nginx", _nginx))
     if vllm_router:
-        found.append(Peer("vllm-router", _vllm_router(vllm_router)))
+        found.append(Peer("vllm-router", router(vllm_router)))
     found += [
         Peer("raw ASGI + aiohttp", proxy("raw")),
         Peer("lean FastAPI + aiohttp", proxy("lean")),
