@@ -192,6 +192,34 @@ def test_no_task_is_woken_for_a_block(run: Run) -> None:
     assert run(main())[1:] == [None] * 4
 
 
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_what_comes_during_a_wait_does_not_wait_for_more(run: Run, number: int) -> None:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for block in range(number):
+            writer.write(framed(b"%d" % block))
+            await asyncio.sleep(5 * PAUSE)
+        await asyncio.sleep(30)
+
+    async def main() -> None:
+        there, last = asyncio.Event(), b"%d" % (number - 1)
+
+        async def take(block: bytes) -> None:
+            await asyncio.sleep(6 * PAUSE)
+            if block.endswith(last):
+                there.set()
+
+        async with streaming(write) as ask:
+            reply = await ask()
+            pouring = asyncio.create_task(reply.pour(take))
+            async with asyncio.timeout(2):
+                await there.wait()
+            pouring.cancel()
+            await reply.aclose()
+
+    run(main())
+
+
 def test_a_stream_may_be_longer_than_a_silence(run: Run) -> None:
     async def main() -> bytes:
         async with streaming(paced([b"x"] * 8, pause=0.1), silence=0.5) as ask:

@@ -1,4 +1,4 @@
-"""One engine behind the gateway, over HTTP; the only module that knows the HTTP client.
+"""One engine behind the gateway, over HTTP; only this and its tap know the HTTP client.
 
 Redirects are not followed and the client's key is not forwarded: no key reaches another host.
 """
@@ -88,13 +88,15 @@ class HttpReply:
 
     async def pour(self, take: Take) -> None:
         """Give all bytes that are still to come to `take`, block by block."""
+        tap = None
         while block := await self.block():
             await take(block)
             connection = self._response.connection
             if connection is None or connection.transport is None:  # all that came is here
                 continue
+            tap = tap or Tap(connection.transport, self._response.content, take, self._wait)
             try:
-                await Tap(connection.transport, self._response.content, take, self._wait).run()
+                await tap.run()
             except TimeoutError as error:
                 raise _ours(error) from error
 

@@ -38,17 +38,19 @@ class Tap(asyncio.Protocol):
         self._content = content
         self._wait = wait
         self._taking = _take_all(take)
-        self._over: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._taking.send(None)
+        self._over: asyncio.Future[Any]
+        content.on_eof(self._end)
 
     async def run(self) -> None:
-        """Hand on blocks until the body is over, or one has to be waited with.
+        """Hand on blocks until the body is over, or until one that was waited with; then again.
 
         Raises:
             TimeoutError: none came for too long.
         """
-        self._taking.send(None)
-        self._content.on_eof(self._end)
+        self._over = asyncio.get_running_loop().create_future()
         self._transport.set_protocol(self)
+        self.data_received(b"")  # what came while nobody tapped is there already
         try:
             with self._wait:
                 waits_for = await self._over
