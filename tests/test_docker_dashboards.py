@@ -97,6 +97,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         with (folder / "log").open("w") as log, subprocess.Popen(words, stderr=log) as process:
             try:
                 url = f"http://{address}"
+                wait_until(lambda: httpx.get(f"{url}/-/ready").is_success)
                 # The counters' zeros before the traffic: an increase is one since the first scrape.
                 wait_until(lambda: ask(url, "tops_arm_requests_total"))
                 send_traffic(gateway.url)

@@ -14,8 +14,9 @@ import aiohttp
 import orjson
 
 from server.engines.binding import UNKNOWN
+from server.engines.reply import Take
 from server.engines.served import Served
-from server.engines.tap import Take, Tap
+from server.engines.tap import Tap
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
 from server.patience import Patience
 

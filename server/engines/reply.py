@@ -1,10 +1,12 @@
 """An engine's reply: what the gateway may ask of one, however it came about."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import orjson
 
-from server.engines.tap import Take
+Take = Callable[[bytes], Awaitable[None]]
+"""Takes a block of bytes. What it waits for holds up the next ones; it has no task of its own."""
 
 
 class Reply(Protocol):

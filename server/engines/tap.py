@@ -1,17 +1,15 @@
 """Hands on what an engine sends right where it comes in, not by a task that is woken for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from time import monotonic
 from types import coroutine
 from typing import Any, cast
 
 import aiohttp
 
+from server.engines.reply import Take
 from server.patience import Wait
-
-Take = Callable[[bytes], Awaitable[None]]
-"""Takes a block of bytes. What it waits for holds up the next ones; it has no task of its own."""
 
 _READY = object()
 

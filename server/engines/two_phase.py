@@ -12,8 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from server.engines.reply import Reply
-from server.engines.tap import Take
+from server.engines.reply import Reply, Take
 from server.errors import EngineFailed
 from server.sse import DONE, encode, events, payload
 from server.usage import read_usage
