@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,16 +66,20 @@ def running(name: str, *flags: str, port: int | None = None) -> Generator[Runnin
 def started(
     words: Sequence[str], environment: dict[str, str] | None = None, log: Path | None = None
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A process until the block is left; then SIGTERM, and it must end."""
+    """A process until the block is left; then SIGTERM, and it must end, with all its own."""
     out = log.open("wb") if log else subprocess.DEVNULL
     environment = {**os.environ, **(environment or {})}
-    process = subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out, env=environment)
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=out, stderr=out, env=environment, start_new_session=True
+    )
     try:
         yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait(30)
+        with suppress(ProcessLookupError):  # what one that was killed left behind
+            os.killpg(process.pid, signal.SIGKILL)
         if not isinstance(out, int):
             out.close()
 
