@@ -17,9 +17,9 @@ _READY = object()
 class Tap(asyncio.Protocol):
     """Stands before the HTTP client's own protocol on a connection, and takes what that has read.
 
-    To wake a task for every chunk, a turn of the event loop later, is a fifth of the CPU that a
-    chunk takes (loadtest/BENCH.md). The client reads the HTTP as ever; what comes while nobody taps
-    waits in its reader.
+    To wake a task for every chunk, a turn of the event loop later, is a tenth of the CPU that a
+    chunk takes, or more (loadtest/BENCH.md). The client reads the HTTP as ever; what comes while
+    nobody taps waits in its reader.
 
     Args:
         transport: the connection.
