@@ -48,8 +48,8 @@ class Tap(asyncio.Protocol):
         """
         self._over = asyncio.get_running_loop().create_future()
         self._transport.set_protocol(self)
-        self.data_received(b"")  # what came while nobody tapped is there already
         try:
+            self.data_received(b"")  # what came while nobody tapped is there already
             with self._wait:
                 waits_for = await self._over
         finally:
