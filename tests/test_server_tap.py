@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from server.engines.engine import Engine, HttpReply
 from server.errors import EngineFailed, EngineTimeout
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
+LONG = b"2\r\nabcd"
+"""A chunk that is longer than it says."""
+
 PAUSE = 0.01
 """Seconds between two writes, so that they come in apart."""
 
@@ -28,11 +32,11 @@ def framed(block: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(block), block)
 
 
-def paced(blocks: list[bytes], pause: float = PAUSE) -> Write:
+def paced(blocks: list[bytes], pause: float = PAUSE, head: bytes = HEAD) -> Write:
     """Writes a stream of blocks, so many seconds after each."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD)
+        writer.write(head)
         for block in blocks:
             writer.write(framed(block))
             await asyncio.sleep(pause)
@@ -117,6 +121,79 @@ def test_all_comes_in_order_however_the_network_cuts_it(seed: int, delay: float,
             return await poured(await ask(), delay)
 
     assert run(main()) == b"".join(body)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_that_looks_like_a_chunk_is_taken_for_one(seed: int, run: Run) -> None:
+    """Bodies made of what the encoding is made of, cut at its seams."""
+    draw = random.Random(seed)
+    pieces = [
+        b"\n\n",
+        b"\n\r\n",
+        b"\n\n\r\n",
+        b"2\r\nab\r\n",
+        b"4\r\nab\n\n\r\n",
+        b"1\r\n",
+        END,
+        b"ab",
+    ]
+    sizes = (b"%x\r\n", b"%x\r\n", b"%X\r\n", b"%03x\r\n", b"%x;name=value\r\n")
+
+    def written() -> tuple[bytes, list[bytes]]:
+        """A body, and the writes that it comes in."""
+        body, writes = b"", [HEAD]
+        for _ in range(40):
+            block = draw.choices(pieces, k=draw.randint(1, 4))
+            size = draw.choice(sizes) % sum(map(len, block))
+            for part in (size, *block, b"\r\n"):
+                if draw.random() < 0.6:
+                    writes[-1] += part
+                else:
+                    writes.append(part)
+            body += b"".join(block)
+        return body, [*writes, END]
+
+    streams = [written() for _ in range(100)]
+    left = [writes for _, writes in streams]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        for data in left.pop():
+            writer.write(data)
+            await asyncio.sleep(PAUSE)
+
+    async def main() -> list[bytes]:
+        async with streaming(write) as ask:
+
+            async def one() -> bytes:
+                return await poured(await ask())
+
+            return await asyncio.gather(*(one() for _ in streams))
+
+    assert sorted(run(main())) == sorted(body for body, _ in streams)
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_whole_chunk_is_taken_without_the_client(
+    encoded: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    read = ResponseHandler.data_received
+
+    def counted(self: ResponseHandler, data: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        read(self, data)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", counted)
+    events = [b"data: %d\n\n" % number for number in range(20)]
+    head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: identity\r\n\r\n") if encoded else HEAD
+
+    async def main() -> bytes:
+        async with streaming(paced(events, head=head)) as ask:
+            return await poured(await ask())
+
+    assert run(main()) == b"".join(events)
+    assert calls > 20 if encoded else calls < 10
 
 
 def test_connections_are_used_again_by_many_streams_at_once(run: Run) -> None:
@@ -230,16 +307,21 @@ def test_a_stream_may_be_longer_than_a_silence(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("last", "error"),
-    [(b"", EngineTimeout), (b"not a size\r\n", EngineFailed), (None, EngineFailed)],
-    ids=["silence", "nonsense", "a broken connection"],
+    [
+        (b"", EngineTimeout),
+        (b"not a size\r\n", EngineFailed),
+        (LONG, EngineFailed),
+        (None, EngineFailed),
+    ],
+    ids=["silence", "nonsense", "too long a chunk", "a broken connection"],
 )
 def test_what_came_before_a_failure_is_handed_on(
     last: bytes | None, error: type[Exception], run: Run
 ) -> None:
     async def write(writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD + framed(b"one"))
+        writer.write(HEAD + framed(b"one\n\n"))
         await asyncio.sleep(PAUSE)
-        writer.write(framed(b"two"))
+        writer.write(framed(b"two\n\n"))
         await asyncio.sleep(PAUSE)
         if last is None:
             raise ConnectionError
@@ -259,7 +341,7 @@ def test_what_came_before_a_failure_is_handed_on(
             await reply.aclose()
         return taken
 
-    assert b"".join(run(main())) == b"onetwo"
+    assert b"".join(run(main())) == b"one\n\ntwo\n\n" + (b"ab" if last == LONG else b"")
 
 
 @pytest.mark.parametrize("waits", [False, True])

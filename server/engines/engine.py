@@ -95,7 +95,7 @@ class HttpReply:
             connection = self._response.connection
             if connection is None or connection.transport is None:  # all that came is here
                 continue
-            tap = tap or Tap(connection.transport, self._response.content, take, self._wait)
+            tap = tap or Tap(connection.transport, self._response, take, self._wait)
             try:
                 await tap.run()
             except TimeoutError as error:
