@@ -14,16 +14,16 @@ from server.patience import Wait
 
 _READY = object()
 _LONGEST_SIZE = 12
-"""Bytes in which the size of a chunk ends, if it is to be read here."""
+"""Bytes within which the size of a chunk ends, if it is to be read here."""
 
 
 class Tap(asyncio.Protocol):
-    """Stands before the HTTP client's own protocol on a connection, and takes what that has read.
+    """Stands before the HTTP client's own protocol on a connection, and takes the body that comes.
 
     To wake a task for every chunk, a turn of the event loop later, is a tenth of the CPU that a
-    chunk takes, or more (loadtest/BENCH.md). The client reads the HTTP as ever, but for data that
-    is one whole chunk and comes where a chunk begins: its reader does not miss that, and to read it
-    there is a sixth. What comes while nobody taps waits in the client's reader.
+    chunk takes, or more, and the client's reading is a sixth (loadtest/BENCH.md). So data that is
+    one whole chunk, and comes where a chunk begins, is read here, and the client does not miss it;
+    it reads all else. What comes while nobody taps waits in its reader.
 
     Args:
         transport: the connection.
@@ -91,7 +91,7 @@ class Tap(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - who reads the rest gets it again
             self._end()
             return b""
-        # no line of the encoding ends so; had the body itself, the block would end in the \r\n too
+        # no line of the encoding ends so; were it the body itself, the block would end in \r\n too
         ended = data.endswith(b"\n\n\r\n") and block.endswith(b"\n\n")
         self._between_chunks = ended and not self._encoded
         return block
