@@ -32,11 +32,11 @@ def framed(block: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(block), block)
 
 
-def paced(blocks: list[bytes], pause: float = PAUSE, head: bytes = HEAD) -> Write:
+def paced(blocks: list[bytes], pause: float = PAUSE) -> Write:
     """Writes a stream of blocks, so many seconds after each."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
-        writer.write(head)
+        writer.write(HEAD)
         for block in blocks:
             writer.write(framed(block))
             await asyncio.sleep(pause)
@@ -189,8 +189,23 @@ def test_a_whole_chunk_is_taken_without_the_client(
     head = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: identity\r\n\r\n") if encoded else HEAD
 
     async def main() -> bytes:
-        async with streaming(paced(events, head=head)) as ask:
-            return await poured(await ask())
+        taken = asyncio.Semaphore(0)
+        blocks: list[bytes] = []
+
+        async def write(writer: asyncio.StreamWriter) -> None:
+            writer.write(head)
+            for event in events:
+                writer.write(framed(event))
+                await taken.acquire()
+            writer.write(END)
+
+        async def take(block: bytes) -> None:
+            blocks.append(block)
+            taken.release()
+
+        async with streaming(write) as ask:
+            await (await ask()).pour(take)
+        return b"".join(blocks)
 
     assert run(main()) == b"".join(events)
     assert calls > 20 if encoded else calls < 10
