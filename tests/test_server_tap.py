@@ -90,13 +90,13 @@ async def streaming(
 
 
 async def poured(reply: HttpReply, delay: float = 0.0) -> bytes:
-    """All of a reply, taken with a delay at every block."""
+    """All of a reply, each block taken after a delay."""
     taken: list[bytes] = []
 
     async def take(block: bytes) -> None:
-        taken.append(block)
         if delay:
             await asyncio.sleep(delay)
+        taken.append(block)
 
     await reply.pour(take)
     await reply.aclose()
@@ -270,6 +270,45 @@ def test_a_taker_that_waits_holds_the_engine_up(run: Run) -> None:
     assert taken == most + len(b"first")
 
 
+def test_no_chunk_overtakes_what_the_client_holds_up(run: Run) -> None:
+    """The client stops in the middle of data that has very many chunks."""
+    flood = [b"%07d\n\n" % number for number in range(18_000)]
+    single = [b"%d\n\n" % number for number in range(5)]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + framed(b"first\n\n"))
+        await asyncio.sleep(PAUSE)
+        for _ in range(3):
+            writer.write(b"".join(map(framed, flood)))
+            await asyncio.sleep(20 * PAUSE)
+            for event in single:
+                writer.write(framed(event))
+                await asyncio.sleep(PAUSE)
+        writer.write(END)
+
+    async def main() -> bytes:
+        async with streaming(write) as ask:
+            return await poured(await ask())
+
+    assert run(main()) == b"first\n\n" + b"".join(flood + single) * 3
+
+
+def test_the_end_comes_after_what_the_client_holds_up(run: Run) -> None:
+    """Its reader is full a little before the end, which it reads when room is made."""
+    body = [b"first", *(b"%0200d" % number for number in range(2**19 // 200 + 5))]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + framed(body[0]))
+        await asyncio.sleep(PAUSE)
+        writer.write(b"".join(map(framed, body[1:])) + END)
+
+    async def main() -> bytes:
+        async with streaming(write) as ask:
+            return await poured(await ask(), delay=20 * PAUSE)
+
+    assert run(main()) == b"".join(body)
+
+
 def test_no_task_is_woken_for_a_block(run: Run) -> None:
     async def main() -> list[asyncio.Task[Any] | None]:
         tasks: list[asyncio.Task[Any] | None] = []
@@ -409,6 +448,27 @@ def test_who_is_cancelled_leaves_nothing_behind(run: Run) -> None:
                 await closed.wait()
 
     run(main())
+
+
+def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
+    async def main() -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+        async def take(block: bytes) -> None:
+            if block == b"last":
+                pouring.cancel()
+                raise ZeroDivisionError
+
+        async with streaming(paced([b"first", b"last", b"x"])) as ask:
+            reply = await ask()
+            pouring = asyncio.create_task(reply.pour(take))
+            with pytest.raises(asyncio.CancelledError):
+                await pouring
+            await reply.aclose()
+            return list(told)
+
+    assert run(main()) == []
 
 
 def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:

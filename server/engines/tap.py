@@ -46,9 +46,8 @@ class Tap(asyncio.Protocol):
         self._between_chunks = False
         self._wait = wait
         self._taking = _take_all(take)
-        self._taking.send(None)
-        self._over: asyncio.Future[Any]
-        self._content.on_eof(self._end)
+        self._waits_for = self._taking.send(None)
+        self._over: asyncio.Future[None]
 
     async def run(self) -> None:
         """Hand on blocks until the body is over, or until one that was waited with; then again.
@@ -61,36 +60,33 @@ class Tap(asyncio.Protocol):
         try:
             self.data_received(b"")  # what came while nobody tapped is there already
             with self._wait:
-                waits_for = await self._over
+                await self._over
         finally:
             self._leave()
-        await _finish(self._taking, waits_for)
+        await self._finish()
 
     def data_received(self, data: bytes) -> None:
         """Take the body that is in it."""
         block = (self._between_chunks and _whole_chunk(data)) or self._read(data)
-        if not block:
-            return
-        self._wait.begun = monotonic()
-        try:
-            waits_for = self._taking.send(block)
-        except Exception as error:  # noqa: BLE001 - the task's to raise
-            self._leave()
-            self._over.set_exception(error)
-            return
-        if waits_for is not _READY:
-            self._end(waits_for)
+        if block:
+            self._wait.begun = monotonic()
+            try:
+                self._waits_for = self._taking.send(block)
+            except Exception as error:  # noqa: BLE001 - the task's to raise
+                self._end(error)
+                return
+        if self._waits_for is not _READY or self._content.is_eof() or self._content.exception():
+            self._end()
 
     def _read(self, data: bytes) -> bytes:
-        """What the client reads in it; nothing where the body ends, or cannot be read."""
+        """All that the client reads in it, and what it held up until there was room."""
         self._client.data_received(data)
-        if self._over.done():
-            return b""
+        block = b""
         try:
-            block = self._content.read_nowait()
+            while more := self._content.read_nowait():
+                block += more
         except Exception:  # noqa: BLE001 - who reads the rest gets it again
-            self._end()
-            return b""
+            return block
         # no line of the encoding ends so; were it the body itself, the block would end in \r\n too
         ended = data.endswith(b"\n\n\r\n") and block.endswith(b"\n\n")
         self._between_chunks = ended and not self._encoded
@@ -115,15 +111,26 @@ class Tap(asyncio.Protocol):
         """Tell the client."""
         self._client.resume_writing()
 
-    def _end(self, waits_for: object = _READY) -> None:
+    def _end(self, error: Exception | None = None) -> None:
         self._leave()
-        if not self._over.done():
-            self._over.set_result(waits_for)
+        if self._over.done():
+            return
+        if error:
+            self._over.set_exception(error)
+        else:
+            self._over.set_result(None)
 
     def _leave(self) -> None:
         """Give the connection back to the client, who may give it to another request at once."""
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._client)
+
+    @coroutine
+    def _finish(self) -> Generator[Any, Any, None]:
+        """Wait in a task, until the last block is taken."""
+        while self._waits_for is not _READY:
+            yield self._waits_for
+            self._waits_for = self._taking.send(None)
 
 
 def _whole_chunk(data: bytes) -> bytes:
@@ -139,11 +146,3 @@ def _take_all(take: Take) -> Generator[Any, Any, None]:
     """Take each block that is sent in; yields what a block waits for, then that it is ready."""
     while True:
         yield from take((yield _READY)).__await__()
-
-
-@coroutine
-def _finish(taking: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """Wait in a task, until the last block is taken."""
-    while waits_for is not _READY:
-        yield waits_for
-        waits_for = taking.send(None)
