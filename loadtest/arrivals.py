@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from math import sqrt
 
 from loadtest.plan import Arrivals
 from loadtest.traces import read_trace
@@ -27,7 +28,7 @@ def due(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[
 
 
 def _times(arrivals: Arrivals, requests: int, rng: random.Random) -> Iterator[float]:
-    rate = arrivals.rate or 1.0
+    first = rate = arrivals.rate or 1.0
     if arrivals.kind == "burst":
         yield from (place // arrivals.size * arrivals.size / rate for place in range(requests))
         return
@@ -35,6 +36,6 @@ def _times(arrivals: Arrivals, requests: int, rng: random.Random) -> Iterator[fl
     for place in range(requests):
         yield now
         if arrivals.kind == "ramp":
-            share = place / max(requests - 1, 1)
-            rate = (arrivals.rate or 1.0) + share * ((arrivals.to or 1.0) - (arrivals.rate or 1.0))
+            share, last = place / max(requests - 1, 1), arrivals.to or first
+            rate = sqrt(first**2 + share * (last**2 - first**2))  # even in time, not in requests
         now += 1 / rate if arrivals.kind == "constant" else rng.expovariate(rate)

@@ -7,6 +7,7 @@ import secrets
 import socket
 import time
 import zlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -20,7 +21,13 @@ from loadtest.workload import Task
 
 _KNOCK_SECONDS = 5
 _MESSAGE = 200
+_REFUSALS = (400, 422)
+"""What a server tells who asks what cannot be answered."""
+
 _SMALL_WINDOW = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+_TOKENS = ("content", "reasoning", "reasoning_content", "tool_calls")
+"""The fields of a delta that the model's tokens are in."""
+
 _TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -79,30 +86,29 @@ class Sender:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def converse(self, task: Task, due: float | None = None) -> list[Record]:
+    async def converse(self, task: Task, due: float | None = None) -> AsyncGenerator[Record]:
         """Have a conversation, to its end or its first request that is not answered.
 
         Never raises for what the server does. `due` is when the first request is, on the clock of
         `time.perf_counter`; None means now. The others follow as soon as they can.
         """
-        records: list[Record] = []
+        name, turn = task.conversation[0].problem_id, 0
         messages: list[dict[str, Any]] = []
         for problem in task.conversation:
+            if problem.system is not None:
+                messages.append({"role": "system", "content": problem.system})
             messages.append({"role": "user", "content": problem.prompt})
             for call in range(self._plan.problems.tool_results + 1):
-                record = Record(
-                    task.arm.name, problem.problem_id, task.budget, task.client, len(records)
-                )
-                records.append(record)
-                record.difficulty = problem.difficulty
+                record = Record(task.arm.name, problem.problem_id, task.budget, task.client, turn)
+                record.conversation, record.difficulty = name, problem.difficulty
                 content = await self._measure(record, task, problem, messages, due)
+                yield record
                 if record.ended != "answer":
-                    return records
-                due = None
+                    return
+                due, turn = None, turn + 1
                 messages.append({"role": "assistant", "content": content})
                 if call < self._plan.problems.tool_results:
-                    messages[-1:] = _tool_result(f"call_{len(records)}", content, problem)
-        return records
+                    messages[-1:] = _tool_result(f"call_{turn}", content, problem)
 
     async def _measure(
         self,
@@ -147,7 +153,7 @@ class Sender:
         except (httpx.TimeoutException, TimeoutError):
             record.error = "timeout"
         except httpx.RequestError as error:
-            record.error = type(error).__name__
+            record.error, record.message = type(error).__name__, _cause(error)
         record.latency = time.perf_counter() - begun
         if record.error is None and record.ended == "answer":
             judge(record, problem.answer, content)
@@ -175,22 +181,22 @@ class Sender:
     async def _read(self, response: httpx.Response, record: Record, begun: float) -> str:
         """The answer's text; token counts, times and the error class go into the record."""
         clients, content, events, done = self._plan.clients, "", 0, False
-        async for line in response.aiter_lines():
+        async for line in _lines(response):
             if record.client == "slow":
                 await asyncio.sleep(len(line) / clients.slow_bytes)
-            if not line.startswith("data:"):
+            if not line.startswith(b"data:"):
                 continue
             data = line[5:].strip()
-            if data == "[DONE]":
+            if data == b"[DONE]":
                 done = True
                 continue
             try:
-                reasoning, answer = _note(json.loads(data), record)
+                answer, tokens = _note(json.loads(data), record)
             except (ValueError, LookupError, TypeError, AttributeError):
                 record.error = "broken chunk"
                 break
             content += answer
-            if record.ttft is None and (reasoning or answer):
+            if record.ttft is None and tokens:
                 record.ttft = time.perf_counter() - begun
             events += 1
             if record.client == "disconnecting" and events == clients.leave_after:
@@ -199,6 +205,16 @@ class Sender:
         if not done and record.error is None:
             record.error = "broken stream"
         return content
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The lines of a stream. Unlike httpx's they do not end at what JSON's strings may have."""
+    rest = b""
+    async for block in response.aiter_bytes():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line
+    yield rest
 
 
 def _headers(plan: Plan) -> dict[str, str]:
@@ -213,10 +229,21 @@ def _message(body: bytes | dict[str, Any]) -> str:
     """What a server says of an error: OpenAI's message, or the beginning of whatever it is."""
     try:
         found = json.loads(body) if isinstance(body, bytes) else body
-        return str(found["error"]["message"])[:_MESSAGE]
+        return _short(str(found["error"]["message"]))
     except (ValueError, LookupError, TypeError):
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return raw[:_MESSAGE].decode(errors="replace")
+        return _short(raw.decode(errors="replace"))
+
+
+def _cause(error: BaseException) -> str | None:
+    """What is at the bottom of an error: the system's word, where it has one."""
+    while below := error.__cause__ or error.__context__:
+        error = below
+    return _short(str(error)) or None
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_MESSAGE]
 
 
 def _malformed(problem: Problem) -> bytes:
@@ -227,7 +254,7 @@ def _malformed(problem: Problem) -> bytes:
 
 def _refused(response: httpx.Response, record: Record) -> None:
     record.ended = "refused"
-    if not 400 <= response.status_code < 500:
+    if response.status_code not in _REFUSALS:
         record.error = f"malformed, HTTP {response.status_code}"
 
 
@@ -240,20 +267,31 @@ def _tool_result(call: str, content: str, problem: Problem) -> list[dict[str, An
     ]
 
 
-def _note(chunk: dict[str, Any], record: Record) -> tuple[str, str]:
-    """Note what a chunk counts; returns its reasoning and its answer."""
-    if "error" in chunk:
+def _note(chunk: dict[str, Any], record: Record) -> tuple[str, bool]:
+    """Note what a chunk counts; returns the answer in it, and whether any token is.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: it is not what the API has.
+    """
+    if chunk.get("error"):
         record.error = "error event"
         record.message = _message(chunk)
-    reasoning = answer = ""
+    answer, tokens = "", False
     for choice in chunk.get("choices", []):
         delta: dict[str, Any] = choice.get("delta") or {}
-        reasoning += delta.get("reasoning") or delta.get("reasoning_content") or ""
         answer += delta.get("content") or ""
+        tokens |= any(delta.get(name) for name in _TOKENS)
     if usage := chunk.get("usage"):
-        record.completion_tokens = usage["completion_tokens"]
+        record.completion_tokens = _count(usage["completion_tokens"])
         details: dict[str, Any] = usage.get("completion_tokens_details") or {}
-        record.thinking_tokens = details.get("reasoning_tokens")
+        thinking = details.get("reasoning_tokens")
+        record.thinking_tokens = None if thinking is None else _count(thinking)
     tops: dict[str, Any] = chunk.get("tops") or {}
     record.budget_hit = tops.get("budget_hit", record.budget_hit)
-    return reasoning, answer
+    return answer, tokens
+
+
+def _count(told: object) -> int:
+    if not isinstance(told, int):
+        raise TypeError(f"{told!r} is no count of tokens")
+    return told

@@ -13,7 +13,7 @@ from loadtest.page import page
 from loadtest.plan import Plan, PlanError, read_plan
 from loadtest.problems import read_conversations
 from loadtest.progress import Progress
-from loadtest.record import read_records
+from loadtest.record import read_notes, read_records
 from loadtest.report import Report
 from loadtest.run import run
 from loadtest.workload import plan_tasks
@@ -23,7 +23,10 @@ _STOPPED = 130
 
 
 def load_main(argv: Sequence[str]) -> int:
-    """Returns 1 where no request was answered, 2 where the plan cannot be run, 130 if stopped."""
+    """Returns 1 where no request was answered, 130 if stopped, 2 where something cannot be done.
+
+    That is a plan that cannot be run, or a report that cannot be written.
+    """
     parser = _parser()
     words = parser.parse_args(argv)
     for flag in ("json", "csv", "html", "records"):
@@ -39,6 +42,7 @@ def load_main(argv: Sequence[str]) -> int:
         if words.again:
             progress = Progress(0)
             progress.records = read_records(words.again)
+            notes += read_notes(words.again)
         else:
             progress = _ran(plan, words.records, notes)
         report = Report.of(plan, progress.records, before, notes)
@@ -88,9 +92,11 @@ def _ran(plan: Plan, file: Path | None, notes: list[str]) -> Progress:
         progress = Progress(len(tasks))
         asyncio.run(run(plan, tasks, times, progress))
     else:
-        with file.open("x", encoding="utf-8") as lines:
+        with file.open("xb", buffering=0) as lines:
             progress = Progress(len(tasks), lines)
             asyncio.run(run(plan, tasks, times, progress))
+    if progress.failed:
+        notes.append(f"{file} does not have all records: {progress.failed.strerror}")
     if progress.stopped:
         given_up = progress.begun - progress.had
         notes.append(
@@ -102,20 +108,24 @@ def _ran(plan: Plan, file: Path | None, notes: list[str]) -> Progress:
 
 def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
     """Write the report where it is wanted; returns the command's exit status."""
-    errors = [record.error for record in report.records]
-    if not errors:
+    if not report.records:
         print("tops load: stopped before anything was answered", file=sys.stderr)
         return _STOPPED
     print(report.markdown())
-    if words.json:
-        words.json.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
-    if words.csv:
-        words.csv.write_text(report.as_csv(), encoding="utf-8")
-    if words.html:
-        words.html.write_text(page(report), encoding="utf-8")
+    try:
+        if words.json:
+            words.json.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
+        if words.csv:
+            words.csv.write_text(report.as_csv(), encoding="utf-8")
+        if words.html:
+            words.html.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        print(f"tops load: {error.filename or 'a report'}: {error.strerror}", file=sys.stderr)
+        return 2
     if stopped:
         return _STOPPED
-    if all(errors):
+    errors = [record.error for record in report.records if record.error]
+    if errors and all(record.ended != "answer" for record in report.records):
         print(f"tops load: nothing at {report.plan.url} answered ({errors[0]})", file=sys.stderr)
         return 1
     return 0

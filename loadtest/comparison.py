@@ -1,39 +1,27 @@
 """One arm held against another, request by request of the same questions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from loadtest.intervals import Interval, bootstrap
 from loadtest.plan import PlanError
-from loadtest.record import Record
+from loadtest.record import Record, conversations
 
-
-def _difference(rows: Any) -> Any:
-    return (rows[:, 0] - rows[:, 1]).mean()
-
-
-def _saved(rows: Any) -> Any:
-    return 1 - rows[:, 0].sum() / rows[:, 1].sum()
-
-
-_FIGURES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "accuracy_difference": ("correct", _difference),
-    "thinking_tokens_saved": ("thinking_tokens", _saved),
-    "completion_tokens_saved": ("completion_tokens", _saved),
-    "latency_saved": ("latency", _saved),
-}
-"""What is compared: the field of a record, and the figure of its pairs (N, 2), ours first."""
+Pair = tuple[Record, Record]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against a baseline: so many pairs, and each figure that could be told of them."""
+    """An arm against a baseline: so many pairs, and each figure that could be told of them.
+
+    `counts` are the pairs that a figure was told of.
+    """
 
     arm: str
     baseline: str
     pairs: int
     figures: Mapping[str, Interval]
+    counts: Mapping[str, int]
 
 
 def compare(records: Sequence[Record], arm: str, baseline: str) -> Comparison | None:
@@ -68,14 +56,49 @@ def _compare(
         for one in sorted(ours, key=lambda one: (one.problem_id, one.turn))
         if one.ended == "answer" and (key := (one.problem_id, one.turn)) in other
     ]
+    timed = [pair for pair in pairs if all(one.client != "slow" for one in pair)]
+    told = {
+        "accuracy_difference": (pairs, "correct", _difference),
+        "thinking_tokens_saved": (pairs, "thinking_tokens", _saved),
+        "completion_tokens_saved": (pairs, "completion_tokens", _saved),
+        "latency_saved": (timed, "latency", _saved),
+    }
     figures: dict[str, Interval] = {}
-    for name, (field, figure) in _FIGURES.items():
-        rows = [
-            (float(mine), float(base))
-            for one, two in pairs
-            if (mine := getattr(one, field)) is not None
-            and (base := getattr(two, field)) is not None
+    counts: dict[str, int] = {}
+    for name, (those, field, figure) in told.items():
+        groups = _values(those, field)
+        if groups and (found := figure(groups)):
+            figures[name], counts[name] = found, sum(map(len, groups))
+    return Comparison(arm, baseline, len(pairs), figures, counts) if figures else None
+
+
+def _values(pairs: Sequence[Pair], field: str) -> list[list[tuple[float, float]]]:
+    """Both sides' values of a field, ours first, the pairs of each conversation together."""
+    theirs = {id(mine): other for mine, other in pairs}
+    groups = [
+        [
+            (float(ours), float(base))
+            for mine in together
+            if (ours := getattr(mine, field)) is not None
+            and (base := getattr(theirs[id(mine)], field)) is not None
         ]
-        if rows and (field == "correct" or sum(base for _, base in rows)):
-            figures[name] = bootstrap(rows, figure)
-    return Comparison(arm, baseline, len(pairs), figures) if figures else None
+        for together in conversations(mine for mine, _ in pairs)
+    ]
+    return [group for group in groups if group]
+
+
+def _difference(groups: Sequence[Sequence[tuple[float, float]]]) -> Interval:
+    """Of means. Two pairs more, one won and one lost, give few disagreements their width.
+
+    That is the adjustment of Bonett and Price (2012), doi 10.3102/1076998611411915.
+    """
+    rows = [(sum(ours - base for ours, base in group), len(group)) for group in groups]
+    return bootstrap(rows, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), ((1, 1), (-1, 1)))
+
+
+def _saved(groups: Sequence[Sequence[tuple[float, float]]]) -> Interval | None:
+    """The share of theirs that ours is less by; None where theirs is nothing."""
+    rows = [[sum(column) for column in zip(*group, strict=True)] for group in groups]
+    if not sum(base for _, base in rows):
+        return None
+    return bootstrap(rows, lambda rows: 1 - rows[:, 0].sum() / rows[:, 1].sum())

@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         try:
             request: dict[str, Any] = json.loads(body)
             content = request["messages"][-1].get("content")
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             self._whole({"error": {"message": "malformed", "type": "BadRequestError"}}, 400)
             return
         script = read_script(content if isinstance(content, str) else "")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, floor, sqrt
+from math import ceil, floor, inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval."""
+    """A figure with its 95 % interval; an end that cannot be told is infinite."""
 
     value: float
     low: float
@@ -21,27 +21,53 @@ class Interval:
 
     def told(self, scale: float = 1, sign: str = "") -> str:
         """In words: 61.5 [60.2, 62.9]."""
-        value, low, high = (f"{scale * x:{sign}.1f}" for x in (self.value, self.low, self.high))
+        value, low, high = (
+            f"{scale * x:{sign}.1f}" if isfinite(x) else "-"
+            for x in (self.value, self.low, self.high)
+        )
         return f"{value} [{low}, {high}]"
 
-    def as_json(self) -> dict[str, float]:
-        """As a JSON object."""
-        return asdict(self)
+    def as_json(self) -> dict[str, float | None]:
+        """As a JSON object; null for an end that cannot be told."""
+        return {name: x if isfinite(x) else None for name, x in asdict(self).items()}
 
 
-def bootstrap(values: Sequence[Sequence[float]], figure: Callable[[Any], Any]) -> Interval:
+def bootstrap(
+    values: Sequence[Sequence[float]],
+    figure: Callable[[Any], Any],
+    also: Sequence[Sequence[float]] = (),
+) -> Interval:
     """The figure of rows (N, K), and its percentile interval over resampled rows.
 
-    `figure` maps an array (N, K) to a number.
+    `figure` maps an array (N, K) to a number; where a resample has none, nothing is known of the
+    lower end. The rows of `also` are resampled with the others, and no part of the figure itself.
     """
-    rows = np.asarray(values, dtype=float)
+    rows = np.asarray([*values, *also], dtype=float)
     rng = np.random.default_rng(0)
-    drawn = [figure(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(_RESAMPLES)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(figure(rows)), float(low), float(high))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = [figure(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(_RESAMPLES)]
+        low, high = np.percentile(np.nan_to_num(drawn, nan=-inf, neginf=-inf), [2.5, 97.5])
+    return Interval(
+        float(figure(rows[: len(values)])),
+        float(low) if isfinite(low) else -inf,
+        float(high) if isfinite(high) else inf,
+    )
 
 
-def wilson(hits: int, n: int) -> Interval:
+def share(groups: Sequence[tuple[int, int]]) -> Interval:
+    """The share of hits in groups of (hits, n), with an interval that allows for likeness in one.
+
+    Wilson's, of as many independent ones as they are worth (Kish's design effect).
+    """
+    hits, n = (sum(column) for column in zip(*groups, strict=True))
+    found = hits / n
+    alone = n * found * (1 - found)
+    together = sum((one - found * size) ** 2 for one, size in groups)
+    worth = n / max(together / alone, 1) if alone else len(groups)
+    return wilson(found * worth, worth)
+
+
+def wilson(hits: float, n: float) -> Interval:
     """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
     share, z2 = hits / n, _Z * _Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -50,11 +76,17 @@ def wilson(hits: int, n: int) -> Interval:
 
 
 def percentile(values: Sequence[float], percent: float) -> Interval:
-    """A percentile, between the order statistics that have it between them 95 % of the time."""
+    """A percentile, between the order statistics that have it between them 95 % of the time.
+
+    Where there are too few values for one of these, that end cannot be told.
+    """
     rows = np.sort(np.asarray(values, dtype=float))
     share, last = percent / 100, len(rows) - 1
     half = _Z * sqrt(len(rows) * share * (1 - share))
     low, high = floor(len(rows) * share - half), ceil(len(rows) * share + half)
     at = float(np.percentile(rows, percent))
-    ends = rows[np.clip([low, high], 0, last)]
-    return Interval(at, min(float(ends[0]), at), max(float(ends[1]), at))
+    return Interval(
+        at,
+        min(float(rows[low]), at) if low >= 0 else -inf,
+        max(float(rows[high]), at) if high <= last else inf,
+    )

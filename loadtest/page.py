@@ -34,8 +34,9 @@ svg {{ width: 100%; height: auto; }}
 text {{ fill: currentColor; font: 12px system-ui, sans-serif; }}
 </style>
 <h1>Load test</h1>
-<p>{target}: {requests} requests, {arrivals} arrivals, seed {seed}. Brackets are 95 % intervals;
-times count from when a request was due, and leave out clients that read slowly.</p>
+<p>{target}: {requests} requests, {arrivals} arrivals, seed {seed}. Brackets are 95 % intervals,
+with a dash where too little was seen to tell; times count from when a request was due, and leave
+out clients that read slowly.</p>
 {told}
 {times}
 {plots}
@@ -61,8 +62,8 @@ def page(report: Report) -> str:
 def _told(markdown: str) -> str:
     """The report's tables and sentences, as HTML; of Markdown it has nothing else."""
     parts: list[str] = []
-    for block in markdown.strip().split("\n\n"):
-        head, *lines = escape(block).splitlines()
+    for block in filter(str.strip, markdown.split("\n\n")):
+        head, *lines = escape(block.strip()).splitlines()
         if head.startswith("|"):
             rows = [_row("th", head), *(_row("td", line) for line in lines[1:])]
             parts.append(f"<table>{''.join(rows)}</table>")
@@ -116,11 +117,12 @@ def _in_time(records: Sequence[Record]) -> Iterator[str]:
     seconds = max(record.at for record in records) - first
     if not seconds:
         return
-    width = seconds / min(_WINDOWS, max(len(records) // 10, 1))
+    count = min(_WINDOWS, max(len(records) // 10, 1))
+    width = seconds / count
     windows: dict[float, list[Record]] = {}
     for record in sorted(records, key=lambda one: one.at):
-        middle = ((record.at - first) // width + 0.5) * width
-        windows.setdefault(middle, []).append(record)
+        window = min((record.at - first) // width, count - 1)  # the last due one is in the last
+        windows.setdefault((window + 0.5) * width, []).append(record)
     latencies = {
         at: [one.latency for one in found if one.ended == "answer" and one.client != "slow"]
         for at, found in windows.items()

@@ -4,8 +4,17 @@ import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -60,6 +69,17 @@ class Clients(_Table):
         return self
 
 
+def _reachable(url: str | None) -> str | None:
+    """As it is, where its port is one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if url is not None:
+        _ = urlsplit(url).port
+    return url
+
+
 class Arm(_Table):
     """One way of asking; `budget` is a range of thinking tokens, drawn evenly per request.
 
@@ -69,7 +89,7 @@ class Arm(_Table):
     name: str
     effort: Effort = "auto"
     budget: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
-    url: str | None = Field(None, pattern=_URL)
+    url: Annotated[str | None, AfterValidator(_reachable)] = Field(None, pattern=_URL)
     model: str | None = None
 
     @field_validator("budget")
@@ -121,7 +141,7 @@ class Plan(_Table):
     `baseline` names the arm that the others are held against.
     """
 
-    url: str = Field(pattern=_URL)
+    url: Annotated[str, AfterValidator(_reachable)] = Field(pattern=_URL)
     model: str = "demo"
     api_key_env: str | None = None
     concurrency: int = Field(4, ge=1)

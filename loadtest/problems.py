@@ -1,10 +1,13 @@
 """The questions of a load test: conversations of problems, from a file or the demo domain."""
 
 import gzip
+import hashlib
 import json
 import random
 import subprocess
 import sys
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +18,21 @@ from loadtest.plan import PlanError, Problems
 
 _DEMO_CONVERSATIONS = 300
 _PEOPLE = ("human", "user")
+_INSTRUCTORS = ("system", "developer")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question; `answer` is None where it is not known, or nothing that can be judged by."""
+    """A question; `answer` is None where it is not known, or nothing that can be judged by.
+
+    `system` is what a conversation's instructions are, with its first question.
+    """
 
     problem_id: str
     prompt: str
     answer: str | None = None
     difficulty: float | None = None
+    system: str | None = None
 
 
 Conversation = tuple[Problem, ...]
@@ -59,7 +67,7 @@ def _text(file: Path) -> str:
     try:
         raw = file.read_bytes()
         text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise PlanError(f"{file}: {error}") from error
     if not text.strip():
         raise PlanError(f"{file}: there are no problems")
@@ -68,17 +76,25 @@ def _text(file: Path) -> str:
 
 def _said(source: Problems, text: str) -> list[Conversation]:
     """What people say, line by line of a file; lines in which nobody does are empty."""
-    found: dict[str, Conversation] = {}
-    for place, (where, row) in enumerate(_rows(source, text)):
+    found: list[Conversation] = []
+    names, unnamed = set[str](), Counter[str]()
+    for where, row in _rows(source, text):
         try:
-            turns = _turns(row, place)
+            system, asked = _asked(row)
+            name: Any = row.get("problem_id", row.get("question_id"))
+            if name is None:  # made of what is asked: other runs can be held against this one
+                name = hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]
+                unnamed[name] += 1
+                name += f"~{unnamed[name]}" if unnamed[name] > 1 else ""
+            name = str(name)
+            turns = _turns(row, name, system, asked)
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(f"{where}: {error!r} in what should be a problem") from error
-        name = turns[0].problem_id if turns else f" {place}"
-        if name in found:
+        if turns and name in names:
             raise PlanError(f"{where}: {name} is there already")
-        found[name] = turns
-    return list(found.values())
+        names.add(name)
+        found.append(turns)
+    return found
 
 
 def _rows(source: Problems, text: str) -> Iterator[tuple[str, Any]]:
@@ -89,7 +105,9 @@ def _rows(source: Problems, text: str) -> Iterator[tuple[str, Any]]:
             raise PlanError(f"{source.file}: {error}") from error
         yield from ((f"{source.file}, conversation {place}", row) for place, row in enumerate(rows))
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
         where = f"{source.file}, line {number}"
         try:
             row = json.loads(line)
@@ -98,9 +116,10 @@ def _rows(source: Problems, text: str) -> Iterator[tuple[str, Any]]:
         yield where, row
 
 
-def _turns(row: Mapping[str, Any], place: int) -> Conversation:
-    name = str(row.get("problem_id", row.get("question_id", place)))
-    asked, answer, difficulty = _asked(row), row.get("answer"), row.get("difficulty")
+def _turns(
+    row: Mapping[str, Any], name: str, system: str | None, asked: Sequence[str]
+) -> Conversation:
+    answer, difficulty = row.get("answer"), row.get("difficulty")
     several = len(asked) > 1
     return tuple(
         Problem(
@@ -108,22 +127,42 @@ def _turns(row: Mapping[str, Any], place: int) -> Conversation:
             prompt,
             None if several or answer is None else str(answer),
             difficulty if isinstance(difficulty, int | float) else None,
+            None if turn else system,
         )
         for turn, prompt in enumerate(asked)
     )
 
 
-def _asked(row: Mapping[str, Any]) -> list[str]:
-    """The questions of a row: ShareGPT's, OpenAI's, MT-bench's (both spellings), or a prompt."""
+def _asked(row: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """A row's instructions, where it has any, and its questions."""
+    spoken = _spoken(row)
+    systems = [_text_of(what) for who, what in spoken if who in _INSTRUCTORS]
+    return "\n\n".join(systems) or None, [_text_of(what) for who, what in spoken if who in _PEOPLE]
+
+
+def _spoken(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Who says what: ShareGPT's, OpenAI's, MT-bench's (its spellings), or a prompt."""
     if "conversations" in row:
-        return [str(one["value"]) for one in row["conversations"] if one["from"] in _PEOPLE]
-    if row.get("prompt") is not None:
-        second = row.get("turn2")
-        return [str(row["prompt"]), *([str(second)] if second else [])]
-    if "turns" in row:
-        turns: list[Any] = row["turns"]
-        return [turn if isinstance(turn, str) else str(turn["content"]) for turn in turns]
-    return [str(one["content"]) for one in row["messages"] if one["role"] == "user"]
+        return [(one["from"], one["value"]) for one in row["conversations"]]
+    told = (row[name] for name in ("prompt", "turns") if row.get(name) is not None)
+    turns: Any = next(told, None)
+    if turns is None:
+        turns = row["messages"]
+    if isinstance(turns, str):
+        turns = [turns]
+    if row.get("turn2"):
+        turns = [*turns, row["turn2"]]
+    return [
+        ("user", one) if isinstance(one, str) else (one.get("role", "user"), one["content"])
+        for one in turns
+    ]
+
+
+def _text_of(said: Any) -> str:
+    """Text, or the texts of OpenAI's content parts."""
+    if isinstance(said, str):
+        return said
+    return "".join(part["text"] for part in said)
 
 
 def _grouped(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO
 
@@ -22,25 +21,29 @@ class Progress:
 
     Args:
         total: how many conversations there are to be had.
-        file: takes each record as a line of JSON once it is made, so that none is lost with the
-            process; None keeps them in memory only.
+        file: unbuffered; takes each record as a line of JSON once it is made, so that none is lost
+            with the process. None keeps them in memory only, as does a file that fails: `failed`
+            has the reason then.
     """
 
-    def __init__(self, total: int, file: IO[str] | None = None) -> None:
+    def __init__(self, total: int, file: IO[bytes] | None = None) -> None:
         self.records: list[Record] = []
         self.stopped = False
+        self.failed: OSError | None = None
         self.had = 0
         self.begun = 0
         self._total, self._file = total, file
         self._started = time.monotonic()
 
-    def note(self, records: Sequence[Record]) -> None:
-        """Take the records of a conversation that was had."""
-        self.records += records
-        self.had += 1
-        if self._file is not None:
-            self._file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
-            self._file.flush()
+    def note(self, record: Record) -> None:
+        """Take the record of a request that was made."""
+        self.records.append(record)
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(asdict(record)).encode() + b"\n")
+        except OSError as error:
+            self._file, self.failed = None, error
 
     def told(self) -> str:
         """The run in a line."""

@@ -1,7 +1,7 @@
 """What became of one request, and files of that."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ class Record:
     difference. `ended` is how it ended: in an answer, in a refusal that was right, by the client's
     leaving, or in an error. `status` is HTTP's, None where there was no answer at all; `message` is
     what the server said of an error. `correct` is None where nothing is known to judge by.
+    Requests of one `conversation` depend on each other; it is the id of its first problem.
     `request_id` is what the request told the server in its header `x-request-id`: to find it in the
     server's log.
     """
@@ -45,6 +46,7 @@ class Record:
     error: str | None = None
     message: str | None = None
     request_id: str = ""
+    conversation: str = ""
     difficulty: float | None = None
 
     @property
@@ -60,6 +62,14 @@ class Record:
         if self.ttft is None or (self.completion_tokens or 0) < 2:
             return None
         return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
+
+
+def conversations(records: Iterable[Record]) -> list[list[Record]]:
+    """Records of one conversation together; each alone where none is told."""
+    found: dict[str, list[Record]] = {}
+    for place, record in enumerate(records):
+        found.setdefault(record.conversation or f" {place}", []).append(record)
+    return list(found.values())
 
 
 def read_records(file: Path) -> list[Record]:
@@ -83,8 +93,23 @@ def read_records(file: Path) -> list[Record]:
     return found
 
 
+def read_notes(file: Path) -> list[str]:
+    """What an earlier run's JSON report says was left out; its records alone do not tell.
+
+    Raises:
+        PlanError: it cannot be read.
+    """
+    try:
+        whole = json.loads(file.read_text(encoding="utf-8"))
+        return [str(note) for note in whole.get("notes", [])]
+    except OSError as error:
+        raise PlanError(f"{file}: {error.strerror}") from error
+    except ValueError:
+        return []
+
+
 def _rows(text: str) -> Sequence[dict[str, Any]]:
     first, _, rest = text.partition("\n")
     if not rest.strip() and "records" in (whole := json.loads(first)):
         return whole["records"]
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line) for line in text.split("\n")[:-1]]

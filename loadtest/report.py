@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
@@ -40,16 +41,20 @@ class Report:
             PlanError: the earlier run has not the arms to be held against.
         """
         arms = [arm.name for arm in plan.arms]
-        notes = [*notes, *_lateness(records)]
-        found: list[Comparison | None] = []
-        if plan.baseline:
-            others = [arm for arm in arms if arm != plan.baseline]
-            found += [compare(records, arm, plan.baseline) for arm in others]
-        if before:
-            found += [compare_runs(records, arm, before) for arm in arms]
-            if not any(found):
-                notes = [*notes, "the baseline shares no answered question with this run"]
-        return cls(plan, records, [one for one in found if one], notes)
+        notes = [*notes, *_lateness(records), *_strangers(records, arms)]
+        found: list[Comparison] = []
+        for arm in arms:
+            held: list[tuple[str, Comparison | None]] = []
+            if plan.baseline and arm != plan.baseline:
+                held.append((plan.baseline, compare(records, arm, plan.baseline)))
+            if before:
+                held.append(("the earlier run", compare_runs(records, arm, before)))
+            for other, one in held:
+                if one:
+                    found.append(one)
+                else:
+                    notes.append(f"{arm} and {other} share no answered question")
+        return cls(plan, records, found, list(dict.fromkeys(notes)))
 
     def markdown(self) -> str:
         """Tables and sentences."""
@@ -65,8 +70,7 @@ class Report:
             if odd:
                 told = ", ".join(f"{count} {kind}" for kind, count in odd.items())
                 lines += ["", f"{row['arm']}, as the plan has it: {told}"]
-        if not budgets:
-            lines += [line for one in self.comparisons for line in ("", _compared(one))]
+        lines += [line for one in self.comparisons for line in ("", _compared(one))]
         lines += [line for one in self._goodput() for line in ("", one)]
         return "\n".join(lines + [line for note in self.notes for line in ("", note)])
 
@@ -84,7 +88,9 @@ class Report:
             }
             if slo
             else None,
-            "comparisons": [asdict(one) for one in self.comparisons],
+            "comparisons": [
+                {**asdict(one), "figures": dict(one.figures)} for one in self.comparisons
+            ],
             "notes": list(self.notes),
             "records": [_row(record) for record in self.records],
         }
@@ -125,16 +131,21 @@ def _lateness(records: Sequence[Record]) -> list[str]:
     ]
 
 
+def _strangers(records: Sequence[Record], arms: Sequence[str]) -> list[str]:
+    strange = Counter(record.arm for record in records if record.arm not in arms)
+    return [f"the plan has no arm {arm}: {n} records left out" for arm, n in strange.items()]
+
+
 def _compared(one: Comparison) -> str:
-    figures, told = one.figures, list[str]()
-    for name, what in (
-        ("thinking_tokens_saved", "fewer thinking tokens"),
-        ("latency_saved", "less time"),
+    told: list[str] = []
+    for name, what, sign in (
+        ("thinking_tokens_saved", "{} % fewer thinking tokens", ""),
+        ("latency_saved", "{} % less time", ""),
+        ("accuracy_difference", "accuracy {} points", "+"),
     ):
-        if name in figures:
-            told.append(f"{figures[name].told(100)} % {what}")
-    if "accuracy_difference" in figures:
-        told.append(f"accuracy {figures['accuracy_difference'].told(100, '+')} points")
+        if name in one.figures:
+            of = "" if one.counts[name] == one.pairs else f" (of {one.counts[name]} pairs)"
+            told.append(what.format(one.figures[name].told(100, sign)) + of)
     return f"{one.arm} against {one.baseline}, {one.pairs} pairs: {', '.join(told)}"
 
 

@@ -22,7 +22,7 @@ async def run(
     due: Sequence[float] | None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Have every conversation; returns the records of those that were had.
+    """Have every conversation; returns the records of the requests that were made.
 
     `due` are seconds from the beginning, one a task; None is a closed loop. SIGINT and SIGTERM end
     it early: what is under way then is given up, and `progress.stopped` is set.
@@ -54,8 +54,7 @@ async def _closed(
 
     async def work() -> None:
         for task in waiting:
-            progress.begun += 1
-            progress.note(await sender.converse(task))
+            await _have(sender, task, progress)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
@@ -68,15 +67,19 @@ async def _open(
     """Each when it is due, however many are under way: a slow server cannot slow the asking."""
     begun = time.perf_counter()
 
-    async def work(task: Task, at: float) -> None:
-        progress.begun += 1
-        progress.note(await sender.converse(task, at))
-
     async with asyncio.TaskGroup() as group:
         for task, offset in zip(tasks, due, strict=True):
             at = begun + offset
             await asyncio.sleep(max(at - time.perf_counter(), 0))
-            group.create_task(work(task, at))
+            group.create_task(_have(sender, task, progress, at))
+
+
+async def _have(sender: Sender, task: Task, progress: Progress, due: float | None = None) -> None:
+    """Have a conversation, each of its records noted as it is made."""
+    progress.begun += 1
+    async for record in sender.converse(task, due):
+        progress.note(record)
+    progress.had += 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ bare                  no usage is told
 import re
 from dataclasses import dataclass, fields
 
-_WORD = re.compile(r"([a-z]+)(?:=([\d.]+))?(?:@(\d+))?")
+_WORD = re.compile(r"([a-z]+)(?:=(\d+(?:\.\d+)?))?(?:@(\d+))?")
 
 
 @dataclass
@@ -45,7 +45,7 @@ def read_script(text: str) -> Script:
             setattr(script, name, True)
         elif value:
             setattr(script, name, type(default)(float(value)))
-        elif name == "error":
+        elif name == "error" and at:
             script.error = 500
         if at:
             script.at = int(at)

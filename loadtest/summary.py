@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.intervals import Interval, bootstrap, percentile, wilson
+from loadtest.intervals import Interval, bootstrap, percentile, share, wilson
 from loadtest.plan import Slo
-from loadtest.record import Record
+from loadtest.record import Record, conversations
 
 PERCENTILES = (50, 90, 99)
 _SLACK = 4
@@ -19,7 +19,6 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     """
     ours = [record for record in records if record.arm == arm]
     good = [record for record in ours if record.ended == "answer"]
-    judged = [record.correct for record in good if record.correct is not None]
     summary: dict[str, Any] = {
         "arm": arm,
         "requests": len(ours),
@@ -32,11 +31,12 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         "hits": sum(bool(record.budget_hit) for record in good),
         "false_hits": sum(_misreports(record) for record in good),
     }
-    if judged:
-        summary["accuracy"] = wilson(sum(judged), len(judged))
+    together = conversations(good)
+    if judged := _sums(together, "correct"):
+        summary["accuracy"] = share(judged)
     for name in ("thinking_tokens", "answer_tokens", "completion_tokens"):
-        if told := _told(good, name):
-            summary[name] = bootstrap([[value] for value in told], lambda rows: rows.mean())
+        if told := _sums(together, name):
+            summary[name] = bootstrap(told, lambda rows: rows[:, 0].sum() / rows[:, 1].sum())
     for name in ("latency", "late", "ttft", "tpot"):
         if told := _told([one for one in good if one.client != "slow"], name):
             summary[f"{name}_ms"] = {
@@ -55,11 +55,14 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
     """
     asked = [one for one in records if one.ended in ("answer", "error") and one.client != "slow"]
     ours = [one for one in asked if one.arm == arm]
-    kept = sum(_keeps(slo, record) for record in ours)
-    if not kept:
-        return wilson(0, max(len(ours), 1)), 0.0
+    if not ours:
+        return wilson(0, 1), 0.0
+    kept = [
+        (sum(_keeps(slo, record) for record in together), len(together))
+        for together in conversations(ours)
+    ]
     seconds = max(r.at + r.latency for r in asked) - min(r.at for r in asked)
-    return wilson(kept, len(ours)), kept / seconds
+    return share(kept), sum(hits for hits, _ in kept) / seconds
 
 
 def _first_messages(records: Sequence[Record]) -> dict[str, str]:
@@ -75,9 +78,16 @@ def _told(records: Sequence[Record], name: str) -> list[float]:
     return [value for record in records if (value := getattr(record, name)) is not None]
 
 
+def _sums(together: Sequence[Sequence[Record]], name: str) -> list[tuple[int, int]]:
+    """The sum of a field in each conversation that tells it, and how often it does."""
+    told = [_told(records, name) for records in together]
+    return [(int(sum(values)), len(values)) for values in told if values]
+
+
 def _keeps(slo: Slo, record: Record) -> bool:
     """Whether a request was answered, and within every limit of the SLO."""
-    measured = {"ttft_ms": record.ttft, "tpot_ms": record.tpot, "latency_ms": record.latency}
+    tpot = 0.0 if record.completion_tokens == 1 else record.tpot  # none comes after the first
+    measured = {"ttft_ms": record.ttft, "tpot_ms": tpot, "latency_ms": record.latency}
     limits = slo.model_dump(exclude_none=True)
     return record.error is None and all(
         (seconds := measured[name]) is not None and 1000 * seconds <= most

@@ -32,7 +32,8 @@ def measured(url: str, budget: int | None = None, seconds: float = 60) -> Record
 
     async def once() -> Record:
         async with Sender(plan, 1) as sender:
-            return (await sender.converse(Task((Problem("p", "2 + 3?", "5"),), arm, budget)))[0]
+            task = Task((Problem("p", "2 + 3?", "5"),), arm, budget)
+            return await anext(sender.converse(task))
 
     return asyncio.run(once())
 

@@ -34,7 +34,9 @@ def test_scripts_are_read_and_other_words_left_alone() -> None:
     script = read_script("Ben has 3 coins. think=7 chunks=9 rate=2.5 stall=1@4 endless nonsense=5")
     assert (script.think, script.chunks, script.rate) == (7, 9, 2.5)
     assert (script.stall, script.at, script.endless) == (1.0, 4, True)
-    assert read_script("error").error == 500
+    said = read_script("an error is no error=500... but error@3 is one")
+    assert (said.error, said.at) == (500, 3)
+    assert read_script("the first error, at a rate of 5").error == 0
     assert read_script("error=503").error == 503
 
 

@@ -71,6 +71,8 @@ class _Client(asyncio.Protocol):
             self._done.set_result(None)
 
     async def ask(self, request: bytes, due: float | None = None) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the server closed a connection that was to be kept")
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()
         self._first = False

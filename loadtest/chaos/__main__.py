@@ -7,15 +7,18 @@ from collections import Counter
 from pathlib import Path
 
 from loadtest.chaos.evidence import Evidence
-from loadtest.chaos.run import Scale, chaos
+from loadtest.chaos.run import Scale, Stopped, chaos
 from loadtest.chaos.verdict import Check, verdict
 from loadtest.plan import PlanError, read_plan
 
 _PLAN = Path(__file__).resolve().parent.parent / "plans" / "chaos.toml"
 
+_STOPPED = 130
+"""What a shell tells of a command that SIGINT ended."""
+
 
 def main() -> int:
-    """Returns 1 where something does not hold, 2 where the run cannot be made."""
+    """Returns 1 where something does not hold, 2 where the run cannot be made, 130 if stopped."""
     scale = Scale()
     parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__)
     parser.add_argument("--plan", type=Path, default=_PLAN)
@@ -30,6 +33,9 @@ def main() -> int:
     except PlanError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        print("chaos: stopped", file=sys.stderr)
+        return _STOPPED
     checks = verdict(evidence)
     print(told(evidence, checks))
     return 0 if all(check.holds for check in checks) else 1

@@ -21,7 +21,7 @@ from loadtest.problems import Conversation, Problem, read_conversations
 from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.run import run
-from loadtest.workload import plan_tasks
+from loadtest.workload import Task, plan_tasks
 
 _SHARE_OF_CAPACITY = 0.5
 _CAPACITY_CLIENTS = 32
@@ -42,6 +42,10 @@ class Scale:
     drain_seconds: float = 5.0
 
 
+class Stopped(Exception):  # noqa: N818 - named for what it is
+    """Somebody ended a chaos run."""
+
+
 async def chaos(plan: Plan, scale: Scale) -> Evidence:
     """Run it against an engine and a gateway of its own; needs Linux.
 
@@ -49,6 +53,7 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
 
     Raises:
         PlanError: the plan's problems cannot be read.
+        Stopped: SIGINT or SIGTERM came.
     """
     with tempfile.TemporaryDirectory(prefix="tops-chaos-") as name:
         async with stand(Path(name), scale.drain_seconds) as (engine, gateway):
@@ -94,7 +99,7 @@ async def _capacity(plan: Plan) -> float:
     conversations = read_conversations(plan.problems.model_copy(update={"n": None}), [])
     tasks = plan_tasks(plan, conversations * 12)
     begun = time.perf_counter()
-    await run(plan, tasks, None)
+    await _run(plan, tasks)
     return len(tasks) / (time.perf_counter() - begun)
 
 
@@ -102,7 +107,21 @@ async def _load(plan: Plan, rate: float, seconds: float) -> list[Record]:
     n = max(round(rate * seconds), 1)
     arrivals = plan.arrivals.model_copy(update={"rate": rate})
     conversations = read_conversations(plan.problems.model_copy(update={"n": n}), [])
-    return await run(plan, plan_tasks(plan, conversations), due(arrivals, n, plan.seed, []))
+    return await _run(plan, plan_tasks(plan, conversations), due(arrivals, n, plan.seed, []))
+
+
+async def _run(
+    plan: Plan,
+    tasks: Sequence[Task],
+    due: Sequence[float] | None = None,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Raises Stopped; a run that was stopped proves nothing."""
+    progress = progress or Progress(len(tasks))
+    records = await run(plan, tasks, due, progress)
+    if progress.stopped:
+        raise Stopped
+    return records
 
 
 async def _break(scale: Scale, engine: Engine, gateway: Gateway) -> None:
@@ -192,7 +211,7 @@ async def _end(
     waiting = plan.model_copy(update={"clients": Clients()})
     opened = Progress(len(streams))
     tasks, at_once = plan_tasks(waiting, streams), [0.0] * len(streams)
-    holding = asyncio.create_task(run(waiting, tasks, at_once, opened))
+    holding = asyncio.create_task(_run(waiting, tasks, at_once, opened))
     loading = asyncio.create_task(_load(plan, rate, _LAST_SECONDS))
     await asyncio.sleep(_LAST_SECONDS / 4)
     still_open = len(streams) - opened.had
