@@ -237,9 +237,9 @@ def _message(body: bytes | dict[str, Any]) -> str:
 
 def _cause(error: BaseException) -> str | None:
     """What is at the bottom of an error: the system's word, where it has one."""
-    while below := error.__cause__ or error.__context__:
-        error = below
-    return _short(str(error)) or None
+    group = isinstance(error, BaseExceptionGroup)
+    below = error.exceptions[0] if group else error.__cause__ or error.__context__
+    return _cause(below) if below else _short(str(error)) or None
 
 
 def _short(text: str) -> str:

@@ -96,7 +96,7 @@ def _ran(plan: Plan, file: Path | None, notes: list[str]) -> Progress:
             progress = Progress(len(tasks), lines)
             asyncio.run(run(plan, tasks, times, progress))
     if progress.failed:
-        notes.append(f"{file} does not have all records: {progress.failed.strerror}")
+        notes.append(f"{file} does not have all records: {progress.failed}")
     if progress.stopped:
         given_up = progress.begun - progress.had
         notes.append(

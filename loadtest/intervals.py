@@ -83,7 +83,7 @@ def percentile(values: Sequence[float], percent: float) -> Interval:
     rows = np.sort(np.asarray(values, dtype=float))
     share, last = percent / 100, len(rows) - 1
     half = _Z * sqrt(len(rows) * share * (1 - share))
-    low, high = floor(len(rows) * share - half), ceil(len(rows) * share + half)
+    low, high = floor(len(rows) * share - half), ceil(len(rows) * share + half) - 1
     at = float(np.percentile(rows, percent))
     return Interval(
         at,

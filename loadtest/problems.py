@@ -83,9 +83,10 @@ def _said(source: Problems, text: str) -> list[Conversation]:
             system, asked = _asked(row)
             name: Any = row.get("problem_id", row.get("question_id"))
             if name is None:  # made of what is asked: other runs can be held against this one
-                name = hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]
+                words = "\0".join(asked).encode(errors="surrogatepass")
+                name = hashlib.sha256(words).hexdigest()[:12]
                 unnamed[name] += 1
-                name += f"~{unnamed[name]}" if unnamed[name] > 1 else ""
+                name += f"#{unnamed[name]}" if unnamed[name] > 1 else ""
             name = str(name)
             turns = _turns(row, name, system, asked)
         except (KeyError, TypeError, AttributeError) as error:
@@ -150,11 +151,12 @@ def _spoken(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
         turns = row["messages"]
     if isinstance(turns, str):
         turns = [turns]
-    if row.get("turn2"):
-        turns = [*turns, row["turn2"]]
+    if not isinstance(turns, list):
+        raise TypeError(f"{turns!r:.50} is neither text nor a list")
+    said = [*cast("list[Any]", turns), *filter(None, [row.get("turn2")])]
     return [
         ("user", one) if isinstance(one, str) else (one.get("role", "user"), one["content"])
-        for one in turns
+        for one in said
     ]
 
 

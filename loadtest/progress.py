@@ -29,7 +29,7 @@ class Progress:
     def __init__(self, total: int, file: IO[bytes] | None = None) -> None:
         self.records: list[Record] = []
         self.stopped = False
-        self.failed: OSError | None = None
+        self.failed: str | None = None
         self.had = 0
         self.begun = 0
         self._total, self._file = total, file
@@ -40,10 +40,14 @@ class Progress:
         self.records.append(record)
         if self._file is None:
             return
+        line = json.dumps(asdict(record)).encode() + b"\n"
         try:
-            self._file.write(json.dumps(asdict(record)).encode() + b"\n")
+            left = len(line) - self._file.write(line)
         except OSError as error:
-            self._file, self.failed = None, error
+            self._file, self.failed = None, error.strerror
+        else:
+            if left:
+                self._file, self.failed = None, "there was no room for more"
 
     def told(self) -> str:
         """The run in a line."""

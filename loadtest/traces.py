@@ -69,6 +69,6 @@ def _seconds(row: Any) -> float | None:
         try:
             time = seconds(row[name])
             return time if isfinite(time) else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
     return None

@@ -1,5 +1,7 @@
 """What all endpoints share whose requests have an account: opened, answered, closed once."""
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 
 from starlette.types import Receive, Scope, Send
@@ -8,6 +10,8 @@ from server.disconnect import ClientDisconnected
 from server.echo import echo_headers
 from server.errors import Stopping
 from server.exchange import Accounts, Exchange
+
+_LAST_WORD_SECONDS = 0.5
 
 
 class Accounted(ABC):
@@ -31,6 +35,13 @@ class Accounted(ABC):
     @abstractmethod
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request of an exchange."""
+
+
+async def last_word(send: Send, body: bytes) -> None:
+    """End an answer while the gateway ends: a client that reads no more does not hold that up."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORD_SECONDS):
+            await send({"type": "http.response.body", "body": body})
 
 
 async def start(

@@ -44,7 +44,8 @@ class Decision(NamedTuple):
     as it made thinking dearer; `calibrated` is False where the estimate is not of this model.
     `estimate` is the router's, also where the client chose. `draw` is the arm of the conversation,
     None where the client chose; `routed` what the router's arm gets, also for who is held out, and
-    `pinned` whether an earlier turn decided that.
+    `pinned` whether an earlier turn decided that. `most_budget` is what key and server allow, None
+    where neither bounds it.
     """
 
     effort: Effort
@@ -60,6 +61,7 @@ class Decision(NamedTuple):
     draw: Draw | None = None
     routed: Effort | None = None
     pinned: bool = False
+    most_budget: int | None = None
 
     @property
     def arm(self) -> str | None:
@@ -155,6 +157,7 @@ class Decider:
             draw=chosen.draw,
             routed=chosen.routed,
             pinned=chosen.pinned,
+            most_budget=_lower(caller.max_budget, self._settings.max_budget),
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -270,6 +273,10 @@ def _held(effort: Effort, caller: Caller) -> Effort:
     if caller.effort_floor and EFFORTS.index(effort) < EFFORTS.index(caller.effort_floor):
         return caller.effort_floor
     return effort
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def _least(

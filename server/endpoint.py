@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 import orjson
@@ -9,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from router.conversation import conversation_key
-from server.accounted import Accounted, start
+from server.accounted import Accounted, last_word, start
 from server.api.asked import Asked
 from server.api.protocol import Api
 from server.body import BodyReader
@@ -18,8 +19,15 @@ from server.disconnect import unless_left
 from server.enforceable import enforceable
 from server.engines.dialect import CHAT
 from server.engines.fleet import Call, Fleet
-from server.engines.reply import Reply, parsed
-from server.errors import EngineError, EngineFailed, GatewayError, NoSuchEndpoint, Stopping
+from server.engines.reply import Reply, is_unknown_path, parsed
+from server.errors import (
+    EngineError,
+    EngineFailed,
+    EngineRefused,
+    GatewayError,
+    NoSuchEndpoint,
+    Stopping,
+)
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
 from server.second_try import SecondTry, summed
@@ -69,7 +77,8 @@ class Endpoint(Accounted):
         exchange.model, exchange.decision = model, decision
         exchange.choices, exchange.stream = asked.n, asked.stream
         if self._settings.log_prompts:
-            exchange.prompt = orjson.dumps(asked.messages).decode()
+            with suppress(orjson.JSONEncodeError):  # nested too deeply, for which it is refused
+                exchange.prompt = orjson.dumps(asked.messages).decode()
 
     async def _forward(self, exchange: Exchange, asked: Asked, send: Send) -> None:
         exchange.forwarded = time.perf_counter()
@@ -79,11 +88,10 @@ class Endpoint(Accounted):
                 await self._relay_stream(exchange, reply, asked, send)
                 return
             answer = _read_answer(self._api, await reply.read(), reply.status)
-            status = reply.status
-        if status == 200:
-            answer = await self._told(exchange, asked, answer)
+        exchange.status = reply.status
+        if reply.status == 200:
+            answer = await self._told(exchange, asked, answer, reply.cut)
         raw = orjson.dumps(answer)
-        exchange.status = status
         await start(exchange, b"application/json", send, len(raw))
         await send({"type": "http.response.body", "body": raw})
 
@@ -104,24 +112,24 @@ class Endpoint(Accounted):
         )
 
     async def _told(
-        self, exchange: Exchange, asked: Asked, answer: dict[str, Any]
+        self, exchange: Exchange, asked: Asked, answer: dict[str, Any], cut: bool | None
     ) -> dict[str, Any]:
         """The answer with `tops`; asked for once more where its budget left it without one."""
-        tops = exchange.account(read_usage(answer))
+        tops = exchange.account(read_usage(answer), cut)
         larger = self._second_try.budget(exchange, asked, answer)
         if larger is not None:
             first = exchange.decision
             exchange.raise_budget(larger)
             try:
                 async with await self._fleet.send(self._call(exchange, asked)) as sent:
-                    reply = sent.reply
+                    reply, cut = sent.reply, sent.reply.cut
                     second = _read_answer(self._api, await reply.read(), reply.status)
             except GatewayError:
                 second = {}
             if not self._api.is_answer(second):
                 exchange.decision = first  # the first answer stands, as it was told
                 return {**answer, "tops": tops}
-            tops = exchange.account(read_usage(second), second=True)
+            tops = exchange.account(read_usage(second), cut, second=True)
             answer = {**second, "usage": summed(answer.get("usage"), second.get("usage"))}
         return {**answer, "tops": tops}
 
@@ -133,7 +141,7 @@ class Endpoint(Accounted):
         if not reply.is_stream or not block:
             raise EngineFailed("the engine answered a streaming request with something else")
         exchange.first_byte = time.perf_counter()
-        relay = self._api.relay(asked, exchange.account)
+        relay = self._api.relay(asked, lambda usage: exchange.account(usage, reply.cut))
         await start(exchange, b"text/event-stream; charset=utf-8", send)
 
         async def take(block: bytes) -> None:
@@ -147,11 +155,12 @@ class Endpoint(Accounted):
                 raise EngineFailed("the engine's stream ended before it was complete")
             rest = relay.finish()
         except EngineError as error:
-            exchange.status = error.status
-            rest = relay.finish() + self._api.error_event(error)
+            rest = relay.finish()
+            if not relay.complete:  # else it lacks no more than the end of its connection
+                exchange.status = error.status
+                rest += self._api.error_event(error)
         except asyncio.CancelledError:  # the gateway ends; who left does not hear it
-            rest = relay.finish() + self._api.error_event(Stopping())
-            await send({"type": "http.response.body", "body": rest})
+            await last_word(send, relay.finish() + self._api.error_event(Stopping()))
             raise
         if relay.failed:
             exchange.status = EngineFailed.status
@@ -163,13 +172,17 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
 
     Raises:
         NoSuchEndpoint: the engine does not know the API.
+        EngineRefused: it refused in words of its own.
         EngineFailed: it is neither.
     """
-    if status == 404 and api.PATH != CHAT:  # its model is there, or it would not be up
-        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
     answer = parsed(raw)
-    if isinstance(answer, dict):
-        found = cast("dict[str, Any]", answer)
-        if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
-            return found
+    found = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+    if status == 404 and api.PATH != CHAT and is_unknown_path(found):
+        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
+    if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
+        return found
+    reason = found.get("message", found.get("detail"))  # SGLang's, FastAPI's
+    if 400 <= status < 500 and reason:
+        told = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
+        raise EngineRefused(told, status)
     raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")

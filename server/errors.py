@@ -11,6 +11,7 @@ GatewayError
 ├── TooManyRequests       429  the key has too many requests in flight
 ├── LedgerUnavailable     503  there is no ledger, or it is down
 ├── Stopping              503  the gateway ends, and the time for draining is over
+├── EngineRefused         4xx  the engine will not answer this, and says why
 └── EngineError                the engine did not answer as it should
     ├── EngineFailed      502  it broke off, or answered something else than a completion
     ├── EngineDown        503  it cannot be reached
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 class GatewayError(Exception):
     """An error with an HTTP status; the message says what to change."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
     retry_after: ClassVar[int | None] = None
@@ -127,6 +128,16 @@ class TooManyRequests(GatewayError):  # noqa: N818
     type = "rate_limit_error"
     code = "too_many_in_flight"
     retry_after = 1
+
+
+class EngineRefused(GatewayError):  # noqa: N818
+    """The engine's own status, of 400 to 499, where it does not tell it as OpenAI does."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EngineError(GatewayError):

@@ -32,7 +32,8 @@ _LOOK_SECONDS = 0.01
 class Exchange:
     """What is known of a request so far; times are `time.perf_counter` seconds.
 
-    `usage` is all that was spent; `judged` that of the last try, which the budget was for.
+    `usage` is all that was spent; `judged` that of the last try, which the budget was for; `cut`
+    whether the gateway itself ended its thinking at the budget, None where the engine would have.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class Exchange:
     prompt: str | None = None
     slack: int = 0
     judged: Usage | None = None
+    cut: bool | None = None
 
     @property
     def budget_hit(self) -> bool | None:
@@ -63,6 +65,8 @@ class Exchange:
         """
         if self.decision is None or self.decision.effort == "none" or self.decision.budget is None:
             return False
+        if self.cut is not None:
+            return self.cut
         if self.judged is None or self.judged.thinking is None:
             return None
         bound = max(0, self.decision.budget - self.slack)
@@ -85,10 +89,12 @@ class Exchange:
         expected = decision.estimate.tokens.get(decision.effort)
         return None if expected is None else self.choices * expected
 
-    def account(self, usage: Usage | None, second: bool = False) -> dict[str, Any]:
+    def account(
+        self, usage: Usage | None, cut: bool | None = None, second: bool = False
+    ) -> dict[str, Any]:
         """Note what the engine reported so far; a second try adds to the first. Returns `tops`."""
         self.usage = self.usage + usage if second and self.usage and usage else usage
-        self.judged = usage
+        self.judged, self.cut = usage, cut
         return self.tops()
 
     def raise_budget(self, budget: int) -> None:

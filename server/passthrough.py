@@ -2,21 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from server.accounted import Accounted, start
+from server.accounted import Accounted, last_word, start
 from server.api.chat import error_event
 from server.api.fields import string
 from server.body import BodyReader
 from server.disconnect import unless_left
 from server.engines.fleet import Call, Fleet
-from server.engines.reply import Reply, parsed
+from server.engines.reply import Reply, is_unknown_path, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.exchange import Accounts, Exchange
 from server.keys import Keys
+from server.sse import whole_events
 
 
 class Passthrough(Accounted):
@@ -49,9 +49,10 @@ class Passthrough(Accounted):
                 await _relay(exchange, reply, send)
                 return
             raw = await reply.read()
-        if exchange.status == 404:  # its model is there, or it would not be up
+        answer = parsed(raw)
+        if exchange.status == 404 and is_unknown_path(answer):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
-        if parsed(raw) is None or 300 <= exchange.status < 400:
+        if answer is None or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
         await start(exchange, b"application/json", send)
         await send({"type": "http.response.body", "body": raw})
@@ -61,14 +62,19 @@ async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
     await start(exchange, b"text/event-stream; charset=utf-8", send)
     rest, exchange.first_byte = b"", time.perf_counter()
 
-    def take(block: bytes) -> Awaitable[None]:
-        return send({"type": "http.response.body", "body": block, "more_body": True})
+    async def take(block: bytes) -> None:
+        nonlocal rest
+        block = rest + block
+        whole = whole_events(block)
+        rest = block[len(whole) :]
+        if whole:
+            await send({"type": "http.response.body", "body": whole, "more_body": True})
 
     try:
         await reply.pour(take)
-    except EngineError as error:
+    except EngineError as error:  # half an event is dropped
         exchange.status, rest = error.status, error_event(error)
     except asyncio.CancelledError:  # the gateway ends; who left does not hear it
-        await send({"type": "http.response.body", "body": error_event(Stopping())})
+        await last_word(send, error_event(Stopping()))
         raise
     await send({"type": "http.response.body", "body": rest})

@@ -44,6 +44,8 @@ class SecondTry:
         larger = int(decision.budget * self._factor) + 1
         if asked.max_tokens is not None:
             larger = min(larger, asked.max_tokens - 1)
+        if decision.most_budget is not None:
+            larger = min(larger, decision.most_budget)
         return larger if larger > decision.budget else None
 
 

@@ -229,6 +229,12 @@ class Settings(BaseSettings):
     silence_seconds: float = Field(
         600, gt=0, description="time the engine may be silent before the gateway gives up"
     )
+    unread_seconds: float = Field(
+        60,
+        gt=0,
+        description="time after which a client that takes nothing of its answer is taken to be "
+        "gone",
+    )
     drain_seconds: float = Field(
         30, ge=0, description="time that requests in flight get to end after SIGTERM"
     )

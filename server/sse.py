@@ -7,7 +7,6 @@ from typing import Any, cast
 import orjson
 
 BOUNDARY = re.compile(rb"\r?\n\r?\n")
-DONE = b"data: [DONE]\n\n"
 
 
 async def events(block: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes]:
@@ -32,6 +31,19 @@ def payload(event: bytes) -> dict[str, Any] | None:
                 return None
             return cast("dict[str, Any]", body) if isinstance(body, dict) else None
     return None
+
+
+def is_done(event: bytes) -> bool:
+    """Whether an event says that the stream is complete."""
+    return event.find(b"[DONE]") >= 0 and any(
+        line[5:].strip() == b"[DONE]" for line in event.splitlines() if line.startswith(b"data:")
+    )
+
+
+def whole_events(block: bytes) -> bytes:
+    """What a block has up to the end of its last event."""
+    cut = max(block.rfind(b"\n\n") + 2, block.rfind(b"\r\n\r\n") + 4)
+    return block[:cut] if cut >= 4 else b""
 
 
 def encode(body: dict[str, Any], event: str | None = None) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import connection, get_context, parent_process
-from typing import Any
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -25,6 +25,7 @@ from router.artifact import ArtifactError
 from router.router import Router
 from server.app import create_app
 from server.artifact import load_router
+from server.connection import Connection
 from server.engines.supervisor import supervised
 from server.front import Front
 from server.ledger.opening import open_ledger
@@ -34,6 +35,10 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.shared import Shared
 from server.start import Start, start_of
+
+_KEEP_ALIVE_SECONDS = 75
+"""An idle connection is kept longer than usual load balancers keep theirs, who would else send into
+one that is being closed."""
 
 _HUNG_SECONDS = 30
 """A worker that answers no ping for so long is replaced; one that starts does not answer yet."""
@@ -126,6 +131,9 @@ def _config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nothing here asks where a request came from
         timeout_graceful_shutdown=round(settings.drain_seconds),
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        http=cast("Any", partial(Connection, settings.unread_seconds)),
+        ws="none",
         **more,
     )
 

@@ -26,13 +26,14 @@ def completion(text: str, finish: str = "stop", **more: Any) -> dict[str, Any]:
     return {"choices": [{"message": {"content": text}, "finish_reason": finish}], **more}
 
 
-def delta(**fields: str) -> dict[str, Any]:
+def delta(**fields: Any) -> dict[str, Any]:
     return {"choices": [{"delta": fields}]}
 
 
 EVENTS, JSON = "text/event-stream", "application/json"
 NO_DETAILS = {"completion_tokens": 9, "completion_tokens_details": None}
 FIVE = delta(content="5")
+CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
 REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
     "html": ("text/html", ["<html>"]),
     "silent-usage": (JSON, [completion("It is 5.")]),
@@ -49,6 +50,18 @@ REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
     "sse-no-usage": (EVENTS, [{"choices": [{"finish_reason": None}]}, FIVE, "[DONE]"]),
     "sse-plain-usage": (EVENTS, [FIVE, {"choices": [], "usage": NO_DETAILS}, "[DONE]"]),
     "sse-error": (EVENTS, [FIVE, {"error": {"message": "died"}}]),
+    "sse-null-error": (EVENTS, [{**FIVE, "error": None}, {"usage": USAGE}, "[DONE]"]),
+    "sse-odd-usage": (EVENTS, [FIVE, {"usage": {"completion_tokens": "9"}}, "[DONE]"]),
+    "sse-separators": (
+        EVENTS,
+        [
+            '{"choices": [{"delta": {"content": "It is\u2028not 4\u0085but"}}]}',
+            delta(content=" 5"),
+            {"usage": USAGE},
+            "[DONE]",
+        ],
+    ),
+    "sse-tool-call": (EVENTS, [delta(tool_calls=[CALL]), {"usage": USAGE}, "[DONE]"]),
 }
 """By name: the media type, and the events or parts of the body. Other names get a right answer."""
 
@@ -56,19 +69,24 @@ REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
 class Endpoint:
     """What was asked so far, and the replies; `asked` counts requests by name.
 
-    `keys` are the Authorization headers seen. `refuses` answers 400 to everything, `picky` to one
-    request of fifteen, `moved` redirects to `fine`, `slow` streams after a fifth of a second.
+    `keys` are the Authorization headers seen, `body` is what was asked last. `refuses` answers 400
+    to everything, `picky` to one request of fifteen, `status-404` that status, `moved` redirects to
+    `fine`, `slow` streams after a fifth of a second.
     """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.keys: set[str | None] = set()
+        self.body = b""
         self.url = ""
 
     async def reply(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         self.asked[name] += 1
         self.keys.add(request.headers.get("authorization"))
+        self.body = await request.body()
+        if name.startswith("status-"):
+            return Response("no", int(name.removeprefix("status-")))
         if name == "refuses" or (name == "picky" and self.asked[name] % 15 == 0):
             return Response('{"error": {"message": "too long"}}', 400, media_type=JSON)
         if name == "slow":

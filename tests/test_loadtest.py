@@ -15,7 +15,7 @@ from processes import ROOT
 from loadtest.comparison import compare
 from loadtest.intervals import Interval
 from loadtest.page import page
-from loadtest.plan import PlanError, Slo, read_plan
+from loadtest.plan import Arm, Plan, PlanError, Slo, read_plan
 from loadtest.record import Record
 from loadtest.report import Report
 from loadtest.summary import goodput, summarise
@@ -41,6 +41,8 @@ def test_the_readme_tells_of_every_shipped_plan() -> None:
     [
         ('url = "http://x"\narms = []', "arms"),
         ('url = "ftp://x"\n[[arms]]\nname = "a"', "url"),
+        ('url = "http://x:99999"\n[[arms]]\nname = "a"', "url: Port out of range"),
+        ('url = "http://x"\n[[arms]]\nname = "a"\nurl = "http://y:z"', "arms.0.url: Port"),
         ('url = "http://x"\nconcurency = 2\n[[arms]]\nname = "a"', "did you mean concurrency?"),
         ('url = "http://x"\n[[arms]]\nname = "a"\nefort = "low"', "did you mean effort?"),
         ('url = "http://x"\n[[arms]]\nname = "a"\nbudget = [5, 1]', "low to high"),
@@ -135,6 +137,8 @@ def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
     assert goodput(Slo(ttft_ms=500), rows, "a")[0].value == 0.4
     assert goodput(Slo(tpot_ms=150), rows, "a")[0].value == 0.4
     assert goodput(Slo(), rows, "a")[0].value == 0.8
+    rows.append(record("c", "1", at=0.0, latency=0.1, ttft=0.1, completion_tokens=1))
+    assert goodput(Slo(tpot_ms=1), rows, "c")[0].value == 1.0
     assert rows[0].tpot == pytest.approx(0.1)
 
 
@@ -183,6 +187,27 @@ def test_the_page_is_one_file_with_a_plot_of_what_there_is(tmp_path: Path) -> No
     assert page(Report.of(plan, failed)).count("<svg") == 0
 
 
+def test_the_page_tells_an_error_whatever_is_in_it() -> None:
+    plan = read_plan(ROOT / "loadtest" / "plans" / "efforts.toml")
+    said = "one\n\n\n\ntwo\n\n \n\n<b>three"
+    whole = page(Report.of(plan, [record("none", "1", error="HTTP 500", message=said)]))
+    assert "HTTP 500: one" in whole
+    assert "&lt;b&gt;three" in whole
+
+
+@pytest.mark.parametrize("n", [601, 1000])
+def test_the_run_in_time_has_sixty_windows(n: int) -> None:
+    plan = read_plan(ROOT / "loadtest" / "plans" / "efforts.toml")
+    rows = [record("none", str(i), latency=0.1, at=i * 0.1) for i in range(n)]
+    whole = page(Report.of(plan, rows))
+    drawn = whole[whole.index("<h2>requests per second") :]
+    due = re.search(r'points="([^"]*)"', drawn)
+    assert due
+    heights = [float(point.split(",")[1]) for point in due[1].split()]
+    assert len(heights) == 60
+    assert max(heights) - min(heights) < 30  # none of them is of the last request alone
+
+
 def test_an_arm_is_held_against_another_problem_by_problem() -> None:
     rows = [record("high", str(i), thinking_tokens=100, correct=True) for i in range(40)]
     rows += [record("auto", str(i), thinking_tokens=25, correct=i > 3) for i in range(40)]
@@ -194,3 +219,38 @@ def test_an_arm_is_held_against_another_problem_by_problem() -> None:
     assert accuracy.value == pytest.approx(-0.1)
     assert accuracy.low < -0.1 < accuracy.high
     assert compare(rows[:40], "auto", "high") is None
+
+
+def test_an_accuracy_that_never_differs_is_not_known_to_the_last_digit() -> None:
+    rows = [record(arm, str(i), correct=True) for i in range(20) for arm in ("high", "auto")]
+    found = compare(rows, "auto", "high")
+    assert found
+    accuracy = found.figures["accuracy_difference"]
+    assert accuracy.value == 0
+    assert -0.3 < accuracy.low < 0 < accuracy.high < 0.3
+
+
+def test_clients_that_read_slowly_are_no_pairs_of_times() -> None:
+    rows = [record("high", str(i), latency=2.0) for i in range(20)]
+    rows += [record("auto", str(i), latency=1.0) for i in range(20)]
+    rows += [record("high", f"s{i}", latency=2.0, client="slow") for i in range(5)]
+    rows += [record("auto", f"s{i}", latency=90.0, client="slow") for i in range(5)]
+    found = compare(rows, "auto", "high")
+    assert found
+    assert found.figures["latency_saved"] == Interval(0.5, 0.5, 0.5)
+    assert (found.pairs, found.counts["latency_saved"]) == (25, 20)
+    plan = Plan(url="http://x", arms=(Arm(name="high"), Arm(name="auto")), baseline="high")
+    told = Report.of(plan, rows).markdown()
+    assert "auto against high, 25 pairs: 0.0 [0.0, 0.0] % fewer thinking tokens, 50.0" in told
+    assert "% less time (of 20 pairs)" in told
+
+
+def test_budgets_are_held_against_a_baseline_too() -> None:
+    plan = Plan(url="http://x", arms=(Arm(name="a", budget=(5, 9)), Arm(name="b")), baseline="b")
+    ours = [record("a", str(n), budget=9, thinking_tokens=5) for n in range(20)]
+    theirs = [record("b", str(n)) for n in range(20)]
+    told = Report.of(plan, ours + theirs).markdown()
+    assert "violations" in told
+    assert "a against b, 20 pairs: 50.0 [50.0, 50.0] % fewer thinking tokens" in told
+    strangers = [record("b", f"other {n}") for n in range(20)]
+    assert Report.of(plan, ours + strangers).notes == ["a and b share no answered question"]

@@ -135,6 +135,8 @@ TRACES = {
     "azure.csv": "TIMESTAMP,ContextTokens\n2023-11-16 18:15:46.68,374\n2023-11-16 18:15:47.18,3\n",
     "ours.csv": "arm,at\na,3.5\na,3.0\n",
     "ours.jsonl": '{"at": 3}\n{"at": 3.5}\n',
+    "blank.jsonl": '\n{"at": 3, "said": "a\u2028b"}\n \n{"at": 3.5, "said": "\u0085"}\n\n',
+    "blank.csv": "at,said\n3,a\u2028b\n\n3.5,\u0085\n",
 }
 
 
@@ -143,6 +145,37 @@ def test_a_trace_is_replayed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(TRACES[name])
     found = times_of(Arrivals(kind="trace", file=tmp_path / name, speed=2.0), 9)
     assert found == pytest.approx([0, 0.25])
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_times_without_a_zone_are_not_the_machine_s(new_york: None, tmp_path: Path) -> None:
+    """There the clocks went forward an hour between these two."""
+    file = tmp_path / "azure.csv"
+    file.write_text("TIMESTAMP\n2024-03-10 01:59:00.5000000\n2024-03-10 03:01:00.5000000\n")
+    assert times_of(Arrivals(kind="trace", file=file), 2) == [0, 62 * 60]
+
+
+@pytest.mark.parametrize("when", ["NaN", "Infinity", "-Infinity"])
+def test_times_that_never_come_are_broken(tmp_path: Path, when: str) -> None:
+    for name, text in (("t.jsonl", f'{{"at": {when}}}\n{{"at": 1}}'), ("t.csv", f"at\n{when}\n1")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(PlanError, match="1 of 2 lines"):
+            times_of(Arrivals(kind="trace", file=tmp_path / name), 2)
+
+
+def test_a_trace_that_csv_cannot_take_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(f"at,said\n1,{'a' * 140_000}\n")
+    with pytest.raises(PlanError, match=r"t\.csv"):
+        times_of(Arrivals(kind="trace", file=file), 2)
 
 
 def test_broken_lines_of_a_trace_are_counted_and_too_many_refused(tmp_path: Path) -> None:

@@ -37,6 +37,24 @@ def test_a_request_that_is_late_counts_from_when_it_was_due(engine: tuple[str, i
     assert max(tally.ttft) >= 4 * 0.2 - 3 / 1000
 
 
+def test_a_connection_that_was_not_kept_is_told() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def asked() -> None:
+        async with await asyncio.start_server(once, "127.0.0.1") as server:
+            host, port = server.sockets[0].getsockname()
+            async with asyncio.timeout(5):
+                await generate(f"http://{host}:{port}", Job("?", 2, 1, rate=5))
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(asked())
+
+
 def test_cpu_and_memory_of_a_process_are_read(engine: tuple[str, int]) -> None:
     before, began = cpu(os.getpid(), family=False), time.process_time()
     while time.process_time() - began < 0.3:

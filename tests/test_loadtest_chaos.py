@@ -11,11 +11,12 @@ from processes import ROOT
 
 from loadtest.chaos.__main__ import told
 from loadtest.chaos.evidence import Ending, Evidence, Taken
-from loadtest.chaos.run import Scale, chaos
+from loadtest.chaos.run import Scale, Stopped, _run, chaos
 from loadtest.chaos.stand import Closed
 from loadtest.chaos.verdict import verdict
 from loadtest.plan import read_plan
 from loadtest.problems import Problem
+from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.workload import plan_tasks
 
@@ -32,6 +33,14 @@ def test_whatever_breaks_every_request_ends_once_and_is_counted() -> None:
 def test_the_plan_has_rude_clients_from_the_beginning() -> None:
     tasks = plan_tasks(PLAN, [(Problem(str(n), "?"),) for n in range(30)])
     assert {"malformed", "disconnecting"} <= {task.client for task in tasks}
+
+
+def test_a_run_that_was_stopped_proves_nothing() -> None:
+    progress = Progress(0)
+    assert asyncio.run(_run(PLAN, [], None, progress)) == []
+    progress.stopped = True
+    with pytest.raises(Stopped):
+        asyncio.run(_run(PLAN, [], None, progress))
 
 
 def record(request_id: str, **fields: Any) -> Record:

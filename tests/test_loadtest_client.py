@@ -1,6 +1,7 @@
 """What a load test makes of servers that misbehave: error classes, never a crash or a zero."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Generator
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
     assert record.ttft <= record.latency
 
 
+@pytest.mark.parametrize("name", ["sse-separators", "sse-null-error"])
+def test_what_json_may_have_is_no_error(endpoint: Endpoint, name: str) -> None:
+    """Separators of lines, raw in its strings, and an error that is null."""
+    record = measured(f"{endpoint.url}/{name}")
+    assert (record.ended, record.error, record.correct) == ("answer", None, True)
+
+
+def test_a_call_of_a_tool_has_a_first_token_too(endpoint: Endpoint) -> None:
+    record = measured(f"{endpoint.url}/sse-tool-call")
+    assert (record.ended, record.answered) == ("answer", False)
+    assert record.ttft
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -55,6 +69,7 @@ def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
         ("sse-odd-chunk", "broken chunk"),
         ("sse-short", "broken stream"),
         ("sse-error", "error event"),
+        ("sse-odd-usage", "broken chunk"),
         ("sse-no-usage", "no usage"),
         ("html", "broken stream"),
         ("busy", "HTTP 503"),
@@ -75,7 +90,9 @@ def test_what_a_server_says_of_an_error_is_kept(endpoint: Endpoint) -> None:
 
 
 def test_a_server_that_is_gone_or_never_ends_has_an_error_class(endpoint: Endpoint) -> None:
-    assert measured("http://127.0.0.1:1").error == "ConnectError"
+    gone = measured("http://127.0.0.1:1")
+    assert gone.error == "ConnectError"
+    assert f"[Errno {errno.ECONNREFUSED}]" in (gone.message or "")
     assert measured(f"{endpoint.url}/slow", seconds=0.05).error == "timeout"
 
 
@@ -122,6 +139,21 @@ def test_a_report_that_could_not_be_written_is_refused_before_the_run(
     with pytest.raises(SystemExit):
         load_main(["plan.toml", "--json", str(tmp_path / "absent" / "report.json")])
     assert "absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--json", "--csv", "--html"])
+def test_a_report_that_cannot_be_written_is_told(
+    endpoint: Endpoint, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "2 + 3?"}\n')
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f'url = "{endpoint.url}/sse"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
+    )
+    assert load_main([str(plan), flag, str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert "| a | 1 | 0 |" in told.out
+    assert f"tops load: {tmp_path}: Is a directory" in told.err
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1)])

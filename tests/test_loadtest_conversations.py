@@ -15,7 +15,7 @@ from processes import serving
 
 from loadtest.commands import load_main
 from loadtest.plan import Arm, Clients, Plan, Problems
-from loadtest.problems import Problem
+from loadtest.problems import Problem, read_conversations
 from loadtest.record import Record
 from loadtest.run import run
 from loadtest.summary import summarise
@@ -47,6 +47,22 @@ def test_turns_share_their_conversation(engine: str) -> None:
     assert [(one.turn, one.completion_tokens) for one in records] == [(0, 3), (1, 4), (2, 5)]
     assert counted(engine)["messages"] - before == 1 + 3 + 5
     assert {one.correct for one in records} == {None}
+
+
+def test_instructions_come_first_and_stay(engine: str, tmp_path: Path) -> None:
+    spoken = [("developer", "be brief"), ("user", "2 + 3?"), ("user", "3 + 4?")]
+    messages = [{"role": who, "content": what} for who, what in spoken]
+    file = tmp_path / "p.jsonl"
+    file.write_text(json.dumps({"messages": messages}))
+    (turns,) = read_conversations(Problems(file=file, turns=2), [])
+    arm, before = Arm(name="a", effort="low"), counted(engine)["messages"]
+    asyncio.run(run(Plan(url=f"{engine}/v1", arms=(arm,)), [Task(turns, arm)], None))
+    assert counted(engine)["messages"] - before == 2 + 4
+    with misbehaving() as endpoint:
+        asyncio.run(run(Plan(url=f"{endpoint.url}/sse", arms=(arm,)), [Task(turns, arm)], None))
+    sent = json.loads(endpoint.body)["messages"]
+    assert [one["role"] for one in sent] == ["system", "user", "assistant", "user"]
+    assert [sent[place]["content"] for place in (0, 1, 3)] == ["be brief", "2 + 3?", "3 + 4?"]
 
 
 def test_tool_results_go_on_in_the_conversation(engine: str) -> None:
@@ -82,7 +98,30 @@ def test_malformed_requests_should_be_refused(gateway: str) -> None:
     assert {(one.ended, one.error) for one in refused} == {("refused", None)}
     with misbehaving() as endpoint:
         answered = had(f"{endpoint.url}/sse", "2 + 3?", n=2, clients=Clients(malformed=1))
+        for status in (401, 404, 429, 503):
+            url = f"{endpoint.url}/status-{status}"
+            for one in had(url, "2 + 3?", n=2, clients=Clients(malformed=1)):
+                assert (one.ended, one.error) == ("error", f"malformed, HTTP {status}")
+        refused = had(f"{endpoint.url}/status-422", "2 + 3?", n=2, clients=Clients(malformed=1))
     assert {one.error for one in answered} == {"malformed, HTTP 200"}
+    assert {one.error for one in refused} == {None}
+
+
+def test_refusals_are_no_answers(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where everybody else met errors, the status says so."""
+    rows = [{"problem_id": n, "prompt": "error=503"} for n in range(20)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan, share = tmp_path / "plan.toml", "clients = {malformed = 0.5}"
+    text = f'url = "{engine}/v1"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
+    plan.write_text(f"{share}\n{text}")
+    assert load_main([str(plan)]) == 1
+    told = capsys.readouterr()
+    assert " refused" in told.out
+    assert "answered (HTTP 503)" in told.err
+    plan.write_text(f"{share.replace('0.5', '1')}\n{text}")
+    assert load_main([str(plan)]) == 0
 
 
 def test_an_engine_that_tells_no_usage_is_an_error_class_through_the_gateway(engine: str) -> None:
@@ -137,5 +176,9 @@ def test_a_run_is_held_against_an_earlier_one(
     assert saved["pairs"] == 20
     assert saved["figures"]["thinking_tokens_saved"]["value"] == pytest.approx(1 - 200 / whole)
     assert "low against high before, 20 pairs" in ran("low", "", "--baseline", str(before))
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "think=30 chunks=4"}\n')
+    told = ran("low", "", "--baseline", str(before))
+    assert "low and the earlier run share no answered question" in told
+    assert "against" not in told
     assert load_main([str(plan), "--baseline", str(plan)]) == 2
     assert "has no records of tops load" in capsys.readouterr().err

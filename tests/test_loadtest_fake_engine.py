@@ -58,6 +58,7 @@ def test_it_answers_in_vllm_s_dialect(engine: str, stream: bool) -> None:
 
 def test_it_fails_on_command(engine: str) -> None:
     assert ask(engine, "error=503").status_code == 503
+    assert httpx.post(f"{engine}/v1/chat/completions", json={"messages": ["x"]}).status_code == 400
     assert "scripted" in ask(engine, "error@5").text
     assert '"usage"' not in ask(engine, "bare").text
     with pytest.raises(httpx.RemoteProtocolError):

@@ -72,6 +72,49 @@ def test_prompts_that_follow_each_other_make_conversations(tmp_path: Path) -> No
         read(file, turns=6)
 
 
+def test_lines_end_at_a_line_feed_only_and_empty_ones_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text('{"prompt": "a\u2028b"}\n\n{"prompt": "c\u0085d"}\r\n \n', newline="")
+    assert prompts(read(file)[0]) == [["a\u2028b"], ["c\u0085d"]]
+
+
+def test_prompts_without_ids_get_those_of_their_words(tmp_path: Path) -> None:
+    first, _ = read(lines(tmp_path / "p.jsonl", *({"prompt": one} for one in "abab")))
+    names = [one.problem_id for (one,) in first]
+    assert names == [*names[:2], f"{names[0]}#2", f"{names[1]}#2"]
+    assert names[0] != names[1]
+    second, _ = read(lines(tmp_path / "q.jsonl", *({"prompt": one} for one in "cba")))
+    assert [one.problem_id for (one,) in second][1:] == [names[1], names[0]]
+    assert second[0][0].problem_id not in names
+
+
+WORDS = [{"type": "text", "text": "fir"}, {"type": "text", "text": "st"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "system"),
+    [
+        ({"prompt": ["first", "second"]}, None),
+        ({"prompt": ["first"], "turn2": "second"}, None),
+        ({"prompt": OPENAI["messages"]}, "be brief"),
+        ({"messages": [{"role": "user", "content": WORDS}, *OPENAI["messages"][3:]]}, None),
+        ({"messages": [{"role": "developer", "content": WORDS}, *OPENAI["messages"]]}, "both"),
+        (
+            {
+                "conversations": [{"from": "system", "value": "be brief"}]
+                + [{"from": "human", "value": one} for one in ("first", "second")]
+            },
+            "be brief",
+        ),
+    ],
+)
+def test_prompts_are_spelt_in_many_ways(tmp_path: Path, row: Any, system: str | None) -> None:
+    ((first, second),) = read(lines(tmp_path / "p.jsonl", row), turns=2)[0]
+    assert (first.prompt, second.prompt) == ("first", "second")
+    assert first.system == ("first\n\nbe brief" if system == "both" else system)
+    assert second.system is None
+
+
 def test_a_short_file_is_gone_through_again_and_that_is_told(tmp_path: Path) -> None:
     found, notes = read(lines(tmp_path / "p.jsonl", {"prompt": "a"}, {"prompt": "b"}), n=5)
     assert prompts(found) == [["a"], ["b"], ["a"], ["b"], ["a"]]
@@ -89,6 +132,8 @@ def test_a_short_file_is_gone_through_again_and_that_is_told(tmp_path: Path) -> 
         ("5", "line 1"),
         ('{"prompt": "a"}\n{"promt": "b"}', "line 2: KeyError"),
         ('{"problem_id": 1, "prompt": "a"}\n{"problem_id": 1, "prompt": "b"}', "there already"),
+        ('{"messages": [{"role": "user", "content": null}]}', "line 1: TypeError"),
+        ('{"prompt": [{"role": "user"}]}', "line 1: KeyError"),
     ],
 )
 def test_what_is_no_problem_is_refused_by_its_line(tmp_path: Path, text: str, says: str) -> None:
@@ -96,8 +141,14 @@ def test_what_is_no_problem_is_refused_by_its_line(tmp_path: Path, text: str, sa
     file.write_text(text)
     with pytest.raises(PlanError, match=says):
         read(file)
-    (tmp_path / "p.jsonl.gz").write_bytes(b"no gzip")
-    with pytest.raises(PlanError):
+
+
+@pytest.mark.parametrize(
+    "raw", [b"no gzip", gzip.compress(b"{}")[:10] + b"\xff" * 20], ids=["none", "spoilt"]
+)
+def test_a_broken_archive_is_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "p.jsonl.gz").write_bytes(raw)
+    with pytest.raises(PlanError, match=r"p\.jsonl\.gz"):
         read(tmp_path / "p.jsonl.gz")
 
 

@@ -1,6 +1,8 @@
 """Records outlast their run: one that is stopped, one that is killed, one to be reported again."""
 
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -73,6 +75,74 @@ def test_a_killed_run_loses_no_record_and_can_be_reported(
     assert f"| a | {left} | 0 |" in capsys.readouterr().out
     assert load_main([str(plan), "--again", str(kept), "--baseline", str(kept)]) == 0
     assert f"a against a before, {left} pairs" in capsys.readouterr().out
+
+
+def unfinished(engine: str, folder: Path, arm: str = "a") -> Path:
+    """Ten conversations, each of two answers and one that never ends."""
+    rows = [{"turns": ["chunks=3", f"chunks={n}", "endless rate=20"]} for n in range(10)]
+    (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = folder / "plan.toml"
+    plan.write_text(
+        f'url = "{engine}/v1"\nconcurrency = 10\nproblems = {{file = "p.jsonl", turns = 3}}\n'
+        f'arms = [{{name = "{arm}"}}]\n'
+    )
+    return plan
+
+
+def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
+    engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "out.json", tmp_path / "kept.jsonl"
+    words = command(unfinished(engine, tmp_path), "--json", out, "--records", kept)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not kept.exists() or kept.read_bytes().count(b"\n") < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=30)
+    note = "stopped: 0 of 10 conversations were had, 10 under way were given up"
+    assert process.returncode == 130
+    assert note in told.decode()
+    assert read_records(out) == read_records(kept)
+    assert [one.turn for one in read_records(kept)].count(1) == 10
+    assert load_main([str(tmp_path / "plan.toml"), "--again", str(out)]) == 0
+    again = capsys.readouterr().out
+    assert "| a | 20 | 0 |" in again
+    assert note in again
+    assert load_main([str(unfinished(engine, tmp_path, "b")), "--again", str(out)]) == 0
+    assert "the plan has no arm a: 20 records left out" in capsys.readouterr().out
+
+
+def test_a_killed_run_keeps_the_answers_of_unfinished_conversations(
+    engine: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    assert kill_when(command(unfinished(engine, tmp_path), "--records", kept), kept, 20) == 20
+    assert len({one.conversation for one in read_records(kept)}) == 10
+
+
+def test_a_full_disk_keeps_the_run(engine: str, tmp_path: Path) -> None:
+    """As far as a limit on the size of files is one."""
+    rows = [{"prompt": f"chunks={n}"} for n in range(40)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan, kept = tmp_path / "plan.toml", tmp_path / "kept.jsonl"
+    plan.write_text(
+        f'url = "{engine}/v1"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
+    )
+    done = subprocess.run(
+        command(plan, "--records", kept),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| a | 40 | 0 |" in done.stdout
+    assert f"{kept} does not have all records: " in done.stdout
+    assert 0 < len(read_records(kept)) < 40
 
 
 def test_an_earlier_run_s_records_are_not_written_over(

@@ -59,6 +59,12 @@ def test_odd_counts_of_an_engine_cost_nothing(
     assert [one.usage for one in recorded] == [read]
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_who_cuts_the_thinking_itself_knows_whether_it_did(cut: bool) -> None:
+    exchange = Exchange("id", decision=decided(100))
+    assert exchange.account(Usage(5, 120, 99), cut)["budget_hit"] is cut
+
+
 def test_effort_none_cannot_be_cut() -> None:
     exchange = Exchange("id", decision=decided(0, "none"))
     assert exchange.account(Usage(5, 8, 0))["budget_hit"] is False

@@ -21,6 +21,7 @@ import pytest
 from processes import Server, serving
 
 from server.engines.engine import _ours as failure_of
+from server.engines.reply import is_unknown_path
 from server.errors import EngineDown, EngineTimeout
 from server.second_try import _usable as usable
 
@@ -79,7 +80,8 @@ class ScriptedEngine:
             body = json.loads(await reader.readexactly(length))
             self.heads.append(head)
             self.bodies.append(body)
-            what = getattr(self, "do_" + body["messages"][-1]["content"], self.do_complete)
+            said = body.get("prompt") or body["messages"][-1]["content"]
+            what = getattr(self, f"do_{said}", self.do_complete)
             await what(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -128,6 +130,27 @@ class ScriptedEngine:
     async def do_refuse(self, _: Any, writer: asyncio.StreamWriter) -> None:
         error = {"message": "too long", "type": "BadRequestError", "param": None, "code": 400}
         await self._whole(writer, json.dumps({"error": error}).encode(), "400 Bad Request")
+
+    async def do_refuse_as_sglang(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        error = {"object": "error", "message": "too long", "type": "BadRequest", "code": 400}
+        await self._whole(writer, json.dumps(error).encode(), "400 Bad Request")
+
+    async def do_refuse_as_fastapi(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        error = {"detail": [{"loc": ["body", "seed"], "msg": "too long"}]}
+        await self._whole(writer, json.dumps(error).encode(), "422 Unprocessable Entity")
+
+    async def do_linger(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        """The answer is whole, its connection never ends."""
+        await self._begin(writer)
+        writer.write(b": ping\ndata:[DONE]\n\n")
+        await asyncio.sleep(8)
+
+    async def do_die_in_an_event(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+        writer.write(b"transfer-encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(CHUNK), CHUNK))
+        await asyncio.sleep(0.05)
+        writer.write(b"9\r\n" + CHUNK[:9] + b"\r\n")
+        await asyncio.sleep(0.05)
 
     async def do_die(self, _: Any, writer: asyncio.StreamWriter) -> None:
         await self._begin(writer)
@@ -263,6 +286,45 @@ def test_an_engine_s_own_refusal_passes_through(front: Server) -> None:
     assert ask(front, "refuse").json()["error"]["message"] == "too long"
 
 
+@pytest.mark.parametrize(("server", "status"), [("sglang", 400), ("fastapi", 422)])
+def test_a_refusal_in_other_words_keeps_its_status_and_reason(
+    front: Server, server: str, status: int
+) -> None:
+    response = ask(front, f"refuse_as_{server}")
+    assert "too long" in is_envelope(response, status)["message"]
+    assert "retry-after" not in response.headers
+
+
+def test_an_answer_that_is_whole_is_no_error_however_its_connection_ends(front: Server) -> None:
+    response = ask(front, "linger", stream=True)
+    assert response.text.split("\n\n")[1:] == [": ping\ndata:[DONE]", ""]
+    ours = f'"request_id":"{response.headers["x-request-id"]}"'
+    assert front.logged(ours)
+    assert any(ours in line and '"status":200' in line for line in front.lines)
+
+
+def test_what_is_passed_on_is_whole_events(front: Server) -> None:
+    body = {"model": "scripted", "prompt": "die_in_an_event", "stream": True}
+    events = httpx.post(f"{front.url}/v1/completions", json=body).text.split("\n\n")
+    assert events[0] == CHUNK.decode().strip()
+    assert json.loads(events[1].removeprefix("data: "))["error"]["code"] == "engine_failed"
+    assert events[2:] == [""]
+
+
+@pytest.mark.parametrize(
+    ("body", "unknown"),
+    [
+        (None, True),
+        ({"detail": "Not Found"}, True),
+        ({"error": {"message": "Not Found", "type": "NotFoundError"}}, True),
+        ({"error": {"message": "Response with id 'resp_1' not found."}}, False),
+        ({"detail": "there is no such file"}, False),
+    ],
+)
+def test_a_404_is_of_the_path_or_of_what_was_asked_for(body: object, unknown: bool) -> None:
+    assert is_unknown_path(body) is unknown
+
+
 def test_an_engine_that_is_not_there_is_503_and_ready_says_so(engine: ScriptedEngine) -> None:
     absent = ScriptedEngine()
     with serving("--upstream", f"http://127.0.0.1:{absent.port}") as front:
@@ -362,6 +424,15 @@ def test_a_second_try_with_more_budget_where_the_first_left_no_answer(
     assert answer["tops"]["budget"] == budgets[-1]
     metrics = httpx.get(f"{retrying.url}/metrics").text
     assert 'tops_budget_violations_total{model="scripted"} 0.0' in metrics
+
+
+def test_a_second_try_keeps_to_the_limit_of_the_server(engine: ScriptedEngine) -> None:
+    flags = ("--retry-budget-factor", "2.5", "--max-budget", "31")
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}", *flags) as server:
+        engine.bodies.clear()
+        ask(server, "think", max_tokens=40)
+        ask(server, "think", max_tokens=100, response_format=SCHEMA)
+    assert [body["thinking_token_budget"] for body in engine.bodies] == [20, 31, 31]
 
 
 def test_a_schema_that_could_cost_the_gateway_is_not_looked_at() -> None:

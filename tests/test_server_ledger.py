@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from alembic.migration import MigrationContext
 from processes import ROOT, serving
 from prometheus_client import Counter
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from server.decision import Decision
 from server.engines.supervisor import free_port
@@ -159,6 +161,33 @@ def test_a_row_that_the_database_does_not_take_does_not_hold_up_the_others(
     ledger.record(closed("huge budget", budget=10**30))
     ledger._flush()
     assert {row["request_id"] for row in latest(engine, 5)} == {"good", "huge budget"}
+    assert value(ledger._lost) == 1
+
+
+def test_a_row_is_written_once_where_the_database_goes_away_after_a_spoiled_one(
+    engine: Engine, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a batch, which no real database does on command."""
+    insert, left = ledger._insert, 3
+
+    def inserted(rows: list[dict[str, Any]]) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise OperationalError("insert", None, Exception("gone away"))
+        insert(rows)
+
+    monkeypatch.setattr(ledger, "_insert", inserted)
+    spoiled = closed("spoiled")
+    spoiled.usage = Usage(5, 10**30, 10**30)
+    last = closed("last")
+    last.choices = 10**30
+    for one in (closed("first"), closed("second"), spoiled, last):
+        ledger.record(one)
+    deadline = time.monotonic() + 10
+    while value(ledger._written) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sorted(row["request_id"] for row in latest(engine, 9)) == ["first", "last", "second"]
     assert value(ledger._lost) == 1
 
 

@@ -140,6 +140,21 @@ def test_an_error_event_passes_and_is_noted() -> None:
     assert relay.failed
 
 
+@pytest.mark.parametrize("done", [b"data:[DONE]\n\n", b": ping\ndata: [DONE]\n\n"])
+def test_an_end_is_one_however_it_is_written(done: bytes) -> None:
+    out, relay = run([WORD, STOP, USAGE, done])
+    assert relay.complete
+    assert b"".join(out).endswith(done)
+    assert b'"tops"' in b"".join(out)
+
+
+def test_an_error_in_a_word_is_one_and_none_is_none() -> None:
+    told = b'data: {"error":"out of memory"}\n\n'
+    assert run([WORD, told])[1].failed
+    none = STOP.replace(b'"id"', b'"error":null,"id"')
+    assert not run([WORD, none, DONE])[1].failed
+
+
 def test_a_stream_that_breaks_off_gives_its_whole_events_only() -> None:
     out, relay = run([WORD, STOP, USAGE[:40]])
     assert b"".join(out) == WORD + STOP

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from server.sse import BOUNDARY, DONE, encode, payload
+from server.sse import BOUNDARY, encode, is_done, payload, whole_events
 from server.usage import Usage, read_usage
 
 
@@ -49,8 +49,7 @@ class Relay(ABC):
             if block.endswith(b"\n\n"):
                 self._rest = b""
                 return block
-            cut = max(block.rfind(b"\n\n") + 2, block.rfind(b"\r\n\r\n") + 4)
-            whole = block[:cut] if cut >= 4 else b""
+            whole = whole_events(block)
             self._rest = block[len(whole) :]
             return whole
         out: list[bytes] = []
@@ -78,11 +77,11 @@ class ChatRelay(Relay):
         tops: see Relay.
     """
 
-    ends = re.compile(rb'"(?:finish_reason":\s*"|usage":\s*\{|error":\s*\{)')
+    ends = re.compile(rb'"(?:finish_reason":\s*"|usage":\s*\{|error":\s*[{"])')
     _FINISH = re.compile(rb'"finish_reason":\s*"')
     _USAGE = re.compile(rb'"usage":\s*\{')
     _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
-    _ERROR = re.compile(rb'"error":\s*\{')
+    _ERROR = re.compile(rb'"error":\s*[{"]')
 
     def __init__(self, wants_usage: bool, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
         super().__init__(tops)
@@ -100,15 +99,15 @@ class ChatRelay(Relay):
         return self._release()
 
     def _event(self, event: bytes) -> bytes:
-        if event.startswith(b":"):  # a comment, to keep the connection
-            return event
-        if b"[DONE]" in event and event.strip() == DONE.strip():
+        if is_done(event):
             self.complete = True
             rest = self._release(last=True)
             if not self._told:  # no chunk was the last one; it is accounted for all the same
                 self._tops(self._usage)
             return rest + event
-        if self._ERROR.search(event) and "error" in (payload(event) or {}):
+        if event.startswith(b":") and b"\ndata:" not in event:  # to keep the connection
+            return event
+        if self._ERROR.search(event) and (payload(event) or {}).get("error"):
             self.failed = True
             return self._release() + event
         if self._USAGE.search(event):

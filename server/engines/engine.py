@@ -57,6 +57,11 @@ class HttpReply:
         return self._response.content_type == "text/event-stream"
 
     @property
+    def cut(self) -> None:
+        """Only the engine knows."""
+        return
+
+    @property
     def _response(self) -> aiohttp.ClientResponse:
         assert self._sent is not None, "begin comes first"
         return self._sent

@@ -1,7 +1,7 @@
 """An engine's reply: what the gateway may ask of one, however it came about."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -25,6 +25,11 @@ class Reply(Protocol):
         """Whether it is an event stream."""
         ...
 
+    @property
+    def cut(self) -> bool | None:
+        """Whether the thinking was ended at its budget; None where only the engine knows."""
+        ...
+
     async def begin(self) -> None:
         """Send the request; wait for the first bytes, or for all of an answer that is no stream."""
         ...
@@ -44,6 +49,19 @@ class Reply(Protocol):
     async def aclose(self) -> None:
         """Leave it, wherever it is."""
         ...
+
+
+def is_unknown_path(body: object) -> bool:
+    """Whether the body of a 404 is of the path, and of nothing that was named in the request.
+
+    It is FastAPI's own word for that, in vLLM's envelope or none; or nothing that can be read.
+    """
+    if not isinstance(body, dict) or not body:
+        return True
+    found = cast("dict[str, Any]", body)
+    error = found.get("error", found)
+    told = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    return "Not Found" in (told.get("message"), told.get("detail"))
 
 
 def parsed(raw: bytes) -> Any:

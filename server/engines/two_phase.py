@@ -14,7 +14,7 @@ import orjson
 
 from server.engines.reply import Reply, Take
 from server.errors import EngineFailed
-from server.sse import DONE, encode, events, payload
+from server.sse import encode, events, is_done, payload
 from server.usage import read_usage
 
 TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
@@ -50,6 +50,8 @@ class TwoPhase:
         self._stream = self._both()
         self._begun = b""
         self._refusal: tuple[int, bytes] | None = None
+        self._thinks_in = "reasoning"
+        self.cut = False
 
     @property
     def status(self) -> int:
@@ -65,8 +67,11 @@ class TwoPhase:
         if self.is_stream:
             self._begun = await anext(self._stream, b"")
         else:
-            whole = await assemble(self._stream)
-            self._begun = orjson.dumps(whole)
+            try:
+                self._begun = orjson.dumps(await assemble(self._stream))
+            except EngineFailed:
+                if self._refusal is None:
+                    raise
         if self._refusal is not None:
             self.is_stream, self._begun = False, self._refusal[1]
 
@@ -98,11 +103,12 @@ class TwoPhase:
             async for event in events(reply.block):
                 chunk = payload(event)
                 if chunk is not None and self._exceeds(chunk):
+                    self.cut = True
                     break
                 yield event if chunk is None else _without_running_usage(chunk)
             else:
                 return
-        yield encode(self._chunk({"reasoning": TRANSITION}))
+        yield encode(self._chunk({self._thinks_in: TRANSITION}))
         async with aclosing(self._post(self._continuing())) as reply:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
@@ -124,6 +130,8 @@ class TwoPhase:
         thought = delta.get("reasoning") or delta.get("reasoning_content")
         if not thought:
             return False
+        if not delta.get("reasoning"):
+            self._thinks_in = "reasoning_content"
         if usage is None:
             spent = self._spent + 1
         else:  # so far all that was generated is thinking
@@ -190,9 +198,9 @@ async def assemble(stream: AsyncIterator[bytes]) -> dict[str, Any]:
     async for event in stream:
         chunk = payload(event)
         if chunk is None:
-            done = done or event.strip() == DONE.strip()
+            done = done or is_done(event)
             continue
-        if "error" in chunk:
+        if chunk.get("error"):
             raise EngineFailed("the engine failed while generating")
         whole |= {key: value for key, value in chunk.items() if key != "choices"}
         for part in cast("list[dict[str, Any]]", chunk.get("choices") or []):
@@ -200,7 +208,7 @@ async def assemble(stream: AsyncIterator[bytes]) -> dict[str, Any]:
             logprobs: dict[str, Any] = part.get("logprobs") or {}
             scored += logprobs.get("content") or []
             choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-    if whole and not done:
+    if not done:
         raise EngineFailed("the engine's stream ended before it was complete")
     choice["logprobs"] = {"content": scored} if scored else None
     return {**whole, "object": "chat.completion", "choices": [choice]}

@@ -45,7 +45,7 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "expected_tokens": estimate and to_json(estimate.tokens),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
         "budget_hit": exchange.budget_hit,
-        "choices": exchange.choices,
+        "choices": min(exchange.choices, _LARGEST),
         "prompt_tokens": usage.prompt if usage else None,
         "thinking_tokens": usage.thinking if usage else None,
         "answer_tokens": usage.answer if usage else None,

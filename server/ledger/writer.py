@@ -153,10 +153,12 @@ class Ledger:
         batch = [self._kept[place] for place in range(min(len(self._kept), _BATCH_ROWS))]
         try:
             self._insert(batch)
-            self._written.inc(len(batch))
         except _SPOILED:  # by one row; the others need not wait for that
             for row in batch:
                 self._write_alone(row)
+                self._kept.popleft()
+            return
+        self._written.inc(len(batch))
         for _ in batch:
             self._kept.popleft()
 
