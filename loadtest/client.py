@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -237,8 +237,9 @@ def _message(body: bytes | dict[str, Any]) -> str:
 
 def _cause(error: BaseException) -> str | None:
     """What is at the bottom of an error: the system's word, where it has one."""
-    group = isinstance(error, BaseExceptionGroup)
-    below = error.exceptions[0] if group else error.__cause__ or error.__context__
+    below = error.__cause__ or error.__context__
+    if isinstance(error, BaseExceptionGroup):
+        below = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return _cause(below) if below else _short(str(error)) or None
 
 
