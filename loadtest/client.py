@@ -7,9 +7,9 @@ import secrets
 import socket
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
@@ -237,9 +237,8 @@ def _message(body: bytes | dict[str, Any]) -> str:
 
 def _cause(error: BaseException) -> str | None:
     """What is at the bottom of an error: the system's word, where it has one."""
-    below = error.__cause__ or error.__context__
-    if isinstance(error, BaseExceptionGroup):
-        below = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    several: Sequence[BaseException] = getattr(error, "exceptions", ())
+    below = several[0] if several else error.__cause__ or error.__context__
     return _cause(below) if below else _short(str(error)) or None
 
 
