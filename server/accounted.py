@@ -45,7 +45,11 @@ async def last_word(send: Send, body: bytes) -> None:
 
 
 async def start(
-    exchange: Exchange, content_type: bytes, send: Send, length: int | None = None
+    exchange: Exchange,
+    content_type: bytes,
+    send: Send,
+    length: int | None = None,
+    retry_after: str | None = None,
 ) -> None:
     """Send an answer's head: status, the request's id, and the decision where there is one."""
     headers = [
@@ -55,6 +59,8 @@ async def start(
     ]
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode()))
     if exchange.decision is not None:
         headers += echo_headers(exchange.decision)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})

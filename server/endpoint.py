@@ -92,7 +92,7 @@ class Endpoint(Accounted):
         if reply.status == 200:
             answer = await self._told(exchange, asked, answer, reply.cut)
         raw = orjson.dumps(answer)
-        await start(exchange, b"application/json", send, len(raw))
+        await start(exchange, b"application/json", send, len(raw), reply.retry_after)
         await send({"type": "http.response.body", "body": raw})
 
     def _call(self, exchange: Exchange, asked: Asked) -> Call:

@@ -54,7 +54,7 @@ class Passthrough(Accounted):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         if answer is None or 300 <= exchange.status < 400:
             raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
-        await start(exchange, b"application/json", send)
+        await start(exchange, b"application/json", send, len(raw), reply.retry_after)
         await send({"type": "http.response.body", "body": raw})
 
 

@@ -129,7 +129,8 @@ class ScriptedEngine:
 
     async def do_refuse(self, _: Any, writer: asyncio.StreamWriter) -> None:
         error = {"message": "too long", "type": "BadRequestError", "param": None, "code": 400}
-        await self._whole(writer, json.dumps({"error": error}).encode(), "400 Bad Request")
+        refusal = json.dumps({"error": error}).encode()
+        await self._whole(writer, refusal, "400 Bad Request", more="retry-after: 37\r\n")
 
     async def do_refuse_as_sglang(self, _: Any, writer: asyncio.StreamWriter) -> None:
         error = {"object": "error", "message": "too long", "type": "BadRequest", "code": 400}
@@ -283,7 +284,9 @@ def test_the_openai_client_raises_on_the_error_event(front: Server) -> None:
 
 
 def test_an_engine_s_own_refusal_passes_through(front: Server) -> None:
-    assert ask(front, "refuse").json()["error"]["message"] == "too long"
+    response = ask(front, "refuse")
+    assert (response.status_code, response.headers["retry-after"]) == (400, "37")
+    assert response.json()["error"]["message"] == "too long"
 
 
 @pytest.mark.parametrize(("server", "status"), [("sglang", 400), ("fastapi", 422)])

@@ -14,7 +14,7 @@ from server.errors import EngineFailed
 class Told:
     """An engine's reply of events that are known; what a real one streams, it cannot be told to."""
 
-    status, is_stream, cut = 200, True, None
+    status, is_stream, cut, retry_after = 200, True, None, None
 
     def __init__(self, *chunks: dict[str, Any] | str) -> None:
         self._events = [

@@ -57,6 +57,11 @@ class HttpReply:
         return self._response.content_type == "text/event-stream"
 
     @property
+    def retry_after(self) -> str | None:
+        """The header of that name."""
+        return self._response.headers.get("retry-after")
+
+    @property
     def cut(self) -> None:
         """Only the engine knows."""
         return

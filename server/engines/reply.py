@@ -26,6 +26,11 @@ class Reply(Protocol):
         ...
 
     @property
+    def retry_after(self) -> str | None:
+        """When to ask again, as an engine that refuses says it."""
+        ...
+
+    @property
     def cut(self) -> bool | None:
         """Whether the thinking was ended at its budget; None where only the engine knows."""
         ...

@@ -52,6 +52,7 @@ class TwoPhase:
         self._refusal: tuple[int, bytes] | None = None
         self._thinks_in = "reasoning"
         self.cut = False
+        self.retry_after: str | None = None
 
     @property
     def status(self) -> int:
@@ -99,6 +100,7 @@ class TwoPhase:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
                 self._refusal = (reply.status, await reply.read())
+                self.retry_after = reply.retry_after
                 return
             async for event in events(reply.block):
                 chunk = payload(event)
