@@ -6,8 +6,10 @@ from decimal import Decimal
 from loadtest.record import Record
 
 _NUMBER = re.compile(
-    r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
+    r"(?<![A-Za-z\d.^])(?:[-\u2212]\$?)?"
+    r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
 )
+_OVER = re.compile(r"([-\u2212]?\d+)\s*/\s*$")
 _ONLY_A_NUMBER = re.compile(rf"\s*\$?\s*{_NUMBER.pattern}\s*%?\s*")
 
 
@@ -32,6 +34,17 @@ def judgeable(known: str) -> bool:
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number in a text; signs, decimals and thousands separators are understood."""
-    found = _NUMBER.findall(text)
-    return Decimal(found[-1].replace(",", "").replace("\u2212", "-")) if found else None
+    """The last number in a text.
+
+    Signs, decimals, thousands separators and fractions are understood; exponents are none.
+    """
+    found = list(_NUMBER.finditer(text))
+    if not found:
+        return None
+    number = _decimal(found[-1][0])
+    over = _OVER.search(text, 0, found[-1].start())
+    return _decimal(over[1]) / number if over and number else number
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.translate({ord(","): "", ord("$"): "", 0x2212: "-"}))

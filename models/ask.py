@@ -15,6 +15,9 @@ from models.problem_sets import Problem
 _RETRIES = 6
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
 _FATAL = (401, 403, 404)
+_LONGEST_WAIT = 300.0
+"""Seconds; who is asked to wait longer is better told so."""
+
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10, 3_600
 """An answer comes in one piece, after all its thinking and the engine's queue."""
 
@@ -127,25 +130,39 @@ async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, 
 
 
 def retry_after(header: str) -> float:
-    """Seconds that a Retry-After header asks for, in either of its forms; 0 for any other text."""
-    if header.isdecimal():
-        return float(header)
+    """Seconds that a Retry-After header asks for, in either of its forms, within a bound.
+
+    0 for any other text.
+    """
     try:
-        when = parsedate_to_datetime(header)
-    except ValueError:
+        if header.isdecimal():
+            seconds = float(header)
+        else:
+            when = parsedate_to_datetime(header).astimezone(UTC)
+            seconds = (when - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return 0.0
-    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0.0)
+    return min(max(seconds, 0.0), _LONGEST_WAIT)
 
 
 def _completion(request: Request, answer: httpx.Response) -> dict[str, Any]:
     try:
         completion = answer.json()
-        _ = completion["choices"][0]["message"], completion["usage"]["completion_tokens"]
-    except (ValueError, LookupError, TypeError) as error:
+        _check(completion)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise GenerateError(
             f"{request.url} sent no chat completion with its usage: {answer.text[:300]}"
         ) from error
     return completion
+
+
+def _check(completion: dict[str, Any]) -> None:
+    """Raises LookupError, TypeError or AttributeError where it has not what is read of one."""
+    usage: dict[str, Any] = completion["usage"]
+    details: dict[str, Any] = usage.get("completion_tokens_details") or {}
+    _ = usage["completion_tokens"], details.get("reasoning_tokens")
+    if not isinstance(completion["choices"][0]["message"].get("content"), str | None):
+        raise TypeError("content is no text")
 
 
 def answered(completion: dict[str, Any]) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.ask import GenerateError, Job, Request
@@ -64,6 +64,11 @@ def calibrate_main(argv: Sequence[str]) -> int:
     add_run_arguments(parser)
     words = parser.parse_args(argv)
     request = request_of(words, parser)
+    for name in ("max_loss", "delta"):
+        if not 0 < getattr(words, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} is a share between 0 and 1")
+    if words.baseline not in (None, *words.efforts):
+        parser.error(f"--baseline {words.baseline} is none of --efforts")
     outcomes = words.outcomes or words.out.with_suffix(".outcomes.jsonl")
     try:
         problems = read_problems(words.problems)[: words.limit]
@@ -71,7 +76,9 @@ def calibrate_main(argv: Sequence[str]) -> int:
         if not _generate(jobs, problems, request, outcomes, words):
             return 1
         settings = FitSettings(words.baseline, words.max_loss, words.delta)
-        fitted = fit(read_outcomes([outcomes], words.model), settings)
+        read = read_outcomes([outcomes], words.model)
+        of_these = tuple(one for one in read.outcomes if one.effort in words.efforts)
+        fitted = fit(replace(read, outcomes=of_these), settings)
         save(fitted.artifact, words.out)
     except (GenerateError, ProblemError, OutcomeError, OSError) as error:
         print(f"tops calibrate: {error}", file=sys.stderr)
@@ -95,7 +102,7 @@ def _generate(
     words: argparse.Namespace,
 ) -> bool:
     """Make what is missing, after telling what it costs; False where nobody agreed to that."""
-    done = finished(outcomes, request)
+    done = finished(outcomes, request, problems)
     print(
         f"{sum(job.key in done for job in jobs)} of {len(jobs)} are there already", file=sys.stderr
     )
@@ -107,7 +114,7 @@ def _generate(
     begun = time.monotonic()
     refused = run(missing, request, outcomes, words.concurrency) if missing else []
     each = (time.monotonic() - begun) / len(missing) if missing else None
-    done = finished(outcomes, request)
+    done = finished(outcomes, request, problems)
     rest = [job for job in jobs if job.key not in done]
     if rest:
         print(_cost(rest, request, outcomes, each).told(words.price), file=sys.stderr)

@@ -28,12 +28,16 @@ API_KEY = "TOPS_UPSTREAM_API_KEY"
 """The environment variable of the endpoint's key."""
 
 
-def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
+def finished(
+    file: Path, request: Request, problems: Iterable[Problem] = ()
+) -> set[tuple[str, str, int]]:
     """The model's generations that a file has; half a last line, left by a kill, is cut off.
 
     Raises:
-        GenerateError: a line is broken, or tells of other weights of the same model.
+        GenerateError: a line is broken, tells of other weights of the same model, or of another
+            problem under the same id.
     """
+    asked = {one.problem_id: (one.prompt, one.answer) for one in problems}
     if not file.exists():
         return set()
     raw = file.read_bytes()
@@ -41,11 +45,12 @@ def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
     if whole != raw:
         os.truncate(file, len(whole))
     done: set[tuple[str, str, int]] = set()
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line)
             key = row["problem_id"], row["effort"], row["sample"]
             model, weights = row["model"], row["weights"]
+            problem = row.get("prompt"), row.get("answer")
         except (ValueError, KeyError, TypeError) as error:
             raise GenerateError(f"{file}, line {number}: {error!r}") from error
         if model != request.model:
@@ -54,6 +59,10 @@ def finished(file: Path, request: Request) -> set[tuple[str, str, int]]:
             raise GenerateError(
                 f"{file}, line {number}: of weights {weights}, not {request.weights}: "
                 "pass the same --weights, or another --out"
+            )
+        if problem != asked.get(key[0], problem):
+            raise GenerateError(
+                f"{file}, line {number}: {key[0]} was another problem then: name another --out"
             )
         done.add(key)
     return done
@@ -219,8 +228,9 @@ def generate_main(argv: Sequence[str]) -> int:
     words = parser.parse_args(argv)
     request = request_of(words, parser)
     try:
-        jobs = plan_jobs(read_problems(words.problems), words.efforts, words.samples)
-        done = finished(words.out, request)
+        problems = read_problems(words.problems)
+        jobs = plan_jobs(problems, words.efforts, words.samples)
+        done = finished(words.out, request, problems)
         missing = [job for job in jobs if job.key not in done]
         print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
         if missing:

@@ -78,6 +78,7 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
         where = f"{file}, line {number}"
         try:
             problem = read(json.loads(line), number)
+            problem.prompt.encode()  # half a pair of surrogates cannot be sent
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProblemError(f"{where}: {error!r}") from error
         if problem.problem_id in problems:
@@ -105,7 +106,7 @@ def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:
         raise ProblemError(f"there is no file {file}; the public sets are {sets}") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ProblemError(f"{file} cannot be read: {error}") from error
-    return (line for line in text.splitlines() if line.strip())
+    return (line for line in text.split("\n") if line.strip())
 
 
 def _fetched(name: str, url: str) -> Path:

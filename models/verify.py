@@ -18,25 +18,45 @@ from types import TracebackType
 from typing import Any
 
 _NUMBER = re.compile(
-    r"(?<![A-Za-z\d.])[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
+    r"(?<![A-Za-z\d.^])(?:[-\u2212]\$?)?"
+    r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
 )
+_OVER = re.compile(r"([-\u2212]?\d+)\s*/\s*$")
 _CUT = re.compile(r"[\d.,]*\d$")
-_LONE_NUMBER = re.compile(r"\W*[-\u2212]?[\d,]*\.?\d+(?:\s*[A-Za-z%]*|\W*)")
+_LONE_NUMBER = re.compile(
+    r"\W*[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)(?:\s*[A-Za-z%]*|\W*)"
+)
 _LETTER = re.compile(r"[A-J]")
+_ONE = r"[A-HJ](?![A-Za-z])|I(?!\s+[a-z]|[A-Za-z'])"
+"""A letter by itself, and not the word I."""
+
 _CHOICES = (
-    re.compile(r"(?i:answer|option|choice)(?:\s+is)?\W{0,8}([A-J])(?![A-Za-z])"),
+    re.compile(rf"(?i:answer)(?:\s+is)?(?:\s+(?i:option|choice))?\W{{0,8}}({_ONE})"),
     re.compile(r"\*\*\(?([A-J])\)?[.:]?(?:\s[^*]*)?\*\*"),
+    re.compile(rf"(?i:option|choice|choose|pick)(?:\s+is)?\W{{0,8}}({_ONE})"),
     re.compile(r"^\W*([A-J])\W*(?:$|\n)", re.MULTILINE),
 )
+_STYLE = re.compile(r"\\(?:text|math)[a-z]*")
 _LONGEST = 2_000
 _SECONDS = 10.0
 _INSTALL = "pip install 'tops-server[math]'"
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number in a text; signs, decimals and thousands separators are understood."""
-    found = _NUMBER.findall(text)
-    return Decimal(found[-1].replace(",", "").replace("\u2212", "-")) if found else None
+    """The last number in a text.
+
+    Signs, decimals, thousands separators and fractions are understood; exponents are none.
+    """
+    found = list(_NUMBER.finditer(text))
+    if not found:
+        return None
+    number = _decimal(found[-1][0])
+    over = _OVER.search(text, 0, found[-1].start())
+    return _decimal(over[1]) / number if over and number else number
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.translate({ord(","): "", ord("$"): "", 0x2212: "-"}))
 
 
 def unjudgeable(gold: str) -> str | None:
@@ -96,7 +116,7 @@ def _letter(answer: str) -> str | None:
 
 
 def _bare(boxed: str) -> str:
-    return boxed.replace("\\text", "").strip("{}() .")
+    return _STYLE.sub("", boxed).strip("{}() .")
 
 
 def same_expression(answer: str, gold: str) -> bool:
@@ -116,8 +136,9 @@ def _squeezed(text: str) -> str:
 def same_text(answer: str, gold: str) -> bool:
     """Whether an answer, or what its last box holds, is the gold text but for case and spaces."""
     boxed = last_boxed(answer)
-    given = answer if boxed is None else _bare(boxed)
-    return " ".join(given.casefold().split()) == " ".join(gold.casefold().split())
+    if boxed is not None:
+        answer, gold = _bare(boxed), _bare(gold)
+    return " ".join(answer.casefold().split()) == " ".join(gold.casefold().split())
 
 
 class JudgeError(Exception):

@@ -117,7 +117,7 @@ def load(path: str | Path) -> Artifact:
         )
     try:
         return _artifact(known)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); {_REFIT}") from error
 
 

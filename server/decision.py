@@ -45,7 +45,7 @@ class Decision(NamedTuple):
     `estimate` is the router's, also where the client chose. `draw` is the arm of the conversation,
     None where the client chose; `routed` what the router's arm gets, also for who is held out, and
     `pinned` whether an earlier turn decided that. `most_budget` is what key and server allow, None
-    where neither bounds it.
+    where neither bounds it; `allowed` the efforts that the key leaves.
     """
 
     effort: Effort
@@ -62,6 +62,7 @@ class Decision(NamedTuple):
     routed: Effort | None = None
     pinned: bool = False
     most_budget: int | None = None
+    allowed: tuple[Effort, ...] = ()
 
     @property
     def arm(self) -> str | None:
@@ -151,12 +152,13 @@ class Decider:
             reason=chosen.reason,
             abstained=route.abstained if source in ("fallback", "holdout") else None,
             estimate=route.estimate,
-            baseline_effort=self._settings.baseline_effort,
+            baseline_effort=self._baseline(caller, allowed),
             pressure=pressure,
             calibrated=route.calibrated,
             draw=chosen.draw,
             routed=chosen.routed,
             pinned=chosen.pinned,
+            allowed=allowed,
             most_budget=_lower(caller.max_budget, self._settings.max_budget),
         )
 
@@ -180,6 +182,10 @@ class Decider:
         within: tuple[Effort, ...] = tuple(e for e in ladder if _held(e, caller) == e)
         return within or (nearest(_held(ladder[0], caller), ladder),)
 
+    def _baseline(self, caller: Caller, allowed: Sequence[Effort]) -> Effort:
+        """The effort without a router, as the key has it."""
+        return nearest(_held(self._settings.baseline_effort, caller), allowed)
+
     def _choose(
         self,
         asked: Asked,
@@ -197,8 +203,7 @@ class Decider:
             self._conversations.remember(conversation, treated.effort)
         if asked.budget is not None:
             return treated
-        baseline = nearest(_held(self._settings.baseline_effort, caller), allowed)
-        draw = self._holdout.draw(conversation, allowed, baseline)
+        draw = self._holdout.draw(conversation, allowed, self._baseline(caller, allowed))
         if draw.effort is None:
             return treated._replace(draw=draw)
         reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"

@@ -43,11 +43,12 @@ class Feedback:
     def _count(self, row: Row, score: float) -> None:
         if row["score"] is not None:  # it replaces what was counted
             return
-        labels = row["model"], row["arm"] or "explicit"
-        self._metrics.feedback.labels(*labels).inc()
-        self._metrics.feedback_score.labels(*labels).inc(score)
         chances: Mapping[str, float] = row["p_correct"] or {}
         expected = chances.get(row["effort"])
+        estimated = "false" if expected is None else "true"
+        labels = row["model"], row["arm"] or "explicit", estimated
+        self._metrics.feedback.labels(*labels).inc()
+        self._metrics.feedback_score.labels(*labels).inc(score)
         if expected is not None:
             self._metrics.feedback_expected.labels(*labels).inc(expected)
 

@@ -149,7 +149,10 @@ class Metrics:
             "Sum over them of (thinking tokens - baseline estimate) squared.",
             by,
         )
-        self.feedback = self._counters("tops_feedback", "Feedback received.", by)
+        by = ("model", "arm", "estimated")
+        self.feedback = self._counters(
+            "tops_feedback", "Feedback received, on requests with an estimate and without.", by
+        )
         self.feedback_score = self._counters(
             "tops_feedback_score", "Sum of the scores of feedback, each 0 to 1.", by
         )

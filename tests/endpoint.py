@@ -33,9 +33,13 @@ def delta(**fields: Any) -> dict[str, Any]:
 EVENTS, JSON = "text/event-stream", "application/json"
 NO_DETAILS = {"completion_tokens": 9, "completion_tokens_details": None}
 FIVE = delta(content="5")
+PARTS = {"content": [{"type": "text", "text": "5"}]}
 CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
 REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
     "html": ("text/html", ["<html>"]),
+    "parts": (JSON, [{**completion(""), "usage": USAGE} | {"choices": [{"message": PARTS}]}]),
+    "null-message": (JSON, [{"choices": [{"message": None}], "usage": USAGE}]),
+    "list-details": (JSON, [completion("5", usage={**USAGE, "completion_tokens_details": [3]})]),
     "silent-usage": (JSON, [completion("It is 5.")]),
     "cut-number": (JSON, [completion("The answer is 5", "length", usage=USAGE)]),
     "cut-later": (JSON, [completion("The answer is 5. Or", "length", usage=USAGE)]),

@@ -163,6 +163,22 @@ def test_wilson_has_a_width_at_both_ends(hits: int, n: int, low: float, high: fl
     assert found.high == pytest.approx(high, abs=1e-4)
 
 
-@pytest.mark.parametrize("text", ["12-5", "61.5kg", "\u22125", "1,234", "1,2345", "v61", ".5", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1/2",
+        "-$5",
+        "9 cm^2",
+        "3/0",
+        "12-5",
+        "61.5kg",
+        "\u22125",
+        "1,234",
+        "1,2345",
+        "v61",
+        ".5",
+        "",
+    ],
+)
 def test_both_judges_read_the_same_number(text: str) -> None:
     assert last_number(text) == verify.last_number(text)

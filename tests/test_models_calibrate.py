@@ -77,6 +77,10 @@ def test_bad_calls_are_told(problems: Path, tmp_path: Path) -> None:
     absent = call(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
     assert "there is no file" in absent.stderr
     assert "Traceback" not in down.stderr + absent.stderr
+    for more in (("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max")):
+        odd = call(*command(problems, "http://127.0.0.1:1", out, "--yes", *more))
+        assert odd.returncode == 2
+        assert more[0] in odd.stderr
 
 
 def test_the_key_goes_to_the_endpoint_and_nowhere_else(problems: Path, tmp_path: Path) -> None:

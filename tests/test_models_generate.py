@@ -126,10 +126,12 @@ def test_retry_after_in_both_forms() -> None:
     assert 25 < retry_after(soon) <= 30
     assert retry_after("7") == 7
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert retry_after("100000") == retry_after("9" * 400) == 300
+    assert retry_after("Wed, 21 Oct 99999999999 07:28:00 GMT") == 0
     assert retry_after("inf") == retry_after("-3") == retry_after("") == 0
 
 
-@pytest.mark.parametrize("name", ["html", "silent-usage"])
+@pytest.mark.parametrize("name", ["html", "silent-usage", "parts", "null-message", "list-details"])
 def test_an_answer_that_is_no_completion_is_told(
     endpoint: Endpoint, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +192,15 @@ def test_a_file_keeps_models_apart_and_refuses_other_weights(
     assert ask(endpoint, "fine", tmp_path, "--model", "one", "--weights", "w2") == 1
     assert "weights w1, not w2" in capsys.readouterr().err
     assert len(rows(tmp_path / "out.jsonl")) == 2
+
+
+def test_another_problem_under_the_same_id_is_refused(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(endpoint, "fine", tmp_path) == 0
+    (tmp_path / "problem.jsonl").write_text(PROBLEM.replace("5", "6"))
+    assert ask(endpoint, "fine", tmp_path) == 1
+    assert "was another problem then" in capsys.readouterr().err
 
 
 def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(

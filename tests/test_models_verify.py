@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.verify import Judge, JudgeError, is_correct, last_boxed
+from models.verify import Judge, JudgeError, is_correct, is_plain, last_boxed
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 
@@ -34,6 +34,10 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "pr
         ("\u7b54\u6848\u662f61\u3002", "61"),
         ("12-5", "5"),
         ("0.5", ".5"),
+        ("20 cm^2", "20"),
+        ("-$5", "-5"),
+        ("x = 6/2", "3"),
+        ("\u22121/2", "-0.5"),
     ],
 )
 def test_right(answer: str, gold: str) -> None:
@@ -53,6 +57,8 @@ def test_right(answer: str, gold: str) -> None:
         ("v61", "61"),
         ("61.5kg", "61"),
         ("1,2345", "1"),
+        ("1/2", "2"),
+        ("-$5", "5"),
         ("anything", "B"),
     ],
 )
@@ -83,6 +89,13 @@ def test_a_truncated_answer_must_have_given_its_number(answer: str, right: bool)
         ("**C. Paris**", "C"),
         ("\\boxed{\\text{(E)}}", "E"),
         ("Answer: F", "F"),
+        ("**Answer:** **B**, since option C reverses the sign", "B"),
+        ("The correct answer is B.\n\nOption D is wrong", "B"),
+        ("My answer: I choose C", "C"),
+        ("The answer is I.", "I"),
+        ("The best option is D", "D"),
+        ("\\boxed{\\textbf{(B)}}", "B"),
+        ("\\boxed{\\mathrm{B}}", "B"),
         ("B.", "B"),
     ],
 )
@@ -94,6 +107,12 @@ def test_choices_are_judged_by_the_letter_given(answer: str, letter: str) -> Non
 @pytest.mark.parametrize("answer", ["I think it is A or B", "", "Bananas", "The answer is Banana"])
 def test_a_letter_that_is_only_mentioned_is_no_choice(answer: str) -> None:
     assert not is_correct(answer, "B")
+
+
+def test_a_list_is_no_number() -> None:
+    assert not is_plain("3,5,7")
+    assert is_plain("1,234.5")
+    assert is_plain("$5")
 
 
 def test_the_last_complete_box_holds_the_answer() -> None:

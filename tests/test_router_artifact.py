@@ -56,6 +56,8 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("features", "version"), 99, "other prompt features"),
         (("features", "names"), ["a"], "other prompt features"),
         (("efforts",), [], "damaged"),
+        (("vocabulary",), None, "damaged"),
+        (("delta",), 10**400, "damaged"),
         (("baseline",), "max", "damaged"),
         (("parameters",), {}, "damaged"),
         (("parameters", "p_bias"), [0.0], "damaged"),

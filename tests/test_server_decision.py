@@ -1,5 +1,6 @@
 """Precedence of effort and budget. The router here is scripted: what counts is who wins."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from server.api.chat import parse as parse_asked
 from server.decision import Decider, Decision
 from server.engines.served import Served
 from server.errors import BadRequest
+from server.exchange import Exchange
 from server.keys import Caller
+from server.ledger.row import row_of
 from server.settings import Settings
 
 ESTIMATE = Estimate(
@@ -113,6 +116,18 @@ def test_none_thinks_not_at_all() -> None:
 def test_a_key_caps_and_floors(asked: str, caller: Caller, effort: str, source: str) -> None:
     decision = decide({"reasoning_effort": asked}, caller)
     assert (decision.effort, decision.source) == (effort, source)
+
+
+def test_the_baseline_of_a_capped_key_is_what_it_can_have() -> None:
+    exchange = Exchange("id", decision=decide({}, Caller("k", effort_cap="low")), closed=1.0)
+    row = row_of(exchange)
+    assert row is not None
+    assert row["baseline"] == "low"
+    assert set(json.loads(row["expected_tokens"])) == {"none", "low"}
+    free = row_of(Exchange("id", decision=decide({}), closed=1.0))
+    assert free is not None
+    assert free["baseline"] == "high"
+    assert set(json.loads(free["expected_tokens"])) == set(LADDER)
 
 
 def test_a_key_caps_budgets_also_explicit_ones() -> None:

@@ -58,6 +58,32 @@ def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: f
     assert np.var(errors) < 0.5 * np.var(plain)
 
 
+def test_shares_may_change_within_a_conversation() -> None:
+    """Half of each conversation comes after the holdout grew from 2 to 20 %."""
+    covered = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        conversation = np.repeat(np.arange(2_000), 4)
+        late = np.tile([True, True, False, False], 2_000)
+        order = np.argsort(~late, kind="stable")  # the newest first, as the ledger is read
+        conversation, late = conversation[order], late[order]
+        p_held_out = np.where(late, 0.2, 0.02)
+        held_out = rng.random(2_000)[conversation] < p_held_out
+        expected = 200 * rng.lognormal(0, 0.5, 2_000)[conversation]
+        baseline = expected * rng.lognormal(0, 0.5, len(late))
+        sample = Sample(
+            ~held_out,
+            conversation,
+            1 - p_held_out,
+            p_held_out,
+            np.where(held_out, baseline, 0.4 * baseline),
+            expected * rng.lognormal(0, 0.3, len(late)),
+        )
+        low, high = estimate(sample).ends
+        covered += low <= 0.6 * baseline[~held_out].sum() <= high
+    assert covered >= 0.91 * 300
+
+
 def test_the_always_valid_interval_covers_at_every_look() -> None:
     missed = 0
     for seed in range(200):

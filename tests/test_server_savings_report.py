@@ -120,6 +120,39 @@ def test_the_report_tells_what_savings_cost_in_accuracy() -> None:
     assert "against the baseline effort" in table(report(columns(simulated()), {}, None))
 
 
+def test_right_answers_alone_do_not_make_an_interval_of_no_width() -> None:
+    rows = [
+        {**row, "score": 1.0 if row["arm"] == "holdout" else float(place % 20 > 0)}
+        for place, row in enumerate(simulated(1_500))
+    ]
+    low, high = report(columns(rows), {}, None)["accuracy"]["difference_ci"]
+    assert low < -0.05 < high
+    assert high - low > 0.02
+
+
+def test_a_share_of_nothing_is_told_as_none() -> None:
+    rows = [{**row, "thinking_tokens": 0} for row in simulated(200)]
+    for row in rows[:100]:
+        row["key"] = "few"
+        row["thinking_tokens"] = 10 if row["arm"] == "treated" else 0
+    found = report(columns(rows), {}, None)
+    json.dumps(found, allow_nan=False)
+    assert "pending" in table(found)
+
+
+def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
+    rows = [{**row, "p_explore": 0.0} for row in simulated(300) if row["arm"] != "explore"]
+    rare = evaluate(rows, fixed("high"))
+    assert rare is not None
+    assert not rare.pending  # half of the prompts are routed to high
+    for row in rows:
+        row["routed"] = "low"
+        row["effort"] = "low" if row["arm"] == "treated" else "high"
+    rare = evaluate(rows, fixed("high"))
+    assert rare is not None
+    assert rare.pending
+
+
 def test_an_empty_ledger_is_pending_everywhere() -> None:
     found = report(columns([]), {}, 1.0)
     assert all(entry["pending"] for entry in found["savings"].values())

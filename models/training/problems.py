@@ -145,7 +145,7 @@ def _lines(file: Path) -> Iterator[Row | str]:
     """Each line's object, or why it has none."""
     try:
         raw = file.read_bytes()
-        lines = (gzip.decompress(raw) if file.suffix == ".gz" else raw).splitlines()
+        lines = (gzip.decompress(raw) if file.suffix == ".gz" else raw).split(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise ProblemError(f"{file} cannot be read: {error}") from error
     for line in lines:

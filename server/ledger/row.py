@@ -1,15 +1,24 @@
 """A closed request as a row of the ledger: numbers and names, never text of a prompt or answer."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from router.features import FEATURES_VERSION
+from server.decision import Decision
 from server.exchange import Exchange
 from server.ledger.schema import to_json
 
 _LARGEST = 2**31 - 1
 _REASON = 512
 _ABSTAINED = 256
+
+
+def _within(decision: Decision, each: Mapping[str, float]) -> Mapping[str, float]:
+    """Of every effort that the key leaves: no other policy could give the others either."""
+    if len(decision.allowed) in (0, len(each)):
+        return each
+    return {effort: value for effort, value in each.items() if effort in decision.allowed}
 
 
 def row_of(exchange: Exchange) -> dict[str, Any] | None:
@@ -41,8 +50,8 @@ def row_of(exchange: Exchange) -> dict[str, Any] | None:
         "features": FEATURES_VERSION,
         "baseline_tokens": exchange.baseline_tokens,
         "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
-        "p_correct": estimate and to_json(estimate.p_correct),
-        "expected_tokens": estimate and to_json(estimate.tokens),
+        "p_correct": estimate and to_json(_within(decision, estimate.p_correct)),
+        "expected_tokens": estimate and to_json(_within(decision, estimate.tokens)),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
         "budget_hit": exchange.budget_hit,
         "choices": min(exchange.choices, _LARGEST),

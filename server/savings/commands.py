@@ -81,6 +81,7 @@ def _value(rows: Sequence[Row], choice: Choice) -> dict[str, Any] | None:
         "tokens_ci": list(value.ends),
         "supported": value.supported,
         "requests": value.requests,
+        "pending": value.pending,
     }
 
 
@@ -107,11 +108,11 @@ def _since(text: str | None) -> float | None:
     """Unix seconds. Raises ValueError."""
     if text is None:
         return None
-    if text[-1:] in _UNITS and text[:-1].isdigit():
-        back = timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-        return (datetime.now(UTC) - back).timestamp()
     try:
+        if text[-1:] in _UNITS and text[:-1].isdigit():
+            back = timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+            return (datetime.now(UTC) - back).timestamp()
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"--since takes 7d, 12h, 30m or a date, not {text!r}") from None
     return found.replace(tzinfo=found.tzinfo or UTC).timestamp()

@@ -85,15 +85,19 @@ class Saving:
         return saved / without if without > 0 else float("-inf")
 
 
-def estimate(sample: Sample) -> Saving:
-    """The saving of a sample, in the outcome's unit."""
+def estimate(sample: Sample, imagined: float = 0.0) -> Saving:
+    """The saving of a sample, in the outcome's unit.
+
+    `imagined` is a miss of one more held out conversation, for the interval alone: where nearly all
+    outcomes are the same, such as right answers, few seen ones do not tell how others may scatter.
+    """
     held_out = ~sample.treated
     expected, residual = _calibrated(sample)
     factor = sample.p_treated / np.where(held_out, sample.p_held_out, 1.0)
     saved = float(
         (expected - sample.taken)[sample.treated].sum() + (factor * residual)[held_out].sum()
     )
-    variance, groups = _variance(sample, expected, residual)
+    variance, groups = _variance(sample, expected, residual, imagined)
     conversations = len(np.unique(sample.conversation))
     wide = _t_quantile(1 - _ALPHA / 2, groups - 2) * sqrt(variance)
     always = max(_always_valid(variance, conversations), wide)
@@ -135,28 +139,33 @@ def _calibrated(sample: Sample) -> tuple[Array, Array]:
     return fitted, residual
 
 
-def _variance(sample: Sample, expected: Array, residual: Array) -> tuple[float, int]:
+def _variance(
+    sample: Sample, expected: Array, residual: Array, imagined: float
+) -> tuple[float, int]:
     """The variance of the estimated sum, and from how many held out conversations it is known.
 
     A conversation's misses enter with p_treated / p_held_out where it is held out, and with -1
-    where it is treated; only in the first case are they seen. Few large ones make most of it, so
+    where it is treated; only in the first case are they seen. Each request's has its own weight,
+    for the arms' shares may change within a conversation. Few large ones make most of it, so
     their squares are not just weighted up: their ratio to the squares of what was expected is,
     which is known of all conversations.
     """
     held_out = ~sample.treated
-    of, first, group = np.unique(sample.conversation, return_index=True, return_inverse=True)
-    misses = np.bincount(group, weights=residual, minlength=len(of))
-    size = np.bincount(group, weights=expected, minlength=len(of))
-    p_treated, p_held_out = sample.p_treated[first], sample.p_held_out[first]
-    entering = p_treated**2 / p_held_out + p_treated
-    seen = held_out[first]
-    if not seen.any():
+    if not held_out.any():
         return 0.0, 0
-    missed = (entering * misses**2 / p_held_out)[seen].sum()
-    expected_of_seen = (entering * size**2 / p_held_out)[seen].sum()
-    expected_of_all = (entering * size**2).sum()
+    of, group = np.unique(sample.conversation, return_inverse=True)
+    p_held_out = np.where(held_out, sample.p_held_out, 1.0)
+    entering = sample.p_treated**2 / sample.p_held_out + sample.p_treated
+    weight = np.sqrt(entering / p_held_out) * held_out
+
+    def squares(values: Array) -> float:
+        return float((np.bincount(group, weights=values, minlength=len(of)) ** 2).sum())
+
+    missed = squares(weight * residual) + imagined**2 * float((weight[held_out] ** 2).mean())
+    expected_of_seen = squares(weight * expected)
+    expected_of_all = squares(np.sqrt(entering) * expected)
     ratio = expected_of_all / expected_of_seen if expected_of_seen > 0 else 1.0
-    return float(missed * ratio), int(seen.sum())
+    return missed * ratio, len(np.unique(group[held_out]))
 
 
 def _always_valid(variance: float, conversations: int) -> float:

@@ -13,6 +13,8 @@ from server.ledger.reader import Columns
 from server.savings.estimator import Array, Sample, Saving, estimate
 
 _DAY = 86_400
+_WORST_SCORE = 1.0
+"""By how much an answer's score can miss what was expected."""
 
 
 def report(rows: Columns, counts: Mapping[str, int], price: float | None) -> dict[str, Any]:
@@ -95,7 +97,8 @@ def _accuracy(traffic: _Traffic, rows: Columns) -> dict[str, Any] | None:
     scored = np.isfinite(rows["score"])
     if not scored.any():
         return None
-    found = estimate(traffic.sample(rows["score"], rows["baseline_p_correct"]).only(scored))
+    sample = traffic.sample(rows["score"], rows["baseline_p_correct"]).only(scored)
+    found = estimate(sample, imagined=_WORST_SCORE)
     each = max(found.requests, 1)
     low, high = (-end / each for end in reversed(found.ends))
     return {
@@ -115,7 +118,7 @@ def _entry(sample: Sample) -> dict[str, Any]:
         "saved": found.saved,
         "saved_ci": _finite(found.ends),
         "saved_always": _finite(found.always),
-        "share": found.share(found.saved),
+        "share": _known(found.share(found.saved)),
         "share_ci": _finite(tuple(map(found.share, found.ends))),
         "share_always": _finite(tuple(map(found.share, found.always))),
         "taken": found.taken,
@@ -123,6 +126,10 @@ def _entry(sample: Sample) -> dict[str, Any]:
         "held_out_requests": found.held_out_requests,
         "held_out_conversations": found.held_out_conversations,
     }
+
+
+def _known(number: float) -> float | None:
+    return number if isfinite(number) else None
 
 
 def _finite(ends: tuple[float, ...]) -> list[float] | None:

@@ -63,6 +63,8 @@ def difference(accuracy: Mapping[str, Any]) -> str:
 def _value(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return "no requests to judge it by"
+    if value["pending"]:
+        return "pending: too few requests got what it would have given"
     low, high = value["tokens_ci"]
     told = f"{value['tokens']:.1f} [{low:.1f}, {high:.1f}]"
     if value["supported"] < 1:

@@ -14,6 +14,7 @@ import numpy as np
 
 from router.effort import Effort, is_effort, nearest
 from server.ledger.reader import Row
+from server.savings.estimator import ENOUGH_HELD_OUT
 
 Choice = Callable[[Row], str]
 """The effort that a policy gives a request."""
@@ -27,12 +28,14 @@ class Value:
 
     `supported` is the share of requests whose effort under it had a chance of being logged; of the
     others only the router's prediction is known, and the interval does not tell that doubt.
+    `pending` where it had that chance in too few conversations to tell anything by.
     """
 
     tokens: float
     ends: tuple[float, float]
     supported: float
     requests: int
+    pending: bool
 
 
 def at_price(price: float) -> Choice:
@@ -68,7 +71,7 @@ def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
     if not judged:
         return None
     worth = np.zeros(len(judged))
-    supported = 0
+    supported, followed = 0, set[str]()
     for place, row in enumerate(judged):
         effort = choice(row)
         model = row["choices"] * row["expected_tokens"][effort]
@@ -76,12 +79,19 @@ def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
         supported += chance > 0
         worth[place] = model
         if row["effort"] == effort and chance > 0:
+            followed.add(row["conversation"])
             worth[place] += (row["thinking_tokens"] - model) / chance
     mean = float(worth.mean())
     names = np.unique([row["conversation"] for row in judged], return_inverse=True)[1]
     sums = np.bincount(names, weights=worth - mean)
     wide = _Z * sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / len(judged)
-    return Value(mean, (mean - wide, mean + wide), supported / len(judged), len(judged))
+    return Value(
+        mean,
+        (mean - wide, mean + wide),
+        supported / len(judged),
+        len(judged),
+        supported > 0 and len(followed) < ENOUGH_HELD_OUT,
+    )
 
 
 def _chance(row: Row, effort: str) -> float:
