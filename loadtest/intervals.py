@@ -60,11 +60,13 @@ def share(groups: Sequence[tuple[int, int]]) -> Interval:
     Wilson's, of as many independent ones as they are worth (Kish's design effect).
     """
     hits, n = (sum(column) for column in zip(*groups, strict=True))
-    found = hits / n
-    alone = n * found * (1 - found)
-    together = sum((one - found * size) ** 2 for one, size in groups)
-    worth = n / max(together / alone, 1) if alone else len(groups)
-    return wilson(found * worth, worth)
+    found, number = hits / n, len(groups)
+    most = n / number  # as if all in a group were the same
+    effect = most
+    if 0 < hits < n and number > 1:
+        together = sum((one - found * size) ** 2 for one, size in groups) * number / (number - 1)
+        effect = min(max(together / (n * found * (1 - found)), 1), most)
+    return wilson(found * n / effect, n / effect)
 
 
 def wilson(hits: float, n: float) -> Interval:

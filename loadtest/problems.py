@@ -91,10 +91,12 @@ def _said(source: Problems, text: str) -> list[Conversation]:
             turns = _turns(row, name, system, asked)
         except (KeyError, TypeError, AttributeError) as error:
             raise PlanError(f"{where}: {error!r} in what should be a problem") from error
-        if turns and name in names:
+        found.append(turns)
+        if not turns:
+            continue
+        if name in names:
             raise PlanError(f"{where}: {name} is there already")
         names.add(name)
-        found.append(turns)
     return found
 
 
@@ -161,10 +163,10 @@ def _spoken(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _text_of(said: Any) -> str:
-    """Text, or the texts of OpenAI's content parts."""
+    """Text, or the texts of OpenAI's content parts; pictures are left out."""
     if isinstance(said, str):
         return said
-    return "".join(part["text"] for part in said)
+    return "".join(part["text"] for part in said if part["type"] == "text")
 
 
 def _grouped(
@@ -181,7 +183,8 @@ def _grouped(
     if len(spoken) < source.turns:
         raise PlanError(f"{source.file}: {len(spoken)} problems are no {source.turns} turns")
     ends = range(source.turns, len(spoken) + 1, source.turns)
-    return [tuple(one for (one,) in spoken[end - source.turns : end]) for end in ends]
+    groups = ([one for (one,) in spoken[end - source.turns : end]] for end in ends)
+    return [(first, *(replace(one, system=None) for one in rest)) for first, *rest in groups]
 
 
 def _again(turns: Conversation, time: int) -> Conversation:

@@ -101,7 +101,7 @@ def read_notes(file: Path) -> list[str]:
     """
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
-        return [str(note) for note in whole.get("notes", [])]
+        return [str(note) for note in whole.get("run_notes", [])]
     except OSError as error:
         raise PlanError(f"{file}: {error.strerror}") from error
     except ValueError:

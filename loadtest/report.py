@@ -20,12 +20,16 @@ _LATE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Report:
-    """A run, with what it is to be held against; `notes` are sentences about what was left out."""
+    """A run, with what it is to be held against; `notes` are sentences about what was left out.
+
+    `run_notes` are those of the run itself, whatever it is held against.
+    """
 
     plan: Plan
     records: Sequence[Record]
     comparisons: Sequence[Comparison]
     notes: Sequence[str] = ()
+    run_notes: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -41,6 +45,7 @@ class Report:
             PlanError: the earlier run has not the arms to be held against.
         """
         arms = [arm.name for arm in plan.arms]
+        run_notes = notes
         notes = [*notes, *_lateness(records), *_strangers(records, arms)]
         found: list[Comparison] = []
         for arm in arms:
@@ -54,7 +59,7 @@ class Report:
                     found.append(one)
                 else:
                     notes.append(f"{arm} and {other} share no answered question")
-        return cls(plan, records, found, list(dict.fromkeys(notes)))
+        return cls(plan, records, found, notes, run_notes)
 
     def markdown(self) -> str:
         """Tables and sentences."""
@@ -92,6 +97,7 @@ class Report:
                 {**asdict(one), "figures": dict(one.figures)} for one in self.comparisons
             ],
             "notes": list(self.notes),
+            "run_notes": list(self.run_notes),
             "records": [_row(record) for record in self.records],
         }
         return json.loads(json.dumps(whole, default=Interval.as_json))

@@ -1,15 +1,21 @@
 """A client's connection: uvicorn's, with what it lacks towards clients of every kind."""
 
 import asyncio
+import contextlib
+import sys
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
 _MOST_HEAD = 2**16
 """Bytes of a request's line and headers; more are not kept."""
 
-_OFFER = (b"connection", b"upgrade", b"http2-settings")
+_OFFER = (b"upgrade", b"http2-settings")
 """Headers that offer another protocol."""
 
 _TOO_LARGE = (
@@ -32,21 +38,25 @@ class Connection(HttpToolsProtocol):
     def __init__(self, unread_seconds: float, **more: Any) -> None:
         super().__init__(**more)
         self._unread_seconds = unread_seconds
-        self._unread: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._unfinished: list[tuple[bytes, bytes]] | None = None
         self._head = 0
-        self._in_head = False
 
     def data_received(self, data: bytes) -> None:
         """Read requests."""
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-        if self._in_head:
-            self._head += len(data)
+        before, size = self._unfinished, len(data)
+        while data:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as offer:
+                data = self._declined(data[offer.args[0] :])
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+        if before is not None and self._unfinished is before:  # nothing else was in the data
+            self._head += size
             if self._head > _MOST_HEAD:
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
@@ -54,11 +64,11 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser's."""
         super().on_message_begin()
-        self._head, self._in_head = 0, True
+        self._unfinished, self._head = self.headers, 0
 
     def on_headers_complete(self) -> None:
         """The parser's."""
-        self._in_head = False
+        self._unfinished = None
         if not self._offered:
             super().on_headers_complete()
 
@@ -71,16 +81,21 @@ class Connection(HttpToolsProtocol):
     def _offered(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
-    def _decline(self, rest: bytes) -> None:
-        """Read the request once more, without the offer, which ends what the parser reads."""
+    def _declined(self, rest: bytes) -> bytes:
+        """The request once more, without the offer, which ends what a parser reads."""
         if not self._offered:
-            return
+            return b""
         version = self.parser.get_http_version().encode()
         lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OFFER]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [one for one in value.split(b",") if one.strip().lower() not in _OFFER]
+                lines.append(b"connection: " + b",".join(kept))
+            elif name not in _OFFER:
+                lines.append(name + b": " + value)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        return b"\r\n".join([*lines, b"", rest])
 
     def pause_writing(self) -> None:
         """The transport's: much of an answer is unread."""
@@ -98,17 +113,26 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(self._unread_seconds, self._look, unread)
+        self._watching = self.loop.call_later(self._unread_seconds, self._look, self._unread())
 
     def _look(self, unread: int) -> None:
         """Leave a client that took nothing since; one that is slow is waited for."""
-        if self.transport.get_write_buffer_size() < unread:
+        if self._unread() < unread:
             self._watch()
         else:
             self.transport.abort()
 
+    def _unread(self) -> int:
+        """Bytes that the client has not taken yet: here, and as far as it tells in the system."""
+        unread = self.transport.get_write_buffer_size()
+        if sys.platform != "win32":
+            client = self.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                held = fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4))
+                unread += int.from_bytes(held, sys.byteorder)
+        return unread
+
     def _stop_watching(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None

@@ -87,7 +87,7 @@ class Endpoint(Accounted):
             if reply.status == 200 and asked.stream:
                 await self._relay_stream(exchange, reply, asked, send)
                 return
-            answer = _read_answer(self._api, await reply.read(), reply.status)
+            answer = _read_answer(self._api, await reply.read(), reply)
         exchange.status = reply.status
         if reply.status == 200:
             answer = await self._told(exchange, asked, answer, reply.cut)
@@ -123,7 +123,7 @@ class Endpoint(Accounted):
             try:
                 async with await self._fleet.send(self._call(exchange, asked)) as sent:
                     reply, cut = sent.reply, sent.reply.cut
-                    second = _read_answer(self._api, await reply.read(), reply.status)
+                    second = _read_answer(self._api, await reply.read(), reply)
             except GatewayError:
                 second = {}
             if not self._api.is_answer(second):
@@ -167,7 +167,7 @@ class Endpoint(Accounted):
         await send({"type": "http.response.body", "body": rest})
 
 
-def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
+def _read_answer(api: Api, raw: bytes, reply: Reply) -> dict[str, Any]:
     """The engine's whole answer, or its own error.
 
     Raises:
@@ -175,7 +175,7 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
         EngineRefused: it refused in words of its own.
         EngineFailed: it is neither.
     """
-    answer = parsed(raw)
+    answer, status = parsed(raw), reply.status
     found = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
     if status == 404 and api.PATH != CHAT and is_unknown_path(found):
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
@@ -184,5 +184,5 @@ def _read_answer(api: Api, raw: bytes, status: int) -> dict[str, Any]:
     reason = found.get("message", found.get("detail"))  # SGLang's, FastAPI's
     if 400 <= status < 500 and reason:
         told = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
-        raise EngineRefused(told, status)
+        raise EngineRefused(told, status, reply.retry_after)
     raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")

@@ -25,7 +25,7 @@ class GatewayError(Exception):
     """An error with an HTTP status; the message says what to change."""
 
     status: int = 500
-    type: ClassVar[str] = "server_error"
+    type: str = "server_error"
     code: ClassVar[str | None] = None
     retry_after: ClassVar[int | None] = None
 
@@ -130,14 +130,21 @@ class TooManyRequests(GatewayError):  # noqa: N818
     retry_after = 1
 
 
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
 class EngineRefused(GatewayError):  # noqa: N818
     """The engine's own status, of 400 to 499, where it does not tell it as OpenAI does."""
 
-    type = "invalid_request_error"
-
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, retry_after: str | None) -> None:
         super().__init__(message)
         self.status = status
+        self.type = _TYPES.get(status, "invalid_request_error")
+        self._retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        """The engine's own."""
+        return {} if self._retry_after is None else {"retry-after": self._retry_after}
 
 
 class EngineError(GatewayError):

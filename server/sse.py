@@ -42,8 +42,8 @@ def is_done(event: bytes) -> bool:
 
 def whole_events(block: bytes) -> bytes:
     """What a block has up to the end of its last event."""
-    cut = max(block.rfind(b"\n\n") + 2, block.rfind(b"\r\n\r\n") + 4)
-    return block[:cut] if cut >= 4 else b""
+    ends = (block.rfind(end) + len(end) for end in (b"\n\n", b"\r\n\r\n") if end in block)
+    return block[: max(ends, default=0)]
 
 
 def encode(body: dict[str, Any], event: str | None = None) -> bytes:

@@ -19,6 +19,7 @@ SHARE_GPT = [
 ]
 ARENA = {"problem_id": "a/1", "prompt": "p", "answer": None, "difficulty": None}
 BENCH = {"problem_id": "mt/81", "prompt": "first", "turn2": "second", "answer": None}
+TEXT = {"type": "text", "text": "what is it?"}
 BENCH_OWN = {"question_id": 81, "turns": ["first", "second"]}
 ARENA_OWN = {"question_id": "b", "turns": [{"content": "first"}]}
 OPENAI = {
@@ -175,3 +176,22 @@ def test_demo_problems_come_in_a_mix_of_difficulties() -> None:
     assert max(one or 0 for one in steps("1-3")) == 3
     with pytest.raises(PlanError, match="FEWEST-MOST"):
         steps({"3-1": 1})
+
+
+def test_problems_that_are_put_together_have_the_first_one_s_instructions(tmp_path: Path) -> None:
+    rows = [
+        {"messages": [{"role": "system", "content": name}, {"role": "user", "content": name}]}
+        for name in ("one", "two", "three", "four")
+    ]
+    found, _ = read(lines(tmp_path / "p.jsonl", *rows), turns=2)
+    assert prompts(found) == [["one", "two"], ["three", "four"]]
+    assert [[turn.system for turn in turns] for turns in found] == [["one", None], ["three", None]]
+
+
+def test_pictures_are_left_out_and_ids_of_the_silent_are_free(tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:"}}
+    silent = {"problem_id": "x", "messages": [{"role": "assistant", "content": "hm"}]}
+    seen = {"problem_id": "x", "prompt": [{"role": "user", "content": [picture, TEXT]}]}
+    found, notes = read(lines(tmp_path / "p.jsonl", silent, seen))
+    assert prompts(found) == [["what is it?"]]
+    assert len(notes) == 1

@@ -134,7 +134,8 @@ class ScriptedEngine:
 
     async def do_refuse_as_sglang(self, _: Any, writer: asyncio.StreamWriter) -> None:
         error = {"object": "error", "message": "too long", "type": "BadRequest", "code": 400}
-        await self._whole(writer, json.dumps(error).encode(), "400 Bad Request")
+        refusal = json.dumps(error).encode()
+        await self._whole(writer, refusal, "429 Too Many", more="retry-after: 37\r\n")
 
     async def do_refuse_as_fastapi(self, _: Any, writer: asyncio.StreamWriter) -> None:
         error = {"detail": [{"loc": ["body", "seed"], "msg": "too long"}]}
@@ -289,13 +290,21 @@ def test_an_engine_s_own_refusal_passes_through(front: Server) -> None:
     assert response.json()["error"]["message"] == "too long"
 
 
-@pytest.mark.parametrize(("server", "status"), [("sglang", 400), ("fastapi", 422)])
+@pytest.mark.parametrize(
+    ("server", "status", "kind", "wait"),
+    [
+        ("sglang", 429, "rate_limit_error", "37"),
+        ("fastapi", 422, "invalid_request_error", None),
+    ],
+)
 def test_a_refusal_in_other_words_keeps_its_status_and_reason(
-    front: Server, server: str, status: int
+    front: Server, server: str, status: int, kind: str, wait: str | None
 ) -> None:
     response = ask(front, f"refuse_as_{server}")
-    assert "too long" in is_envelope(response, status)["message"]
-    assert "retry-after" not in response.headers
+    error = is_envelope(response, status)
+    assert "too long" in error["message"]
+    assert error["type"] == kind
+    assert response.headers.get("retry-after") == wait
 
 
 def test_an_answer_that_is_whole_is_no_error_however_its_connection_ends(front: Server) -> None:
@@ -320,6 +329,8 @@ def test_what_is_passed_on_is_whole_events(front: Server) -> None:
         (None, True),
         ({"detail": "Not Found"}, True),
         ({"error": {"message": "Not Found", "type": "NotFoundError"}}, True),
+        ({"error": {"message": "File Not Found", "code": 404}}, True),
+        ({"error": "Not Found"}, True),
         ({"error": {"message": "Response with id 'resp_1' not found."}}, False),
         ({"detail": "there is no such file"}, False),
     ],

@@ -148,6 +148,10 @@ def test_an_end_is_one_however_it_is_written(done: bytes) -> None:
     assert b'"tops"' in b"".join(out)
 
 
+def test_a_comment_passes_at_once() -> None:
+    assert run([b":\n\n", b": ping\r\n\r\n"])[0] == [b":\n\n", b": ping\r\n\r\n", b""]
+
+
 def test_an_error_in_a_word_is_one_and_none_is_none() -> None:
     told = b'data: {"error":"out of memory"}\n\n'
     assert run([WORD, told])[1].failed

@@ -33,7 +33,7 @@ def main() -> int:
     except PlanError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         print("chaos: stopped", file=sys.stderr)
         return _STOPPED
     checks = verdict(evidence)

@@ -31,7 +31,7 @@ _UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, Conn
 
 
 class HttpReply:
-    """An engine's answer on its way.
+    """An engine's answer on its way; whether its thinking was cut, only the engine knows.
 
     Args:
         post: sends the request.
@@ -45,6 +45,7 @@ class HttpReply:
         self._wait = patience.wait()
         self._sent: aiohttp.ClientResponse | None = None
         self._begun = b""
+        self.cut = None
 
     @property
     def status(self) -> int:
@@ -60,11 +61,6 @@ class HttpReply:
     def retry_after(self) -> str | None:
         """The header of that name."""
         return self._response.headers.get("retry-after")
-
-    @property
-    def cut(self) -> None:
-        """Only the engine knows."""
-        return
 
     @property
     def _response(self) -> aiohttp.ClientResponse:

@@ -59,14 +59,16 @@ class Reply(Protocol):
 def is_unknown_path(body: object) -> bool:
     """Whether the body of a 404 is of the path, and of nothing that was named in the request.
 
-    It is FastAPI's own word for that, in vLLM's envelope or none; or nothing that can be read.
+    It is FastAPI's own word for that, in vLLM's envelope or none, or llama.cpp's; or nothing that
+    can be read.
     """
     if not isinstance(body, dict) or not body:
         return True
     found = cast("dict[str, Any]", body)
     error = found.get("error", found)
-    told = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
-    return "Not Found" in (told.get("message"), told.get("detail"))
+    told = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
+    words = (str(told.get(name)).casefold() for name in ("message", "detail"))
+    return any(one in ("not found", "file not found") for one in words)
 
 
 def parsed(raw: bytes) -> Any:
