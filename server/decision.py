@@ -159,7 +159,7 @@ class Decider:
             routed=chosen.routed,
             pinned=chosen.pinned,
             allowed=allowed,
-            most_budget=_lower(caller.max_budget, self._settings.max_budget),
+            most_budget=_least(caller.max_budget, "key", self._settings.max_budget, "limit")[0],
         )
 
     def router_for(self, model: str | None) -> Router:
@@ -184,6 +184,8 @@ class Decider:
 
     def _baseline(self, caller: Caller, allowed: Sequence[Effort]) -> Effort:
         """The effort without a router, as the key has it."""
+        if allowed is self._settings.efforts:  # the key has no say
+            return self._settings.baseline_effort
         return nearest(_held(self._settings.baseline_effort, caller), allowed)
 
     def _choose(
@@ -278,10 +280,6 @@ def _held(effort: Effort, caller: Caller) -> Effort:
     if caller.effort_floor and EFFORTS.index(effort) < EFFORTS.index(caller.effort_floor):
         return caller.effort_floor
     return effort
-
-
-def _lower(one: int | None, other: int | None) -> int | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 def _least(
