@@ -127,7 +127,7 @@ class Connection(HttpToolsProtocol):
         unread = self.transport.get_write_buffer_size()
         if sys.platform != "win32":
             client = self.transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TypeError):
                 held = fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4))
                 unread += int.from_bytes(held, sys.byteorder)
         return unread
