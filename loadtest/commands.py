@@ -13,13 +13,10 @@ from loadtest.page import page
 from loadtest.plan import Plan, PlanError, read_plan
 from loadtest.problems import read_conversations
 from loadtest.progress import Progress
-from loadtest.record import read_notes, read_records
+from loadtest.record import read_records, read_run
 from loadtest.report import Report
-from loadtest.run import run
+from loadtest.run import STOPPED, run
 from loadtest.workload import plan_tasks
-
-_STOPPED = 130
-"""What a shell tells of a command that SIGINT ended."""
 
 
 def load_main(argv: Sequence[str]) -> int:
@@ -41,8 +38,7 @@ def load_main(argv: Sequence[str]) -> int:
         before = read_records(words.baseline) if words.baseline else ()
         if words.again:
             progress = Progress(0)
-            progress.records = read_records(words.again)
-            notes += read_notes(words.again)
+            progress.records, notes = read_run(words.again)
         else:
             progress = _ran(plan, words.records, notes)
         report = Report.of(plan, progress.records, before, notes)
@@ -54,7 +50,7 @@ def load_main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print("\ntops load: stopped", file=sys.stderr)
-        return _STOPPED
+        return STOPPED
     return _told(report, progress.stopped, words)
 
 
@@ -110,7 +106,7 @@ def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
     """Write the report where it is wanted; returns the command's exit status."""
     if not report.records:
         print("tops load: stopped before anything was answered", file=sys.stderr)
-        return _STOPPED
+        return STOPPED
     print(report.markdown())
     try:
         if words.json:
@@ -123,7 +119,7 @@ def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
         print(f"tops load: {error.filename or 'a report'}: {error.strerror}", file=sys.stderr)
         return 2
     if stopped:
-        return _STOPPED
+        return STOPPED
     errors = [record.error for record in report.records if record.error]
     if errors and all(record.ended != "answer" for record in report.records):
         print(f"tops load: nothing at {report.plan.url} answered ({errors[0]})", file=sys.stderr)

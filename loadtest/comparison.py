@@ -51,40 +51,35 @@ def _compare(
     ours: Sequence[Record], theirs: Sequence[Record], arm: str, baseline: str
 ) -> Comparison | None:
     other = {(one.problem_id, one.turn): one for one in theirs if one.ended == "answer"}
-    pairs = [
-        (one, other[key])
-        for one in sorted(ours, key=lambda one: (one.problem_id, one.turn))
-        if one.ended == "answer" and (key := (one.problem_id, one.turn)) in other
+    answered = (one for one in ours if one.ended == "answer")
+    paired = [
+        [(one, other[key]) for one in together if (key := (one.problem_id, one.turn)) in other]
+        for together in conversations(sorted(answered, key=lambda one: (one.problem_id, one.turn)))
     ]
-    timed = [pair for pair in pairs if all(one.client != "slow" for one in pair)]
     told = {
-        "accuracy_difference": (pairs, "correct", _difference),
-        "thinking_tokens_saved": (pairs, "thinking_tokens", _saved),
-        "completion_tokens_saved": (pairs, "completion_tokens", _saved),
-        "latency_saved": (timed, "latency", _saved),
+        "accuracy_difference": ("correct", _difference),
+        "thinking_tokens_saved": ("thinking_tokens", _saved),
+        "completion_tokens_saved": ("completion_tokens", _saved),
+        "latency_saved": ("latency", _saved),
     }
     figures: dict[str, Interval] = {}
     counts: dict[str, int] = {}
-    for name, (those, field, figure) in told.items():
-        groups = _values(those, field)
+    for name, (field, figure) in told.items():
+        groups = [values for pairs in paired if (values := _values(pairs, field))]
         if groups and (found := figure(groups)):
             figures[name], counts[name] = found, sum(map(len, groups))
-    return Comparison(arm, baseline, len(pairs), figures, counts) if figures else None
+    return Comparison(arm, baseline, sum(map(len, paired)), figures, counts) if figures else None
 
 
-def _values(pairs: Sequence[Pair], field: str) -> list[list[tuple[float, float]]]:
-    """Both sides' values of a field, ours first, the pairs of each conversation together."""
-    theirs = {id(mine): other for mine, other in pairs}
-    groups = [
-        [
-            (float(ours), float(base))
-            for mine in together
-            if (ours := getattr(mine, field)) is not None
-            and (base := getattr(theirs[id(mine)], field)) is not None
-        ]
-        for together in conversations(mine for mine, _ in pairs)
+def _values(pairs: Sequence[Pair], field: str) -> list[tuple[float, float]]:
+    """Both sides' values of a field, ours first, where both have one; times not of slow readers."""
+    return [
+        (float(mine), float(base))
+        for one, two in pairs
+        if (mine := getattr(one, field)) is not None
+        and (base := getattr(two, field)) is not None
+        and not (field == "latency" and "slow" in (one.client, two.client))
     ]
-    return [group for group in groups if group]
 
 
 def _difference(groups: Sequence[Sequence[tuple[float, float]]]) -> Interval:

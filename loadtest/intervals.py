@@ -71,10 +71,10 @@ def share(groups: Sequence[tuple[int, int]]) -> Interval:
 
 def wilson(hits: float, n: float) -> Interval:
     """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
-    share, z2 = hits / n, _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0))
+    found, z2 = hits / n, _Z * _Z
+    middle = (found + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * sqrt(found * (1 - found) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Interval(found, max(middle - half, 0.0), min(middle + half, 1.0))
 
 
 def percentile(values: Sequence[float], percent: float) -> Interval:
@@ -83,9 +83,9 @@ def percentile(values: Sequence[float], percent: float) -> Interval:
     Where there are too few values for one of these, that end cannot be told.
     """
     rows = np.sort(np.asarray(values, dtype=float))
-    share, last = percent / 100, len(rows) - 1
-    half = _Z * sqrt(len(rows) * share * (1 - share))
-    low, high = floor(len(rows) * share - half), ceil(len(rows) * share + half) - 1
+    below, last = percent / 100, len(rows) - 1
+    half = _Z * sqrt(len(rows) * below * (1 - below))
+    low, high = floor(len(rows) * below - half), ceil(len(rows) * below + half) - 1
     at = float(np.percentile(rows, percent))
     return Interval(
         at,

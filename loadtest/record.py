@@ -73,43 +73,32 @@ def conversations(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def read_records(file: Path) -> list[Record]:
-    """The records of an earlier run: of its JSON report, or the lines it wrote as it went.
+    """The records of an earlier run; see `read_run`."""
+    return read_run(file)[0]
 
-    A last line that a killed run left unfinished is left out.
+
+def read_run(file: Path) -> tuple[list[Record], list[str]]:
+    """The records of an earlier run, and what its report says was left out.
+
+    They are those of its JSON report, or the lines it wrote as it went, which tell no more. A last
+    line that a killed run left unfinished is left out.
 
     Raises:
         PlanError: it is neither, or has no records.
     """
     known = {field.name for field in fields(Record)}
     try:
-        found = [
-            Record(**{name: row[name] for name in known & row.keys()})
-            for row in _rows(file.read_text(encoding="utf-8"))
-        ]
+        rows, notes = _rows(file.read_text(encoding="utf-8"))
+        found = [Record(**{name: row[name] for name in known & row.keys()}) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{file} has no records of tops load: {error!r}") from error
     if not found:
         raise PlanError(f"{file} has no records")
-    return found
+    return found, notes
 
 
-def read_notes(file: Path) -> list[str]:
-    """What an earlier run's JSON report says was left out; its records alone do not tell.
-
-    Raises:
-        PlanError: it cannot be read.
-    """
-    try:
-        whole = json.loads(file.read_text(encoding="utf-8"))
-        return [str(note) for note in whole.get("run_notes", [])]
-    except OSError as error:
-        raise PlanError(f"{file}: {error.strerror}") from error
-    except ValueError:
-        return []
-
-
-def _rows(text: str) -> Sequence[dict[str, Any]]:
+def _rows(text: str) -> tuple[Sequence[dict[str, Any]], list[str]]:
     first, _, rest = text.partition("\n")
     if not rest.strip() and "records" in (whole := json.loads(first)):
-        return whole["records"]
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+        return whole["records"], [str(note) for note in whole.get("run_notes", [])]
+    return [json.loads(line) for line in text.split("\n")[:-1]], []

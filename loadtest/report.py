@@ -93,7 +93,7 @@ class Report:
             }
             if slo
             else None,
-            "comparisons": [
+            "comparisons": [  # with their intervals whole, which asdict would take apart
                 {**asdict(one), "figures": dict(one.figures)} for one in self.comparisons
             ],
             "notes": list(self.notes),

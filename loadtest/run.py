@@ -14,6 +14,8 @@ from loadtest.record import Record
 from loadtest.workload import Task
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = 130
+"""The status of a command that they ended, as a shell tells it of SIGINT."""
 
 
 async def run(

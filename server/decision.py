@@ -136,7 +136,8 @@ class Decider:
         said = read_messages(asked.messages)
         allowed = self._allowed(caller)
         route = router.route(said, allowed, policy)
-        chosen = self._choose(asked, said, caller, allowed, route, remember)
+        baseline = nearest(_held(self._settings.baseline_effort, caller), allowed)
+        chosen = self._choose(asked, said, caller, allowed, baseline, route, remember)
         effort, source = chosen.effort, chosen.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
         if source == "holdout":  # as it would be without a router
@@ -152,7 +153,7 @@ class Decider:
             reason=chosen.reason,
             abstained=route.abstained if source in ("fallback", "holdout") else None,
             estimate=route.estimate,
-            baseline_effort=self._baseline(caller, allowed),
+            baseline_effort=baseline,
             pressure=pressure,
             calibrated=route.calibrated,
             draw=chosen.draw,
@@ -182,18 +183,13 @@ class Decider:
         within: tuple[Effort, ...] = tuple(e for e in ladder if _held(e, caller) == e)
         return within or (nearest(_held(ladder[0], caller), ladder),)
 
-    def _baseline(self, caller: Caller, allowed: Sequence[Effort]) -> Effort:
-        """The effort without a router, as the key has it."""
-        if allowed is self._settings.efforts:  # the key has no say
-            return self._settings.baseline_effort
-        return nearest(_held(self._settings.baseline_effort, caller), allowed)
-
     def _choose(
         self,
         asked: Asked,
         said: Conversation,
         caller: Caller,
         allowed: Sequence[Effort],
+        baseline: Effort,
         route: Route,
         remember: bool,
     ) -> _Chosen:
@@ -205,7 +201,7 @@ class Decider:
             self._conversations.remember(conversation, treated.effort)
         if asked.budget is not None:
             return treated
-        draw = self._holdout.draw(conversation, allowed, self._baseline(caller, allowed))
+        draw = self._holdout.draw(conversation, allowed, baseline)
         if draw.effort is None:
             return treated._replace(draw=draw)
         reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"

@@ -27,7 +27,7 @@ class GatewayError(Exception):
     status: int = 500
     type: str = "server_error"
     code: ClassVar[str | None] = None
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | str | None = None
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -140,11 +140,7 @@ class EngineRefused(GatewayError):  # noqa: N818
         super().__init__(message)
         self.status = status
         self.type = _TYPES.get(status, "invalid_request_error")
-        self._retry_after = retry_after
-
-    def headers(self) -> dict[str, str]:
-        """The engine's own."""
-        return {} if self._retry_after is None else {"retry-after": self._retry_after}
+        self.retry_after = retry_after
 
 
 class EngineError(GatewayError):

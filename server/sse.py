@@ -1,7 +1,7 @@
 """Server-sent events, as far as engines use them: split, read, written."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
 import orjson
@@ -23,21 +23,22 @@ async def events(block: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes]
 
 def payload(event: bytes) -> dict[str, Any] | None:
     """The JSON object of an event's data; None where it is no object."""
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            try:
-                body = orjson.loads(line[5:])
-            except orjson.JSONDecodeError:
-                return None
-            return cast("dict[str, Any]", body) if isinstance(body, dict) else None
+    for data in _data(event):
+        try:
+            body = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return None
+        return cast("dict[str, Any]", body) if isinstance(body, dict) else None
     return None
 
 
 def is_done(event: bytes) -> bool:
     """Whether an event says that the stream is complete."""
-    return event.find(b"[DONE]") >= 0 and any(
-        line[5:].strip() == b"[DONE]" for line in event.splitlines() if line.startswith(b"data:")
-    )
+    return event.find(b"[DONE]") >= 0 and any(one.strip() == b"[DONE]" for one in _data(event))
+
+
+def _data(event: bytes) -> Iterator[bytes]:
+    return (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
 
 
 def whole_events(block: bytes) -> bytes:

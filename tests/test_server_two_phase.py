@@ -28,10 +28,11 @@ class Told:
         return self._events.pop(0) if self._events else b""
 
     async def pour(self, take: Take) -> None:
-        raise NotImplementedError
+        while event := await self.block():
+            await take(event)
 
     async def read(self) -> bytes:
-        raise NotImplementedError
+        return b"".join(self._events)
 
     async def aclose(self) -> None: ...
 

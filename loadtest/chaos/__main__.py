@@ -10,11 +10,9 @@ from loadtest.chaos.evidence import Evidence
 from loadtest.chaos.run import Scale, Stopped, chaos
 from loadtest.chaos.verdict import Check, verdict
 from loadtest.plan import PlanError, read_plan
+from loadtest.run import STOPPED
 
 _PLAN = Path(__file__).resolve().parent.parent / "plans" / "chaos.toml"
-
-_STOPPED = 130
-"""What a shell tells of a command that SIGINT ended."""
 
 
 def main() -> int:
@@ -35,7 +33,7 @@ def main() -> int:
         return 2
     except (Stopped, KeyboardInterrupt):
         print("chaos: stopped", file=sys.stderr)
-        return _STOPPED
+        return STOPPED
     checks = verdict(evidence)
     print(told(evidence, checks))
     return 0 if all(check.holds for check in checks) else 1

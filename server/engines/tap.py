@@ -67,7 +67,8 @@ class Tap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the body that is in it."""
-        block = (self._between_chunks and _whole_chunk(data)) or self._read(data)
+        whole = self._between_chunks and _whole_chunk(data)
+        block = whole or self._read(data)
         if block:
             self._wait.begun = monotonic()
             try:
@@ -75,7 +76,8 @@ class Tap(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001 - the task's to raise
                 self._end(error)
                 return
-        if self._waits_for is not _READY or self._content.is_eof() or self._content.exception():
+        over = not whole and (self._content.is_eof() or self._content.exception())
+        if over or self._waits_for is not _READY:
             self._end()
 
     def _read(self, data: bytes) -> bytes:
