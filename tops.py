@@ -16,7 +16,7 @@ _COMMANDS = {
     "savings": ("server.savings.commands", "savings_main", "tell what was saved, measured"),
     "train": ("models.training.commands", "train_main", "train a thinking-optimal model"),
     "load": ("loadtest.commands", "load_main", "run a load test"),
-    "key": ("server.keys", "key_main", "make an API key"),
+    "key": ("server.api_keys", "key_main", "make an API key"),
 }
 
 

@@ -14,31 +14,31 @@ from starlette.types import ASGIApp
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.body import BodyReader
+from server.api_keys import Keys
+from server.config.engine_command import start_of
+from server.config.settings import Settings
+from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
-from server.decision import Decider
-from server.disconnect import ClientDisconnected
-from server.dry_run import explain
-from server.endpoint import Endpoint
-from server.enforceable import enforceable
+from server.decide.decision import Decider
+from server.decide.enforcement import enforceable
+from server.decide.explain import explain
+from server.decide.holdout import Holdout, Shares
+from server.endpoints.passthrough import Passthrough
+from server.endpoints.reasoning import Endpoint
 from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import supervised
 from server.errors import GatewayError, error_envelope
-from server.exchange import CLIENT_LEFT, Accounts
-from server.feedback import Feedback
-from server.front import Front, unexpected
-from server.holdout import Holdout, Shares
-from server.keys import Keys
+from server.gateway import Front, unexpected
+from server.http.body import BodyReader
+from server.http.disconnect import ClientDisconnected
+from server.http.request_id import RequestId
+from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
-from server.metrics import Metrics
-from server.passthrough import Passthrough
-from server.request_id import RequestId
-from server.settings import Settings
-from server.shared import Shared
-from server.start import start_of
+from server.lifecycle.record import CLIENT_LEFT, Accounts
+from server.observe.metrics import Metrics
 
 _IDLE_SECONDS = 2.0
 """For requests that were cancelled as draining took too long: to be told so, and to be counted."""
@@ -49,7 +49,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
 
     Args:
         settings: resolved settings.
-        router: decides efforts; see `server.artifact.load_router`.
+        router: decides efforts; see `server.config.load_router.load_router`.
         shared: what a worker has in common with others; None where this process serves alone.
 
     Raises:

@@ -8,11 +8,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from router.artifact import ArtifactError
-from server.artifact import load_router
-from server.logs import configure_logs
-from server.settings import Settings
-from server.sources import BadSettings, load_settings
-from server.start import check_start
+from server.config.engine_command import check_start
+from server.config.load_router import load_router
+from server.config.load_settings import BadSettings, load_settings
+from server.config.settings import Settings
+from server.observe.logs import configure_logs
 
 
 def serve_main(argv: Sequence[str]) -> int:

@@ -24,17 +24,17 @@ from uvicorn.supervisors import Multiprocess
 from router.artifact import ArtifactError
 from router.router import Router
 from server.app import create_app
-from server.artifact import load_router
-from server.connection import Connection
+from server.config.engine_command import Start, start_of
+from server.config.load_router import load_router
+from server.config.settings import Settings
+from server.config.shared import Shared
 from server.engines.supervisor import supervised
-from server.front import Front
+from server.gateway import Front
+from server.http.connection import Connection
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
-from server.logs import configure_logs
-from server.metrics import Metrics
-from server.settings import Settings
-from server.shared import Shared
-from server.start import Start, start_of
+from server.observe.logs import configure_logs
+from server.observe.metrics import Metrics
 
 _KEEP_ALIVE_SECONDS = 75
 """An idle connection is kept longer than usual load balancers keep theirs, who would else send into

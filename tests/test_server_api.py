@@ -11,8 +11,8 @@ from router.messages import read_messages
 from server.api import messages, responses
 from server.api.relay import MessagesRelay, Relay, ResponsesRelay
 from server.engines.dialect import DIALECTS
+from server.engines.usage import Usage
 from server.errors import BadRequest, EngineFailed
-from server.usage import Usage
 
 HI = [{"role": "user", "content": "hi"}]
 VLLM = DIALECTS["vllm"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.engines.binding import Binding
+from server.engines.budget_support import Binding
 from server.engines.canary import BUDGET, prove
 from server.engines.dialect import DIALECTS, Name
 

@@ -17,7 +17,7 @@ from sqlalchemy import insert, text
 from test_server_savings_report import simulated
 
 from models.stories import stories
-from server.keys import digest
+from server.api_keys import digest
 from server.ledger.schema import connect, prepare, requests
 
 

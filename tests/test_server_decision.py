@@ -14,13 +14,13 @@ from router.load import IDLE, Load
 from router.policy import Policy
 from router.router import Route, Router
 from server.api.chat import parse as parse_asked
-from server.decision import Decider, Decision
-from server.engines.served import Served
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.decision import Decider, Decision
+from server.engines.model_info import Served
 from server.errors import BadRequest
-from server.exchange import Exchange
-from server.keys import Caller
 from server.ledger.row import row_of
-from server.settings import Settings
+from server.lifecycle.record import Exchange
 
 ESTIMATE = Estimate(
     difficulty=0.4,

@@ -12,12 +12,12 @@ from test_server_decision import decide
 
 from router.effort import EFFORTS, Effort
 from server.api import chat, messages, responses
-from server.decision import Decision
-from server.enforceable import enforceable
-from server.engines.binding import Binding
+from server.decide.decision import Decision
+from server.decide.enforcement import enforceable
+from server.engines.budget_support import Binding
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.engines.usage import Usage, read_usage
 from server.errors import BadRequest
-from server.usage import Usage, read_usage
 
 HI = [{"role": "user", "content": "hi"}]
 SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {

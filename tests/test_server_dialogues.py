@@ -8,10 +8,10 @@ from processes import ROOT
 from models.stories import stories
 from router.router import Router
 from server.api.chat import parse as parse_asked
-from server.decision import Decider, Decision
-from server.engines.served import Served
-from server.keys import Caller
-from server.settings import Settings
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.decision import Decider, Decision
+from server.engines.model_info import Served
 
 LADDER = ("none", "low", "medium", "high")
 ROUTER = Router.load(ROOT / "models" / "demo" / "router.json")

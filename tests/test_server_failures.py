@@ -20,10 +20,10 @@ import openai
 import pytest
 from processes import Server, serving
 
+from server.endpoints.budget_retry import _usable as usable
 from server.engines.engine import _ours as failure_of
 from server.engines.reply import is_unknown_path
 from server.errors import EngineDown, EngineTimeout
-from server.second_try import _usable as usable
 
 CHUNK = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 INTERLEAVED = b"".join(

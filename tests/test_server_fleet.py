@@ -19,7 +19,7 @@ from processes import Server, serving
 from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
-from server.metrics import Metrics
+from server.observe.metrics import Metrics
 
 STORY = (
     "Ben has 40 coins. Ben finds 61 coins. Ben loses 17 coins. Ben sells 38 of the coins. Then Ben "

@@ -7,10 +7,10 @@ import pytest
 from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
 
 from server.api.chat import parse as parse_asked
-from server.decision import Decider, Decision
-from server.holdout import NOBODY, Holdout, Shares
-from server.keys import Caller
-from server.settings import Settings
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.decision import Decider, Decision
+from server.decide.holdout import NOBODY, Holdout, Shares
 
 ALL = Holdout(Shares(holdout=1.0), b"key")
 EXPLORED = Holdout(Shares(explore=1.0), b"key")

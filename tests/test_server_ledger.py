@@ -23,15 +23,15 @@ from prometheus_client import Counter
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from server.decision import Decision
+from server.decide.decision import Decision
+from server.decide.holdout import Draw, Shares
 from server.engines.supervisor import free_port
-from server.exchange import Exchange
-from server.holdout import Draw, Shares
+from server.engines.usage import Usage
 from server.ledger import writer
 from server.ledger.reader import Selection, comparable, counts, decided, latest
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
 from server.ledger.writer import Ledger
-from server.usage import Usage
+from server.lifecycle.record import Exchange
 
 DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import structlog
 
-from server.logs import configure_logs
+from server.observe.logs import configure_logs
 
 
 def test_a_line_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ import pytest
 from test_server_exchange import decided
 
 from server.api.relay import ChatRelay, MessagesRelay
-from server.exchange import Exchange
-from server.usage import Usage
+from server.engines.usage import Usage
+from server.lifecycle.record import Exchange
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 WORD = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'

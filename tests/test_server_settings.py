@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import KeySettings
-from server.sources import BadSettings, load_settings
+from server.config.load_settings import BadSettings, load_settings
+from server.config.settings import KeySettings
 
 DIGEST = "0" * 64
 

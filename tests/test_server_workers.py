@@ -18,8 +18,8 @@ from engines import scripted
 from processes import ROOT, Server, serving
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.settings import Settings
-from server.sources import load_settings
+from server.config.load_settings import load_settings
+from server.config.settings import Settings
 
 STORY = "Ben has 40 coins. Ben finds 61 coins. How many coins does Ben have now? "
 PATIENCE = 60

@@ -18,7 +18,7 @@ def child(
 
     Its environment is ours, and where that lacks them the variables of `more`.
     """
-    leash = [sys.executable, "-m", "server.engines.leash", *words]
+    leash = [sys.executable, "-m", "server.engines.die_with_parent", *words]
     out = None if log is None else log.open("wb")
     environment = {**(more or {}), **os.environ}
     process = subprocess.Popen(  # noqa: S603 - the words are ours

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
-from server.api.asked import (
+from server.api.fields import agreed, boolean, integer, object_, shown, string
+from server.api.protocol import Tops
+from server.api.relay import ChatRelay
+from server.api.request import (
     BUDGET_HEADER,
     EFFORT_HEADER,
     Asked,
@@ -16,12 +19,9 @@ from server.api.asked import (
     asked_effort,
     check_coherent,
 )
-from server.api.fields import agreed, boolean, integer, object_, shown, string
-from server.api.protocol import Tops
-from server.api.relay import ChatRelay
 from server.engines.dialect import CHAT, Dialect
 from server.errors import BadRequest, GatewayError
-from server.sse import encode
+from server.http.sse import encode
 
 PATH: str = CHAT
 

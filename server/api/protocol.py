@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from router.effort import Effort
-from server.api.asked import Asked
 from server.api.relay import Relay
+from server.api.request import Asked
 from server.engines.dialect import Dialect
+from server.engines.usage import Usage
 from server.errors import GatewayError
-from server.usage import Usage
 
 Tops = Callable[[Usage | None], dict[str, Any]]
 """Makes the `tops` object once the usage is known, or will not come."""

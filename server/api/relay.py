@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from server.sse import BOUNDARY, encode, is_done, payload, whole_events
-from server.usage import Usage, read_usage
+from server.engines.usage import Usage, read_usage
+from server.http.sse import BOUNDARY, encode, is_done, payload, whole_events
 
 
 class Relay(ABC):

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
-from server.api.asked import Asked, asked_budget, asked_effort, check_coherent
 from server.api.fields import boolean, integer, object_, string
 from server.api.protocol import Tops
 from server.api.relay import ResponsesRelay
+from server.api.request import Asked, asked_budget, asked_effort, check_coherent
 from server.engines.dialect import RESPONSES, Dialect
 from server.errors import BadRequest, GatewayError
-from server.sse import encode
+from server.http.sse import encode
 
 PATH: str = RESPONSES
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 
+from server.api_keys import Keys
 from server.dashboard.data import RANGES, DashboardData
 from server.errors import BadRequest, LedgerUnavailable
-from server.keys import Keys
 from server.ledger.schema import LedgerDown
 
 _STATIC = Path(__file__).parent / "static"

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from server.disconnect import ClientDisconnected, unless_left
 from server.embedded.chat import (
     BadRequest,
     Completion,
@@ -27,6 +26,7 @@ from server.embedded.chat import (
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.generation import Scheduler
 from server.embedded.protocol import ChatRequest
+from server.http.disconnect import ClientDisconnected, unless_left
 
 
 class Engine:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from router.effort import Effort
-from server.engines.binding import Binding
+from server.engines.budget_support import Binding
 from server.engines.dialect import Dialect
-from server.usage import read_usage
+from server.engines.usage import read_usage
 
 BUDGET = 16
 _FREE_TOKENS = 64

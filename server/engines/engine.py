@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from server.engines.binding import UNKNOWN
+from server.engines.budget_support import UNKNOWN
+from server.engines.fast_relay import Tap
+from server.engines.model_info import Served
 from server.engines.reply import Take
-from server.engines.served import Served
-from server.engines.tap import Tap
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
-from server.patience import Patience
+from server.http.timeouts import Patience
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3

@@ -16,16 +16,16 @@ from typing import Any
 import structlog
 
 from router.effort import Effort
-from server.engines.binding import UNKNOWN, Binding
+from server.engines.budget_support import UNKNOWN, Binding
 from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
+from server.engines.in_flight import FAILURES, Sent
+from server.engines.model_info import Served
 from server.engines.reply import Reply, parsed
-from server.engines.sent import FAILURES, Sent
-from server.engines.served import Served
 from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError, NotFound
-from server.metrics import Metrics
+from server.observe.metrics import Metrics
 
 _UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
 _HOSTED_SECONDS = 60.0

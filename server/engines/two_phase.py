@@ -13,9 +13,9 @@ from typing import Any, cast
 import orjson
 
 from server.engines.reply import Reply, Take
+from server.engines.usage import read_usage
 from server.errors import EngineFailed
-from server.sse import encode, events, is_done, payload
-from server.usage import read_usage
+from server.http.sse import encode, events, is_done, payload
 
 TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from prometheus_client import Counter
 
 from router.estimate import Estimate
-from server.decision import Decision
-from server.exchange import Exchange
-from server.holdout import Draw, Shares
+from server.decide.decision import Decision
+from server.decide.holdout import Draw, Shares
+from server.engines.usage import Usage
 from server.ledger.schema import connect, prepare
 from server.ledger.writer import Ledger
-from server.usage import Usage
+from server.lifecycle.record import Exchange
 
 _LADDER = ("none", "low", "medium", "high")
 _ESTIMATE = Estimate(

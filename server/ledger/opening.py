@@ -4,10 +4,10 @@ import secrets
 
 import structlog
 
+from server.config.settings import Settings
 from server.ledger.schema import LedgerDown, connect, prepare, shared_key
 from server.ledger.writer import Ledger
-from server.metrics import Metrics
-from server.settings import Settings
+from server.observe.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

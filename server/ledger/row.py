@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from router.features import FEATURES_VERSION
-from server.decision import Decision
-from server.exchange import Exchange
+from server.decide.decision import Decision
 from server.ledger.schema import to_json
+from server.lifecycle.record import Exchange
 
 _LARGEST = 2**31 - 1
 _REASON = 512

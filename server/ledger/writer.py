@@ -14,10 +14,10 @@ from prometheus_client import Counter
 from sqlalchemy import Engine, delete, insert, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from server.exchange import Exchange
 from server.ledger.reader import Row, find
 from server.ledger.row import row_of
 from server.ledger.schema import LedgerDown, LedgerError, prepare, requests
+from server.lifecycle.record import Exchange
 
 _BATCH_SECONDS = 0.25
 _LOOKS = 3

@@ -10,13 +10,13 @@ from typing import Any
 from router.artifact import ArtifactError, load
 from router.effort import EFFORTS, is_effort
 from router.policy import Policy
+from server.config.load_settings import BadSettings, load_settings
 from server.ledger.reader import Row, Selection, comparable, counts, decided
 from server.ledger.schema import LedgerDown, LedgerError, connect, prepare
 from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
 from server.savings.what_if import Choice, at_price, evaluate, fixed
-from server.sources import BadSettings, load_settings
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

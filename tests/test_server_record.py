@@ -2,10 +2,10 @@
 
 import pytest
 
-from server.decision import Decision
-from server.exchange import Accounts, Exchange
-from server.metrics import Metrics
-from server.usage import Usage, read_usage
+from server.decide.decision import Decision
+from server.engines.usage import Usage, read_usage
+from server.lifecycle.record import Accounts, Exchange
+from server.observe.metrics import Metrics
 
 
 def decided(budget: int | None, effort: str = "low") -> Decision:

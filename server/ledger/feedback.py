@@ -8,7 +8,7 @@ from server.errors import BadRequest, LedgerUnavailable, UnknownRequest
 from server.ledger.reader import Row
 from server.ledger.schema import LedgerDown
 from server.ledger.writer import Ledger
-from server.metrics import Metrics
+from server.observe.metrics import Metrics
 
 _FIELDS = ("request_id", "correct", "score")
 

@@ -1,9 +1,9 @@
 """Which budget of a decision can be held on the engines that there are."""
 
-from server.api.asked import Asked
 from server.api.messages import LEAST_BUDGET
-from server.decision import Decision
-from server.engines.binding import Binding
+from server.api.request import Asked
+from server.decide.decision import Decision
+from server.engines.budget_support import Binding
 from server.engines.dialect import CHAT, MESSAGES, Dialect
 from server.errors import BadRequest
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.load import Load
-from server.decision import Decision
-from server.disconnect import ClientDisconnected
+from server.decide.decision import Decision
+from server.engines.usage import Usage
 from server.errors import GatewayError, Stopping
-from server.logs import tell
-from server.metrics import Metrics
-from server.usage import Usage
+from server.http.disconnect import ClientDisconnected
+from server.observe.logs import tell
+from server.observe.metrics import Metrics
 
 CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection."""

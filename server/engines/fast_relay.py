@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from server.engines.reply import Take
-from server.patience import Wait
+from server.http.timeouts import Wait
 
 _READY = object()
 _LONGEST_SIZE = 12

@@ -10,16 +10,17 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from router.conversation import conversation_key
-from server.accounted import Accounted, last_word, start
-from server.api.asked import Asked
 from server.api.protocol import Api
-from server.body import BodyReader
-from server.decision import Decider, Decision
-from server.disconnect import unless_left
-from server.enforceable import enforceable
+from server.api.request import Asked
+from server.api_keys import Keys
+from server.config.settings import Settings
+from server.decide.decision import Decider, Decision
+from server.decide.enforcement import enforceable
+from server.endpoints.budget_retry import SecondTry, summed
 from server.engines.dialect import CHAT
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, is_unknown_path, parsed
+from server.engines.usage import read_usage
 from server.errors import (
     EngineError,
     EngineFailed,
@@ -28,11 +29,10 @@ from server.errors import (
     NoSuchEndpoint,
     Stopping,
 )
-from server.exchange import Accounts, Exchange
-from server.keys import Keys
-from server.second_try import SecondTry, summed
-from server.settings import Settings
-from server.usage import read_usage
+from server.http.body import BodyReader
+from server.http.disconnect import unless_left
+from server.lifecycle.endpoint import Accounted, last_word, start
+from server.lifecycle.record import Accounts, Exchange
 
 
 class Endpoint(Accounted):

@@ -1,4 +1,4 @@
-"""The one typed settings object; `server.sources` reads it."""
+"""The one typed settings object; `server.config.load_settings` reads it."""
 
 import ipaddress
 import re
@@ -29,7 +29,7 @@ from router.effort import EFFORTS, Effort
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
-_DEMO = Path(__file__).resolve().parent.parent / "models" / "demo"
+_DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
 def _split(words: object) -> object:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.engines.fleet import Fleet
 from server.errors import GatewayError, error_envelope
-from server.request_id import identify
+from server.http.request_id import identify
 
 
 class Front:

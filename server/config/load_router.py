@@ -4,7 +4,7 @@ from pathlib import Path
 
 from router.artifact import ArtifactError, weights_hash
 from router.router import Router
-from server.settings import Settings
+from server.config.settings import Settings
 
 
 def load_router(settings: Settings) -> Router:

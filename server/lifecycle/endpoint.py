@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 
 from starlette.types import Receive, Scope, Send
 
-from server.disconnect import ClientDisconnected
-from server.echo import echo_headers
+from server.decide.headers import echo_headers
 from server.errors import Stopping
-from server.exchange import Accounts, Exchange
+from server.http.disconnect import ClientDisconnected
+from server.lifecycle.record import Accounts, Exchange
 
 _LAST_WORD_SECONDS = 0.5
 

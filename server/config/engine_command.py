@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.config.load_settings import BadSettings
+from server.config.settings import Settings
 from server.engines.supervisor import free_port
 from server.engines.two_phase import TRANSITION
-from server.settings import Settings
-from server.sources import BadSettings
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,13 @@ def start_of(settings: Settings) -> Start:
             "reasoning-config": json.dumps(closing),
         }
         server = [str(settings.engine_python), "-m", "vllm.entrypoints.openai.api_server"]
-        command = [sys.executable, "-m", "server.engines.leash", *server, *_flags(options)]
+        command = [
+            sys.executable,
+            "-m",
+            "server.engines.die_with_parent",
+            *server,
+            *_flags(options),
+        ]
         command += settings.engine_flags
     return Start(f"http://127.0.0.1:{port}", model, command)
 

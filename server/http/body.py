@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 from starlette.types import Receive
 
-from server.disconnect import ClientDisconnected
 from server.errors import BadRequest, BodyTimeout, BodyTooLarge
-from server.patience import Patience
+from server.http.disconnect import ClientDisconnected
+from server.http.timeouts import Patience
 
 
 class BodyReader:

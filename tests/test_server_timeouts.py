@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from server.patience import Patience, Wait
+from server.http.timeouts import Patience, Wait
 
 LONG = 30.0
 

@@ -1,6 +1,6 @@
 """The decision, told to the client in response headers."""
 
-from server.decision import Decision
+from server.decide.decision import Decision
 
 
 def echo_headers(decision: Decision) -> list[tuple[bytes, bytes]]:

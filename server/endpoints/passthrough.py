@@ -6,17 +6,17 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from server.accounted import Accounted, last_word, start
 from server.api.chat import error_event
 from server.api.fields import string
-from server.body import BodyReader
-from server.disconnect import unless_left
+from server.api_keys import Keys
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, is_unknown_path, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
-from server.exchange import Accounts, Exchange
-from server.keys import Keys
-from server.sse import whole_events
+from server.http.body import BodyReader
+from server.http.disconnect import unless_left
+from server.http.sse import whole_events
+from server.lifecycle.endpoint import Accounted, last_word, start
+from server.lifecycle.record import Accounts, Exchange
 
 
 class Passthrough(Accounted):

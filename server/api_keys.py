@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from router.effort import Effort
+from server.config.settings import KeySettings
 from server.errors import TooManyRequests, Unauthorized
-from server.settings import KeySettings
 
 
 @dataclass

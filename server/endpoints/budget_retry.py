@@ -7,8 +7,8 @@ import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
-from server.api.asked import Asked
-from server.exchange import Exchange
+from server.api.request import Asked
+from server.lifecycle.record import Exchange
 
 _COSTLY = re.compile(r"'(?:\$|pattern)")
 """References, which may point outside or multiply, and patterns: the schema is a stranger's."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
-from server.settings import PREFIX, KeySettings, Settings
+from server.config.settings import PREFIX, KeySettings, Settings
 
 _CONFIG_VARIABLE = "TOPS_CONFIG"
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Semaphore
 
-from server.start import Start
+from server.config.engine_command import Start
 
 _PATIENCE_SECONDS = 5
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from router.features import FEATURE_NAMES, features
-from server.api.asked import Asked
-from server.decision import Decision
+from server.api.request import Asked
+from server.decide.decision import Decision
 
 
 def explain(asked: Asked, decision: Decision) -> dict[str, Any]:

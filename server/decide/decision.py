@@ -15,13 +15,13 @@ from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import Conversation, read_messages
 from router.policy import Policy
 from router.router import Route, Router
-from server.api.asked import Asked
-from server.conversations import Conversations
-from server.engines.served import Served
+from server.api.request import Asked
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.conversations import Conversations
+from server.decide.holdout import NOBODY, Draw, Holdout
+from server.engines.model_info import Served
 from server.errors import BadRequest
-from server.holdout import NOBODY, Draw, Holdout
-from server.keys import Caller
-from server.settings import Settings
 
 Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]
 BudgetSource = Literal["request", "key", "router", "limit", "effort", "none"]
