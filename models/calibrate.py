@@ -17,8 +17,8 @@ from models.generate import add_run_arguments, finished, plan_jobs, request_of, 
 from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from router.artifact import save
 from router.commands import summary
-from router.fit import FitSettings, fit
-from router.outcomes import OutcomeError, read_outcomes
+from router.fitting.fit import FitSettings, fit
+from router.fitting.outcomes import OutcomeError, read_outcomes
 
 _PILOT_PROBLEMS = 3
 

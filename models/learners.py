@@ -1,6 +1,6 @@
 """Learners of P(correct) held against each other on the same outcomes, cross-fitted by problem.
 
-What `router.fit` ships is one of them; the others are why. Needs scikit-learn (extra `study`).
+What `router.fitting.fit` ships is one of them; the others are why. Needs scikit-learn (extra `study`).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from router.basis import Basis
-from router.calibration import PRICES, log_loss_rows
-from router.comparison import Means, area
 from router.estimate import Array, sigmoid
-from router.fit import fold_of
-from router.learner import fit_log_tokens, fit_logits, one_thread
+from router.evaluation.comparison import Means, area
+from router.fitting.basis import Basis
+from router.fitting.calibration import PRICES, log_loss_rows
+from router.fitting.fit import fold_of
+from router.fitting.learner import fit_log_tokens, fit_logits, one_thread
+from router.fitting.table import Index, Table
 from router.policy import choose_rows
-from router.table import Index, Table
 
 _FOLDS = 5
 _C_FEATURES, _C_WORDS = 0.1, 0.01
@@ -93,7 +93,7 @@ def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
 
 
 def features_and_words(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """The same with the main directions of the words: what `router.fit` ships."""
+    """The same with the main directions of the words: what `router.fitting.fit` ships."""
     basis = Basis.learn(*table.only(train))
     z = basis.rows(*table.only(train))
     with one_thread():

@@ -1,7 +1,7 @@
 """The router for models that have no outcomes yet, fitted: python -m models.portable DATA.
 
 One difficulty for all models: the logit of the share of a panel that solves a problem, regressed on
-the prompt as `router.fit` does. Judged outcomes of many models where there are any, human
+the prompt as `router.fitting.fit` does. Judged outcomes of many models where there are any, human
 difficulty elsewhere, everyday chat as easy. How much accuracy a cheaper effort costs at a
 difficulty is measured at the hard end, on AIME problems, and set with a margin at the easy end.
 DATA holds the folders problems/, chat/ and outcomes/, with the files named below.
@@ -22,14 +22,14 @@ from random import Random
 import numpy as np
 
 from router.artifact import Artifact, save
-from router.basis import Basis
 from router.estimate import Array, Parameters, range_excess, sigmoid
 from router.features import Prompt, read_prompt
-from router.fit import fold_of
-from router.learner import Linear, fit_logits, one_thread
+from router.fitting.basis import Basis
+from router.fitting.fit import fold_of
+from router.fitting.learner import Linear, fit_logits, one_thread
+from router.fitting.table import Index
 from router.messages import read_messages
 from router.policy import Prices, Step
-from router.table import Index
 from router.vocabulary import Words
 
 EFFORTS = ("low", "medium", "high")

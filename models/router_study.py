@@ -26,14 +26,14 @@ from sklearn.pipeline import make_pipeline
 from models.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
 from router.artifact import Artifact, load, save
 from router.conversation import judged_text
+from router.evaluation.replay import Decided, decide, judged_rows, report
 from router.features import window
-from router.fit import FitSettings, fit, fold_of
+from router.fitting.fit import FitSettings, fit, fold_of
+from router.fitting.outcomes import OutcomeError, Reading, read_outcomes
+from router.fitting.table import ENOUGH_PROBLEMS, check, tabulate
 from router.messages import read_messages
-from router.outcomes import OutcomeError, Reading, read_outcomes
 from router.policy import Policy
-from router.replay import Decided, decide, judged_rows, report
 from router.router import Router
-from router.table import ENOUGH_PROBLEMS, check, tabulate
 
 _FOLDS = 5
 _SPLITS = 50

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import cast
 
 from router.artifact import Artifact, ArtifactError, load, save
-from router.fit import FitSettings, fit
-from router.outcomes import OutcomeError, read_outcomes
-from router.plot import PlotError, draw
+from router.evaluation.plot import PlotError, draw
+from router.evaluation.replay import replay
+from router.evaluation.report import table
+from router.fitting.fit import FitSettings, fit
+from router.fitting.outcomes import OutcomeError, read_outcomes
 from router.policy import Policy
-from router.replay import replay
-from router.report import table
 from router.router import Route, Router
 
 

@@ -1,6 +1,6 @@
 """The fitted model's evaluation: from a feature vector to P(correct) and tokens per effort.
 
-Everything here is linear algebra on a handful of small arrays; fitting them is `router.fit`.
+Everything here is linear algebra on a handful of small arrays; fitting them is `router.fitting.fit`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from math import exp
 import numpy as np
 
 from models.stories import Story, stories
-from router.outcomes import Outcome, Reading
+from router.fitting.outcomes import Outcome, Reading
 
 LADDER = {"none": (1.0, 1.6), "low": (4.0, 0.7), "medium": (7.0, 0.8), "high": (8.0, 0.8)}
 """Per effort: the logit of P(correct) at no step at all, and what each step takes from it."""

@@ -8,7 +8,7 @@ import pytest
 from simulated import simulated
 
 from router.artifact import Artifact, ArtifactError, load, save
-from router.fit import fit
+from router.fitting.fit import fit
 from router.router import Router
 
 

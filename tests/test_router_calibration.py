@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.calibration import (
+from router.estimate import Array
+from router.fitting.calibration import (
     PRICES,
     Held,
     bootstrap,
@@ -14,7 +15,6 @@ from router.calibration import (
     loss_p_value,
     price_table,
 )
-from router.estimate import Array
 from router.policy import choose_rows
 
 COST = np.array([[1.0, 10.0, 100.0]])

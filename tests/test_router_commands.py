@@ -9,10 +9,10 @@ from simulated import simulated
 
 from router.artifact import load
 from router.commands import fit_main, replay_main, route_main
-from router.fit import FitSettings, fit
-from router.outcomes import Reading, read_outcomes
+from router.evaluation.replay import replay
+from router.fitting.fit import FitSettings, fit
+from router.fitting.outcomes import Reading, read_outcomes
 from router.policy import Policy
-from router.replay import replay
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
 

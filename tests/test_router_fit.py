@@ -9,10 +9,10 @@ from models.stories import stories
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
 from router.features import Prompt, read_prompt
-from router.fit import FitSettings, fit, fold_of, upper_quantile
-from router.learner import fit_log_tokens, fit_logits
+from router.fitting.fit import FitSettings, fit, fold_of, upper_quantile
+from router.fitting.learner import fit_log_tokens, fit_logits
+from router.fitting.outcomes import Outcome, OutcomeError, Reading
 from router.messages import read_messages
-from router.outcomes import Outcome, OutcomeError, Reading
 from router.router import Router
 
 

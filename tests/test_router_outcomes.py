@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from router.outcomes import OutcomeError, read_outcomes
-from router.table import check, tabulate
+from router.fitting.outcomes import OutcomeError, read_outcomes
+from router.fitting.table import check, tabulate
 
 GOOD = {
     "problem_id": "p1",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulated import simulated
 
 from models.stories import stories
-from router.fit import fit
+from router.fitting.fit import fit
 from router.policy import Policy
 from router.router import Route, Router
 
@@ -197,4 +197,4 @@ def test_the_run_time_is_light() -> None:
     )
     loaded = {name.split(".")[0] for name in json.loads(result.stdout)}
     assert not loaded & {"sklearn", "scipy", "pydantic", "torch", "server", "models", "loadtest"}
-    assert "router.fit" not in json.loads(result.stdout)
+    assert "router.fitting.fit" not in json.loads(result.stdout)

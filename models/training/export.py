@@ -20,8 +20,8 @@ from models.training.problems import load
 from models.training.run import Work, write_whole
 from router.artifact import save, weights_hash
 from router.commands import summary
-from router.fit import FitSettings, fit
-from router.outcomes import OutcomeError, read_outcomes
+from router.fitting.fit import FitSettings, fit
+from router.fitting.outcomes import OutcomeError, read_outcomes
 
 
 def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool = True) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from router.calibration import PRICES
-from router.comparison import (
+from router.evaluation.comparison import (
     Draws,
     Figure,
     Interval,
@@ -20,6 +19,7 @@ from router.comparison import (
     hull,
     tokens_at,
 )
+from router.fitting.calibration import PRICES
 
 
 class Report:

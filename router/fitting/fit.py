@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from router.artifact import Artifact
-from router.basis import Basis
-from router.calibration import Held, log_loss_rows, measure, price_table
 from router.estimate import Array, Parameters, range_excess, sigmoid
-from router.learner import BLIND, SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
-from router.outcomes import OutcomeError, Reading
+from router.fitting.basis import Basis
+from router.fitting.calibration import Held, log_loss_rows, measure, price_table
+from router.fitting.learner import BLIND, SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
+from router.fitting.outcomes import OutcomeError, Reading
+from router.fitting.table import Index, Table, check, tabulate
 from router.policy import Prices
-from router.table import Index, Table, check, tabulate
 
 _FOLDS = 5
 _FOREIGN_SHARE = 0.01

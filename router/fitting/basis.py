@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.estimate import Array, Frame
-from router.learner import Linear
+from router.fitting.learner import Linear
 from router.vocabulary import Vocabulary, Words
 
 _DIRECTIONS = 64

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.artifact import Artifact
-from router.basis import Basis
-from router.calibration import PRICES
-from router.comparison import Figure
 from router.estimate import Array, predict, trusted
-from router.oracle import generations, oracle_frontier
-from router.outcomes import OutcomeError, Reading
+from router.evaluation.comparison import Figure
+from router.evaluation.oracle import generations, oracle_frontier
+from router.evaluation.report import Report
+from router.fitting.basis import Basis
+from router.fitting.calibration import PRICES
+from router.fitting.outcomes import OutcomeError, Reading
+from router.fitting.table import Index, Table, tabulate
 from router.policy import Policy, choose_rows
-from router.report import Report
-from router.table import Index, Table, tabulate
 
 _NEIGHBOURS = 25
 _FOLDS = 5

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from router.effort import Effort, is_effort, rank
 from router.estimate import Array
 from router.features import read_prompt
+from router.fitting.outcomes import Outcome, OutcomeError
 from router.messages import read_messages
-from router.outcomes import Outcome, OutcomeError
 from router.vocabulary import Words
 
 Index = NDArray[np.intp]

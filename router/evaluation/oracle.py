@@ -6,11 +6,11 @@ one lucky answer does not count as knowledge.
 
 import numpy as np
 
-from router.calibration import PRICES
-from router.comparison import Figure
 from router.estimate import Array
+from router.evaluation.comparison import Figure
+from router.fitting.calibration import PRICES
+from router.fitting.table import Index, Table
 from router.policy import choose_rows
-from router.table import Index, Table
 
 _MOST_FOLDS = 10
 _PRIORS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
