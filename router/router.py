@@ -17,7 +17,7 @@ from router.policy import Policy, choose, explain
 
 DEFAULT_POLICY = Policy()
 PORTABLE = Path(__file__).with_name("portable.json")
-"""The router for models that have no outcomes yet; `models.portable` fits it."""
+"""The router for models that have no outcomes yet; `models.studies.portable` fits it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from math import exp
 
 import numpy as np
 
-from models.stories import Story, stories
+from models.domain.stories import Story, stories
 from router.fitting.outcomes import Outcome, Reading
 
 LADDER = {"none": (1.0, 1.6), "low": (4.0, 0.7), "medium": (7.0, 0.8), "high": (8.0, 0.8)}

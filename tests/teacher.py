@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from models.stories import Story
-from models.traces import answer_text, trace
+from models.domain.reasoning_traces import answer_text, trace
+from models.domain.stories import Story
 from models.training.mistakes import wrong_sentences
 from models.training.seed import INSTRUCTIONS
 

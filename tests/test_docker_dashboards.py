@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from processes import ROOT, serving
 
-from models.stories import stories
+from models.domain.stories import stories
 from server.engines.supervisor import free_port
 
 DOCKER = ROOT / "docker"

@@ -22,7 +22,7 @@ from processes import ROOT, Server, serving
 from test_server_openai import LONG_STORY, MESSAGES, STORY
 from tokenizers import Tokenizer
 
-from models.stories import stories
+from models.domain.stories import stories
 
 EFFORTS = ("none", "low", "medium", "high")
 ADD: Any = {

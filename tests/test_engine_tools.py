@@ -15,7 +15,7 @@ import pytest
 from engines import VLLM, await_health, running, started
 from processes import ROOT, serving
 
-from models.stories import stories
+from models.domain.stories import stories
 from server.engines.supervisor import free_port
 
 pytestmark = pytest.mark.vllm

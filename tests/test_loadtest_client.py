@@ -18,7 +18,7 @@ from loadtest.problems import Problem
 from loadtest.record import Record
 from loadtest.summary import summarise
 from loadtest.workload import Task
-from models import verify
+from models.outcomes import verify
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from endpoint import Endpoint, misbehaving
 from processes import ROOT, kill_when
 
-from models.ask import retry_after
-from models.generate import generate_main
+from models.outcomes.client import retry_after
+from models.outcomes.generate import generate_main
 
 EFFORTS = ("none", "high")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from models import problem_sets, verify
-from models.problem_sets import PUBLIC, ProblemError, PublicSet, read_problems
+from models.outcomes import problem_sets, verify
+from models.outcomes.problem_sets import PUBLIC, ProblemError, PublicSet, read_problems
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 GSM8K = {"question": "2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 1,005"}

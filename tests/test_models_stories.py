@@ -9,9 +9,9 @@ from itertools import islice
 import pytest
 from processes import ROOT
 
-from models.problems import problems_main, unique_stories
-from models.stories import MAX_TOTAL, split_of, stories, write_story
-from models.traces import REACH, answer_text, trace
+from models.domain.problems import problems_main, unique_stories
+from models.domain.reasoning_traces import REACH, answer_text, trace
+from models.domain.stories import MAX_TOTAL, split_of, stories, write_story
 
 
 def test_a_seed_gives_the_same_stories_and_another_seed_others() -> None:

@@ -19,7 +19,7 @@ from engines import VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS
 from processes import ROOT, serving
 from teacher import teaching
 
-from models.problems import unique_stories
+from models.domain.problems import unique_stories
 from models.training.commands import train_main
 from models.training.page import page
 from models.training.recipe_file import read_recipe

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from teacher import teaching
 
-from models.stories import stories
-from models.traces import answer_text, trace
+from models.domain.reasoning_traces import answer_text, trace
+from models.domain.stories import stories
 from models.training.examples import Example
 from models.training.mistakes import mark, named, steps_of, wrong_sentences
 from models.training.recipe import Critic, Mistakes

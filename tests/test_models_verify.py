@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.verify import Judge, JudgeError, is_correct, is_plain, last_boxed
+from models.outcomes.verify import Judge, JudgeError, is_correct, is_plain, last_boxed
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from simulated import LADDER, simulated, true_p
 
-from models.stories import stories
+from models.domain.stories import stories
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
 from router.features import Prompt, read_prompt

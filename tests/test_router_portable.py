@@ -5,7 +5,7 @@ import httpx
 import pytest
 from processes import serving
 
-from models.portable import portable
+from models.studies.portable import portable
 from router.artifact import ArtifactError, load
 from router.policy import Policy
 from router.router import PORTABLE, Router

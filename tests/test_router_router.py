@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import simulated
 
-from models.stories import stories
+from models.domain.stories import stories
 from router.fitting.fit import fit
 from router.policy import Policy
 from router.router import Route, Router

@@ -16,7 +16,7 @@ from processes import serving
 from sqlalchemy import insert, text
 from test_server_savings_report import simulated
 
-from models.stories import stories
+from models.domain.stories import stories
 from server.api_keys import digest
 from server.ledger.schema import connect, prepare, requests
 

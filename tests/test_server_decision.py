@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from processes import ROOT
 
-from models.stories import stories
+from models.domain.stories import stories
 from router.artifact import load
 from router.estimate import Estimate
 from router.load import IDLE, Load

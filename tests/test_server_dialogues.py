@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from processes import ROOT
 
-from models.stories import stories
+from models.domain.stories import stories
 from router.router import Router
 from server.api.chat import parse as parse_asked
 from server.api_keys import Caller

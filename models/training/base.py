@@ -19,8 +19,8 @@ from torch import distributed
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from models.stories import MAX_STEPS
-from models.tokenizer import CONTEXT, TAGS, train_tokenizer
+from models.domain.stories import MAX_STEPS
+from models.domain.tokenizer import CONTEXT, TAGS, train_tokenizer
 from models.training.recipe import Scratch
 from models.training.samples import Batch, batches
 

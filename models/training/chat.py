@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.ask import messages
+from models.outcomes.client import messages
 from models.training.recipe import Model
 
 IGNORED = -100

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.ask import GenerateError
-from models.problem_sets import ProblemError
+from models.outcomes.client import GenerateError
+from models.outcomes.problem_sets import ProblemError
+from models.outcomes.verify import JudgeError
 from models.training.recipe_file import RecipeError, read_recipe
 from models.training.run import Run, RunError
-from models.verify import JudgeError
 
 _NEEDED = ("torch", "transformers", "trl", "datasets", "peft", "accelerate", "tensorboard")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.problem_sets import Problem
+from models.outcomes.problem_sets import Problem
 from models.training.examples import read_rows
 from models.training.generation import generate_from, judge, judge_of
 from models.training.page import page

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.ask import Request
-from models.generate import finished, make, plan_jobs, tell_refused
-from models.problem_sets import Problem
-from models.progress import Progress
+from models.outcomes.client import Request
+from models.outcomes.generate import finished, make, plan_jobs, tell_refused
+from models.outcomes.problem_sets import Problem
+from models.outcomes.progress import Progress
+from models.outcomes.verify import Judge
 from models.training.examples import read_rows
 from models.training.recipe import Recipe, Sampling
 from models.training.serving import MODEL, serving
-from models.verify import Judge
 
 _AT_ONCE = 64
 

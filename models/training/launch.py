@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from models.training.child import child
 from models.training.recipe import Launch
 from models.training.run import RunError
+from models.training.worker_process import child
 
 _KEPT_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),

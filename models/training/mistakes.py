@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from models.ask import Job, Refused, Request, answered, ask, client
-from models.generate import API_KEY, check_refused
-from models.problem_sets import Problem
-from models.progress import Progress
+from models.outcomes.client import Job, Refused, Request, answered, ask, client
+from models.outcomes.generate import API_KEY, check_refused
+from models.outcomes.problem_sets import Problem
+from models.outcomes.progress import Progress
 from models.training.examples import Example, read_examples
 from models.training.recipe import Critic, Mistakes
 

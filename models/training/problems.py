@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from models.problem_sets import Problem, ProblemError
-from models.problems import unique_stories
+from models.domain.problems import unique_stories
+from models.outcomes.problem_sets import Problem, ProblemError
+from models.outcomes.verify import last_boxed
 from models.training.recipe import Data, Source
-from models.verify import last_boxed
 
 _LEVEL = re.compile(r"-?\d+(?:\.\d+)?")
 

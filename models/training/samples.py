@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from models.stories import Story, stories
-from models.traces import EFFORTS, TRANSITION, answer_text, trace
+from models.domain.reasoning_traces import EFFORTS, TRANSITION, answer_text, trace
+from models.domain.stories import Story, stories
 from models.training.chat import IGNORED, Chat, Encoded
 
 BUCKETS = (128, 192, 256, 384, 512, 768)

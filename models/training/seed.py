@@ -12,12 +12,12 @@ from dataclasses import replace
 from itertools import islice, pairwise
 from typing import Any
 
-from models.ask import Request
-from models.generate import API_KEY
-from models.problem_sets import Problem
-from models.problems import unique_stories
-from models.stories import Story
-from models.traces import answer_text, trace
+from models.domain.problems import unique_stories
+from models.domain.reasoning_traces import answer_text, trace
+from models.domain.stories import Story
+from models.outcomes.client import Request
+from models.outcomes.generate import API_KEY
+from models.outcomes.problem_sets import Problem
 from models.training.chat import Chat
 from models.training.examples import Example, read_examples, read_rows, write_examples
 from models.training.generation import generate, judge, judge_of

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from models.training.child import child
 from models.training.recipe import Engine, Recipe
 from models.training.run import RunError
+from models.training.worker_process import child
 
 MODEL = "trained"
 """The name that the model is served under."""

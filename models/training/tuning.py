@@ -89,5 +89,5 @@ def _train(
             "seed": recipe.random_seed,
         }
         write_whole(folder / "tuning.json", json.dumps(told, indent=1) + "\n")
-        launched(recipe.launch, "models.training.tune", folder)
+        launched(recipe.launch, "models.training.trl_worker", folder)
     return {"rows": len(rows), **json.loads((folder / "training.json").read_text())}

@@ -10,8 +10,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from models.stories import stories
-from models.traces import EFFORTS, TRANSITION, answer_text, trace
+from models.domain.reasoning_traces import EFFORTS, TRANSITION, answer_text, trace
+from models.domain.stories import stories
 
 CONTEXT = 1024
 """Tokens that prompt and completion may have together."""

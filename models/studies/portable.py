@@ -1,4 +1,4 @@
-"""The router for models that have no outcomes yet, fitted: python -m models.portable DATA.
+"""The router for models that have no outcomes yet, fitted: python -m models.studies.portable DATA.
 
 One difficulty for all models: the logit of the share of a panel that solves a problem, regressed on
 the prompt as `router.fitting.fit` does. Judged outcomes of many models where there are any, human
@@ -125,7 +125,7 @@ def portable(data: Path) -> Artifact:
         provenance={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "problems": len(problems),
-            "sources": PANELS | dict.fromkeys((*GRADED, *CHAT), "see models/portable.py"),
+            "sources": PANELS | dict.fromkeys((*GRADED, *CHAT), "see models/studies/portable.py"),
         },
         calibrated=False,
     )
@@ -264,7 +264,7 @@ def _lines(folder: Path, name: str) -> Iterator[Mapping[str, object]]:
 
 def main(argv: Sequence[str]) -> int:
     """Returns 1 where the data cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m models.portable", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m models.studies.portable", description=__doc__)
     parser.add_argument("data", type=Path, help="folder with problems/, chat/ and outcomes/")
     parser.add_argument("--out", type=Path, default=Path("router/portable.json"))
     options = parser.parse_args(argv)

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from models.problem_sets import Problem
+from models.outcomes.problem_sets import Problem
 
 _RETRIES = 6
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)

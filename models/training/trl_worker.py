@@ -1,4 +1,4 @@
-"""One training by TRL, in a process of its own: `python -m models.training.tune FOLDER`.
+"""One training by TRL, in a process of its own: `python -m models.training.trl_worker FOLDER`.
 
 FOLDER has `tuning.json` and `tokens.jsonl`, as `models.training.tuning` writes them. Run by
 torchrun or `accelerate launch` it trains in several processes. Checkpoints lie in `trainer/` until

@@ -8,7 +8,7 @@ steps and answer with what they have.
 
 import random
 
-from models.stories import Step, Story
+from models.domain.stories import Step, Story
 
 EFFORTS = ("none", "low", "medium", "high")
 """The demo model's ladder, cheapest first."""

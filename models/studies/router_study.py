@@ -1,4 +1,4 @@
-"""The router judged on logged outcomes: python -m models.router_study LOG... --out FILE.md.
+"""The router judged on logged outcomes: python -m models.studies.router_study LOG... --out FILE.md.
 
 A LOG is a file that `tops fit` reads; every model in it with two efforts or more and known tokens
 is judged. Everything is cross-fitted by problem: what decides on a problem has never seen it.
@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from models.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
+from models.studies.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
 from router.artifact import Artifact, load, save
 from router.conversation import judged_text
 from router.evaluation.replay import Decided, decide, judged_rows, report
@@ -264,7 +264,9 @@ def _row(*cells: object) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Fill the sections of a Markdown file between its markers; the prose around them stays."""
-    parser = argparse.ArgumentParser(prog="python -m models.router_study", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.studies.router_study", description=__doc__
+    )
     parser.add_argument("logs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("router/RESULTS.md"))
     parser.add_argument("--section", action="append", help="fill this one only, and others given")

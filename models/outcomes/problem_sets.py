@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from models.verify import unjudgeable
+from models.outcomes.verify import unjudgeable
 
 _SECONDS = 60
 _NUMBER_LAST = "\n\nGive the final answer as a number at the end."

@@ -15,10 +15,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from models.ask import GenerateError, Job, Refused, Request, answered, ask, client, outcome
-from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
-from models.progress import Progress
-from models.verify import Judge
+from models.outcomes.client import (
+    GenerateError,
+    Job,
+    Refused,
+    Request,
+    answered,
+    ask,
+    client,
+    outcome,
+)
+from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
+from models.outcomes.progress import Progress
+from models.outcomes.verify import Judge
 from router.artifact import weights_hash
 from router.effort import EFFORTS, is_effort
 

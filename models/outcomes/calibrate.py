@@ -12,9 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.ask import GenerateError, Job, Request
-from models.generate import add_run_arguments, finished, plan_jobs, request_of, run, tell_refused
-from models.problem_sets import PUBLIC, Problem, ProblemError, read_problems
+from models.outcomes.client import GenerateError, Job, Request
+from models.outcomes.generate import (
+    add_run_arguments,
+    finished,
+    plan_jobs,
+    request_of,
+    run,
+    tell_refused,
+)
+from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from router.artifact import save
 from router.commands import summary
 from router.fitting.fit import FitSettings, fit

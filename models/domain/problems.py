@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from models.stories import MAX_STEPS, Split, Story, stories
+from models.domain.stories import MAX_STEPS, Split, Story, stories
 
 
 def unique_stories(seed: int, split: Split, low: int, high: int) -> Iterator[Story]:
