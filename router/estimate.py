@@ -1,6 +1,6 @@
 """The fitted model's evaluation: from a feature vector to P(correct) and tokens per effort.
 
-Everything here is linear algebra on a handful of small arrays; fitting them is `router.fitting.fit`.
+Everything here is linear algebra on a handful of small arrays; `router.fitting.fit` fits them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class Parameters(Frame):
     known_share: float
 
     @cached_property
-    def unscaled(self) -> "Unscaled":
+    def unscaled(self) -> "FoldedParameters":
         """The same for features as they are measured: 13 array operations a prompt, not 22."""
         weights = np.vstack([self.p_weights, self.token_weights]) / self.scale
         bias = np.concatenate([self.p_bias, self.token_bias]) - weights @ self.center
@@ -89,7 +89,7 @@ class Parameters(Frame):
         per_unit = 1.0 / self.scale
         per_unit[-CONTEXT_FEATURES:] = 0.0
         factors = tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
-        return Unscaled(least, most, per_unit, weights, bias, factors)
+        return FoldedParameters(least, most, per_unit, weights, bias, factors)
 
     def place(self, prompt: Prompt) -> "Place":
         """Where a prompt lies in the fit."""
@@ -102,7 +102,7 @@ class Parameters(Frame):
 
 
 @dataclass(frozen=True, slots=True)
-class Unscaled:
+class FoldedParameters:
     """Parameters for features in their own units.
 
     `least` and `most` (F,) are the fit's range; `per_unit` (F,) are standard deviations a unit, 0

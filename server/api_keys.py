@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from router.effort import Effort
-from server.config.settings import KeySettings
+from server.config.settings import ApiKeySettings
 from server.errors import TooManyRequests, Unauthorized
 
 
@@ -45,10 +45,10 @@ class Caller:
             self.in_flight -= 1
 
 
-class Keys:
+class ApiKeys:
     """The configured keys; without any, every caller is anonymous and unlimited."""
 
-    def __init__(self, settings: Sequence[KeySettings]) -> None:
+    def __init__(self, settings: Sequence[ApiKeySettings]) -> None:
         self._anonymous = Caller()
         self._callers = {
             key.sha256: Caller(**key.model_dump(exclude={"sha256"})) for key in settings

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.api_keys import Keys
+from server.api_keys import ApiKeys
 from server.config.engine_command import start_of
 from server.config.settings import Settings
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decide.decision import Decider
-from server.decide.enforcement import enforceable
+from server.decide.enforcement import check_budget
 from server.decide.explain import explain
 from server.decide.holdout import Holdout, Shares
 from server.endpoints.passthrough import Passthrough
@@ -31,20 +31,20 @@ from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import supervised
 from server.errors import GatewayError, error_envelope
-from server.gateway import Front, unexpected
+from server.gateway import Gateway, unexpected
 from server.http.body import BodyReader
 from server.http.disconnect import ClientDisconnected
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
-from server.lifecycle.record import CLIENT_LEFT, Accounts
+from server.lifecycle.record import CLIENT_LEFT, RequestTracker
 from server.observe.metrics import Metrics
 
 _IDLE_SECONDS = 2.0
 """For requests that were cancelled as draining took too long: to be told so, and to be counted."""
 
 
-def create_app(settings: Settings, router: Router, shared: Shared | None = None) -> Front:
+def create_app(settings: Settings, router: Router, shared: Shared | None = None) -> Gateway:
     """The gateway as an ASGI application; its lifespan owns the engine's process and connections.
 
     Args:
@@ -97,8 +97,8 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     app.add_exception_handler(ClientDisconnected, _left)
     app.add_exception_handler(Exception, _unexpected)
     bodies = BodyReader(settings.max_body_bytes, settings.body_seconds)
-    keys = Keys(settings.keys)
-    accounts = Accounts(metrics, ledger.record if ledger else None, settings.workers)
+    keys = ApiKeys(settings.keys)
+    accounts = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
         f"/v1{api.PATH}": Endpoint(api, settings, bodies, keys, decider, fleet, accounts)
@@ -106,23 +106,23 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     }
     for path in ("/completions", "/embeddings", "/messages/count_tokens"):
         endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, accounts)
-    for path, endpoint in endpoints.items():  # for other methods than POST, which Front takes
+    for path, endpoint in endpoints.items():  # for other methods than POST, which the Gateway takes
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_api(app, bodies, keys, decider, fleet, accounts)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
-    return Front(app, endpoints, _envelope, fleet)
+    return Gateway(app, endpoints, _envelope, fleet)
 
 
 def _add_api(
     app: FastAPI,
     bodies: BodyReader,
-    keys: Keys,
+    keys: ApiKeys,
     decider: Decider,
     fleet: Fleet,
-    accounts: Accounts,
+    accounts: RequestTracker,
 ) -> None:
     """What a caller may ask besides completions."""
 
@@ -138,11 +138,11 @@ def _add_api(
         asked = chat.parse(body, request.headers)
         served = fleet.served_as(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
-        decision = enforceable(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
+        decision = check_budget(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
         return JSONResponse(explain(asked, decision))
 
 
-def _add_feedback(app: FastAPI, bodies: BodyReader, keys: Keys, feedback: Feedback) -> None:
+def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:
     @app.post("/v1/feedback")
     async def note(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)

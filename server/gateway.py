@@ -17,7 +17,7 @@ from server.errors import GatewayError, error_envelope
 from server.http.request_id import identify
 
 
-class Front:
+class Gateway:
     """The gateway.
 
     Args:

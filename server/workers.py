@@ -29,7 +29,7 @@ from server.config.load_router import load_router
 from server.config.settings import Settings
 from server.config.shared import Shared
 from server.engines.supervisor import supervised
-from server.gateway import Front
+from server.gateway import Gateway
 from server.http.connection import Connection
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
@@ -103,7 +103,7 @@ def serve_many(settings: Settings, listener: socket.socket) -> bool:
     return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
 
 
-def _worker(settings: Settings, shared: Shared) -> Front:
+def _worker(settings: Settings, shared: Shared) -> Gateway:
     """The application of one worker, which ends when its parent does."""
     configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.engines.budget_support import Binding
+from server.engines.budget_support import BudgetSupport
 from server.engines.canary import BUDGET, prove
 from server.engines.dialect import DIALECTS, Name
 
@@ -40,7 +40,7 @@ class Scripted:
         return min(thinking, ends.get(self.kind, thinking))
 
 
-def proven(kind: str, free: int = 200, name: Name = "vllm") -> Binding:
+def proven(kind: str, free: int = 200, name: Name = "vllm") -> BudgetSupport:
     engine = Scripted(kind, free)
     binding = asyncio.run(prove(engine.ask, DIALECTS[name], "m", "high"))
     assert engine.asked <= 4

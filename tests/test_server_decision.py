@@ -17,10 +17,10 @@ from server.api.chat import parse as parse_asked
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decision import Decider, Decision
-from server.engines.model_info import Served
+from server.engines.model_info import ModelInfo
 from server.errors import BadRequest
 from server.ledger.row import row_of
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 ESTIMATE = Estimate(
     difficulty=0.4,
@@ -49,7 +49,7 @@ LADDER = ("none", "low", "medium", "high")
 ROUTED = Scripted(LADDER, "high")
 ABSTAINING = Router.without_artifact(LADDER, "high")
 ANYONE = Caller()
-SERVED = Served("m", None)
+SERVED = ModelInfo("m", None)
 
 
 def user(text: str = "hi") -> dict[str, str]:
@@ -66,7 +66,7 @@ def decide(
 ) -> Decision:
     decider = Decider(Settings(**settings), router)
     asked = parse_asked({"messages": [user()], **(fields or {})}, {})
-    return decider.decide(asked, caller, Served("m", context), load)
+    return decider.decide(asked, caller, ModelInfo("m", context), load)
 
 
 def test_the_router_decides_where_the_client_leaves_it() -> None:
@@ -119,12 +119,12 @@ def test_a_key_caps_and_floors(asked: str, caller: Caller, effort: str, source: 
 
 
 def test_the_baseline_of_a_capped_key_is_what_it_can_have() -> None:
-    exchange = Exchange("id", decision=decide({}, Caller("k", effort_cap="low")), closed=1.0)
+    exchange = RequestRecord("id", decision=decide({}, Caller("k", effort_cap="low")), closed=1.0)
     row = row_of(exchange)
     assert row is not None
     assert row["baseline"] == "low"
     assert set(json.loads(row["expected_tokens"])) == {"none", "low"}
-    free = row_of(Exchange("id", decision=decide({}), closed=1.0))
+    free = row_of(RequestRecord("id", decision=decide({}), closed=1.0))
     assert free is not None
     assert free["baseline"] == "high"
     assert set(json.loads(free["expected_tokens"])) == set(LADDER)
@@ -202,7 +202,7 @@ def test_a_router_of_another_model_abstains() -> None:
         (Settings(upstream=upstream), "other", "fallback"),
         (Settings(), "renamed", "router"),
     ):
-        decision = Decider(settings, router).decide(asked, ANYONE, Served(model, None))
+        decision = Decider(settings, router).decide(asked, ANYONE, ModelInfo(model, None))
         assert decision.source == source
         assert (decision.effort == "high") == (source == "fallback")
 

@@ -13,8 +13,8 @@ from test_server_decision import decide
 from router.effort import EFFORTS, Effort
 from server.api import chat, messages, responses
 from server.decide.decision import Decision
-from server.decide.enforcement import enforceable
-from server.engines.budget_support import Binding
+from server.decide.enforcement import check_budget
+from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.engines.usage import Usage, read_usage
 from server.errors import BadRequest
@@ -193,17 +193,17 @@ def test_usage_as_the_sdks_write_it() -> None:
         assert read_usage({"usage": one.model_dump()}) == Usage(5, 7, 4)
 
 
-NATIVE, TWO = Binding("native", True, "seen"), Binding("two-phase", True, "seen")
-NOTHING = Binding("none", False, "this kind of engine has no thinking budget")
+NATIVE, TWO = BudgetSupport("native", True, "seen"), BudgetSupport("two-phase", True, "seen")
+NOTHING = BudgetSupport("none", False, "this kind of engine has no thinking budget")
 
 
 def bound(
-    fields: dict[str, Any], binding: Binding, name: Name = "vllm", path: str = CHAT
+    fields: dict[str, Any], binding: BudgetSupport, name: Name = "vllm", path: str = CHAT
 ) -> Decision:
     api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
     body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
     asked = api.parse(body, {})
-    return enforceable(decide(fields), asked, binding, DIALECTS[name], path)
+    return check_budget(decide(fields), asked, binding, DIALECTS[name], path)
 
 
 def test_a_budget_of_the_router_s_is_given_up_where_nothing_enforces_it() -> None:
@@ -232,14 +232,14 @@ def test_a_budget_of_the_router_s_is_given_up_where_nothing_enforces_it() -> Non
     ],
 )
 def test_a_budget_of_the_client_s_is_never_given_up_in_silence(
-    fields: dict[str, Any], binding: Binding, name: Name, path: str, says: str
+    fields: dict[str, Any], binding: BudgetSupport, name: Name, path: str, says: str
 ) -> None:
     with pytest.raises(BadRequest, match=says) as refused:
         bound({"thinking_token_budget": 70, **fields}, binding, name, path)
     assert refused.value.param == "thinking_token_budget"
 
 
-ON_TOP = Binding("native", True, "seen", 37)
+ON_TOP = BudgetSupport("native", True, "seen", 37)
 
 
 def test_a_sentence_on_top_keeps_small_budgets_of_several_choices_out_of_two_phases() -> None:
@@ -257,12 +257,12 @@ def test_no_engine_is_told_less_than_its_api_takes() -> None:
     asked = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
     decision = decide({"thinking_token_budget": 1030})
     with pytest.raises(BadRequest, match="least that this engine takes is 1061"):
-        enforceable(decision, asked, ON_TOP, DIALECTS["vllm"], MESSAGES)
+        check_budget(decision, asked, ON_TOP, DIALECTS["vllm"], MESSAGES)
 
 
 def test_an_engine_that_counts_its_sentence_on_top_is_told_less() -> None:
-    on_top = Binding("native", True, "seen", 20)
+    on_top = BudgetSupport("native", True, "seen", 20)
     assert [on_top.told(budget) for budget in (100, 40, 39, 0)] == [80, 20, None, None]
-    assert [NATIVE.told(5), Binding("native", True, "seen", -1).told(5)] == [5, 5]
+    assert [NATIVE.told(5), BudgetSupport("native", True, "seen", -1).told(5)] == [5, 5]
     assert TWO.told(100) is None
-    assert (on_top.slack, Binding("native", True, "seen", -1).slack) == (0, 1)
+    assert (on_top.slack, BudgetSupport("native", True, "seen", -1).slack) == (0, 1)

@@ -11,7 +11,7 @@ from server.api.chat import parse as parse_asked
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decision import Decider, Decision
-from server.engines.model_info import Served
+from server.engines.model_info import ModelInfo
 
 LADDER = ("none", "low", "medium", "high")
 ROUTER = Router.load(ROOT / "models" / "demo" / "router.json")
@@ -31,7 +31,7 @@ def decider() -> Decider:
 
 def decide(decider: Decider, messages: list[dict[str, Any]], **fields: Any) -> Decision:
     asked = parse_asked({"messages": messages, **fields}, {})
-    return decider.decide(asked, Caller(), Served("demo", None))
+    return decider.decide(asked, Caller(), ModelInfo("demo", None))
 
 
 def user(text: str) -> dict[str, Any]:

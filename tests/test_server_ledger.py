@@ -31,14 +31,14 @@ from server.ledger import writer
 from server.ledger.reader import Selection, comparable, counts, decided, latest
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
 from server.ledger.writer import Ledger
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
 
 
-def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> Exchange:
+def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> RequestRecord:
     decision = Decision("low", "router", budget, "router", "why", None, None, "high", draw=DRAW)
-    exchange = Exchange(request_id, decision=decision, model="m", caller="k", status=status)
+    exchange = RequestRecord(request_id, decision=decision, model="m", caller="k", status=status)
     exchange.usage = Usage(5, 30, 20)
     exchange.closed = exchange.opened + 0.5
     return exchange
@@ -125,7 +125,7 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
 def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     ledger.record(closed("one"))
     ledger.record(closed("two", status=499))
-    ledger.record(Exchange("refused before a decision"))
+    ledger.record(RequestRecord("refused before a decision"))
     ledger._flush()
     (row,) = decided(engine, Selection(model="m", key="k"))
     assert (row["request_id"], row["arm"], row["p_treated"]) == ("one", "treated", 0.98)

@@ -4,7 +4,7 @@ import pytest
 
 from server.decide.decision import Decision
 from server.engines.usage import Usage, read_usage
-from server.lifecycle.record import Accounts, Exchange
+from server.lifecycle.record import RequestRecord, RequestTracker
 from server.observe.metrics import Metrics
 
 
@@ -35,7 +35,7 @@ def decided(budget: int | None, effort: str = "low") -> Decision:
     ],
 )
 def test_budget_hit(choices: int, budget: int | None, thinking: int | None, hit: bool) -> None:
-    exchange = Exchange("id", choices=choices, decision=decided(budget))
+    exchange = RequestRecord("id", choices=choices, decision=decided(budget))
     exchange.account(Usage(5, 600, thinking))
     assert exchange.budget_hit is hit
 
@@ -52,8 +52,8 @@ def test_odd_counts_of_an_engine_cost_nothing(
         "completion_tokens": completion,
         "completion_tokens_details": {"reasoning_tokens": thinking},
     }
-    recorded: list[Exchange] = []
-    with Accounts(Metrics(), recorded.append).open("id") as exchange:
+    recorded: list[RequestRecord] = []
+    with RequestTracker(Metrics(), recorded.append).open("id") as exchange:
         exchange.model, exchange.decision = "m", decided(10)
         exchange.account(read_usage({"usage": told}))
     assert [one.usage for one in recorded] == [read]
@@ -61,12 +61,12 @@ def test_odd_counts_of_an_engine_cost_nothing(
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_who_cuts_the_thinking_itself_knows_whether_it_did(cut: bool) -> None:
-    exchange = Exchange("id", decision=decided(100))
+    exchange = RequestRecord("id", decision=decided(100))
     assert exchange.account(Usage(5, 120, 99), cut)["budget_hit"] is cut
 
 
 def test_effort_none_cannot_be_cut() -> None:
-    exchange = Exchange("id", decision=decided(0, "none"))
+    exchange = RequestRecord("id", decision=decided(0, "none"))
     assert exchange.account(Usage(5, 8, 0))["budget_hit"] is False
 
 
@@ -77,7 +77,7 @@ def test_the_audit_counts_what_a_budget_did_not_hold(
     choices: int, thinking: int, violations: int
 ) -> None:
     metrics = Metrics()
-    with Accounts(metrics).open("id") as exchange:
+    with RequestTracker(metrics).open("id") as exchange:
         exchange.model, exchange.choices, exchange.decision = "m", choices, decided(10)
         exchange.account(Usage(5, 100, thinking))
     found = metrics.registry.get_sample_value("tops_budget_violations_total", {"model": "m"})

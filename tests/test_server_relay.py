@@ -8,7 +8,7 @@ from test_server_exchange import decided
 
 from server.api.relay import ChatRelay, MessagesRelay
 from server.engines.usage import Usage
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 WORD = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
@@ -97,7 +97,7 @@ def test_wherever_an_engine_says_its_usage_it_is_accounted_for_once(
 
 
 def test_a_message_s_usage_is_cumulative() -> None:
-    exchange = Exchange("id", decision=decided(10))
+    exchange = RequestRecord("id", decision=decided(10))
     relay = MessagesRelay(exchange.account)
     for tokens in (7, 9):
         body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.config.load_settings import BadSettings, load_settings
-from server.config.settings import KeySettings
+from server.config.settings import ApiKeySettings
 
 DIGEST = "0" * 64
 
@@ -106,12 +106,12 @@ def test_refusals(
 def test_other_addresses_are_open_only_with_a_key_or_by_word(tmp_path: Path) -> None:
     assert load_settings(["--host", "0.0.0.0", "--allow-open"]).host == "0.0.0.0"
     (tmp_path / "tops.toml").write_text(f'[[keys]]\nname = "a"\nsha256 = "{DIGEST}"\n')
-    assert load_settings(["--host", "::"]).keys == (KeySettings(name="a", sha256=DIGEST),)
+    assert load_settings(["--host", "::"]).keys == (ApiKeySettings(name="a", sha256=DIGEST),)
 
 
 def test_a_key_with_its_floor_above_its_cap_is_refused() -> None:
     with pytest.raises(ValueError, match="above"):
-        KeySettings(name="a", sha256=DIGEST, effort_floor="high", effort_cap="low")
+        ApiKeySettings(name="a", sha256=DIGEST, effort_floor="high", effort_cap="low")
 
 
 def test_the_upstream_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from server.http.timeouts import Patience, Wait
+from server.http.timeouts import TimeoutPool, Wait
 
 LONG = 30.0
 
@@ -20,7 +20,7 @@ async def waited(wait: Wait, seconds: float) -> float:
 
 def test_a_wait_is_ended_when_it_took_too_long() -> None:
     async def main() -> None:
-        patience = Patience(0.2)
+        patience = TimeoutPool(0.2)
         assert 0.19 <= await waited(patience.wait(), LONG) < LONG / 2
         task = asyncio.current_task()
         assert task is not None and task.cancelling() == 0
@@ -29,12 +29,12 @@ def test_a_wait_is_ended_when_it_took_too_long() -> None:
 
 
 def test_each_wait_has_its_own_time() -> None:
-    async def one(patience: Patience, delay: float) -> float:
+    async def one(patience: TimeoutPool, delay: float) -> float:
         await asyncio.sleep(delay)
         return await waited(patience.wait(), LONG)
 
     async def main() -> list[float]:
-        patience = Patience(0.3)
+        patience = TimeoutPool(0.3)
         return await asyncio.gather(*(one(patience, delay) for delay in (0.0, 0.1, 0.2)))
 
     assert all(0.29 <= seconds < LONG / 2 for seconds in asyncio.run(main()))
@@ -42,7 +42,7 @@ def test_each_wait_has_its_own_time() -> None:
 
 def test_one_that_is_entered_again_begins_anew() -> None:
     async def main() -> None:
-        patience = Patience(0.5)
+        patience = TimeoutPool(0.5)
         wait = patience.wait()
         for _ in range(6):
             with wait:
@@ -56,7 +56,7 @@ def test_one_that_is_entered_again_begins_anew() -> None:
 
 def test_who_cancels_the_task_is_not_taken_for_the_end_of_patience() -> None:
     async def main() -> None:
-        patience = Patience(LONG)
+        patience = TimeoutPool(LONG)
 
         async def work() -> None:
             with patience.wait():

@@ -5,7 +5,8 @@ distractor sentences in between. The difficulty is the number of operations; ope
 it. Everything follows from a seed, and the split of a story follows from its content, so no story
 can be in two splits.
 
-This module knows nothing of models, tokenizers or efforts; `models.domain.reasoning_traces` writes the reasoning.
+This module knows nothing of models, tokenizers or efforts;
+`models.domain.reasoning_traces` writes the reasoning.
 """
 
 import hashlib

@@ -17,9 +17,9 @@ from models.outcomes.generate import (
     add_run_arguments,
     finished,
     plan_jobs,
+    report_refused,
     request_of,
     run,
-    tell_refused,
 )
 from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from router.artifact import save
@@ -132,7 +132,7 @@ def _generate(
             )
             return False
         refused += run(rest, request, outcomes, words.concurrency)
-    tell_refused(refused)
+    report_refused(refused)
     return True
 
 

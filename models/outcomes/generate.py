@@ -196,7 +196,7 @@ def request_of(words: argparse.Namespace, parser: argparse.ArgumentParser) -> Re
     )
 
 
-def tell_refused(refused: Sequence[str]) -> None:
+def report_refused(refused: Sequence[str]) -> None:
     """Say on standard error what was left out."""
     if refused:
         print(f"{len(refused)} generations were refused and left out:", file=sys.stderr)
@@ -243,7 +243,7 @@ def generate_main(argv: Sequence[str]) -> int:
         missing = [job for job in jobs if job.key not in done]
         print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
         if missing:
-            tell_refused(run(missing, request, words.out, words.concurrency))
+            report_refused(run(missing, request, words.out, words.concurrency))
     except (GenerateError, ProblemError, OSError) as error:
         print(f"tops generate: {error}", file=sys.stderr)
         return 1

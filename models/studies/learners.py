@@ -1,6 +1,7 @@
 """Learners of P(correct) held against each other on the same outcomes, cross-fitted by problem.
 
-What `router.fitting.fit` ships is one of them; the others are why. Needs scikit-learn (extra `study`).
+`router.fitting.fit` ships one of them; the others are the comparison. Needs scikit-learn (extra
+`study`).
 """
 
 from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.outcomes.client import Request
-from models.outcomes.generate import finished, make, plan_jobs, tell_refused
+from models.outcomes.generate import finished, make, plan_jobs, report_refused
 from models.outcomes.problem_sets import Problem
 from models.outcomes.progress import Progress
 from models.outcomes.verify import Judge
@@ -47,7 +47,7 @@ def generate(
     done = finished(out, requests[0])
     missing = [job for job in jobs if job.key not in done]
     refused = make(missing, requests, out, concurrency) if missing else []
-    tell_refused(refused)
+    report_refused(refused)
     counts["generations"] += len(jobs) - len(refused)
     counts["refused"] += len(refused)
 

@@ -272,7 +272,10 @@ class Evaluation(Sampling):
 
 
 class Verify(_Table):
-    """How an answer is judged: see `models.outcomes.verify.Judge`. A user's own is `module:function`."""
+    """How an answer is judged: see `models.outcomes.verify.Judge`.
+
+    A user's own is `module:function`.
+    """
 
     by: str = "auto"
     processes: Count = 2

@@ -14,7 +14,7 @@ from server.api.relay import ChatRelay
 from server.api.request import (
     BUDGET_HEADER,
     EFFORT_HEADER,
-    Asked,
+    ParsedRequest,
     asked_budget,
     asked_effort,
     check_coherent,
@@ -37,7 +37,7 @@ _REPLACED = ("reasoning_effort", "thinking_token_budget", "thinking_budget_token
 _READ = frozenset((*_ABSORBED, *_REPLACED))
 
 
-def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
+def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
     """See `server.api.protocol.Api.parse`."""
     effort, budget, budget_field = None, None, "thinking_token_budget"
     if not _READ.isdisjoint(body) or EFFORT_HEADER in headers or BUDGET_HEADER in headers:
@@ -52,7 +52,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
         for name in ("max_completion_tokens", "max_tokens")
         if (limit := integer(body, name, least=1)) is not None
     }
-    asked = Asked(
+    asked = ParsedRequest(
         body=body,
         messages=_messages(body),
         model=string(body, "model"),
@@ -68,7 +68,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
 
 
 def write(
-    asked: Asked, effort: Effort, budget: int | None, model: str, dialect: Dialect
+    asked: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
 ) -> dict[str, Any]:
     """See `server.api.protocol.Api.write`."""
     body = {name: value for name, value in asked.body.items() if name not in _REPLACED}
@@ -92,7 +92,7 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return "choices" in answer
 
 
-def relay(asked: Asked, tops: Tops) -> ChatRelay:
+def relay(asked: ParsedRequest, tops: Tops) -> ChatRelay:
     """See `server.api.protocol.Api.relay`."""
     return ChatRelay(asked.include_usage, tops)
 

@@ -7,7 +7,7 @@ from router.effort import Effort
 from server.api.fields import boolean, integer, object_, string
 from server.api.protocol import Tops
 from server.api.relay import MessagesRelay
-from server.api.request import Asked, asked_budget, asked_effort, check_coherent
+from server.api.request import ParsedRequest, asked_budget, asked_effort, check_coherent
 from server.engines.dialect import MESSAGES, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
@@ -17,7 +17,7 @@ LEAST_BUDGET = 1024
 """Thinking tokens; the API refuses smaller budgets."""
 
 
-def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
+def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
     """See `server.api.protocol.Api.parse`."""
     thinking = object_(body, "thinking")
     kind = thinking.get("type")
@@ -31,7 +31,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
         raise BadRequest(f"{field} goes only with thinking of type enabled", field)
     efforts = {"output_config.effort": object_(body, "output_config").get("effort")}
     budget, budget_field = asked_budget(said, headers)
-    asked = Asked(
+    asked = ParsedRequest(
         body=body,
         messages=_messages(body),
         model=string(body, "model"),
@@ -47,7 +47,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
 
 
 def write(
-    asked: Asked,
+    asked: ParsedRequest,
     effort: Effort,
     budget: int | None,
     model: str,
@@ -76,7 +76,7 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return answer.get("type") == "message"
 
 
-def relay(asked: Asked, tops: Tops) -> MessagesRelay:  # noqa: ARG001
+def relay(asked: ParsedRequest, tops: Tops) -> MessagesRelay:  # noqa: ARG001
     """See `server.api.protocol.Api.relay`."""
     return MessagesRelay(tops)
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from router.effort import Effort
 from server.api.relay import Relay
-from server.api.request import Asked
+from server.api.request import ParsedRequest
 from server.engines.dialect import Dialect
 from server.engines.usage import Usage
 from server.errors import GatewayError
@@ -19,7 +19,7 @@ class Api(Protocol):
 
     PATH: str
 
-    def parse(self, body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
+    def parse(self, body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
         """Read a request.
 
         Raises:
@@ -28,7 +28,7 @@ class Api(Protocol):
         ...
 
     def write(
-        self, asked: Asked, effort: Effort, budget: int | None, model: str, dialect: Dialect
+        self, asked: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
     ) -> dict[str, Any]:
         """The engine's body; the client's is left as it was. A budget of None is not sent."""
         ...
@@ -37,7 +37,7 @@ class Api(Protocol):
         """Whether an object is a whole answer of this API."""
         ...
 
-    def relay(self, asked: Asked, tops: Tops) -> Relay:
+    def relay(self, asked: ParsedRequest, tops: Tops) -> Relay:
         """What relays a stream of this API."""
         ...
 

@@ -15,7 +15,7 @@ EFFORT_HEADER = "x-tops-effort"
 BUDGET_HEADER = "x-tops-budget"
 
 
-class Asked(NamedTuple):
+class ParsedRequest(NamedTuple):
     """A parsed request; `effort` and `budget` (thinking tokens) are None where left to us.
 
     `messages` are the conversation as the router reads it. `n` is the number of choices; a budget
@@ -82,7 +82,7 @@ def asked_budget(
     return agreed(budgets), field.rpartition(" ")[2]
 
 
-def check_coherent(asked: Asked) -> Asked:
+def check_coherent(asked: ParsedRequest) -> ParsedRequest:
     """The same, unless effort, budget and room for the answer contradict each other.
 
     Raises:

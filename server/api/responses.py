@@ -7,7 +7,7 @@ from router.effort import Effort
 from server.api.fields import boolean, integer, object_, string
 from server.api.protocol import Tops
 from server.api.relay import ResponsesRelay
-from server.api.request import Asked, asked_budget, asked_effort, check_coherent
+from server.api.request import ParsedRequest, asked_budget, asked_effort, check_coherent
 from server.engines.dialect import RESPONSES, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
@@ -15,7 +15,7 @@ from server.http.sse import encode
 PATH: str = RESPONSES
 
 
-def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
+def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
     """See `server.api.protocol.Api.parse`."""
     efforts = {
         "reasoning.effort": object_(body, "reasoning").get("effort"),
@@ -23,7 +23,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
     }
     said = {"thinking_token_budget": integer(body, "thinking_token_budget", least=0)}
     budget, budget_field = asked_budget(said, headers)
-    asked = Asked(
+    asked = ParsedRequest(
         body=body,
         messages=_messages(body),
         model=string(body, "model"),
@@ -37,7 +37,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> Asked:
 
 
 def write(
-    asked: Asked,
+    asked: ParsedRequest,
     effort: Effort,
     budget: int | None,  # noqa: ARG001 - the API has no field for one
     model: str,
@@ -55,7 +55,7 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return "output" in answer
 
 
-def relay(asked: Asked, tops: Tops) -> ResponsesRelay:  # noqa: ARG001
+def relay(asked: ParsedRequest, tops: Tops) -> ResponsesRelay:  # noqa: ARG001
     """See `server.api.protocol.Api.relay`."""
     return ResponsesRelay(tops)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
-from server.config.settings import PREFIX, KeySettings, Settings
+from server.config.settings import PREFIX, ApiKeySettings, Settings
 
 _CONFIG_VARIABLE = "TOPS_CONFIG"
 
@@ -83,7 +83,7 @@ def _config_file(argv: Sequence[str]) -> Path | None:
 
 def _unknown(kind: str, name: str) -> str:
     plain = name.removeprefix(PREFIX).lstrip("-").replace("-", "_").lower().rpartition(".")[2]
-    known = [*_names(), *KeySettings.model_fields]
+    known = [*_names(), *ApiKeySettings.model_fields]
     close = difflib.get_close_matches(plain, known, n=1, cutoff=0)
     spelled = close[0]
     if kind == "flag":

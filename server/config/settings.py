@@ -57,7 +57,7 @@ def _ladder(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
     return tuple(sorted(set(efforts), key=EFFORTS.index))
 
 
-class KeySettings(BaseModel):
+class ApiKeySettings(BaseModel):
     """One API key, made by `tops key NAME`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,7 +70,7 @@ class KeySettings(BaseModel):
     max_in_flight: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
-    def _floor_below_cap(self) -> "KeySettings":
+    def _floor_below_cap(self) -> "ApiKeySettings":
         floor, cap = self.effort_floor, self.effort_cap
         if floor and cap and EFFORTS.index(floor) > EFFORTS.index(cap):
             raise ValueError(f"key '{self.name}': effort_floor is above effort_cap")
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
     log_prompts: bool = Field(
         False, description="write prompts into the log; private text, so off by default"
     )
-    keys: CliSuppress[tuple[KeySettings, ...]] = Field(
+    keys: CliSuppress[tuple[ApiKeySettings, ...]] = Field(
         (), description="API keys, as [[keys]] tables in tops.toml"
     )
 

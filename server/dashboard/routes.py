@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 
-from server.api_keys import Keys
+from server.api_keys import ApiKeys
 from server.dashboard.data import RANGES, DashboardData
 from server.errors import BadRequest, LedgerUnavailable
 from server.ledger.schema import LedgerDown
@@ -22,7 +22,7 @@ _POLICY = {
 }
 
 
-def dashboard_routes(keys: Keys, data: DashboardData | None) -> APIRouter:
+def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
     """The page is open and empty; where there are API keys, its data asks for one."""
     router = APIRouter()
 

@@ -15,12 +15,12 @@ from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import Conversation, read_messages
 from router.policy import Policy
 from router.router import Route, Router
-from server.api.request import Asked
+from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.conversations import Conversations
 from server.decide.holdout import NOBODY, Draw, Holdout
-from server.engines.model_info import Served
+from server.engines.model_info import ModelInfo
 from server.errors import BadRequest
 
 Source = Literal["request", "key", "pinned", "router", "fallback", "holdout"]
@@ -110,9 +110,9 @@ class Decider:
 
     def decide(
         self,
-        asked: Asked,
+        asked: ParsedRequest,
         caller: Caller,
-        served: Served,
+        served: ModelInfo,
         load: Load = IDLE,
         remember: bool = True,
     ) -> Decision:
@@ -185,7 +185,7 @@ class Decider:
 
     def _choose(
         self,
-        asked: Asked,
+        asked: ParsedRequest,
         said: Conversation,
         caller: Caller,
         allowed: Sequence[Effort],
@@ -220,7 +220,7 @@ class Decider:
 
     def _budget(
         self,
-        asked: Asked,
+        asked: ParsedRequest,
         said: Conversation,
         caller: Caller,
         effort: Effort,
@@ -242,7 +242,7 @@ class Decider:
         budget, source = _least(budget, source, caller.max_budget, "key")
         return _least(budget, source, self._settings.max_budget, "limit")
 
-    def _room(self, asked: Asked, said: Conversation, context: int | None) -> int | None:
+    def _room(self, asked: ParsedRequest, said: Conversation, context: int | None) -> int | None:
         """Thinking tokens that fit while the answer keeps its reserve."""
         rooms: list[int] = []
         if asked.max_tokens is not None:

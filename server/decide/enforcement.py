@@ -1,15 +1,15 @@
 """Which budget of a decision can be held on the engines that there are."""
 
 from server.api.messages import LEAST_BUDGET
-from server.api.request import Asked
+from server.api.request import ParsedRequest
 from server.decide.decision import Decision
-from server.engines.budget_support import Binding
+from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, MESSAGES, Dialect
 from server.errors import BadRequest
 
 
-def enforceable(
-    decision: Decision, asked: Asked, binding: Binding, dialect: Dialect, path: str
+def check_budget(
+    decision: Decision, asked: ParsedRequest, binding: BudgetSupport, dialect: Dialect, path: str
 ) -> Decision:
     """The decision with a budget that can be held; one that the gateway chose may be given up.
 
@@ -41,7 +41,7 @@ def enforceable(
 
 
 def _obstacle(
-    asked: Asked, budget: int, binding: Binding, dialect: Dialect, path: str
+    asked: ParsedRequest, budget: int, binding: BudgetSupport, dialect: Dialect, path: str
 ) -> tuple[str | None, int]:
     """Why no budget can be enforced on this request, if so, and the least that can.
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from router.features import FEATURE_NAMES, features
-from server.api.request import Asked
+from server.api.request import ParsedRequest
 from server.decide.decision import Decision
 
 
-def explain(asked: Asked, decision: Decision) -> dict[str, Any]:
+def explain(asked: ParsedRequest, decision: Decision) -> dict[str, Any]:
     """The decision with everything that led to it; tokens are thinking tokens."""
     estimate = decision.estimate
     return {

@@ -3,7 +3,7 @@
 from server.decide.decision import Decision
 
 
-def echo_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
+def decision_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
     """`x-tops-*` headers as they go over the wire; one whose value is unknown is left out."""
     estimate = decision.estimate
     said: list[tuple[bytes, str | int | None]] = [

@@ -26,7 +26,7 @@ from server.embedded.chat import (
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.generation import Scheduler
 from server.embedded.protocol import ChatRequest
-from server.http.disconnect import ClientDisconnected, unless_left
+from server.http.disconnect import ClientDisconnected, cancel_on_disconnect
 
 
 class Engine:
@@ -85,7 +85,7 @@ def create_app(engine: Engine) -> FastAPI:
         if body.stream:
             return StreamingResponse(_events(engine, completion), media_type="text/event-stream")
         try:
-            await unless_left(request.receive, _drain(engine, completion))
+            await cancel_on_disconnect(request.receive, _drain(engine, completion))
         except ClientDisconnected:
             return Response(status_code=499)
         except GenerationFailed as error:

@@ -7,14 +7,14 @@ import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
-from server.api.request import Asked
-from server.lifecycle.record import Exchange
+from server.api.request import ParsedRequest
+from server.lifecycle.record import RequestRecord
 
 _COSTLY = re.compile(r"'(?:\$|pattern)")
 """References, which may point outside or multiply, and patterns: the schema is a stranger's."""
 
 
-class SecondTry:
+class BudgetRetry:
     """Decides on second tries.
 
     Args:
@@ -24,7 +24,9 @@ class SecondTry:
     def __init__(self, factor: float | None) -> None:
         self._factor = factor
 
-    def budget(self, exchange: Exchange, asked: Asked, answer: dict[str, Any]) -> int | None:
+    def budget(
+        self, exchange: RequestRecord, asked: ParsedRequest, answer: dict[str, Any]
+    ) -> int | None:
         """The budget of the second try in thinking tokens, or None where there is to be none.
 
         A budget that the client set is the client's: it is not exceeded.

@@ -8,22 +8,22 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.chat import error_event
 from server.api.fields import string
-from server.api_keys import Keys
+from server.api_keys import ApiKeys
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, is_unknown_path, parsed
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.http.body import BodyReader
-from server.http.disconnect import unless_left
+from server.http.disconnect import cancel_on_disconnect
 from server.http.sse import whole_events
-from server.lifecycle.endpoint import Accounted, last_word, start
-from server.lifecycle.record import Accounts, Exchange
+from server.lifecycle.endpoint import TrackedEndpoint, last_word, start
+from server.lifecycle.record import RequestRecord, RequestTracker
 
 
-class Passthrough(Accounted):
+class Passthrough(TrackedEndpoint):
     """One path that needs no decision; keys, limits, failover and the account are as elsewhere."""
 
     def __init__(
-        self, path: str, bodies: BodyReader, keys: Keys, fleet: Fleet, accounts: Accounts
+        self, path: str, bodies: BodyReader, keys: ApiKeys, fleet: Fleet, accounts: RequestTracker
     ) -> None:
         super().__init__(accounts)
         self._path = path
@@ -31,7 +31,9 @@ class Passthrough(Accounted):
         self._keys = keys
         self._fleet = fleet
 
-    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, exchange: RequestRecord, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         caller = self._keys.caller(Headers(scope=scope))
         exchange.caller = caller.name
         with caller.slot():
@@ -40,9 +42,9 @@ class Passthrough(Accounted):
             exchange.model = self._fleet.served_as(string(body, "model")).model
             sent = {**body, "model": exchange.model}
             call = Call(self._path, exchange.request_id, lambda _: sent)
-            await unless_left(receive, self._forward(exchange, call, send))
+            await cancel_on_disconnect(receive, self._forward(exchange, call, send))
 
-    async def _forward(self, exchange: Exchange, call: Call, send: Send) -> None:
+    async def _forward(self, exchange: RequestRecord, call: Call, send: Send) -> None:
         async with await self._fleet.send(call) as sent:
             reply, exchange.status = sent.reply, sent.reply.status
             if reply.is_stream:
@@ -58,7 +60,7 @@ class Passthrough(Accounted):
         await send({"type": "http.response.body", "body": raw})
 
 
-async def _relay(exchange: Exchange, reply: Reply, send: Send) -> None:
+async def _relay(exchange: RequestRecord, reply: Reply, send: Send) -> None:
     await start(exchange, b"text/event-stream; charset=utf-8", send)
     rest, exchange.first_byte = b"", time.perf_counter()
 

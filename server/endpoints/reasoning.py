@@ -11,12 +11,12 @@ from starlette.types import Receive, Scope, Send
 
 from router.conversation import conversation_key
 from server.api.protocol import Api
-from server.api.request import Asked
-from server.api_keys import Keys
+from server.api.request import ParsedRequest
+from server.api_keys import ApiKeys
 from server.config.settings import Settings
 from server.decide.decision import Decider, Decision
-from server.decide.enforcement import enforceable
-from server.endpoints.budget_retry import SecondTry, summed
+from server.decide.enforcement import check_budget
+from server.endpoints.budget_retry import BudgetRetry, summed
 from server.engines.dialect import CHAT
 from server.engines.fleet import Call, Fleet
 from server.engines.reply import Reply, is_unknown_path, parsed
@@ -30,12 +30,12 @@ from server.errors import (
     Stopping,
 )
 from server.http.body import BodyReader
-from server.http.disconnect import unless_left
-from server.lifecycle.endpoint import Accounted, last_word, start
-from server.lifecycle.record import Accounts, Exchange
+from server.http.disconnect import cancel_on_disconnect
+from server.lifecycle.endpoint import TrackedEndpoint, last_word, start
+from server.lifecycle.record import RequestRecord, RequestTracker
 
 
-class Endpoint(Accounted):
+class Endpoint(TrackedEndpoint):
     """One API's endpoint."""
 
     def __init__(
@@ -43,10 +43,10 @@ class Endpoint(Accounted):
         api: Api,
         settings: Settings,
         bodies: BodyReader,
-        keys: Keys,
+        keys: ApiKeys,
         decider: Decider,
         fleet: Fleet,
-        accounts: Accounts,
+        accounts: RequestTracker,
     ) -> None:
         super().__init__(accounts)
         self._api = api
@@ -55,9 +55,11 @@ class Endpoint(Accounted):
         self._keys = keys
         self._decider = decider
         self._fleet = fleet
-        self._second_try = SecondTry(settings.retry_budget_factor)
+        self._second_try = BudgetRetry(settings.retry_budget_factor)
 
-    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, exchange: RequestRecord, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         headers = Headers(scope=scope)
         caller = self._keys.caller(headers)
         exchange.caller = caller.name
@@ -68,11 +70,13 @@ class Endpoint(Accounted):
             asked = self._api.parse(body, headers)
             served = fleet.served_as(asked.model)
             decision = self._decider.decide(asked, caller, served, self._accounts.load())
-            decision = enforceable(decision, asked, fleet.binding, fleet.dialect, path)
+            decision = check_budget(decision, asked, fleet.binding, fleet.dialect, path)
             self._note(exchange, asked, decision, served.model)
-            await unless_left(receive, self._forward(exchange, asked, send))
+            await cancel_on_disconnect(receive, self._forward(exchange, asked, send))
 
-    def _note(self, exchange: Exchange, asked: Asked, decision: Decision, model: str) -> None:
+    def _note(
+        self, exchange: RequestRecord, asked: ParsedRequest, decision: Decision, model: str
+    ) -> None:
         exchange.decided = time.perf_counter()
         exchange.model, exchange.decision = model, decision
         exchange.choices, exchange.stream = asked.n, asked.stream
@@ -80,7 +84,7 @@ class Endpoint(Accounted):
             with suppress(orjson.JSONEncodeError):  # nested too deeply, for which it is refused
                 exchange.prompt = orjson.dumps(asked.messages).decode()
 
-    async def _forward(self, exchange: Exchange, asked: Asked, send: Send) -> None:
+    async def _forward(self, exchange: RequestRecord, asked: ParsedRequest, send: Send) -> None:
         exchange.forwarded = time.perf_counter()
         async with await self._fleet.send(self._call(exchange, asked)) as sent:
             reply, exchange.slack = sent.reply, sent.engine.binding.slack
@@ -95,7 +99,7 @@ class Endpoint(Accounted):
         await start(exchange, b"application/json", send, len(raw), reply.retry_after)
         await send({"type": "http.response.body", "body": raw})
 
-    def _call(self, exchange: Exchange, asked: Asked) -> Call:
+    def _call(self, exchange: RequestRecord, asked: ParsedRequest) -> Call:
         decision = exchange.decision
         assert decision is not None
         dialect = self._fleet.dialect
@@ -112,7 +116,11 @@ class Endpoint(Accounted):
         )
 
     async def _told(
-        self, exchange: Exchange, asked: Asked, answer: dict[str, Any], cut: bool | None
+        self,
+        exchange: RequestRecord,
+        asked: ParsedRequest,
+        answer: dict[str, Any],
+        cut: bool | None,
     ) -> dict[str, Any]:
         """The answer with `tops`; asked for once more where its budget left it without one."""
         tops = exchange.account(read_usage(answer), cut)
@@ -134,7 +142,7 @@ class Endpoint(Accounted):
         return {**answer, "tops": tops}
 
     async def _relay_stream(
-        self, exchange: Exchange, reply: Reply, asked: Asked, send: Send
+        self, exchange: RequestRecord, reply: Reply, asked: ParsedRequest, send: Send
     ) -> None:
         """Send the engine's events on; once the first byte is out, an error is an event."""
         block = await reply.block()

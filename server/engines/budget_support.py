@@ -7,7 +7,7 @@ How = Literal["native", "two-phase", "none"]
 
 
 @dataclass(frozen=True)
-class Binding:
+class BudgetSupport:
     """What enforces a budget: the engine, the gateway in two phases, or nothing.
 
     `proven` tells whether the canary saw a budget bind; `offset` by how many thinking tokens an
@@ -45,5 +45,5 @@ class Binding:
         return budget - self.beyond if holds else None
 
 
-UNKNOWN = Binding("native", False, "the canary got no answer")
+UNKNOWN = BudgetSupport("native", False, "the canary got no answer")
 """Trusted meanwhile: a probe that fails is no reason to refuse service."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from router.effort import Effort
-from server.engines.budget_support import Binding
+from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import Dialect
 from server.engines.usage import read_usage
 
@@ -28,7 +28,7 @@ Ask = Callable[[dict[str, Any], int | None], Awaitable[tuple[int, Any]]]
 """Sends a chat body, with a budget to be held in two phases or None: the status and the answer."""
 
 
-async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Binding:
+async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> BudgetSupport:
     """How budgets bind on an engine.
 
     Args:
@@ -41,9 +41,9 @@ async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Bindi
         EngineError: it did not answer.
     """
     if dialect.budget is None:
-        return Binding("none", False, "this kind of engine has no thinking budget")
+        return BudgetSupport("none", False, "this kind of engine has no thinking budget")
     if dialect.hosted:
-        return Binding("native", False, "not probed, since asking costs money")
+        return BudgetSupport("native", False, "not probed, since asking costs money")
     free = _body(dialect, model, effort, None) | {"max_tokens": _FREE_TOKENS}
     longer = _thinking(*await ask(free, None))
     status, answer = await ask(_body(dialect, model, effort, BUDGET), None)
@@ -52,13 +52,13 @@ async def prove(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Bindi
     seen = f"the engine answered a budget of {BUDGET} with {seen}{_reason(answer)}"
     if longer is None or longer <= 2 * BUDGET:
         if status != 200:
-            return Binding("none", False, seen)
+            return BudgetSupport("none", False, seen)
         told = "does not report thinking tokens" if longer is None else "thought too little"
-        return Binding("native", False, f"the engine {told} when probed without a budget")
+        return BudgetSupport("native", False, f"the engine {told} when probed without a budget")
     if thinking is not None and thinking >= BUDGET - _LARGEST_SLACK:
         offset = thinking - BUDGET
         if offset <= 0 or await _cuts(ask, _body(dialect, model, effort, 2 * BUDGET), offset):
-            return Binding("native", True, seen, offset)
+            return BudgetSupport("native", True, seen, offset)
     return await _two_phase(ask, _body(dialect, model, effort, None), dialect, seen)
 
 
@@ -68,14 +68,14 @@ async def _cuts(ask: Ask, body: dict[str, Any], offset: int) -> bool:
     return thinking is not None and thinking - 2 * BUDGET == offset
 
 
-async def _two_phase(ask: Ask, body: dict[str, Any], dialect: Dialect, seen: str) -> Binding:
+async def _two_phase(ask: Ask, body: dict[str, Any], dialect: Dialect, seen: str) -> BudgetSupport:
     """Whether the gateway can hold what the engine does not."""
     if dialect.resume is not None:
         thinking = _thinking(*await ask(body, BUDGET))
         if thinking is not None and 0 < thinking <= BUDGET:
-            return Binding("two-phase", True, seen)
+            return BudgetSupport("two-phase", True, seen)
         seen += ", and two phases did not hold it either"
-    return Binding("none", False, seen)
+    return BudgetSupport("none", False, seen)
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """How each engine wants to be told effort and budget in a chat request: one table.
 
-A function each writes the decision into a body that says nothing of it yet. What engines report is
-read by one function for all, `server.engines.usage.read_usage`: their names differ, but do not collide.
+One function per dialect writes the decision into a body that does not contain it yet. One function
+reads what every engine reports, `server.engines.usage.read_usage`: their field names differ, but do
+not collide.
 Engines' own documentation is the source; what was tried on a real engine is in the README.
 """
 

@@ -1,4 +1,6 @@
-"""Run a command that ends when standard input does: `python -m server.engines.die_with_parent COMMAND...`.
+"""Run a command that ends when standard input does.
+
+`python -m server.engines.die_with_parent COMMAND...`
 
 For engines that do not watch their parent themselves: if the gateway is killed, its end of the pipe
 closes, and the engine with all its own children is told to stop.

@@ -14,11 +14,11 @@ import aiohttp
 import orjson
 
 from server.engines.budget_support import UNKNOWN
-from server.engines.fast_relay import Tap
-from server.engines.model_info import Served
+from server.engines.fast_relay import FastRelay
+from server.engines.model_info import ModelInfo
 from server.engines.reply import Take
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
-from server.http.timeouts import Patience
+from server.http.timeouts import TimeoutPool
 
 _CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
@@ -39,7 +39,7 @@ class HttpReply:
     """
 
     def __init__(
-        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], patience: Patience
+        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], patience: TimeoutPool
     ) -> None:
         self._post = post
         self._wait = patience.wait()
@@ -101,7 +101,7 @@ class HttpReply:
             connection = self._response.connection
             if connection is None or connection.transport is None:  # all that came is here
                 continue
-            tap = tap or Tap(connection.transport, self._response, take, self._wait)
+            tap = tap or FastRelay(connection.transport, self._response, take, self._wait)
             try:
                 await tap.run()
             except TimeoutError as error:
@@ -134,11 +134,11 @@ class Engine:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
         self.name = urlsplit(self.url).netloc.rpartition("@")[2]
         self.up = False
-        self.served: Served | None = None
+        self.served: ModelInfo | None = None
         self.binding = UNKNOWN
         self.in_flight = 0
         self.doubted = asyncio.Event()
-        self._patience = Patience(silence_seconds)
+        self._patience = TimeoutPool(silence_seconds)
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -180,7 +180,7 @@ class Engine:
         )
         return HttpReply(post, self._patience)
 
-    async def models(self) -> tuple[Served, ...]:
+    async def models(self) -> tuple[ModelInfo, ...]:
         """The models that it serves; none where it does not answer as it should."""
         assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=_CHECK_SECONDS)
@@ -206,12 +206,12 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_models(raw: bytes) -> tuple[Served, ...]:
+def _read_models(raw: bytes) -> tuple[ModelInfo, ...]:
     try:
         body = orjson.loads(raw)
         models = cast("list[dict[str, Any]]", body["data"])
         return tuple(
-            Served(str(model["id"]), _count(model.get("max_model_len"))) for model in models
+            ModelInfo(str(model["id"]), _count(model.get("max_model_len"))) for model in models
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return ()

@@ -17,7 +17,7 @@ _LONGEST_SIZE = 12
 """Bytes within which the size of a chunk ends, if it is to be read here."""
 
 
-class Tap(asyncio.Protocol):
+class FastRelay(asyncio.Protocol):
     """Stands before the HTTP client's own protocol on a connection, and takes the body that comes.
 
     To wake a task for every chunk, a turn of the event loop later, is a tenth of the CPU that a

@@ -16,12 +16,12 @@ from typing import Any
 import structlog
 
 from router.effort import Effort
-from server.engines.budget_support import UNKNOWN, Binding
+from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
-from server.engines.in_flight import FAILURES, Sent
-from server.engines.model_info import Served
+from server.engines.in_flight import FAILURES, InFlight
+from server.engines.model_info import ModelInfo
 from server.engines.reply import Reply, parsed
 from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError, NotFound
@@ -100,13 +100,13 @@ class Fleet:
         return any(engine.up for engine in self._engines)
 
     @property
-    def served(self) -> Served | None:
+    def served(self) -> ModelInfo | None:
         """The model, once an engine was up."""
         found = [engine for engine in self._engines if engine.served is not None]
         return min(found, key=lambda engine: not engine.up).served if found else None
 
     @property
-    def binding(self) -> Binding:
+    def binding(self) -> BudgetSupport:
         """How budgets bind on all engines that are up: the weakest of them."""
         strength = ("none", "two-phase", "native")
         engines = [engine for engine in self._engines if engine.up] or self._engines
@@ -120,7 +120,7 @@ class Fleet:
             for one in self._engines
         ]
 
-    def served_as(self, asked: str | None) -> Served:
+    def served_as(self, asked: str | None) -> ModelInfo:
         """The served model, if that is the one asked for (or none was named).
 
         Raises:
@@ -149,7 +149,7 @@ class Fleet:
                 for watch in watches:
                     watch.cancel()
 
-    async def send(self, call: Call) -> Sent:
+    async def send(self, call: Call) -> InFlight:
         """The request with an engine that took it: the reply's first bytes are there.
 
         Raises:
@@ -162,7 +162,7 @@ class Fleet:
             others = len(tried) < _ATTEMPTS and any(
                 one.up for one in self._engines if one not in tried
             )
-            sent = Sent(engine, self._reply(engine, call), self._note_failure)
+            sent = InFlight(engine, self._reply(engine, call), self._note_failure)
             try:
                 await sent.reply.begin()
             except BaseException as error:
@@ -240,7 +240,7 @@ class Fleet:
         )
         self.ready.set()
 
-    async def _proven(self, engine: Engine, model: str) -> Binding:
+    async def _proven(self, engine: Engine, model: str) -> BudgetSupport:
         """What the canary saw; unknown, and tried again soon, where it got no answer."""
         try:
             async with asyncio.timeout(_CANARY_SECONDS):

@@ -12,7 +12,7 @@ FAILURES = (EngineDown, EngineFailed)
 """Errors that say something of the engine."""
 
 
-class Sent:
+class InFlight:
     """A request with an engine, and its reply; over when it is left, wherever the reply is."""
 
     def __init__(

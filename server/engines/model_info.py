@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Served:
+class ModelInfo:
     """The engine's model; `context` is in tokens, None where the engine does not tell."""
 
     model: str

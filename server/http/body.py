@@ -7,7 +7,7 @@ from starlette.types import Receive
 
 from server.errors import BadRequest, BodyTimeout, BodyTooLarge
 from server.http.disconnect import ClientDisconnected
-from server.http.timeouts import Patience
+from server.http.timeouts import TimeoutPool
 
 
 class BodyReader:
@@ -20,7 +20,7 @@ class BodyReader:
 
     def __init__(self, most_bytes: int, seconds: float) -> None:
         self._most_bytes, self._seconds = most_bytes, seconds
-        self._patience = Patience(seconds)
+        self._patience = TimeoutPool(seconds)
 
     async def read(self, receive: Receive) -> dict[str, Any]:
         """The request's JSON object.

@@ -13,7 +13,7 @@ class ClientDisconnected(Exception):  # noqa: N818 - named as Starlette names it
     """The client went away; nobody is left to answer."""
 
 
-async def unless_left(receive: Receive, work: Awaitable[_T]) -> _T:
+async def cancel_on_disconnect(receive: Receive, work: Awaitable[_T]) -> _T:
     """Do the work of a request whose body was read, or cancel it when the client leaves.
 
     The work stays in this task, as in `asyncio.timeout`: a task of its own costs a request 30 us.

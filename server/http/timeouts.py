@@ -12,7 +12,7 @@ _EARLY = 0.001
 """Seconds by which a timer may come before its time."""
 
 
-class Patience:
+class TimeoutPool:
     """Has waits of at most so many seconds, any number at once.
 
     `waits` are the present ones; `looking` whether a timer is set that will look at them.
@@ -32,7 +32,7 @@ class Patience:
         late = monotonic() - self._seconds + _EARLY
         for wait in [wait for wait in self.waits if wait.begun <= late]:
             self.waits.remove(wait)
-            wait.give_up()
+            wait.expire()
         self.looking = bool(self.waits)
         if self.looking:
             left = min(wait.begun for wait in self.waits) + self._seconds - monotonic()
@@ -48,7 +48,7 @@ class Wait:
         TimeoutError: on leaving it, where it took too long.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: TimeoutPool) -> None:
         task = asyncio.current_task()
         assert task is not None, "nobody waits"
         self.begun = 0.0
@@ -73,7 +73,7 @@ class Wait:
         if self._over and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise TimeoutError from error
 
-    def give_up(self) -> None:
+    def expire(self) -> None:
         """Cancel what is waited for."""
         self._over = True
         self._task.cancel()

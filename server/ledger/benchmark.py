@@ -15,7 +15,7 @@ from server.decide.holdout import Draw, Shares
 from server.engines.usage import Usage
 from server.ledger.schema import connect, prepare
 from server.ledger.writer import Ledger
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 _LADDER = ("none", "low", "medium", "high")
 _ESTIMATE = Estimate(
@@ -31,8 +31,10 @@ _DECISION = Decision(
 )  # fmt: skip
 
 
-def _closed(number: int) -> Exchange:
-    exchange = Exchange(f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous")
+def _closed(number: int) -> RequestRecord:
+    exchange = RequestRecord(
+        f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous"
+    )
     exchange.usage = Usage(100, 300, 250)
     exchange.closed = exchange.opened + 0.5
     return exchange

@@ -7,7 +7,7 @@ from typing import Any
 from router.features import FEATURES_VERSION
 from server.decide.decision import Decision
 from server.ledger.schema import to_json
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 _LARGEST = 2**31 - 1
 _REASON = 512
@@ -21,7 +21,7 @@ def _within(decision: Decision, each: Mapping[str, float]) -> Mapping[str, float
     return {effort: value for effort, value in each.items() if effort in decision.allowed}
 
 
-def row_of(exchange: Exchange) -> dict[str, Any] | None:
+def row_of(exchange: RequestRecord) -> dict[str, Any] | None:
     """The row of a request, as a database driver takes it.
 
     None where the request was refused before anything was decided.

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from server.ledger.reader import Row, find
 from server.ledger.row import row_of
 from server.ledger.schema import LedgerDown, LedgerError, prepare, requests
-from server.lifecycle.record import Exchange
+from server.lifecycle.record import RequestRecord
 
 _BATCH_SECONDS = 0.25
 _LOOKS = 3
@@ -53,7 +53,7 @@ class Ledger:
         columns = [column.name for column in requests.c if not column.primary_key]
         self._insertion = str(insert(requests).compile(engine, column_keys=columns))
         self._kept: deque[dict[str, Any]] = deque()
-        self._exchanges: deque[Exchange] = deque()
+        self._exchanges: deque[RequestRecord] = deque()
         self._recorded = self._settled = 0
         self._progress = threading.Condition()
         self._wake = threading.Event()
@@ -73,7 +73,7 @@ class Ledger:
         self._thread.join(_STOP_SECONDS)
         self.engine.dispose()
 
-    def record(self, exchange: Exchange) -> None:
+    def record(self, exchange: RequestRecord) -> None:
         """Note a closed request; returns at once."""
         self._recorded += 1
         self._exchanges.append(exchange)

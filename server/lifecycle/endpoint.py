@@ -6,18 +6,18 @@ from abc import ABC, abstractmethod
 
 from starlette.types import Receive, Scope, Send
 
-from server.decide.headers import echo_headers
+from server.decide.headers import decision_headers
 from server.errors import Stopping
 from server.http.disconnect import ClientDisconnected
-from server.lifecycle.record import Accounts, Exchange
+from server.lifecycle.record import RequestRecord, RequestTracker
 
 _LAST_WORD_SECONDS = 0.5
 
 
-class Accounted(ABC):
+class TrackedEndpoint(ABC):
     """An endpoint, an ASGI application of its own: it streams without a layer in between."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: RequestTracker) -> None:
         self._accounts = accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +33,9 @@ class Accounted(ABC):
                 raise
 
     @abstractmethod
-    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, exchange: RequestRecord, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer the request of an exchange."""
 
 
@@ -45,7 +47,7 @@ async def last_word(send: Send, body: bytes) -> None:
 
 
 async def start(
-    exchange: Exchange,
+    exchange: RequestRecord,
     content_type: bytes,
     send: Send,
     length: int | None = None,
@@ -62,5 +64,5 @@ async def start(
     if retry_after is not None:
         headers.append((b"retry-after", retry_after.encode()))
     if exchange.decision is not None:
-        headers += echo_headers(exchange.decision)
+        headers += decision_headers(exchange.decision)
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})

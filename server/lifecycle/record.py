@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.01
 
 
 @dataclass
-class Exchange:
+class RequestRecord:
     """What is known of a request so far; times are `time.perf_counter` seconds.
 
     `usage` is all that was spent; `judged` that of the last try, which the budget was for; `cut`
@@ -117,7 +117,7 @@ class Exchange:
         }
 
 
-class Accounts:
+class RequestTracker:
     """Opens and closes exchanges; knows from them what the engine is under.
 
     Args:
@@ -129,7 +129,7 @@ class Accounts:
     def __init__(
         self,
         metrics: Metrics,
-        record: Callable[[Exchange], None] | None = None,
+        record: Callable[[RequestRecord], None] | None = None,
         workers: int = 1,
     ) -> None:
         self._metrics = metrics
@@ -151,9 +151,9 @@ class Accounts:
             await asyncio.sleep(_LOOK_SECONDS)
 
     @contextmanager
-    def open(self, request_id: str) -> Generator[Exchange]:
+    def open(self, request_id: str) -> Generator[RequestRecord]:
         """The account of one request, closed when the block is left."""
-        exchange = Exchange(request_id)
+        exchange = RequestRecord(request_id)
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         try:
@@ -179,7 +179,7 @@ class Accounts:
             _write_line(exchange)
             self._count(exchange)
 
-    def _count(self, exchange: Exchange) -> None:
+    def _count(self, exchange: RequestRecord) -> None:
         metrics, decision = self._metrics, exchange.decision
         if decision is not None:
             metrics.pressure.set(decision.pressure)
@@ -200,7 +200,7 @@ class Accounts:
         self._count_times(exchange, (exchange.model, decision.effort))
 
     def _count_tokens(
-        self, exchange: Exchange, decision: Decision, routed: tuple[str, str, str]
+        self, exchange: RequestRecord, decision: Decision, routed: tuple[str, str, str]
     ) -> None:
         metrics, usage = self._metrics, exchange.usage
         if usage is None:
@@ -223,14 +223,14 @@ class Accounts:
             if exchange.judged and (exchange.judged.thinking or 0) > granted:
                 metrics.budget_violations.labels(exchange.model).inc()
 
-    def _count_arm(self, labels: tuple[str, str], thinking: int, exchange: Exchange) -> None:
+    def _count_arm(self, labels: tuple[str, str], thinking: int, exchange: RequestRecord) -> None:
         metrics, expected = self._metrics, exchange.baseline_tokens or 0.0
         metrics.arm_requests.labels(*labels).inc()
         metrics.arm_thinking_tokens.labels(*labels).inc(thinking)
         metrics.arm_baseline_tokens.labels(*labels).inc(expected)
         metrics.arm_squared_misses.labels(*labels).inc((thinking - expected) ** 2)
 
-    def _count_times(self, exchange: Exchange, labels: tuple[str, str]) -> None:
+    def _count_times(self, exchange: RequestRecord, labels: tuple[str, str]) -> None:
         assert exchange.closed is not None
         self._metrics.latency.labels(*labels).observe(exchange.closed - exchange.opened)
         if exchange.first_byte is None or not exchange.stream:
@@ -248,7 +248,7 @@ class Accounts:
         self._wait, self._waited = faded + (seconds - faded) / 8, time.perf_counter()
 
 
-def _write_line(exchange: Exchange) -> None:
+def _write_line(exchange: RequestRecord) -> None:
     assert exchange.closed is not None
     line: dict[str, Any] = {
         "request_id": exchange.request_id,
