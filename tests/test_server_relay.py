@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from test_server_exchange import decided
+from test_server_record import decided
 
 from server.api.relay import ChatRelay, MessagesRelay
 from server.engines.usage import Usage
