@@ -47,7 +47,7 @@ def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_p
     assert "171 generations to go: about" in done.stderr
     assert "at 2 a million" in done.stderr
     assert "Pass --yes to go on" in done.stderr
-    assert (tmp_path / "router.fitting.outcomes.jsonl").read_text().count("\n") == 9
+    assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from models.training.recipe import Launch
 from models.training.run import RunError
-from models.training.worker_process import child
+from models.training.worker_process import worker_process
 
-_KEPT_MEMORY = {
+_MALLOC_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
 }
@@ -27,7 +27,7 @@ def launched(launch: Launch, module: str, folder: Path) -> None:
     elif launch.processes > 1:
         start = ["-m", "torch.distributed.run", "--standalone"]
         words = [*start, "--nproc_per_node", str(launch.processes), *words]
-    with child([sys.executable, *words], more=_KEPT_MEMORY) as process:
+    with worker_process([sys.executable, *words], defaults=_MALLOC_SETTINGS) as process:
         status = process.wait()
     if status:
         raise RunError(

@@ -12,7 +12,7 @@ import httpx
 
 from models.training.recipe import Engine, Recipe
 from models.training.run import RunError
-from models.training.worker_process import child
+from models.training.worker_process import worker_process
 
 MODEL = "trained"
 """The name that the model is served under."""
@@ -44,7 +44,7 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     if engine.kind == "embedded":
-        from models.training.export import convert  # noqa: PLC0415 - loads torch
+        from models.training.conversion import convert  # noqa: PLC0415 - loads torch
 
         convert(model, folder / "model", recipe.model.transition)
         words = [sys.executable, "-m", "server.embedded", "--model", str(folder / "model")]
@@ -52,7 +52,7 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
         words = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     words += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
     log = folder / "engine.log"
-    with child([*words, *engine.flags], log) as process:
+    with worker_process([*words, *engine.flags], log) as process:
         _await(process, f"http://127.0.0.1:{port}", engine, log)
         yield [f"http://127.0.0.1:{port}/v1"]
 

@@ -1,4 +1,7 @@
-"""Child processes of a run: they end with the block that started them, and with this process."""
+"""A worker process: it ends with the block that started it, and with this process.
+
+`models.training.launch` runs trainings in one, `models.training.serving` an engine.
+"""
 
 import os
 import subprocess
@@ -7,32 +10,35 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_PATIENCE_SECONDS = 20
+_SHUTDOWN_SECONDS = 20
 
 
 @contextmanager
-def child(
-    words: Sequence[str], log: Path | None = None, more: Mapping[str, str] | None = None
+def worker_process(
+    command: Sequence[str], log: Path | None = None, defaults: Mapping[str, str] | None = None
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A command on a leash; its output goes to `log`, or where ours goes.
+    """Run a command until the block is left.
 
-    Its environment is ours, and where that lacks them the variables of `more`.
+    Args:
+        command: the program and its arguments.
+        log: the file for its output; without one, it inherits ours.
+        defaults: environment variables for it, where ours does not set them.
     """
-    leash = [sys.executable, "-m", "server.engines.die_with_parent", *words]
-    out = None if log is None else log.open("wb")
-    environment = {**(more or {}), **os.environ}
-    process = subprocess.Popen(  # noqa: S603 - the words are ours
-        leash, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment
+    wrapper = [sys.executable, "-m", "server.engines.die_with_parent", *command]
+    output = None if log is None else log.open("wb")
+    environment = {**(defaults or {}), **os.environ}
+    process = subprocess.Popen(  # noqa: S603 - the command is built by our callers
+        wrapper, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
     )
     try:
         yield process
     finally:
         assert process.stdin is not None
-        process.stdin.close()
+        process.stdin.close()  # the wrapper stops its command at the end of standard input
         try:
-            process.wait(_PATIENCE_SECONDS)
+            process.wait(_SHUTDOWN_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if out is not None:
-            out.close()
+        if output is not None:
+            output.close()
