@@ -129,16 +129,16 @@ def _add_api(
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
         keys.caller(request.headers)
-        return JSONResponse({"object": "list", "data": [fleet.served_as(None).card()]})
+        return JSONResponse({"object": "list", "data": [fleet.resolve_model(None).card()]})
 
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await bodies.read(request.receive)
         asked = chat.parse(body, request.headers)
-        served = fleet.served_as(asked.model)
+        served = fleet.resolve_model(asked.model)
         decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
-        decision = check_budget(decision, asked, fleet.binding, fleet.dialect, chat.PATH)
+        decision = check_budget(decision, asked, fleet.budget_support, fleet.dialect, chat.PATH)
         return JSONResponse(explain(asked, decision))
 
 
@@ -159,20 +159,20 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        model = fleet.served.model if fleet.served else None
+        model = fleet.model_info.model if fleet.model_info else None
         state = {
             "engine": fleet.up,
             "model": model,
             "router": decider.router_for(model).state,
-            "budgets": fleet.binding.state,
+            "budgets": fleet.budget_support.state,
             "engines": fleet.state(),
         }
         return JSONResponse(state, status_code=200 if fleet.up else 503)
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        if fleet.served is not None:
-            metrics.declare(fleet.served.model)
+        if fleet.model_info is not None:
+            metrics.declare(fleet.model_info.model)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

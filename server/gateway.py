@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.engines.fleet import Fleet
 from server.errors import GatewayError, error_envelope
-from server.http.request_id import identify
+from server.http.request_id import assign_request_id
 
 
 class Gateway:
@@ -45,7 +45,7 @@ class Gateway:
         if endpoint is None or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        request_id = identify(scope)
+        request_id = assign_request_id(scope)
         try:
             await endpoint(scope, receive, send)
         except GatewayError as error:

@@ -64,7 +64,7 @@ def proven(kind: str, free: int = 200, name: Name = "vllm") -> BudgetSupport:
 )
 def test_what_the_canary_concludes(kind: str, how: str, sure: bool, offset: int) -> None:
     binding = proven(kind)
-    assert (binding.how, binding.proven, binding.offset) == (how, sure, offset)
+    assert (binding.mode, binding.proven, binding.offset) == (how, sure, offset)
     assert binding.detail
 
 
@@ -90,4 +90,4 @@ def test_nothing_is_spent_on_probing_what_is_paid_for(name: Name) -> None:
     binding = asyncio.run(prove(engine.ask, DIALECTS[name], "m", "high"))
     assert engine.asked == 0
     assert not binding.proven
-    assert binding.how == ("none" if DIALECTS[name].budget is None else "native")
+    assert binding.mode == ("none" if DIALECTS[name].budget is None else "native")

@@ -252,7 +252,7 @@ def test_a_sentence_on_top_keeps_small_budgets_of_several_choices_out_of_two_pha
 def test_no_engine_is_told_less_than_its_api_takes() -> None:
     raised = bound({"max_tokens": 5000}, ON_TOP, path=MESSAGES)
     assert raised.budget == 1024 + 37
-    assert ON_TOP.told(raised.budget) == 1024
+    assert ON_TOP.budget_to_send(raised.budget) == 1024
     enabled = {"thinking": {"type": "enabled", "budget_tokens": 1030}}
     asked = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
     decision = decide({"thinking_token_budget": 1030})
@@ -262,7 +262,10 @@ def test_no_engine_is_told_less_than_its_api_takes() -> None:
 
 def test_an_engine_that_counts_its_sentence_on_top_is_told_less() -> None:
     on_top = BudgetSupport("native", True, "seen", 20)
-    assert [on_top.told(budget) for budget in (100, 40, 39, 0)] == [80, 20, None, None]
-    assert [NATIVE.told(5), BudgetSupport("native", True, "seen", -1).told(5)] == [5, 5]
-    assert TWO.told(100) is None
-    assert (on_top.slack, BudgetSupport("native", True, "seen", -1).slack) == (0, 1)
+    assert [on_top.budget_to_send(budget) for budget in (100, 40, 39, 0)] == [80, 20, None, None]
+    assert [
+        NATIVE.budget_to_send(5),
+        BudgetSupport("native", True, "seen", -1).budget_to_send(5),
+    ] == [5, 5]
+    assert TWO.budget_to_send(100) is None
+    assert (on_top.undershoot, BudgetSupport("native", True, "seen", -1).undershoot) == (0, 1)

@@ -93,12 +93,12 @@ async def poured(reply: HttpReply, delay: float = 0.0) -> bytes:
     """All of a reply, each block taken after a delay."""
     taken: list[bytes] = []
 
-    async def take(block: bytes) -> None:
+    async def sink(block: bytes) -> None:
         if delay:
             await asyncio.sleep(delay)
         taken.append(block)
 
-    await reply.pour(take)
+    await reply.stream_to(sink)
     await reply.aclose()
     return b"".join(taken)
 
@@ -199,12 +199,12 @@ def test_a_whole_chunk_is_taken_without_the_client(
                 await taken.acquire()
             writer.write(END)
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             blocks.append(block)
             taken.release()
 
         async with streaming(write) as ask:
-            await (await ask()).pour(take)
+            await (await ask()).stream_to(sink)
         return b"".join(blocks)
 
     assert run(main()) == b"".join(events)
@@ -249,7 +249,7 @@ def test_a_taker_that_waits_holds_the_engine_up(run: Run) -> None:
         taken = held = 0
         go = asyncio.Event()
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             nonlocal taken
             taken += len(block)
             if block != b"first":
@@ -257,7 +257,7 @@ def test_a_taker_that_waits_holds_the_engine_up(run: Run) -> None:
 
         async with streaming(write) as ask:
             reply = await ask()
-            pouring = asyncio.create_task(reply.pour(take))
+            pouring = asyncio.create_task(reply.stream_to(sink))
             while held != sent or not sent:
                 held = sent
                 await asyncio.sleep(0.3)
@@ -313,11 +313,11 @@ def test_no_task_is_woken_for_a_block(run: Run) -> None:
     async def main() -> list[asyncio.Task[Any] | None]:
         tasks: list[asyncio.Task[Any] | None] = []
 
-        async def take(_: bytes) -> None:
+        async def sink(_: bytes) -> None:
             tasks.append(asyncio.current_task())
 
         async with streaming(paced([b"x"] * 5)) as ask:
-            await (await ask()).pour(take)
+            await (await ask()).stream_to(sink)
         return tasks
 
     assert run(main())[1:] == [None] * 4
@@ -335,14 +335,14 @@ def test_what_comes_during_a_wait_does_not_wait_for_more(run: Run, number: int) 
     async def main() -> None:
         there, last = asyncio.Event(), b"%d" % (number - 1)
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             await asyncio.sleep(6 * PAUSE)
             if block.endswith(last):
                 there.set()
 
         async with streaming(write) as ask:
             reply = await ask()
-            pouring = asyncio.create_task(reply.pour(take))
+            pouring = asyncio.create_task(reply.stream_to(sink))
             async with asyncio.timeout(2):
                 await there.wait()
             pouring.cancel()
@@ -385,13 +385,13 @@ def test_what_came_before_a_failure_is_handed_on(
     async def main() -> list[bytes]:
         taken: list[bytes] = []
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             taken.append(block)
 
         async with streaming(write, silence=0.3) as ask:
             reply = await ask()
             with pytest.raises(error):
-                await reply.pour(take)
+                await reply.stream_to(sink)
             await reply.aclose()
         return taken
 
@@ -403,7 +403,7 @@ def test_an_error_of_the_taker_s_is_its_own(waits: bool, run: Run) -> None:
     async def main() -> None:
         blocks = 0
 
-        async def take(_: bytes) -> None:
+        async def sink(_: bytes) -> None:
             nonlocal blocks
             blocks += 1
             if blocks == 3:
@@ -414,7 +414,7 @@ def test_an_error_of_the_taker_s_is_its_own(waits: bool, run: Run) -> None:
         async with streaming(paced([b"x"] * 5)) as ask:
             reply = await ask()
             with pytest.raises(ZeroDivisionError):
-                await reply.pour(take)
+                await reply.stream_to(sink)
             await reply.aclose()
             assert await poured(await ask()) == b"x" * 5  # the next one is not harmed
         assert blocks == 3
@@ -455,14 +455,14 @@ def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
         told: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             if block == b"last":
                 pouring.cancel()
                 raise ZeroDivisionError
 
         async with streaming(paced([b"first", b"last", b"x"])) as ask:
             reply = await ask()
-            pouring = asyncio.create_task(reply.pour(take))
+            pouring = asyncio.create_task(reply.stream_to(sink))
             with pytest.raises(asyncio.CancelledError):
                 await pouring
             await reply.aclose()

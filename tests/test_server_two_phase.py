@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.engines.reply import Take
+from server.engines.reply import Sink
 from server.engines.two_phase import TRANSITION, TwoPhase
 from server.errors import EngineFailed
 
@@ -24,12 +24,12 @@ class Told:
 
     async def begin(self) -> None: ...
 
-    async def block(self) -> bytes:
+    async def next_chunk(self) -> bytes:
         return self._events.pop(0) if self._events else b""
 
-    async def pour(self, take: Take) -> None:
-        while event := await self.block():
-            await take(event)
+    async def stream_to(self, sink: Sink) -> None:
+        while event := await self.next_chunk():
+            await sink(event)
 
     async def read(self) -> bytes:
         return b"".join(self._events)

@@ -80,7 +80,7 @@ def write(
             else:
                 del body[name]
     body["model"] = model
-    dialect.tell(body, effort, budget)
+    dialect.apply(body, effort, budget)
     if asked.stream:
         options: dict[str, Any] = asked.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}

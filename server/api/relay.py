@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from server.engines.usage import Usage, read_usage
-from server.http.sse import BOUNDARY, encode, is_done, payload, whole_events
+from server.http.sse import BOUNDARY, complete_events, encode, is_done, payload
 
 
 class Relay(ABC):
@@ -49,7 +49,7 @@ class Relay(ABC):
             if block.endswith(b"\n\n"):
                 self._rest = b""
                 return block
-            whole = whole_events(block)
+            whole = complete_events(block)
             self._rest = block[len(whole) :]
             return whole
         out: list[bytes] = []

@@ -48,13 +48,13 @@ def _obstacle(
     What an engine counts on top of a budget comes on top of the least that it takes.
     """
     if path == CHAT:
-        if binding.how == "none":
+        if binding.mode == "none":
             return binding.detail, 0
-        if asked.n > 1 and binding.told(budget) is None:
+        if asked.n > 1 and binding.budget_to_send(budget) is None:
             return "a budget in two phases is for one choice; leave out n", 0
-        return None, dialect.least_budget and dialect.least_budget + binding.beyond
-    if path == MESSAGES and binding.how == "native" and dialect.budget is not None:
-        return None, LEAST_BUDGET + binding.beyond
+        return None, dialect.min_budget and dialect.min_budget + binding.overshoot
+    if path == MESSAGES and binding.mode == "native" and dialect.budget is not None:
+        return None, LEAST_BUDGET + binding.overshoot
     return "this API has no budget on this engine; use /v1/chat/completions", 0
 
 

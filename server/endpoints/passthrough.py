@@ -9,12 +9,13 @@ from starlette.types import Receive, Scope, Send
 from server.api.chat import error_event
 from server.api.fields import string
 from server.api_keys import ApiKeys
-from server.engines.fleet import Call, Fleet
-from server.engines.reply import Reply, is_unknown_path, parsed
+from server.engines.call import Call
+from server.engines.fleet import Fleet
+from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
-from server.http.sse import whole_events
+from server.http.sse import complete_events
 from server.lifecycle.endpoint import TrackedEndpoint, last_word, start
 from server.lifecycle.record import RequestRecord, RequestTracker
 
@@ -39,7 +40,7 @@ class Passthrough(TrackedEndpoint):
         with caller.slot():
             body = await self._bodies.read(receive)
             exchange.read = time.perf_counter()
-            exchange.model = self._fleet.served_as(string(body, "model")).model
+            exchange.model = self._fleet.resolve_model(string(body, "model")).model
             sent = {**body, "model": exchange.model}
             call = Call(self._path, exchange.request_id, lambda _: sent)
             await cancel_on_disconnect(receive, self._forward(exchange, call, send))
@@ -51,7 +52,7 @@ class Passthrough(TrackedEndpoint):
                 await _relay(exchange, reply, send)
                 return
             raw = await reply.read()
-        answer = parsed(raw)
+        answer = parse_json(raw)
         if exchange.status == 404 and is_unknown_path(answer):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
         if answer is None or 300 <= exchange.status < 400:
@@ -64,16 +65,16 @@ async def _relay(exchange: RequestRecord, reply: Reply, send: Send) -> None:
     await start(exchange, b"text/event-stream; charset=utf-8", send)
     rest, exchange.first_byte = b"", time.perf_counter()
 
-    async def take(block: bytes) -> None:
+    async def sink(block: bytes) -> None:
         nonlocal rest
         block = rest + block
-        whole = whole_events(block)
+        whole = complete_events(block)
         rest = block[len(whole) :]
         if whole:
             await send({"type": "http.response.body", "body": whole, "more_body": True})
 
     try:
-        await reply.pour(take)
+        await reply.stream_to(sink)
     except EngineError as error:  # half an event is dropped
         exchange.status, rest = error.status, error_event(error)
     except asyncio.CancelledError:  # the gateway ends; who left does not hear it

@@ -17,9 +17,10 @@ from server.config.settings import Settings
 from server.decide.decision import Decider, Decision
 from server.decide.enforcement import check_budget
 from server.endpoints.budget_retry import BudgetRetry, summed
+from server.engines.call import Call
 from server.engines.dialect import CHAT
-from server.engines.fleet import Call, Fleet
-from server.engines.reply import Reply, is_unknown_path, parsed
+from server.engines.fleet import Fleet
+from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.engines.usage import read_usage
 from server.errors import (
     EngineError,
@@ -68,9 +69,9 @@ class Endpoint(TrackedEndpoint):
             body = await self._bodies.read(receive)
             exchange.read = time.perf_counter()
             asked = self._api.parse(body, headers)
-            served = fleet.served_as(asked.model)
+            served = fleet.resolve_model(asked.model)
             decision = self._decider.decide(asked, caller, served, self._accounts.load())
-            decision = check_budget(decision, asked, fleet.binding, fleet.dialect, path)
+            decision = check_budget(decision, asked, fleet.budget_support, fleet.dialect, path)
             self._note(exchange, asked, decision, served.model)
             await cancel_on_disconnect(receive, self._forward(exchange, asked, send))
 
@@ -87,7 +88,7 @@ class Endpoint(TrackedEndpoint):
     async def _forward(self, exchange: RequestRecord, asked: ParsedRequest, send: Send) -> None:
         exchange.forwarded = time.perf_counter()
         async with await self._fleet.send(self._call(exchange, asked)) as sent:
-            reply, exchange.slack = sent.reply, sent.engine.binding.slack
+            reply, exchange.undershoot = sent.reply, sent.engine.budget_support.undershoot
             if reply.status == 200 and asked.stream:
                 await self._relay_stream(exchange, reply, asked, send)
                 return
@@ -112,7 +113,7 @@ class Endpoint(TrackedEndpoint):
             exchange.request_id,
             write,
             None if decision.effort == "none" else decision.budget,
-            conversation_key(asked.messages) if self._fleet.several else None,
+            conversation_key(asked.messages) if self._fleet.has_alternatives else None,
         )
 
     async def _told(
@@ -145,20 +146,20 @@ class Endpoint(TrackedEndpoint):
         self, exchange: RequestRecord, reply: Reply, asked: ParsedRequest, send: Send
     ) -> None:
         """Send the engine's events on; once the first byte is out, an error is an event."""
-        block = await reply.block()
+        block = await reply.next_chunk()
         if not reply.is_stream or not block:
             raise EngineFailed("the engine answered a streaming request with something else")
         exchange.first_byte = time.perf_counter()
         relay = self._api.relay(asked, lambda usage: exchange.account(usage, reply.cut))
         await start(exchange, b"text/event-stream; charset=utf-8", send)
 
-        async def take(block: bytes) -> None:
+        async def sink(block: bytes) -> None:
             if out := relay.feed(block):
                 await send({"type": "http.response.body", "body": out, "more_body": True})
 
         try:
-            await take(block)
-            await reply.pour(take)
+            await sink(block)
+            await reply.stream_to(sink)
             if not (relay.complete or relay.failed):
                 raise EngineFailed("the engine's stream ended before it was complete")
             rest = relay.finish()
@@ -183,7 +184,7 @@ def _read_answer(api: Api, raw: bytes, reply: Reply) -> dict[str, Any]:
         EngineRefused: it refused in words of its own.
         EngineFailed: it is neither.
     """
-    answer, status = parsed(raw), reply.status
+    answer, status = parse_json(raw), reply.status
     found = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
     if status == 404 and api.PATH != CHAT and is_unknown_path(found):
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")

@@ -1,9 +1,9 @@
-"""How thinking budgets bind on an engine."""
+"""Mode thinking budgets bind on an engine."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-How = Literal["native", "two-phase", "none"]
+Mode = Literal["native", "two-phase", "none"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class BudgetSupport:
     `detail` says what was seen, in a sentence.
     """
 
-    how: How
+    mode: Mode
     proven: bool
     detail: str
     offset: int = 0
@@ -24,25 +24,25 @@ class BudgetSupport:
     @property
     def state(self) -> str:
         """The binding in a word or two: for `/ready`, logs and metrics."""
-        return self.how if self.proven or self.how == "none" else f"{self.how}, unproven"
+        return self.mode if self.proven or self.mode == "none" else f"{self.mode}, unproven"
 
     @property
-    def slack(self) -> int:
+    def undershoot(self) -> int:
         """Thinking tokens by which an answer that was cut stays below its budget."""
         return max(0, -self.offset)
 
     @property
-    def beyond(self) -> int:
+    def overshoot(self) -> int:
         """Thinking tokens that the engine counts on top of the budget that it is told."""
         return max(0, self.offset)
 
-    def told(self, budget: int) -> int | None:
+    def budget_to_send(self, budget: int) -> int | None:
         """What to tell the engine so that a budget holds; None where it is too small for that.
 
         Where the transition sentence is counted on top it may take up to half of the budget.
         """
-        holds = self.how == "native" and budget >= 2 * self.beyond
-        return budget - self.beyond if holds else None
+        holds = self.mode == "native" and budget >= 2 * self.overshoot
+        return budget - self.overshoot if holds else None
 
 
 UNKNOWN = BudgetSupport("native", False, "the canary got no answer")

@@ -81,7 +81,7 @@ async def _two_phase(ask: Ask, body: dict[str, Any], dialect: Dialect, seen: str
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:
     messages = [{"role": "user", "content": _PROMPT}]
     body = {"model": model, "messages": messages, "max_tokens": _ANSWER_TOKENS, "temperature": 0}
-    dialect.tell(body, effort, budget)
+    dialect.apply(body, effort, budget)
     return body
 
 

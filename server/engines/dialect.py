@@ -13,7 +13,7 @@ from typing import Any, Literal
 from router.effort import EFFORTS, Effort
 
 Name = Literal["vllm", "sglang", "llama.cpp", "openai", "openrouter", "deepseek", "anthropic"]
-Tell = Callable[[dict[str, Any], Effort, int | None], None]
+Apply = Callable[[dict[str, Any], Effort, int | None], None]
 
 CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/messages"
 
@@ -22,16 +22,16 @@ CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/messages"
 class Dialect:
     """One engine's way.
 
-    `budget` names the field that holds the budget, None where the engine has none. `least_budget`
+    `budget` names the field that holds the budget, None where the engine has none. `min_budget`
     is the smallest that it takes; `exclusive` that a budget and an effort cannot go together.
     `resume` are the fields that make it go on with an assistant message that was begun, None where
     it cannot; `efforts` those that it can spell; `hosted` that somebody else runs it, for money.
     """
 
-    tell: Tell
+    apply: Apply
     effort: str
     budget: str | None
-    least_budget: int = 0
+    min_budget: int = 0
     exclusive: bool = False
     resume: dict[str, Any] | None = None
     efforts: tuple[Effort, ...] = EFFORTS
@@ -136,7 +136,7 @@ DIALECTS: dict[Name, Dialect] = {
         _anthropic,
         "`output_config.effort`, `thinking.type`",
         "`thinking.budget_tokens`",
-        least_budget=1024,
+        min_budget=1024,
         efforts=_NO_MINIMAL,
         hosted=True,
     ),

@@ -16,7 +16,7 @@ import orjson
 from server.engines.budget_support import UNKNOWN
 from server.engines.fast_relay import FastRelay
 from server.engines.model_info import ModelInfo
-from server.engines.reply import Take
+from server.engines.reply import Sink
 from server.errors import BadRequest, EngineDown, EngineError, EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
 
@@ -80,9 +80,9 @@ class HttpReply:
                 self._sent = await self._post()
         except _FAILURES as error:
             raise _ours(error) from error
-        self._begun = await (self.block() if self.is_stream else self._whole())
+        self._begun = await (self.next_chunk() if self.is_stream else self._whole())
 
-    async def block(self) -> bytes:
+    async def next_chunk(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
         if self._begun:
             begun, self._begun = self._begun, b""
@@ -93,15 +93,15 @@ class HttpReply:
         except _FAILURES as error:
             raise _ours(error) from error
 
-    async def pour(self, take: Take) -> None:
-        """Give all bytes that are still to come to `take`, block by block."""
+    async def stream_to(self, sink: Sink) -> None:
+        """Give all bytes that are still to come to `sink`, chunk by chunk."""
         tap = None
-        while block := await self.block():
-            await take(block)
+        while block := await self.next_chunk():
+            await sink(block)
             connection = self._response.connection
             if connection is None or connection.transport is None:  # all that came is here
                 continue
-            tap = tap or FastRelay(connection.transport, self._response, take, self._wait)
+            tap = tap or FastRelay(connection.transport, self._response, sink, self._wait)
             try:
                 await tap.run()
             except TimeoutError as error:
@@ -109,7 +109,7 @@ class HttpReply:
 
     async def _whole(self) -> bytes:
         blocks: list[bytes] = []
-        while block := await self.block():
+        while block := await self.next_chunk():
             blocks.append(block)
         return b"".join(blocks)
 
@@ -126,16 +126,16 @@ class HttpReply:
 class Engine:
     """One OpenAI-compatible engine at `url` (with or without the trailing /v1).
 
-    `up` tells whether it answers, `served` what it serves, `binding` how budgets bind on it;
-    `in_flight` counts the requests that it has from us.
+    `up`: whether it answers; `model_info`: the model it serves, None before it was up;
+    `budget_support`: how it enforces budgets; `in_flight`: requests of ours that it is serving.
     """
 
     def __init__(self, url: str, api_key: str | None, silence_seconds: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
         self.name = urlsplit(self.url).netloc.rpartition("@")[2]
         self.up = False
-        self.served: ModelInfo | None = None
-        self.binding = UNKNOWN
+        self.model_info: ModelInfo | None = None
+        self.budget_support = UNKNOWN
         self.in_flight = 0
         self.doubted = asyncio.Event()
         self._patience = TimeoutPool(silence_seconds)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import hdrs
 
-from server.engines.reply import Take
+from server.engines.reply import Sink
 from server.http.timeouts import Wait
 
 _READY = object()
@@ -28,7 +28,7 @@ class FastRelay(asyncio.Protocol):
     Args:
         transport: the connection.
         response: whose body comes over it.
-        take: gets every block, in order.
+        sink: gets every block, in order.
         wait: begins anew with each.
     """
 
@@ -36,7 +36,7 @@ class FastRelay(asyncio.Protocol):
         self,
         transport: asyncio.Transport,
         response: aiohttp.ClientResponse,
-        take: Take,
+        sink: Sink,
         wait: Wait,
     ) -> None:
         self._transport = transport
@@ -45,7 +45,7 @@ class FastRelay(asyncio.Protocol):
         self._encoded = hdrs.CONTENT_ENCODING in response.headers
         self._between_chunks = False
         self._wait = wait
-        self._taking = _take_all(take)
+        self._taking = _feed(sink)
         self._waits_for = self._taking.send(None)
         self._over: asyncio.Future[None]
 
@@ -66,7 +66,7 @@ class FastRelay(asyncio.Protocol):
         await self._finish()
 
     def data_received(self, data: bytes) -> None:
-        """Take the body that is in it."""
+        """Sink the body that is in it."""
         whole = self._between_chunks and _whole_chunk(data)
         block = whole or self._read(data)
         if block:
@@ -144,7 +144,7 @@ def _whole_chunk(data: bytes) -> bytes:
     return data[at + 2 : -2]
 
 
-def _take_all(take: Take) -> Generator[Any, Any, None]:
-    """Take each block that is sent in; yields what a block waits for, then that it is ready."""
+def _feed(sink: Sink) -> Generator[Any, Any, None]:
+    """Give the sink each chunk that is sent in; yields what it waits for, `_READY` when idle."""
     while True:
-        yield from take((yield _READY)).__await__()
+        yield from sink((yield _READY)).__await__()

@@ -7,9 +7,8 @@ busier than the others; a request goes to another engine only before its first b
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,12 +16,13 @@ import structlog
 
 from router.effort import Effort
 from server.engines.budget_support import UNKNOWN, BudgetSupport
+from server.engines.call import Call
 from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
 from server.engines.in_flight import FAILURES, InFlight
 from server.engines.model_info import ModelInfo
-from server.engines.reply import Reply, parsed
+from server.engines.reply import Reply, parse_json
 from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError, NotFound
 from server.observe.metrics import Metrics
@@ -44,21 +44,6 @@ _ATTEMPTS = 2
 """A request that breaks engines is not to visit them all."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request to whichever engine takes it.
-
-    `write` makes the body, with the budget that the engine itself is to enforce, or None;
-    `conversation` names what it belongs to.
-    """
-
-    path: str
-    request_id: str
-    write: Callable[[int | None], dict[str, Any]]
-    budget: int | None = None
-    conversation: str | None = None
 
 
 class Fleet:
@@ -90,7 +75,7 @@ class Fleet:
             metrics.engine_up.labels(engine.name).set(0)
 
     @property
-    def several(self) -> bool:
+    def has_alternatives(self) -> bool:
         """Whether there is a choice of engines."""
         return len(self._engines) > 1
 
@@ -100,34 +85,34 @@ class Fleet:
         return any(engine.up for engine in self._engines)
 
     @property
-    def served(self) -> ModelInfo | None:
+    def model_info(self) -> ModelInfo | None:
         """The model, once an engine was up."""
-        found = [engine for engine in self._engines if engine.served is not None]
-        return min(found, key=lambda engine: not engine.up).served if found else None
+        found = [engine for engine in self._engines if engine.model_info is not None]
+        return min(found, key=lambda engine: not engine.up).model_info if found else None
 
     @property
-    def binding(self) -> BudgetSupport:
+    def budget_support(self) -> BudgetSupport:
         """How budgets bind on all engines that are up: the weakest of them."""
         strength = ("none", "two-phase", "native")
         engines = [engine for engine in self._engines if engine.up] or self._engines
-        bindings = [engine.binding for engine in engines]
-        return min(bindings, key=lambda binding: (strength.index(binding.how), binding.proven))
+        bindings = [engine.budget_support for engine in engines]
+        return min(bindings, key=lambda binding: (strength.index(binding.mode), binding.proven))
 
     def state(self) -> list[dict[str, Any]]:
         """What `/ready` shows of each engine."""
         return [
-            {"engine": one.name, "up": one.up, "budgets": one.binding.state}
+            {"engine": one.name, "up": one.up, "budgets": one.budget_support.state}
             for one in self._engines
         ]
 
-    def served_as(self, asked: str | None) -> ModelInfo:
+    def resolve_model(self, asked: str | None) -> ModelInfo:
         """The served model, if that is the one asked for (or none was named).
 
         Raises:
             NotFound: another model was asked for.
             EngineDown: no engine was ever up, so the model is not known.
         """
-        served = self.served
+        served = self.model_info
         if served is None:
             raise EngineDown("the engine is not up yet; try again shortly")
         if asked not in (None, served.model):
@@ -178,7 +163,7 @@ class Fleet:
     def _reply(self, engine: Engine, call: Call) -> Reply:
         """The engine's reply to a request that is yet to be sent, in one phase or two."""
         budget, resume = call.budget, self.dialect.resume
-        told = None if budget is None else engine.binding.told(budget)
+        told = None if budget is None else engine.budget_support.budget_to_send(budget)
         if budget is not None and told is None and resume is not None and call.path == CHAT:
             post = partial(engine.post, call.path, request_id=call.request_id)
             return TwoPhase(post, call.write(None), budget, resume)
@@ -221,22 +206,22 @@ class Fleet:
         if served is None:
             self._lose(engine)
             return
-        if engine.up and engine.binding is not UNKNOWN:
+        if engine.up and engine.budget_support is not UNKNOWN:
             return
-        engine.binding = await self._proven(engine, served.model)
+        engine.budget_support = await self._proven(engine, served.model)
         self._model = served.model
-        engine.served, engine.up = served, True
+        engine.model_info, engine.up = served, True
         self._metrics.engine_up.labels(engine.name).set(1)
         if not self.dialect.hosted:
-            self._metrics.bind(engine.name, engine.binding.state)
-        tell = log.info if engine.binding.proven else log.warning
+            self._metrics.bind(engine.name, engine.budget_support.state)
+        tell = log.info if engine.budget_support.proven else log.warning
         tell(
             "engine up",
             engine=engine.name,
             model=served.model,
             context=served.context,
-            budgets=engine.binding.state,
-            seen=engine.binding.detail,
+            budgets=engine.budget_support.state,
+            seen=engine.budget_support.detail,
         )
         self.ready.set()
 
@@ -271,7 +256,7 @@ class Fleet:
             reply = TwoPhase(post, body, budget, self.dialect.resume)
         async with aclosing(reply):
             await reply.begin()
-            return reply.status, parsed(await reply.read())
+            return reply.status, parse_json(await reply.read())
 
 
 def _affinity(conversation: str, engine: Engine) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, Protocol, cast
 
 import orjson
 
-Take = Callable[[bytes], Awaitable[None]]
+Sink = Callable[[bytes], Awaitable[None]]
 """Takes a block of bytes. What it waits for holds up the next ones; it has no task of its own."""
 
 
@@ -39,12 +39,12 @@ class Reply(Protocol):
         """Send the request; wait for the first bytes, or for all of an answer that is no stream."""
         ...
 
-    async def block(self) -> bytes:
+    async def next_chunk(self) -> bytes:
         """The bytes that have come, at least one; empty at the end."""
         ...
 
-    async def pour(self, take: Take) -> None:
-        """Give all bytes that are still to come to `take`, in blocks as they come."""
+    async def stream_to(self, sink: Sink) -> None:
+        """Give all bytes that are still to come to `sink`, in chunks as they come."""
         ...
 
     async def read(self) -> bytes:
@@ -71,7 +71,7 @@ def is_unknown_path(body: object) -> bool:
     return any(one in ("not found", "file not found") for one in words)
 
 
-def parsed(raw: bytes) -> Any:
+def parse_json(raw: bytes) -> Any:
     """The JSON of a whole body; None where it is none."""
     try:
         return orjson.loads(raw)

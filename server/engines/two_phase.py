@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from server.engines.reply import Reply, Take
+from server.engines.reply import Reply, Sink
 from server.engines.usage import read_usage
 from server.errors import EngineFailed
 from server.http.sse import encode, events, is_done, payload
@@ -76,15 +76,15 @@ class TwoPhase:
         if self._refusal is not None:
             self.is_stream, self._begun = False, self._refusal[1]
 
-    async def block(self) -> bytes:
+    async def next_chunk(self) -> bytes:
         """The next event; empty at the end."""
         begun, self._begun = self._begun, b""
         return begun or await anext(self._stream, b"")
 
-    async def pour(self, take: Take) -> None:
-        """Give all events that are still to come to `take`."""
-        while event := await self.block():
-            await take(event)
+    async def stream_to(self, sink: Sink) -> None:
+        """Give all events that are still to come to `sink`."""
+        while event := await self.next_chunk():
+            await sink(event)
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -102,7 +102,7 @@ class TwoPhase:
                 self._refusal = (reply.status, await reply.read())
                 self.retry_after = reply.retry_after
                 return
-            async for event in events(reply.block):
+            async for event in events(reply.next_chunk):
                 chunk = payload(event)
                 if chunk is not None and self._exceeds(chunk):
                     self.cut = True
@@ -116,7 +116,7 @@ class TwoPhase:
             if reply.status != 200 or not reply.is_stream:
                 refused = f"the engine refused to go on after the budget (HTTP {reply.status})"
                 raise EngineFailed(refused)
-            async for event in events(reply.block):
+            async for event in events(reply.next_chunk):
                 chunk = payload(event)
                 yield event if chunk is None else encode(self._joined(chunk))
 

@@ -11,7 +11,7 @@ _FRESH = random.Random()
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def identify(scope: Scope) -> str:
+def assign_request_id(scope: Scope) -> str:
     """The id of a request; left in `scope["state"]` too."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     text = given.decode("latin-1")
@@ -31,7 +31,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = identify(scope)
+        request_id = assign_request_id(scope)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

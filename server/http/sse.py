@@ -41,7 +41,7 @@ def _data(event: bytes) -> Iterator[bytes]:
     return (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
 
 
-def whole_events(block: bytes) -> bytes:
+def complete_events(block: bytes) -> bytes:
     """What a block has up to the end of its last event."""
     ends = (block.rfind(end) + len(end) for end in (b"\n\n", b"\r\n\r\n") if end in block)
     return block[: max(ends, default=0)]

@@ -51,7 +51,7 @@ class RequestRecord:
     usage: Usage | None = None
     status: int = 200
     prompt: str | None = None
-    slack: int = 0
+    undershoot: int = 0
     judged: Usage | None = None
     cut: bool | None = None
 
@@ -59,9 +59,9 @@ class RequestRecord:
     def budget_hit(self) -> bool | None:
         """Whether the budget ended the thinking; None where that cannot be known.
 
-        An engine may stop `slack` tokens short of it; the canary has seen how many. A budget holds
-        for each choice, and usage tells only their sum: of several choices, some may have been cut
-        unless the sum is below one budget, and all were if it is all of them.
+        An engine may stop `undershoot` tokens short of it; the canary has measured how many. A
+        budget holds for each choice, and usage tells only their sum: of several choices, some may
+        have been cut unless the sum is below one budget, and all were if it is all of them.
         """
         if self.decision is None or self.decision.effort == "none" or self.decision.budget is None:
             return False
@@ -69,7 +69,7 @@ class RequestRecord:
             return self.cut
         if self.judged is None or self.judged.thinking is None:
             return None
-        bound = max(0, self.decision.budget - self.slack)
+        bound = max(0, self.decision.budget - self.undershoot)
         if self.judged.thinking < bound:
             return False
         return True if self.judged.thinking >= self.choices * bound else None

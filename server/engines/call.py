@@ -1,0 +1,25 @@
+"""One request of the gateway to its engines, whichever of them takes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """A POST to the engines.
+
+    Args:
+        path: below the engine's `/v1`.
+        request_id: sent along as `x-request-id`.
+        write: makes the JSON body; its argument is the budget in thinking tokens that the engine
+            is to enforce, None for no budget in the body.
+        budget: thinking tokens, None without a limit.
+        conversation: key of the conversation; its requests stay on one engine.
+    """
+
+    path: str
+    request_id: str
+    write: Callable[[int | None], dict[str, Any]]
+    budget: int | None = None
+    conversation: str | None = None
