@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from router.bootstrap import percentile_interval, resampled_rows
+
 _RESAMPLES = 2000
 _Z = 1.959964
 
@@ -43,14 +45,13 @@ def bootstrap(
     lower end. The rows of `also` are resampled with the others, and no part of the figure itself.
     """
     rows = np.asarray([*values, *also], dtype=float)
-    rng = np.random.default_rng(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = [figure(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(_RESAMPLES)]
-        low, high = np.percentile(np.nan_to_num(drawn, nan=-inf, neginf=-inf), [2.5, 97.5])
+        drawn = [figure(rows[draw]) for draw in resampled_rows(len(rows), _RESAMPLES)]
+        low, high = percentile_interval(np.nan_to_num(drawn, nan=-inf, neginf=-inf))
     return Interval(
         float(figure(rows[: len(values)])),
-        float(low) if isfinite(low) else -inf,
-        float(high) if isfinite(high) else inf,
+        low if isfinite(low) else -inf,
+        high if isfinite(high) else inf,
     )
 
 

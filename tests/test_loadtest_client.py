@@ -12,13 +12,11 @@ from endpoint import Endpoint, misbehaving
 from loadtest.client import Sender
 from loadtest.commands import load_main
 from loadtest.intervals import wilson
-from loadtest.judge import last_number
 from loadtest.plan import Arm, Plan
 from loadtest.problems import Problem
 from loadtest.record import Record
 from loadtest.summary import summarise
 from loadtest.workload import Task
-from models.outcomes import verify
 
 
 @pytest.fixture(scope="module")
@@ -161,24 +159,3 @@ def test_wilson_has_a_width_at_both_ends(hits: int, n: int, low: float, high: fl
     found = wilson(hits, n)
     assert found.low == pytest.approx(low, abs=1e-4)
     assert found.high == pytest.approx(high, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1/2",
-        "-$5",
-        "9 cm^2",
-        "3/0",
-        "12-5",
-        "61.5kg",
-        "\u22125",
-        "1,234",
-        "1,2345",
-        "v61",
-        ".5",
-        "",
-    ],
-)
-def test_both_judges_read_the_same_number(text: str) -> None:
-    assert last_number(text) == verify.last_number(text)

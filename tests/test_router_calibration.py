@@ -7,7 +7,6 @@ from router.estimate import Array
 from router.fitting.calibration import (
     PRICES,
     Held,
-    bootstrap,
     brier_rows,
     certify,
     expected_calibration_error,
@@ -118,10 +117,3 @@ def test_calibration_error_and_scores() -> None:
     assert brier_rows(np.array([[0.5, 1.0]]), np.array([[1.0, 1.0]])) == pytest.approx([0.125])
     found = log_loss_rows(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]]))
     assert found == pytest.approx([np.log(2)])
-
-
-def test_the_interval_covers_the_mean() -> None:
-    values = np.random.default_rng(3).normal(size=400)
-    low, high = bootstrap(400, lambda rows: float(values[rows].mean()))
-    assert low < values.mean() < high
-    assert high - low == pytest.approx(4 * 1 / 20, rel=0.25)

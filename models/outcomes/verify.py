@@ -13,15 +13,11 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
-_NUMBER = re.compile(
-    r"(?<![A-Za-z\d.^])(?:[-\u2212]\$?)?"
-    r"(?:\d{1,3}(?:,\d{3})+(?!,?\d)|\d+|(?=\.\d))(?:\.\d+)?(?!\d)"
-)
-_OVER = re.compile(r"([-\u2212]?\d+)\s*/\s*$")
+from router.final_number import final_number
+
 _CUT = re.compile(r"[\d.,]*\d$")
 _LONE_NUMBER = re.compile(
     r"\W*[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)(?:\s*[A-Za-z%]*|\W*)"
@@ -40,23 +36,6 @@ _STYLE = re.compile(r"\\(?:text|math)[a-z]*")
 _LONGEST = 2_000
 _SECONDS = 10.0
 _INSTALL = "pip install 'tops-server[math]'"
-
-
-def last_number(text: str) -> Decimal | None:
-    """The last number in a text.
-
-    Signs, decimals, thousands separators and fractions are understood; exponents are none.
-    """
-    found = list(_NUMBER.finditer(text))
-    if not found:
-        return None
-    number = _decimal(found[-1][0])
-    over = _OVER.search(text, 0, found[-1].start())
-    return _decimal(over[1]) / number if over and number else number
-
-
-def _decimal(text: str) -> Decimal:
-    return Decimal(text.translate({ord(","): "", ord("$"): "", 0x2212: "-"}))
 
 
 def unjudgeable(gold: str) -> str | None:
@@ -88,10 +67,10 @@ def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
     if _LETTER.fullmatch(gold.strip()):
         return _letter(answer if boxed is None else f"answer: {_bare(boxed)}") == gold.strip()
     if boxed is not None:
-        given = last_number(boxed.replace("{,}", ","))
+        given = final_number(boxed.replace("{,}", ","))
     else:
-        given = last_number(_CUT.sub("", answer) if truncated else answer)
-    return given is not None and given == last_number(gold)
+        given = final_number(_CUT.sub("", answer) if truncated else answer)
+    return given is not None and given == final_number(gold)
 
 
 def last_boxed(text: str) -> str | None:
@@ -212,7 +191,7 @@ class Judge:
             return "the answer's braces do not match"
         if self._by == "auto" or not gold.strip():
             return unjudgeable(gold)
-        if self._by == "number" and last_number(gold) is None:
+        if self._by == "number" and final_number(gold) is None:
             return f"{gold[:40]!r} is no number"
         if self._by == "choice" and not _LETTER.fullmatch(gold.strip()):
             return f"{gold[:40]!r} is no letter"

@@ -20,6 +20,7 @@ from models.training.page import page
 from models.training.problems import load
 from models.training.recipe import Recipe
 from models.training.run import Work, write_whole
+from router.bootstrap import percentile_interval, resampled_weights
 from router.estimate import Array
 
 _DRAWS = 1000
@@ -46,9 +47,7 @@ class Bootstrap:
     """Draws of P problems, the same for all that is compared."""
 
     def __init__(self, problems: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(problems, np.full(problems, 1 / problems), _DRAWS)
-        self._weights: Array = np.vstack([np.ones(problems), drawn]) / problems
+        self._weights = resampled_weights(problems, _DRAWS, seed)
 
     def means(self, values: Array, rows: Array | None = None) -> Array:
         """The mean first, then that of each draw; of some of the problems where `rows` says so."""
@@ -58,8 +57,8 @@ class Bootstrap:
 
 def interval(means: Array) -> dict[str, float]:
     """A value and its interval, from `Bootstrap.means`."""
-    low, high = np.quantile(means[1:], [0.025, 0.975])
-    return {"value": float(means[0]), "low": float(low), "high": float(high)}
+    low, high = percentile_interval(means[1:])
+    return {"value": float(means[0]), "low": low, "high": high}
 
 
 def evaluate(exported: str, work: Work) -> dict[str, Any]:

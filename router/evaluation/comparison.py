@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from router.bootstrap import percentile_interval, resampled_weights
 from router.estimate import Array
 
 _DRAWS = 400
@@ -54,8 +55,7 @@ class Draws:
 
     def __init__(self, figures: Sequence[Figure], seed: int = 0) -> None:
         size = len(figures[0].accuracy)
-        weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _DRAWS)
-        weights = np.vstack([np.ones(size), weights]) / size
+        weights = resampled_weights(size, _DRAWS, seed)
         accuracy = weights @ np.stack([figure.accuracy for figure in figures], axis=1)
         tokens = weights @ np.stack([figure.tokens for figure in figures], axis=1)
         self._means = [Means(a, t) for a, t in zip(accuracy, tokens, strict=True)]
@@ -66,8 +66,7 @@ class Draws:
         known = [one for one in drawn if np.isfinite(one)]
         if not np.isfinite(value) or not known:
             return Interval(float("nan"), float("nan"), float("nan"))
-        low, high = np.quantile(known, [0.025, 0.975])
-        return Interval(float(value), float(low), float(high))
+        return Interval(float(value), *percentile_interval(known))
 
 
 def hull(means: Means) -> tuple[Array, Array]:

@@ -3,13 +3,14 @@
 Works on held-out estimates and outcomes only; knows neither prompts nor learners.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erfc, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.bootstrap import bootstrap_interval
 from router.estimate import Array
 from router.policy import Step, choose_rows
 
@@ -135,16 +136,6 @@ def brier_rows(p: Array, accuracy: Array) -> Array:
     return (accuracy * (1 - p) ** 2 + (1 - accuracy) * p**2).mean(axis=1)
 
 
-def bootstrap(
-    size: int, statistic: Callable[[Index], float], draws: int = 200, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of problems, resampling `size` of them."""
-    rng = np.random.default_rng(seed)
-    values = [statistic(rng.integers(0, size, size)) for _ in range(draws)]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def measure(held: Held, price: float | None) -> dict[str, object]:
     """How good held-out estimates are, and what the certified policy would have saved."""
     brier = brier_rows(held.p, held.accuracy)
@@ -160,9 +151,9 @@ def measure(held: Held, price: float | None) -> dict[str, object]:
     return {
         "problems": len(held.p),
         "ece": ece(everything),
-        "ece_ci": bootstrap(len(held.p), ece),
+        "ece_ci": bootstrap_interval(len(held.p), ece),
         "brier": float(brier.mean()),
-        "brier_ci": bootstrap(len(held.p), lambda rows: float(brier[rows].mean())),
+        "brier_ci": bootstrap_interval(len(held.p), lambda rows: float(brier[rows].mean())),
         "brier_without_features": float(brier_rows(constant, held.accuracy).mean()),
         "log_loss": float(log_loss_rows(held.p, held.accuracy).mean()),
         "log_loss_without_features": float(log_loss_rows(constant, held.accuracy).mean()),
