@@ -15,7 +15,7 @@ from engines import await_health, scripted, started
 from processes import serving
 
 from loadtest.bench.generator import Job, generate
-from loadtest.script import read_script
+from loadtest.fake_engine.script import read_script
 from server.engines.supervisor import free_port
 
 
@@ -86,11 +86,11 @@ def test_it_logs_how_each_request_ended(tmp_path: Path) -> None:
             time.sleep(0.05)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(row["request_id"], row["ended"]) for row in rows] == [
-        ("think=7 chunks=9", "whole"),
-        ("bare", "whole"),
+        ("think=7 chunks=9", "complete"),
+        ("bare", "complete"),
         ("error=503", "broken"),
         ("error@5", "broken"),
-        ("", "left"),
+        ("", "disconnected"),
     ]
     assert rows[0]["usage"]["completion_tokens"] == 16
     assert rows[1]["usage"] is None

@@ -78,7 +78,7 @@ class Engine:
         return {
             row["request_id"]: _counted(row["request_id"], row["usage"])
             for row in rows
-            if row["ended"] == "whole"
+            if row["ended"] == "complete"
         }
 
 
