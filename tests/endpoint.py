@@ -98,7 +98,8 @@ class Endpoint:
         if name == "moved":
             return Response(None, 307, {"location": f"{self.url}/fine/chat/completions"})
         if name.startswith("busy") and self.asked[name] < 3:
-            wait = {"busy-date": "Wed, 21 Oct 2015 07:28:00 GMT", "busy-odd": "soon"}.get(name, "0")
+            headers = {"busy-date": "Wed, 21 Oct 2015 07:28:00 GMT", "busy-odd": "soon"}
+            wait = {**headers, "busy-second": "1"}.get(name, "0")
             return Response("busy", 503 if self.asked[name] == 1 else 429, {"retry-after": wait})
         kind, body = REPLIES.get(name, (JSON, [completion("It is 5.", usage=USAGE)]))
         texts = [part if isinstance(part, str) else json.dumps(part) for part in body]

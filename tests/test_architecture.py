@@ -20,7 +20,7 @@ ALLOWED = {
     "models": {"router"},
     "loadtest": {"router"},  # what both count with; the server is reached over HTTP only
 }
-HEAVY = ("torch", "transformers", "sklearn", "pandas", "vllm")
+HEAVY = ("torch", "transformers", "sklearn", "pandas", "vllm", "tenacity", "tqdm")
 
 
 def imported(file: Path) -> set[str]:

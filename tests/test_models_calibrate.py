@@ -45,7 +45,7 @@ def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_p
     done = call(*command(problems, gateway, out, "--price", "2"))
     assert done.returncode == 1
     assert "171 generations to go: about" in done.stderr
-    assert "at 2 a million" in done.stderr
+    assert "at 2 per million tokens" in done.stderr
     assert "Pass --yes to go on" in done.stderr
     assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 from endpoint import Endpoint, misbehaving
 from processes import ROOT, kill_when
+from tenacity import AsyncRetrying, RetryCallState, wait_none
 
-from models.outcomes.client import retry_after
+from models.outcomes import client
+from models.outcomes.client import parse_retry_after
 from models.outcomes.generate import generate_main
+from models.outcomes.progress import progress_bar
 
 EFFORTS = ("none", "high")
 
@@ -121,14 +125,75 @@ def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, tmp_path: Path, name
     assert [row["correct"] for row in rows(tmp_path / "out.jsonl")] == [1]
 
 
+def test_retries_wait_as_long_as_retry_after_says(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_BACKOFF", wait_none())
+    start = time.monotonic()
+    assert ask(endpoint, "busy-second", tmp_path) == 0
+    assert time.monotonic() - start >= 2
+
+
+def test_an_endpoint_that_stays_down_gets_six_attempts(
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(client, "_BACKOFF", wait_none())
+    assert ask(endpoint, "status-503", tmp_path) == 1
+    assert endpoint.asked["status-503"] == 6
+    assert "did not answer a at low: HTTP 503" in capsys.readouterr().err
+
+
+def test_a_read_timeout_is_not_retried(
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(client, "_READ_SECONDS", 0.05)
+    before = endpoint.asked["slow"]
+    assert ask(endpoint, "slow", tmp_path) == 1
+    assert endpoint.asked["slow"] == before + 1
+    assert "lower the concurrency or max_tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [401, 404, 501])
+def test_statuses_that_concern_every_problem_end_the_run_at_once(
+    endpoint: Endpoint, tmp_path: Path, status: int
+) -> None:
+    assert ask(endpoint, f"status-{status}", tmp_path) == 1
+    assert endpoint.asked[f"status-{status}"] == 1
+
+
+def test_backoff_doubles() -> None:
+    for attempt in range(1, 6):
+        state = RetryCallState(AsyncRetrying(), None, (), {})
+        state.attempt_number = attempt
+        assert 2**attempt / 8 <= client._BACKOFF(state) <= 2**attempt / 4
+
+
+def test_progress_in_a_log_is_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(300) as progress:
+        for _ in range(300):
+            progress.update()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "\r" not in captured.err
+    beginning, end = captured.err.splitlines()
+    assert beginning.startswith("0/300 generations")
+    assert end.startswith("300/300 generations (100 %)")
+
+
 def test_retry_after_in_both_forms() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 25 < retry_after(soon) <= 30
-    assert retry_after("7") == 7
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert retry_after("100000") == retry_after("9" * 400) == 300
-    assert retry_after("Wed, 21 Oct 99999999999 07:28:00 GMT") == 0
-    assert retry_after("inf") == retry_after("-3") == retry_after("") == 0
+    assert 25 < parse_retry_after(soon) <= 30
+    assert parse_retry_after("7") == 7
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert parse_retry_after("100000") == parse_retry_after("9" * 400) == 300
+    assert parse_retry_after("Wed, 21 Oct 99999999999 07:28:00 GMT") == 0
+    assert parse_retry_after("inf") == parse_retry_after("-3") == parse_retry_after("") == 0
 
 
 @pytest.mark.parametrize("name", ["html", "silent-usage", "parts", "null-message", "list-details"])

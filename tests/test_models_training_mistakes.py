@@ -11,7 +11,7 @@ from teacher import teaching
 from models.domain.reasoning_traces import answer_text, trace
 from models.domain.stories import stories
 from models.training.examples import Example
-from models.training.mistakes import mark, named, steps_of, wrong_sentences
+from models.training.mistakes import mark, steps_of, wrong_sentences, wrong_step_numbers
 from models.training.recipe import Critic, Mistakes
 
 
@@ -81,7 +81,9 @@ def test_a_critic_is_asked_once_for_each_and_a_killed_run_goes_on(tmp_path: Path
         marked = mark(told, found, file, Counter())
         assert critic.asked < asked + 9
         asked = critic.asked
-        assert mark(told, found, tmp_path / "other.jsonl", Counter(), known=marked) == marked
+        assert (
+            mark(told, found, tmp_path / "other.jsonl", Counter(), already_marked=marked) == marked
+        )
         assert critic.asked == asked
         assert [one.problem_id for one in marked] == [one.problem_id for one in told]
     for one in marked:
@@ -90,10 +92,10 @@ def test_a_critic_is_asked_once_for_each_and_a_killed_run_goes_on(tmp_path: Path
 
 
 def test_a_critic_s_last_list_counts_and_odd_numbers_do_not() -> None:
-    assert named("[1] no: [2, 9, 0, 2]", 3) == [2]
-    assert named("nothing wrong", 3) == []
-    assert named("[1, 2,]", 3) == [1, 2]
-    assert named("[,]", 3) == []
+    assert wrong_step_numbers("[1] no: [2, 9, 0, 2]", 3) == [2]
+    assert wrong_step_numbers("nothing wrong", 3) == []
+    assert wrong_step_numbers("[1, 2,]", 3) == [1, 2]
+    assert wrong_step_numbers("[,]", 3) == []
 
 
 def test_steps_are_paragraphs_or_lines() -> None:

@@ -1,7 +1,7 @@
-"""`tops calibrate`: run one's own model over problems at every effort, judge, and fit its router.
+"""`tops calibrate`: run a model over problems at every effort, judge, and fit its router.
 
-Ten generations or so first, to tell what the rest will cost; they are part of the run. Like
-`tops generate` it appends each finished generation at once and a rerun goes on.
+A pilot of about ten generations, which are part of the run, estimates what the remaining ones cost.
+Like `tops generate` it appends each finished generation at once, and a rerun continues.
 """
 
 import argparse
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.outcomes.client import GenerateError, Job, Request
+from models.outcomes.client import GenerateError, GenerationTask, RequestSettings
 from models.outcomes.generate import (
     add_run_arguments,
-    finished,
-    plan_jobs,
+    generate_judged,
+    plan_tasks,
+    read_finished,
     report_refused,
     request_of,
-    run,
 )
 from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
 from router.artifact import save
@@ -32,15 +32,19 @@ _PILOT_PROBLEMS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run is expected to take."""
+    """Estimated completion tokens and seconds of the generations that are missing."""
 
     generations: int
     tokens: float
     seconds: float
 
-    def told(self, price: float | None) -> str:
-        """In a sentence, with money where a price per million tokens is known."""
-        money = "" if price is None else f", {self.tokens * price / 1e6:.2f} at {price:g} a million"
+    def describe(self, price: float | None) -> str:
+        """One sentence, with money where the price per million tokens is given."""
+        money = (
+            ""
+            if price is None
+            else f", {self.tokens * price / 1e6:.2f} at {price:g} per million tokens"
+        )
         return (
             f"{self.generations} generations to go: about {self.tokens:,.0f} completion tokens"
             f"{money}, {_duration(self.seconds)}"
@@ -79,13 +83,13 @@ def calibrate_main(argv: Sequence[str]) -> int:
     outcomes = words.outcomes or words.out.with_suffix(".outcomes.jsonl")
     try:
         problems = read_problems(words.problems)[: words.limit]
-        jobs = plan_jobs(problems, words.efforts, words.samples)
-        if not _generate(jobs, problems, request, outcomes, words):
+        tasks = plan_tasks(problems, words.efforts, words.samples)
+        if not _generate(tasks, problems, request, outcomes, words):
             return 1
-        settings = FitSettings(words.baseline, words.max_loss, words.delta)
-        read = read_outcomes([outcomes], words.model)
-        of_these = tuple(one for one in read.outcomes if one.effort in words.efforts)
-        fitted = fit(replace(read, outcomes=of_these), settings)
+        fit_settings = FitSettings(words.baseline, words.max_loss, words.delta)
+        reading = read_outcomes([outcomes], words.model)
+        selected = tuple(row for row in reading.outcomes if row.effort in words.efforts)
+        fitted = fit(replace(reading, outcomes=selected), fit_settings)
         save(fitted.artifact, words.out)
     except (GenerateError, ProblemError, OutcomeError, OSError) as error:
         print(f"tops calibrate: {error}", file=sys.stderr)
@@ -102,54 +106,65 @@ def calibrate_main(argv: Sequence[str]) -> int:
 
 
 def _generate(
-    jobs: Sequence[Job],
+    tasks: Sequence[GenerationTask],
     problems: Sequence[Problem],
-    request: Request,
+    settings: RequestSettings,
     outcomes: Path,
     words: argparse.Namespace,
 ) -> bool:
-    """Make what is missing, after telling what it costs; False where nobody agreed to that."""
-    done = finished(outcomes, request, problems)
+    """Generate what is missing, after a pilot and its cost estimate; False without consent."""
+    finished = read_finished(outcomes, settings, problems)
     print(
-        f"{sum(job.key in done for job in jobs)} of {len(jobs)} are there already", file=sys.stderr
+        f"{sum(task.key in finished for task in tasks)} of {len(tasks)} are there already",
+        file=sys.stderr,
     )
-    first = {
+    pilot_ids = {
         problem.problem_id for problem in problems[:: max(len(problems) // _PILOT_PROBLEMS, 1)]
     }
-    pilot = [job for job in jobs if job.problem.problem_id in first and job.sample == 0]
-    missing = [job for job in pilot if job.key not in done]
-    begun = time.monotonic()
-    refused = run(missing, request, outcomes, words.concurrency) if missing else []
-    each = (time.monotonic() - begun) / len(missing) if missing else None
-    done = finished(outcomes, request, problems)
-    rest = [job for job in jobs if job.key not in done]
-    if rest:
-        print(_cost(rest, request, outcomes, each).told(words.price), file=sys.stderr)
-        if not (words.yes or _agreed()):
+    pilot = [
+        task
+        for task in tasks
+        if task.problem.problem_id in pilot_ids and task.sample == 0 and task.key not in finished
+    ]
+    start = time.monotonic()
+    refusals = generate_judged(pilot, settings, outcomes, words.concurrency) if pilot else []
+    seconds_each = (time.monotonic() - start) / len(pilot) if pilot else None
+    finished = read_finished(outcomes, settings, problems)
+    missing = [task for task in tasks if task.key not in finished]
+    if missing:
+        cost = _estimate_cost(missing, settings, outcomes, seconds_each)
+        print(cost.describe(words.price), file=sys.stderr)
+        if not (words.yes or _confirmed()):
             print(
-                f"not started; {outcomes} keeps the first ones. Pass --yes to go on",
+                f"not started; {outcomes} keeps the pilot's generations. Pass --yes to go on",
                 file=sys.stderr,
             )
             return False
-        refused += run(rest, request, outcomes, words.concurrency)
-    report_refused(refused)
+        refusals += generate_judged(missing, settings, outcomes, words.concurrency)
+    report_refused(refusals)
     return True
 
 
-def _cost(rest: Sequence[Job], request: Request, outcomes: Path, each: float | None) -> Cost:
-    """From the mean tokens per effort of what is there, and the pilot's pace where it ran."""
-    spent: dict[str, list[int]] = {}
+def _estimate_cost(
+    missing: Sequence[GenerationTask],
+    settings: RequestSettings,
+    outcomes: Path,
+    seconds_each: float | None,
+) -> Cost:
+    """From the mean tokens of each effort so far; seconds are NaN where no pilot ran."""
+    tokens_by_effort: dict[str, list[int]] = {}
     with outcomes.open(encoding="utf-8") as stream:
         for row in map(json.loads, stream):
-            if row["model"] == request.model:
-                spent.setdefault(row["effort"], []).append(row["tokens"])
-    means = {effort: sum(tokens) / len(tokens) for effort, tokens in spent.items()}
+            if row["model"] == settings.model:
+                tokens_by_effort.setdefault(row["effort"], []).append(row["tokens"])
+    means = {effort: sum(tokens) / len(tokens) for effort, tokens in tokens_by_effort.items()}
     overall = sum(means.values()) / max(len(means), 1)
-    tokens = sum(means.get(job.effort, overall) for job in rest)
-    return Cost(len(rest), tokens, each * len(rest) if each is not None else float("nan"))
+    tokens = sum(means.get(task.effort, overall) for task in missing)
+    seconds = float("nan") if seconds_each is None else seconds_each * len(missing)
+    return Cost(len(missing), tokens, seconds)
 
 
-def _agreed() -> bool:
+def _confirmed() -> bool:
     if not sys.stdin.isatty():
         return False
     print("go on? [y/N] ", end="", file=sys.stderr, flush=True)

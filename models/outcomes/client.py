@@ -1,7 +1,5 @@
-"""One generation over HTTP: a problem put to a model at an effort, retried, as an outcome row."""
+"""One generation over HTTP: sends a problem at an effort, retries, and makes an outcome row."""
 
-import asyncio
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,30 +7,42 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random_exponential,
+)
 
 from models.outcomes.problem_sets import Problem
 
-_RETRIES = 6
-_RETRIED = (408, 409, 429, 500, 502, 503, 504)
-_FATAL = (401, 403, 404)
-_LONGEST_WAIT = 300.0
-"""Seconds; who is asked to wait longer is better told so."""
+_ATTEMPTS = 6
+_RETRIED_STATUSES = (408, 409, 429, 500, 502, 503, 504)
+_FATAL_STATUSES = (401, 403, 404)
+"""Statuses that every problem would get; any other 4xx refuses one problem only."""
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 3_600
-"""An answer comes in one piece, after all its thinking and the engine's queue."""
+_BACKOFF = wait_exponential(multiplier=0.25) + wait_random_exponential(multiplier=0.25)
+"""Seconds before retry n = 1, 2, ...: uniform in [2**n / 8, 2**n / 4]."""
+
+_MAX_RETRY_AFTER_SECONDS = 300.0
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 3_600
+"""A completion arrives in one piece, after the engine's queue and all of its thinking."""
 
 
 class GenerateError(Exception):
     """The run cannot go on; the message says why."""
 
 
-class Refused(GenerateError):  # noqa: N818 - reads as what it says
-    """The endpoint refuses this problem; others may do."""
+class RefusedError(GenerateError):
+    """The endpoint refuses this problem, but may accept others."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One generation to be made."""
+class GenerationTask:
+    """One generation: a problem at an effort; `sample` numbers repeated ones."""
 
     problem: Problem
     effort: str
@@ -40,16 +50,16 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells it from all others in an outcome file."""
+        """Identifies the generation in an outcome file."""
         return self.problem.problem_id, self.effort, self.sample
 
 
 @dataclass(frozen=True)
-class Request:
-    """What every request of a run has in common.
+class RequestSettings:
+    """What all requests of a run have in common.
 
-    An effort is told as `reasoning_effort`, or where `system` is given by its system prompt there;
-    `auto` is told by saying nothing.
+    The effort is sent as `reasoning_effort`, or as its system prompt where `system` is given. The
+    effort `auto` sends neither.
     """
 
     url: str
@@ -66,71 +76,98 @@ class Request:
         """The key goes to `url` only: redirects are not followed."""
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-    def body(self, job: Job) -> dict[str, Any]:
-        """The chat completion that is asked for."""
-        told: dict[str, Any] = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
-        if self.system is None and job.effort != "auto":
-            told["reasoning_effort"] = job.effort
-        return {
+    def body(self, task: GenerationTask) -> dict[str, Any]:
+        """The chat completion request for a task."""
+        body: dict[str, Any] = {
             "model": self.model,
-            "messages": messages(job.problem.prompt, job.effort, self.system),
+            "messages": messages(task.problem.prompt, task.effort, self.system),
             "temperature": self.temperature,
-            **told,
         }
+        if self.max_tokens is not None:
+            body["max_tokens"] = self.max_tokens
+        if self.system is None and task.effort != "auto":
+            body["reasoning_effort"] = task.effort
+        return body
 
 
 def messages(prompt: str, effort: str, system: Mapping[str, str] | None) -> list[dict[str, str]]:
-    """The conversation that asks a prompt, with the effort's system prompt where there is one."""
-    asked = [{"role": "user", "content": prompt}]
+    """A one-turn conversation, after the effort's system prompt where there is one."""
+    user = {"role": "user", "content": prompt}
     if system is None or effort not in system:
-        return asked
-    return [{"role": "system", "content": system[effort]}, *asked]
+        return [user]
+    return [{"role": "system", "content": system[effort]}, user]
 
 
-def client(concurrency: int) -> httpx.AsyncClient:
-    """An HTTP client for so many requests at a time, each of which may take an hour."""
+def http_client(concurrency: int) -> httpx.AsyncClient:
+    """A client for `concurrency` requests at a time, each of which may take an hour."""
     return httpx.AsyncClient(
         limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-        timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS, pool=None),
+        timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, pool=None),
     )
 
 
-async def ask(http: httpx.AsyncClient, request: Request, job: Job) -> dict[str, Any]:
-    """The completion.
+async def complete(
+    http: httpx.AsyncClient, settings: RequestSettings, task: GenerationTask
+) -> dict[str, Any]:
+    """The chat completion for a task; failed connections and busy engines are retried.
 
     Raises:
-        Refused: the endpoint answered this problem with an error that others may not get.
-        GenerateError: the endpoint kept failing, refuses everybody, or sent no completion with
-            its usage.
+        RefusedError: the endpoint refused this problem.
+        GenerateError: the endpoint failed `_ATTEMPTS` times, refuses every problem, took longer
+            than `_READ_SECONDS`, or sent no completion with its usage.
     """
-    failure, wait = "", 0.0
-    for attempt in range(_RETRIES):
-        if attempt:
-            await asyncio.sleep(max(wait, 2**attempt * random.uniform(0.125, 0.25)))
-        try:
-            answer = await http.post(
-                f"{request.url}/chat/completions", json=request.body(job), headers=request.headers
-            )
-        except httpx.ReadTimeout:  # again would take as long
-            failure = f"no answer in {_ANSWER_SECONDS} s: lower the concurrency or max_tokens"
-            break
-        except httpx.TransportError as error:
-            failure, wait = f"{type(error).__name__} {error}", 0.0
-            continue
-        if answer.status_code == 200:
-            return _completion(request, answer)
-        failure = f"HTTP {answer.status_code}: {answer.text[:300]}"
-        if 400 <= answer.status_code < 500 and answer.status_code not in (*_RETRIED, *_FATAL):
-            raise Refused(f"{job.problem.problem_id} at {job.effort}: {failure}")
-        if answer.status_code not in _RETRIED:
-            break
-        wait = retry_after(answer.headers.get("retry-after", ""))
-    asked = f"{job.problem.problem_id} at {job.effort}"
-    raise GenerateError(f"{request.url} did not answer {asked}: {failure}")
+
+    async def post() -> httpx.Response:
+        response = await http.post(
+            f"{settings.url}/chat/completions", json=settings.body(task), headers=settings.headers
+        )
+        return response.raise_for_status()
+
+    description = f"{task.problem.problem_id} at {task.effort}"
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(_is_retried),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=_wait_seconds,
+        reraise=True,
+    )
+    try:
+        return _completion(settings, await retrying(post))
+    except httpx.HTTPStatusError as error:
+        status, failure = error.response.status_code, _status_text(error.response)
+        if 400 <= status < 500 and status not in (*_RETRIED_STATUSES, *_FATAL_STATUSES):
+            raise RefusedError(f"{description}: {failure}") from error
+        raise GenerateError(f"{settings.url} did not answer {description}: {failure}") from error
+    except httpx.ReadTimeout as error:
+        raise GenerateError(
+            f"{settings.url} did not answer {description} in {_READ_SECONDS} s: lower the "
+            "concurrency or max_tokens"
+        ) from error
+    except httpx.TransportError as error:
+        failure = f"{type(error).__name__} {error}"
+        raise GenerateError(f"{settings.url} did not answer {description}: {failure}") from error
 
 
-def retry_after(header: str) -> float:
-    """Seconds that a Retry-After header asks for, in either of its forms, within a bound.
+def _is_retried(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _RETRIED_STATUSES
+    # a request that timed out would take as long again
+    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ReadTimeout)
+
+
+def _wait_seconds(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    requested = 0.0
+    if isinstance(error, httpx.HTTPStatusError):
+        requested = parse_retry_after(error.response.headers.get("retry-after", ""))
+    return max(requested, _BACKOFF(state))
+
+
+def _status_text(response: httpx.Response) -> str:
+    return f"HTTP {response.status_code}: {response.text[:300]}"
+
+
+def parse_retry_after(header: str) -> float:
+    """Seconds of a Retry-After header, a number or a date, at most `_MAX_RETRY_AFTER_SECONDS`.
 
     0 for any other text.
     """
@@ -138,68 +175,71 @@ def retry_after(header: str) -> float:
         if header.isdecimal():
             seconds = float(header)
         else:
-            when = parsedate_to_datetime(header).astimezone(UTC)
-            seconds = (when - datetime.now(UTC)).total_seconds()
+            date = parsedate_to_datetime(header).astimezone(UTC)
+            seconds = (date - datetime.now(UTC)).total_seconds()
     except (ValueError, OverflowError):
         return 0.0
-    return min(max(seconds, 0.0), _LONGEST_WAIT)
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
-def _completion(request: Request, answer: httpx.Response) -> dict[str, Any]:
+def _completion(settings: RequestSettings, response: httpx.Response) -> dict[str, Any]:
     try:
-        completion = answer.json()
+        completion = response.json()
         _check(completion)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise GenerateError(
-            f"{request.url} sent no chat completion with its usage: {answer.text[:300]}"
+            f"{settings.url} sent no chat completion with its usage: {response.text[:300]}"
         ) from error
     return completion
 
 
 def _check(completion: dict[str, Any]) -> None:
-    """Raises LookupError, TypeError or AttributeError where it has not what is read of one."""
+    """Raises LookupError, TypeError or AttributeError where a field that is read is missing."""
     usage: dict[str, Any] = completion["usage"]
     details: dict[str, Any] = usage.get("completion_tokens_details") or {}
     _ = usage["completion_tokens"], details.get("reasoning_tokens")
     if not isinstance(completion["choices"][0]["message"].get("content"), str | None):
-        raise TypeError("content is no text")
+        raise TypeError("content is not text")
 
 
-def answered(completion: dict[str, Any]) -> tuple[str, bool]:
-    """The visible answer, and whether it was cut off."""
+def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
+    """The answer's text, and whether `max_tokens` cut it off."""
     choice = completion["choices"][0]
     return choice["message"].get("content") or "", choice.get("finish_reason") == "length"
 
 
-def reasoning_of(completion: dict[str, Any]) -> str | None:
-    """The reasoning's text, by either of its names on the wire."""
+def reasoning_text(completion: dict[str, Any]) -> str | None:
+    """The reasoning, under either of the names that engines give it."""
     message = completion["choices"][0]["message"]
     return message.get("reasoning") or message.get("reasoning_content")
 
 
-def outcome(
-    request: Request, job: Job, completion: dict[str, Any], correct: bool | None
+def outcome_row(
+    settings: RequestSettings,
+    task: GenerationTask,
+    completion: dict[str, Any],
+    correct: bool | None,
 ) -> dict[str, Any]:
-    """The outcome contract's row for one completion, judged or not yet.
+    """The outcome contract's row for a completion; `correct` is None before it is judged.
 
-    Where responses are kept, a row has `reasoning` too.
+    Where responses are kept, the row also has `reasoning`.
     """
     usage = completion["usage"]
     details: dict[str, Any] = usage.get("completion_tokens_details") or {}
-    text, truncated = answered(completion)
+    text, truncated = visible_answer(completion)
     return {
-        "problem_id": job.problem.problem_id,
-        "prompt": job.problem.prompt,
+        "problem_id": task.problem.problem_id,
+        "prompt": task.problem.prompt,
         "messages": None,
-        "answer": job.problem.answer,
-        "model": request.model,
-        "effort": job.effort,
-        "sample": job.sample,
+        "answer": task.problem.answer,
+        "model": settings.model,
+        "effort": task.effort,
+        "sample": task.sample,
         "correct": None if correct is None else int(correct),
         "tokens": usage["completion_tokens"],
         "thinking_tokens": details.get("reasoning_tokens"),
-        "response": text if request.keep_responses else None,
-        **({"reasoning": reasoning_of(completion)} if request.keep_responses else {}),
+        "response": text if settings.keep_responses else None,
+        **({"reasoning": reasoning_text(completion)} if settings.keep_responses else {}),
         "truncated": truncated,
-        "weights": request.weights,
+        "weights": settings.weights,
     }

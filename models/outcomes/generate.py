@@ -1,7 +1,7 @@
-"""`tops generate`: ask a model every problem at every effort, judge, and write outcomes.
+"""`tops generate`: run every problem at every effort through a model, judge, write outcomes.
 
-Works over the API that serving uses. Each finished generation is one line, appended at once; a
-rerun asks only for what is missing, so it may be stopped at any time.
+Works over the API that serving uses. Each finished generation is appended as one line at once, and
+a rerun requests only the missing ones, so a run can be stopped at any time.
 """
 
 import argparse
@@ -17,44 +17,46 @@ from typing import TextIO
 
 from models.outcomes.client import (
     GenerateError,
-    Job,
-    Refused,
-    Request,
-    answered,
-    ask,
-    client,
-    outcome,
+    GenerationTask,
+    RefusedError,
+    RequestSettings,
+    complete,
+    http_client,
+    outcome_row,
+    visible_answer,
 )
 from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
-from models.outcomes.progress import Progress
+from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
 from router.artifact import weights_hash
 from router.effort import EFFORTS, is_effort
 
-_ENOUGH_TRIED = 20
-_MOST_REFUSED = 0.1
-API_KEY = "TOPS_UPSTREAM_API_KEY"
-"""The environment variable of the endpoint's key."""
+API_KEY_VARIABLE = "TOPS_UPSTREAM_API_KEY"
+"""The environment variable that holds the endpoint's key."""
+
+_CHECKED_FROM = 20
+_MAX_REFUSED_SHARE = 0.1
+_SHOWN_REFUSALS = 10
 
 
-def finished(
-    file: Path, request: Request, problems: Iterable[Problem] = ()
+def read_finished(
+    file: Path, settings: RequestSettings, problems: Iterable[Problem] = ()
 ) -> set[tuple[str, str, int]]:
-    """The model's generations that a file has; half a last line, left by a kill, is cut off.
+    """Keys of the model's generations in a file; an incomplete last line is cut off.
 
     Raises:
-        GenerateError: a line is broken, tells of other weights of the same model, or of another
-            problem under the same id.
+        GenerateError: a line is broken, has other weights of the same model, or another problem
+            under the same id.
     """
-    asked = {one.problem_id: (one.prompt, one.answer) for one in problems}
+    expected = {problem.problem_id: (problem.prompt, problem.answer) for problem in problems}
     if not file.exists():
         return set()
     raw = file.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if whole != raw:
-        os.truncate(file, len(whole))
-    done: set[tuple[str, str, int]] = set()
-    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+    complete_lines = raw[: raw.rfind(b"\n") + 1]
+    if complete_lines != raw:
+        os.truncate(file, len(complete_lines))
+    finished: set[tuple[str, str, int]] = set()
+    for number, line in enumerate(complete_lines.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line)
             key = row["problem_id"], row["effort"], row["sample"]
@@ -62,113 +64,126 @@ def finished(
             problem = row.get("prompt"), row.get("answer")
         except (ValueError, KeyError, TypeError) as error:
             raise GenerateError(f"{file}, line {number}: {error!r}") from error
-        if model != request.model:
+        if model != settings.model:
             continue
-        if weights != request.weights:
+        if weights != settings.weights:
             raise GenerateError(
-                f"{file}, line {number}: of weights {weights}, not {request.weights}: "
+                f"{file}, line {number}: has weights {weights}, not {settings.weights}: "
                 "pass the same --weights, or another --out"
             )
-        if problem != asked.get(key[0], problem):
+        if problem != expected.get(key[0], problem):
             raise GenerateError(
-                f"{file}, line {number}: {key[0]} was another problem then: name another --out"
+                f"{file}, line {number}: {key[0]} was another problem then: pass another --out"
             )
-        done.add(key)
-    return done
+        finished.add(key)
+    return finished
 
 
-def plan_jobs(problems: Iterable[Problem], efforts: Sequence[str], samples: int) -> list[Job]:
-    """Every problem at every effort, so many times; shuffled, so that a part is a fair sample."""
-    jobs = [
-        Job(problem, effort, sample)
+def plan_tasks(
+    problems: Iterable[Problem], efforts: Sequence[str], samples: int
+) -> list[GenerationTask]:
+    """`samples` tasks for every problem at every effort.
+
+    Shuffled with a fixed seed, so that the generations of an interrupted run are a fair sample.
+    """
+    tasks = [
+        GenerationTask(problem, effort, sample)
         for problem in problems
         for effort in efforts
         for sample in range(samples)
     ]
-    random.Random(0).shuffle(jobs)
-    return jobs
+    random.Random(0).shuffle(tasks)
+    return tasks
 
 
-def run(jobs: Sequence[Job], request: Request, out: Path, concurrency: int) -> list[str]:
-    """Make the generations and judge them, `concurrency` at a time, each appended as it comes.
-
-    Returns why problems were refused, a line each; those are left out.
-
-    Raises:
-        GenerateError: the endpoint is down or refuses too much; the rows before it are kept.
-    """
+def generate_judged(
+    tasks: Sequence[GenerationTask], settings: RequestSettings, out: Path, concurrency: int
+) -> list[str]:
+    """As `generate` from one endpoint, with each answer judged."""
     with Judge() as judge:
-        return make(jobs, [request], out, concurrency, judge)
+        return generate(tasks, [settings], out, concurrency, judge)
 
 
-def make(
-    jobs: Sequence[Job],
-    requests: Sequence[Request],
+def generate(
+    tasks: Sequence[GenerationTask],
+    endpoints: Sequence[RequestSettings],
     out: Path,
     concurrency: int,
     judge: Judge | None = None,
 ) -> list[str]:
-    """As `run`, spread over several engines; without a judge, `correct` stays null."""
+    """Append a row for each task to `out`, `concurrency` at a time, spread over the endpoints.
+
+    Args:
+        tasks: what to generate.
+        endpoints: one or more engines that serve the same model.
+        out: the outcome file.
+        concurrency: requests in flight, over all endpoints together.
+        judge: judges the answers; without it, `correct` stays null.
+
+    Returns:
+        Why problems were refused, a line for each; those have no row.
+
+    Raises:
+        GenerateError: an endpoint is down or refuses too many problems; finished rows are kept.
+    """
     with out.open("a", encoding="utf-8") as stream:
-        return asyncio.run(_generate(jobs, requests, stream, judge, concurrency))
+        return asyncio.run(_generate(tasks, endpoints, stream, judge, concurrency))
 
 
 async def _generate(
-    jobs: Sequence[Job],
-    requests: Sequence[Request],
+    tasks: Sequence[GenerationTask],
+    endpoints: Sequence[RequestSettings],
     out: TextIO,
     judge: Judge | None,
     concurrency: int,
 ) -> list[str]:
-    progress = Progress(len(jobs))
-    waiting = iter(jobs)
-    refused: list[str] = []
-    tried = 0
+    queue = iter(tasks)
+    refusals: list[str] = []
+    started = 0
 
-    async with client(concurrency) as http:
+    async with http_client(concurrency) as http:
+        with progress_bar(len(tasks)) as progress:
 
-        async def work(request: Request) -> None:
-            nonlocal tried
-            for job in waiting:
-                tried += 1
-                try:
-                    completion = await ask(http, request, job)
-                except Refused as error:
-                    refused.append(str(error))
-                    check_refused(len(refused), tried, len(jobs), error)
-                    continue
-                correct = None
-                if judge is not None:
-                    text, truncated = answered(completion)
-                    correct = await judge.is_correct(text, job.problem.answer, truncated)
-                row = outcome(request, job, completion, correct)
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                out.flush()
-                progress.step()
+            async def work(settings: RequestSettings) -> None:
+                nonlocal started
+                for task in queue:
+                    started += 1
+                    try:
+                        completion = await complete(http, settings, task)
+                    except RefusedError as error:
+                        refusals.append(str(error))
+                        check_refusals(len(refusals), started, len(tasks), error)
+                        continue
+                    correct = None
+                    if judge is not None:
+                        text, truncated = visible_answer(completion)
+                        correct = await judge.is_correct(text, task.problem.answer, truncated)
+                    row = outcome_row(settings, task, completion, correct)
+                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    out.flush()
+                    progress.update()
 
-        engines = itertools.cycle(requests)
-        workers = [asyncio.create_task(work(next(engines))) for _ in range(concurrency)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            progress.end()
-    return refused
+            engines = itertools.cycle(endpoints)
+            workers = [asyncio.create_task(work(next(engines))) for _ in range(concurrency)]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+    return refusals
 
 
-def check_refused(refused: int, tried: int, planned: int, error: Refused) -> None:
-    """Go on as long as refusals are few.
+def check_refusals(refused: int, started: int, planned: int, error: RefusedError) -> None:
+    """Raise where more than a tenth is refused, once 20 generations or all have started.
 
     Raises:
-        GenerateError: too many of the first ones were refused, `error` the last of them.
+        GenerateError: too many were refused; `error` is the latest refusal.
     """
-    if tried >= min(_ENOUGH_TRIED, planned) and refused > _MOST_REFUSED * tried:
-        raise GenerateError(f"{refused} of {tried} generations were refused: {error}") from error
+    if started >= min(_CHECKED_FROM, planned) and refused > _MAX_REFUSED_SHARE * started:
+        raise GenerateError(f"{refused} of {started} generations were refused: {error}") from error
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a run of generations can be told."""
     parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="OpenAI-compatible API")
     parser.add_argument("--efforts", default="none,low,medium,high", type=_efforts)
     parser.add_argument("--samples", type=_at_least_one, default=1, help="per problem and effort")
@@ -181,26 +196,26 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
 
 
-def request_of(words: argparse.Namespace, parser: argparse.ArgumentParser) -> Request:
-    """The request of a run's arguments; the key comes from the environment."""
+def request_of(words: argparse.Namespace, parser: argparse.ArgumentParser) -> RequestSettings:
+    """The settings that a command line gives; the key comes from the environment."""
     if words.samples > 1 and words.temperature <= 0:
         parser.error("several samples need a --temperature above 0, or they are all the same")
-    return Request(
+    return RequestSettings(
         url=words.url.rstrip("/"),
         model=words.model,
         temperature=words.temperature,
         weights=words.weights,
         keep_responses=words.keep_responses,
         max_tokens=words.max_tokens,
-        api_key=os.environ.get(API_KEY),
+        api_key=os.environ.get(API_KEY_VARIABLE),
     )
 
 
-def report_refused(refused: Sequence[str]) -> None:
-    """Say on standard error what was left out."""
-    if refused:
-        print(f"{len(refused)} generations were refused and left out:", file=sys.stderr)
-        print("\n".join(f"  {line}" for line in refused[:10]), file=sys.stderr)
+def report_refused(refusals: Sequence[str]) -> None:
+    """Print how many generations were refused, and the first reasons, on standard error."""
+    if refusals:
+        print(f"{len(refusals)} generations were refused and left out:", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in refusals[:_SHOWN_REFUSALS]), file=sys.stderr)
 
 
 def _efforts(text: str) -> list[str]:
@@ -238,12 +253,12 @@ def generate_main(argv: Sequence[str]) -> int:
     request = request_of(words, parser)
     try:
         problems = read_problems(words.problems)
-        jobs = plan_jobs(problems, words.efforts, words.samples)
-        done = finished(words.out, request, problems)
-        missing = [job for job in jobs if job.key not in done]
-        print(f"{len(jobs) - len(missing)} of {len(jobs)} are there already", file=sys.stderr)
+        tasks = plan_tasks(problems, words.efforts, words.samples)
+        finished = read_finished(words.out, request, problems)
+        missing = [task for task in tasks if task.key not in finished]
+        print(f"{len(tasks) - len(missing)} of {len(tasks)} are there already", file=sys.stderr)
         if missing:
-            report_refused(run(missing, request, words.out, words.concurrency))
+            report_refused(generate_judged(missing, request, words.out, words.concurrency))
     except (GenerateError, ProblemError, OSError) as error:
         print(f"tops generate: {error}", file=sys.stderr)
         return 1

@@ -1,33 +1,39 @@
-"""A progress line on standard error: how far, how fast, how long still."""
+"""Progress on standard error: a bar on a terminal, a line every 30 seconds in a log."""
 
 import sys
-import time
+from typing import TYPE_CHECKING, NoReturn
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    _Tqdm = tqdm[NoReturn]
+else:
+    _Tqdm = tqdm  # not subscriptable at run time
+
+_LOG_SECONDS = 30
+_LOG_LINE = "{n_fmt}/{total_fmt}{unit} ({percentage:.0f} %), {rate_fmt}, {remaining} left"
 
 
-class Progress:
-    """Renewed at most twice a second."""
+class _LogProgress(_Tqdm):
+    """Writes whole lines instead of redrawing one; the last one when it is closed."""
 
-    def __init__(self, total: int, what: str = "generations") -> None:
-        self._total = total
-        self._what = what
-        self._done = 0
-        self._begun = time.monotonic()
-        self._shown = 0.0
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002
+        self.fp.write(f"{self}\n")
+        self.fp.flush()
 
-    def step(self) -> None:
-        """Count one more."""
-        self._done += 1
-        if time.monotonic() - self._shown > 0.5:
-            self._show()
 
-    def end(self) -> None:
-        """Leave the last state on a line of its own."""
-        self._show()
-        print(file=sys.stderr)
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        rate = self._done / max(self._shown - self._begun, 1e-9)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        line = f"\r{self._done}/{self._total} {self._what}, {rate:.1f}/s, {left:.0f} s left  "
-        print(line, end="", file=sys.stderr, flush=True)
+def progress_bar(total: int, unit: str = "generations") -> _Tqdm:
+    """A context manager; its `update()` counts one unit."""
+    if sys.stderr.isatty():
+        return _Tqdm(total=total, unit=f" {unit}", smoothing=0, dynamic_ncols=True)
+    return _LogProgress(
+        total=total,
+        unit=f" {unit}",
+        smoothing=0,
+        file=sys.stderr,
+        bar_format=_LOG_LINE,
+        mininterval=_LOG_SECONDS,
+        maxinterval=_LOG_SECONDS,
+        miniters=1,
+        leave=False,
+    )

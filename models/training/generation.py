@@ -1,4 +1,4 @@
-"""Generating from a model and judging what it wrote, a file each, both resumable row by row."""
+"""Generates from a model and judges the answers; both files can be resumed row by row."""
 
 import asyncio
 import json
@@ -8,48 +8,48 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.outcomes.client import Request
-from models.outcomes.generate import finished, make, plan_jobs, report_refused
+from models.outcomes.client import RequestSettings
+from models.outcomes.generate import generate, plan_tasks, read_finished, report_refused
 from models.outcomes.problem_sets import Problem
-from models.outcomes.progress import Progress
+from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
 from models.training.examples import read_rows
 from models.training.recipe import Recipe, Sampling
 from models.training.serving import MODEL, serving
 
-_AT_ONCE = 64
+_JUDGED_CONCURRENTLY = 64
 
 
 def judge_of(recipe: Recipe) -> Judge:
-    """The recipe's judge.
+    """The judge that the recipe's `[verify]` configures.
 
     Raises:
-        JudgeError: there is no such way of judging.
+        JudgeError: `verify.by` names no way of judging.
     """
     return Judge(recipe.verify.seconds, recipe.verify.by, recipe.verify.processes)
 
 
-def generate(
+def generate_missing(
     problems: Sequence[Problem],
     efforts: Sequence[str],
     samples: int,
-    requests: Sequence[Request],
+    endpoints: Sequence[RequestSettings],
     out: Path,
     concurrency: int,
     counts: Counter[str],
 ) -> None:
-    """Append what is missing of `samples` generations of every problem and effort to `out`.
+    """Append the missing ones of `samples` generations per problem and effort to `out`.
 
     Raises:
-        GenerateError: an endpoint is down or refuses too much; what is finished is kept.
+        GenerateError: an endpoint is down or refuses too many problems; finished rows are kept.
     """
-    jobs = plan_jobs(problems, efforts, samples)
-    done = finished(out, requests[0])
-    missing = [job for job in jobs if job.key not in done]
-    refused = make(missing, requests, out, concurrency) if missing else []
-    report_refused(refused)
-    counts["generations"] += len(jobs) - len(refused)
-    counts["refused"] += len(refused)
+    tasks = plan_tasks(problems, efforts, samples)
+    finished = read_finished(out, endpoints[0])
+    missing = [task for task in tasks if task.key not in finished]
+    refusals = generate(missing, endpoints, out, concurrency) if missing else []
+    report_refused(refusals)
+    counts["generations"] += len(tasks) - len(refusals)
+    counts["refused"] += len(refusals)
 
 
 def generate_from(
@@ -62,10 +62,10 @@ def generate_from(
     counts: Counter[str],
     weights: str | None = None,
 ) -> None:
-    """As `generate`, from a checkpoint that is served meanwhile."""
+    """As `generate_missing`, from a checkpoint folder that is served for the duration."""
     with serving(recipe, model, out.parent / "serving" / model.parent.name) as urls:
-        requests = [
-            Request(
+        endpoints = [
+            RequestSettings(
                 url=url,
                 model=MODEL,
                 temperature=sampling.temperature,
@@ -76,59 +76,62 @@ def generate_from(
             )
             for url in urls
         ]
-        generate(
-            problems, efforts, sampling.samples, requests, out, recipe.engine.concurrency, counts
-        )
+        concurrency = recipe.engine.concurrency
+        generate_missing(problems, efforts, sampling.samples, endpoints, out, concurrency, counts)
 
 
 def judge(
-    recipe: Recipe, problems: Sequence[Problem], made: Path, out: Path, counts: Counter[str]
+    recipe: Recipe, problems: Sequence[Problem], generations: Path, out: Path, counts: Counter[str]
 ) -> None:
-    """Judge every generation of `made` once; `out` gets the outcomes.
+    """Judge each row of `generations` once, and append it to the outcomes in `out`.
 
     Raises:
-        JudgeError: a user's function failed.
+        JudgeError: a user's judge failed.
     """
     gold = {problem.problem_id: problem.answer for problem in problems}
-    rows = list(read_rows(made))
-    done = finished(out, _judged_as(rows))
-    missing = [row for row in rows if (row["problem_id"], row["effort"], row["sample"]) not in done]
-    asyncio.run(_judge(recipe, missing, gold, out))
-    judged = list(read_rows(out))
-    counts["correct"] += sum(row["correct"] for row in judged)
-    counts["truncated"] += sum(row["truncated"] for row in judged)
+    rows = list(read_rows(generations))
+    finished = read_finished(out, _settings_of(rows))
+    missing = [
+        row for row in rows if (row["problem_id"], row["effort"], row["sample"]) not in finished
+    ]
+    if missing:
+        asyncio.run(_judge(recipe, missing, gold, out))
+    outcomes = list(read_rows(out))
+    counts["correct"] += sum(row["correct"] for row in outcomes)
+    counts["truncated"] += sum(row["truncated"] for row in outcomes)
 
 
-def _judged_as(rows: Sequence[dict[str, Any]]) -> Request:
-    first: dict[str, Any] = rows[0] if rows else {"model": MODEL, "weights": None}
-    return Request("", first["model"], 0.0, first["weights"], keep_responses=True)
+def _settings_of(rows: Sequence[dict[str, Any]]) -> RequestSettings:
+    """The model and weights that generated `rows`, to find their outcomes by."""
+    origin: dict[str, Any] = rows[0] if rows else {"model": MODEL, "weights": None}
+    return RequestSettings("", origin["model"], 0.0, origin["weights"], keep_responses=True)
 
 
 async def _judge(
     recipe: Recipe, rows: Sequence[dict[str, Any]], gold: dict[str, str], out: Path
 ) -> None:
-    if not rows:
-        return
-    progress = Progress(len(rows), "judged")
-    waiting = iter(rows)
-    with judge_of(recipe) as told, out.open("a", encoding="utf-8") as stream:
+    queue = iter(rows)
+    with (
+        judge_of(recipe) as answer_judge,
+        out.open("a", encoding="utf-8") as stream,
+        progress_bar(len(rows), "judged") as progress,
+    ):
 
         async def work() -> None:
-            for row in waiting:
-                right = await told.is_correct(
+            for row in queue:
+                correct = await answer_judge.is_correct(
                     row["response"] or "", gold[row["problem_id"]], row["truncated"]
                 )
-                line = json.dumps({**row, "correct": int(right)}, ensure_ascii=False)
+                line = json.dumps({**row, "correct": int(correct)}, ensure_ascii=False)
                 stream.write(f"{line}\n")
                 stream.flush()
-                progress.step()
+                progress.update()
 
-        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
-    progress.end()
+        await asyncio.gather(*(work() for _ in range(_JUDGED_CONCURRENTLY)))
 
 
 def shuffled(rows: Sequence[Any], seed: int) -> list[Any]:
-    """The rows in an order of chance, the same for the same seed."""
-    mixed = list(rows)
-    random.Random(f"order:{seed}").shuffle(mixed)
-    return mixed
+    """The rows in a random order that depends on the seed only."""
+    order = list(rows)
+    random.Random(f"order:{seed}").shuffle(order)
+    return order

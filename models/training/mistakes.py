@@ -1,7 +1,7 @@
 """Wrong steps of a solution: found by the demo domain's arithmetic, or by a critic model.
 
-A wrong step stays in the text, so that what follows it makes sense, and is left out of the loss, so
-that it is not learned (TOPS, section 3). Spans are [first, end) characters of the reasoning.
+A wrong step stays in the text, so that the steps after it make sense, and is left out of the loss,
+so that it is not learned (TOPS, section 3). Spans are [start, end) characters of the reasoning.
 """
 
 import asyncio
@@ -13,18 +13,29 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from models.outcomes.client import Job, Refused, Request, answered, ask, client
-from models.outcomes.generate import API_KEY, check_refused
+import httpx
+
+from models.outcomes.client import (
+    GenerationTask,
+    RefusedError,
+    RequestSettings,
+    complete,
+    http_client,
+    visible_answer,
+)
+from models.outcomes.generate import API_KEY_VARIABLE, check_refusals
 from models.outcomes.problem_sets import Problem
-from models.outcomes.progress import Progress
+from models.outcomes.progress import progress_bar
 from models.training.examples import Example, read_examples
 from models.training.recipe import Critic, Mistakes
 
+Spans = list[list[int]]
+
 _EQUATION = re.compile(r"(?<![\d*/+-])(\d+)([-+*/])(\d+)(?:([-+])(\d))?=(\d+)")
-_SUM = re.compile(r"(\d+)([-+*])(\d+): .* so (\d+)\.")
+_COLUMN_SUM = re.compile(r"(\d+)([-+*])(\d+): .* so (\d+)\.")
 _SENTENCE = re.compile(r"[^\n.\s][^\n.]*\.?")
 _LIST = re.compile(r"\[[\d,\s]*\]")
-_ASKED = (
+_CRITIC_PROMPT = (
     "Below are a problem and the numbered steps of a solution. Some steps may be wrong: a false "
     "calculation, a misread fact, a conclusion that does not follow. A step that repeats an error "
     "made before it without adding one is not wrong. Think as you need to, and end with a JSON "
@@ -33,34 +44,35 @@ _ASKED = (
 )
 
 
-def wrong_sentences(reasoning: str) -> list[list[int]]:
+def wrong_sentences(reasoning: str) -> Spans:
     """The sentences of a demo story's reasoning whose arithmetic is false."""
     return [
-        [found.start(), found.end()]
-        for found in _SENTENCE.finditer(reasoning)
-        if not _holds(found[0])
+        [sentence.start(), sentence.end()]
+        for sentence in _SENTENCE.finditer(reasoning)
+        if not _is_true(sentence[0])
     ]
 
 
-def _holds(sentence: str) -> bool:
-    worked = _SUM.match(sentence)
-    if worked and _value(worked[1], worked[2], worked[3]) != int(worked[4]):
-        return False
+def _is_true(sentence: str) -> bool:
+    column_sum = _COLUMN_SUM.match(sentence)
+    if column_sum:
+        left, symbol, right, total = column_sum.groups()
+        if _result(left, symbol, right) != int(total):
+            return False
     return all(
-        _value(a, sign, b, second, c) == int(total)
-        for a, sign, b, second, c, total in _EQUATION.findall(sentence)
+        _result(left, symbol, right) + int(f"{carry_symbol}{carry}" or 0) == int(total)
+        for left, symbol, right, carry_symbol, carry, total in _EQUATION.findall(sentence)
     )
 
 
-def _value(a: str, sign: str, b: str, second: str = "", c: str = "") -> float:
-    left, right = int(a), int(b)
-    value = {
+def _result(left_text: str, symbol: str, right_text: str) -> float:
+    left, right = int(left_text), int(right_text)
+    return {
         "+": left + right,
         "-": left - right,
         "*": left * right,
         "/": left / right if right else float("nan"),
-    }[sign]
-    return value + (int(f"{second}{c}") if c else 0)
+    }[symbol]
 
 
 def mark(
@@ -68,40 +80,46 @@ def mark(
     mistakes: Mistakes,
     file: Path,
     counts: Counter[str],
-    known: Sequence[Example] = (),
+    already_marked: Sequence[Example] = (),
 ) -> list[Example]:
-    """The examples with their wrong steps marked; those that have one are dropped where told so.
+    """The examples with the spans of their wrong steps, which `mistakes.then` masks or drops.
 
-    What a critic said is kept in `file`, line by line, so that a rerun asks only for the rest; of
-    the `known` ones it is not asked again.
+    Args:
+        examples: solutions to check.
+        mistakes: how wrong steps are found, and what becomes of them.
+        file: keeps a critic's answers, so that a rerun requests only the missing ones.
+        counts: gets `with_wrong_steps`, `wrong_steps` and `critic_refused`.
+        already_marked: solutions whose spans are reused without another request.
 
     Raises:
-        GenerateError: the critic's endpoint is down or refuses everybody.
+        GenerateError: the critic's endpoint is down or refuses too many requests.
     """
     if mistakes.found_by == "nobody":
         return list(examples)
     if mistakes.critic is not None and mistakes.found_by == "critic":
-        marked = _criticised(examples, mistakes.critic, file, counts, known)
+        marked = _criticised(examples, mistakes.critic, file, counts, already_marked)
     else:
-        marked = [replace(one, wrong=wrong_sentences(one.reasoning)) for one in examples]
-    counts["with_wrong_steps"] += sum(1 for one in marked if one.wrong)
-    counts["wrong_steps"] += sum(len(one.wrong) for one in marked)
+        marked = [
+            replace(example, wrong=wrong_sentences(example.reasoning)) for example in examples
+        ]
+    counts["with_wrong_steps"] += sum(1 for example in marked if example.wrong)
+    counts["wrong_steps"] += sum(len(example.wrong) for example in marked)
     if mistakes.then == "drop":
-        return [one for one in marked if not one.wrong]
+        return [example for example in marked if not example.wrong]
     if mistakes.then == "train":
-        return [replace(one, wrong=[]) for one in marked]
+        return [replace(example, wrong=[]) for example in marked]
     return marked
 
 
-def steps_of(reasoning: str) -> list[list[int]]:
-    """The spans of the steps of a reasoning: its paragraphs, or its lines where it has none."""
-    gap = "\n\n" if "\n\n" in reasoning else "\n"
-    spans: list[list[int]] = []
-    first = 0
-    for part in reasoning.split(gap):
+def steps_of(reasoning: str) -> Spans:
+    """Spans of the steps: paragraphs, or lines where the reasoning has no blank line."""
+    separator = "\n\n" if "\n\n" in reasoning else "\n"
+    spans: Spans = []
+    start = 0
+    for part in reasoning.split(separator):
         if part.strip():
-            spans.append([first, first + len(part)])
-        first += len(part) + len(gap)
+            spans.append([start, start + len(part)])
+        start += len(part) + len(separator)
     return spans
 
 
@@ -110,71 +128,75 @@ def _criticised(
     critic: Critic,
     file: Path,
     counts: Counter[str],
-    known: Sequence[Example],
+    already_marked: Sequence[Example],
 ) -> list[Example]:
-    wrong = {_key(one): one.wrong for one in known}
-    if _mended(file):
-        wrong |= {_key(one): one.wrong for one in read_examples(file)}
-    missing = {_key(one): one for one in examples if _key(one) not in wrong}
+    spans = {_key(example): example.wrong for example in (*already_marked, *_read_critiques(file))}
+    missing = {_key(example): example for example in examples if _key(example) not in spans}
     if missing:
-        asyncio.run(_ask_critic(list(missing.values()), critic, file, counts))
-        wrong |= {_key(one): one.wrong for one in read_examples(file)} if file.exists() else {}
-    return [replace(one, wrong=wrong.get(_key(one), [])) for one in examples]
+        asyncio.run(_request_critiques(list(missing.values()), critic, file, counts))
+        spans |= {_key(example): example.wrong for example in _read_critiques(file)}
+    return [replace(example, wrong=spans.get(_key(example), [])) for example in examples]
 
 
 def _key(example: Example) -> tuple[str, str]:
     return example.problem_id, example.reasoning
 
 
-def _mended(file: Path) -> bool:
-    """Cut off half a last line, left by a kill; whether there is a file at all."""
+def _read_critiques(file: Path) -> list[Example]:
+    """The file's examples; an incomplete last line, left by a kill, is cut off."""
     if not file.exists():
-        return False
-    raw = file.read_bytes()
-    os.truncate(file, raw.rfind(b"\n") + 1)
-    return True
+        return []
+    os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
+    return read_examples(file)
 
 
-async def _ask_critic(
+async def _request_critiques(
     examples: Sequence[Example], critic: Critic, file: Path, counts: Counter[str]
 ) -> None:
-    request = Request(
-        critic.url.rstrip("/"), critic.model, 0.0, None, True, api_key=os.environ.get(API_KEY)
+    """Append each example to `file` with the spans that the critic calls wrong."""
+    api_key = os.environ.get(API_KEY_VARIABLE)
+    settings = RequestSettings(
+        critic.url.rstrip("/"), critic.model, 0.0, None, keep_responses=True, api_key=api_key
     )
-    progress = Progress(len(examples), "critiques")
-    waiting, tried, refused = iter(examples), 0, 0
-    async with client(critic.concurrency) as http:
-        with file.open("a", encoding="utf-8") as out:
+    queue, started, refused = iter(examples), 0, 0
+    async with http_client(critic.concurrency) as http:
+        with (
+            file.open("a", encoding="utf-8") as out,
+            progress_bar(len(examples), "critiques") as bar,
+        ):
 
             async def work() -> None:
-                nonlocal tried, refused
-                for example in waiting:
-                    tried += 1
-                    spans = steps_of(example.reasoning)
-                    steps = "\n".join(
-                        f"{number}. {example.reasoning[first:end]}"
-                        for number, (first, end) in enumerate(spans, 1)
-                    )
-                    asked = _ASKED.format(prompt=example.prompt, steps=steps)
-                    job = Job(Problem(example.problem_id, asked, ""), "auto", 0)
+                nonlocal started, refused
+                for example in queue:
+                    started += 1
                     try:
-                        text, _ = answered(await ask(http, request, job))
-                    except Refused as error:
+                        wrong = await _critique(http, settings, example)
+                    except RefusedError as error:
                         refused += 1
-                        check_refused(refused, tried, len(examples), error)
+                        check_refusals(refused, started, len(examples), error)
                         continue
-                    said = replace(example, wrong=[spans[n - 1] for n in named(text, len(spans))])
-                    out.write(json.dumps(asdict(said), ensure_ascii=False) + "\n")
+                    row = asdict(replace(example, wrong=wrong))
+                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
                     out.flush()
-                    progress.step()
+                    bar.update()
 
             await asyncio.gather(*(work() for _ in range(critic.concurrency)))
-    progress.end()
     counts["critic_refused"] += refused
 
 
-def named(text: str, steps: int) -> list[int]:
-    """The steps that a critic's last list names; numbers that there are not are left out."""
-    found = _LIST.findall(text)
-    numbers = map(int, re.findall(r"\d+", found[-1])) if found else ()
+async def _critique(http: httpx.AsyncClient, settings: RequestSettings, example: Example) -> Spans:
+    spans = steps_of(example.reasoning)
+    steps = "\n".join(
+        f"{number}. {example.reasoning[start:end]}" for number, (start, end) in enumerate(spans, 1)
+    )
+    prompt = _CRITIC_PROMPT.format(prompt=example.prompt, steps=steps)
+    task = GenerationTask(Problem(example.problem_id, prompt, ""), "auto", 0)
+    text, _ = visible_answer(await complete(http, settings, task))
+    return [spans[number - 1] for number in wrong_step_numbers(text, len(spans))]
+
+
+def wrong_step_numbers(text: str, steps: int) -> list[int]:
+    """Numbers from 1 to `steps` in the text's last list; other numbers in it are ignored."""
+    lists = _LIST.findall(text)
+    numbers = map(int, re.findall(r"\d+", lists[-1])) if lists else ()
     return sorted({number for number in numbers if 1 <= number <= steps})

@@ -1,7 +1,8 @@
-"""Stage `seed`: problems solved at every effort, each effort longer than the one before.
+"""Stage `seed`: problems solved at every effort, with longer reasoning at each higher effort.
 
-The solutions come from a teacher behind an endpoint, from a file, or from the demo domain. What a
-teacher calls low is not always its shortest, so they are relabelled by length (TOPS, section 4).
+The solutions come from a teacher behind an endpoint, from a file, or from the demo domain. A
+teacher's answer at `low` is not always its shortest, so solutions are relabelled by length (TOPS,
+section 4).
 """
 
 import os
@@ -15,12 +16,12 @@ from typing import Any
 from models.domain.problems import unique_stories
 from models.domain.reasoning_traces import answer_text, trace
 from models.domain.stories import Story
-from models.outcomes.client import Request
-from models.outcomes.generate import API_KEY
+from models.outcomes.client import RequestSettings
+from models.outcomes.generate import API_KEY_VARIABLE
 from models.outcomes.problem_sets import Problem
 from models.training.chat import Chat
 from models.training.examples import Example, read_examples, read_rows, write_examples
-from models.training.generation import generate, judge, judge_of
+from models.training.generation import generate_missing, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
 from models.training.recipe import Recipe, Teacher
@@ -44,35 +45,37 @@ INSTRUCTIONS: Mapping[str, str] = {
         "step twice, reconcile what differs, and only then answer."
     ),
 }
-"""What a teacher is told at each effort, unless the recipe says otherwise."""
+"""A teacher's default system prompt at each effort; `[seed.teacher]` can override them."""
 
 
 def seed(work: Work, chat: Chat) -> dict[str, Any]:
-    """Write `examples.jsonl`: every effort of every problem that is kept, together.
+    """Write `examples.jsonl`: for each problem that is kept, a solution at every effort.
 
-    But for single solutions that `[mistakes]` drops.
+    `[mistakes]` may drop single solutions of a problem.
 
     Raises:
         RunError: no problem is kept.
-        ProblemError, GenerateError, JudgeError: see there.
+        ProblemError: the problems cannot be read.
+        GenerateError: the teacher or critic is down or refuses too many requests.
+        JudgeError: a user's judge failed.
     """
     recipe, counts = work.recipe, Counter[str]()
-    told = recipe.seed
-    if told.source == "stories":
+    if recipe.seed.source == "stories":
         candidates = _from_stories(recipe, chat, counts)
-    elif told.source == "file":
-        assert told.path is not None
-        candidates = read_examples(told.path)
+    elif recipe.seed.source == "file":
+        assert recipe.seed.path is not None
+        candidates = read_examples(recipe.seed.path)
     else:
-        assert told.teacher is not None
-        candidates = _from_teacher(work, told.teacher, counts)
-    kept = relabelled(candidates, recipe.model.efforts, told.min_gap, counts)
-    if not kept:
+        assert recipe.seed.teacher is not None
+        candidates = _from_teacher(work, recipe.seed.teacher, counts)
+    min_gap = recipe.seed.min_gap
+    examples = relabelled(candidates, recipe.model.efforts, min_gap, counts)
+    if not examples:
         raise RunError(
-            f"no problem of the seed is right at every effort with gaps of {told.min_gap} tokens "
+            f"no problem of the seed is solved at every effort with gaps of {min_gap} tokens "
             f"or more: {dict(counts)}"
         )
-    marked = mark(kept, recipe.mistakes, work.folder / "critic.jsonl", counts)
+    marked = mark(examples, recipe.mistakes, work.folder / "critic.jsonl", counts)
     write_examples(work.folder / "examples.jsonl", marked)
     return {**counts, "examples": len(marked)}
 
@@ -80,48 +83,56 @@ def seed(work: Work, chat: Chat) -> dict[str, Any]:
 def relabelled(
     examples: Iterable[Example], efforts: Sequence[str], min_gap: int, counts: Counter[str]
 ) -> list[Example]:
-    """Problems with one example an effort, labelled by length, the gaps at least `min_gap` tokens.
+    """One example per effort for each problem, labelled by length, at least `min_gap` tokens apart.
 
     Examples of the effort `none` keep their label.
     """
-    thinking = [effort for effort in efforts if effort != "none"]
+    ladder = [effort for effort in efforts if effort != "none"]
     by_problem: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         by_problem[example.problem_id].append(example)
-    kept: list[Example] = []
+    selected: list[Example] = []
     for group in by_problem.values():
-        straight = [one for one in group if one.effort == "none" and "none" in efforts]
-        ladder = sorted((one for one in group if one.effort != "none"), key=lambda one: one.tokens)
-        if len(ladder) < len(thinking) or len(group) < len(efforts):
+        direct = [example for example in group if example.effort == "none" and "none" in efforts]
+        thinking = [example for example in group if example.effort != "none"]
+        thinking.sort(key=lambda example: example.tokens)
+        gaps = [longer.tokens - shorter.tokens for shorter, longer in pairwise(thinking)]
+        if len(thinking) < len(ladder) or len(group) < len(efforts):
             counts["not_right_at_every_effort"] += 1
-        elif any(b.tokens - a.tokens < max(min_gap, 1) for a, b in pairwise(ladder)):
+        elif any(gap < max(min_gap, 1) for gap in gaps):
             counts["too_alike"] += 1
         else:
-            relabelled = [replace(a, effort=b) for a, b in zip(ladder, thinking, strict=False)]
-            counts["relabelled"] += sum(
-                a.effort != b.effort for a, b in zip(ladder, relabelled, strict=False)
-            )
-            kept += straight + relabelled
-    counts["problems"] = len(kept) // len(efforts)
-    return kept
+            for example, effort in zip(thinking, ladder, strict=False):
+                counts["relabelled"] += example.effort != effort
+                direct.append(replace(example, effort=effort))
+            selected += direct
+    counts["problems"] = len(selected) // len(efforts)
+    return selected
 
 
 def _from_stories(recipe: Recipe, chat: Chat, counts: Counter[str]) -> list[Example]:
     rng = random.Random(f"seed:{recipe.random_seed}")
-    found: list[Example] = []
+    examples: list[Example] = []
     for source in recipe.data.seed:
         if source.stories is None:
             raise RunError("a seed of stories takes its problems from stories in [[data.seed]]")
-        told = source.stories
-        for story in islice(unique_stories(told.seed, told.split, *told.steps), told.n):
+        options = source.stories
+        stream = unique_stories(options.seed, options.split, *options.steps)
+        for story in islice(stream, options.n):
             counts["read"] += 1
-            solved = [_solved(story, one, recipe, chat, rng) for one in recipe.model.efforts]
-            right = answer_text(story)
-            found += [one for one in solved if one.response == right or not recipe.seed.only_right]
-    return found
+            solutions = [
+                _solution(story, effort, recipe, chat, rng) for effort in recipe.model.efforts
+            ]
+            correct = answer_text(story)
+            examples += [
+                solution
+                for solution in solutions
+                if solution.response == correct or not recipe.seed.only_right
+            ]
+    return examples
 
 
-def _solved(story: Story, effort: str, recipe: Recipe, chat: Chat, rng: random.Random) -> Example:
+def _solution(story: Story, effort: str, recipe: Recipe, chat: Chat, rng: random.Random) -> Example:
     reasoning = trace(story, effort, recipe.seed.slips, rng)
     response = answer_text(story, effort)
     encoded = chat.encode(story.prompt, effort, reasoning, response, [])
@@ -131,52 +142,51 @@ def _solved(story: Story, effort: str, recipe: Recipe, chat: Chat, rng: random.R
 
 def _from_teacher(work: Work, teacher: Teacher, counts: Counter[str]) -> list[Example]:
     recipe = work.recipe
-    with judge_of(recipe) as told:
-        problems = load(recipe.data.seed, recipe.data, counts, told.unjudgeable)
-        held = load(recipe.data.evaluate, recipe.data, Counter(), told.unjudgeable)
-    problems = without_contamination(problems, held, recipe.data.ngram, counts)
-    request = Request(
+    with judge_of(recipe) as answer_judge:
+        problems = load(recipe.data.seed, recipe.data, counts, answer_judge.unjudgeable)
+        evaluation = load(recipe.data.evaluate, recipe.data, Counter(), answer_judge.unjudgeable)
+    problems = without_contamination(problems, evaluation, recipe.data.ngram, counts)
+    settings = RequestSettings(
         url=teacher.url.rstrip("/"),
         model=teacher.model,
         temperature=teacher.temperature,
         weights=None,
         keep_responses=True,
         max_tokens=teacher.max_tokens,
-        api_key=os.environ.get(API_KEY),
+        api_key=os.environ.get(API_KEY_VARIABLE),
         system={**INSTRUCTIONS, **teacher.instructions},
     )
-    made = work.folder / "generations.jsonl"
+    generations, outcomes = work.folder / "generations.jsonl", work.folder / "outcomes.jsonl"
     efforts = recipe.model.efforts
-    generate(problems, efforts, 1, [request], made, teacher.concurrency, counts)
-    judged = work.folder / "outcomes.jsonl"
-    judge(recipe, problems, made, judged, counts)
-    rows = list(read_rows(judged))
-    told = [row for row in rows if row["reasoning"] or row["effort"] == "none"]
-    counts["without_reasoning"] = len(rows) - len(told)
-    if rows and not told:
+    generate_missing(problems, efforts, 1, [settings], generations, teacher.concurrency, counts)
+    judge(recipe, problems, generations, outcomes, counts)
+    rows = list(read_rows(outcomes))
+    usable = [row for row in rows if row["reasoning"] or row["effort"] == "none"]
+    counts["without_reasoning"] = len(rows) - len(usable)
+    if rows and not usable:
         raise RunError(
-            f"{teacher.model} sends no reasoning: take a model that thinks in a block of its own, "
+            f"{teacher.model} sends no reasoning: use a model that thinks in a block of its own, "
             "and serve it with its reasoning parser"
         )
     return [
         Example.of(row, row["effort"])
-        for row in told
+        for row in usable
         if row["correct"] or not recipe.seed.only_right
     ]
 
 
 def problems_of(recipe: Recipe, counts: Counter[str]) -> list[Problem]:
-    """The training problems, without repeats, the seed's, and what evaluation asks.
+    """The training problems, without repeats, those of the seed, and those of evaluation.
 
     Raises:
-        ProblemError: a source cannot be used, or nothing is left.
+        ProblemError: a source cannot be used, or no problem is left.
     """
-    with judge_of(recipe) as told:
-        train = load(recipe.data.train, recipe.data, counts, told.unjudgeable)
-        seeds = load(recipe.data.seed, recipe.data, Counter(), told.unjudgeable)
-        held = load(recipe.data.evaluate, recipe.data, Counter(), told.unjudgeable)
-    train = without_contamination(train, held, recipe.data.ngram, counts)
-    counts_of_seeds = Counter[str]()
-    train = without_contamination(train, seeds, 0, counts_of_seeds)
-    counts["in_the_seed"] = counts_of_seeds["contaminated"]
+    with judge_of(recipe) as answer_judge:
+        train = load(recipe.data.train, recipe.data, counts, answer_judge.unjudgeable)
+        seeds = load(recipe.data.seed, recipe.data, Counter(), answer_judge.unjudgeable)
+        evaluation = load(recipe.data.evaluate, recipe.data, Counter(), answer_judge.unjudgeable)
+    train = without_contamination(train, evaluation, recipe.data.ngram, counts)
+    seed_counts = Counter[str]()
+    train = without_contamination(train, seeds, 0, seed_counts)
+    counts["in_the_seed"] = seed_counts["contaminated"]
     return train

@@ -179,7 +179,7 @@ def _select(rule: Rule, work: Work) -> Mapping[str, Any]:
     chosen = chosen_answers(
         outcomes, seeds, rule, recipe.select, recipe.model.efforts, recipe.random_seed, counts
     )
-    marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts, known=seeds)
+    marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts, seeds)
     return {**counts, "examples": write_examples(work.folder / "examples.jsonl", marked)}
 
 
