@@ -87,7 +87,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
                 stack.callback(ledger.stop)
             stack.push_async_callback(accounts.idle, _IDLE_SECONDS)
             if shared is not None:
-                await stack.enter_async_context(shared.awaiting(fleet.ready))
+                await stack.enter_async_context(shared.awaiting(fleet.health.ready))
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -159,20 +159,20 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        model = fleet.model_info.model if fleet.model_info else None
+        model = fleet.health.model_info.model if fleet.health.model_info else None
         state = {
-            "engine": fleet.up,
+            "engine": fleet.health.up,
             "model": model,
             "router": decider.router_for(model).state,
             "budgets": fleet.budget_support.state,
-            "engines": fleet.state(),
+            "engines": fleet.health.states(),
         }
-        return JSONResponse(state, status_code=200 if fleet.up else 503)
+        return JSONResponse(state, status_code=200 if fleet.health.up else 503)
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        if fleet.model_info is not None:
-            metrics.declare(fleet.model_info.model)
+        if fleet.health.model_info is not None:
+            metrics.declare(fleet.health.model_info.model)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

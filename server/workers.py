@@ -65,7 +65,7 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bo
         announcing.cancel()
 
     async def announce() -> None:
-        await app.fleet.ready.wait()
+        await app.fleet.health.ready.wait()
         _announce(listener)
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.engines.budget_support import BudgetSupport
-from server.engines.canary import BUDGET, prove
+from server.engines.canary import BUDGET, probe
 from server.engines.dialect import DIALECTS, Name
 
 
@@ -42,7 +42,7 @@ class Scripted:
 
 def proven(kind: str, free: int = 200, name: Name = "vllm") -> BudgetSupport:
     engine = Scripted(kind, free)
-    binding = asyncio.run(prove(engine.ask, DIALECTS[name], "m", "high"))
+    binding = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
     assert engine.asked <= 4
     return binding
 
@@ -87,7 +87,7 @@ def test_an_engine_that_cannot_go_on_is_left_without_budgets() -> None:
 @pytest.mark.parametrize("name", ["openai", "deepseek", "openrouter", "anthropic"])
 def test_nothing_is_spent_on_probing_what_is_paid_for(name: Name) -> None:
     engine = Scripted("holds")
-    binding = asyncio.run(prove(engine.ask, DIALECTS[name], "m", "high"))
+    binding = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
     assert engine.asked == 0
     assert not binding.proven
     assert binding.mode == ("none" if DIALECTS[name].budget is None else "native")

@@ -21,7 +21,7 @@ import pytest
 from processes import Server, serving
 
 from server.endpoints.budget_retry import _usable as usable
-from server.engines.engine import _ours as failure_of
+from server.engines.http_reply import translate as failure_of
 from server.engines.reply import is_unknown_path
 from server.errors import EngineDown, EngineTimeout
 

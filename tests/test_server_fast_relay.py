@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from server.engines.engine import Engine, HttpReply
+from server.engines.engine import Engine
+from server.engines.http_reply import HttpReply
 from server.errors import EngineFailed, EngineTimeout
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -169,7 +169,9 @@ def test_an_engine_that_comes_back_is_proven_again_and_used(
             ups = [json.loads(line) for line in server.lines if '"engine up"' in line]
             again = [up for up in ups if up["engine"] == one.url[7:]]
             assert len(again) == 2
-            assert again[1]["seen"] == "the engine answered a budget of 16 with 16 thinking tokens"
+            assert (
+                again[1]["canary"] == "the engine answered a budget of 16 with 16 thinking tokens"
+            )
 
 
 def test_engines_of_another_model_are_not_used(pair: tuple[Running, Running]) -> None:

@@ -1,72 +1,73 @@
-"""Waits that take too long are ended, and no others."""
+"""Time-outs of a pool end the waits that take too long, and no others."""
 
 import asyncio
 import time
 
 import pytest
 
-from server.http.timeouts import TimeoutPool, Wait
+from server.http.timeouts import Timeout, TimeoutPool
 
 LONG = 30.0
 
 
-async def waited(wait: Wait, seconds: float) -> float:
-    """How long it was until the wait was ended."""
-    begun = time.monotonic()
-    with pytest.raises(TimeoutError), wait:
-        await asyncio.sleep(seconds)
-    return time.monotonic() - begun
+async def expired_after(context: Timeout) -> float:
+    """Seconds until the time-out ended a sleep of LONG seconds."""
+    started = time.monotonic()
+    with pytest.raises(TimeoutError), context:
+        await asyncio.sleep(LONG)
+    return time.monotonic() - started
 
 
-def test_a_wait_is_ended_when_it_took_too_long() -> None:
+def test_a_wait_that_takes_too_long_is_ended() -> None:
     async def main() -> None:
-        patience = TimeoutPool(0.2)
-        assert 0.19 <= await waited(patience.wait(), LONG) < LONG / 2
+        pool = TimeoutPool(0.2)
+        assert 0.19 <= await expired_after(pool.timeout()) < LONG / 2
         task = asyncio.current_task()
         assert task is not None and task.cancelling() == 0
 
     asyncio.run(main())
 
 
-def test_each_wait_has_its_own_time() -> None:
-    async def one(patience: TimeoutPool, delay: float) -> float:
+def test_time_outs_of_a_pool_expire_independently() -> None:
+    async def delayed(pool: TimeoutPool, delay: float) -> float:
         await asyncio.sleep(delay)
-        return await waited(patience.wait(), LONG)
+        return await expired_after(pool.timeout())
 
     async def main() -> list[float]:
-        patience = TimeoutPool(0.3)
-        return await asyncio.gather(*(one(patience, delay) for delay in (0.0, 0.1, 0.2)))
+        pool = TimeoutPool(0.3)
+        return await asyncio.gather(*(delayed(pool, delay) for delay in (0.0, 0.1, 0.2)))
 
     assert all(0.29 <= seconds < LONG / 2 for seconds in asyncio.run(main()))
 
 
-def test_one_that_is_entered_again_begins_anew() -> None:
+def test_a_time_out_that_is_entered_again_starts_anew() -> None:
     async def main() -> None:
-        patience = TimeoutPool(0.5)
-        wait = patience.wait()
+        pool = TimeoutPool(0.5)
+        timeout = pool.timeout()
         for _ in range(6):
-            with wait:
+            with timeout:
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(0.6)  # nobody waits: there is nothing to end
-        assert not patience.waits and not patience.looking
-        assert await waited(wait, LONG) < LONG / 2
+        await asyncio.sleep(0.6)  # outside of the context nothing expires
+        assert not pool.active and not pool.is_scheduled
+        assert await expired_after(timeout) < LONG / 2
 
     asyncio.run(main())
 
 
-def test_who_cancels_the_task_is_not_taken_for_the_end_of_patience() -> None:
+def test_a_cancelled_task_raises_no_time_out() -> None:
     async def main() -> None:
-        patience = TimeoutPool(LONG)
+        pool, entered = TimeoutPool(LONG), asyncio.Event()
 
-        async def work() -> None:
-            with patience.wait():
+        async def wait() -> None:
+            with pool.timeout():
+                entered.set()
                 await asyncio.sleep(LONG)
 
-        task = asyncio.create_task(work())
-        await asyncio.sleep(0.05)
+        task = asyncio.create_task(wait())
+        await entered.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not patience.waits
+        assert not pool.active
 
     asyncio.run(main())

@@ -27,6 +27,7 @@ from server.embedded.checkpoint import Checkpoint
 from server.embedded.generation import Scheduler
 from server.embedded.protocol import ChatRequest
 from server.http.disconnect import ClientDisconnected, cancel_on_disconnect
+from server.http.sse import DONE, encode
 
 
 class Engine:
@@ -111,7 +112,7 @@ async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[byte
             async for choice, piece in completion.pieces(engine.scheduler, engine.generated.inc):
                 if choice.index not in begun:
                     begun.add(choice.index)
-                    yield _event(chunk(completion, [first_chunk_choice(choice)]))
+                    yield encode(chunk(completion, [first_chunk_choice(choice)]))
                 delta: dict[str, Any] = {}
                 if piece.reasoning:
                     delta["reasoning"] = piece.reasoning
@@ -122,17 +123,13 @@ async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[byte
                 if delta or logprobs or choice.finish:
                     usage = completion.usage() if running_usage else None
                     shown = chunk_choice(choice, delta, logprobs)
-                    yield _event(chunk(completion, [shown], usage))
+                    yield encode(chunk(completion, [shown], usage))
     except GenerationFailed as error:
-        yield _event({"error": {"message": str(error), "type": "InternalServerError", "code": 500}})
+        yield encode({"error": {"message": str(error), "type": "InternalServerError", "code": 500}})
         return
     if options and options.include_usage:
-        yield _event(chunk(completion, [], completion.usage()))
-    yield b"data: [DONE]\n\n"
-
-
-def _event(body: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(body) + b"\n\n"
+        yield encode(chunk(completion, [], completion.usage()))
+    yield DONE
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:

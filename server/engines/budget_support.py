@@ -1,19 +1,23 @@
-"""Mode thinking budgets bind on an engine."""
+"""How an engine enforces a thinking budget, as the canary measured it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Mode = Literal["native", "two-phase", "none"]
+_STRENGTH: dict[Mode, int] = {"none": 0, "two-phase": 1, "native": 2}
 
 
 @dataclass(frozen=True)
 class BudgetSupport:
-    """What enforces a budget: the engine, the gateway in two phases, or nothing.
+    """How budgets are enforced on an engine.
 
-    `proven` tells whether the canary saw a budget bind; `offset` by how many thinking tokens an
-    answer that was cut ends beyond the budget that the engine was told (an engine may count its
-    transition sentence on top), or short of it (one may count a token of the prompt);
-    `detail` says what was seen, in a sentence.
+    Args:
+        mode: by the engine itself, by the gateway in two phases, or not at all.
+        proven: whether the canary measured that a budget holds.
+        detail: what the canary measured, a sentence.
+        offset: thinking tokens by which an answer that was cut exceeds the budget that the engine
+            was given (it may count its transition sentence on top) or, if negative, falls short of
+            it (it may count a token of the prompt).
     """
 
     mode: Mode
@@ -23,7 +27,7 @@ class BudgetSupport:
 
     @property
     def state(self) -> str:
-        """The binding in a word or two: for `/ready`, logs and metrics."""
+        """The mode, and whether it is unproven: for `/ready`, logs and metrics."""
         return self.mode if self.proven or self.mode == "none" else f"{self.mode}, unproven"
 
     @property
@@ -33,17 +37,22 @@ class BudgetSupport:
 
     @property
     def overshoot(self) -> int:
-        """Thinking tokens that the engine counts on top of the budget that it is told."""
+        """Thinking tokens that the engine counts on top of the budget that it is given."""
         return max(0, self.offset)
 
-    def budget_to_send(self, budget: int) -> int | None:
-        """What to tell the engine so that a budget holds; None where it is too small for that.
+    def strength(self) -> tuple[int, bool]:
+        """A sort key: weaker support first."""
+        return _STRENGTH[self.mode], self.proven
 
-        Where the transition sentence is counted on top it may take up to half of the budget.
+    def budget_to_send(self, budget: int) -> int | None:
+        """The budget to put into the request so that `budget` thinking tokens are not exceeded.
+
+        None where the engine cannot enforce it: a transition sentence that is counted on top may
+        take up half of a budget, not more.
         """
-        holds = self.mode == "native" and budget >= 2 * self.overshoot
-        return budget - self.overshoot if holds else None
+        is_enforced = self.mode == "native" and budget >= 2 * self.overshoot
+        return budget - self.overshoot if is_enforced else None
 
 
 UNKNOWN = BudgetSupport("native", False, "the canary got no answer")
-"""Trusted meanwhile: a probe that fails is no reason to refuse service."""
+"""Assumed native until the next probe: a probe that fails is no reason to refuse service."""

@@ -1,9 +1,8 @@
-"""How each engine wants to be told effort and budget in a chat request: one table.
+"""How each engine spells effort and budget in a chat request: one table.
 
-One function per dialect writes the decision into a body that does not contain it yet. One function
-reads what every engine reports, `server.engines.usage.read_usage`: their field names differ, but do
-not collide.
-Engines' own documentation is the source; what was tried on a real engine is in the README.
+One function per dialect writes the decision into a body that has no effort or budget yet. Usage
+needs no such table: the engines' field names do not collide, so one function reads them all
+(`server.engines.usage.read_usage`). The source is the engines' own documentation.
 """
 
 from collections.abc import Callable
@@ -20,12 +19,17 @@ CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/messages"
 
 @dataclass(frozen=True)
 class Dialect:
-    """One engine's way.
+    """How one kind of engine spells effort and budget.
 
-    `budget` names the field that holds the budget, None where the engine has none. `min_budget`
-    is the smallest that it takes; `exclusive` that a budget and an effort cannot go together.
-    `resume` are the fields that make it go on with an assistant message that was begun, None where
-    it cannot; `efforts` those that it can spell; `hosted` that somebody else runs it, for money.
+    Args:
+        apply: writes effort and budget (thinking tokens, None without one) into a chat body.
+        effort: the field of the effort, for documentation.
+        budget: the field of the budget; None where the engine has no budget.
+        min_budget: the smallest budget that it accepts, in thinking tokens.
+        exclusive: a request may have an effort or a budget, not both.
+        resume: fields that make it continue an unfinished assistant message; None where it cannot.
+        efforts: the efforts that it can express.
+        hosted: a vendor runs it, and every request costs money.
     """
 
     apply: Apply
@@ -91,8 +95,8 @@ def _anthropic(body: dict[str, Any], effort: Effort, budget: int | None) -> None
         body["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
 
-def _merge(body: dict[str, Any], name: str, **more: Any) -> None:
-    body[name] = {**(body.get(name) or {}), **more}
+def _merge(body: dict[str, Any], name: str, **fields: Any) -> None:
+    body[name] = {**(body.get(name) or {}), **fields}
 
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}

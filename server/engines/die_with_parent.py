@@ -1,9 +1,9 @@
-"""Run a command that ends when standard input does.
+"""Run a command until it exits or standard input ends.
 
 `python -m server.engines.die_with_parent COMMAND...`
 
 For engines that do not watch their parent themselves: if the gateway is killed, its end of the pipe
-closes, and the engine with all its own children is told to stop.
+closes, and the engine and all of its own subprocesses are terminated.
 """
 
 import contextlib
@@ -13,29 +13,29 @@ import subprocess
 import sys
 import threading
 
-_PATIENCE_SECONDS = 10
+_TERMINATE_SECONDS = 10
 
 
 def main(command: list[str]) -> int:
-    """Run the command; returns its status."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
+    """Run the command; returns its exit status."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
 
-    def stop(*_: object) -> None:
+    def terminate(*_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)
 
-    def watch() -> None:
+    def watch_parent() -> None:
         while os.read(0, 1024):  # not through sys.stdin, whose lock would outlive this thread
             pass
-        stop()
+        terminate()
         try:
-            child.wait(_PATIENCE_SECONDS)
+            process.wait(_TERMINATE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
 
-    signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=watch, daemon=True).start()
-    return child.wait()
+    signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=watch_parent, daemon=True).start()
+    return process.wait()
 
 
 if __name__ == "__main__":

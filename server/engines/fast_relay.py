@@ -1,4 +1,8 @@
-"""Hands on what an engine sends right where it comes in, not by a task that is woken for it."""
+"""Passes an engine's stream on from within the transport's callback, without waking a task.
+
+Uses private behaviour of aiohttp: what its protocol and its stream reader do when a body arrives.
+tests/test_dependencies.py names what is used; pyproject.toml bounds the version.
+"""
 
 import asyncio
 from collections.abc import Generator
@@ -10,26 +14,27 @@ import aiohttp
 from aiohttp import hdrs
 
 from server.engines.reply import Sink
-from server.http.timeouts import Wait
+from server.http.timeouts import Timeout
 
 _READY = object()
-_LONGEST_SIZE = 12
-"""Bytes within which the size of a chunk ends, if it is to be read here."""
+_MAX_SIZE_DIGITS = 12
+"""Bytes within which the size line of an HTTP chunk ends, if the chunk is to be decoded here."""
 
 
 class FastRelay(asyncio.Protocol):
-    """Stands before the HTTP client's own protocol on a connection, and takes the body that comes.
+    """Takes the place of the HTTP client's protocol on a connection while a body arrives.
 
-    To wake a task for every chunk, a turn of the event loop later, is a tenth of the CPU that a
-    chunk takes, or more, and the client's reading is a sixth (loadtest/BENCH.md). So data that is
-    one whole chunk, and comes where a chunk begins, is read here, and the client does not miss it;
-    it reads all else. What comes while nobody taps waits in its reader.
+    Waking a task for every chunk, one turn of the event loop later, is a tenth of the CPU time of a
+    chunk or more, and the client's parsing is a sixth (loadtest/BENCH.md). Data that is exactly one
+    HTTP chunk (of the chunked transfer encoding), and arrives where an HTTP chunk begins, is
+    therefore decoded here, and the client's parser need not see it. All other data goes through the
+    client's parser. What arrives between two calls of `run` waits in the client's stream reader.
 
     Args:
         transport: the connection.
-        response: whose body comes over it.
-        sink: gets every block, in order.
-        wait: begins anew with each.
+        response: the response whose body arrives on it.
+        sink: receives every chunk, in order.
+        timeout: restarted with each chunk.
     """
 
     def __init__(
@@ -37,107 +42,106 @@ class FastRelay(asyncio.Protocol):
         transport: asyncio.Transport,
         response: aiohttp.ClientResponse,
         sink: Sink,
-        wait: Wait,
+        timeout: Timeout,
     ) -> None:
         self._transport = transport
         self._client = cast("asyncio.Protocol", transport.get_protocol())
-        self._content = response.content
-        self._encoded = hdrs.CONTENT_ENCODING in response.headers
+        self._reader = response.content
+        self._is_encoded = hdrs.CONTENT_ENCODING in response.headers
         self._between_chunks = False
-        self._wait = wait
-        self._taking = _feed(sink)
-        self._waits_for = self._taking.send(None)
-        self._over: asyncio.Future[None]
+        self._timeout = timeout
+        self._feeder = _feed(sink)
+        self._pending = self._feeder.send(None)
+        self._ended: asyncio.Future[None]
 
     async def run(self) -> None:
-        """Hand on blocks until the body is over, or until one that was waited with; then again.
+        """Pass chunks on until the body ends, or until the sink has waited for one of them.
+
+        Call it again until the body has ended.
 
         Raises:
-            TimeoutError: none came for too long.
+            TimeoutError: no chunk arrived in time.
         """
-        self._over = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()
         self._transport.set_protocol(self)
         try:
-            self.data_received(b"")  # what came while nobody tapped is there already
-            with self._wait:
-                await self._over
+            self.data_received(b"")  # chunks that arrived before are in the reader
+            with self._timeout:
+                await self._ended
         finally:
-            self._leave()
+            self._restore_client()
         await self._finish()
 
     def data_received(self, data: bytes) -> None:
-        """Sink the body that is in it."""
-        whole = self._between_chunks and _whole_chunk(data)
-        block = whole or self._read(data)
-        if block:
-            self._wait.begun = monotonic()
+        """Pass on the part of the body that is in the data."""
+        decoded = self._between_chunks and _decode_single(data)
+        chunk = decoded or self._read(data)
+        if chunk:
+            self._timeout.started = monotonic()
             try:
-                self._waits_for = self._taking.send(block)
-            except Exception as error:  # noqa: BLE001 - the task's to raise
+                self._pending = self._feeder.send(chunk)
+            except Exception as error:  # noqa: BLE001 - raised in the task that called `run`
                 self._end(error)
                 return
-        over = not whole and (self._content.is_eof() or self._content.exception())
-        if over or self._waits_for is not _READY:
+        at_end = not decoded and (self._reader.is_eof() or self._reader.exception())
+        if at_end or self._pending is not _READY:
             self._end()
 
     def _read(self, data: bytes) -> bytes:
-        """All that the client reads in it, and what it held up until there was room."""
+        """The body as the client's parser decodes it, with what its reader had buffered."""
         self._client.data_received(data)
-        block = b""
+        chunk = b""
         try:
-            while more := self._content.read_nowait():
-                block += more
-        except Exception:  # noqa: BLE001 - who reads the rest gets it again
-            return block
-        # no line of the encoding ends so; were it the body itself, the block would end in \r\n too
-        ended = data.endswith(b"\n\n\r\n") and block.endswith(b"\n\n")
-        self._between_chunks = ended and not self._encoded
-        return block
+            while buffered := self._reader.read_nowait():
+                chunk += buffered
+        except Exception:  # noqa: BLE001 - the next reader of the body gets it again
+            return chunk
+        # No line of the encoding ends so; were this the body itself, it would end in \r\n as well.
+        at_boundary = data.endswith(b"\n\n\r\n") and chunk.endswith(b"\n\n")
+        self._between_chunks = at_boundary and not self._is_encoded
+        return chunk
 
     def eof_received(self) -> bool | None:
-        """Tell the client."""
         return self._client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the client, who knows what it means, but for a body that it could not read."""
+        """Tell the client, which knows whether the body is complete; if it is silent, it is not."""
         self._client.connection_lost(exc)
-        if not self._content.is_eof() and self._content.exception() is None:
-            self._content.set_exception(aiohttp.ClientPayloadError("the body is not readable"))
+        if not self._reader.is_eof() and self._reader.exception() is None:
+            self._reader.set_exception(aiohttp.ClientPayloadError("the body is not readable"))
         self._end()
 
     def pause_writing(self) -> None:
-        """Tell the client."""
         self._client.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the client."""
         self._client.resume_writing()
 
     def _end(self, error: Exception | None = None) -> None:
-        self._leave()
-        if self._over.done():
+        self._restore_client()
+        if self._ended.done():
             return
         if error:
-            self._over.set_exception(error)
+            self._ended.set_exception(error)
         else:
-            self._over.set_result(None)
+            self._ended.set_result(None)
 
-    def _leave(self) -> None:
-        """Give the connection back to the client, who may give it to another request at once."""
+    def _restore_client(self) -> None:
+        """Give the connection back at once: the client may use it for another request."""
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._client)
 
     @coroutine
     def _finish(self) -> Generator[Any, Any, None]:
-        """Wait in a task, until the last block is taken."""
-        while self._waits_for is not _READY:
-            yield self._waits_for
-            self._waits_for = self._taking.send(None)
+        """Wait, in the task that called `run`, until the sink has taken the chunk."""
+        while self._pending is not _READY:
+            yield self._pending
+            self._pending = self._feeder.send(None)
 
 
-def _whole_chunk(data: bytes) -> bytes:
-    """What is in data that is one chunk of HTTP's chunked encoding; nothing of any other."""
-    at = data.find(b"\r\n", 0, _LONGEST_SIZE)
+def _decode_single(data: bytes) -> bytes:
+    """The content of data that is exactly one HTTP chunk; empty for any other data."""
+    at = data.find(b"\r\n", 0, _MAX_SIZE_DIGITS)
     size = len(data) - at - 4
     if at <= 0 or size <= 0 or data[:at].lower() != b"%x" % size or not data.endswith(b"\r\n"):
         return b""

@@ -1,60 +1,48 @@
-"""The engines that serve one model: who is up, who gets a request, who gets it when that fails.
+"""The engines that serve one model: which of them takes a request, and the retry on another.
 
-A conversation stays with its engine, whose prefix cache knows it, as long as that one is not
-busier than the others; a request goes to another engine only before its first byte has come.
+A conversation stays with one engine, whose prefix cache holds it, unless that engine is busier than
+the others. A request moves to another engine only before its first byte has arrived.
 """
 
-import asyncio
 import hashlib
 import math
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
-
-import structlog
 
 from router.effort import Effort
-from server.engines.budget_support import UNKNOWN, BudgetSupport
+from server.engines.budget_support import BudgetSupport
 from server.engines.call import Call
-from server.engines.canary import prove
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
+from server.engines.health import Health
 from server.engines.in_flight import FAILURES, InFlight
 from server.engines.model_info import ModelInfo
-from server.engines.reply import Reply, parse_json
+from server.engines.reply import Reply
 from server.engines.two_phase import TwoPhase
-from server.errors import EngineDown, EngineError, NotFound
+from server.errors import EngineDown, NotFound
 from server.observe.metrics import Metrics
 
-_UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
-_HOSTED_SECONDS = 60.0
-"""Between two health checks, of an engine that was up, or down; of a vendor's in either case."""
+_LOAD_FACTOR = 1.25
+"""A conversation leaves its engine when that engine has this many times the mean of requests in
+flight (consistent hashing with bounded loads, arXiv 1608.01350)."""
 
-_CANARY_SECONDS = 30.0
+_RETRY_STATUSES = (500, 502, 503, 504)
+"""HTTP statuses after which another engine may succeed."""
 
-_BALANCE = 1.25
-"""A conversation leaves its engine when that has this many times the mean of requests in flight
-(consistent hashing with bounded loads, arXiv 1608.01350)."""
-
-_BROKEN = (500, 502, 503, 504)
-"""Statuses with which another engine may do better."""
-
-_ATTEMPTS = 2
-"""A request that breaks engines is not to visit them all."""
-
-log = structlog.get_logger(__name__)
+_MAX_ATTEMPTS = 2
+"""Engines that a request is sent to: one that crashes engines must not visit all of them."""
 
 
 class Fleet:
-    """Engines of one model.
+    """Engines that serve one model.
 
     Args:
         engines: at least one.
-        dialect: theirs.
-        model: its name there; None takes the first that is found.
-        effort: one at which it thinks, for the canary.
-        metrics: where their state is shown.
+        dialect: how they spell effort and budget.
+        model: its name on the engines; None takes the first one that an engine lists.
+        effort: an effort with reasoning, for the canary.
+        metrics: shows the engines' state and the retries.
     """
 
     def __init__(
@@ -66,76 +54,50 @@ class Fleet:
         metrics: Metrics,
     ) -> None:
         self.dialect = dialect
-        self.ready = asyncio.Event()
+        self.health = Health(engines, dialect, model, effort, metrics)
         self._engines = tuple(engines)
-        self._model = model
-        self._effort: Effort = effort
         self._metrics = metrics
-        for engine in self._engines:
-            metrics.engine_up.labels(engine.name).set(0)
 
     @property
     def has_alternatives(self) -> bool:
-        """Whether there is a choice of engines."""
+        """Whether a request has more than one engine to go to."""
         return len(self._engines) > 1
 
     @property
-    def up(self) -> bool:
-        """Whether any engine answers."""
-        return any(engine.up for engine in self._engines)
-
-    @property
-    def model_info(self) -> ModelInfo | None:
-        """The model, once an engine was up."""
-        found = [engine for engine in self._engines if engine.model_info is not None]
-        return min(found, key=lambda engine: not engine.up).model_info if found else None
-
-    @property
     def budget_support(self) -> BudgetSupport:
-        """How budgets bind on all engines that are up: the weakest of them."""
-        strength = ("none", "two-phase", "native")
+        """What holds on any engine that may take a request: the weakest of those that are up."""
         engines = [engine for engine in self._engines if engine.up] or self._engines
-        bindings = [engine.budget_support for engine in engines]
-        return min(bindings, key=lambda binding: (strength.index(binding.mode), binding.proven))
+        return min((engine.budget_support for engine in engines), key=BudgetSupport.strength)
 
-    def state(self) -> list[dict[str, Any]]:
-        """What `/ready` shows of each engine."""
-        return [
-            {"engine": one.name, "up": one.up, "budgets": one.budget_support.state}
-            for one in self._engines
-        ]
-
-    def resolve_model(self, asked: str | None) -> ModelInfo:
-        """The served model, if that is the one asked for (or none was named).
+    def resolve_model(self, requested: str | None) -> ModelInfo:
+        """The model that serves a request for the model of this name, or for any (None).
 
         Raises:
-            NotFound: another model was asked for.
-            EngineDown: no engine was ever up, so the model is not known.
+            NotFound: the engines serve another model.
+            EngineDown: no engine was up yet, so their model is unknown.
         """
-        served = self.model_info
-        if served is None:
+        model_info = self.health.model_info
+        if model_info is None:
             raise EngineDown("the engine is not up yet; try again shortly")
-        if asked not in (None, served.model):
+        if requested not in (None, model_info.model):
             raise NotFound(
-                f"the model '{asked[:80]}' does not exist here; there is '{served.model}'", "model"
+                f"the model '{requested[:80]}' does not exist here; "
+                f"this server serves '{model_info.model}'",
+                "model",
             )
-        return served
+        return model_info
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
-        """Open the connections, and watch the engines' health while they are open."""
+        """Keep the connection pools open and the health checks running."""
         async with AsyncExitStack() as stack:
             for engine in self._engines:
                 await stack.enter_async_context(engine.connected())
-            watches = [asyncio.create_task(self._watch(engine)) for engine in self._engines]
-            try:
+            with self.health.watching():
                 yield
-            finally:
-                for watch in watches:
-                    watch.cancel()
 
     async def send(self, call: Call) -> InFlight:
-        """The request with an engine that took it: the reply's first bytes are there.
+        """Send a request to an engine and wait for the first bytes of its reply.
 
         Raises:
             EngineError: the last engine that was tried failed.
@@ -144,119 +106,45 @@ class Fleet:
         while True:
             engine = self._pick(call.conversation, tried)
             tried.append(engine)
-            others = len(tried) < _ATTEMPTS and any(
-                one.up for one in self._engines if one not in tried
+            may_retry = len(tried) < _MAX_ATTEMPTS and any(
+                engine.up for engine in self._engines if engine not in tried
             )
-            sent = InFlight(engine, self._reply(engine, call), self._note_failure)
+            in_flight = InFlight(engine, self._reply(engine, call), self.health.report_failure)
             try:
-                await sent.reply.begin()
+                await in_flight.reply.begin()
             except BaseException as error:
-                await sent.end(error)
-                if not (others and isinstance(error, FAILURES)):
+                await in_flight.end(error)
+                if not (may_retry and isinstance(error, FAILURES)):
                     raise
             else:
-                if not (others and sent.reply.status in _BROKEN):
-                    return sent
-                await sent.end()
+                if not (may_retry and in_flight.reply.status in _RETRY_STATUSES):
+                    return in_flight
+                await in_flight.end()
             self._metrics.engine_retries.inc()
 
     def _reply(self, engine: Engine, call: Call) -> Reply:
-        """The engine's reply to a request that is yet to be sent, in one phase or two."""
+        """The engine's reply to a request that is not sent yet, in one phase or in two."""
         budget, resume = call.budget, self.dialect.resume
-        told = None if budget is None else engine.budget_support.budget_to_send(budget)
-        if budget is not None and told is None and resume is not None and call.path == CHAT:
+        sent_budget = None if budget is None else engine.budget_support.budget_to_send(budget)
+        if budget is not None and sent_budget is None and resume is not None and call.path == CHAT:
             post = partial(engine.post, call.path, request_id=call.request_id)
             return TwoPhase(post, call.write(None), budget, resume)
-        return engine.post(call.path, call.write(budget if told is None else told), call.request_id)
-
-    def _note_failure(self, engine: Engine, error: Exception) -> None:
-        if isinstance(error, EngineDown):
-            self._lose(engine)
-        else:
-            engine.doubted.set()
+        body = call.write(budget if sent_budget is None else sent_budget)
+        return engine.post(call.path, body, call.request_id)
 
     def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
         """The conversation's engine, or the least loaded where that is too busy, down or tried."""
         if len(self._engines) == 1:
             return self._engines[0]
-        left = [engine for engine in self._engines if engine not in tried]
-        left = [engine for engine in left if engine.up] or left
-        most = math.ceil(_BALANCE * (1 + sum(one.in_flight for one in left)) / len(left))
-        if conversation is not None and len(left) > 1:
-            own = max(left, key=lambda engine: _affinity(conversation, engine))
-            if own.in_flight < most:
-                return own
-        return min(left, key=lambda engine: engine.in_flight)
-
-    async def _watch(self, engine: Engine) -> None:
-        while True:
-            await self._check(engine)
-            engine.doubted.clear()
-            pause = _UP_SECONDS if engine.up else _DOWN_SECONDS
-            try:
-                async with asyncio.timeout(_HOSTED_SECONDS if self.dialect.hosted else pause):
-                    await engine.doubted.wait()
-            except TimeoutError:
-                pass
-
-    async def _check(self, engine: Engine) -> None:
-        """Ask for the engine's models; one that came up proves that budgets bind on it."""
-        models = await engine.models()
-        served = next((one for one in models if self._model in (None, one.model)), None)
-        if served is None:
-            self._lose(engine)
-            return
-        if engine.up and engine.budget_support is not UNKNOWN:
-            return
-        engine.budget_support = await self._proven(engine, served.model)
-        self._model = served.model
-        engine.model_info, engine.up = served, True
-        self._metrics.engine_up.labels(engine.name).set(1)
-        if not self.dialect.hosted:
-            self._metrics.bind(engine.name, engine.budget_support.state)
-        tell = log.info if engine.budget_support.proven else log.warning
-        tell(
-            "engine up",
-            engine=engine.name,
-            model=served.model,
-            context=served.context,
-            budgets=engine.budget_support.state,
-            seen=engine.budget_support.detail,
-        )
-        self.ready.set()
-
-    async def _proven(self, engine: Engine, model: str) -> BudgetSupport:
-        """What the canary saw; unknown, and tried again soon, where it got no answer."""
-        try:
-            async with asyncio.timeout(_CANARY_SECONDS):
-                ask = partial(self._ask, engine)
-                return await prove(ask, self.dialect, model, self._effort)
-        except (EngineError, TimeoutError):
-            return UNKNOWN
-        except (TypeError, AttributeError, LookupError, ValueError):  # it answered nonsense
-            log.exception("the canary's answer cannot be read", engine=engine.name)
-            return UNKNOWN
-
-    def _lose(self, engine: Engine) -> None:
-        if engine.up:
-            engine.up = False
-            engine.doubted.set()
-            self._metrics.engine_up.labels(engine.name).set(0)
-            log.warning("engine down", engine=engine.name)
-
-    async def _ask(
-        self, engine: Engine, body: dict[str, Any], budget: int | None
-    ) -> tuple[int, Any]:
-        """The canary's way to the engine, past everything that is for requests of users."""
-        post = partial(engine.post, CHAT, request_id="canary")
-        if budget is None:
-            reply = post(body)
-        else:
-            assert self.dialect.resume is not None
-            reply = TwoPhase(post, body, budget, self.dialect.resume)
-        async with aclosing(reply):
-            await reply.begin()
-            return reply.status, parse_json(await reply.read())
+        candidates = [engine for engine in self._engines if engine not in tried]
+        candidates = [engine for engine in candidates if engine.up] or candidates
+        in_flight = 1 + sum(engine.in_flight for engine in candidates)
+        max_in_flight = math.ceil(_LOAD_FACTOR * in_flight / len(candidates))
+        if conversation is not None and len(candidates) > 1:
+            preferred = max(candidates, key=lambda engine: _affinity(conversation, engine))
+            if preferred.in_flight < max_in_flight:
+                return preferred
+        return min(candidates, key=lambda engine: engine.in_flight)
 
 
 def _affinity(conversation: str, engine: Engine) -> bytes:

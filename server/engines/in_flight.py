@@ -1,4 +1,4 @@
-"""A request that was sent to an engine: counted there until it is over."""
+"""A request that an engine is serving: counted on that engine until it ends."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -9,17 +9,23 @@ from server.engines.reply import Reply
 from server.errors import EngineDown, EngineFailed
 
 FAILURES = (EngineDown, EngineFailed)
-"""Errors that say something of the engine."""
+"""Errors that are the engine's fault, not the request's."""
 
 
 class InFlight:
-    """A request with an engine, and its reply; over when it is left, wherever the reply is."""
+    """A request on an engine, and its reply; leaving the context ends it at any point.
+
+    Args:
+        engine: counts the request.
+        reply: not begun yet.
+        report_failure: called with an error that is the engine's fault.
+    """
 
     def __init__(
-        self, engine: Engine, reply: Reply, failed: Callable[[Engine, Exception], None]
+        self, engine: Engine, reply: Reply, report_failure: Callable[[Engine, Exception], None]
     ) -> None:
         self.engine, self.reply = engine, reply
-        self._failed = failed
+        self._report_failure = report_failure
         engine.in_flight += 1
 
     async def __aenter__(self) -> Self:
@@ -34,8 +40,8 @@ class InFlight:
         await self.end(error)
 
     async def end(self, error: BaseException | None = None) -> None:
-        """Leave the reply; an error of the engine's is told to who watches it."""
+        """Close the reply; an error of the engine's is reported."""
         self.engine.in_flight -= 1
         if isinstance(error, FAILURES):
-            self._failed(self.engine, error)
+            self._report_failure(self.engine, error)
         await self.reply.aclose()

@@ -1,4 +1,4 @@
-"""The model that the engines serve, as they describe it."""
+"""The model that an engine serves, as the engine describes it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The engine's model; `context` is in tokens, None where the engine does not tell."""
+    """A model's name and its context length in tokens, None where the engine does not report it."""
 
     model: str
     context: int | None

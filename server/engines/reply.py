@@ -1,4 +1,4 @@
-"""An engine's reply: what the gateway may ask of one, however it came about."""
+"""An engine's reply: the interface of replies over HTTP and of those generated in two phases."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -6,28 +6,29 @@ from typing import Any, Protocol, cast
 import orjson
 
 Sink = Callable[[bytes], Awaitable[None]]
-"""Takes a block of bytes. What it waits for holds up the next ones; it has no task of its own."""
+"""Receives a chunk of bytes. While it waits, no further chunk is read; it runs in no task of its
+own."""
 
 
 class Reply(Protocol):
-    """An engine's answer on its way, from before its request is sent.
+    """An engine's reply, from before its request is sent to its last byte.
 
-    One in two phases has the same form. `status` and `is_stream` hold once it has begun.
+    `status`, `is_stream` and `retry_after` are valid once `begin` has returned.
     """
 
     @property
     def status(self) -> int:
-        """HTTP status."""
+        """The HTTP status code."""
         ...
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is an event stream."""
+        """Whether the body is an event stream."""
         ...
 
     @property
     def retry_after(self) -> str | None:
-        """When to ask again, as an engine that refuses says it."""
+        """The `Retry-After` header of an engine that refuses."""
         ...
 
     @property
@@ -36,43 +37,42 @@ class Reply(Protocol):
         ...
 
     async def begin(self) -> None:
-        """Send the request; wait for the first bytes, or for all of an answer that is no stream."""
+        """Send the request; wait for a stream's first bytes, or for all of any other body."""
         ...
 
     async def next_chunk(self) -> bytes:
-        """The bytes that have come, at least one; empty at the end."""
+        """The bytes that have arrived, at least one; empty at the end."""
         ...
 
     async def stream_to(self, sink: Sink) -> None:
-        """Give all bytes that are still to come to `sink`, in chunks as they come."""
+        """Pass all remaining bytes to `sink`, in chunks as they arrive."""
         ...
 
     async def read(self) -> bytes:
-        """The whole body."""
+        """The whole body of a reply that is not a stream."""
         ...
 
     async def aclose(self) -> None:
-        """Leave it, wherever it is."""
+        """End the request at any point."""
         ...
 
 
 def is_unknown_path(body: object) -> bool:
-    """Whether the body of a 404 is of the path, and of nothing that was named in the request.
+    """Whether a 404's body is about the path, not about something named in the request.
 
-    It is FastAPI's own word for that, in vLLM's envelope or none, or llama.cpp's; or nothing that
-    can be read.
+    That is FastAPI's own message, alone or in vLLM's envelope, llama.cpp's, or no readable body.
     """
     if not isinstance(body, dict) or not body:
         return True
-    found = cast("dict[str, Any]", body)
-    error = found.get("error", found)
-    told = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
-    words = (str(told.get(name)).casefold() for name in ("message", "detail"))
-    return any(one in ("not found", "file not found") for one in words)
+    fields = cast("dict[str, Any]", body)
+    error = fields.get("error", fields)
+    details = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
+    messages = (str(details.get(name)).casefold() for name in ("message", "detail"))
+    return any(message in ("not found", "file not found") for message in messages)
 
 
 def parse_json(raw: bytes) -> Any:
-    """The JSON of a whole body; None where it is none."""
+    """The value of a JSON body; None where it is not JSON."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

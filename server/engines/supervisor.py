@@ -1,7 +1,7 @@
-"""An engine as a supervised child process on loopback.
+"""An engine as a supervised subprocess on loopback.
 
-The child ends with its parent (it watches its standard input), is restarted with back-off when it
-dies, and is given time to end by itself when the gateway stops.
+The subprocess ends with its parent (it watches its standard input), is restarted with back-off when
+it exits, and gets time for a graceful shutdown when the gateway stops.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.2, 30.0
-_SETTLED_SECONDS = 60
-"""A child that lived this long starts the back-off afresh."""
+_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.2, 30.0
+_STABLE_SECONDS = 60
+"""A subprocess that ran for this long resets the back-off."""
 
 _TERMINATE_SECONDS = 5
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that is free now; another process may still take it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -34,56 +34,56 @@ def free_port() -> int:
 async def supervised(
     command: Sequence[str], on_restart: Callable[[], None]
 ) -> AsyncGenerator[None]:
-    """Keep a child process running while the context is open."""
-    watch = asyncio.create_task(_keep_running(command, on_restart))
+    """Keep a subprocess running while the context is open."""
+    task = asyncio.create_task(_keep_running(command, on_restart))
     try:
         yield
     finally:
-        watch.cancel()
+        task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await watch
+            await task
 
 
 async def _keep_running(command: Sequence[str], on_restart: Callable[[], None]) -> None:
-    backoff = _FIRST_BACKOFF
+    backoff = _MIN_BACKOFF_SECONDS
     while True:
         started = time.monotonic()
         status = await _run(command)
-        lived = time.monotonic() - started
-        backoff = _FIRST_BACKOFF if lived > _SETTLED_SECONDS else backoff
-        log.error("engine ended", status=status, lived=round(lived, 1), restart_in=backoff)
+        uptime = time.monotonic() - started
+        backoff = _MIN_BACKOFF_SECONDS if uptime > _STABLE_SECONDS else backoff
+        log.error("engine ended", status=status, uptime=round(uptime, 1), restart_in=backoff)
         on_restart()
         await asyncio.sleep(backoff)
-        backoff = min(2 * backoff, _LONGEST_BACKOFF)
+        backoff = min(2 * backoff, _MAX_BACKOFF_SECONDS)
 
 
 async def _run(command: Sequence[str]) -> int | str:
-    """Run the child to its end; its exit status, or why it could not be started."""
+    """Run the subprocess until it exits; its exit status, or why it could not be started."""
     try:
-        child = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env=_environment()
         )
-    except OSError as error:  # such as too little memory just now
+    except OSError as error:  # such as too little memory at the moment
         return str(error)
-    log.info("engine started", pid=child.pid)
+    log.info("engine started", pid=process.pid)
     try:
-        return await child.wait()
+        return await process.wait()
     finally:
-        await _end(child)
+        await _stop(process)
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but for where the gateway's workers keep their metrics: an engine has its own."""
+    """This process's, without the folder of the workers' metrics: an engine has its own."""
     return {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is not None:
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
         return
-    child.terminate()
+    process.terminate()
     try:
         async with asyncio.timeout(_TERMINATE_SECONDS):
-            await child.wait()
+            await process.wait()
     except TimeoutError:
-        child.kill()
-        await child.wait()
+        process.kill()
+        await process.wait()

@@ -1,37 +1,37 @@
-"""A thinking budget on an engine that has none: stop at the budget, close the block, go on.
+"""A thinking budget on an engine that has none: cut the reasoning at the budget, then continue.
 
-The engine streams, its thinking tokens are counted, and when the next would exceed the budget the
-stream is left. A second request has it continue from the thought so far, closed with a transition
-sentence, and its answer goes on in the first one's stream: same id, one usage. For models whose
+Phase one streams, and its thinking tokens are counted; when the next would exceed the budget, that
+stream is closed. Phase two has the engine continue from the reasoning so far, closed with a
+transition sentence. Both appear as a single stream with one id and one usage. For models whose
 reasoning block is `<think>...</think>`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
+from server.engines.assemble import assemble
 from server.engines.reply import Reply, Sink
 from server.engines.usage import read_usage
 from server.errors import EngineFailed
-from server.http.sse import encode, events, is_done, payload
+from server.http.sse import encode, events, payload
 
 TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
 
-
 Post = Callable[[dict[str, Any]], Reply]
-"""Makes a request to the engine of a chat body."""
+"""Makes the reply to a chat body, which is sent when the reply begins."""
 
 
 class TwoPhase:
-    """One chat completion whose thinking is held to a budget; a reply like any other.
+    """One chat completion whose thinking is limited to a budget; a `Reply`.
 
     Args:
-        post: reaches the engine.
+        post: sends a chat body to the engine.
         body: the chat body, without a budget.
         budget: thinking tokens.
-        resume: fields that make the engine go on with the last message.
+        resume: fields that make the engine continue the last message.
     """
 
     def __init__(
@@ -43,59 +43,59 @@ class TwoPhase:
         self.is_stream = bool(body.get("stream"))
         options = {"include_usage": True, "continuous_usage_stats": True}
         self._body = {**body, "stream": True, "stream_options": options}
-        self._thought = ""
-        self._spent = 0
-        self._head: dict[str, Any] = {}
-        self._prompt = 0
-        self._stream = self._both()
-        self._begun = b""
+        self._reasoning = ""
+        self._thinking_tokens = 0
+        self._prompt_tokens = 0
+        self._common_fields: dict[str, Any] = {}
+        self._reasoning_field = "reasoning"
+        self._events = self._both_phases()
+        self._buffered = b""
         self._refusal: tuple[int, bytes] | None = None
-        self._thinks_in = "reasoning"
         self.cut = False
         self.retry_after: str | None = None
 
     @property
     def status(self) -> int:
-        """HTTP status."""
+        """The HTTP status code."""
         return self._refusal[0] if self._refusal else 200
 
     async def begin(self) -> None:
-        """Wait for the first event, or for all of an answer that is no stream.
+        """Wait for a stream's first event, or for all of an answer that is not a stream.
 
         Raises:
             EngineError: the engine failed.
         """
         if self.is_stream:
-            self._begun = await anext(self._stream, b"")
+            self._buffered = await anext(self._events, b"")
         else:
             try:
-                self._begun = orjson.dumps(await assemble(self._stream))
+                self._buffered = orjson.dumps(await assemble(self._events))
             except EngineFailed:
                 if self._refusal is None:
                     raise
         if self._refusal is not None:
-            self.is_stream, self._begun = False, self._refusal[1]
+            self.is_stream, self._buffered = False, self._refusal[1]
 
     async def next_chunk(self) -> bytes:
         """The next event; empty at the end."""
-        begun, self._begun = self._begun, b""
-        return begun or await anext(self._stream, b"")
+        chunk, self._buffered = self._buffered, b""
+        return chunk or await anext(self._events, b"")
 
     async def stream_to(self, sink: Sink) -> None:
-        """Give all events that are still to come to `sink`."""
+        """Pass all remaining events to `sink`."""
         while event := await self.next_chunk():
             await sink(event)
 
     async def read(self) -> bytes:
-        """The whole body."""
-        return self._begun
+        """The whole body of a reply that is not a stream."""
+        return self._buffered
 
     async def aclose(self) -> None:
-        """Stop, wherever it is."""
-        await self._stream.aclose()
+        """End the request at any point, in either phase."""
+        await self._events.aclose()
 
-    async def _both(self) -> AsyncGenerator[bytes]:
-        """The events of one stream, with one usage event before its end."""
+    async def _both_phases(self) -> AsyncGenerator[bytes]:
+        """The events of a single stream, with one usage event before its end."""
         async with aclosing(self._post(self._body)) as reply:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
@@ -104,62 +104,64 @@ class TwoPhase:
                 return
             async for event in events(reply.next_chunk):
                 chunk = payload(event)
-                if chunk is not None and self._exceeds(chunk):
+                if chunk is not None and self._exceeds_budget(chunk):
                     self.cut = True
                     break
                 yield event if chunk is None else _without_running_usage(chunk)
             else:
                 return
-        yield encode(self._chunk({self._thinks_in: TRANSITION}))
-        async with aclosing(self._post(self._continuing())) as reply:
+        yield encode(self._chunk({self._reasoning_field: TRANSITION}))
+        async with aclosing(self._post(self._second_body())) as reply:
             await reply.begin()
             if reply.status != 200 or not reply.is_stream:
-                refused = f"the engine refused to go on after the budget (HTTP {reply.status})"
-                raise EngineFailed(refused)
+                raise EngineFailed(
+                    f"the engine refused to continue after the budget (HTTP {reply.status})"
+                )
             async for event in events(reply.next_chunk):
                 chunk = payload(event)
-                yield event if chunk is None else encode(self._joined(chunk))
+                yield event if chunk is None else encode(self._as_answer(chunk))
 
-    def _exceeds(self, chunk: dict[str, Any]) -> bool:
-        """Note a chunk of the first phase; whether it has thinking beyond the budget."""
-        self._head = self._head or {
+    def _exceeds_budget(self, chunk: dict[str, Any]) -> bool:
+        """Count a chunk of phase one; whether its reasoning is beyond the budget."""
+        self._common_fields = self._common_fields or {
             key: value for key, value in chunk.items() if key not in ("choices", "usage", "error")
         }
         usage = read_usage(chunk)
         if usage is not None:
-            self._prompt = usage.prompt
+            self._prompt_tokens = usage.prompt
         delta = _delta(chunk)
-        thought = delta.get("reasoning") or delta.get("reasoning_content")
-        if not thought:
+        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+        if not reasoning:
             return False
         if not delta.get("reasoning"):
-            self._thinks_in = "reasoning_content"
+            self._reasoning_field = "reasoning_content"
         if usage is None:
-            spent = self._spent + 1
-        else:  # so far all that was generated is thinking
-            spent = usage.completion if usage.thinking is None else usage.thinking
-        if spent > self._budget:
+            thinking_tokens = self._thinking_tokens + 1
+        else:  # up to here, all completion tokens are thinking tokens
+            thinking_tokens = usage.completion if usage.thinking is None else usage.thinking
+        if thinking_tokens > self._budget:
             return True
-        self._spent, self._thought = spent, self._thought + thought
+        self._thinking_tokens = thinking_tokens
+        self._reasoning += reasoning
         return False
 
     def _chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        return {**self._head, "choices": [choice]}
+        return {**self._common_fields, "choices": [choice]}
 
-    def _continuing(self) -> dict[str, Any]:
-        """The second phase's body: the thought, closed, as a message to go on with."""
-        closed = f"<think>\n{self._thought.strip()}{TRANSITION}\n</think>\n\n"
+    def _second_body(self) -> dict[str, Any]:
+        """The body of phase two: the closed reasoning block as a message to continue."""
+        closed = f"<think>\n{self._reasoning.strip()}{TRANSITION}\n</think>\n\n"
         body: dict[str, Any] = {**self._body, **self._resume}
         body["messages"] = [*body["messages"], {"role": "assistant", "content": closed}]
         body["stream_options"] = {"include_usage": True}
         for name in ("max_tokens", "max_completion_tokens"):
             if body.get(name) is not None:
-                body[name] = max(1, body[name] - self._spent)
+                body[name] = max(1, body[name] - self._thinking_tokens)
         return body
 
-    def _joined(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """A chunk of the second phase, as one of the first one's stream; all its text is answer."""
+    def _as_answer(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """A chunk of phase two as a chunk of the single stream; all of its text is answer."""
         delta = _delta(chunk)
         if delta:
             answer = {
@@ -167,77 +169,27 @@ class TwoPhase:
                 for key, value in delta.items()
                 if key not in ("role", "reasoning", "reasoning_content")
             }
-            thought = delta.get("reasoning") or delta.get("reasoning_content") or ""
-            if text := thought + (delta.get("content") or ""):
+            reasoning = delta.get("reasoning") or delta.get("reasoning_content") or ""
+            if text := reasoning + (delta.get("content") or ""):
                 answer["content"] = text
             chunk = {**chunk, "choices": [{**chunk["choices"][0], "delta": answer}]}
         usage = read_usage(chunk)
         if usage is not None:
-            chunk = {**chunk, "usage": self._total(usage.completion)}
-        return {**chunk, **self._head}
+            chunk = {**chunk, "usage": self._total_usage(usage.completion)}
+        return {**chunk, **self._common_fields}
 
-    def _total(self, answered: int) -> dict[str, Any]:
-        """One usage: the prompt once, what either phase generated, the thinking that was kept."""
+    def _total_usage(self, answer_tokens: int) -> dict[str, Any]:
+        """The prompt once, and the tokens of both phases; cut reasoning is not counted."""
         return {
-            "prompt_tokens": self._prompt,
-            "completion_tokens": self._spent + answered,
-            "total_tokens": self._prompt + self._spent + answered,
-            "completion_tokens_details": {"reasoning_tokens": self._spent},
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": self._thinking_tokens + answer_tokens,
+            "total_tokens": self._prompt_tokens + self._thinking_tokens + answer_tokens,
+            "completion_tokens_details": {"reasoning_tokens": self._thinking_tokens},
         }
 
 
-async def assemble(stream: AsyncIterator[bytes]) -> dict[str, Any]:
-    """A chat completion from the events of a stream with a single choice.
-
-    Raises:
-        EngineFailed: the stream broke off or told an error.
-    """
-    whole: dict[str, Any] = {}
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": None}
-    scored: list[Any] = []
-    done = False
-    async for event in stream:
-        chunk = payload(event)
-        if chunk is None:
-            done = done or is_done(event)
-            continue
-        if chunk.get("error"):
-            raise EngineFailed("the engine failed while generating")
-        whole |= {key: value for key, value in chunk.items() if key != "choices"}
-        for part in cast("list[dict[str, Any]]", chunk.get("choices") or []):
-            _extend(message, part.get("delta") or {})
-            logprobs: dict[str, Any] = part.get("logprobs") or {}
-            scored += logprobs.get("content") or []
-            choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-    if not done:
-        raise EngineFailed("the engine's stream ended before it was complete")
-    choice["logprobs"] = {"content": scored} if scored else None
-    return {**whole, "object": "chat.completion", "choices": [choice]}
-
-
-def _extend(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    for name, value in delta.items():
-        if name == "tool_calls":
-            for call in cast("list[dict[str, Any]]", value or []):
-                _extend_call(message.setdefault("tool_calls", []), call)
-        elif name in ("content", "reasoning", "reasoning_content") and isinstance(value, str):
-            message[name] = (message.get(name) or "") + value
-
-
-def _extend_call(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    index: int = part.get("index", 0)
-    while len(calls) <= index:
-        calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
-    function: dict[str, Any] = part.get("function") or {}
-    call["id"] = part.get("id") or call["id"]
-    for name in ("name", "arguments"):
-        call["function"][name] += function.get(name) or ""
-
-
 def _without_running_usage(chunk: dict[str, Any]) -> bytes:
-    """An event without the usage so far, which only we asked for."""
+    """An event without the running usage, which the client did not ask for."""
     if chunk.get("choices"):
         chunk = {key: value for key, value in chunk.items() if key != "usage"}
     return encode(chunk)

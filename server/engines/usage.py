@@ -7,7 +7,7 @@ from typing import Any, cast
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one response; `thinking` is None where the engine does not tell."""
+    """Tokens of one response; `thinking` is None where the engine does not report it."""
 
     prompt: int
     completion: int
@@ -18,21 +18,22 @@ class Usage:
         """Completion tokens outside the reasoning block."""
         return None if self.thinking is None else self.completion - self.thinking
 
-    def __add__(self, other: "Usage") -> "Usage":
-        """Both together; the thinking is known where it is known of both."""
-        known = self.thinking is not None and other.thinking is not None
+    def __add__(self, addend: "Usage") -> "Usage":
+        """The sum; `thinking` is None where it is None in either."""
+        both_report = self.thinking is not None and addend.thinking is not None
         return Usage(
-            self.prompt + other.prompt,
-            self.completion + other.completion,
-            (self.thinking or 0) + (other.thinking or 0) if known else None,
+            self.prompt + addend.prompt,
+            self.completion + addend.completion,
+            (self.thinking or 0) + (addend.thinking or 0) if both_report else None,
         )
 
 
 def read_usage(response: Mapping[str, Any]) -> Usage | None:
-    """The `usage` of a response or chunk, or None where it is absent or not usable.
+    """The `usage` of a response or chunk, or None where it is absent or malformed.
 
     Chat Completions counts `prompt_tokens` and `completion_tokens`, Responses and Messages
-    `input_tokens` and `output_tokens`; cached prompt tokens of Messages are counted apart.
+    `input_tokens` and `output_tokens`; Messages reports cached prompt tokens
+    in fields of their own, which are added.
     """
     usage = response.get("usage")
     if not isinstance(usage, dict):
@@ -44,19 +45,19 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
         prompt, completion = counts.get("input_tokens"), counts.get("output_tokens")
         cached = (counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens"))
         if isinstance(prompt, int):
-            prompt += sum(one for one in cached if isinstance(one, int))
+            prompt += sum(count for count in cached if isinstance(count, int))
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
     thinking = _thinking(counts)
     if min(prompt, completion, thinking or 0) < 0:
         return None
-    if thinking is not None and thinking > completion:  # some count thinking beside completion
+    if thinking is not None and thinking > completion:  # some engines count it beside completion
         completion += thinking
     return Usage(prompt, completion, thinking)
 
 
 def _thinking(counts: Mapping[str, Any]) -> int | None:
-    """Where the dialects report it: OpenAI and vLLM, Responses, Messages, SGLang."""
+    """Thinking tokens from the fields of OpenAI and vLLM, Responses, Messages and SGLang."""
     for name in ("completion_tokens_details", "output_tokens_details"):
         details: object = counts.get(name)
         if isinstance(details, dict):

@@ -1,4 +1,4 @@
-"""Read a request's body within bounds of size and time, and parse it as a JSON object."""
+"""Reads a request's body within limits of size and time, and parses it as a JSON object."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from server.http.timeouts import TimeoutPool
 
 
 class BodyReader:
-    """Reads bodies.
+    """Reads the JSON bodies of requests.
 
     Args:
-        most_bytes: the largest that is taken.
-        seconds: after which one is to be complete.
+        max_bytes: the largest body that is accepted.
+        timeout_seconds: time in which a body must be complete.
     """
 
-    def __init__(self, most_bytes: int, seconds: float) -> None:
-        self._most_bytes, self._seconds = most_bytes, seconds
-        self._patience = TimeoutPool(seconds)
+    def __init__(self, max_bytes: int, timeout_seconds: float) -> None:
+        self._max_bytes, self._timeout_seconds = max_bytes, timeout_seconds
+        self._timeouts = TimeoutPool(timeout_seconds)
 
     async def read(self, receive: Receive) -> dict[str, Any]:
         """The request's JSON object.
@@ -32,11 +32,12 @@ class BodyReader:
             ClientDisconnected: the client left while sending.
         """
         try:
-            with self._patience.wait():
-                raw = await _read(receive, self._most_bytes)
+            with self._timeouts.timeout():
+                raw = await _read(receive, self._max_bytes)
         except TimeoutError:
             raise BodyTimeout(
-                f"the request body was not complete after {self._seconds:g} seconds; send it again"
+                f"the request body was not complete after {self._timeout_seconds:g} seconds; "
+                "send it again"
             ) from None
         try:
             body = orjson.loads(raw)
@@ -47,17 +48,17 @@ class BodyReader:
         return body  # pyright: ignore[reportUnknownVariableType]
 
 
-async def _read(receive: Receive, most_bytes: int) -> bytes:
-    blocks: list[bytes] = []
+async def _read(receive: Receive, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
-        block = message.get("body", b"")
-        size += len(block)
-        if size > most_bytes:
-            raise BodyTooLarge(f"the request body is larger than {most_bytes} bytes")
-        blocks.append(block)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise BodyTooLarge(f"the request body is larger than {max_bytes} bytes")
+        chunks.append(chunk)
         if not message.get("more_body"):
-            return b"".join(blocks)
+            return b"".join(chunks)

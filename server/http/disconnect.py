@@ -1,4 +1,4 @@
-"""Work that ends with its client: shared by the gateway and the embedded engine."""
+"""Cancels a request's work when its client disconnects; the embedded engine uses it too."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,32 +10,32 @@ _T = TypeVar("_T")
 
 
 class ClientDisconnected(Exception):  # noqa: N818 - named as Starlette names it
-    """The client went away; nobody is left to answer."""
+    """The client disconnected: there is nobody to answer."""
 
 
 async def cancel_on_disconnect(receive: Receive, work: Awaitable[_T]) -> _T:
-    """Do the work of a request whose body was read, or cancel it when the client leaves.
+    """Await the work of a request whose body was read; cancel it when the client disconnects.
 
-    The work stays in this task, as in `asyncio.timeout`: a task of its own costs a request 30 us.
+    The work stays in this task, as in `asyncio.timeout`: a task of its own costs 30 us per request.
 
     Raises:
-        ClientDisconnected: the client left first.
+        ClientDisconnected: the client disconnected before the work was complete.
     """
-    working = asyncio.current_task()
-    assert working is not None
-    watching = asyncio.create_task(_cancel_when_left(receive, working), name="watch")
+    task = asyncio.current_task()
+    assert task is not None
+    watch = asyncio.create_task(_cancel_at_disconnect(receive, task), name="watch")
     try:
         return await work
     except asyncio.CancelledError:
-        left = watching.done() and not watching.cancelled() and watching.exception() is None
-        if left and working.uncancel() == 0:
+        disconnected = watch.done() and not watch.cancelled() and watch.exception() is None
+        if disconnected and task.uncancel() == 0:
             raise ClientDisconnected from None
         raise
     finally:
-        watching.cancel()
+        watch.cancel()
 
 
-async def _cancel_when_left(receive: Receive, working: "asyncio.Task[object]") -> None:
+async def _cancel_at_disconnect(receive: Receive, task: "asyncio.Task[object]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    working.cancel()
+    task.cancel()

@@ -1,4 +1,4 @@
-"""Server-sent events, as far as engines use them: split, read, written."""
+"""Server-sent events, as far as engines use them: split, parsed, written."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -7,22 +7,27 @@ from typing import Any, cast
 import orjson
 
 BOUNDARY = re.compile(rb"\r?\n\r?\n")
+DONE = b"data: [DONE]\n\n"
+"""The event that ends a stream of Chat Completions."""
 
 
-async def events(block: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes]:
-    """The whole events of a stream that comes in blocks; half an event at its end is dropped."""
-    rest = b""
-    while more := await block():
-        rest += more
+async def events(next_chunk: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[bytes]:
+    """The complete events of a stream that arrives in chunks, the last of them empty.
+
+    An incomplete event at the end is dropped.
+    """
+    buffer = b""
+    while chunk := await next_chunk():
+        buffer += chunk
         start = 0
-        for boundary in BOUNDARY.finditer(rest):
-            yield rest[start : boundary.end()]
+        for boundary in BOUNDARY.finditer(buffer):
+            yield buffer[start : boundary.end()]
             start = boundary.end()
-        rest = rest[start:]
+        buffer = buffer[start:]
 
 
 def payload(event: bytes) -> dict[str, Any] | None:
-    """The JSON object of an event's data; None where it is no object."""
+    """The JSON object of an event's data; None where the data is not a JSON object."""
     for data in _data(event):
         try:
             body = orjson.loads(data)
@@ -34,20 +39,20 @@ def payload(event: bytes) -> dict[str, Any] | None:
 
 def is_done(event: bytes) -> bool:
     """Whether an event says that the stream is complete."""
-    return event.find(b"[DONE]") >= 0 and any(one.strip() == b"[DONE]" for one in _data(event))
+    return event.find(b"[DONE]") >= 0 and any(data.strip() == b"[DONE]" for data in _data(event))
 
 
 def _data(event: bytes) -> Iterator[bytes]:
     return (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
 
 
-def complete_events(block: bytes) -> bytes:
-    """What a block has up to the end of its last event."""
-    ends = (block.rfind(end) + len(end) for end in (b"\n\n", b"\r\n\r\n") if end in block)
-    return block[: max(ends, default=0)]
+def complete_events(chunk: bytes) -> bytes:
+    """The chunk up to the end of its last complete event."""
+    ends = (chunk.rfind(end) + len(end) for end in (b"\n\n", b"\r\n\r\n") if end in chunk)
+    return chunk[: max(ends, default=0)]
 
 
 def encode(body: dict[str, Any], event: str | None = None) -> bytes:
-    """An event with a JSON object as its data, named where the API names its events."""
+    """An event with a JSON object as its data, and a name where the API names its events."""
     name = b"" if event is None else b"event: " + event.encode() + b"\n"
     return name + b"data: " + orjson.dumps(body) + b"\n\n"

@@ -1,67 +1,69 @@
-"""Ends waits that take too long, with one timer for all of them.
+"""Time-outs of equal length that share one timer.
 
-`asyncio.timeout`, and the HTTP client's own time-outs, make a timer for each: 5 % of the CPU that a
-request takes (loadtest/BENCH.md).
+`asyncio.timeout`, and the HTTP client's own time-outs, create a timer each: 5 % of the CPU time of
+a request (loadtest/BENCH.md).
 """
 
 import asyncio
 from time import monotonic
 from types import TracebackType
 
-_EARLY = 0.001
-"""Seconds by which a timer may come before its time."""
+_TIMER_TOLERANCE = 0.001
+"""Seconds by which the event loop may call a timer early."""
 
 
 class TimeoutPool:
-    """Has waits of at most so many seconds, any number at once.
+    """Time-outs after the same number of seconds, any number at once.
 
-    `waits` are the present ones; `looking` whether a timer is set that will look at them.
+    `active` are the time-outs that run now; `is_scheduled` says whether a timer is set to check
+    them.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.waits: set[Wait] = set()
-        self.looking = False
+        self.active: set[Timeout] = set()
+        self.is_scheduled = False
         self._seconds = seconds
 
-    def wait(self) -> "Wait":
-        """A wait of the current task."""
-        return Wait(self)
+    def timeout(self) -> "Timeout":
+        """A time-out of the current task."""
+        return Timeout(self)
 
-    def look(self) -> None:
-        """End the waits that took too long; look again when the oldest of the others will have."""
-        late = monotonic() - self._seconds + _EARLY
-        for wait in [wait for wait in self.waits if wait.begun <= late]:
-            self.waits.remove(wait)
-            wait.expire()
-        self.looking = bool(self.waits)
-        if self.looking:
-            left = min(wait.begun for wait in self.waits) + self._seconds - monotonic()
-            asyncio.get_running_loop().call_later(left, self.look)
+    def check(self) -> None:
+        """Expire the time-outs that are due; check again when the oldest of the others is."""
+        latest_start = monotonic() - self._seconds + _TIMER_TOLERANCE
+        for timeout in [timeout for timeout in self.active if timeout.started <= latest_start]:
+            self.active.remove(timeout)
+            timeout.expire()
+        self.is_scheduled = bool(self.active)
+        if self.is_scheduled:
+            oldest = min(timeout.started for timeout in self.active)
+            delay = oldest + self._seconds - monotonic()
+            asyncio.get_running_loop().call_later(delay, self.check)
 
 
-class Wait:
-    """One wait, a context as `asyncio.timeout` is; it may be entered again and again.
+class Timeout:
+    """A context like `asyncio.timeout`, which may be entered again and again.
 
-    `begun` is when, as `time.monotonic` tells it; who sets it within the context begins anew.
+    `started` is in seconds of `time.monotonic`; set it within the context to restart the time-out.
 
     Raises:
-        TimeoutError: on leaving it, where it took too long.
+        TimeoutError: when the context is left, if it took too long.
     """
 
-    def __init__(self, patience: TimeoutPool) -> None:
+    def __init__(self, pool: TimeoutPool) -> None:
         task = asyncio.current_task()
-        assert task is not None, "nobody waits"
-        self.begun = 0.0
+        assert task is not None, "a time-out needs a task to cancel"
+        self.started = 0.0
         self._task = task
-        self._patience = patience
-        self._over = False
+        self._pool = pool
+        self._expired = False
 
     def __enter__(self) -> None:
-        patience = self._patience
-        self.begun = monotonic()
-        patience.waits.add(self)
-        if not patience.looking:
-            patience.look()
+        pool = self._pool
+        self.started = monotonic()
+        pool.active.add(self)
+        if not pool.is_scheduled:
+            pool.check()
 
     def __exit__(
         self,
@@ -69,11 +71,11 @@ class Wait:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._patience.waits.discard(self)
-        if self._over and kind is asyncio.CancelledError and self._task.uncancel() == 0:
+        self._pool.active.discard(self)
+        if self._expired and kind is asyncio.CancelledError and self._task.uncancel() == 0:
             raise TimeoutError from error
 
     def expire(self) -> None:
-        """Cancel what is waited for."""
-        self._over = True
+        """Cancel the task that is in the context."""
+        self._expired = True
         self._task.cancel()

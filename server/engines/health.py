@@ -1,0 +1,167 @@
+"""Which engines are up: their models, how they enforce budgets, and whether the gateway is ready.
+
+One task per engine asks for its models at intervals, and at once after a request has failed on it.
+An engine that comes up, or comes back, passes the canary before it counts as up.
+"""
+
+import asyncio
+from collections.abc import Generator, Sequence
+from contextlib import aclosing, contextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+
+from router.effort import Effort
+from server.engines.budget_support import UNKNOWN, BudgetSupport
+from server.engines.canary import probe
+from server.engines.dialect import CHAT, Dialect
+from server.engines.engine import Engine
+from server.engines.model_info import ModelInfo
+from server.engines.reply import parse_json
+from server.engines.two_phase import TwoPhase
+from server.errors import EngineDown, EngineError
+from server.observe.metrics import Metrics
+
+_UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
+_HOSTED_SECONDS = 60.0
+"""Seconds between two checks of an engine that is up, one that is down, and a vendor's API."""
+
+_CANARY_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Health:
+    """Watches engines and sets their `up`, `model_info` and `budget_support`.
+
+    `ready` is set once the first engine is up, and stays set.
+
+    Args:
+        engines: at least one.
+        dialect: how they spell effort and budget.
+        model: its name on the engines; None takes the first one that an engine lists.
+        effort: an effort with reasoning, for the canary.
+        metrics: shows the engines' state.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        dialect: Dialect,
+        model: str | None,
+        effort: Effort,
+        metrics: Metrics,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._engines = tuple(engines)
+        self._dialect = dialect
+        self._model = model
+        self._effort: Effort = effort
+        self._metrics = metrics
+        for engine in self._engines:
+            metrics.engine_up.labels(engine.name).set(0)
+
+    @property
+    def up(self) -> bool:
+        """Whether at least one engine answers."""
+        return any(engine.up for engine in self._engines)
+
+    @property
+    def model_info(self) -> ModelInfo | None:
+        """The model, of an engine that is up if there is one; None before any engine was up."""
+        engines = [engine for engine in self._engines if engine.model_info is not None]
+        return min(engines, key=lambda engine: not engine.up).model_info if engines else None
+
+    def states(self) -> list[dict[str, Any]]:
+        """The `engines` list of `GET /ready`."""
+        return [
+            {"engine": engine.name, "up": engine.up, "budgets": engine.budget_support.state}
+            for engine in self._engines
+        ]
+
+    def report_failure(self, engine: Engine, error: Exception) -> None:
+        """A request failed on an engine: mark it down if unreachable, else check it at once."""
+        if isinstance(error, EngineDown):
+            self._mark_down(engine)
+        else:
+            engine.recheck.set()
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Check the engines while the context is open; their connections must be open."""
+        watches = [asyncio.create_task(self._watch(engine)) for engine in self._engines]
+        try:
+            yield
+        finally:
+            for watch in watches:
+                watch.cancel()
+
+    async def _watch(self, engine: Engine) -> None:
+        while True:
+            await self._check(engine)
+            engine.recheck.clear()
+            interval = _UP_SECONDS if engine.up else _DOWN_SECONDS
+            try:
+                async with asyncio.timeout(_HOSTED_SECONDS if self._dialect.hosted else interval):
+                    await engine.recheck.wait()
+            except TimeoutError:
+                pass
+
+    async def _check(self, engine: Engine) -> None:
+        """List the engine's models; run the canary on an engine that came up or was not probed."""
+        models = await engine.models()
+        model_info = next((info for info in models if self._model in (None, info.model)), None)
+        if model_info is None:
+            self._mark_down(engine)
+            return
+        if engine.up and engine.budget_support is not UNKNOWN:
+            return
+        engine.budget_support = await self._run_canary(engine, model_info.model)
+        self._model = model_info.model
+        engine.model_info, engine.up = model_info, True
+        self._metrics.engine_up.labels(engine.name).set(1)
+        if not self._dialect.hosted:
+            self._metrics.bind(engine.name, engine.budget_support.state)
+        write = log.info if engine.budget_support.proven else log.warning
+        write(
+            "engine up",
+            engine=engine.name,
+            model=model_info.model,
+            context=model_info.context,
+            budgets=engine.budget_support.state,
+            canary=engine.budget_support.detail,
+        )
+        self.ready.set()
+
+    async def _run_canary(self, engine: Engine, model: str) -> BudgetSupport:
+        """What the canary measured; UNKNOWN, and probed again soon, where it got no answer."""
+        try:
+            async with asyncio.timeout(_CANARY_SECONDS):
+                return await probe(partial(self._ask, engine), self._dialect, model, self._effort)
+        except (EngineError, TimeoutError):
+            return UNKNOWN
+        except (TypeError, AttributeError, LookupError, ValueError):  # the answer is malformed
+            log.exception("the canary's answer cannot be parsed", engine=engine.name)
+            return UNKNOWN
+
+    def _mark_down(self, engine: Engine) -> None:
+        if engine.up:
+            engine.up = False
+            engine.recheck.set()
+            self._metrics.engine_up.labels(engine.name).set(0)
+            log.warning("engine down", engine=engine.name)
+
+    async def _ask(
+        self, engine: Engine, body: dict[str, Any], budget: int | None
+    ) -> tuple[int, Any]:
+        """The canary's requests: not counted as in flight, not retried, not in the ledger."""
+        post = partial(engine.post, CHAT, request_id="canary")
+        if budget is None:
+            reply = post(body)
+        else:
+            assert self._dialect.resume is not None
+            reply = TwoPhase(post, body, budget, self._dialect.resume)
+        async with aclosing(reply):
+            await reply.begin()
+            return reply.status, parse_json(await reply.read())
