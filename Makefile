@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-train test-vllm train vllm bench load chaos check format efforts budgets clean
+.PHONY: help serve test test-train test-vllm train vllm bench load chaos check format docs efforts budgets clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,11 @@ check: $(VENV)/dev.done ## check format, lint and types
 format: $(VENV)/dev.done ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/dev.done ## build the documentation strictly into docs/_build/html
+	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
+	@echo "built: docs/_build/html/index.html"
 
 load: $(VENV)/serve.done ## a short load test of a running server (ARGS="--html smoke.html")
 	@$(BIN)/tops load loadtest/plans/smoke.toml $(ARGS)

@@ -1,16 +1,12 @@
-"""The architecture, held by tests: import arrows, a light server, shipped files, the README."""
+"""The architecture, held by tests: import arrows, a light server, shipped files."""
 
 import ast
-import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-
-from server.config.settings import Settings
-from server.engines.dialect import DIALECTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"server", "router", "models", "loadtest"}
@@ -65,41 +61,3 @@ def test_every_shipped_toml_parses() -> None:
     files += (ROOT / "docker").glob("*.toml")
     for file in files:
         tomllib.loads(file.read_text())
-
-
-def test_the_readme_shows_the_tree_on_disk() -> None:
-    readme = (ROOT / "README.md").read_text()
-    block = re.search(r"<!-- tree -->\n```text\n(.*?)```", readme, re.DOTALL)
-    assert block, "the README has no tree"
-    shown = {line.split()[0] for line in block[1].splitlines() if line.strip()}
-    tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    there = {"tops.py"}
-    for name in tracked:
-        folder, _, file = name.rpartition("/")
-        if folder.partition("/")[0] in PACKAGES and file.endswith(".py") and "__init__" not in file:
-            there.add(name)
-    assert shown == there
-
-
-def test_the_readme_s_settings_table_is_the_settings() -> None:
-    readme = (ROOT / "README.md").read_text()
-    block = re.search(r"<!-- settings -->\n(.*?)\n\n", readme, re.DOTALL)
-    assert block, "the README has no settings table"
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", block[1], re.MULTILINE)
-    fields = Settings.model_fields
-    assert rows == [(name, field.description) for name, field in fields.items()]
-
-
-def test_the_readme_s_dialects_are_the_dialects() -> None:
-    readme = (ROOT / "README.md").read_text()
-    block = re.search(r"<!-- dialects -->\n(.*?)\n\n", readme, re.DOTALL)
-    assert block, "the README has no table of dialects"
-    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", block[1], re.MULTILINE)
-    told = [(name, one.effort, one.budget or "-") for name, one in DIALECTS.items()]
-    assert rows == told

@@ -28,14 +28,6 @@ def test_every_shipped_plan_parses(file: Path) -> None:
     assert read_plan(file, "http://127.0.0.1:9/v1").url == "http://127.0.0.1:9/v1"
 
 
-def test_the_readme_tells_of_every_shipped_plan() -> None:
-    readme = (ROOT / "README.md").read_text()
-    section = readme[readme.index("## Load testing") :]
-    assert set(re.findall(r"`(\w+\.toml)`", section[: section.index("A plan is a")])) == {
-        file.name for file in PLANS
-    }
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -1,0 +1,66 @@
+"""The documentation: short README, links that lead somewhere, a strict build, shipped names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from processes import ROOT
+
+DOCS = ROOT / "docs"
+PACKAGES = ("server", "router", "models", "loadtest")
+
+
+def _tracked(*patterns: str) -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.splitlines()
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_readme_links_to_files_that_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    relative = [link for link in links if "://" not in link]
+    assert relative
+    assert [link for link in relative if not (ROOT / link).is_file()] == []
+
+
+def test_the_readme_links_to_every_guide_and_reference_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    pages = [*(DOCS / "guides").glob("*.md"), *(DOCS / "reference").glob("*.md")]
+    assert [page for page in pages if f"({page.relative_to(ROOT)})" not in readme] == []
+
+
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q"]
+    build = subprocess.run(
+        [*words, "-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert build.returncode == 0, build.stderr
+
+
+def test_the_architecture_page_names_every_folder_with_code() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    listed = set(re.findall(r"^\| `([\w/]+/)` \|", page, re.MULTILINE))
+    folders = {f"{Path(name).parent}/" for name in _tracked("*.py") if name.startswith(PACKAGES)}
+    folders -= {"server/ledger/migrations/versions/"}
+    assert folders <= listed
+    assert [folder for folder in listed if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_load_test_guide_names_every_shipped_plan() -> None:
+    guide = (DOCS / "guides" / "load-test.md").read_text()
+    section = guide[: guide.index("## Plans")]
+    plans = {file.name for file in (ROOT / "loadtest" / "plans").glob("*.toml")}
+    assert set(re.findall(r"`(\w+\.toml)`", section)) == plans

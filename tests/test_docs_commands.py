@@ -1,0 +1,199 @@
+"""Every command of the README and the guides runs as it is written, or says what it needs.
+
+Blocks of a page run in order, in a folder of their own, against one server. A comment in front of a
+block says otherwise:
+
+    <!-- server -->         starts a server: its flags are checked, the tests' server stands in
+    <!-- needs: X -->       needs what is not here: not run
+    <!-- run by: FILE -->   takes long: that test file runs it
+    <!-- file: NAME -->     a file that later commands of the page read
+
+Names of commands, flags, settings and make targets are checked in all of them.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from engines import DEMO, running
+from processes import ROOT, serving
+
+import tops
+from loadtest.plan import read_plan
+from server.config.load_settings import load_settings
+
+SECONDS = 120
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "guides").glob("*.md"))]
+SHARED = ("Makefile", "loadtest", "models", "docker")
+"""What commands read of the repository, in the folder where they run."""
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+NOTES = ("server", "needs: ", "run by: ", "file: ")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page, with the comment in front of it."""
+
+    note: str
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> Iterator[str]:
+        """The shell commands of a console block, without the output that it shows."""
+        lines = iter(self.text.splitlines() if self.language == "console" else ())
+        for line in lines:
+            if line.startswith("$ "):
+                command = line.removeprefix("$ ")
+                while command.endswith("\\"):
+                    command = command.removesuffix("\\") + next(lines).strip()
+                yield command
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is to be run here."""
+        return not self.note and self.language in ("console", "python")
+
+
+def blocks(page: Path) -> list[Block]:
+    found = BLOCK.finditer(page.read_text())
+    return [Block(match["note"] or "", match["language"], match["text"]) for match in found]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The gateway that stands in for port 8000, the engine for 8001, and the ledger's URL."""
+
+    gateway: str
+    engine: str
+    ledger: str
+
+    def addressed(self, text: str) -> str:
+        """A text of a page with the addresses of these servers."""
+        for shown, url in (("8000", self.gateway), ("8001", self.engine)):
+            text = text.replace(f"127.0.0.1:{shown}", url.removeprefix("http://"))
+        return text
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Servers]:
+    folder = tmp_path_factory.mktemp("server")
+    ledger = f"sqlite:///{folder / 'ledger.db'}"
+    router = str(DEMO / "router.json")
+    with (
+        running("embedded") as engine,
+        serving(
+            "--upstream", engine.url, "--router", router, "--ledger", ledger, cwd=folder
+        ) as gateway,
+    ):
+        yield Servers(gateway.url, engine.url, ledger)
+
+
+def environment(folder: Path, ledger: str) -> dict[str, str]:
+    """PATH with `tops` and `python` of these tests, and a curl that fails on an error's status."""
+    programs = folder / ".programs"
+    programs.mkdir()
+    for name, words in (("python", ""), ("tops", " -m tops")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable}{words} "$@"\n')
+        program.chmod(0o755)
+    (programs / ".curlrc").write_text(f"fail\nshow-error\nmax-time = {SECONDS}\n")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TOPS_")}
+    return {
+        **own,
+        "PATH": f"{programs}:{own['PATH']}",
+        "CURL_HOME": str(programs),
+        "PYTHONPATH": str(ROOT),
+        "TOPS_LEDGER": ledger,
+    }
+
+
+RUN = [page for page in PAGES if any(block.runs for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(page: Path, servers: Servers, tmp_path: Path) -> None:
+    for name in SHARED:
+        (tmp_path / name).symlink_to(ROOT / name)
+    variables = environment(tmp_path, servers.ledger)
+    for block in blocks(page):
+        text = servers.addressed(block.text)
+        if block.note.startswith("file: "):
+            (tmp_path / block.note.removeprefix("file: ")).write_text(text)
+        if not block.runs:
+            continue
+        commands = [servers.addressed(command) for command in block.commands]
+        for command in commands or [f"python -c {shlex.quote(text)}"]:
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=tmp_path,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_are_valid(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page):
+        assert not block.note or block.note.startswith(NOTES), block.note
+        if block.note.startswith("run by: "):
+            assert (ROOT / block.note.removeprefix("run by: ")).is_file(), block.note
+        if block.language == "json":
+            json.loads(block.text)
+        elif block.language == "python":
+            compile(block.text, str(page), "exec")
+        elif block.language == "toml":
+            check_toml(block.text, tmp_path / "block.toml")
+        for command in block.commands:
+            check_command(shlex.split(command, comments=True))
+
+
+def check_toml(text: str, file: Path) -> None:
+    """A plan for a load test, or settings."""
+    file.write_text(text)
+    if "arms" in tomllib.loads(text):
+        read_plan(file)
+    else:
+        load_settings(["--config", str(file)])
+
+
+def check_command(words: list[str]) -> None:
+    """The command's name, target and flags exist; settings of a server are usable."""
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets), words
+        flags = next((word for word in words if word.startswith("ARGS=")), "ARGS=")
+        if words[1] == "serve":
+            load_settings(shlex.split(flags.removeprefix("ARGS=")))
+    elif words[:2] == ["tops", "serve"]:
+        load_settings(words[2:])
+    elif words[0] == "tops":
+        check_flags(words[1], [word for word in words[2:] if word not in (">", "|")])
+
+
+def check_flags(name: str, words: list[str]) -> None:
+    groups = [value for value in vars(tops).values() if isinstance(value, click.Group)]
+    if not groups:
+        return
+    group = groups[0]
+    command = group.get_command(click.Context(group), name)
+    assert command is not None, name
+    command.make_context(name, words, resilient_parsing=True)
