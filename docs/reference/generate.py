@@ -243,7 +243,7 @@ def _dialect_row(name: str, dialect: Dialect) -> tuple[str, ...]:
         budget,
         efforts,
         "yes" if dialect.resume is not None else "no",
-        f"{dialect.least_budget:,}" if dialect.budget else "-",
+        f"{dialect.min_budget:,}" if dialect.budget else "-",
         "yes" if dialect.hosted else "no",
     )
 
@@ -251,8 +251,8 @@ def _dialect_row(name: str, dialect: Dialect) -> tuple[str, ...]:
 def _dialect_example(name: str, dialect: Dialect) -> tuple[str, ...]:
     high: dict[str, Any] = {}
     none: dict[str, Any] = {}
-    dialect.tell(high, "high", 2000 if dialect.budget else None)
-    dialect.tell(none, "none", None)
+    dialect.apply(high, "high", 2000 if dialect.budget else None)
+    dialect.apply(none, "none", None)
     return (f"`{name}`", f"`{json.dumps(high)}`", f"`{json.dumps(none)}`")
 
 
