@@ -27,11 +27,11 @@ class Caller:
     in_flight: int = 0
 
     @contextmanager
-    def slot(self) -> Generator[None]:
-        """Hold one of the key's places for the length of a request.
+    def limit(self) -> Generator[None]:
+        """Count a request against the key's limit on requests in flight.
 
         Raises:
-            TooManyRequests: all of the key's places are taken.
+            TooManyRequests: the key has as many requests in flight as it may have.
         """
         if self.max_in_flight is not None and self.in_flight >= self.max_in_flight:
             raise TooManyRequests(

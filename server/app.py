@@ -20,12 +20,12 @@ from server.config.settings import Settings
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
-from server.decide.decision import Decider
+from server.decide.decider import Decider
 from server.decide.enforcement import check_budget
 from server.decide.explain import explain
 from server.decide.holdout import Holdout, Shares
 from server.endpoints.passthrough import Passthrough
-from server.endpoints.reasoning import Endpoint
+from server.endpoints.reasoning import ReasoningEndpoint
 from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
@@ -37,7 +37,7 @@ from server.http.disconnect import ClientDisconnected
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
-from server.lifecycle.record import CLIENT_LEFT, RequestTracker
+from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST, RequestTracker
 from server.observe.metrics import Metrics
 
 _IDLE_SECONDS = 2.0
@@ -85,7 +85,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
             if ledger is not None:
                 ledger.start()
                 stack.callback(ledger.stop)
-            stack.push_async_callback(accounts.idle, _IDLE_SECONDS)
+            stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
             if shared is not None:
                 await stack.enter_async_context(shared.awaiting(fleet.health.ready))
             yield
@@ -94,21 +94,21 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     app.add_middleware(RequestId)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnected, _left)
+    app.add_exception_handler(ClientDisconnected, _client_disconnected)
     app.add_exception_handler(Exception, _unexpected)
     bodies = BodyReader(settings.max_body_bytes, settings.body_seconds)
     keys = ApiKeys(settings.keys)
-    accounts = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
+    tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
-        f"/v1{api.PATH}": Endpoint(api, settings, bodies, keys, decider, fleet, accounts)
+        f"/v1{api.PATH}": ReasoningEndpoint(api, settings, bodies, keys, decider, fleet, tracker)
         for api in apis
     }
     for path in ("/completions", "/embeddings", "/messages/count_tokens"):
-        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, accounts)
+        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
     for path, endpoint in endpoints.items():  # for other methods than POST, which the Gateway takes
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_api(app, bodies, keys, decider, fleet, accounts)
+    _add_api(app, bodies, keys, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
@@ -122,7 +122,7 @@ def _add_api(
     keys: ApiKeys,
     decider: Decider,
     fleet: Fleet,
-    accounts: RequestTracker,
+    tracker: RequestTracker,
 ) -> None:
     """What a caller may ask besides completions."""
 
@@ -135,11 +135,11 @@ def _add_api(
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await bodies.read(request.receive)
-        asked = chat.parse(body, request.headers)
-        served = fleet.resolve_model(asked.model)
-        decision = decider.decide(asked, caller, served, accounts.load(), remember=False)
-        decision = check_budget(decision, asked, fleet.budget_support, fleet.dialect, chat.PATH)
-        return JSONResponse(explain(asked, decision))
+        parsed = chat.parse(body, request.headers)
+        model = fleet.resolve_model(parsed.model)
+        decision = decider.decide(parsed, caller, model, tracker.load(), remember=False)
+        decision = check_budget(decision, parsed, fleet.budget_support, fleet.dialect, chat.PATH)
+        return JSONResponse(explain(parsed, decision))
 
 
 def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:
@@ -198,8 +198,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(envelope, status_code=error.status_code, headers=error.headers)
 
 
-def _left(_: Request, __: Exception) -> Response:
-    return Response(status_code=CLIENT_LEFT)  # for whoever reads it
+def _client_disconnected(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)  # for whoever reads it
 
 
 def _unexpected(_: Request, error: Exception) -> Response:

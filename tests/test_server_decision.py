@@ -16,7 +16,8 @@ from router.router import Route, Router
 from server.api.chat import parse as parse_asked
 from server.api_keys import Caller
 from server.config.settings import Settings
-from server.decide.decision import Decider, Decision
+from server.decide.decider import Decider
+from server.decide.decision import Decision
 from server.engines.model_info import ModelInfo
 from server.errors import BadRequest
 from server.ledger.row import row_of
@@ -119,12 +120,12 @@ def test_a_key_caps_and_floors(asked: str, caller: Caller, effort: str, source: 
 
 
 def test_the_baseline_of_a_capped_key_is_what_it_can_have() -> None:
-    exchange = RequestRecord("id", decision=decide({}, Caller("k", effort_cap="low")), closed=1.0)
-    row = row_of(exchange)
+    record = RequestRecord("id", decision=decide({}, Caller("k", effort_cap="low")), closed_at=1.0)
+    row = row_of(record)
     assert row is not None
     assert row["baseline"] == "low"
     assert set(json.loads(row["expected_tokens"])) == {"none", "low"}
-    free = row_of(RequestRecord("id", decision=decide({}), closed=1.0))
+    free = row_of(RequestRecord("id", decision=decide({}), closed_at=1.0))
     assert free is not None
     assert free["baseline"] == "high"
     assert set(json.loads(free["expected_tokens"])) == set(LADDER)

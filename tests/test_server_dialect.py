@@ -256,7 +256,7 @@ def test_no_engine_is_told_less_than_its_api_takes() -> None:
     enabled = {"thinking": {"type": "enabled", "budget_tokens": 1030}}
     asked = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
     decision = decide({"thinking_token_budget": 1030})
-    with pytest.raises(BadRequest, match="least that this engine takes is 1061"):
+    with pytest.raises(BadRequest, match="at least 1061 thinking tokens"):
         check_budget(decision, asked, ON_TOP, DIALECTS["vllm"], MESSAGES)
 
 

@@ -10,7 +10,8 @@ from router.router import Router
 from server.api.chat import parse as parse_asked
 from server.api_keys import Caller
 from server.config.settings import Settings
-from server.decide.decision import Decider, Decision
+from server.decide.decider import Decider
+from server.decide.decision import Decision
 from server.engines.model_info import ModelInfo
 
 LADDER = ("none", "low", "medium", "high")

@@ -9,8 +9,9 @@ from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
 from server.api.chat import parse as parse_asked
 from server.api_keys import Caller
 from server.config.settings import Settings
-from server.decide.decision import Decider, Decision
-from server.decide.holdout import NOBODY, Holdout, Shares
+from server.decide.decider import Decider
+from server.decide.decision import Decision
+from server.decide.holdout import NO_HOLDOUT, Holdout, Shares
 
 ALL = Holdout(Shares(holdout=1.0), b"key")
 EXPLORED = Holdout(Shares(explore=1.0), b"key")
@@ -60,7 +61,7 @@ def test_what_the_router_would_have_kept_up_is_told_of_who_is_held_out_too() -> 
         {"role": "assistant", "content": None, "tool_calls": []},
         {"role": "tool", "content": "42"},
     ]
-    for holdout in (ALL, NOBODY):
+    for holdout in (ALL, NO_HOLDOUT):
         decider = Decider(Settings(), ROUTED, holdout)
         first, second = (
             decider.decide(parse_asked({"messages": messages}, {}), ANYONE, SERVED)

@@ -38,10 +38,10 @@ DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
 
 def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> RequestRecord:
     decision = Decision("low", "router", budget, "router", "why", None, None, "high", draw=DRAW)
-    exchange = RequestRecord(request_id, decision=decision, model="m", caller="k", status=status)
-    exchange.usage = Usage(5, 30, 20)
-    exchange.closed = exchange.opened + 0.5
-    return exchange
+    record = RequestRecord(request_id, decision=decision, model="m", caller="k", status=status)
+    record.usage = Usage(5, 30, 20)
+    record.closed_at = record.opened_at + 0.5
+    return record
 
 
 def counter(name: str) -> Counter:

@@ -4,7 +4,8 @@ import pytest
 
 from server.decide.decision import Decision
 from server.engines.usage import Usage, read_usage
-from server.lifecycle.record import RequestRecord, RequestTracker
+from server.lifecycle.record import RequestRecord
+from server.lifecycle.tracker import RequestTracker
 from server.observe.metrics import Metrics
 
 
@@ -35,9 +36,9 @@ def decided(budget: int | None, effort: str = "low") -> Decision:
     ],
 )
 def test_budget_hit(choices: int, budget: int | None, thinking: int | None, hit: bool) -> None:
-    exchange = RequestRecord("id", choices=choices, decision=decided(budget))
-    exchange.account(Usage(5, 600, thinking))
-    assert exchange.budget_hit is hit
+    record = RequestRecord("id", choices=choices, decision=decided(budget))
+    record.record_usage(Usage(5, 600, thinking))
+    assert record.budget_hit is hit
 
 
 @pytest.mark.parametrize(
@@ -53,21 +54,21 @@ def test_odd_counts_of_an_engine_cost_nothing(
         "completion_tokens_details": {"reasoning_tokens": thinking},
     }
     recorded: list[RequestRecord] = []
-    with RequestTracker(Metrics(), recorded.append).open("id") as exchange:
-        exchange.model, exchange.decision = "m", decided(10)
-        exchange.account(read_usage({"usage": told}))
+    with RequestTracker(Metrics(), recorded.append).open("id") as record:
+        record.model, record.decision = "m", decided(10)
+        record.record_usage(read_usage({"usage": told}))
     assert [one.usage for one in recorded] == [read]
 
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_who_cuts_the_thinking_itself_knows_whether_it_did(cut: bool) -> None:
-    exchange = RequestRecord("id", decision=decided(100))
-    assert exchange.account(Usage(5, 120, 99), cut)["budget_hit"] is cut
+    record = RequestRecord("id", decision=decided(100))
+    assert record.record_usage(Usage(5, 120, 99), cut)["budget_hit"] is cut
 
 
 def test_effort_none_cannot_be_cut() -> None:
-    exchange = RequestRecord("id", decision=decided(0, "none"))
-    assert exchange.account(Usage(5, 8, 0))["budget_hit"] is False
+    record = RequestRecord("id", decision=decided(0, "none"))
+    assert record.record_usage(Usage(5, 8, 0))["budget_hit"] is False
 
 
 @pytest.mark.parametrize(
@@ -77,9 +78,9 @@ def test_the_audit_counts_what_a_budget_did_not_hold(
     choices: int, thinking: int, violations: int
 ) -> None:
     metrics = Metrics()
-    with RequestTracker(metrics).open("id") as exchange:
-        exchange.model, exchange.choices, exchange.decision = "m", choices, decided(10)
-        exchange.account(Usage(5, 100, thinking))
+    with RequestTracker(metrics).open("id") as record:
+        record.model, record.choices, record.decision = "m", choices, decided(10)
+        record.record_usage(Usage(5, 100, thinking))
     found = metrics.registry.get_sample_value("tops_budget_violations_total", {"model": "m"})
     assert (found or 0) == violations
     assert metrics.registry.get_sample_value("tops_in_flight") == 0

@@ -97,12 +97,12 @@ def test_wherever_an_engine_says_its_usage_it_is_accounted_for_once(
 
 
 def test_a_message_s_usage_is_cumulative() -> None:
-    exchange = RequestRecord("id", decision=decided(10))
-    relay = MessagesRelay(exchange.account)
+    record = RequestRecord("id", decision=decided(10))
+    relay = MessagesRelay(record.record_usage)
     for tokens in (7, 9):
         body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}
         relay.feed(b"event: message_delta\ndata: " + json.dumps(body).encode() + b"\n\n")
-    assert exchange.usage == Usage(5, 9, None)
+    assert record.usage == Usage(5, 9, None)
 
 
 def test_an_engine_without_usage_still_gets_tops_told() -> None:

@@ -1,13 +1,14 @@
-"""`POST /v1/chat/completions`: OpenAI's Chat Completions, with every dialect's fields understood.
+"""`POST /v1/chat/completions`: OpenAI's Chat Completions, with the fields of every dialect.
 
-Whatever way a client has of saying effort and budget is read, taken out, and said anew in the way
-of the engine; all other fields stay as they are.
+An effort or a budget in any of these fields is read, removed, and written as the engine's dialect
+has it. All other fields are passed on unchanged. The functions are documented in `protocol.Api`.
 """
 
 from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
+from router.messages import read_messages
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.protocol import Tops
 from server.api.relay import ChatRelay
@@ -15,9 +16,9 @@ from server.api.request import (
     BUDGET_HEADER,
     EFFORT_HEADER,
     ParsedRequest,
-    asked_budget,
-    asked_effort,
     check_coherent,
+    requested_budget,
+    requested_effort,
 )
 from server.engines.dialect import CHAT, Dialect
 from server.errors import BadRequest, GatewayError
@@ -31,14 +32,13 @@ _ABSORBED = {
     "thinking": ("type", "budget_tokens"),
     "custom_params": ("thinking_budget",),
 }
-"""What is read of fields that are objects; the rest of them is passed on."""
+"""The keys that are read of fields that are objects; their other keys are passed on."""
 
 _REPLACED = ("reasoning_effort", "thinking_token_budget", "thinking_budget_tokens")
 _READ = frozenset((*_ABSORBED, *_REPLACED))
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
-    """See `server.api.protocol.Api.parse`."""
     effort, budget, budget_field = None, None, "thinking_token_budget"
     if not _READ.isdisjoint(body) or EFFORT_HEADER in headers or BUDGET_HEADER in headers:
         budget, budget_field = _budget(body, headers)
@@ -46,59 +46,57 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
     stream = boolean(body, "stream")
     options = object_(body, "stream_options")
     if options and not stream:
-        raise BadRequest("stream_options goes only with stream: true", "stream_options")
+        raise BadRequest("stream_options is allowed only with stream: true", "stream_options")
     limits = {
         name: limit
         for name in ("max_completion_tokens", "max_tokens")
-        if (limit := integer(body, name, least=1)) is not None
+        if (limit := integer(body, name, minimum=1)) is not None
     }
-    asked = ParsedRequest(
+    messages = _messages(body)
+    request = ParsedRequest(
         body=body,
-        messages=_messages(body),
+        messages=messages,
+        conversation=read_messages(messages),
         model=string(body, "model"),
         effort=effort,
         budget=budget,
         max_tokens=agreed(limits),
-        n=integer(body, "n", least=1) or 1,
+        n=integer(body, "n", minimum=1) or 1,
         stream=stream,
         include_usage=boolean(options, "include_usage", "stream_options.include_usage"),
         budget_field=budget_field,
     )
-    return check_coherent(asked)
+    return check_coherent(request)
 
 
 def write(
-    asked: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
+    request: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
 ) -> dict[str, Any]:
-    """See `server.api.protocol.Api.write`."""
-    body = {name: value for name, value in asked.body.items() if name not in _REPLACED}
+    body = {name: value for name, value in request.body.items() if name not in _REPLACED}
     for name, absorbed in _ABSORBED.items():
         if isinstance(body.get(name), dict):
-            kept = {key: value for key, value in body[name].items() if key not in absorbed}
-            if kept or not body[name]:
-                body[name] = kept
+            remaining = {key: value for key, value in body[name].items() if key not in absorbed}
+            if remaining or not body[name]:
+                body[name] = remaining
             else:
                 del body[name]
     body["model"] = model
     dialect.apply(body, effort, budget)
-    if asked.stream:
-        options: dict[str, Any] = asked.body.get("stream_options") or {}
+    if request.stream:
+        options: dict[str, Any] = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}
     return body
 
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
-    """See `server.api.protocol.Api.is_answer`."""
     return "choices" in answer
 
 
-def relay(asked: ParsedRequest, tops: Tops) -> ChatRelay:
-    """See `server.api.protocol.Api.relay`."""
-    return ChatRelay(asked.include_usage, tops)
+def relay(request: ParsedRequest, tops: Tops) -> ChatRelay:
+    return ChatRelay(request.include_usage, tops)
 
 
 def error_event(error: GatewayError) -> bytes:
-    """See `server.api.protocol.Api.error_event`."""
     return encode(error.envelope())
 
 
@@ -135,13 +133,13 @@ def _effort(body: dict[str, Any], headers: Mapping[str, str]) -> Effort | None:
         "chat_template_kwargs.reasoning_effort": kwargs.get("reasoning_effort"),
         "reasoning.effort": reasoning.get("effort"),
     }
-    given = {name: on for name, on in switches.items() if isinstance(on, bool)}
-    return asked_effort(efforts, given, headers)
+    booleans = {name: value for name, value in switches.items() if isinstance(value, bool)}
+    return requested_effort(efforts, booleans, headers)
 
 
 def _budget(body: dict[str, Any], headers: Mapping[str, str]) -> tuple[int | None, str]:
-    said = {
-        name: integer(body, name, least=0)
+    budgets = {
+        name: integer(body, name, minimum=0)
         for name in ("thinking_token_budget", "thinking_budget_tokens")
     }
     for owner, name in (
@@ -150,5 +148,5 @@ def _budget(body: dict[str, Any], headers: Mapping[str, str]) -> tuple[int | Non
         ("custom_params", "thinking_budget"),
     ):
         field = f"{owner}.{name}"
-        said[field] = integer(object_(body, owner), name, least=0, param=field)
-    return asked_budget(said, headers)
+        budgets[field] = integer(object_(body, owner), name, minimum=0, param=field)
+    return requested_budget(budgets, headers)

@@ -1,4 +1,4 @@
-"""Typed readers of a request's fields; what has the wrong type is refused by its name."""
+"""Typed readers of a request's fields; an error names the field whose type is wrong."""
 
 from typing import Any, TypeVar, cast, get_args
 
@@ -8,37 +8,44 @@ from server.errors import BadRequest
 _T = TypeVar("_T")
 
 
-def agreed(said: dict[str, _T]) -> _T | None:
-    """The one value that all of the named fields give; None where there are none.
+def agreed(values: dict[str, _T]) -> _T | None:
+    """The value that all named fields have in common; None where there are no fields.
 
     Raises:
         BadRequest: two of them differ.
     """
-    values = list(said.values())
-    if any(value != values[0] for value in values):
+    distinct = list(values.values())
+    if any(value != distinct[0] for value in distinct):
         raise BadRequest(
-            " and ".join(f"{name} {value}" for name, value in said.items())
+            " and ".join(f"{name} {value}" for name, value in values.items())
             + " contradict each other: leave one out",
-            next(iter(said)).rpartition(" ")[2],
+            next(iter(values)).rpartition(" ")[2],
         )
-    return values[0] if values else None
+    return distinct[0] if distinct else None
 
 
-def integer(body: dict[str, Any], name: str, least: int, param: str | None = None) -> int | None:
-    """A whole number of at least `least`, or None where the field is absent."""
+def integer(body: dict[str, Any], name: str, minimum: int, param: str | None = None) -> int | None:
+    """An integer of at least `minimum`, or None where the field is absent.
+
+    Args:
+        body: the object that has the field.
+        name: the field.
+        minimum: the smallest value accepted.
+        param: the field's full path for the error, where it is not `name`.
+    """
     value = body.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise BadRequest(
-            f"{param or name} must be a whole number of at least {least}, not {shown(value)}",
+            f"{param or name} must be a whole number of at least {minimum}, not {shown(value)}",
             param or name,
         )
     return value
 
 
 def boolean(body: dict[str, Any], name: str, param: str | None = None) -> bool:
-    """True or false; absent is false."""
+    """A boolean; an absent field is false."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         raise BadRequest(
@@ -56,7 +63,7 @@ def string(body: dict[str, Any], name: str) -> str | None:
 
 
 def object_(body: dict[str, Any], name: str) -> dict[str, Any]:
-    """An object; absent is empty."""
+    """An object; an absent field is an empty one."""
     value = body.get(name)
     if value is not None and not isinstance(value, dict):
         raise BadRequest(f"{name} must be an object, not {shown(value)}", name)
@@ -64,7 +71,7 @@ def object_(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def level(name: str, value: object) -> str:
-    """An effort, or `auto`."""
+    """An effort or `auto`; `name` is the field that has it."""
     if value not in (*EFFORTS, "auto"):
         raise BadRequest(
             f"{name} must be one of {', '.join(get_args(Effort))} or auto, not {shown(value)}",
@@ -74,6 +81,6 @@ def level(name: str, value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in an error message, cut to a readable length."""
+    """A value as error messages show it, cut to 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

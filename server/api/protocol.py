@@ -1,4 +1,4 @@
-"""What the gateway needs of an API that it speaks: to read a request, to pass it on, to tell."""
+"""What each API that the gateway speaks must define."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,36 +11,41 @@ from server.engines.usage import Usage
 from server.errors import GatewayError
 
 Tops = Callable[[Usage | None], dict[str, Any]]
-"""Makes the `tops` object once the usage is known, or will not come."""
+"""Makes the `tops` object, once the usage is known or will not be reported."""
 
 
 class Api(Protocol):
-    """One of `server.api.chat`, `.responses`, `.messages`: each module is one."""
+    """An API; the modules `server.api.chat`, `.responses` and `.messages` implement it."""
 
     PATH: str
 
     def parse(self, body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
-        """Read a request.
+        """Parse a request.
 
         Raises:
-            BadRequest: a field that we read has the wrong type or value, or two disagree.
+            BadRequest: a field that is read has the wrong type or value, or two fields disagree.
         """
         ...
 
     def write(
-        self, asked: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
+        self,
+        request: ParsedRequest,
+        effort: Effort,
+        budget: int | None,
+        model: str,
+        dialect: Dialect,
     ) -> dict[str, Any]:
-        """The engine's body; the client's is left as it was. A budget of None is not sent."""
+        """The body for the engine, as a new object. A budget of None is left out."""
         ...
 
     def is_answer(self, answer: Mapping[str, Any]) -> bool:
-        """Whether an object is a whole answer of this API."""
+        """Whether an object is a whole answer of this API, rather than an error."""
         ...
 
-    def relay(self, asked: ParsedRequest, tops: Tops) -> Relay:
-        """What relays a stream of this API."""
+    def relay(self, request: ParsedRequest, tops: Tops) -> Relay:
+        """A relay for one stream of this API."""
         ...
 
     def error_event(self, error: GatewayError) -> bytes:
-        """The last event of a stream that cannot go on."""
+        """The last event of a stream that failed."""
         ...

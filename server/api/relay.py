@@ -1,8 +1,8 @@
-"""Relay an engine's event stream as it comes; only the last events are read.
+"""Relays an engine's event stream as it comes; only its last events are parsed.
 
-A block of bytes passes through unchanged as long as nothing in it looks like an end. From the
-first event that does, events are looked at one by one, so that `tops` can go into the last one that
-the client gets. Pure: bytes in, bytes out.
+A chunk of bytes passes unchanged as long as nothing in it looks like the end of the stream. From
+the first event that does, events are parsed one by one, so that `tops` can be added to the last one
+that the client gets. Pure: bytes in, bytes out.
 """
 
 import re
@@ -15,65 +15,65 @@ from server.http.sse import BOUNDARY, complete_events, encode, is_done, payload
 
 
 class Relay(ABC):
-    """One stream; each API's subclass knows what its ends look like.
+    """One stream; a subclass per API knows what the end of its streams looks like.
 
-    `complete` is set once the stream has come to its proper end, `failed` once the engine told an
-    error in it.
+    `complete` is set once the stream has ended as the API has it, `failed` once the engine has sent
+    an error within it.
 
     Args:
-        tops: makes the `tops` object once the usage is known (or will not come).
+        tops: makes the `tops` object once the usage is known, or will not be reported.
     """
 
     ends: ClassVar[re.Pattern[bytes]]
-    """What an event that matters has in it, besides [DONE]; other text may have it too.
+    """What an event that matters contains, besides [DONE]; other text may contain it too.
 
     Patterns that begin with a fixed byte are found four times as fast as alternatives.
     """
 
     def __init__(self, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
         self._tops = tops
-        self._rest = b""
+        self._partial = b""
         self.failed = False
         self.complete = False
 
     @property
-    def _watchful(self) -> bool:
-        """Whether every event is to be looked at, whatever is in it."""
+    def _parses_all(self) -> bool:
+        """Whether every event is parsed, whatever it contains."""
         return False
 
-    def feed(self, block: bytes) -> bytes:
-        """What to send on for a block that arrived; may be empty."""
-        block = self._rest + block
-        # find, because `in` first takes bytes for a number, and makes an error of that: 1.5 us
-        if not (self._watchful or block.find(b"[DONE]") >= 0 or self.ends.search(block)):
-            if block.endswith(b"\n\n"):
-                self._rest = b""
-                return block
-            whole = complete_events(block)
-            self._rest = block[len(whole) :]
-            return whole
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes to send for a chunk that arrived; may be empty."""
+        chunk = self._partial + chunk
+        # find, because `in` first tries bytes as an integer, and handles the exception: 1.5 us
+        if not (self._parses_all or chunk.find(b"[DONE]") >= 0 or self.ends.search(chunk)):
+            if chunk.endswith(b"\n\n"):
+                self._partial = b""
+                return chunk
+            events = complete_events(chunk)
+            self._partial = chunk[len(events) :]
+            return events
         out: list[bytes] = []
         start = 0
-        for boundary in BOUNDARY.finditer(block):
-            out.append(self._event(block[start : boundary.end()]))
+        for boundary in BOUNDARY.finditer(chunk):
+            out.append(self._event(chunk[start : boundary.end()]))
             start = boundary.end()
-        self._rest = block[start:]
+        self._partial = chunk[start:]
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """What is still held back when the stream is over; half an event is dropped."""
+        """The event still held back when the stream is over; a partial event is dropped."""
         return b""
 
     @abstractmethod
     def _event(self, event: bytes) -> bytes:
-        """What to send on for a whole event."""
+        """The bytes to send for an event."""
 
 
 class ChatRelay(Relay):
     """A stream of Chat Completions; its finish event waits for the usage event that follows it.
 
     Args:
-        wants_usage: the client asked for the usage chunk itself.
+        wants_usage: whether the client requested the usage chunk itself.
         tops: see Relay.
     """
 
@@ -86,13 +86,13 @@ class ChatRelay(Relay):
     def __init__(self, wants_usage: bool, tops: Callable[[Usage | None], dict[str, Any]]) -> None:
         super().__init__(tops)
         self._wants_usage = wants_usage
-        self._held: bytes | None = None
-        self._told = False
+        self._finish_event: bytes | None = None
+        self._tops_sent = False
         self._usage: Usage | None = None
 
     @property
-    def _watchful(self) -> bool:
-        return self._held is not None
+    def _parses_all(self) -> bool:
+        return self._finish_event is not None
 
     def finish(self) -> bytes:
         """The finish event, where it is still held back."""
@@ -101,11 +101,11 @@ class ChatRelay(Relay):
     def _event(self, event: bytes) -> bytes:
         if is_done(event):
             self.complete = True
-            rest = self._release(last=True)
-            if not self._told:  # no chunk was the last one; it is accounted for all the same
+            released = self._release(with_tops=True)
+            if not self._tops_sent:  # no chunk was the last one; the usage is recorded all the same
                 self._tops(self._usage)
-            return rest + event
-        if event.startswith(b":") and b"\ndata:" not in event:  # to keep the connection
+            return released + event
+        if event.startswith(b":") and b"\ndata:" not in event:  # a comment keeps the connection
             return event
         if self._ERROR.search(event) and (payload(event) or {}).get("error"):
             self.failed = True
@@ -117,7 +117,7 @@ class ChatRelay(Relay):
                 return self._usage_event(chunk, event)
         if self._FINISH.search(event):
             released = self._release()
-            self._held = event
+            self._finish_event = event
             return released
         return self._release() + event
 
@@ -125,19 +125,19 @@ class ChatRelay(Relay):
         if not chunk:
             return self._release() + event
         if not self._wants_usage:
-            return self._release(last=True)
-        self._told = True
+            return self._release(with_tops=True)
+        self._tops_sent = True
         return self._release() + encode({**chunk, "tops": self._tops(self._usage)})
 
-    def _release(self, last: bool = False) -> bytes:
-        """The held finish event, with `tops` where it is the last chunk."""
-        event, self._held = self._held, None
+    def _release(self, with_tops: bool = False) -> bytes:
+        """The finish event that was held back, if any; with `tops` where it is the last chunk."""
+        event, self._finish_event = self._finish_event, None
         if event is None:
             return b""
-        chunk = payload(event) if last and not self._told else None
+        chunk = payload(event) if with_tops and not self._tops_sent else None
         if chunk is None:
             return event
-        self._told = True
+        self._tops_sent = True
         return encode({**chunk, "tops": self._tops(self._usage)})
 
 
@@ -156,14 +156,14 @@ class ResponsesRelay(Relay):
             return event
         self.complete = True
         response = cast("dict[str, Any]", body["response"])
-        told = {**response, "tops": self._tops(read_usage(response))}
-        return encode({**body, "response": told}, str(kind))
+        response = {**response, "tops": self._tops(read_usage(response))}
+        return encode({**body, "response": response}, str(kind))
 
 
 class MessagesRelay(Relay):
     """A stream of the Messages API: `tops` goes into its `message_delta`, which has the usage.
 
-    Prompt tokens are told in the first event, where the last does not repeat them.
+    The prompt tokens are those of its `message_start`, unless `message_delta` repeats them.
     """
 
     ends = re.compile(rb"\"type\":\s*\"(?:message_|error)")
@@ -176,18 +176,18 @@ class MessagesRelay(Relay):
         body = payload(event) or {}
         kind = body.get("type")
         if kind == "message_start" and isinstance(body.get("message"), dict):
-            self._note(body["message"].get("usage"))
+            self._update_usage(body["message"].get("usage"))
         elif kind == "message_delta":
-            self._note(body.get("usage"))
-            told = self._tops(read_usage({"usage": self._usage}))
-            return encode({**body, "tops": told}, "message_delta")
+            self._update_usage(body.get("usage"))
+            tops = self._tops(read_usage({"usage": self._usage}))
+            return encode({**body, "tops": tops}, "message_delta")
         elif kind == "message_stop":
             self.complete = True
         elif kind == "error":
             self.failed = True
         return event
 
-    def _note(self, usage: object) -> None:
+    def _update_usage(self, usage: object) -> None:
         if isinstance(usage, dict):
             counts = cast("dict[str, Any]", usage)
             self._usage |= {name: count for name, count in counts.items() if count is not None}

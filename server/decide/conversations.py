@@ -1,6 +1,6 @@
-"""What the gateway remembers of conversations: the effort that each was last given.
+"""Remembers the effort that each conversation got.
 
-In memory only, bounded, least recently used first out; a forgotten conversation is simply routed
+In memory only and bounded, least recently used out first; a forgotten conversation is routed
 afresh. Keys are hashes, never text.
 """
 
@@ -12,18 +12,22 @@ _CAPACITY = 50_000
 
 
 class Conversations:
-    """Efforts by conversation."""
+    """The effort of the latest turn of each conversation.
+
+    Args:
+        capacity: conversations remembered at most.
+    """
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._efforts: OrderedDict[str, Effort] = OrderedDict()
         self._capacity = capacity
 
     def effort(self, conversation: str) -> Effort | None:
-        """The effort of the conversation's last turn, if it is remembered."""
+        """The effort of the conversation's latest turn; None where it is not remembered."""
         return self._efforts.get(conversation)
 
     def remember(self, conversation: str, effort: Effort) -> None:
-        """Keep the effort of a turn."""
+        """Remember the effort of a turn; the oldest conversation is forgotten beyond capacity."""
         self._efforts[conversation] = effort
         self._efforts.move_to_end(conversation)
         if len(self._efforts) > self._capacity:

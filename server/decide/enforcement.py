@@ -1,6 +1,6 @@
-"""Which budget of a decision can be held on the engines that there are."""
+"""Checks whether the engines can enforce a decision's budget."""
 
-from server.api.messages import LEAST_BUDGET
+from server.api.messages import MIN_BUDGET
 from server.api.request import ParsedRequest
 from server.decide.decision import Decision
 from server.engines.budget_support import BudgetSupport
@@ -9,54 +9,68 @@ from server.errors import BadRequest
 
 
 def check_budget(
-    decision: Decision, asked: ParsedRequest, binding: BudgetSupport, dialect: Dialect, path: str
+    decision: Decision,
+    request: ParsedRequest,
+    support: BudgetSupport,
+    dialect: Dialect,
+    path: str,
 ) -> Decision:
-    """The decision with a budget that can be held; one that the gateway chose may be given up.
+    """The decision with a budget that is enforced.
+
+    A budget that the gateway chose is raised to the smallest that the engine takes, or dropped
+    where none can be enforced. A budget that the client requested is kept or refused.
+
+    Args:
+        decision: the decision for the request.
+        request: the parsed request.
+        support: how the engines enforce budgets.
+        dialect: the engines' request fields.
+        path: the API's, one of `server.engines.dialect`'s.
 
     Raises:
-        BadRequest: the client asked for a budget that nothing here would enforce.
+        BadRequest: nothing would enforce the budget that the client requested.
     """
     budget = decision.budget
     if budget is None or decision.effort == "none":
         return decision
-    explicit = asked.budget is not None
-    if dialect.exclusive and asked.effort is not None and explicit:
+    explicit = request.budget is not None
+    if dialect.exclusive and request.effort is not None and explicit:
         raise BadRequest(
-            f"this engine takes an effort or a budget, not both: leave out {asked.budget_field}",
-            asked.budget_field,
+            f"this engine takes an effort or a budget, not both: leave out {request.budget_field}",
+            request.budget_field,
         )
-    why, least = _obstacle(asked, budget, binding, dialect, path)
-    if why is None and budget >= least:
+    obstacle, minimum = _obstacle(request, budget, support, dialect, path)
+    if obstacle is None and budget >= minimum:
         if dialect.exclusive and not explicit:
-            return _unbound(decision)
+            return _without_budget(decision)
         return decision
     if not explicit:
-        room = asked.max_tokens is None or asked.max_tokens > least
-        if why is None and room:
-            return decision._replace(budget=least, budget_source="limit")
-        return _unbound(decision)
-    if why is None:
-        why = f"the least that this engine takes is {least} thinking tokens, not {budget}"
-    raise BadRequest(f"{asked.budget_field} cannot be enforced: {why}", asked.budget_field)
+        answer_fits = request.max_tokens is None or request.max_tokens > minimum
+        if obstacle is None and answer_fits:
+            return decision._replace(budget=minimum, budget_source="limit")
+        return _without_budget(decision)
+    if obstacle is None:
+        obstacle = f"this engine takes at least {minimum} thinking tokens, not {budget}"
+    raise BadRequest(f"{request.budget_field} cannot be enforced: {obstacle}", request.budget_field)
 
 
 def _obstacle(
-    asked: ParsedRequest, budget: int, binding: BudgetSupport, dialect: Dialect, path: str
+    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
 ) -> tuple[str | None, int]:
-    """Why no budget can be enforced on this request, if so, and the least that can.
+    """Why no budget can be enforced on this request, or None, and the smallest that can.
 
-    What an engine counts on top of a budget comes on top of the least that it takes.
+    Tokens that an engine counts on top of a budget are added to the smallest that its API takes.
     """
     if path == CHAT:
-        if binding.mode == "none":
-            return binding.detail, 0
-        if asked.n > 1 and binding.budget_to_send(budget) is None:
+        if support.mode == "none":
+            return support.detail, 0
+        if request.n > 1 and support.budget_to_send(budget) is None:
             return "a budget in two phases is for one choice; leave out n", 0
-        return None, dialect.min_budget and dialect.min_budget + binding.overshoot
-    if path == MESSAGES and binding.mode == "native" and dialect.budget is not None:
-        return None, LEAST_BUDGET + binding.overshoot
+        return None, dialect.min_budget and dialect.min_budget + support.overshoot
+    if path == MESSAGES and support.mode == "native" and dialect.budget is not None:
+        return None, MIN_BUDGET + support.overshoot
     return "this API has no budget on this engine; use /v1/chat/completions", 0
 
 
-def _unbound(decision: Decision) -> Decision:
+def _without_budget(decision: Decision) -> Decision:
     return decision._replace(budget=None, budget_source="none")

@@ -1,4 +1,4 @@
-"""`POST /v1/route`: what would be decided for a request, and why, without generating."""
+"""`POST /v1/route`: the decision that a request would get, and why, without generating."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from server.api.request import ParsedRequest
 from server.decide.decision import Decision
 
 
-def explain(asked: ParsedRequest, decision: Decision) -> dict[str, Any]:
-    """The decision with everything that led to it; tokens are thinking tokens."""
+def explain(request: ParsedRequest, decision: Decision) -> dict[str, Any]:
+    """The decision with everything that led to it; token counts are thinking tokens."""
     estimate = decision.estimate
     return {
         "effort": decision.effort,
@@ -24,5 +24,5 @@ def explain(asked: ParsedRequest, decision: Decision) -> dict[str, Any]:
         "tokens": estimate.tokens if estimate else None,
         "calibrated": decision.calibrated,
         "load": decision.pressure,
-        "features": dict(zip(FEATURE_NAMES, features(asked.messages).tolist(), strict=True)),
+        "features": dict(zip(FEATURE_NAMES, features(request.conversation).tolist(), strict=True)),
     }

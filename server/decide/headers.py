@@ -1,12 +1,11 @@
-"""The decision, told to the client in response headers."""
+"""The decision as response headers."""
 
 from server.decide.decision import Decision
 
 
 def decision_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
-    """`x-tops-*` headers as they go over the wire; one whose value is unknown is left out."""
-    estimate = decision.estimate
-    said: list[tuple[bytes, str | int | None]] = [
+    """`x-tops-*` headers as they are sent; a header without a value is left out."""
+    headers: list[tuple[bytes, str | int | None]] = [
         (b"x-tops-effort", decision.effort),
         (b"x-tops-source", decision.source),
         (b"x-tops-budget", decision.budget),
@@ -15,12 +14,15 @@ def decision_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
         (b"x-tops-abstained", decision.abstained),
         (b"x-tops-calibrated", None if decision.calibrated else "false"),
     ]
+    estimate = decision.estimate
     if estimate is not None:
         p_correct = estimate.p_correct.get(decision.effort)
-        said += [
+        headers += [
             (b"x-tops-difficulty", f"{estimate.difficulty:.3f}"),
             (b"x-tops-p-correct", None if p_correct is None else f"{p_correct:.3f}"),
         ]
     return [
-        (name, str(value).encode("latin-1", "replace")) for name, value in said if value is not None
+        (name, str(value).encode("latin-1", "replace"))
+        for name, value in headers
+        if value is not None
     ]

@@ -1,7 +1,7 @@
-"""Which conversations are held out at the baseline effort, so that savings can be measured.
+"""Assigns conversations to arms at random, so that savings can be measured.
 
-By a keyed hash of the conversation: every turn of it, on every gateway with the same key, is in the
-same arm, without any memory. A hash without the key tells nothing of the text.
+The arm follows from a keyed hash of the conversation: every turn of it, on every gateway with the
+same key, is in the same arm, without any memory. The hash does not reveal the text without the key.
 """
 
 import hashlib
@@ -16,22 +16,27 @@ Arm = Literal["treated", "holdout", "explore"]
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The probabilities of the arms; what remains of 1 is treated."""
+    """The probabilities of the arms; the remainder of 1 is treated."""
 
     holdout: float = 0.0
     explore: float = 0.0
 
     @property
     def treated(self) -> float:
-        """The share in which the router decides."""
+        """The probability of the arm in which the router decides."""
         return 1.0 - self.holdout - self.explore
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The arm of a conversation; `effort` is what it is to get, None where the router decides.
+    """The arm of a conversation.
 
-    `conversation` is its hash; `p_each` the probability of each effort to be drawn for itself.
+    Attributes:
+        arm: holdout gets the baseline effort, explore a uniformly drawn one.
+        effort: the arm's effort; None where the router decides.
+        conversation: the conversation's hash, 32 hexadecimal digits.
+        shares: the probabilities of the arms.
+        p_each: the probability of each effort to be drawn by the arm explore.
     """
 
     arm: Arm
@@ -46,7 +51,7 @@ class Holdout:
 
     Args:
         shares: the arms' probabilities.
-        key: secret bytes; other bytes draw anew.
+        key: secret bytes; another key draws independently.
     """
 
     def __init__(self, shares: Shares, key: bytes) -> None:
@@ -54,20 +59,26 @@ class Holdout:
         self._key = key[: hashlib.blake2b.MAX_KEY_SIZE]
 
     def draw(self, conversation: str, efforts: Sequence[Effort], baseline: Effort) -> Draw:
-        """The arm of a conversation, among the model's efforts."""
+        """The arm of a conversation.
+
+        Args:
+            conversation: its name.
+            efforts: those that it may get, at least one.
+            baseline: the effort of the arm holdout.
+        """
         data = conversation.encode(errors="surrogatepass")
         digest = hashlib.blake2b(data, digest_size=32, key=self._key).digest()
         name = digest[:16].hex()
-        place = int.from_bytes(digest[16:24], "big") / 2**64
+        uniform = int.from_bytes(digest[16:24], "big") / 2**64
         shares = self._shares
         p_each = shares.explore / len(efforts)
-        if place < shares.holdout:
+        if uniform < shares.holdout:
             return Draw("holdout", baseline, name, shares, p_each)
-        if place < shares.holdout + shares.explore:
-            pick = int.from_bytes(digest[24:32], "big") * len(efforts) >> 64
-            return Draw("explore", efforts[pick], name, shares, p_each)
+        if uniform < shares.holdout + shares.explore:
+            index = int.from_bytes(digest[24:32], "big") * len(efforts) >> 64
+            return Draw("explore", efforts[index], name, shares, p_each)
         return Draw("treated", None, name, shares, p_each)
 
 
-NOBODY = Holdout(Shares(), b"")
-"""Holds nobody out."""
+NO_HOLDOUT = Holdout(Shares(), b"")
+"""Assigns every conversation to the arm treated."""

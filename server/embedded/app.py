@@ -86,7 +86,8 @@ def create_app(engine: Engine) -> FastAPI:
         if body.stream:
             return StreamingResponse(_events(engine, completion), media_type="text/event-stream")
         try:
-            await cancel_on_disconnect(request.receive, _drain(engine, completion))
+            with cancel_on_disconnect(request.receive):
+                await _drain(engine, completion)
         except ClientDisconnected:
             return Response(status_code=499)
         except GenerationFailed as error:

@@ -1,4 +1,4 @@
-"""One more try with a larger budget, where the budget left a request without a usable answer."""
+"""Decides on one retry with a larger budget, where the budget left no usable answer."""
 
 import re
 from typing import Any, cast
@@ -11,57 +11,59 @@ from server.api.request import ParsedRequest
 from server.lifecycle.record import RequestRecord
 
 _COSTLY = re.compile(r"'(?:\$|pattern)")
-"""References, which may point outside or multiply, and patterns: the schema is a stranger's."""
+"""References, which may point outside or multiply, and patterns. The schema is the client's, so
+one that has them is not evaluated."""
 
 
 class BudgetRetry:
-    """Decides on second tries.
+    """Decides on retries.
 
     Args:
-        factor: how many times the first budget the second one is; None tries once only.
+        factor: the retry's budget as a multiple of the exhausted one; None never retries.
     """
 
     def __init__(self, factor: float | None) -> None:
         self._factor = factor
 
-    def budget(
-        self, exchange: RequestRecord, asked: ParsedRequest, answer: dict[str, Any]
+    def larger_budget(
+        self, record: RequestRecord, request: ParsedRequest, answer: dict[str, Any]
     ) -> int | None:
-        """The budget of the second try in thinking tokens, or None where there is to be none.
+        """The budget of a retry in thinking tokens, or None where there is to be no retry.
 
-        A budget that the client set is the client's: it is not exceeded.
+        A budget from the client or its API key is never exceeded.
         """
-        decision = exchange.decision
-        if self._factor is None or decision is None or not exchange.budget_hit:
+        decision = record.decision
+        if self._factor is None or decision is None or not record.budget_hit:
             return None
         if decision.budget is None or decision.budget_source in ("request", "key"):
             return None
         choices = answer.get("choices")
         if not isinstance(choices, list):
             return None
-        wanted = asked.body.get("response_format")
-        found = cast("list[dict[str, Any]]", choices)
-        if all(_usable(choice.get("message") or {}, wanted) for choice in found):
+        response_format = request.body.get("response_format")
+        answers = cast("list[dict[str, Any]]", choices)
+        if all(_usable(choice.get("message") or {}, response_format) for choice in answers):
             return None
-        larger = int(decision.budget * self._factor) + 1
-        if asked.max_tokens is not None:
-            larger = min(larger, asked.max_tokens - 1)
-        if decision.most_budget is not None:
-            larger = min(larger, decision.most_budget)
-        return larger if larger > decision.budget else None
+        budget = int(decision.budget * self._factor) + 1
+        if request.max_tokens is not None:
+            budget = min(budget, request.max_tokens - 1)
+        if decision.budget_limit is not None:
+            budget = min(budget, decision.budget_limit)
+        return budget if budget > decision.budget else None
 
 
-def summed(first: object, second: object) -> Any:
-    """Two usage objects as one: numbers add up, whatever the engine calls them."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        one, other = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
-        return {**one, **{key: summed(one.get(key), value) for key, value in other.items()}}
-    if isinstance(first, int) and isinstance(second, int):
-        return first + second
-    return cast("Any", first if second is None else second)
+def add_usage(usage: object, extra: object) -> Any:
+    """The sum of two usage objects: all numbers add up, whatever the engine calls them."""
+    if isinstance(usage, dict) and isinstance(extra, dict):
+        left, right = cast("dict[str, Any]", usage), cast("dict[str, Any]", extra)
+        return {**left, **{key: add_usage(left.get(key), value) for key, value in right.items()}}
+    if isinstance(usage, int) and isinstance(extra, int):
+        return usage + extra
+    return cast("Any", usage if extra is None else extra)
 
 
 def _usable(message: dict[str, Any], response_format: object) -> bool:
+    """Whether a message calls a tool, or has content in the requested format."""
     if message.get("tool_calls"):
         return True
     content: object = message.get("content")
@@ -75,17 +77,17 @@ def _usable(message: dict[str, Any], response_format: object) -> bool:
     except orjson.JSONDecodeError:
         return False
     named: dict[str, Any] = wanted.get("json_schema") or {}
-    return _fits(value, named.get("schema"))
+    return _conforms(value, named.get("schema"))
 
 
-def _fits(value: object, schema: object) -> bool:
-    """Whether a value keeps to a schema; what a schema may make costly is not looked at."""
+def _conforms(value: object, schema: object) -> bool:
+    """Whether a value conforms to a JSON schema; true where the schema is not evaluated."""
     if not isinstance(schema, dict) or _COSTLY.search(str(cast("object", schema))):
         return True
-    asked = cast("dict[str, Any]", schema)
+    checked = cast("dict[str, Any]", schema)
     try:
-        Draft202012Validator.check_schema(asked)  # pyright: ignore[reportUnknownMemberType]
-        Draft202012Validator(asked).validate(value)  # pyright: ignore[reportUnknownMemberType]
+        Draft202012Validator.check_schema(checked)  # pyright: ignore[reportUnknownMemberType]
+        Draft202012Validator(checked).validate(value)  # pyright: ignore[reportUnknownMemberType]
     except ValidationError:
         return False
     except (SchemaError, RecursionError):

@@ -1,4 +1,4 @@
-"""What needs no decision is passed on to an engine as it is: completions, embeddings, counts."""
+"""Forwards requests that need no decision: completions, embeddings, token counts."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from server.api.chat import error_event
 from server.api.fields import string
 from server.api_keys import ApiKeys
+from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head, send_json
 from server.engines.call import Call
 from server.engines.fleet import Fleet
 from server.engines.reply import Reply, is_unknown_path, parse_json
@@ -16,68 +17,71 @@ from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
 from server.http.sse import complete_events
-from server.lifecycle.endpoint import TrackedEndpoint, last_word, start
-from server.lifecycle.record import RequestRecord, RequestTracker
+from server.lifecycle.endpoint import TrackedEndpoint
+from server.lifecycle.record import RequestRecord
+from server.lifecycle.tracker import RequestTracker
 
 
 class Passthrough(TrackedEndpoint):
-    """One path that needs no decision; keys, limits, failover and the account are as elsewhere."""
+    """The endpoint of one path; keys, limits, failover and tracking are as in `reasoning`."""
 
     def __init__(
-        self, path: str, bodies: BodyReader, keys: ApiKeys, fleet: Fleet, accounts: RequestTracker
+        self, path: str, bodies: BodyReader, keys: ApiKeys, fleet: Fleet, tracker: RequestTracker
     ) -> None:
-        super().__init__(accounts)
+        super().__init__(tracker)
         self._path = path
         self._bodies = bodies
         self._keys = keys
         self._fleet = fleet
 
-    async def _answer(
-        self, exchange: RequestRecord, scope: Scope, receive: Receive, send: Send
+    async def _respond(
+        self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
         caller = self._keys.caller(Headers(scope=scope))
-        exchange.caller = caller.name
-        with caller.slot():
+        record.caller = caller.name
+        with caller.limit():
             body = await self._bodies.read(receive)
-            exchange.read = time.perf_counter()
-            exchange.model = self._fleet.resolve_model(string(body, "model")).model
-            sent = {**body, "model": exchange.model}
-            call = Call(self._path, exchange.request_id, lambda _: sent)
-            await cancel_on_disconnect(receive, self._forward(exchange, call, send))
+            record.body_read_at = time.perf_counter()
+            record.model = self._fleet.resolve_model(string(body, "model")).model
+            forwarded = {**body, "model": record.model}
+            call = Call(self._path, record.request_id, lambda _: forwarded)
+            with cancel_on_disconnect(receive):
+                await self._forward(record, call, send)
 
-    async def _forward(self, exchange: RequestRecord, call: Call, send: Send) -> None:
-        async with await self._fleet.send(call) as sent:
-            reply, exchange.status = sent.reply, sent.reply.status
+    async def _forward(self, record: RequestRecord, call: Call, send: Send) -> None:
+        async with await self._fleet.send(call) as in_flight:
+            reply, record.status = in_flight.reply, in_flight.reply.status
             if reply.is_stream:
-                await _relay(exchange, reply, send)
+                await _relay_stream(record, reply, send)
                 return
             raw = await reply.read()
         answer = parse_json(raw)
-        if exchange.status == 404 and is_unknown_path(answer):
+        if record.status == 404 and is_unknown_path(answer):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
-        if answer is None or 300 <= exchange.status < 400:
-            raise EngineFailed(f"the engine answered HTTP {exchange.status} with no JSON")
-        await start(exchange, b"application/json", send, len(raw), reply.retry_after)
-        await send({"type": "http.response.body", "body": raw})
+        if answer is None or 300 <= record.status < 400:
+            raise EngineFailed(f"the engine answered HTTP {record.status} without JSON")
+        await send_json(record, raw, send, reply.retry_after)
 
 
-async def _relay(exchange: RequestRecord, reply: Reply, send: Send) -> None:
-    await start(exchange, b"text/event-stream; charset=utf-8", send)
-    rest, exchange.first_byte = b"", time.perf_counter()
+async def _relay_stream(record: RequestRecord, reply: Reply, send: Send) -> None:
+    await send_head(record, EVENT_STREAM, send)
+    partial, record.first_byte_at = b"", time.perf_counter()
 
-    async def sink(block: bytes) -> None:
-        nonlocal rest
-        block = rest + block
-        whole = complete_events(block)
-        rest = block[len(whole) :]
-        if whole:
-            await send({"type": "http.response.body", "body": whole, "more_body": True})
+    async def sink(chunk: bytes) -> None:
+        nonlocal partial
+        chunk = partial + chunk
+        events = complete_events(chunk)
+        partial = chunk[len(events) :]
+        if events:
+            await send({"type": "http.response.body", "body": events, "more_body": True})
 
+    end = b""
     try:
         await reply.stream_to(sink)
-    except EngineError as error:  # half an event is dropped
-        exchange.status, rest = error.status, error_event(error)
-    except asyncio.CancelledError:  # the gateway ends; who left does not hear it
-        await last_word(send, error_event(Stopping()))
+        end = partial
+    except EngineError as error:  # a partial event is dropped
+        record.status, end = error.status, error_event(error)
+    except asyncio.CancelledError:  # the gateway stops, or the client has disconnected
+        await end_at_shutdown(send, error_event(Stopping()))
         raise
-    await send({"type": "http.response.body", "body": rest})
+    await send({"type": "http.response.body", "body": end})

@@ -1,9 +1,8 @@
-"""The endpoints that think: one request flows down `_answer`, a stage a line, whatever its API."""
+"""The endpoints of requests that think. `ReasoningEndpoint._respond` is the whole online flow."""
 
-import asyncio
 import time
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from starlette.datastructures import Headers
@@ -12,32 +11,30 @@ from starlette.types import Receive, Scope, Send
 from router.conversation import conversation_key
 from server.api.protocol import Api
 from server.api.request import ParsedRequest
-from server.api_keys import ApiKeys
+from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
-from server.decide.decision import Decider, Decision
+from server.decide.decider import Decider
+from server.decide.decision import Decision
 from server.decide.enforcement import check_budget
-from server.endpoints.budget_retry import BudgetRetry, summed
+from server.endpoints.answer import read_answer
+from server.endpoints.budget_retry import BudgetRetry, add_usage
+from server.endpoints.respond import send_json
+from server.endpoints.stream import relay_stream
 from server.engines.call import Call
-from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
-from server.engines.reply import Reply, is_unknown_path, parse_json
+from server.engines.in_flight import InFlight
+from server.engines.model_info import ModelInfo
 from server.engines.usage import read_usage
-from server.errors import (
-    EngineError,
-    EngineFailed,
-    EngineRefused,
-    GatewayError,
-    NoSuchEndpoint,
-    Stopping,
-)
+from server.errors import GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
-from server.lifecycle.endpoint import TrackedEndpoint, last_word, start
-from server.lifecycle.record import RequestRecord, RequestTracker
+from server.lifecycle.endpoint import TrackedEndpoint
+from server.lifecycle.record import RequestRecord
+from server.lifecycle.tracker import RequestTracker
 
 
-class Endpoint(TrackedEndpoint):
-    """One API's endpoint."""
+class ReasoningEndpoint(TrackedEndpoint):
+    """The endpoint of one API: Chat Completions, Responses or Messages."""
 
     def __init__(
         self,
@@ -47,151 +44,125 @@ class Endpoint(TrackedEndpoint):
         keys: ApiKeys,
         decider: Decider,
         fleet: Fleet,
-        accounts: RequestTracker,
+        tracker: RequestTracker,
     ) -> None:
-        super().__init__(accounts)
+        super().__init__(tracker)
         self._api = api
-        self._settings = settings
         self._bodies = bodies
         self._keys = keys
         self._decider = decider
         self._fleet = fleet
-        self._second_try = BudgetRetry(settings.retry_budget_factor)
+        self._budget_retry = BudgetRetry(settings.retry_budget_factor)
+        self._log_prompts = settings.log_prompts
 
-    async def _answer(
-        self, exchange: RequestRecord, scope: Scope, receive: Receive, send: Send
+    async def _respond(
+        self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers = Headers(scope=scope)
+        caller = self._authenticate(record, headers)
+        with caller.limit():
+            body = await self._read_body(record, receive)
+            request = self._api.parse(body, headers)
+            model = self._fleet.resolve_model(request.model)
+            decision = self._decider.decide(request, caller, model, self._tracker.load())
+            decision = self._check_budget(decision, request)
+            self._record_decision(record, request, decision, model)
+            with cancel_on_disconnect(receive):
+                async with await self._forward(record, request) as in_flight:
+                    answer = await self._relay(record, request, in_flight, send)
+                if answer is not None:  # not streamed
+                    answer = await self._account(record, request, answer, in_flight)
+                    await send_json(record, orjson.dumps(answer), send, in_flight.reply.retry_after)
+
+    def _authenticate(self, record: RequestRecord, headers: Headers) -> Caller:
         caller = self._keys.caller(headers)
-        exchange.caller = caller.name
-        with caller.slot():
-            fleet, path = self._fleet, self._api.PATH
-            body = await self._bodies.read(receive)
-            exchange.read = time.perf_counter()
-            asked = self._api.parse(body, headers)
-            served = fleet.resolve_model(asked.model)
-            decision = self._decider.decide(asked, caller, served, self._accounts.load())
-            decision = check_budget(decision, asked, fleet.budget_support, fleet.dialect, path)
-            self._note(exchange, asked, decision, served.model)
-            await cancel_on_disconnect(receive, self._forward(exchange, asked, send))
+        record.caller = caller.name
+        return caller
 
-    def _note(
-        self, exchange: RequestRecord, asked: ParsedRequest, decision: Decision, model: str
+    async def _read_body(self, record: RequestRecord, receive: Receive) -> dict[str, Any]:
+        body = await self._bodies.read(receive)
+        record.body_read_at = time.perf_counter()
+        return body
+
+    def _check_budget(self, decision: Decision, request: ParsedRequest) -> Decision:
+        fleet = self._fleet
+        return check_budget(decision, request, fleet.budget_support, fleet.dialect, self._api.PATH)
+
+    def _record_decision(
+        self, record: RequestRecord, request: ParsedRequest, decision: Decision, model: ModelInfo
     ) -> None:
-        exchange.decided = time.perf_counter()
-        exchange.model, exchange.decision = model, decision
-        exchange.choices, exchange.stream = asked.n, asked.stream
-        if self._settings.log_prompts:
-            with suppress(orjson.JSONEncodeError):  # nested too deeply, for which it is refused
-                exchange.prompt = orjson.dumps(asked.messages).decode()
+        record.decided_at = time.perf_counter()
+        record.model, record.decision = model.model, decision
+        record.choices, record.stream = request.n, request.stream
+        if self._log_prompts:
+            with suppress(orjson.JSONEncodeError):  # nested too deeply; `Engine.post` refuses it
+                record.prompt_json = orjson.dumps(request.messages).decode()
 
-    async def _forward(self, exchange: RequestRecord, asked: ParsedRequest, send: Send) -> None:
-        exchange.forwarded = time.perf_counter()
-        async with await self._fleet.send(self._call(exchange, asked)) as sent:
-            reply, exchange.undershoot = sent.reply, sent.engine.budget_support.undershoot
-            if reply.status == 200 and asked.stream:
-                await self._relay_stream(exchange, reply, asked, send)
-                return
-            answer = _read_answer(self._api, await reply.read(), reply)
-        exchange.status = reply.status
-        if reply.status == 200:
-            answer = await self._told(exchange, asked, answer, reply.cut)
-        raw = orjson.dumps(answer)
-        await start(exchange, b"application/json", send, len(raw), reply.retry_after)
-        await send({"type": "http.response.body", "body": raw})
+    async def _forward(self, record: RequestRecord, request: ParsedRequest) -> InFlight:
+        """The request on an engine whose reply has begun."""
+        record.forwarded_at = time.perf_counter()
+        in_flight = await self._fleet.send(self._call(record, request))
+        record.undershoot = in_flight.engine.budget_support.undershoot
+        return in_flight
 
-    def _call(self, exchange: RequestRecord, asked: ParsedRequest) -> Call:
-        decision = exchange.decision
+    def _call(self, record: RequestRecord, request: ParsedRequest) -> Call:
+        decision = record.decision
         assert decision is not None
         dialect = self._fleet.dialect
 
         def write(budget: int | None) -> dict[str, Any]:
-            return self._api.write(asked, decision.effort, budget, exchange.model, dialect)
+            return self._api.write(request, decision.effort, budget, record.model, dialect)
 
         return Call(
             self._api.PATH,
-            exchange.request_id,
+            record.request_id,
             write,
             None if decision.effort == "none" else decision.budget,
-            conversation_key(asked.messages) if self._fleet.has_alternatives else None,
+            conversation_key(request.conversation) if self._fleet.has_alternatives else None,
         )
 
-    async def _told(
+    async def _relay(
+        self, record: RequestRecord, request: ParsedRequest, in_flight: InFlight, send: Send
+    ) -> dict[str, Any] | None:
+        """Send a stream's events to the client as they arrive; any other answer is returned."""
+        reply = in_flight.reply
+        if reply.status == 200 and request.stream:
+            relay = self._api.relay(request, lambda usage: record.record_usage(usage, reply.cut))
+            await relay_stream(record, reply, relay, self._api.error_event, send)
+            return None
+        answer = await read_answer(self._api, reply)
+        record.status = reply.status
+        return answer
+
+    async def _account(
         self,
-        exchange: RequestRecord,
-        asked: ParsedRequest,
+        record: RequestRecord,
+        request: ParsedRequest,
         answer: dict[str, Any],
-        cut: bool | None,
+        in_flight: InFlight,
     ) -> dict[str, Any]:
-        """The answer with `tops`; asked for once more where its budget left it without one."""
-        tops = exchange.account(read_usage(answer), cut)
-        larger = self._second_try.budget(exchange, asked, answer)
-        if larger is not None:
-            first = exchange.decision
-            exchange.raise_budget(larger)
-            try:
-                async with await self._fleet.send(self._call(exchange, asked)) as sent:
-                    reply, cut = sent.reply, sent.reply.cut
-                    second = _read_answer(self._api, await reply.read(), reply)
-            except GatewayError:
-                second = {}
-            if not self._api.is_answer(second):
-                exchange.decision = first  # the first answer stands, as it was told
-                return {**answer, "tops": tops}
-            tops = exchange.account(read_usage(second), cut, second=True)
-            answer = {**second, "usage": summed(answer.get("usage"), second.get("usage"))}
-        return {**answer, "tops": tops}
+        """The answer with its `tops` object; of a retry where the budget left it unusable."""
+        if record.status != 200:
+            return answer
+        tops = record.record_usage(read_usage(answer), in_flight.reply.cut)
+        budget = self._budget_retry.larger_budget(record, request, answer)
+        retried = None if budget is None else await self._retry(record, request, answer, budget)
+        return retried or {**answer, "tops": tops}
 
-    async def _relay_stream(
-        self, exchange: RequestRecord, reply: Reply, asked: ParsedRequest, send: Send
-    ) -> None:
-        """Send the engine's events on; once the first byte is out, an error is an event."""
-        block = await reply.next_chunk()
-        if not reply.is_stream or not block:
-            raise EngineFailed("the engine answered a streaming request with something else")
-        exchange.first_byte = time.perf_counter()
-        relay = self._api.relay(asked, lambda usage: exchange.account(usage, reply.cut))
-        await start(exchange, b"text/event-stream; charset=utf-8", send)
-
-        async def sink(block: bytes) -> None:
-            if out := relay.feed(block):
-                await send({"type": "http.response.body", "body": out, "more_body": True})
-
+    async def _retry(
+        self, record: RequestRecord, request: ParsedRequest, answer: dict[str, Any], budget: int
+    ) -> dict[str, Any] | None:
+        """The answer under a larger budget; None where there is none and the earlier one stands."""
+        decision, cut = record.decision, None
+        record.raise_budget(budget)
         try:
-            await sink(block)
-            await reply.stream_to(sink)
-            if not (relay.complete or relay.failed):
-                raise EngineFailed("the engine's stream ended before it was complete")
-            rest = relay.finish()
-        except EngineError as error:
-            rest = relay.finish()
-            if not relay.complete:  # else it lacks no more than the end of its connection
-                exchange.status = error.status
-                rest += self._api.error_event(error)
-        except asyncio.CancelledError:  # the gateway ends; who left does not hear it
-            await last_word(send, relay.finish() + self._api.error_event(Stopping()))
-            raise
-        if relay.failed:
-            exchange.status = EngineFailed.status
-        await send({"type": "http.response.body", "body": rest})
-
-
-def _read_answer(api: Api, raw: bytes, reply: Reply) -> dict[str, Any]:
-    """The engine's whole answer, or its own error.
-
-    Raises:
-        NoSuchEndpoint: the engine does not know the API.
-        EngineRefused: it refused in words of its own.
-        EngineFailed: it is neither.
-    """
-    answer, status = parse_json(raw), reply.status
-    found = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
-    if status == 404 and api.PATH != CHAT and is_unknown_path(found):
-        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
-    if api.is_answer(found) if status == 200 else status >= 400 and "error" in found:
-        return found
-    reason = found.get("message", found.get("detail"))  # SGLang's, FastAPI's
-    if 400 <= status < 500 and reason:
-        told = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
-        raise EngineRefused(told, status, reply.retry_after)
-    raise EngineFailed(f"the engine answered HTTP {status} with something unreadable")
+            async with await self._fleet.send(self._call(record, request)) as in_flight:
+                retried, cut = await read_answer(self._api, in_flight.reply), in_flight.reply.cut
+        except GatewayError:
+            retried = {}
+        if not self._api.is_answer(retried):
+            record.decision = decision
+            return None
+        tops = record.record_usage(read_usage(retried), cut, retry=True)
+        usage = add_usage(answer.get("usage"), retried.get("usage"))
+        return {**retried, "usage": usage, "tops": tops}

@@ -32,12 +32,10 @@ _DECISION = Decision(
 
 
 def _closed(number: int) -> RequestRecord:
-    exchange = RequestRecord(
-        f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous"
-    )
-    exchange.usage = Usage(100, 300, 250)
-    exchange.closed = exchange.opened + 0.5
-    return exchange
+    record = RequestRecord(f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous")
+    record.usage = Usage(100, 300, 250)
+    record.closed_at = record.opened_at + 0.5
+    return record
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,12 +51,12 @@ def main(argv: Sequence[str]) -> int:
         written, lost = (Counter(name, "", registry=None) for name in ("written", "lost"))
         ledger = Ledger(engine, written, lost, None, prepared=True)
         ledger.start()
-        exchanges = [_closed(number) for number in range(words.rate * words.seconds)]
+        records = [_closed(number) for number in range(words.rate * words.seconds)]
         process, thread = time.process_time(), 0.0
         begun = time.perf_counter()
-        for number, exchange in enumerate(exchanges):
+        for number, record in enumerate(records):
             before = time.thread_time()
-            ledger.record(exchange)
+            ledger.record(record)
             thread += time.thread_time() - before
             ahead = begun + number / words.rate - time.perf_counter()
             if ahead > 0.002:
@@ -67,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         ledger.stop()
         stopped = time.perf_counter() - begun
         process = time.process_time() - process
-        rows = len(exchanges)
+        rows = len(records)
         count = sum(one.samples[0].value for one in written.collect())
         print(
             f"{rows / took:,.0f} rows a second for {took:.0f} s; {count:,.0f} of {rows:,} written,"

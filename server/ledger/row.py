@@ -21,21 +21,21 @@ def _within(decision: Decision, each: Mapping[str, float]) -> Mapping[str, float
     return {effort: value for effort, value in each.items() if effort in decision.allowed}
 
 
-def row_of(exchange: RequestRecord) -> dict[str, Any] | None:
+def row_of(record: RequestRecord) -> dict[str, Any] | None:
     """The row of a request, as a database driver takes it.
 
     None where the request was refused before anything was decided.
     """
-    decision = exchange.decision
-    if decision is None or exchange.closed is None:
+    decision = record.decision
+    if decision is None or record.closed_at is None:
         return None
-    draw, estimate, usage = decision.draw, decision.estimate, exchange.usage
-    streamed = exchange.stream and exchange.first_byte is not None
+    draw, estimate, usage = decision.draw, decision.estimate, record.usage
+    streamed = record.stream and record.first_byte_at is not None
     return {
-        "request_id": exchange.request_id,
+        "request_id": record.request_id,
         "at": time.time(),
-        "model": exchange.model,
-        "key": exchange.caller,
+        "model": record.model,
+        "key": record.caller,
         "conversation": draw.conversation if draw else None,
         "arm": decision.arm,
         "p_treated": draw.shares.treated if draw else None,
@@ -48,19 +48,19 @@ def row_of(exchange: RequestRecord) -> dict[str, Any] | None:
         "baseline": decision.baseline_effort,
         "calibrated": decision.calibrated,
         "features": FEATURES_VERSION,
-        "baseline_tokens": exchange.baseline_tokens,
+        "baseline_tokens": record.baseline_tokens,
         "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
         "p_correct": estimate and to_json(_within(decision, estimate.p_correct)),
         "expected_tokens": estimate and to_json(_within(decision, estimate.tokens)),
         "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
-        "budget_hit": exchange.budget_hit,
-        "choices": min(exchange.choices, _LARGEST),
+        "budget_hit": record.budget_hit,
+        "choices": min(record.choices, _LARGEST),
         "prompt_tokens": usage.prompt if usage else None,
         "thinking_tokens": usage.thinking if usage else None,
         "answer_tokens": usage.answer if usage else None,
-        "ttft_seconds": (exchange.first_byte or 0) - exchange.opened if streamed else None,
-        "seconds": exchange.closed - exchange.opened,
-        "status": exchange.status,
+        "ttft_seconds": (record.first_byte_at or 0) - record.opened_at if streamed else None,
+        "seconds": record.closed_at - record.opened_at,
+        "status": record.status,
         "abstained": decision.abstained and decision.abstained[:_ABSTAINED],
         "reason": decision.reason[:_REASON],
         "score": None,

@@ -53,7 +53,7 @@ class Ledger:
         columns = [column.name for column in requests.c if not column.primary_key]
         self._insertion = str(insert(requests).compile(engine, column_keys=columns))
         self._kept: deque[dict[str, Any]] = deque()
-        self._exchanges: deque[RequestRecord] = deque()
+        self._records: deque[RequestRecord] = deque()
         self._recorded = self._settled = 0
         self._progress = threading.Condition()
         self._wake = threading.Event()
@@ -73,10 +73,10 @@ class Ledger:
         self._thread.join(_STOP_SECONDS)
         self.engine.dispose()
 
-    def record(self, exchange: RequestRecord) -> None:
+    def record(self, record: RequestRecord) -> None:
         """Note a closed request; returns at once."""
         self._recorded += 1
-        self._exchanges.append(exchange)
+        self._records.append(record)
 
     def score(self, request_id: str, key: str, score: float) -> Row | None:
         """Note feedback on the newest request of that id and key; its row, None without one.
@@ -128,9 +128,9 @@ class Ledger:
     def _write_all(self) -> bool:
         """Whether everything that was recorded is in the database, or was never to be."""
         taken = 0
-        while self._exchanges:
+        while self._records:
             taken += 1
-            row = row_of(self._exchanges.popleft())
+            row = row_of(self._records.popleft())
             if row is not None:
                 self._kept.append(row)
         try:

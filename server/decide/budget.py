@@ -1,0 +1,87 @@
+"""The thinking-token budget that goes with an effort.
+
+A budget from the client counts as it is, down to the limits of its key and of the server. Any other
+is the router's, and leaves `max_tokens` and the context room for the answer.
+"""
+
+from router.effort import Effort
+from router.messages import Conversation
+from server.api.request import ParsedRequest
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.decision import BudgetSource
+from server.errors import BadRequest
+
+_CHARACTERS_PER_TOKEN = 3
+"""Below what tokenizers reach on prose, so that a prompt is over- rather than underestimated."""
+
+_MIN_ROOM_DIVISOR = 8
+"""However long a prompt is estimated, an eighth of the context remains for thinking."""
+
+Budget = tuple[int | None, BudgetSource]
+"""Thinking tokens, None for no bound, and where the bound comes from."""
+
+
+def choose_budget(
+    request: ParsedRequest,
+    caller: Caller,
+    settings: Settings,
+    effort: Effort,
+    expected: int | None,
+    context: int | None,
+) -> Budget:
+    """The budget for a request at its effort.
+
+    Args:
+        request: the parsed request.
+        caller: whose limit holds.
+        settings: those of the gateway: its limit, and the reserve for the answer.
+        effort: the decision's.
+        expected: the router's budget in thinking tokens, None where it has none.
+        context: the model's context in tokens, None where it is not known.
+
+    Raises:
+        BadRequest: the client's budget is larger than the context.
+    """
+    if effort == "none":
+        return 0, "effort"
+    if request.budget is None:
+        budget = lower(expected, "router", _room(request, settings, context), "limit")
+    elif context is not None and request.budget > context:
+        raise BadRequest(
+            f"{request.budget_field} {request.budget} is more than the model's context of "
+            f"{context} tokens",
+            request.budget_field,
+        )
+    else:
+        budget = request.budget, "request"
+    budget = lower(*budget, caller.max_budget, "key")
+    return lower(*budget, settings.max_budget, "limit")
+
+
+def lower(
+    budget: int | None, source: BudgetSource, limit: int | None, limit_source: BudgetSource
+) -> Budget:
+    """The lower of a budget and a limit, with its source; None is no bound."""
+    if limit is not None and (budget is None or limit < budget):
+        return limit, limit_source
+    return budget, source if budget is not None else "none"
+
+
+def _room(request: ParsedRequest, settings: Settings, context: int | None) -> int | None:
+    """Thinking tokens that leave the answer its reserve; None where no length is bounded."""
+    bounds: list[int] = []
+    if request.max_tokens is not None:
+        bounds.append(request.max_tokens)
+    if context is not None:
+        remaining = context - _prompt_tokens(request.conversation)
+        bounds.append(max(remaining, context // _MIN_ROOM_DIVISOR))
+    if not bounds:
+        return None
+    completion = min(bounds)
+    return completion - min(settings.answer_reserve, -(-completion // 2))
+
+
+def _prompt_tokens(conversation: Conversation) -> int:
+    """An estimate of the prompt's tokens from its characters."""
+    return sum(len(turn.text) for turn in conversation.turns) // _CHARACTERS_PER_TOKEN

@@ -1,0 +1,196 @@
+"""Decides effort and budget of a request.
+
+Precedence: explicit budget > explicit effort > the key's cap and floor > holdout > pinned >
+router > fallback. An explicit choice is never overwritten, only limited by the key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+from router.conversation import carry, conversation_key
+from router.effort import EFFORTS, Effort, nearest, rank
+from router.load import IDLE, Limits, Load, Pressure, lowered
+from router.messages import Conversation
+from router.policy import Policy
+from router.router import Route, Router
+from server.api.request import ParsedRequest
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.budget import choose_budget, lower
+from server.decide.conversations import Conversations
+from server.decide.decision import Decision, Source
+from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
+from server.engines.model_info import ModelInfo
+
+_PROMPT_ROLES = ("user", "system", "developer")
+"""Roles that a conversation has before its first answer."""
+
+
+class _Choice(NamedTuple):
+    """An effort and how it came about; the fields are those of Decision."""
+
+    effort: Effort
+    source: Source
+    reason: str
+    draw: Draw | None = None
+    routed: Effort | None = None
+    pinned: bool = False
+
+
+class Decider:
+    """Applies the precedence; owns the router's policy and the memory of conversations.
+
+    Args:
+        settings: the gateway's.
+        router: estimates and routes prompts.
+        holdout: draws the arms of conversations.
+    """
+
+    def __init__(self, settings: Settings, router: Router, holdout: Holdout = NO_HOLDOUT) -> None:
+        self._settings = settings
+        self._holdout = holdout
+        self._router = router
+        self._abstaining = Router.without_artifact(
+            settings.efforts, settings.baseline_effort, "the router was fitted on another model"
+        )
+        self._policy = Policy(
+            mode=settings.policy,
+            max_loss=settings.max_loss,
+            price=settings.price,
+            tokens=settings.mean_tokens,
+            effort=settings.baseline_effort,
+        )
+        self._pressure = Pressure(Limits(settings.load_in_flight, settings.load_wait_seconds))
+        self._conversations = Conversations()
+
+    def decide(
+        self,
+        request: ParsedRequest,
+        caller: Caller,
+        model: ModelInfo,
+        load: Load = IDLE,
+        remember: bool = True,
+    ) -> Decision:
+        """The decision for a request.
+
+        Args:
+            request: the parsed request.
+            caller: whose limits hold.
+            model: the engine's.
+            load: the engine's at present.
+            remember: whether later turns of the conversation follow from this decision.
+
+        Raises:
+            BadRequest: the explicit budget is larger than the context.
+        """
+        pressure = self._pressure.update(load)
+        policy = self._policy
+        if pressure:
+            policy = replace(policy, surcharge=pressure * self._settings.load_price)
+        allowed = self._allowed(caller)
+        route = self.router_for(model.model).route(request.conversation, allowed, policy)
+        baseline = nearest(_limited(self._settings.baseline_effort, caller), allowed)
+        choice = self._choose(request, caller, allowed, baseline, route, remember)
+        effort, source = choice.effort, choice.source
+        expected = route.estimate.budget.get(effort) if route.estimate else None
+        if source == "holdout":  # as it would be without a router
+            expected = None
+        elif source != "request":
+            expected = lowered(expected, pressure)
+        budget, budget_source = choose_budget(
+            request, caller, self._settings, effort, expected, model.context
+        )
+        return Decision(
+            effort=effort,
+            source=source,
+            budget=budget,
+            budget_source=budget_source,
+            reason=choice.reason,
+            abstained=route.abstained if source in ("fallback", "holdout") else None,
+            estimate=route.estimate,
+            baseline_effort=baseline,
+            pressure=pressure,
+            calibrated=route.calibrated,
+            draw=choice.draw,
+            routed=choice.routed,
+            pinned=choice.pinned,
+            budget_limit=lower(caller.max_budget, "key", self._settings.max_budget, "limit")[0],
+            allowed=allowed,
+        )
+
+    def router_for(self, model: str | None) -> Router:
+        """The router, or one that abstains where the engine's model is not the fitted one.
+
+        Weights in a folder were compared by their hash when the router was loaded.
+        """
+        artifact = self._router.artifact
+        if self._settings.folder is not None or artifact is None or not artifact.calibrated:
+            return self._router
+        if model in (None, artifact.model):
+            return self._router
+        return self._abstaining
+
+    def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
+        """The model's efforts that the key allows; at least one."""
+        ladder: tuple[Effort, ...] = self._settings.efforts
+        if caller.effort_cap is None and caller.effort_floor is None:
+            return ladder
+        within: tuple[Effort, ...] = tuple(e for e in ladder if _limited(e, caller) == e)
+        return within or (nearest(_limited(ladder[0], caller), ladder),)
+
+    def _choose(
+        self,
+        request: ParsedRequest,
+        caller: Caller,
+        allowed: Sequence[Effort],
+        baseline: Effort,
+        route: Route,
+        remember: bool,
+    ) -> _Choice:
+        if request.effort is not None:
+            return _explicit(request.effort, caller, allowed)
+        conversation = f"{caller.name}:{conversation_key(request.conversation)}"
+        treated = self._treated(request.conversation, conversation, route)
+        if remember:  # in the holdout too: `routed` is what the router's arm would get
+            self._conversations.remember(conversation, treated.effort)
+        if request.budget is not None:
+            return treated
+        draw = self._holdout.draw(conversation, allowed, baseline)
+        if draw.effort is None:
+            return treated._replace(draw=draw)
+        reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
+        return _Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
+
+    def _treated(self, conversation: Conversation, name: str, route: Route) -> _Choice:
+        """The choice of the arm treated: the router's, unless an earlier turn pins it."""
+        source: Source = "fallback" if route.abstained else "router"
+        has_answer = any(turn.role not in _PROMPT_ROLES for turn in conversation.turns)
+        previous = self._conversations.effort(name) if has_answer else None
+        carried = carry(conversation, previous, route.effort, EFFORTS)
+        effort = cast("Effort", carried.effort)
+        if carried.pinned:
+            return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
+        return _Choice(effort, source, route.reason, routed=effort)
+
+
+def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Choice:
+    """The choice for a requested effort, within the key's limits and the model's efforts."""
+    limited = _limited(effort, caller)
+    granted = nearest(limited, allowed)
+    if limited != effort:
+        reason = f"requested {effort}, limited to {granted} by key '{caller.name}'"
+        return _Choice(granted, "key", reason)
+    if granted != effort:
+        reason = f"requested {effort}; the nearest effort of the model is {granted}"
+        return _Choice(granted, "request", reason)
+    return _Choice(granted, "request", f"requested {effort}")
+
+
+def _limited(effort: Effort, caller: Caller) -> Effort:
+    """The effort within the key's floor and cap."""
+    if caller.effort_cap and rank(effort) > rank(caller.effort_cap):
+        return caller.effort_cap
+    if caller.effort_floor and rank(effort) < rank(caller.effort_floor):
+        return caller.effort_floor
+    return effort

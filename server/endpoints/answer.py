@@ -1,0 +1,31 @@
+"""Reads an engine's whole answer, and tells its errors apart."""
+
+from typing import Any, cast
+
+import orjson
+
+from server.api.protocol import Api
+from server.engines.dialect import CHAT
+from server.engines.reply import Reply, is_unknown_path, parse_json
+from server.errors import EngineFailed, EngineRefused, NoSuchEndpoint
+
+
+async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
+    """The engine's answer, or the error object that it sent in OpenAI's envelope.
+
+    Raises:
+        NoSuchEndpoint: the engine does not have the API's path.
+        EngineRefused: it refused the request, in an envelope of its own.
+        EngineFailed: its body is neither an answer nor an error.
+    """
+    status, body = reply.status, parse_json(await reply.read())
+    answer = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    if status == 404 and api.PATH != CHAT and is_unknown_path(answer):
+        raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
+    if api.is_answer(answer) if status == 200 else status >= 400 and "error" in answer:
+        return answer
+    reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's
+    if 400 <= status < 500 and reason:
+        message = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
+        raise EngineRefused(message, status, reply.retry_after)
+    raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")

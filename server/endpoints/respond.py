@@ -1,0 +1,57 @@
+"""Sends a response over ASGI: its head, a whole body, or the end of a stream at shutdown."""
+
+import asyncio
+import contextlib
+
+from starlette.types import Send
+
+from server.decide.headers import decision_headers
+from server.lifecycle.record import RequestRecord
+
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
+_SHUTDOWN_SEND_SECONDS = 0.5
+
+
+async def send_head(
+    record: RequestRecord,
+    content_type: bytes,
+    send: Send,
+    length: int | None = None,
+    retry_after: str | None = None,
+) -> None:
+    """Send status and headers: the request's id, and the decision where there is one.
+
+    Args:
+        record: the request; its status is sent.
+        content_type: of the body.
+        send: ASGI's.
+        length: bytes of the body, None for a stream.
+        retry_after: the engine's header of that name.
+    """
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-cache"),
+        (b"x-request-id", record.request_id.encode()),
+    ]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode()))
+    if record.decision is not None:
+        headers += decision_headers(record.decision)
+    await send({"type": "http.response.start", "status": record.status, "headers": headers})
+
+
+async def send_json(record: RequestRecord, raw: bytes, send: Send, retry_after: str | None) -> None:
+    """Send a whole response, whose JSON is `raw`."""
+    await send_head(record, JSON, send, len(raw), retry_after)
+    await send({"type": "http.response.body", "body": raw})
+
+
+async def end_at_shutdown(send: Send, events: bytes) -> None:
+    """End a stream while the gateway stops, without waiting for a client that does not read."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SHUTDOWN_SEND_SECONDS):
+            await send({"type": "http.response.body", "body": events})

@@ -1,0 +1,113 @@
+"""Opens requests and closes each exactly once, whatever happens; measures the load they put on.
+
+Closing is synchronous, in one `finally`, for answered, failed, disconnected and timed-out requests
+alike: an `await` there would be cancelled when the client has disconnected.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from router.load import Load
+from server.errors import GatewayError, Stopping
+from server.http.disconnect import ClientDisconnected
+from server.lifecycle.record import RequestRecord
+from server.lifecycle.request_log import write_request_line
+from server.lifecycle.request_metrics import RequestMetrics
+from server.observe.metrics import Metrics
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that closed the connection before the answer."""
+
+_WAIT_HALF_LIFE_SECONDS = 10.0
+_NEWEST_SHARE = 1 / 8
+"""Weight of the newest stream in the mean wait."""
+
+_POLL_SECONDS = 0.01
+
+
+class RequestTracker:
+    """Opens and closes requests.
+
+    Args:
+        metrics: counts the requests in flight and the closed ones.
+        on_close: takes each closed record and returns at once; the ledger's `record`.
+        workers: gateway processes in front of the same engines. Each is assumed to have as many
+            requests in flight as this one.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        on_close: Callable[[RequestRecord], None] | None = None,
+        workers: int = 1,
+    ) -> None:
+        self._in_flight_gauge = metrics.in_flight
+        self._request_metrics = RequestMetrics(metrics)
+        self._on_close = on_close
+        self._workers = workers
+        self._in_flight = 0
+        self._mean_wait_seconds = 0.0
+        self._mean_wait_at = time.perf_counter()
+
+    def load(self) -> Load:
+        """Requests in flight on all workers, and the mean wait of recent streams, in seconds.
+
+        A stream's wait is the time from its forwarding to its first byte. The mean halves every 10
+        seconds without a stream.
+        """
+        age = time.perf_counter() - self._mean_wait_at
+        wait_seconds = self._mean_wait_seconds * 0.5 ** (age / _WAIT_HALF_LIFE_SECONDS)
+        return Load(self._workers * self._in_flight, wait_seconds)
+
+    async def idle(self, seconds: float) -> None:
+        """Wait until every request is closed, but no longer than so many seconds."""
+        deadline = time.perf_counter() + seconds
+        while self._in_flight and time.perf_counter() < deadline:  # noqa: ASYNC110 - at shutdown
+            await asyncio.sleep(_POLL_SECONDS)
+
+    @contextmanager
+    def open(self, request_id: str) -> Generator[RequestRecord]:
+        """The record of one request, which is closed when the block is left.
+
+        Raises:
+            Stopping: the block was cancelled, which only the gateway's shutdown does.
+        """
+        record = RequestRecord(request_id)
+        self._in_flight += 1
+        self._in_flight_gauge.set(self._in_flight)
+        try:
+            yield record
+        except GatewayError as error:
+            record.status = error.status
+            raise
+        except ClientDisconnected:
+            record.status = CLIENT_CLOSED_REQUEST
+            raise
+        except asyncio.CancelledError as error:
+            record.status = Stopping.status
+            raise Stopping from error
+        except BaseException:
+            record.status = 500
+            raise
+        finally:
+            self._close(record)
+
+    def _close(self, record: RequestRecord) -> None:
+        record.closed_at = time.perf_counter()
+        self._in_flight -= 1
+        self._in_flight_gauge.set(self._in_flight)
+        if self._on_close is not None:
+            self._on_close(record)
+        write_request_line(record)
+        self._request_metrics.count(record)
+        self._update_mean_wait(record)
+
+    def _update_mean_wait(self, record: RequestRecord) -> None:
+        if record.status != 200 or record.forwarded_at is None or record.first_byte_at is None:
+            return
+        wait = record.first_byte_at - record.forwarded_at
+        mean = self.load().wait_seconds
+        self._mean_wait_seconds = mean + _NEWEST_SHARE * (wait - mean)
+        self._mean_wait_at = time.perf_counter()
