@@ -1,4 +1,4 @@
-"""When requests are due, apart from what they ask: an open loop does not wait for answers."""
+"""Arrival times of requests; they do not depend on the server's answers (an open loop)."""
 
 import random
 from collections.abc import Iterator
@@ -8,18 +8,19 @@ from loadtest.plan import Arrivals
 from loadtest.traces import read_trace
 
 
-def due(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[float]:
-    """Seconds from the beginning at which each request is due, rising; the same for a seed.
+def schedule(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[float]:
+    """Seconds from the start at which each request is sent, ascending; fixed by `seed`.
 
-    A trace that is shorter than `requests` gives fewer times. What is left out is told in `notes`.
+    A trace with fewer than `requests` arrivals gives fewer times. `notes` receives a sentence for
+    everything that is omitted.
 
     Raises:
-        PlanError: a trace cannot be used.
+        PlanError: the trace cannot be used.
     """
     if arrivals.file is not None:
         trace = read_trace(arrivals.file)
-        if trace.broken:
-            notes.append(f"trace: {trace.broken} broken lines left out")
+        if trace.broken_lines:
+            notes.append(f"trace: {trace.broken_lines} broken lines omitted")
         if len(trace.times) < requests:
             notes.append(f"trace: {len(trace.times)} arrivals for {requests} conversations")
         return [time / arrivals.speed for time in trace.times[:requests]]
@@ -28,14 +29,15 @@ def due(arrivals: Arrivals, requests: int, seed: int, notes: list[str]) -> list[
 
 
 def _times(arrivals: Arrivals, requests: int, rng: random.Random) -> Iterator[float]:
-    first = rate = arrivals.rate or 1.0
+    initial = rate = arrivals.rate or 1.0
     if arrivals.kind == "burst":
-        yield from (place // arrivals.size * arrivals.size / rate for place in range(requests))
+        size = arrivals.burst_size
+        yield from (index // size * size / rate for index in range(requests))
         return
     now = 0.0
-    for place in range(requests):
+    for index in range(requests):
         yield now
         if arrivals.kind == "ramp":
-            share, last = place / max(requests - 1, 1), arrivals.to or first
-            rate = sqrt(first**2 + share * (last**2 - first**2))  # even in time, not in requests
+            share, final = index / max(requests - 1, 1), arrivals.final_rate or initial
+            rate = sqrt(initial**2 + share * (final**2 - initial**2))  # linear in time
         now += 1 / rate if arrivals.kind == "constant" else rng.expovariate(rate)

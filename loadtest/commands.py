@@ -1,22 +1,19 @@
 """`tops load PLAN.toml`: run a plan against a server, and report."""
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.arrivals import due
-from loadtest.client import TargetDown, knock
-from loadtest.page import page
-from loadtest.plan import Plan, PlanError, read_plan
-from loadtest.problems import read_conversations
+from loadtest.execution import execute
+from loadtest.html_report import html_report
+from loadtest.plan import PlanError, read_plan
+from loadtest.preflight import TargetDownError
 from loadtest.progress import Progress
-from loadtest.record import read_records, read_run
+from loadtest.record_file import read_records, read_run
 from loadtest.report import Report
-from loadtest.run import STOPPED, run
-from loadtest.workload import plan_tasks
+from loadtest.run import STOPPED
 
 
 def load_main(argv: Sequence[str]) -> int:
@@ -40,12 +37,12 @@ def load_main(argv: Sequence[str]) -> int:
             progress = Progress(0)
             progress.records, notes = read_run(words.again)
         else:
-            progress = _ran(plan, words.records, notes)
+            progress = execute(plan, words.records, notes)
         report = Report.of(plan, progress.records, before, notes)
     except PlanError as error:
         print(f"tops load: {error}", file=sys.stderr)
         return 2
-    except TargetDown as error:
+    except TargetDownError as error:
         print(f"tops load: {error}: is the server running? (make serve)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -77,31 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _ran(plan: Plan, file: Path | None, notes: list[str]) -> Progress:
-    tasks = plan_tasks(plan, read_conversations(plan.problems, notes))
-    times = None
-    if plan.arrivals.kind != "closed":
-        times = due(plan.arrivals, len(tasks), plan.seed, notes)
-        tasks = tasks[: len(times)]
-    asyncio.run(knock(plan))
-    if file is None:
-        progress = Progress(len(tasks))
-        asyncio.run(run(plan, tasks, times, progress))
-    else:
-        with file.open("xb", buffering=0) as lines:
-            progress = Progress(len(tasks), lines)
-            asyncio.run(run(plan, tasks, times, progress))
-    if progress.failed:
-        notes.append(f"{file} does not have all records: {progress.failed}")
-    if progress.stopped:
-        given_up = progress.begun - progress.had
-        notes.append(
-            f"stopped: {progress.had} of {len(tasks)} conversations were had, {given_up} under way "
-            "were given up"
-        )
-    return progress
-
-
 def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
     """Write the report where it is wanted; returns the command's exit status."""
     if not report.records:
@@ -114,7 +86,7 @@ def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
         if words.csv:
             words.csv.write_text(report.as_csv(), encoding="utf-8")
         if words.html:
-            words.html.write_text(page(report), encoding="utf-8")
+            words.html.write_text(html_report(report), encoding="utf-8")
     except OSError as error:
         print(f"tops load: {error.filename or 'a report'}: {error.strerror}", file=sys.stderr)
         return 2

@@ -1,20 +1,25 @@
-"""One arm held against another, request by request of the same questions."""
+"""Paired comparison of an arm with a baseline, request by request of the same problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.intervals import Interval, bootstrap
 from loadtest.plan import PlanError
-from loadtest.record import Record, conversations
+from loadtest.record import Record, group_by_conversation
 
 Pair = tuple[Record, Record]
+Values = Sequence[tuple[float, float]]
+"""A field's value in the arm and in the baseline, for each pair of a conversation."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against a baseline: so many pairs, and each figure that could be told of them.
+    """An arm compared with a baseline.
 
-    `counts` are the pairs that a figure was told of.
+    Attributes:
+        pairs: requests that both arms answered.
+        figures: by name; those without any pair are absent.
+        counts: the pairs of each figure.
     """
 
     arm: str
@@ -25,75 +30,83 @@ class Comparison:
 
 
 def compare(records: Sequence[Record], arm: str, baseline: str) -> Comparison | None:
-    """An arm against another of the same run; None where they share no answered question."""
-    ours = [record for record in records if record.arm == arm]
-    return _compare(ours, [record for record in records if record.arm == baseline], arm, baseline)
+    """Compare two arms of a run; None where they have no answered problem in common."""
+    arm_records = [record for record in records if record.arm == arm]
+    baseline_records = [record for record in records if record.arm == baseline]
+    return _compare(arm_records, baseline_records, arm, baseline)
 
 
 def compare_runs(
-    records: Sequence[Record], arm: str, before: Sequence[Record]
+    records: Sequence[Record], arm: str, earlier: Sequence[Record]
 ) -> Comparison | None:
-    """An arm against the same of an earlier run, or against the only one of that run.
+    """Compare an arm with the same arm of an earlier run, or with that run's only arm.
 
     Raises:
-        PlanError: that run has several arms and none of this name.
+        PlanError: the earlier run has several arms and none of this name.
     """
-    arms = {record.arm for record in before}
+    arms = {record.arm for record in earlier}
     if arm not in arms and len(arms) > 1:
         raise PlanError(f"the baseline has no arm {arm}; it has {', '.join(sorted(arms))}")
     name = arm if arm in arms else next(iter(arms))
-    ours = [record for record in records if record.arm == arm]
-    theirs = [record for record in before if record.arm == name]
-    return _compare(ours, theirs, arm, f"{name} before")
+    arm_records = [record for record in records if record.arm == arm]
+    earlier_records = [record for record in earlier if record.arm == name]
+    return _compare(arm_records, earlier_records, arm, f"{name} before")
 
 
 def _compare(
-    ours: Sequence[Record], theirs: Sequence[Record], arm: str, baseline: str
+    arm_records: Sequence[Record], baseline_records: Sequence[Record], arm: str, baseline: str
 ) -> Comparison | None:
-    other = {(one.problem_id, one.turn): one for one in theirs if one.ended == "answer"}
-    answered = (one for one in ours if one.ended == "answer")
+    answers = {_key(record): record for record in baseline_records if record.ended == "answer"}
+    answered = sorted((record for record in arm_records if record.ended == "answer"), key=_key)
     paired = [
-        [(one, other[key]) for one in together if (key := (one.problem_id, one.turn)) in other]
-        for together in conversations(sorted(answered, key=lambda one: (one.problem_id, one.turn)))
+        [(record, answers[_key(record)]) for record in group if _key(record) in answers]
+        for group in group_by_conversation(answered)
     ]
-    told = {
-        "accuracy_difference": ("correct", _difference),
-        "thinking_tokens_saved": ("thinking_tokens", _saved),
-        "completion_tokens_saved": ("completion_tokens", _saved),
-        "latency_saved": ("latency", _saved),
-    }
     figures: dict[str, Interval] = {}
     counts: dict[str, int] = {}
-    for name, (field, figure) in told.items():
+    for name, (field, statistic) in _FIGURES.items():
         groups = [values for pairs in paired if (values := _values(pairs, field))]
-        if groups and (found := figure(groups)):
-            figures[name], counts[name] = found, sum(map(len, groups))
+        if groups and (interval := statistic(groups)):
+            figures[name], counts[name] = interval, sum(map(len, groups))
     return Comparison(arm, baseline, sum(map(len, paired)), figures, counts) if figures else None
 
 
+def _key(record: Record) -> tuple[str, int]:
+    return record.problem_id, record.turn
+
+
 def _values(pairs: Sequence[Pair], field: str) -> list[tuple[float, float]]:
-    """Both sides' values of a field, ours first, where both have one; times not of slow readers."""
+    """The field in both arms, where both have it; latencies of slow clients are left out."""
     return [
-        (float(mine), float(base))
-        for one, two in pairs
-        if (mine := getattr(one, field)) is not None
-        and (base := getattr(two, field)) is not None
-        and not (field == "latency" and "slow" in (one.client, two.client))
+        (float(arm_value), float(baseline_value))
+        for record, baseline in pairs
+        if (arm_value := getattr(record, field)) is not None
+        and (baseline_value := getattr(baseline, field)) is not None
+        and not (field == "latency" and "slow" in (record.client, baseline.client))
     ]
 
 
-def _difference(groups: Sequence[Sequence[tuple[float, float]]]) -> Interval:
-    """Of means. Two pairs more, one won and one lost, give few disagreements their width.
+def _difference(groups: Sequence[Values]) -> Interval:
+    """Difference of means, with the adjustment of Bonett and Price (2012).
 
-    That is the adjustment of Bonett and Price (2012), doi 10.3102/1076998611411915.
+    Two pseudo pairs, a win and a loss, keep the interval from collapsing where few pairs disagree
+    (doi 10.3102/1076998611411915).
     """
-    rows = [(sum(ours - base for ours, base in group), len(group)) for group in groups]
+    rows = [(sum(arm - baseline for arm, baseline in group), len(group)) for group in groups]
     return bootstrap(rows, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), ((1, 1), (-1, 1)))
 
 
-def _saved(groups: Sequence[Sequence[tuple[float, float]]]) -> Interval | None:
-    """The share of theirs that ours is less by; None where theirs is nothing."""
+def _saved(groups: Sequence[Values]) -> Interval | None:
+    """The share of the baseline's sum that the arm saves; None where that sum is 0."""
     rows = [[sum(column) for column in zip(*group, strict=True)] for group in groups]
-    if not sum(base for _, base in rows):
+    if not sum(baseline for _, baseline in rows):
         return None
     return bootstrap(rows, lambda rows: 1 - rows[:, 0].sum() / rows[:, 1].sum())
+
+
+_FIGURES: Mapping[str, tuple[str, Callable[[Sequence[Values]], Interval | None]]] = {
+    "accuracy_difference": ("correct", _difference),
+    "thinking_tokens_saved": ("thinking_tokens", _saved),
+    "completion_tokens_saved": ("completion_tokens", _saved),
+    "latency_saved": ("latency", _saved),
+}

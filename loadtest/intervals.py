@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals."""
+"""Statistics with their 95 % confidence intervals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,14 +15,14 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval; an end that cannot be told is infinite."""
+    """A statistic with its 95 % interval; an end that the data do not determine is infinite."""
 
     value: float
     low: float
     high: float
 
-    def told(self, scale: float = 1, sign: str = "") -> str:
-        """In words: 61.5 [60.2, 62.9]."""
+    def text(self, scale: float = 1, sign: str = "") -> str:
+        """As 61.5 [60.2, 62.9], with a dash for an end that is not determined."""
         value, low, high = (
             f"{scale * x:{sign}.1f}" if isfinite(x) else "-"
             for x in (self.value, self.low, self.high)
@@ -30,66 +30,71 @@ class Interval:
         return f"{value} [{low}, {high}]"
 
     def as_json(self) -> dict[str, float | None]:
-        """As a JSON object; null for an end that cannot be told."""
+        """As a JSON object, with null for an end that is not determined."""
         return {name: x if isfinite(x) else None for name, x in asdict(self).items()}
 
 
 def bootstrap(
     values: Sequence[Sequence[float]],
-    figure: Callable[[Any], Any],
-    also: Sequence[Sequence[float]] = (),
+    statistic: Callable[[Any], Any],
+    pseudo_rows: Sequence[Sequence[float]] = (),
 ) -> Interval:
-    """The figure of rows (N, K), and its percentile interval over resampled rows.
+    """A statistic of rows (N, K), and its percentile interval over resampled rows.
 
-    `figure` maps an array (N, K) to a number; where a resample has none, nothing is known of the
-    lower end. The rows of `also` are resampled with the others, and no part of the figure itself.
+    Args:
+        values: the rows.
+        statistic: maps an array (N, K) to a number. If it is NaN in a resample, the lower end is
+            not determined.
+        pseudo_rows: rows that are resampled with the others, but no part of the statistic itself.
     """
-    rows = np.asarray([*values, *also], dtype=float)
+    rows = np.asarray([*values, *pseudo_rows], dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = [figure(rows[draw]) for draw in resampled_rows(len(rows), _RESAMPLES)]
-        low, high = percentile_interval(np.nan_to_num(drawn, nan=-inf, neginf=-inf))
+        statistics = [statistic(rows[draw]) for draw in resampled_rows(len(rows), _RESAMPLES)]
+        low, high = percentile_interval(np.nan_to_num(statistics, nan=-inf, neginf=-inf))
     return Interval(
-        float(figure(rows[: len(values)])),
+        float(statistic(rows[: len(values)])),
         low if isfinite(low) else -inf,
         high if isfinite(high) else inf,
     )
 
 
 def share(groups: Sequence[tuple[int, int]]) -> Interval:
-    """The share of hits in groups of (hits, n), with an interval that allows for likeness in one.
+    """The share of hits in groups of (hits, n), whose members may be correlated.
 
-    Wilson's, of as many independent ones as they are worth (Kish's design effect).
+    The interval is Wilson's for the effective sample size (Kish's design effect).
     """
     hits, n = (sum(column) for column in zip(*groups, strict=True))
-    found, number = hits / n, len(groups)
-    most = n / number  # as if all in a group were the same
-    effect = most
+    proportion, number = hits / n, len(groups)
+    max_effect = n / number  # all members of a group identical
+    effect = max_effect
     if 0 < hits < n and number > 1:
-        together = sum((one - found * size) ** 2 for one, size in groups) * number / (number - 1)
-        effect = min(max(together / (n * found * (1 - found)), 1), most)
-    return wilson(found * n / effect, n / effect)
+        between = sum((group_hits - proportion * size) ** 2 for group_hits, size in groups)
+        variance = between * number / (number - 1)
+        effect = min(max(variance / (n * proportion * (1 - proportion)), 1), max_effect)
+    return wilson(proportion * n / effect, n / effect)
 
 
 def wilson(hits: float, n: float) -> Interval:
     """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
-    found, z2 = hits / n, _Z * _Z
-    middle = (found + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(found * (1 - found) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(found, max(middle - half, 0.0), min(middle + half, 1.0))
+    proportion, z2 = hits / n, _Z * _Z
+    middle = (proportion + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * sqrt(proportion * (1 - proportion) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Interval(proportion, max(middle - half, 0.0), min(middle + half, 1.0))
 
 
 def percentile(values: Sequence[float], percent: float) -> Interval:
-    """A percentile, between the order statistics that have it between them 95 % of the time.
+    """A percentile with its interval between order statistics (binomial, normal approximation).
 
-    Where there are too few values for one of these, that end cannot be told.
+    With too few values for an order statistic, that end is not determined.
     """
     rows = np.sort(np.asarray(values, dtype=float))
-    below, last = percent / 100, len(rows) - 1
-    half = _Z * sqrt(len(rows) * below * (1 - below))
-    low, high = floor(len(rows) * below - half), ceil(len(rows) * below + half) - 1
-    at = float(np.percentile(rows, percent))
+    probability, max_index = percent / 100, len(rows) - 1
+    half = _Z * sqrt(len(rows) * probability * (1 - probability))
+    low_index = floor(len(rows) * probability - half)
+    high_index = ceil(len(rows) * probability + half) - 1
+    value = float(np.percentile(rows, percent))
     return Interval(
-        at,
-        min(float(rows[low]), at) if low >= 0 else -inf,
-        max(float(rows[high]), at) if high <= last else inf,
+        value,
+        min(float(rows[low_index]), value) if low_index >= 0 else -inf,
+        max(float(rows[high_index]), value) if high_index <= max_index else inf,
     )

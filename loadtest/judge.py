@@ -1,4 +1,4 @@
-"""Whether an answer is right, and can be counted."""
+"""Judges answers: whether they are correct, and whether their tokens were reported."""
 
 import re
 
@@ -8,21 +8,26 @@ from router.final_number import NUMBER, final_number
 _ONLY_A_NUMBER = re.compile(rf"\s*\$?\s*{NUMBER.pattern}\s*%?\s*")
 
 
-def judge(record: Record, known: str | None, content: str) -> None:
-    """Hold an answer against the known one, where there is one that `judgeable` takes.
+def judge(record: Record, reference: str | None, content: str) -> None:
+    """Set `answered`, `correct` and, where counts are missing, `error` of a record.
 
-    An answer that cannot be counted is an error too: no silent zero in a table.
+    An answer without usage is an error, so that no table has a silent zero.
+
+    Args:
+        record: of the request that was answered.
+        reference: the right answer, for which `judgeable` holds; None where there is none.
+        content: the answer's text.
     """
     record.answered = bool(content.strip())
-    if known is not None:
-        given = final_number(content)
-        record.correct = given is not None and given == final_number(known)
+    if reference is not None:
+        number = final_number(content)
+        record.correct = number is not None and number == final_number(reference)
     if record.completion_tokens is None:
         record.error = "no usage"
     elif record.budget is not None and record.thinking_tokens is None:
         record.error = "no reasoning_tokens"
 
 
-def judgeable(known: str) -> bool:
-    """Whether a known answer is a number and nothing else; others cannot be judged here."""
-    return _ONLY_A_NUMBER.fullmatch(known) is not None
+def judgeable(reference: str) -> bool:
+    """Whether a reference answer is a number and nothing else."""
+    return _ONLY_A_NUMBER.fullmatch(reference) is not None

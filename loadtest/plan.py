@@ -1,9 +1,11 @@
-"""A load test's plan: what is compared, on which problems, by which clients, and when."""
+"""The plan of a load test: arms, problems, clients and arrivals, read from a TOML file."""
 
 import difflib
 import tomllib
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,27 +20,49 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Client = Literal["waiting", "disconnecting", "slow", "malformed"]
+Client = Literal["normal", "disconnecting", "slow", "malformed"]
 _URL = r"^https?://"
 
 
 class PlanError(Exception):
-    """A plan that cannot be run; the message has a line for each problem."""
+    """A plan that cannot be run; the message has one line per problem."""
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Current keys by their former names, which are accepted with a warning."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        current: dict[str, Any] = {}
+        for name, setting in cast("dict[str, Any]", table).items():
+            if name in cls.renamed:
+                message = f"plan: {name} is now {cls.renamed[name]}"
+                warnings.warn(message, FutureWarning, stacklevel=2)
+                current.setdefault(cls.renamed[name], setting)
+            else:
+                current[name] = setting
+        return current
+
 
 class Problems(_Table):
-    """Where the conversations come from: a file, or the demo domain (`tops problems`).
+    """The source of the conversations: a file, or the demo domain (`tops problems`).
 
-    A file, gzipped or not, is JSON Lines of `problem_id`, `prompt` and `answer`, the answer left
-    out where there is none, or of conversations: ShareGPT's, MT-bench's `turns`, `messages`. `n`
-    conversations are by default all of a file, or 300; `seed` and `steps` are the demo domain's,
-    steps as a range or as a mix of ranges, `{"1-3" = 0.7, "8-10" = 0.3}`. `turns` problems, or at
-    most so many of a conversation's own, make a conversation; the answers in it are what the
-    server gave. After each of them the client sends so many `tool_results`, as an agent does.
+    Attributes:
+        file: JSON Lines, gzipped or not, of `problem_id`, `prompt` and an optional `answer`, or of
+            conversations: ShareGPT's, MT-bench's `turns`, or OpenAI's `messages`.
+        n: the number of conversations; by default all of a file, or 300 demo conversations.
+        seed: the demo domain's.
+        steps: the demo domain's difficulty, as a range or as a mix of ranges with their shares,
+            `{"1-3" = 0.7, "8-10" = 0.3}`.
+        turns: problems per conversation, or the maximum that is used of a conversation's own
+            turns. The answers in a conversation are those that the server gave.
+        tool_results: tool results that the client sends after each problem, as an agent does.
     """
 
     file: Path | None = None
@@ -50,30 +74,34 @@ class Problems(_Table):
 
 
 class Clients(_Table):
-    """Shares of the clients that are no pleasure; all others wait for their whole answer.
+    """Shares of misbehaving clients; all others read their answer as it arrives.
 
-    `disconnecting` ones leave after so many events, `slow` ones take so many bytes a second,
-    `malformed` ones ask what cannot be answered and should be told so.
+    Attributes:
+        disconnecting: share of clients that disconnect after `disconnect_after` events.
+        slow: share of clients that read `slow_bytes_per_second`.
+        malformed: share of clients that send an invalid request, which must be refused.
     """
+
+    renamed = {"leave_after": "disconnect_after", "slow_bytes": "slow_bytes_per_second"}
 
     disconnecting: Share = 0.0
     slow: Share = 0.0
     malformed: Share = 0.0
-    leave_after: int = Field(default=5, ge=1)
-    slow_bytes: int = Field(default=2000, ge=1)
+    disconnect_after: int = Field(default=5, ge=1)
+    slow_bytes_per_second: int = Field(default=2000, ge=1)
 
     @model_validator(mode="after")
-    def _one_each(self) -> "Clients":
+    def _at_most_all(self) -> "Clients":
         if self.disconnecting + self.slow + self.malformed > 1:
             raise ValueError("the shares add up to more than 1")
         return self
 
 
-def _reachable(url: str | None) -> str | None:
-    """As it is, where its port is one.
+def _valid_port(url: str | None) -> str | None:
+    """Returns the URL unchanged.
 
     Raises:
-        ValueError: it is none.
+        ValueError: its port is no port number.
     """
     if url is not None:
         _ = urlsplit(url).port
@@ -81,54 +109,63 @@ def _reachable(url: str | None) -> str | None:
 
 
 class Arm(_Table):
-    """One way of asking; `budget` is a range of thinking tokens, drawn evenly per request.
+    """A configuration under test.
 
-    `url` and `model` are this arm's where it asks another server than the others.
+    Attributes:
+        budget: range of thinking tokens; each conversation draws its budget uniformly from it.
+        url: the arm's own server, where it differs from the plan's.
+        model: the arm's own model, where it differs from the plan's.
     """
 
     name: str
     effort: Effort = "auto"
     budget: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
-    url: Annotated[str | None, AfterValidator(_reachable)] = Field(None, pattern=_URL)
+    url: Annotated[str | None, AfterValidator(_valid_port)] = Field(None, pattern=_URL)
     model: str | None = None
 
     @field_validator("budget")
     @classmethod
-    def _rising(cls, budget: tuple[int, int] | None) -> tuple[int, int] | None:
+    def _ascending(cls, budget: tuple[int, int] | None) -> tuple[int, int] | None:
         if budget and budget[0] > budget[1]:
             raise ValueError("a budget's range goes from low to high")
         return budget
 
 
 class Arrivals(_Table):
-    """When requests are due.
+    """When requests are sent.
 
-    closed: `concurrency` clients, each asking again once answered. Open loops, at `rate` requests a
-    second whatever the server does: constant; poisson; ramp, poisson with a rate that rises evenly
-    to `to`; burst, `size` at once; trace, when the lines of a `file` say, `speed` times as fast.
-    Their times count from when a request was due.
+    `closed` is a closed loop: `concurrency` clients, each of which sends its next conversation once
+    the previous one is finished. All other kinds are open loops, whose times do not depend on the
+    server; latencies then count from the scheduled time.
+
+    Attributes:
+        kind: `constant` and `poisson` send `rate` requests per second; `ramp` is Poisson with a
+            rate that rises linearly to `final_rate`; `burst` sends `burst_size` at once; `trace`
+            replays the times in `file`, `speed` times as fast.
     """
+
+    renamed = {"to": "final_rate", "size": "burst_size"}
 
     kind: Literal["closed", "constant", "poisson", "ramp", "burst", "trace"] = "closed"
     rate: float | None = Field(default=None, gt=0)
-    to: float | None = Field(default=None, gt=0)
-    size: int = Field(default=10, ge=1)
+    final_rate: float | None = Field(default=None, gt=0)
+    burst_size: int = Field(default=10, ge=1)
     file: Path | None = None
     speed: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _complete(self) -> "Arrivals":
         if (self.kind in ("closed", "trace")) != (self.rate is None):
-            raise ValueError("open loops, and nothing else, need a rate; a trace has its own")
+            raise ValueError("arrivals need a rate, except for closed and trace, which have none")
         if (self.kind == "trace") != (self.file is not None):
             raise ValueError("a trace, and nothing else, needs a file")
-        if (self.kind == "ramp") != (self.to is not None):
-            raise ValueError("a ramp, and nothing else, needs to")
+        if (self.kind == "ramp") != (self.final_rate is not None):
+            raise ValueError("a ramp, and nothing else, needs final_rate")
         return self
 
 
 class Slo(_Table):
-    """What a good answer keeps to, in milliseconds; what is left out is not asked for."""
+    """Limits in milliseconds that a request must keep to count as goodput; all are optional."""
 
     ttft_ms: float | None = Field(None, gt=0)
     tpot_ms: float | None = Field(None, gt=0)
@@ -136,12 +173,18 @@ class Slo(_Table):
 
 
 class Plan(_Table):
-    """Every conversation is had once in every arm, in random order; `seed` fixes the order.
+    """Every conversation runs once in every arm, in random order.
 
-    `baseline` names the arm that the others are held against.
+    Attributes:
+        url: the server's base URL, with `/v1`.
+        api_key_env: the environment variable that holds the API key.
+        concurrency: clients of a closed loop.
+        seed: fixes the order, the budgets, the clients and the arrival times.
+        timeout_seconds: for a whole request, from when it is sent.
+        baseline: the arm that the others are compared with.
     """
 
-    url: Annotated[str, AfterValidator(_reachable)] = Field(pattern=_URL)
+    url: Annotated[str, AfterValidator(_valid_port)] = Field(pattern=_URL)
     model: str = "demo"
     api_key_env: str | None = None
     concurrency: int = Field(4, ge=1)
@@ -150,8 +193,6 @@ class Plan(_Table):
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=1)
     timeout_seconds: float = Field(600, gt=0)
-    """How long a request may take in all, from its being sent."""
-
     slo: Slo | None = None
     problems: Problems = Problems()
     clients: Clients = Clients()
@@ -166,24 +207,22 @@ class Plan(_Table):
         return arms
 
     @model_validator(mode="after")
-    def _known(self) -> "Plan":
+    def _has_baseline(self) -> "Plan":
         if self.baseline is not None and self.baseline not in {arm.name for arm in self.arms}:
             raise ValueError(f"baseline: there is no arm {self.baseline}")
         return self
 
 
 def read_plan(file: Path, url: str | None = None) -> Plan:
-    """Read a plan, with its `url` replaced where one is given.
-
-    Files that it names are beside it.
+    """Read a plan; `url` replaces its own. Paths in it are relative to the plan's folder.
 
     Raises:
-        PlanError: it is not there, is not TOML, or has an unknown or unusable key.
+        PlanError: the file cannot be read, is not TOML, or has an unknown or invalid key.
     """
     try:
         table = tomllib.loads(file.read_text())
         plan = Plan.model_validate({**table, "url": url} if url else table)
-        return _beside(plan, file.parent)
+        return _resolve_paths(plan, file.parent)
     except OSError as error:
         raise PlanError(f"{file}: {error.strerror}") from error
     except ValidationError as error:
@@ -192,7 +231,7 @@ def read_plan(file: Path, url: str | None = None) -> Plan:
         raise PlanError(f"{file}: {error}") from error
 
 
-def _beside(plan: Plan, folder: Path) -> Plan:
+def _resolve_paths(plan: Plan, folder: Path) -> Plan:
     tables = {
         name: table.model_copy(update={"file": folder / table.file})
         for name, table in (("problems", plan.problems), ("arrivals", plan.arrivals))
@@ -202,17 +241,17 @@ def _beside(plan: Plan, folder: Path) -> Plan:
 
 
 def _explain(file: Path, error: ValidationError) -> str:
-    known = [
+    keys = [
         name
         for table in (Plan, Arrivals, Slo, Problems, Clients, Arm)
         for name in table.model_fields
     ]
     lines: list[str] = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
+        location = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0)
-            message = f"unknown key: did you mean {near[0]}?"
-        lines.append(f"{file}: {where}: {message}")
+            similar = difflib.get_close_matches(str(problem["loc"][-1]), keys, n=1)
+            message = "unknown key" + (f": did you mean {similar[0]}?" if similar else "")
+        lines.append(f"{file}: {location}: {message}")
     return "\n".join(lines)

@@ -1,66 +1,128 @@
-"""Lines as SVG: what a page draws, without knowing what it means."""
+"""Line plots of a run: distributions per arm, and the course of the run over time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FOOT = 640, 260, 52, 160, 8, 36
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#65a30d", "#db2777")
+from loadtest.intervals import percentile
+from loadtest.plan import Plan
+from loadtest.record import Record
+from loadtest.summary import PERCENTILES
+
+_DISTRIBUTIONS = (
+    ("latency", "latency, s"),
+    ("ttft", "TTFT, s"),
+    ("tpot", "time per token, s"),
+    ("thinking_tokens", "thinking tokens"),
+)
+_MAX_WINDOWS = 60
+_RECORDS_PER_WINDOW = 10
 
 Points = Sequence[tuple[float, float]]
 
 
-def plot(
-    title: str,
-    lines: Mapping[str, Points],
-    ticks: Sequence[float] | None = None,
-    told: Callable[[float], str] = "{:.3g}".format,
-) -> str:
-    """A plot of named lines from (0, 0) up, with a heading; empty where there is nothing to draw.
+@dataclass(frozen=True)
+class Plot:
+    """Named lines of (x, y) points, ascending in x."""
 
-    `ticks` are the marks of the y axis, the last at its top, and `told` writes them.
+    title: str
+    x_label: str
+    lines: Mapping[str, Points]
+
+
+def run_plots(plan: Plan, records: Sequence[Record]) -> list[Plot]:
+    """All plots for which the records have data."""
+    plots = [_distribution(plan, records, name, label) for name, label in _DISTRIBUTIONS]
+    plots += _over_time(records)
+    return [plot for plot in plots if any(plot.lines.values())]
+
+
+def draw_svg(plot: Plot) -> bytes:
+    """A plot as SVG.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
-    points = [point for line in lines.values() for point in line]
-    most_x = max((x for x, _ in points), default=0)
-    most_y = ticks[-1] if ticks else max((y for _, y in points), default=0)
-    if not (most_x and most_y):
-        return ""
-    parts = [_axes(most_x, most_y, ticks or (0, most_y / 2, most_y), told)]
-    for place, (name, line) in enumerate(lines.items()):
-        colour = _COLOURS[place % len(_COLOURS)]
-        at = " ".join(f"{_x(x, most_x):.1f},{_y(y, most_y):.1f}" for x, y in line)
-        parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}"/>')
-        y = 16 + 15 * place
-        box = f'x="{_WIDTH - 150}" y="{y - 9}" width="10" height="10"'
-        parts.append(f'<rect {box} fill="{colour}"/>')
-        parts.append(f'<text x="{_WIDTH - 134}" y="{y}">{escape(name)}</text>')
-    return (
-        f"<h2>{escape(title)}</h2>\n"
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    matplotlib: Any = importlib.import_module("matplotlib")
+    figures: Any = importlib.import_module("matplotlib.figure")
+    figure = figures.Figure(figsize=(6.4, 2.9), layout="constrained")
+    axes = figure.subplots()
+    for name, points in plot.lines.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name)
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    out = BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def _distribution(plan: Plan, records: Sequence[Record], name: str, label: str) -> Plot:
+    """The share of an arm's answers at or below each value of a field."""
+    values = {
+        arm.name: sorted(
+            value
+            for record in _timed_answers(records)
+            if record.arm == arm.name and (value := getattr(record, name)) is not None
+        )
+        for arm in plan.arms
+    }
+    lines = {
+        arm: [(value, (rank + 1) / len(arm_values)) for rank, value in enumerate(arm_values)]
+        for arm, arm_values in values.items()
+    }
+    return Plot(f"Share of requests by {label}", label, lines)
+
+
+def _over_time(records: Sequence[Record]) -> Iterator[Plot]:
+    """Latencies and rates, in windows of scheduled times."""
+    start = min(record.scheduled_at for record in records)
+    seconds = max(record.scheduled_at for record in records) - start
+    if not seconds:
+        return
+    count = min(_MAX_WINDOWS, max(len(records) // _RECORDS_PER_WINDOW, 1))
+    width = seconds / count
+    windows: dict[float, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record.scheduled_at):
+        index = min((record.scheduled_at - start) // width, count - 1)
+        windows.setdefault((index + 0.5) * width, []).append(record)
+    latencies = {
+        middle: [record.latency for record in _timed_answers(window)]
+        for middle, window in windows.items()
+    }
+    yield Plot(
+        "Latency over time, s",
+        "scheduled time in the run, s",
+        {
+            f"p{percent}": [
+                (middle, percentile(values, percent).value)
+                for middle, values in latencies.items()
+                if values
+            ]
+            for percent in PERCENTILES
+        },
+    )
+    yield Plot(
+        "Requests per second over time",
+        "scheduled time in the run, s",
+        {
+            "scheduled": [(middle, len(window) / width) for middle, window in windows.items()],
+            **{
+                f"{ended}s": [
+                    (middle, sum(record.ended == ended for record in window) / width)
+                    for middle, window in windows.items()
+                ]
+                for ended in ("answer", "error")
+            },
+        },
     )
 
 
-def _axes(
-    most_x: float, most_y: float, ticks: Sequence[float], told: Callable[[float], str]
-) -> str:
-    parts: list[str] = []
-    for tick in ticks:
-        y = _y(tick, most_y)
-        ends = f'x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}"'
-        parts.append(f'<line {ends} stroke="currentColor" opacity="0.2"/>')
-        at = f'x="{_LEFT - 6}" y="{y + 4:.1f}"'
-        parts.append(f'<text {at} text-anchor="end">{told(tick)}</text>')
-    parts += [
-        f'<text x="{_x(most_x * share, most_x):.1f}" y="{_HEIGHT - 14}" text-anchor="middle">'
-        f"{most_x * share:.3g}</text>"
-        for share in (0, 0.5, 1)
-    ]
-    return "".join(parts)
-
-
-def _x(value: float, most: float) -> float:
-    return _LEFT + value / most * (_WIDTH - _RIGHT - _LEFT)
-
-
-def _y(value: float, most: float) -> float:
-    return _TOP + (1 - value / most) * (_HEIGHT - _FOOT - _TOP)
+def _timed_answers(records: Sequence[Record]) -> list[Record]:
+    """Answers to clients that do not read slowly."""
+    return [record for record in records if record.ended == "answer" and record.client != "slow"]

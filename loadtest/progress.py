@@ -1,76 +1,86 @@
-"""A run as it goes: its records, written down as they come, and a line about them."""
+"""The progress of a run: its records so far, and a progress bar on standard error."""
 
 import asyncio
-import json
 import sys
-import time
-from dataclasses import asdict
-from typing import IO
+from typing import TextIO
+
+from tqdm import tqdm
 
 from loadtest.intervals import percentile
 from loadtest.record import Record
+from loadtest.record_file import RecordWriter
 
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.5, 10.0
-"""Between two lines: one that is written over, and one that stays."""
-
-_RECENT = 200
+_RECENT_RECORDS = 200
+_FORMAT = "{n_fmt}/{total_fmt} conversations, {elapsed}<{remaining}, {rate_fmt}{postfix}"
 
 
 class Progress:
-    """What a run has come to so far.
+    """A run's records, counters and progress bar.
+
+    Attributes:
+        started: conversations that have begun, those that finished included.
+        finished: conversations that ended by themselves.
+        stopped: whether a signal ended the run early.
 
     Args:
-        total: how many conversations there are to be had.
-        file: unbuffered; takes each record as a line of JSON once it is made, so that none is lost
-            with the process. None keeps them in memory only, as does a file that fails: `failed`
-            has the reason then.
+        total: conversations of the run.
+        writer: also receives every record.
     """
 
-    def __init__(self, total: int, file: IO[bytes] | None = None) -> None:
+    def __init__(self, total: int, writer: RecordWriter | None = None) -> None:
         self.records: list[Record] = []
         self.stopped = False
-        self.failed: str | None = None
-        self.had = 0
-        self.begun = 0
-        self._total, self._file = total, file
-        self._started = time.monotonic()
+        self.finished = 0
+        self.started = 0
+        self._total, self._writer = total, writer
 
-    def note(self, record: Record) -> None:
-        """Take the record of a request that was made."""
+    def add(self, record: Record) -> None:
         self.records.append(record)
-        if self._file is None:
-            return
-        line = json.dumps(asdict(record)).encode() + b"\n"
-        try:
-            left = len(line) - self._file.write(line)
-        except OSError as error:
-            self._file, self.failed = None, error.strerror
-        else:
-            if left:
-                self._file, self.failed = None, "there was no room for more"
-
-    def told(self) -> str:
-        """The run in a line."""
-        rate = self.had / max(time.monotonic() - self._started, 1e-9)
-        errors = sum(record.error is not None for record in self.records)
-        words = [
-            f"{self.had}/{self._total} conversations",
-            f"{self.begun - self.had} under way",
-            f"{rate:.1f}/s",
-            f"{errors} errors",
-        ]
-        waits = [one.ttft for one in self.records[-_RECENT:] if one.ttft is not None]
-        if waits:
-            words.append(f"TTFT p50 {1000 * percentile(waits, 50).value:.0f} ms")
-        return ", ".join(words)
+        if self._writer is not None:
+            self._writer.write(record)
 
     async def show(self) -> None:
-        """Tell the run on standard error until cancelled, and once more then."""
-        over = sys.stderr.isatty()
-        begin, end = ("\r", "   ") if over else ("", "\n")
+        """Show the bar on standard error until cancelled; in a log, a line every ten seconds.
+
+        The bar is refreshed here and not per record, which would cost the load generator time.
+        """
+        terminal = sys.stderr.isatty()
+        bar = tqdm(
+            total=self._total,
+            file=sys.stderr if terminal else _Lines(sys.stderr),
+            bar_format=_FORMAT if not terminal else "{bar:20} " + _FORMAT,
+            unit="",
+            mininterval=float("inf"),
+        )
         try:
             while True:
-                await asyncio.sleep(_TERMINAL_SECONDS if over else _LOG_SECONDS)
-                print(begin + self.told(), end=end, file=sys.stderr, flush=True)
+                await asyncio.sleep(_TERMINAL_SECONDS if terminal else _LOG_SECONDS)
+                bar.n = self.finished
+                bar.set_postfix_str(self._state())
         finally:
-            print(begin + self.told(), file=sys.stderr, flush=True)
+            bar.n = self.finished
+            bar.set_postfix_str(self._state(), refresh=False)
+            bar.close()
+
+    def _state(self) -> str:
+        errors = sum(record.error is not None for record in self.records)
+        state = [f"{self.started - self.finished} in progress", f"{errors} errors"]
+        recent = self.records[-_RECENT_RECORDS:]
+        ttfts = [record.ttft for record in recent if record.ttft is not None]
+        if ttfts:
+            state.append(f"TTFT p50 {1000 * percentile(ttfts, 50).value:.0f} ms")
+        return ", ".join(state)
+
+
+class _Lines:
+    """Writes the refreshes of a bar, which begin with a carriage return, as lines of a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        self._stream.write(text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        self._stream.flush()

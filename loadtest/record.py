@@ -1,38 +1,45 @@
-"""What became of one request, and files of that."""
+"""The record of one request: how it ended, and what was measured."""
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-from loadtest.plan import Client, PlanError
+from loadtest.plan import Client
 
-Ended = Literal["answer", "refused", "left", "error"]
+Ended = Literal["answer", "refused", "disconnected", "error"]
 
 
 @dataclass
 class Record:
-    """What one request did; times in seconds. `error` is its class, None where none was made.
+    """One request; all times are in seconds.
 
-    `at` is when it was due, on the clock of `time.perf_counter`. `latency` and `ttft` (to the first
-    token of reasoning or answer) count from then, not from when it was sent: `late` is the
-    difference. `ended` is how it ended: in an answer, in a refusal that was right, by the client's
-    leaving, or in an error. `status` is HTTP's, None where there was no answer at all; `message` is
-    what the server said of an error. `correct` is None where nothing is known to judge by.
-    Requests of one `conversation` depend on each other; it is the id of its first problem.
-    `request_id` is what the request told the server in its header `x-request-id`: to find it in the
-    server's log.
+    Attributes:
+        budget: thinking tokens; None where the request had no budget.
+        turn: index of the request in its conversation.
+        scheduled_at: when it was to be sent, on the clock of `time.perf_counter`.
+        latency: from `scheduled_at` to the end of the answer.
+        start_delay: from `scheduled_at` to when it was sent.
+        ttft: from `scheduled_at` to the earliest token of reasoning or answer.
+        correct: None where the answer cannot be judged.
+        answered: whether the answer has any text.
+        ended: with an answer, with a refusal that was right, by the client's disconnect, or with
+            an error.
+        status: HTTP's; None where no response arrived.
+        error: the error's class; None where there was none.
+        message: the server's error message.
+        request_id: the request's `x-request-id` header, which is also in the server's log.
+        conversation: id of the conversation's opening problem. Requests of one conversation are
+            statistically dependent.
     """
 
     arm: str
     problem_id: str
     budget: int | None
-    client: Client = "waiting"
+    client: Client = "normal"
     turn: int = 0
-    at: float = 0.0
+    scheduled_at: float = 0.0
     latency: float = 0.0
-    late: float = 0.0
+    start_delay: float = 0.0
     ttft: float | None = None
     effort: str | None = None
     source: str | None = None
@@ -51,54 +58,22 @@ class Record:
 
     @property
     def answer_tokens(self) -> int | None:
-        """Completion tokens outside the reasoning block; None where that is not known."""
+        """Completion tokens outside the reasoning block; None where the counts are unknown."""
         if self.completion_tokens is None or self.thinking_tokens is None:
             return None
         return self.completion_tokens - self.thinking_tokens
 
     @property
     def tpot(self) -> float | None:
-        """Seconds per completion token after the first; None where that is not known."""
+        """Seconds per completion token after the earliest; None where that is unknown."""
         if self.ttft is None or (self.completion_tokens or 0) < 2:
             return None
         return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
 
 
-def conversations(records: Iterable[Record]) -> list[list[Record]]:
-    """Records of one conversation together; each alone where none is told."""
-    found: dict[str, list[Record]] = {}
-    for place, record in enumerate(records):
-        found.setdefault(record.conversation or f" {place}", []).append(record)
-    return list(found.values())
-
-
-def read_records(file: Path) -> list[Record]:
-    """The records of an earlier run; see `read_run`."""
-    return read_run(file)[0]
-
-
-def read_run(file: Path) -> tuple[list[Record], list[str]]:
-    """The records of an earlier run, and what its report says was left out.
-
-    They are those of its JSON report, or the lines it wrote as it went, which tell no more. A last
-    line that a killed run left unfinished is left out.
-
-    Raises:
-        PlanError: it is neither, or has no records.
-    """
-    known = {field.name for field in fields(Record)}
-    try:
-        rows, notes = _rows(file.read_text(encoding="utf-8"))
-        found = [Record(**{name: row[name] for name in known & row.keys()}) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PlanError(f"{file} has no records of tops load: {error!r}") from error
-    if not found:
-        raise PlanError(f"{file} has no records")
-    return found, notes
-
-
-def _rows(text: str) -> tuple[Sequence[dict[str, Any]], list[str]]:
-    first, _, rest = text.partition("\n")
-    if not rest.strip() and "records" in (whole := json.loads(first)):
-        return whole["records"], [str(note) for note in whole.get("run_notes", [])]
-    return [json.loads(line) for line in text.split("\n")[:-1]], []
+def group_by_conversation(records: Iterable[Record]) -> list[list[Record]]:
+    """The records of each conversation; a record without one forms a group of its own."""
+    groups: dict[str, list[Record]] = {}
+    for index, record in enumerate(records):
+        groups.setdefault(record.conversation or f" {index}", []).append(record)
+    return list(groups.values())

@@ -1,10 +1,11 @@
-"""The report of a load test: a row an arm, and what is held against what."""
+"""The report of a load test: summaries of its arms, comparisons, and notes."""
 
 import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from io import StringIO
 from typing import Any
 
@@ -13,16 +14,19 @@ from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
 from loadtest.summary import goodput, summarise
+from loadtest.tables import Table, budget_table, effort_table
 
-_DERIVED = ("tpot", "answer_tokens")
-_LATE_SECONDS = 0.1
+_DERIVED_FIELDS = ("tpot", "answer_tokens")
+_MAX_START_DELAY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Report:
-    """A run, with what it is to be held against; `notes` are sentences about what was left out.
+    """A run and its comparisons.
 
-    `run_notes` are those of the run itself, whatever it is held against.
+    Attributes:
+        notes: sentences on what was omitted or disturbed.
+        run_notes: those of the run itself, without those of its comparisons.
     """
 
     plan: Plan
@@ -36,55 +40,66 @@ class Report:
         cls,
         plan: Plan,
         records: Sequence[Record],
-        before: Sequence[Record] = (),
+        earlier: Sequence[Record] = (),
         notes: Sequence[str] = (),
     ) -> "Report":
-        """The report of a run, held against its plan's baseline and an earlier run's records.
+        """Compare a run's arms with its plan's baseline, and with an earlier run's records.
 
         Raises:
-            PlanError: the earlier run has not the arms to be held against.
+            PlanError: the earlier run has no arm to compare with.
         """
         arms = [arm.name for arm in plan.arms]
         run_notes = notes
-        notes = [*notes, *_lateness(records), *_strangers(records, arms)]
-        found: list[Comparison] = []
+        notes = [*notes, *_start_delay_notes(records), *_unknown_arm_notes(records, arms)]
+        comparisons: list[Comparison] = []
         for arm in arms:
-            held: list[tuple[str, Comparison | None]] = []
+            candidates: list[tuple[str, Comparison | None]] = []
             if plan.baseline and arm != plan.baseline:
-                held.append((plan.baseline, compare(records, arm, plan.baseline)))
-            if before:
-                held.append(("the earlier run", compare_runs(records, arm, before)))
-            for other, one in held:
-                if one:
-                    found.append(one)
+                candidates.append((plan.baseline, compare(records, arm, plan.baseline)))
+            if earlier:
+                candidates.append(("the earlier run", compare_runs(records, arm, earlier)))
+            for baseline, comparison in candidates:
+                if comparison:
+                    comparisons.append(comparison)
                 else:
-                    notes.append(f"{arm} and {other} share no answered question")
-        return cls(plan, records, found, notes, run_notes)
+                    notes.append(f"{arm} and {baseline} have no answered problem in common")
+        return cls(plan, records, comparisons, notes, run_notes)
+
+    def table(self) -> Table:
+        """One row per arm: budgets where the plan has any, accuracy and latencies otherwise."""
+        budgets = any(arm.budget for arm in self.plan.arms)
+        return budget_table(self.summaries) if budgets else effort_table(self.summaries)
+
+    def paragraphs(self) -> list[list[str]]:
+        """What follows the table, as lines: errors, comparisons, goodput, notes."""
+        paragraphs: list[list[str]] = []
+        for summary in self.summaries:
+            if summary["errors"]:
+                counts = ", ".join(f"{kind} x {count}" for kind, count in summary["errors"].items())
+                messages = summary["messages"].items()
+                examples = [f"- {kind}: {message}" for kind, message in messages]
+                paragraphs.append([f"errors of {summary['arm']}: {counts}", *examples])
+            ended = summary["ended"]
+            planned = [
+                f"{ended[kind]} {kind}" for kind in ("refused", "disconnected") if kind in ended
+            ]
+            if planned:
+                paragraphs.append([f"{summary['arm']}, as planned: {', '.join(planned)}"])
+        paragraphs += [[_comparison_text(comparison)] for comparison in self.comparisons]
+        paragraphs += [[line] for line in self._goodput()]
+        return paragraphs + [[note] for note in self.notes]
 
     def markdown(self) -> str:
-        """Tables and sentences."""
-        rows = [summarise(self.records, arm.name) for arm in self.plan.arms]
-        budgets = any(arm.budget for arm in self.plan.arms)
-        lines = _budget_table(rows) if budgets else _effort_table(rows)
-        for row in rows:
-            if row["errors"]:
-                told = ", ".join(f"{kind} x {count}" for kind, count in row["errors"].items())
-                lines += ["", f"errors of {row['arm']}: {told}"]
-                lines += [f"- {kind}: {message}" for kind, message in row["messages"].items()]
-            odd = {kind: row["ended"][kind] for kind in ("refused", "left") if kind in row["ended"]}
-            if odd:
-                told = ", ".join(f"{count} {kind}" for kind, count in odd.items())
-                lines += ["", f"{row['arm']}, as the plan has it: {told}"]
-        lines += [line for one in self.comparisons for line in ("", _compared(one))]
-        lines += [line for one in self._goodput() for line in ("", one)]
-        return "\n".join(lines + [line for note in self.notes for line in ("", note)])
+        """The table and the paragraphs as Markdown."""
+        blocks = [self.table().markdown(), *("\n".join(lines) for lines in self.paragraphs())]
+        return "\n\n".join(blocks)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything: the plan, the summaries, the comparisons and the raw records."""
+        """The plan, the summaries, the comparisons, the notes and all records."""
         slo = self.plan.slo
-        whole = {
+        report = {
             "plan": self.plan.model_dump(mode="json"),
-            "arms": [summarise(self.records, arm.name) for arm in self.plan.arms],
+            "arms": self.summaries,
             "goodput": {
                 arm.name: dict(
                     zip(("share", "per_second"), goodput(slo, self.records, arm.name), strict=True)
@@ -93,97 +108,75 @@ class Report:
             }
             if slo
             else None,
-            "comparisons": [  # with their intervals whole, which asdict would take apart
-                {**asdict(one), "figures": dict(one.figures)} for one in self.comparisons
+            "comparisons": [  # asdict would turn their intervals into plain dicts
+                {**asdict(comparison), "figures": dict(comparison.figures)}
+                for comparison in self.comparisons
             ],
             "notes": list(self.notes),
             "run_notes": list(self.run_notes),
             "records": [_row(record) for record in self.records],
         }
-        return json.loads(json.dumps(whole, default=Interval.as_json))
+        return json.loads(json.dumps(report, default=Interval.as_json))
 
     def as_csv(self) -> str:
-        """The raw records, a row each."""
+        """All records, one row each."""
         out = StringIO()
-        writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), *_DERIVED])
+        writer = csv.DictWriter(out, [*(field.name for field in fields(Record)), *_DERIVED_FIELDS])
         writer.writeheader()
         writer.writerows(_row(record) for record in self.records)
         return out.getvalue()
 
+    @cached_property
+    def summaries(self) -> list[dict[str, Any]]:
+        """The summary of each arm; computed once, as its intervals take time."""
+        return [summarise(self.records, arm.name) for arm in self.plan.arms]
+
     def _goodput(self) -> list[str]:
         if not self.plan.slo:
             return []
-        asked = self.plan.slo.model_dump(exclude_none=True)
-        within = ", ".join(f"{name.removesuffix('_ms')} {ms:g} ms" for name, ms in asked.items())
-        kept = {arm.name: goodput(self.plan.slo, self.records, arm.name) for arm in self.plan.arms}
+        limits = self.plan.slo.model_dump(exclude_none=True)
+        slo = ", ".join(f"{name.removesuffix('_ms')} {ms:g} ms" for name, ms in limits.items())
+        by_arm = {
+            arm.name: goodput(self.plan.slo, self.records, arm.name) for arm in self.plan.arms
+        }
         return [
-            f"goodput of {arm} within {within}: {rate:.2f} requests/s, {share.told(100)} % of them"
-            for arm, (share, rate) in kept.items()
+            f"goodput of {arm} within {slo}: {rate:.2f} requests/s, {share.text(100)} % of requests"
+            for arm, (share, rate) in by_arm.items()
         ]
 
 
 def _row(record: Record) -> dict[str, Any]:
-    return {**asdict(record), **{name: getattr(record, name) for name in _DERIVED}}
+    return {**asdict(record), **{name: getattr(record, name) for name in _DERIVED_FIELDS}}
 
 
-def _lateness(records: Sequence[Record]) -> list[str]:
-    """A generator that cannot keep up measures itself too, and has to say so."""
-    late = [record.late for record in records]
-    if not late or (seconds := percentile(late, 99).value) < _LATE_SECONDS:
+def _start_delay_notes(records: Sequence[Record]) -> list[str]:
+    """A note where the load generator is too slow, since the latencies then include its delays."""
+    delays = [record.start_delay for record in records]
+    if not delays or (seconds := percentile(delays, 99).value) < _MAX_START_DELAY_SECONDS:
         return []
     return [
-        f"this load generator could not keep up: p99 of what it sent went out {seconds:.2f} s "
-        "after it was due, and all times include that"
+        f"the load generator is too slow for this load: requests were sent up to {seconds:.2f} s "
+        "(p99) after their scheduled time, and all latencies include this delay"
     ]
 
 
-def _strangers(records: Sequence[Record], arms: Sequence[str]) -> list[str]:
-    strange = Counter(record.arm for record in records if record.arm not in arms)
-    return [f"the plan has no arm {arm}: {n} records left out" for arm, n in strange.items()]
+def _unknown_arm_notes(records: Sequence[Record], arms: Sequence[str]) -> list[str]:
+    unknown = Counter(record.arm for record in records if record.arm not in arms)
+    return [f"the plan has no arm {arm}: {n} records omitted" for arm, n in unknown.items()]
 
 
-def _compared(one: Comparison) -> str:
-    told: list[str] = []
-    for name, what, sign in (
+def _comparison_text(comparison: Comparison) -> str:
+    figures: list[str] = []
+    for name, template, sign in (
         ("thinking_tokens_saved", "{} % fewer thinking tokens", ""),
-        ("latency_saved", "{} % less time", ""),
+        ("latency_saved", "{} % lower latency", ""),
         ("accuracy_difference", "accuracy {} points", "+"),
     ):
-        if name in one.figures:
-            of = "" if one.counts[name] == one.pairs else f" (of {one.counts[name]} pairs)"
-            told.append(what.format(one.figures[name].told(100, sign)) + of)
-    return f"{one.arm} against {one.baseline}, {one.pairs} pairs: {', '.join(told)}"
-
-
-def _effort_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| arm | requests | errors | accuracy % | thinking tokens | latency p50 / p99 ms "
-        "| TTFT p50 / p99 ms | efforts |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        cells = [row["arm"], str(row["requests"]), str(sum(row["errors"].values()))]
-        for name, scale in (("accuracy", 100), ("thinking_tokens", 1)):
-            cells.append(row[name].told(scale) if name in row else "-")
-        cells += [
-            " / ".join(f"{row[name][one].value:.0f}" for one in ("p50", "p99"))
-            if name in row
-            else "-"
-            for name in ("latency_ms", "ttft_ms")
-        ]
-        share = sorted(row["efforts"].items(), key=lambda item: -item[1])
-        cells.append(", ".join(f"{effort or 'not told'} {count}" for effort, count in share))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _budget_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    names = ("requests", "violations", "hits", "false_hits", "unanswered")
-    lines = [
-        "| arm | requests | violations | hits | hits told wrongly | no answer | errors |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        cells = [row["arm"], *(str(row[name]) for name in names), str(sum(row["errors"].values()))]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        if name in comparison.figures:
+            count = comparison.counts[name]
+            subset = "" if count == comparison.pairs else f" (of {count} pairs)"
+            figures.append(template.format(comparison.figures[name].text(100, sign)) + subset)
+    return (
+        f"{comparison.arm} against {comparison.baseline}, {comparison.pairs} pairs: "
+        f"{', '.join(figures)}"
+    )

@@ -1,4 +1,4 @@
-"""Sends a plan's conversations: in a closed loop, or in an open one at the times they are due."""
+"""Runs a plan's tasks, in a closed loop or in an open loop at scheduled times."""
 
 import asyncio
 import signal
@@ -13,80 +13,87 @@ from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.workload import Task
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = 130
-"""The status of a command that they ended, as a shell tells it of SIGINT."""
+"""The exit status of a command that was stopped, as a shell reports SIGINT."""
 
 
 async def run(
     plan: Plan,
     tasks: Sequence[Task],
-    due: Sequence[float] | None,
+    scheduled: Sequence[float] | None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Have every conversation; returns the records of the requests that were made.
+    """Run every conversation; returns the records of all requests.
 
-    `due` are seconds from the beginning, one a task; None is a closed loop. SIGINT and SIGTERM end
-    it early: what is under way then is given up, and `progress.stopped` is set.
+    SIGINT and SIGTERM end the run early: requests in flight are cancelled, and
+    `progress.stopped` is set.
+
+    Args:
+        plan: the run's.
+        tasks: in the order in which they start.
+        scheduled: seconds from the start, one per task; None is a closed loop.
+        progress: receives the records as they come.
 
     Raises:
-        PlanError: the environment has no API key under the plan's name.
+        PlanError: the environment variable with the API key is not set.
     """
     progress = progress or Progress(len(tasks))
-    async with Sender(plan, plan.concurrency if due is None else None) as sender:
-        if due is None:
-            sending = asyncio.create_task(_closed(sender, plan.concurrency, tasks, progress))
+    async with Sender(plan, plan.concurrency if scheduled is None else None) as sender:
+        if scheduled is None:
+            sending = asyncio.create_task(_run_closed(sender, plan.concurrency, tasks, progress))
         else:
-            sending = asyncio.create_task(_open(sender, tasks, due, progress))
-        showing = asyncio.create_task(progress.show())
-        with _stopping(sending, progress):
+            sending = asyncio.create_task(_run_open(sender, tasks, scheduled, progress))
+        display = asyncio.create_task(progress.show())
+        with _stop_on_signals(sending, progress):
             await asyncio.wait({sending})
-        showing.cancel()
-        await asyncio.wait({showing})
+        display.cancel()
+        await asyncio.wait({display})
     if not sending.cancelled():
         sending.result()
     return progress.records
 
 
-async def _closed(
+async def _run_closed(
     sender: Sender, concurrency: int, tasks: Sequence[Task], progress: Progress
 ) -> None:
-    """So many clients, each asking again once answered."""
-    waiting = iter(tasks)
+    """A fixed number of clients; each starts a conversation once its previous one ended."""
+    remaining = iter(tasks)
 
-    async def work() -> None:
-        for task in waiting:
-            await _have(sender, task, progress)
+    async def client() -> None:
+        for task in remaining:
+            await _run_task(sender, task, progress)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
-            group.create_task(work())
+            group.create_task(client())
 
 
-async def _open(
-    sender: Sender, tasks: Sequence[Task], due: Sequence[float], progress: Progress
+async def _run_open(
+    sender: Sender, tasks: Sequence[Task], scheduled: Sequence[float], progress: Progress
 ) -> None:
-    """Each when it is due, however many are under way: a slow server cannot slow the asking."""
-    begun = time.perf_counter()
+    """Start each conversation at its time: a slow server cannot reduce the load."""
+    started = time.perf_counter()
 
     async with asyncio.TaskGroup() as group:
-        for task, offset in zip(tasks, due, strict=True):
-            at = begun + offset
-            await asyncio.sleep(max(at - time.perf_counter(), 0))
-            group.create_task(_have(sender, task, progress, at))
+        for task, offset in zip(tasks, scheduled, strict=True):
+            start = started + offset
+            await asyncio.sleep(max(start - time.perf_counter(), 0))
+            group.create_task(_run_task(sender, task, progress, start))
 
 
-async def _have(sender: Sender, task: Task, progress: Progress, due: float | None = None) -> None:
-    """Have a conversation, each of its records noted as it is made."""
-    progress.begun += 1
-    async for record in sender.converse(task, due):
-        progress.note(record)
-    progress.had += 1
+async def _run_task(
+    sender: Sender, task: Task, progress: Progress, scheduled: float | None = None
+) -> None:
+    progress.started += 1
+    async for record in sender.run_conversation(task, scheduled):
+        progress.add(record)
+    progress.finished += 1
 
 
 @contextmanager
-def _stopping(sending: "asyncio.Task[None]", progress: Progress) -> Generator[None]:
-    """While the block runs, signals that end a process end only the sending."""
+def _stop_on_signals(sending: "asyncio.Task[None]", progress: Progress) -> Generator[None]:
+    """While the block runs, SIGINT and SIGTERM cancel the sending and not the process."""
 
     def stop() -> None:
         progress.stopped = True
@@ -96,10 +103,10 @@ def _stopping(sending: "asyncio.Task[None]", progress: Progress) -> Generator[No
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    for number in _STOPS:
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in _STOPS:
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)

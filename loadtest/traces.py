@@ -1,4 +1,4 @@
-"""When requests came to another server: a trace, to be replayed."""
+"""Arrival times recorded at another server, read from a trace file."""
 
 import csv
 import json
@@ -11,49 +11,51 @@ from typing import Any
 
 from loadtest.plan import PlanError
 
-_MOST_BROKEN = 0.01
-_CLOCKS: Mapping[str, Callable[[Any], float]] = {
+_MAX_BROKEN_SHARE = 0.01
+_TIME_COLUMNS: Mapping[str, Callable[[Any], float]] = {
+    "scheduled_at": float,
     "at": float,
-    "timestamp": lambda value: float(value) / 1000,
-    "TIMESTAMP": lambda value: _of_utc(datetime.fromisoformat(value)).timestamp(),
+    "timestamp": lambda cell: float(cell) / 1000,
+    "TIMESTAMP": lambda cell: _assume_utc(datetime.fromisoformat(cell)).timestamp(),
 }
-"""The columns that tell the time, and how to make seconds of them."""
+"""Converters to seconds, by the column's name."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Seconds from the first arrival, rising, and how many lines were broken."""
+    """Seconds since the earliest arrival, ascending, and the number of lines without a time."""
 
     times: list[float]
-    broken: int
+    broken_lines: int
 
 
 def read_trace(file: Path) -> Trace:
-    """Read a trace: JSON Lines, or CSV with a header.
+    """Read a trace: JSON Lines, or CSV with a header. Empty lines are ignored.
 
-    A line tells when by `at` in seconds (as the records of a load test do), `timestamp` in
-    milliseconds (as Mooncake's traces do) or `TIMESTAMP` as a date and time (as Azure's do), UTC's
-    where it tells no zone. Empty lines are none.
+    The time column is `scheduled_at` in seconds (as in the records of a load test; formerly `at`),
+    `timestamp` in milliseconds (Mooncake's traces), or `TIMESTAMP` as a date and time, UTC unless
+    it has a zone (Azure's traces).
 
     Raises:
-        PlanError: it cannot be read, has no arrivals, or more than one line in a hundred is broken.
+        PlanError: the file cannot be read, has no arrivals, or over 1 % of its lines are broken.
     """
     try:
-        lines = [one for one in file.read_text(encoding="utf-8").split("\n") if one.strip()]
-        told = csv.DictReader(lines) if file.suffix == ".csv" else (_json(line) for line in lines)
-        found = [_seconds(row) for row in told]
+        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        rows = csv.DictReader(lines) if file.suffix == ".csv" else (_json(line) for line in lines)
+        seconds = [_seconds(row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PlanError(f"{file}: {error}") from error
-    times = sorted(time for time in found if time is not None)
-    broken = len(found) - len(times)
-    if not times or broken > _MOST_BROKEN * len(found):
+    times = sorted(time for time in seconds if time is not None)
+    broken_lines = len(seconds) - len(times)
+    if not times or broken_lines > _MAX_BROKEN_SHARE * len(seconds):
         raise PlanError(
-            f"{file}: {broken} of {len(found)} lines do not tell when; by {', '.join(_CLOCKS)}"
+            f"{file}: {broken_lines} of {len(seconds)} lines have no time in one of the columns "
+            f"{', '.join(_TIME_COLUMNS)}"
         )
-    return Trace([time - times[0] for time in times], broken)
+    return Trace([time - times[0] for time in times], broken_lines)
 
 
-def _of_utc(time: datetime) -> datetime:
+def _assume_utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -65,9 +67,9 @@ def _json(line: str) -> object:
 
 
 def _seconds(row: Any) -> float | None:
-    for name, seconds in _CLOCKS.items():
+    for name, convert in _TIME_COLUMNS.items():
         try:
-            time = seconds(row[name])
+            time = convert(row[name])
             return time if isfinite(time) else None
         except (ValueError, KeyError, TypeError, OverflowError):
             continue

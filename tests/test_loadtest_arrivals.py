@@ -13,9 +13,9 @@ import pytest
 from endpoint import misbehaving
 from pydantic import ValidationError
 
-from loadtest.arrivals import due
+from loadtest.arrivals import schedule
 from loadtest.plan import Arm, Arrivals, Plan, PlanError
-from loadtest.problems import Problem
+from loadtest.problem import Problem
 from loadtest.record import Record
 from loadtest.run import run
 from loadtest.summary import summarise
@@ -23,7 +23,7 @@ from loadtest.workload import Task
 
 
 def times_of(arrivals: Arrivals, requests: int, seed: int = 0) -> list[float]:
-    return due(arrivals, requests, seed, [])
+    return schedule(arrivals, requests, seed, [])
 
 
 def gaps(times: list[float]) -> np.ndarray:
@@ -32,7 +32,7 @@ def gaps(times: list[float]) -> np.ndarray:
 
 def test_constant_and_bursts_are_exact() -> None:
     assert times_of(Arrivals(kind="constant", rate=4), 4) == [0, 0.25, 0.5, 0.75]
-    burst = times_of(Arrivals(kind="burst", rate=10, size=5), 12)
+    burst = times_of(Arrivals(kind="burst", rate=10, burst_size=5), 12)
     assert burst == [0] * 5 + [0.5] * 5 + [1.0] * 2
 
 
@@ -45,7 +45,7 @@ def test_poisson_has_the_rate_and_the_scatter_of_one() -> None:
 
 
 def test_a_ramp_gets_from_one_rate_to_the_other() -> None:
-    times = np.array(times_of(Arrivals(kind="ramp", rate=5, to=50), 20_000, 2))
+    times = np.array(times_of(Arrivals(kind="ramp", rate=5, final_rate=50), 20_000, 2))
     assert times[-1] == pytest.approx(20_000 / 27.5, rel=0.03)
     counts, edges = np.histogram(times, bins=10)
     rates = counts / np.diff(edges)
@@ -57,7 +57,7 @@ def test_a_ramp_gets_from_one_rate_to_the_other() -> None:
     [
         {"kind": "poisson"},
         {"kind": "ramp", "rate": 1},
-        {"kind": "burst", "rate": 1, "to": 2},
+        {"kind": "burst", "rate": 1, "final_rate": 2},
         {"kind": "trace"},
         {"kind": "closed", "rate": 1},
     ],
@@ -90,7 +90,7 @@ def test_an_open_loop_does_not_wait_for_answers_and_a_closed_one_does(slow: str)
     assert all(record.error is None for record in (*opened, *closed))
     assert long >= 4.0
     assert soon < long / 2
-    assert all(record.late == 0 for record in closed)
+    assert all(record.start_delay == 0 for record in closed)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,17 @@ def test_an_open_loop_does_not_wait_for_answers_and_a_closed_one_does(slow: str)
     [
         Arrivals(kind="constant", rate=20),
         Arrivals(kind="poisson", rate=20),
-        Arrivals(kind="ramp", rate=10, to=40),
-        Arrivals(kind="burst", rate=20, size=5),
+        Arrivals(kind="ramp", rate=10, final_rate=40),
+        Arrivals(kind="burst", rate=20, burst_size=5),
     ],
     ids=lambda arrivals: arrivals.kind,
 )
 def test_requests_reach_the_server_when_they_are_due(slow: str, arrivals: Arrivals) -> None:
     records, _ = ran(slow, arrivals)
-    begun = sorted(record.at for record in records)
+    begun = sorted(record.scheduled_at for record in records)
     assert [at - begun[0] for at in begun] == pytest.approx(times_of(arrivals, 20), abs=1e-6)
-    assert min(record.late for record in records) >= 0
-    assert np.median([record.late for record in records]) < 0.1
+    assert min(record.start_delay for record in records) >= 0
+    assert np.median([record.start_delay for record in records]) < 0.1
     assert all(record.ended == "answer" for record in records)
 
 
@@ -116,7 +116,7 @@ def test_a_trace_is_replayed_to_a_server(slow: str, tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
     file.write_text("".join(f'{{"timestamp": {80 * n}}}\n' for n in range(20)))
     records, _ = ran(slow, Arrivals(kind="trace", file=file, speed=2.0))
-    begun = sorted(record.at for record in records)
+    begun = sorted(record.scheduled_at for record in records)
     assert gaps(begun) == pytest.approx(np.full(19, 0.04), abs=1e-6)
 
 
@@ -125,9 +125,9 @@ def test_times_count_from_when_a_request_was_due(slow: str) -> None:
     arm = Arm(name="a", effort="low")
     tasks = [Task((Problem(str(n), "2 + 3?", "5"),), arm) for n in range(20)]
     records = asyncio.run(run(Plan(url=slow, arms=(arm,)), tasks, [-0.5] * 20))
-    assert min(record.late for record in records) >= 0.5
+    assert min(record.start_delay for record in records) >= 0.5
     assert min(record.latency for record in records) >= 0.7
-    assert summarise(records, "a")["late_ms"]["p50"].value >= 500
+    assert summarise(records, "a")["start_delay_ms"]["p50"].value >= 500
 
 
 TRACES = {
@@ -182,9 +182,9 @@ def test_broken_lines_of_a_trace_are_counted_and_too_many_refused(tmp_path: Path
     file, notes = tmp_path / "t.jsonl", list[str]()
     lines = [json.dumps({"at": second}) for second in range(200)]
     file.write_text("\n".join([*lines, "{", '{"at": "noon"}']))
-    assert len(due(Arrivals(kind="trace", file=file), 300, 0, notes)) == 200
+    assert len(schedule(Arrivals(kind="trace", file=file), 300, 0, notes)) == 200
     assert notes == [
-        "trace: 2 broken lines left out",
+        "trace: 2 broken lines omitted",
         "trace: 200 arrivals for 300 conversations",
     ]
     file.write_text("\n".join([*lines[:20], "{"]))

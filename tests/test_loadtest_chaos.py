@@ -15,7 +15,7 @@ from loadtest.chaos.run import Scale, Stopped, _run, chaos
 from loadtest.chaos.stand import Closed
 from loadtest.chaos.verdict import verdict
 from loadtest.plan import read_plan
-from loadtest.problems import Problem
+from loadtest.problem import Problem
 from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.workload import plan_tasks
@@ -52,7 +52,7 @@ def good() -> Evidence:
     """A run in which everything held, of six requests."""
     records = [
         record("a", latency=2.5),
-        record("b", ended="left", client="disconnecting"),
+        record("b", ended="disconnected", client="disconnecting"),
         record("c", ended="refused", status=400, client="malformed"),
         record("d", ended="error", error="HTTP 503", status=503),
         record("e", ended="error", error="error event"),
@@ -92,7 +92,7 @@ def test_a_good_run_passes_and_says_what_was_seen() -> None:
     checks = verdict(good())
     assert all(check.holds for check in checks)
     table = told(good(), checks)
-    assert "5 accepted: 1 answer, 2 error, 1 left, 1 refused" in table
+    assert "5 accepted: 1 answer, 1 disconnected, 2 error, 1 refused" in table
     assert "6 requests: answer x 1" in table
 
 

@@ -13,7 +13,7 @@ from loadtest.client import Sender
 from loadtest.commands import load_main
 from loadtest.intervals import wilson
 from loadtest.plan import Arm, Plan
-from loadtest.problems import Problem
+from loadtest.problem import Problem
 from loadtest.record import Record
 from loadtest.summary import summarise
 from loadtest.workload import Task
@@ -32,7 +32,7 @@ def measured(url: str, budget: int | None = None, seconds: float = 60) -> Record
     async def once() -> Record:
         async with Sender(plan, 1) as sender:
             task = Task((Problem("p", "2 + 3?", "5"),), arm, budget)
-            return await anext(sender.converse(task))
+            return await anext(sender.run_conversation(task))
 
     return asyncio.run(once())
 
@@ -109,7 +109,7 @@ def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None
     [
         ([], "", "no problems"),
         (["5"], "", "line 1"),
-        (['{"problem_id": "a", "prompt": "p", "answer": "5"}'] * 2, "", "there already"),
+        (['{"problem_id": "a", "prompt": "p", "answer": "5"}'] * 2, "", "the id a repeats"),
         (['{"problem_id": "a", "prompt": "p", "answer": "5"}', "{"], "", "line 2"),
         (
             ['{"problem_id": "a", "prompt": "p", "answer": "5"}'],

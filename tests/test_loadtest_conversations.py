@@ -14,8 +14,9 @@ from engines import scripted
 from processes import serving
 
 from loadtest.commands import load_main
+from loadtest.conversations import read_conversations
 from loadtest.plan import Arm, Clients, Plan, Problems
-from loadtest.problems import Problem, read_conversations
+from loadtest.problem import Problem
 from loadtest.record import Record
 from loadtest.run import run
 from loadtest.summary import summarise
@@ -79,15 +80,20 @@ def test_a_conversation_ends_where_it_is_not_answered(engine: str) -> None:
 
 def test_clients_that_leave_are_no_errors_and_the_engine_stops(engine: str) -> None:
     records = had(
-        f"{engine}/v1", "endless rate=100", clients=Clients(disconnecting=1, leave_after=3)
+        f"{engine}/v1", "endless rate=100", clients=Clients(disconnecting=1, disconnect_after=3)
     )
-    assert {one.ended for one in records} == {"left"}
+    assert {one.ended for one in records} == {"disconnected"}
     assert {one.error for one in records} == {None}
     assert counted(engine)["running"] == 0
 
 
 def test_slow_clients_get_their_whole_answer_in_their_own_time(engine: str) -> None:
-    slow = had(f"{engine}/v1", "think=5 chunks=60", n=2, clients=Clients(slow=1, slow_bytes=20_000))
+    slow = had(
+        f"{engine}/v1",
+        "think=5 chunks=60",
+        n=2,
+        clients=Clients(slow=1, slow_bytes_per_second=20_000),
+    )
     quick = had(f"{engine}/v1", "think=5 chunks=60", n=2)
     assert {one.completion_tokens for one in (*slow, *quick)} == {65}
     assert min(one.latency for one in slow) > 0.4 > max(one.latency for one in quick)
@@ -144,7 +150,7 @@ def test_clients_are_drawn_by_their_shares_and_the_same_in_every_arm() -> None:
     tasks = plan_tasks(plan, [(Problem(str(n), "?"),) for n in range(4000)])
     shares = [
         sum(task.client == kind for task in tasks) / len(tasks)
-        for kind in ("disconnecting", "slow", "malformed", "waiting")
+        for kind in ("disconnecting", "slow", "malformed", "normal")
     ]
     assert shares == pytest.approx([0.2, 0.1, 0.05, 0.65], abs=0.03)
     drawn = [{t.conversation: t.client for t in tasks if t.arm.name == arm} for arm in "ab"]
@@ -178,7 +184,7 @@ def test_a_run_is_held_against_an_earlier_one(
     assert "low against high before, 20 pairs" in ran("low", "", "--baseline", str(before))
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "think=30 chunks=4"}\n')
     told = ran("low", "", "--baseline", str(before))
-    assert "low and the earlier run share no answered question" in told
+    assert "low and the earlier run have no answered problem in common" in told
     assert "against" not in told
     assert load_main([str(plan), "--baseline", str(plan)]) == 2
     assert "has no records of tops load" in capsys.readouterr().err

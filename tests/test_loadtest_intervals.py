@@ -19,7 +19,7 @@ def test_a_percentile_of_too_few_values_has_no_end() -> None:
     assert few.value == pytest.approx(38.61)
     assert few.low <= few.value
     assert few.high == inf
-    assert few.told() == f"38.6 [{few.low:.1f}, -]"
+    assert few.text() == f"38.6 [{few.low:.1f}, -]"
     assert few.as_json() == {"value": few.value, "low": few.low, "high": None}
     assert percentile(range(3), 50) == Interval(1, -inf, inf)
     assert percentile(range(600), 99).high < inf

@@ -16,7 +16,7 @@ from processes import ROOT, kill_when
 
 from loadtest.commands import load_main
 from loadtest.plan import PlanError
-from loadtest.record import read_records
+from loadtest.record_file import read_records
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_a_stopped_run_reports_what_it_has(engine: str, tmp_path: Path, number: 
     process.send_signal(number)
     told, progress = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "of 2000 conversations were had" in told
-    assert "under way were given up" in told
+    assert "of 2000 conversations finished" in told
+    assert "in progress were cancelled" in told
     assert "/2000 conversations" in progress
     records = json.loads(out.read_text())["records"]
     assert len(records) >= 30
@@ -101,7 +101,7 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=30)
-    note = "stopped: 0 of 10 conversations were had, 10 under way were given up"
+    note = "stopped: 0 of 10 conversations finished, 10 in progress were cancelled"
     assert process.returncode == 130
     assert note in told.decode()
     assert read_records(out) == read_records(kept)
@@ -111,7 +111,7 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
     assert "| a | 20 | 0 |" in again
     assert note in again
     assert load_main([str(unfinished(engine, tmp_path, "b")), "--again", str(out)]) == 0
-    assert "the plan has no arm a: 20 records left out" in capsys.readouterr().out
+    assert "the plan has no arm a: 20 records omitted" in capsys.readouterr().out
 
 
 def test_a_killed_run_keeps_the_answers_of_unfinished_conversations(
@@ -159,3 +159,15 @@ def test_what_has_no_records_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "kept.jsonl").write_text(text)
     with pytest.raises(PlanError, match="has no records"):
         read_records(tmp_path / "kept.jsonl")
+
+
+def test_records_with_former_keys_are_read_with_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    row = {"arm": "a", "problem_id": "p", "budget": None, "at": 3.0, "late": 0.5}
+    rows = [{**row, "ended": "left", "client": "disconnecting"}, {**row, "client": "waiting"}]
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    with pytest.warns(FutureWarning, match="at is now scheduled_at, late is now start_delay"):
+        disconnected, answer = read_records(file)
+    assert (disconnected.scheduled_at, disconnected.start_delay) == (3.0, 0.5)
+    assert (disconnected.ended, answer.ended) == ("disconnected", "answer")
+    assert answer.client == "normal"

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.arrivals import due
+from loadtest.arrivals import schedule
 from loadtest.chaos.evidence import Ending, Evidence, Taken
 from loadtest.chaos.stand import Engine, Gateway, stand
+from loadtest.conversations import read_conversations
 from loadtest.plan import Arrivals, Clients, Plan
-from loadtest.problems import Conversation, Problem, read_conversations
+from loadtest.problem import Conversation, Problem
 from loadtest.progress import Progress
 from loadtest.record import Record
 from loadtest.run import run
@@ -107,7 +108,7 @@ async def _load(plan: Plan, rate: float, seconds: float) -> list[Record]:
     n = max(round(rate * seconds), 1)
     arrivals = plan.arrivals.model_copy(update={"rate": rate})
     conversations = read_conversations(plan.problems.model_copy(update={"n": n}), [])
-    return await _run(plan, plan_tasks(plan, conversations), due(arrivals, n, plan.seed, []))
+    return await _run(plan, plan_tasks(plan, conversations), schedule(arrivals, n, plan.seed, []))
 
 
 async def _run(
@@ -214,7 +215,7 @@ async def _end(
     holding = asyncio.create_task(_run(waiting, tasks, at_once, opened))
     loading = asyncio.create_task(_load(plan, rate, _LAST_SECONDS))
     await asyncio.sleep(_LAST_SECONDS / 4)
-    still_open = len(streams) - opened.had
+    still_open = len(streams) - opened.finished
     begun = time.perf_counter()
     gateway.process.send_signal(signal.SIGTERM)
     status = await gateway.stopped(scale.drain_seconds + _REST_SECONDS)

@@ -37,10 +37,10 @@ def _faults(evidence: Evidence) -> tuple[bool, str]:
     """A fault that did not bite proves nothing."""
     ended = Counter(record.ended for record in evidence.records)
     broken = sum((record.status or 0) >= 502 for record in evidence.records)
-    slowest = max((r.latency for r in evidence.records if r.client == "waiting"), default=0.0)
+    slowest = max((r.latency for r in evidence.records if r.client == "normal"), default=0.0)
     found = {
         "malformed": ended["refused"],
-        "clients left": ended["left"],
+        "clients left": ended["disconnected"],
         "refused while the engine was down": broken,
         "times the ledger was refused": evidence.ledger_refused,
         "streams open at SIGTERM": evidence.ending.open_streams,
@@ -81,7 +81,7 @@ def _same_ending(evidence: Evidence) -> tuple[bool, str]:
 def _agree(record: Record, status: int) -> bool:
     if record.ended == "answer":
         return status == 200
-    if record.ended == "left":  # what it left may have been over, or broken, by then
+    if record.ended == "disconnected":  # what it left may have been over, or broken, by then
         return status == 200 or status >= _LEFT
     if record.status is None or record.status == 200:  # cut off, or an error event
         return status >= _LEFT

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from loadtest.conversations import read_conversations
 from loadtest.judge import judgeable
 from loadtest.plan import PlanError, Problems
-from loadtest.problems import Conversation, read_conversations
+from loadtest.problem import Conversation
 
 SHARE_GPT = [
     {"conversations": [{"from": "human", "value": "one"}, {"from": "gpt", "value": "x"}]},
@@ -53,7 +54,7 @@ def test_share_gpt_s_json_as_one_list_or_as_lines(tmp_path: Path) -> None:
     for file in (whole, lines(tmp_path / "chats.jsonl", *SHARE_GPT)):
         found, notes = read(file, turns=2)
         assert prompts(found) == [["one"], ["human", "human"]]
-        assert notes == [f"{file}: in 1 conversations nobody asks"]
+        assert notes == [f"{file}: 1 conversations without a user message omitted"]
 
 
 @pytest.mark.parametrize("row", [BENCH, BENCH_OWN, OPENAI])
@@ -69,7 +70,7 @@ def test_prompts_that_follow_each_other_make_conversations(tmp_path: Path) -> No
     assert prompts(found) == [["p0", "p1"], ["p2", "p3"]]
     assert found[0][0].answer is None
     assert prompts(read(lines(tmp_path / "q.jsonl", ARENA, ARENA_OWN))[0]) == [["p"], ["first"]]
-    with pytest.raises(PlanError, match="5 problems are no 6 turns"):
+    with pytest.raises(PlanError, match="5 problems, too few for 6 turns"):
         read(file, turns=6)
 
 
@@ -120,7 +121,7 @@ def test_a_short_file_is_gone_through_again_and_that_is_told(tmp_path: Path) -> 
     found, notes = read(lines(tmp_path / "p.jsonl", {"prompt": "a"}, {"prompt": "b"}), n=5)
     assert prompts(found) == [["a"], ["b"], ["a"], ["b"], ["a"]]
     assert len({turns[0].problem_id for turns in found}) == 5
-    assert "2 conversations are had again, to make 5" in notes[0]
+    assert "2 conversations, repeated to make 5" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -128,13 +129,13 @@ def test_a_short_file_is_gone_through_again_and_that_is_told(tmp_path: Path) -> 
     [
         ("[1]", "conversation 0"),
         ("[", "Expecting"),
-        ("[]", "nobody"),
+        ("[]", "no conversation has a user message"),
         (" ", "no problems"),
         ("5", "line 1"),
-        ('{"prompt": "a"}\n{"promt": "b"}', "line 2: KeyError"),
-        ('{"problem_id": 1, "prompt": "a"}\n{"problem_id": 1, "prompt": "b"}', "there already"),
-        ('{"messages": [{"role": "user", "content": null}]}', "line 1: TypeError"),
-        ('{"prompt": [{"role": "user"}]}', "line 1: KeyError"),
+        ('{"prompt": "a"}\n{"promt": "b"}', "line 2: invalid problem: KeyError"),
+        ('{"problem_id": 1, "prompt": "a"}\n{"problem_id": 1, "prompt": "b"}', "the id 1 repeats"),
+        ('{"messages": [{"role": "user", "content": null}]}', "line 1: invalid problem: TypeError"),
+        ('{"prompt": [{"role": "user"}]}', "line 1: invalid problem: KeyError"),
     ],
 )
 def test_what_is_no_problem_is_refused_by_its_line(tmp_path: Path, text: str, says: str) -> None:
@@ -158,7 +159,7 @@ def test_answers_that_are_no_numbers_are_counted_and_not_judged_wrong(tmp_path: 
     rows = [{"prompt": str(n), "answer": answer} for n, answer in enumerate(answers)]
     found, notes = read(lines(tmp_path / "p.jsonl", *rows))
     assert [one.answer for (one,) in found] == ["18", "145.0", None, None, "$1,200", None]
-    assert notes == ["3 of 6 known answers are no numbers: not judged"]
+    assert notes == ["3 of 6 reference answers are not numbers and are not judged"]
     assert not judgeable("")
 
 

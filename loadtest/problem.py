@@ -1,0 +1,23 @@
+"""A problem of a load test; a conversation is a sequence of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question.
+
+    Attributes:
+        answer: None where it is unknown, or cannot be judged.
+        difficulty: on the scale of its source.
+        system: instructions of the conversation; only its opening problem has them.
+    """
+
+    problem_id: str
+    prompt: str
+    answer: str | None = None
+    difficulty: float | None = None
+    system: str | None = None
+
+
+Conversation = tuple[Problem, ...]

@@ -1,0 +1,52 @@
+"""Tables of a report, with one row per arm, and their Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; every row has as many as the header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def effort_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """Accuracy, thinking tokens, latencies and efforts."""
+    header = (
+        *("arm", "requests", "errors", "accuracy %", "thinking tokens"),
+        *("latency p50 / p99 ms", "TTFT p50 / p99 ms", "efforts"),
+    )
+    rows: list[list[str]] = []
+    for summary in summaries:
+        cells = [summary["arm"], str(summary["requests"]), str(sum(summary["errors"].values()))]
+        for name, scale in (("accuracy", 100), ("thinking_tokens", 1)):
+            cells.append(summary[name].text(scale) if name in summary else "-")
+        for name in ("latency_ms", "ttft_ms"):
+            percentiles = [summary.get(name, {}).get(key) for key in ("p50", "p99")]
+            cells.append(" / ".join(f"{p.value:.0f}" for p in percentiles if p) or "-")
+        efforts = sorted(summary["efforts"].items(), key=lambda item: -item[1])
+        cells.append(", ".join(f"{effort or 'unknown'} {count}" for effort, count in efforts))
+        rows.append(cells)
+    return Table(header, rows)
+
+
+def budget_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """How budgets held: violations, hits, and hits that the server misreported."""
+    names = ("requests", "violations", "hits", "false_hits", "unanswered")
+    header = ("arm", "requests", "violations", "hits", "misreported hits", "no answer", "errors")
+    rows = [
+        [
+            summary["arm"],
+            *(str(summary[name]) for name in names),
+            str(sum(summary["errors"].values())),
+        ]
+        for summary in summaries
+    ]
+    return Table(header, rows)
