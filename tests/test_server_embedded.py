@@ -372,6 +372,6 @@ def test_a_generation_that_fails_is_told_instead_of_hanging(
 
     told = threading.Event()
     broken: Any = Broken()
-    Scheduler(workers=1).start(broken, failed=told.set)
+    Scheduler(workers=1).start(broken, on_failure=told.set)
     assert told.wait(5)
     assert "out of nowhere" in caplog.text

@@ -14,7 +14,7 @@ from server.embedded.checkpoint import Checkpoint, CheckpointError
 
 
 def main() -> int:
-    """Serve until told to stop; returns 2 where the checkpoint cannot be used."""
+    """Serve until SIGTERM; exit status 2 where the checkpoint cannot be used."""
     parser = argparse.ArgumentParser(
         prog="python -m server.embedded",
         description="A small CPU engine for demos and tests, in vLLM's dialect.",

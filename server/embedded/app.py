@@ -20,8 +20,8 @@ from server.embedded.chat import (
     chunk_choice,
     first_chunk_choice,
     prepare,
+    response_body,
     token_logprob,
-    whole_response,
 )
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.generation import Scheduler
@@ -31,7 +31,7 @@ from server.http.sse import DONE, encode
 
 
 class Engine:
-    """A checkpoint at work, and how much it has to do."""
+    """A loaded checkpoint, its scheduler and its metrics."""
 
     def __init__(self, checkpoint: Checkpoint, model: str, workers: int) -> None:
         self.checkpoint = checkpoint
@@ -92,7 +92,7 @@ def create_app(engine: Engine) -> FastAPI:
             return Response(status_code=499)
         except GenerationFailed as error:
             return _error(500, str(error), "InternalServerError")
-        return _json(whole_response(completion))
+        return _json(response_body(completion))
 
     return app
 
@@ -105,26 +105,26 @@ async def _drain(engine: Engine, completion: Completion) -> None:
 
 async def _events(engine: Engine, completion: Completion) -> AsyncGenerator[bytes]:
     request = completion.request
-    begun: set[int] = set()
+    started: set[int] = set()
     options = request.stream_options
-    running_usage = options and options.include_usage and options.continuous_usage_stats
+    with_running_usage = options and options.include_usage and options.continuous_usage_stats
     try:
         with engine.running.track_inprogress():
             async for choice, piece in completion.pieces(engine.scheduler, engine.generated.inc):
-                if choice.index not in begun:
-                    begun.add(choice.index)
+                if choice.index not in started:
+                    started.add(choice.index)
                     yield encode(chunk(completion, [first_chunk_choice(choice)]))
                 delta: dict[str, Any] = {}
                 if piece.reasoning:
                     delta["reasoning"] = piece.reasoning
                 if piece.content:
                     delta["content"] = piece.content
-                scored = request.logprobs and piece.token is not None
-                logprobs = [token_logprob(piece)] if scored else None
+                has_logprob = request.logprobs and piece.token is not None
+                logprobs = [token_logprob(piece)] if has_logprob else None
                 if delta or logprobs or choice.finish:
-                    usage = completion.usage() if running_usage else None
-                    shown = chunk_choice(choice, delta, logprobs)
-                    yield encode(chunk(completion, [shown], usage))
+                    usage = completion.usage() if with_running_usage else None
+                    chunk_choices = [chunk_choice(choice, delta, logprobs)]
+                    yield encode(chunk(completion, chunk_choices, usage))
     except GenerationFailed as error:
         yield encode({"error": {"message": str(error), "type": "InternalServerError", "code": 500}})
         return
@@ -147,16 +147,17 @@ def _error(
 
 def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        at, why = first["loc"][-1], first["ctx"]["error"]
-        return _error(400, f"the body is no valid JSON: {why}, character {at}", "BadRequestError")
-    where = ".".join(str(part) for part in first["loc"][1:]) or None
-    what = str(first["msg"]).removeprefix("Value error, ")
-    if where is None and first["type"] != "value_error":
-        what = "the body must be a JSON object, sent as application/json"
-    message = f"{where}: {what}" if where else what
-    return _error(400, message, "BadRequestError", where)
+    fault = error.errors()[0]
+    if fault["type"] == "json_invalid":
+        position, reason = fault["loc"][-1], fault["ctx"]["error"]
+        message = f"the body is not valid JSON: {reason}, character {position}"
+        return _error(400, message, "BadRequestError")
+    field = ".".join(str(part) for part in fault["loc"][1:]) or None
+    reason = str(fault["msg"]).removeprefix("Value error, ")
+    if field is None and fault["type"] != "value_error":
+        reason = "the body must be a JSON object, sent as application/json"
+    message = f"{field}: {reason}" if field else reason
+    return _error(400, message, "BadRequestError", field)
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""One chat completion: from a checked request to its choices' pieces, and their wire form."""
+"""One chat completion: from a validated request to the text of its choices, and their JSON."""
 
 import asyncio
 import time
@@ -36,7 +36,15 @@ class Choice:
 
 
 class Completion:
-    """One request at work. Iterate `pieces`; leaving the iteration stops all choices."""
+    """One request in generation; iterate `pieces`, and leave the iteration to stop all choices.
+
+    Args:
+        request: the validated body.
+        checkpoint: the model.
+        model: its name.
+        prompt: token ids.
+        in_reasoning: whether the prompt ends inside a reasoning block.
+    """
 
     def __init__(
         self,
@@ -44,7 +52,7 @@ class Completion:
         checkpoint: Checkpoint,
         model: str,
         prompt: list[int],
-        open_: bool,
+        in_reasoning: bool,
     ) -> None:
         self.id = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
@@ -52,14 +60,14 @@ class Completion:
         self.request = request
         self._checkpoint = checkpoint
         self._prompt = prompt
-        self._open = open_
+        self._in_reasoning = in_reasoning
         tokenizer = checkpoint.tokenizer
         self.choices = [Choice(i, Text(tokenizer, request.stop)) for i in range(request.n)]
 
     async def pieces(
         self, scheduler: Scheduler, on_token: Callable[[], None]
     ) -> AsyncGenerator[tuple[Choice, Piece]]:
-        """Every piece of every choice as it comes; a choice's last piece has its finish set.
+        """Every piece of every choice as it is generated; `finish` is set with a choice's last one.
 
         `on_token` is called for each token that is generated, from any thread.
 
@@ -68,25 +76,29 @@ class Completion:
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[tuple[Choice, list[Step | Finish]]] = asyncio.Queue()
-        at_once = self.request.stream or bool(self.request.stop)
+        immediate = self.request.stream or bool(self.request.stop)
 
         def start(choice: Choice) -> None:
-            made: list[Step | Finish] = []
+            steps: list[Step | Finish] = []
 
             def emit(step: Step | Finish) -> None:
-                nonlocal made
-                made.append(step)
+                nonlocal steps
+                steps.append(step)
                 if isinstance(step, Step):
                     on_token()
-                    if not at_once:
-                        return  # waking the loop costs as much as the token
-                loop.call_soon_threadsafe(queue.put_nowait, (choice, made))
-                made = []
+                    if not immediate:
+                        return  # waking the event loop costs as much as the token
+                loop.call_soon_threadsafe(queue.put_nowait, (choice, steps))
+                steps = []
 
             choice.generation = Generation(
-                self._checkpoint, self._prompt, self._open, self._sampling(choice.index), emit
+                self._checkpoint,
+                self._prompt,
+                self._in_reasoning,
+                self._sampling(choice.index),
+                emit,
             )
-            scheduler.start(choice.generation, failed=lambda: emit("error"))
+            scheduler.start(choice.generation, on_failure=lambda: emit("error"))
 
         for choice in self.choices:
             start(choice)
@@ -102,7 +114,7 @@ class Completion:
                     choice.generation.cancelled = True
 
     def usage(self) -> dict[str, Any]:
-        """VLLM's usage object."""
+        """The usage object of all choices, in vLLM's form."""
         completion = sum(choice.text.completion_tokens for choice in self.choices)
         reasoning = sum(choice.text.reasoning_tokens for choice in self.choices)
         return {
@@ -116,8 +128,8 @@ class Completion:
         request, defaults = self.request, self._checkpoint.defaults
 
         def default(name: str, neutral: float) -> float:
-            asked = getattr(request, name)
-            return asked if asked is not None else defaults.get(name, neutral)
+            requested = getattr(request, name)
+            return requested if requested is not None else defaults.get(name, neutral)
 
         return Sampling(
             draw=Draw(
@@ -150,7 +162,7 @@ class Completion:
 
 
 def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Completion:
-    """Render and tokenise, and check that it fits. Slow for long prompts: call it in a thread.
+    """Render and tokenise the prompt. Slow for long prompts: call it in a thread.
 
     Raises:
         BadRequest: the template refuses the messages, or they do not fit the context.
@@ -168,20 +180,20 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
         prompt = checkpoint.encode(text)
     except PromptError as error:
         raise BadRequest(str(error)) from error
-    room = checkpoint.context - len(prompt)
-    if room < 1 or (request.limit or 0) > room:
-        asked = f" and {request.limit} completion tokens" if request.limit else ""
+    max_completion = checkpoint.context - len(prompt)
+    if max_completion < 1 or (request.limit or 0) > max_completion:
+        completion = f" and {request.limit} completion tokens" if request.limit else ""
         raise BadRequest(
             f"the model's context is {checkpoint.context} tokens, and the request has at least "
-            f"{len(prompt)} prompt tokens{asked}: shorten the messages or lower max_tokens"
+            f"{len(prompt)} prompt tokens{completion}: shorten the messages or lower max_tokens"
         )
     end = checkpoint.tokenizer.id_to_token(checkpoint.closing.end)
-    is_open = text.rfind(checkpoint.reasoning_start) > text.rfind(end)
-    return Completion(request, checkpoint, model, prompt, is_open)
+    in_reasoning = text.rfind(checkpoint.reasoning_start) > text.rfind(end)
+    return Completion(request, checkpoint, model, prompt, in_reasoning)
 
 
-def whole_response(completion: Completion) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+def response_body(completion: Completion) -> dict[str, Any]:
+    """The JSON body of a completion that is not streamed."""
     return {
         "id": completion.id,
         "object": "chat.completion",
@@ -207,7 +219,7 @@ def whole_response(completion: Completion) -> dict[str, Any]:
 def chunk(
     completion: Completion, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One event's body of a stream."""
+    """The JSON body of one event of a stream."""
     body: dict[str, Any] = {
         "id": completion.id,
         "object": "chat.completion.chunk",
@@ -223,7 +235,7 @@ def chunk(
 def chunk_choice(
     choice: Choice, delta: dict[str, Any], logprobs: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """One choice of an event; its finish reason is the choice's."""
+    """A choice of an event, with the choice's finish reason so far."""
     return {
         "index": choice.index,
         "delta": delta,
@@ -233,13 +245,13 @@ def chunk_choice(
 
 
 def first_chunk_choice(choice: Choice) -> dict[str, Any]:
-    """The choice of the event that opens it, once its first token is there."""
+    """The choice of the event that opens it, sent once its first token is generated."""
     delta = {"role": "assistant", "content": ""}
     return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
 def token_logprob(piece: Piece) -> dict[str, Any]:
-    """OpenAI's logprob entry of one token of the answer."""
+    """The logprob entry of a token of the answer, in OpenAI's form."""
     token = piece.token or ""
     return {
         "token": token,

@@ -15,19 +15,19 @@ from server.embedded.decoder import Decoder
 
 
 class CheckpointError(Exception):
-    """A folder that is no usable checkpoint."""
+    """The folder is not a usable checkpoint."""
 
 
 class PromptError(Exception):
-    """Messages that the model's chat template refuses."""
+    """The model's chat template refuses the messages."""
 
 
 @dataclass(frozen=True)
 class Closing:
     """How a reasoning block is closed when its budget runs out, in token ids.
 
-    `transition` is the sentence inside the block, `end` the closing tag, `gap` what stands between
-    the tag and the answer.
+    `transition` is the sentence inside the block, `end` the closing tag, `gap` the blank lines
+    between the tag and the answer.
     """
 
     transition: tuple[int, ...]
@@ -36,12 +36,12 @@ class Closing:
 
 
 class Checkpoint:
-    """Everything that the engine needs of a model; safe to share between threads.
+    """A loaded model; safe to share between threads.
 
     Args:
         folder: has `ctranslate2/`, `tokenizer.json`, `chat_template.jinja`, `config.json`,
             `generation_config.json` and `reasoning_config.json`.
-        workers: generations that may run at the same moment, a thread each.
+        workers: generations that run at once, a thread each.
 
     Raises:
         CheckpointError: something is missing.
@@ -57,15 +57,15 @@ class Checkpoint:
             reasoning = json.loads((folder / "reasoning_config.json").read_text())
             template = (folder / "chat_template.jinja").read_text()
             self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            known: int = self.tokenizer.get_vocab_size()
-            self.decoder = Decoder(folder / "ctranslate2", workers, known)
+            vocabulary_size: int = self.tokenizer.get_vocab_size()
+            self.decoder = Decoder(folder / "ctranslate2", workers, vocabulary_size)
         except (OSError, RuntimeError, json.JSONDecodeError) as error:
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         self.context: int = config["max_position_embeddings"]
         eos: int | list[int] = self.defaults["eos_token_id"]
         self.eos: list[int] = eos if isinstance(eos, list) else [eos]
         vocabulary: dict[str, int] = self.tokenizer.get_vocab()
-        self._longest_token = max(len(token) for token in vocabulary)
+        self._max_token_bytes = max(len(token) for token in vocabulary)
         self.closing = self._closing(reasoning["reasoning_end_str"])
         self.reasoning_start: str = reasoning["reasoning_start_str"]
         environment = ImmutableSandboxedEnvironment(
@@ -79,15 +79,15 @@ class Checkpoint:
         messages: Sequence[dict[str, Any]],
         variables: Mapping[str, Any],
         prompt_generation: bool = True,
-        go_on: bool = False,
+        continue_last: bool = False,
     ) -> str:
-        """The prompt's text, the tag of the effort last.
+        """The prompt's text, with the effort's tag at its end.
 
         Args:
             messages: the conversation.
             variables: of the chat template.
-            prompt_generation: whether to open a new message of the assistant's.
-            go_on: end within the last message instead, so that it is continued.
+            prompt_generation: whether to open a new assistant message.
+            continue_last: end within the last message instead, so that it is continued.
 
         Raises:
             PromptError: the template refuses the messages.
@@ -97,35 +97,36 @@ class Checkpoint:
             text = self._template.render({**variables, **engine})
         except TemplateError as error:
             raise PromptError(str(error)) from error
-        if not go_on:
+        if not continue_last:
             return text
-        last = str(messages[-1]["content"])
-        end = text.rfind(last) + len(last)
-        if not last or end < len(last):
+        content = str(messages[-1]["content"])
+        end = text.rfind(content) + len(content)
+        if not content or end < len(content):
             raise PromptError("the template changes the last message, so it cannot be continued")
         return text[:end]
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a rendered prompt; at least so many as do not fit, where it is far too long.
+        """Token ids of a rendered prompt.
 
-        A text of more characters than the context could hold is not worth the tokenizer's time.
+        A text with more bytes than the context can hold is not tokenised: the ids are zeros, the
+        minimum number that it can have.
 
         Raises:
-            PromptError: the text has half a surrogate pair, which JSON can spell but is no text.
+            PromptError: the text has a lone surrogate, which JSON can spell but UTF-8 cannot.
         """
         try:
-            fewest = len(text.encode()) // self._longest_token
+            min_tokens = len(text.encode()) // self._max_token_bytes
         except UnicodeEncodeError as error:
             raise PromptError(
-                "the messages have a lone surrogate, which is no character"
+                "the messages have a lone surrogate, which is not a character"
             ) from error
-        if fewest > self.context:
-            return [0] * fewest
+        if min_tokens > self.context:
+            return [0] * min_tokens
         return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Token strings, as CTranslate2 wants its prompts."""
-        return [cast("str", self.tokenizer.id_to_token(one)) for one in ids]
+        """Token strings of token ids: the form in which CTranslate2 takes prompts."""
+        return [cast("str", self.tokenizer.id_to_token(token)) for token in ids]
 
     def _closing(self, text: str) -> Closing:
         ids = self.encode(text)

@@ -1,8 +1,7 @@
-"""One choice being generated, a time slice after the other, its budget enforced.
+"""Generates one choice in time slices and enforces its thinking budget; knows tokens, not text.
 
-Knows tokens only. CTranslate2 keeps no state between calls, so each slice reads the prompt anew,
-which is cheap for the small models that this engine is for, and lets many requests take turns on
-few threads.
+CTranslate2 keeps no state between calls, so each slice reads the prompt again. That is cheap for
+small models, and it lets many requests take turns on few threads.
 """
 
 import logging
@@ -23,7 +22,7 @@ Finish = Literal["stop", "length", "error"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw tokens; `budget` is in thinking tokens, None unbounded."""
+    """How to sample a choice; `budget` is in thinking tokens, None without a limit."""
 
     draw: Draw
     max_tokens: int
@@ -33,7 +32,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Step:
-    """One token; `block` tells the thinking tokens and the closing tag from the answer's."""
+    """A generated token; `block` is the part of the completion that it belongs to."""
 
     token: int
     logprob: float
@@ -41,17 +40,17 @@ class Step:
 
 
 class Generation:
-    """A choice on its way.
+    """A choice in generation.
 
-    A budget of B thinking tokens holds strictly: a block that is still open is closed by force so
-    that, with the transition sentence counted, exactly B tokens are inside. The sentence may take
-    an eighth of the budget; a smaller budget is closed without one.
+    A budget of B thinking tokens holds strictly: a reasoning block that is still open is closed so
+    that, with the transition sentence counted, it has exactly B tokens. The sentence may take an
+    eighth of the budget; with a smaller budget the block is closed without it.
 
     Args:
         checkpoint: the model.
         prompt: token ids.
-        thinking: whether the prompt leaves a reasoning block open.
-        sampling: how to draw.
+        in_reasoning: whether the prompt ends inside a reasoning block.
+        sampling: how to sample.
         emit: called with each step, then once with the finish reason; from any thread.
     """
 
@@ -59,30 +58,30 @@ class Generation:
         self,
         checkpoint: Checkpoint,
         prompt: list[int],
-        thinking: bool,
+        in_reasoning: bool,
         sampling: Sampling,
         emit: Callable[[Step | Finish], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._tokens = checkpoint.tokens(prompt)
-        self._thinking = thinking
+        self._in_reasoning = in_reasoning
         self._sampling = sampling
         self._emit = emit
-        self._made = 0
-        self._thought = 0
+        self._completion_tokens = 0
+        self._thinking_tokens = 0
         self._finish: Finish | None = None
         self._decoder = checkpoint.decoder
         self.cancelled = False
         transition = checkpoint.closing.transition
         budget = sampling.budget
         self._transition = transition if (budget or 0) >= 8 * len(transition) else ()
-        self._force_at = None if budget is None else budget - len(self._transition)
+        self._close_at = None if budget is None else budget - len(self._transition)
 
     def advance(self) -> bool:
-        """Run one slice; returns whether there is more to do."""
+        """Run one slice; returns whether the choice is still unfinished."""
         if self.cancelled:
             return False
-        if self._thinking and self._thought == self._force_at:
+        if self._in_reasoning and self._thinking_tokens == self._close_at:
             self._close()
         if self._finish is None:
             self._run_slice()
@@ -93,65 +92,71 @@ class Generation:
     def _close(self) -> None:
         closing = self._checkpoint.closing
         for token in self._transition:
-            self._take(token, 0.0)
-        self._take(closing.end, 0.0)
+            self._append(token, 0.0)
+        self._append(closing.end, 0.0)
         for token in closing.gap:
-            self._take(token, 0.0)
+            self._append(token, 0.0)
 
     def _run_slice(self) -> None:
         sampling = self._sampling
-        room = min(_SLICE_TOKENS, sampling.max_tokens - self._made)
-        if self._thinking and self._force_at is not None:
-            room = min(room, self._force_at - self._thought)
+        slice_tokens = min(_SLICE_TOKENS, sampling.max_tokens - self._completion_tokens)
+        if self._in_reasoning and self._close_at is not None:
+            slice_tokens = min(slice_tokens, self._close_at - self._thinking_tokens)
 
         def run(decoder: Decoder) -> None:
-            decoder.run(self._tokens, room, self._checkpoint.eos, sampling.draw, self._drawn)
+            decoder.run(
+                self._tokens, slice_tokens, self._checkpoint.eos, sampling.draw, self._on_token
+            )
 
-        if sampling.seed is not None and sampling.draw.temperature > 0 and self._made == 0:
+        if (
+            sampling.seed is not None
+            and sampling.draw.temperature > 0
+            and self._completion_tokens == 0
+        ):
             self._decoder = self._decoder.seeded(sampling.seed, run)
         else:
             run(self._decoder)
 
-    def _drawn(self, token: int, logprob: float) -> bool:
+    def _on_token(self, token: int, logprob: float) -> bool:
         if not self.cancelled:
-            self._take(token, logprob)
+            self._append(token, logprob)
         return self.cancelled or self._finish is not None
 
-    def _take(self, token: int, logprob: float) -> None:
+    def _append(self, token: int, logprob: float) -> None:
         if self._finish is not None:
             return
         self._tokens += self._checkpoint.tokens([token])
-        self._made += 1
+        self._completion_tokens += 1
         if token in self._checkpoint.eos:
             self._finish = "stop"
-        elif self._made == self._sampling.max_tokens:
+        elif self._completion_tokens == self._sampling.max_tokens:
             self._finish = "length"
         block: Literal["thinking", "end", "answer"] = "answer"
-        if self._thinking and token == self._checkpoint.closing.end:
-            self._thinking, block = False, "end"
-        elif self._thinking:
-            self._thought += 1
+        if self._in_reasoning and token == self._checkpoint.closing.end:
+            self._in_reasoning, block = False, "end"
+        elif self._in_reasoning:
+            self._thinking_tokens += 1
             block = "thinking"
         self._emit(Step(token, logprob, block))
 
 
 class Scheduler:
-    """Gives every generation its slices in turn, on a few threads."""
+    """Runs the slices of all generations in turn, on a few threads."""
 
     def __init__(self, workers: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="generate")
 
-    def start(self, generation: Generation, failed: Callable[[], None]) -> None:
-        """Queue a generation; `failed` is called if it raises."""
+    def start(self, generation: Generation, on_failure: Callable[[], None]) -> None:
+        """Queue a generation; `on_failure` is called if it raises."""
 
         def run() -> None:
             try:
-                more = generation.advance()
-            except Exception:  # whatever it was, a request that is not told hangs for ever
+                is_unfinished = generation.advance()
+            except Exception:  # of any kind: the request would otherwise hang for ever
                 log.exception("generation failed")
-                failed()
+                on_failure()
                 return
-            if more:
+            if is_unfinished:
                 self._pool.submit(run)
 
         self._pool.submit(run)

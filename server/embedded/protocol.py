@@ -1,7 +1,6 @@
-"""What a chat request to the embedded engine may say: vLLM's fields, checked before any work.
+"""The body of a chat request to the embedded engine: vLLM's fields, validated before generation.
 
-Fields that would change the answer and cannot be honoured are refused; unknown ones are ignored,
-as vLLM does.
+Unsupported fields that would change the answer are refused; unknown fields are ignored, as in vLLM.
 """
 
 from typing import Any, Literal, Self
@@ -46,22 +45,19 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "chat_template": (None,),
     "truncate_prompt_tokens": (None,),
 }
-"""Fields of vLLM that this engine lacks, with the values that change nothing."""
-
+"""Fields of vLLM that this engine does not support, with the values that change nothing."""
 
 _ENGINE_VARIABLES = ("messages", "add_generation_prompt")
-"""Variables of the chat template that the engine sets."""
+"""Variables of the chat template that the engine itself sets."""
 
 
 class StreamOptions(BaseModel):
-    """`stream_options`."""
-
     include_usage: bool = False
     continuous_usage_stats: bool = False
 
 
 class Message(BaseModel):
-    """One message; its content is checked by the chat template."""
+    """A message; the chat template validates its content."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -95,14 +91,14 @@ class ChatRequest(BaseModel):
 
     @field_validator("stop", mode="before")
     @classmethod
-    def _listed(cls, stop: object) -> object:
+    def _as_list(cls, stop: object) -> object:
         if stop is None:
             return []
         return [stop] if isinstance(stop, str) else stop
 
     @field_validator("stop")
     @classmethod
-    def _not_empty(cls, stop: list[str]) -> list[str]:
+    def _nonempty(cls, stop: list[str]) -> list[str]:
         if "" in stop:
             raise ValueError("a stop string must not be empty")
         return stop
@@ -123,7 +119,7 @@ class ChatRequest(BaseModel):
 
     @field_validator("chat_template_kwargs")
     @classmethod
-    def _only_the_model_s(cls, variables: dict[str, Any]) -> dict[str, Any]:
+    def _model_variables_only(cls, variables: dict[str, Any]) -> dict[str, Any]:
         for name in _ENGINE_VARIABLES:
             if name in variables:
                 raise ValueError(f"{name} is set by the engine: leave it out")
@@ -132,16 +128,16 @@ class ChatRequest(BaseModel):
     @model_validator(mode="after")
     def _continuable(self) -> Self:
         if self.continue_final_message and self.add_generation_prompt:
-            raise ValueError("continue_final_message goes with add_generation_prompt: false")
-        last = self.messages[-1]
+            raise ValueError("continue_final_message needs add_generation_prompt: false")
+        message = self.messages[-1]
         if self.continue_final_message and not (
-            last.role == "assistant" and isinstance(last.content, str)
+            message.role == "assistant" and isinstance(message.content, str)
         ):
-            raise ValueError("continue_final_message needs a last message of the assistant's")
+            raise ValueError("continue_final_message needs an assistant message at the end")
         return self
 
     @model_validator(mode="after")
-    def _honoured(self) -> Self:
+    def _supported(self) -> Self:
         for name, value in (self.model_extra or {}).items():
             if name in _NEUTRAL and value not in _NEUTRAL[name]:
                 raise ValueError(f"{name} is not supported by the embedded engine: leave it out")
@@ -149,5 +145,5 @@ class ChatRequest(BaseModel):
 
     @property
     def limit(self) -> int | None:
-        """The most completion tokens asked for."""
+        """The requested maximum of completion tokens."""
         return self.max_completion_tokens or self.max_tokens

@@ -1,4 +1,4 @@
-"""From a choice's steps to text: detokenised as it comes, split, cut at stop strings."""
+"""The text of a choice: detokenised as it is generated, split, cut at stop strings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from server.embedded.generation import Step
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step adds; either text may be empty. `logprob` belongs to a token of the answer."""
+    """The text that a step adds, possibly empty; `token` and `logprob` are of the answer only."""
 
     reasoning: str = ""
     content: str = ""
@@ -22,28 +22,27 @@ class Piece:
 class Text:
     """The text of one choice so far, and its token counts.
 
-    Stop strings apply to the content, and are held back while they may still be coming. Reasoning
-    text keeps its inner whitespace and loses the line break before its end; content loses the
-    blank lines before its start.
+    Stop strings apply to the content; text that may be the beginning of one is withheld. Reasoning
+    text loses the line breaks at its end, content the blank lines at its start.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._stream: Any = DecodeStream(skip_special_tokens=True)
         self._stop = tuple(stop)
-        self._breaks = ""
-        self._waiting = ""
-        self._begun = False
+        self._line_breaks = ""
+        self._withheld = ""
+        self._has_content = False
         self.stopped = False
         self.completion_tokens = 0
         self.reasoning_tokens = 0
 
     def add(self, step: Step) -> Piece:
-        """What can be shown after one more step."""
+        """The text that can be shown after this step."""
         self.completion_tokens += 1
         if step.block == "end":
             self._stream = DecodeStream(skip_special_tokens=True)
-            self._breaks = ""
+            self._line_breaks = ""
             return Piece()
         piece: str = self._stream.step(self._tokenizer, step.token) or ""
         if step.block == "thinking":
@@ -52,33 +51,33 @@ class Text:
         return Piece("", self._content(piece), piece or None, step.logprob)
 
     def flush(self) -> str:
-        """Content that waited for a stop string which did not come."""
-        waiting, self._waiting = self._waiting, ""
-        return "" if self.stopped else waiting
+        """Withheld content, once the choice has ended without a stop string."""
+        withheld, self._withheld = self._withheld, ""
+        return "" if self.stopped else withheld
 
     def _inner(self, piece: str) -> str:
-        """Hold back line breaks until something follows them."""
-        text = self._breaks + piece
+        """Withhold line breaks until other text follows them."""
+        text = self._line_breaks + piece
         shown = text.rstrip("\n")
-        self._breaks = text[len(shown) :]
+        self._line_breaks = text[len(shown) :]
         return shown
 
     def _content(self, piece: str) -> str:
-        if not self._begun:
+        if not self._has_content:
             piece = piece.lstrip("\n")
-            self._begun = bool(piece)
-        text = self._waiting + piece
-        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
-        if found:
-            self.stopped, self._waiting = True, ""
-            return text[: min(found)]
-        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._waiting = text[len(text) - keep :]
-        return text[: len(text) - keep]
+            self._has_content = bool(piece)
+        text = self._withheld + piece
+        matches = [at for stop in self._stop if (at := text.find(stop)) >= 0]
+        if matches:
+            self.stopped, self._withheld = True, ""
+            return text[: min(matches)]
+        overlap = max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._withheld = text[len(text) - overlap :]
+        return text[: len(text) - overlap]
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `stop`."""
+    """Characters at the end of `text` that may be the beginning of `stop`."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
