@@ -5,6 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from child_python import avoid_working_folder
+
 _COMMANDS = {
     "serve": ("server.serve", "serve_main", "serve chat completions with just enough thinking"),
     "route": ("router.commands", "route_main", "explain the decision for a prompt"),
@@ -30,6 +32,7 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status, 2 for a command that there is not."""
+    avoid_working_folder()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print("usage: tops COMMAND ...    (tops COMMAND --help explains a command)\n")

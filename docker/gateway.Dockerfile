@@ -6,7 +6,7 @@ FROM python:3.12-slim-bookworm
 RUN useradd --create-home --uid 10001 tops \
     && install --directory --owner=tops /var/lib/tops
 WORKDIR /srv/tops
-COPY pyproject.toml README.md LICENSE tops.py ./
+COPY pyproject.toml README.md LICENSE tops.py child_python.py ./
 COPY server server
 COPY router router
 COPY models models

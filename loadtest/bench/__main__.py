@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from child_python import python_command
 from loadtest.bench.generator import Job, Tally, generate
 from loadtest.bench.peers import Peer, peers
 from loadtest.bench.process import Starter, cpu
@@ -171,7 +172,7 @@ def main() -> int:
     engine = "http://127.0.0.1:8790"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         start = Starter(stack, Path(folder)).start
-        fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
+        fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
         start(fake, engine, "1")
         started: list[_Running] = []
         for port, peer in zip(range(8800, 9000, 2), found, strict=False):

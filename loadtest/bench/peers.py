@@ -2,11 +2,12 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from child_python import python_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,14 +30,12 @@ def gateway(engine: str, port: int, scratch: Path) -> list[str]:
     everything = ["--router", str(ROOT / "models/demo/router.json"), "--holdout-share", "0.02"]
     ledger = f"sqlite:///{scratch}/ledger.db"
     words = ["serve", "--port", str(port), "--upstream", engine, "--ledger", ledger]
-    return [sys.executable, "-m", "tops", *words, *everything]
+    return python_command("tops", *words, *everything)
 
 
 def proxy(kind: str) -> Callable[[str, int, Path], list[str]]:
     """The command of one of `loadtest.bench.proxies`."""
-    return lambda engine, port, _: [
-        *(sys.executable, "-m", "loadtest.bench.proxies", kind, engine, str(port))
-    ]
+    return lambda engine, port, _: python_command("loadtest.bench.proxies", kind, engine, str(port))
 
 
 def _nginx(engine: str, port: int, scratch: Path) -> list[str]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from child_python import path_variables
 from loadtest.bench.peers import ROOT
 
 _START_SECONDS = 90
@@ -27,7 +28,7 @@ def running(
 ) -> Generator[subprocess.Popen[bytes]]:
     """A process on some cores ("0", or "0,1"), until the block is left."""
     words = [sys.executable, "-c", _PINNED, cores, *command]
-    environment = {**os.environ, **(environment or {})}
+    environment = {**os.environ, **path_variables(), **(environment or {})}
     with log.open("wb") as out:
         process = subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out, env=environment)  # noqa: S603 - ours
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from child_python import python_command
 from loadtest.bench.generator import Job, generate
 from loadtest.bench.peers import gateway
 from loadtest.bench.process import await_up, cpu, memory, running
@@ -53,7 +54,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--waves", type=int, default=3)
     words = parser.parse_args()
-    fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
+    fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
     print(
         "| through | streams | errors | memory before / at most | KiB a stream "
         "| TTFT p1 / p50 / p99 / max ms | CPU us a chunk |\n"

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from child_python import python_command
 from loadtest.bench.generator import Job, generate
 from loadtest.bench.peers import gateway
 from loadtest.bench.process import await_up, cpu, running
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     words = parser.parse_args()
     found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
-    fake = [sys.executable, "-m", "loadtest.fake_engine", "--port", "8790", "--model", "demo"]
+    fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         with running(fake, "0,1", scratch / "engine.log") as engine:

@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from child_python import path_variables, python_command
 
 _START_SECONDS = 60
 _DRAINED = "timeout graceful shutdown exceeded"
@@ -51,8 +52,10 @@ class Engine:
 
     def start(self) -> None:
         """Start it, on the same port as before."""
-        words = ["-m", "loadtest.fake_engine", "--port", str(self.port), "--log", str(self._log)]
-        self._process = subprocess.Popen([sys.executable, *words])  # noqa: S603 - our own
+        flags = ["--port", str(self.port), "--log", str(self._log)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own
+            python_command("loadtest.fake_engine", *flags), env={**os.environ, **path_variables()}
+        )
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -96,13 +99,13 @@ class Gateway:
         self.oddities: list[str] = []
         self.ledger_refused = 0
         self._ledger = folder / "ledger.db"
-        words = ["-m", "tops", "serve", "--port", str(self.port), "--upstream", engine.url]
+        words = ["serve", "--port", str(self.port), "--upstream", engine.url]
         words += ["--ledger", f"sqlite:///{self._ledger}", "--drain-seconds", str(drain_seconds)]
         self.process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, *words],
+            python_command("tops", *words),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **path_variables(), "PYTHONUNBUFFERED": "1"},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -1,8 +1,8 @@
 """Trainings in processes of their own: one, several of this machine, or as accelerate is told."""
 
-import sys
 from pathlib import Path
 
+from child_python import python_command
 from models.training.recipe import Launch
 from models.training.run import RunError
 from models.training.worker_process import worker_process
@@ -22,12 +22,14 @@ def launched(launch: Launch, module: str, folder: Path) -> None:
     """
     words = ["-m", module, str(folder)]
     if launch.accelerate is not None:
-        start = ["-m", "accelerate.commands.launch", "--config_file", str(launch.accelerate)]
-        words = [*start, *words]
+        flags = ["--config_file", str(launch.accelerate)]
+        command = python_command("accelerate.commands.launch", *flags, *words)
     elif launch.processes > 1:
-        start = ["-m", "torch.distributed.run", "--standalone"]
-        words = [*start, "--nproc_per_node", str(launch.processes), *words]
-    with worker_process([sys.executable, *words], defaults=_MALLOC_SETTINGS) as process:
+        flags = ["--standalone", "--nproc_per_node", str(launch.processes)]
+        command = python_command("torch.distributed.run", *flags, *words)
+    else:
+        command = python_command(module, str(folder))
+    with worker_process(command, defaults=_MALLOC_SETTINGS) as process:
         status = process.wait()
     if status:
         raise RunError(

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from child_python import python_command
 from models.training.recipe import Engine, Recipe
 from models.training.run import RunError
 from models.training.worker_process import worker_process
@@ -47,7 +47,7 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
         from models.training.conversion import convert  # noqa: PLC0415 - loads torch
 
         convert(model, folder / "model", recipe.model.transition)
-        words = [sys.executable, "-m", "server.embedded", "--model", str(folder / "model")]
+        words = python_command("server.embedded", "--model", str(folder / "model"))
     else:
         words = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     words += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]

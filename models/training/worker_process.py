@@ -5,10 +5,11 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from child_python import path_variables, python_command
 
 _SHUTDOWN_SECONDS = 20
 
@@ -24,9 +25,9 @@ def worker_process(
         log: the file for its output; without one, it inherits ours.
         defaults: environment variables for it, where ours does not set them.
     """
-    wrapper = [sys.executable, "-m", "server.engines.die_with_parent", *command]
+    wrapper = python_command("server.engines.die_with_parent", *command)
     output = None if log is None else log.open("wb")
-    environment = {**(defaults or {}), **os.environ}
+    environment = {**(defaults or {}), **os.environ, **path_variables()}
     process = subprocess.Popen(  # noqa: S603 - the command is built by our callers
         wrapper, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
     )

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from child_python import python_command
 from server.config.load_settings import BadSettings
 from server.config.settings import Settings
 from server.engines.supervisor import free_port
@@ -54,7 +54,7 @@ def start_of(settings: Settings) -> Start:
             "port": port,
             "workers": settings.engine_workers,
         }
-        command = [sys.executable, "-m", "server.embedded", *_flags(options), "--exit-with-parent"]
+        command = python_command("server.embedded", *_flags(options), "--exit-with-parent")
     else:
         source = settings.model or str(settings.checkpoint)
         model = Path(source).name if settings.folder else source
@@ -70,13 +70,7 @@ def start_of(settings: Settings) -> Start:
             "reasoning-config": json.dumps(closing),
         }
         server = [str(settings.engine_python), "-m", "vllm.entrypoints.openai.api_server"]
-        command = [
-            sys.executable,
-            "-m",
-            "server.engines.die_with_parent",
-            *server,
-            *_flags(options),
-        ]
+        command = python_command("server.engines.die_with_parent", *server, *_flags(options))
         command += settings.engine_flags
     return Start(f"http://127.0.0.1:{port}", model, command)
 

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from child_python import path_variables
+
 _MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.2, 30.0
 _STABLE_SECONDS = 60
 """A subprocess that ran for this long resets the back-off."""
@@ -73,8 +75,12 @@ async def _run(command: Sequence[str]) -> int | str:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without the folder of the workers' metrics: an engine has its own."""
-    return {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
+    """This process's environment, less the workers' metrics folder: engines use their own.
+
+    Neither the engine nor its own children search the working folder for modules.
+    """
+    inherited = {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
+    return {**inherited, **path_variables()}
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
