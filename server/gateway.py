@@ -1,7 +1,7 @@
-"""The ASGI application: what thinks is answered straight, everything else by FastAPI.
+"""The ASGI application: dispatches the endpoints that carry the traffic past FastAPI's layers.
 
-FastAPI's layers cost a request more CPU than the whole of its relaying, and each chunk of a stream
-again (loadtest/BENCH.md); the endpoints that carry the traffic need none of them.
+Those layers cost more CPU per request than all of its relaying, and again per chunk of a stream
+(loadtest/BENCH.md). FastAPI answers all other paths.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ class Gateway:
     """The gateway.
 
     Args:
-        app: answers what is none of the endpoints; its lifespan is the gateway's.
+        app: answers all paths that have no endpoint; its lifespan is the gateway's.
         endpoints: by path; each answers POST, or raises a GatewayError before its first byte.
         envelope: makes an error's body for a path.
-        fleet: the engines, for who waits until one is up.
+        fleet: the engines, for callers that wait until one is up.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Gateway:
             body = self._envelope(error, scope["path"])
             headers = {**error.headers(), "x-request-id": request_id}
             await JSONResponse(body, error.status, headers)(scope, receive, send)
-        except Exception as error:  # whatever it was, the client is to be told
+        except Exception as error:  # the client gets a 500 whatever failed
             answer = JSONResponse(unexpected(error), 500, {"x-request-id": request_id})
-            with contextlib.suppress(RuntimeError):  # the answer had begun
+            with contextlib.suppress(RuntimeError):  # the response had begun
                 await answer(scope, receive, send)
             raise
 
 
 def unexpected(error: Exception) -> dict[str, Any]:
-    """The body of an answer to a request on which the gateway itself failed."""
+    """The error body for an exception of the gateway itself."""
     message = f"the gateway failed on this request ({type(error).__name__}); see its log"
     return error_envelope(message, "server_error")

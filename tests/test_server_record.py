@@ -1,15 +1,23 @@
-"""The account of a request: what is told of a budget, with one choice and with several."""
+"""A request's record: whether its budget was hit, and the usage of several attempts."""
 
 import pytest
 
+from router.estimate import Estimate
 from server.decide.decision import Decision
-from server.engines.usage import Usage, read_usage
+from server.engines.usage import Usage
 from server.lifecycle.record import RequestRecord
-from server.lifecycle.tracker import RequestTracker
-from server.observe.metrics import Metrics
+
+ESTIMATE = Estimate(
+    difficulty=0.4,
+    p_correct={"low": 0.5, "high": 0.9},
+    tokens={"low": 20.0, "high": 240.0},
+    budget={"low": 50, "high": 600},
+)
 
 
-def decided(budget: int | None, effort: str = "low") -> Decision:
+def decision_with(
+    budget: int | None, effort: str = "low", estimate: Estimate | None = None
+) -> Decision:
     return Decision(
         effort=effort,  # type: ignore[arg-type]
         source="router",
@@ -17,7 +25,7 @@ def decided(budget: int | None, effort: str = "low") -> Decision:
         budget_source="router",
         reason="",
         abstained=None,
-        estimate=None,
+        estimate=estimate,
         baseline_effort="high",
     )
 
@@ -36,51 +44,47 @@ def decided(budget: int | None, effort: str = "low") -> Decision:
     ],
 )
 def test_budget_hit(choices: int, budget: int | None, thinking: int | None, hit: bool) -> None:
-    record = RequestRecord("id", choices=choices, decision=decided(budget))
+    record = RequestRecord("id", choices=choices, decision=decision_with(budget))
     record.record_usage(Usage(5, 600, thinking))
     assert record.budget_hit is hit
 
 
-@pytest.mark.parametrize(
-    ("completion", "thinking", "read"),
-    [(50, 40, Usage(5, 50, 40)), (5, 40, Usage(5, 45, 40)), (-5, 40, None), (5, -1, None)],
-)
-def test_odd_counts_of_an_engine_cost_nothing(
-    completion: int, thinking: int, read: Usage | None
-) -> None:
-    told = {
-        "prompt_tokens": 5,
-        "completion_tokens": completion,
-        "completion_tokens_details": {"reasoning_tokens": thinking},
-    }
-    recorded: list[RequestRecord] = []
-    with RequestTracker(Metrics(), recorded.append).open("id") as record:
-        record.model, record.decision = "m", decided(10)
-        record.record_usage(read_usage({"usage": told}))
-    assert [one.usage for one in recorded] == [read]
+@pytest.mark.parametrize(("thinking", "hit"), [(7, False), (8, True)])
+def test_an_engine_that_stops_short_of_a_budget_has_hit_it(thinking: int, hit: bool) -> None:
+    record = RequestRecord("id", decision=decision_with(10), undershoot=2)
+    assert record.record_usage(Usage(5, 600, thinking))["budget_hit"] is hit
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_who_cuts_the_thinking_itself_knows_whether_it_did(cut: bool) -> None:
-    record = RequestRecord("id", decision=decided(100))
+def test_a_cut_by_the_gateway_decides_whether_the_budget_was_hit(cut: bool) -> None:
+    record = RequestRecord("id", decision=decision_with(100))
     assert record.record_usage(Usage(5, 120, 99), cut)["budget_hit"] is cut
 
 
-def test_effort_none_cannot_be_cut() -> None:
-    record = RequestRecord("id", decision=decided(0, "none"))
+def test_effort_none_never_hits_its_budget() -> None:
+    record = RequestRecord("id", decision=decision_with(0, "none"))
     assert record.record_usage(Usage(5, 8, 0))["budget_hit"] is False
 
 
-@pytest.mark.parametrize(
-    ("choices", "thinking", "violations"), [(1, 10, 0), (1, 11, 1), (3, 30, 0), (3, 31, 1)]
-)
-def test_the_audit_counts_what_a_budget_did_not_hold(
-    choices: int, thinking: int, violations: int
-) -> None:
-    metrics = Metrics()
-    with RequestTracker(metrics).open("id") as record:
-        record.model, record.choices, record.decision = "m", choices, decided(10)
-        record.record_usage(Usage(5, 100, thinking))
-    found = metrics.registry.get_sample_value("tops_budget_violations_total", {"model": "m"})
-    assert (found or 0) == violations
-    assert metrics.registry.get_sample_value("tops_in_flight") == 0
+def test_a_stream_s_later_usage_replaces_the_earlier_and_a_retry_s_is_added() -> None:
+    record = RequestRecord("id", decision=decision_with(10))
+    record.record_usage(Usage(5, 8, 4))
+    record.record_usage(Usage(5, 20, 10))
+    assert record.usage == Usage(5, 20, 10)
+    record.raise_budget(40)
+    tops = record.record_usage(Usage(5, 50, 30), retry=True)
+    assert (record.usage, record.final_usage) == (Usage(10, 70, 40), Usage(5, 50, 30))
+    assert (tops["budget"], tops["budget_hit"], tops["thinking_tokens"]) == (40, False, 40)
+
+
+def test_expected_tokens_are_for_all_choices_and_only_from_a_calibrated_estimate() -> None:
+    record = RequestRecord("id", choices=3, decision=decision_with(10, estimate=ESTIMATE))
+    assert (record.expected_tokens, record.baseline_tokens) == (60.0, 720.0)
+    assert record.tops()["baseline_tokens"] == 720
+    for unknown in (
+        decision_with(10),
+        decision_with(10, estimate=ESTIMATE)._replace(calibrated=False),
+    ):
+        record.decision = unknown
+        assert (record.expected_tokens, record.baseline_tokens) == (None, None)
+        assert record.tops()["baseline_tokens"] is None

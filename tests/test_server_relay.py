@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from test_server_record import decided
+from test_server_record import decision_with
 
 from server.api.relay import ChatRelay, MessagesRelay
 from server.engines.usage import Usage
@@ -97,7 +97,7 @@ def test_wherever_an_engine_says_its_usage_it_is_accounted_for_once(
 
 
 def test_a_message_s_usage_is_cumulative() -> None:
-    record = RequestRecord("id", decision=decided(10))
+    record = RequestRecord("id", decision=decision_with(10))
     relay = MessagesRelay(record.record_usage)
     for tokens in (7, 9):
         body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}

@@ -122,7 +122,7 @@ class Health:
         engine.model_info, engine.up = model_info, True
         self._metrics.engine_up.labels(engine.name).set(1)
         if not self._dialect.hosted:
-            self._metrics.bind(engine.name, engine.budget_support.state)
+            self._metrics.set_budget_state(engine.name, engine.budget_support.state)
         write = log.info if engine.budget_support.proven else log.warning
         write(
             "engine up",

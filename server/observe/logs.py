@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, for our code and the libraries'."""
+"""Structured logs: one JSON object per line on standard error, for this code and libraries."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ def write_info(event: str, fields: dict[str, Any]) -> None:
 
 
 def _json(line: Any, **options: Any) -> str:
-    """A line as JSON; a lone surrogate or an absurd number, which orjson refuses, by json."""
+    """A line as JSON; by `json` for what orjson refuses: lone surrogates, integers past 64 bits."""
     try:
         return orjson.dumps(line, default=options.get("default")).decode()
     except TypeError:

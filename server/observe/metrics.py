@@ -1,6 +1,6 @@
 """Every metric of the gateway, named once.
 
-Labels hold only names from the settings or from closed lists, so that a client cannot invent a
+Label values come only from the settings or from closed lists, so that a client cannot create
 series.
 """
 
@@ -21,45 +21,48 @@ _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 3
 _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84)
 _TPOT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-_ROUTED = ("model", "effort", "source")
+_DECISION_LABELS = ("model", "effort", "source")
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
 
 class Series(Generic[_Metric]):
-    """A metric with labels; its series are found at a sixth of what the library's way costs."""
+    """A metric with labels, with a cache of its series: a sixth of the cost of the library's."""
 
     def __init__(self, metric: _Metric) -> None:
         self._metric = metric
-        self._found: dict[tuple[object, ...], _Metric] = {}
+        self._series: dict[tuple[object, ...], _Metric] = {}
 
     def labels(self, *values: object) -> _Metric:
-        """The series of these values, in the labels' order."""
-        found = self._found.get(values)
-        if found is None:
-            found = self._found[values] = self._metric.labels(*values)
-        return found
+        """The series with these label values, in the labels' order."""
+        series = self._series.get(values)
+        if series is None:
+            series = self._series[values] = self._metric.labels(*values)
+        return series
 
 
 class Metrics:
-    """The gateway's metrics, in a registry of their own."""
+    """The gateway's metrics, in a registry of their own.
+
+    With several workers, PROMETHEUS_MULTIPROC_DIR names the folder that they share.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._bound: set[tuple[str, str]] = set()
-        self._shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._budget_states: set[tuple[str, str]] = set()
+        self._shared_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._requests()
         self._tokens()
         self._times()
-        self.in_flight = self._gauge("tops_in_flight", "Requests in flight.", several="livesum")
+        self.in_flight = self._gauge("tops_in_flight", "Requests in flight.", workers="livesum")
         self.pressure = self._gauge(
-            "tops_load_pressure", "How much the engine's load makes thinking dearer, 0 to 1."
+            "tops_load_pressure", "How much the engine's load raises the price of thinking, 0 to 1."
         )
         self._engines()
         self._arms()
         self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.")
         self.ledger_lost = self._counter(
-            "tops_ledger_lost", "Rows that the ledger could not be made to take."
+            "tops_ledger_lost", "Rows that could not be written to the ledger."
         )
 
     def _engines(self) -> None:
@@ -74,23 +77,23 @@ class Metrics:
         )
         self._budgets = self._gauges(
             "tops_engine_budgets",
-            "1 for how the engine's budgets bind: native, two-phase or none; unproven where no "
-            "canary could show it.",
+            "1 for how the engine's budgets are enforced: native, two-phase or none; unproven "
+            "where no canary could show it.",
             ("engine", "budgets"),
         )
 
-    def bind(self, engine: str, state: str) -> None:
-        """Note how budgets bind on an engine; earlier states are told as 0."""
-        self._bound.add((engine, state))
-        for labels in self._bound:
+    def set_budget_state(self, engine: str, state: str) -> None:
+        """Show how budgets are enforced on an engine; its earlier states become 0."""
+        self._budget_states.add((engine, state))
+        for labels in self._budget_states:
             if labels[0] == engine:
                 self._budgets.labels(*labels).set(labels[1] == state)
 
     def _requests(self) -> None:
         self.requests = self._counters(
             "tops_requests",
-            "Requests closed, by HTTP status (499: the client left).",
-            (*_ROUTED, "status"),
+            "Requests closed, by HTTP status (499: the client disconnected).",
+            (*_DECISION_LABELS, "status"),
         )
         self.abstentions = self._counters(
             "tops_abstentions",
@@ -98,7 +101,7 @@ class Metrics:
             ("model",),
         )
         self.budget_hits = self._counters(
-            "tops_budget_hits", "Answers whose budget bound.", _ROUTED
+            "tops_budget_hits", "Answers whose thinking was cut at the budget.", _DECISION_LABELS
         )
         self.budget_violations = self._counters(
             "tops_budget_violations",
@@ -107,46 +110,48 @@ class Metrics:
         )
 
     def _tokens(self) -> None:
-        self.prompt_tokens = self._counters("tops_prompt_tokens", "Prompt tokens.", _ROUTED)
+        self.prompt_tokens = self._counters(
+            "tops_prompt_tokens", "Prompt tokens.", _DECISION_LABELS
+        )
         self.thinking_tokens = self._counters(
-            "tops_thinking_tokens", "Tokens inside reasoning blocks.", _ROUTED
+            "tops_thinking_tokens", "Tokens inside reasoning blocks.", _DECISION_LABELS
         )
         self.answer_tokens = self._counters(
-            "tops_answer_tokens", "Completion tokens outside reasoning blocks.", _ROUTED
+            "tops_answer_tokens", "Completion tokens outside reasoning blocks.", _DECISION_LABELS
         )
         self.budget_granted = self._counters(
             "tops_budget_tokens",
             "Thinking tokens granted as budgets, of answered requests.",
-            _ROUTED,
+            _DECISION_LABELS,
         )
         self.expected_tokens = self._counters(
             "tops_expected_thinking_tokens",
             "Thinking tokens that answered requests were estimated to take at their own effort.",
-            _ROUTED,
+            _DECISION_LABELS,
         )
         self.baseline_tokens = self._counters(
             "tops_estimated_baseline_tokens",
             "Thinking tokens that answered requests were estimated to take at the baseline effort.",
-            _ROUTED,
+            _DECISION_LABELS,
         )
 
     def _arms(self) -> None:
-        """From these, savings and their interval follow in PromQL: docker/prometheus/rules.yml."""
+        """Savings and their interval follow from these in docker/prometheus/rules.yml."""
         by = ("model", "arm")
         self.arm_requests = self._counters(
             "tops_arm_requests", "Answered requests whose effort the client left open.", by
         )
         self.arm_thinking_tokens = self._counters(
-            "tops_arm_thinking_tokens", "Thinking tokens that they took.", by
+            "tops_arm_thinking_tokens", "Thinking tokens of these requests.", by
         )
         self.arm_baseline_tokens = self._counters(
             "tops_arm_baseline_tokens",
-            "Thinking tokens that they were estimated to take at the baseline effort (0: unknown).",
+            "Thinking tokens of these requests estimated at the baseline effort (0: unknown).",
             by,
         )
         self.arm_squared_misses = self._counters(
             "tops_arm_squared_misses",
-            "Sum over them of (thinking tokens - baseline estimate) squared.",
+            "Sum over these requests of (thinking tokens - baseline estimate) squared.",
             by,
         )
         by = ("model", "arm", "estimated")
@@ -163,16 +168,16 @@ class Metrics:
         )
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format; of all workers, where there are several."""
-        if self._shared is None:
+        """All metrics in Prometheus' text format, summed over all workers."""
+        if self._shared_folder is None:
             return generate_latest(self.registry)
-        _forget_dead(Path(self._shared))
-        everybody = CollectorRegistry()
-        multiprocess.MultiProcessCollector(everybody, self._shared)  # registers itself
-        return generate_latest(everybody)
+        _remove_gauges_of_dead_workers(Path(self._shared_folder))
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, self._shared_folder)  # registers itself
+        return generate_latest(registry)
 
     def declare(self, model: str) -> None:
-        """Begin series at 0, so that rates count from the first request on and 0 is told as 0."""
+        """Create series at 0, so that rates include the first request."""
         self.budget_violations.labels(model)
         self.abstentions.labels(model)
         for counter in (
@@ -223,11 +228,11 @@ class Metrics:
         self,
         name: str,
         meaning: str,
-        several: Literal["livesum", "livemax"] = "livemax",
+        workers: Literal["livesum", "livemax"] = "livemax",
         labels: tuple[str, ...] = (),
     ) -> Gauge:
-        """A gauge; `several` is what is made of what workers say of it."""
-        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=several)
+        """A gauge; `workers` says how the values of several workers are combined."""
+        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=workers)
 
     def _gauges(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Gauge]:
         return Series(self._gauge(name, meaning, labels=labels))
@@ -241,8 +246,8 @@ class Metrics:
         return Series(Histogram(name, meaning, labels, registry=self.registry, buckets=buckets))
 
 
-def _forget_dead(folder: Path) -> None:
-    """Workers that ended, however, have nothing in flight; what they counted stays."""
+def _remove_gauges_of_dead_workers(folder: Path) -> None:
+    """Dead workers have nothing in flight; their counters stay."""
     for file in folder.glob("gauge_live*_*.db"):
         if not _alive(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
@@ -251,6 +256,6 @@ def _forget_dead(folder: Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):  # others' processes are none of ours
+    except (ProcessLookupError, PermissionError):  # another user's process has reused the id
         return False
     return True

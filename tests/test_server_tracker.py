@@ -1,0 +1,151 @@
+"""The tracker: each request is closed once, and the load that the open ones are to the engine."""
+
+import asyncio
+import time
+
+import pytest
+from test_server_record import decision_with
+
+from server.engines.usage import Usage, read_usage
+from server.errors import EngineDown, Stopping
+from server.http.disconnect import ClientDisconnected
+from server.lifecycle.record import RequestRecord
+from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST, RequestTracker
+from server.observe.metrics import Metrics
+
+
+class Clock:
+    """A `time.perf_counter` that the test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return clock
+
+
+def stream_with_wait(
+    tracker: RequestTracker, clock: Clock, seconds: float, status: int = 200
+) -> None:
+    """A stream whose first byte comes so many seconds after it was forwarded."""
+    with tracker.open("id") as record:
+        record.status, record.stream = status, True
+        clock.seconds += 3.0  # read and decided, which is no wait for the engine
+        record.forwarded_at = clock.seconds
+        record.first_byte_at = clock.seconds + seconds
+        clock.seconds = record.first_byte_at
+
+
+def test_load_counts_the_requests_in_flight_on_all_workers() -> None:
+    tracker = RequestTracker(Metrics(), workers=3)
+    assert tracker.load().in_flight == 0
+    with tracker.open("a"), tracker.open("b"):
+        assert tracker.load().in_flight == 6
+    assert tracker.load().in_flight == 0
+
+
+def test_the_mean_wait_weighs_the_newest_stream_by_an_eighth(clock: Clock) -> None:
+    tracker = RequestTracker(Metrics())
+    assert tracker.load().wait_seconds == 0.0
+    stream_with_wait(tracker, clock, 8.0)
+    assert tracker.load().wait_seconds == pytest.approx(1.0)
+    with tracker.open("id") as record:  # at the same moment, so that nothing has faded
+        record.stream = True
+        record.forwarded_at, record.first_byte_at = clock.seconds - 9.0, clock.seconds
+    assert tracker.load().wait_seconds == pytest.approx(1.0 + (9.0 - 1.0) / 8)
+
+
+def test_the_mean_wait_halves_every_ten_seconds(clock: Clock) -> None:
+    tracker = RequestTracker(Metrics())
+    stream_with_wait(tracker, clock, 16.0)
+    for mean in (1.0, 0.5, 0.25):
+        clock.seconds += 10.0
+        assert tracker.load().wait_seconds == pytest.approx(mean)
+    stream_with_wait(tracker, clock, 7.0)  # ten seconds later, with the three before it
+    assert tracker.load().wait_seconds == pytest.approx(0.125 + (7.0 - 0.125) / 8)
+
+
+def test_failed_and_whole_answers_have_no_wait(clock: Clock) -> None:
+    tracker = RequestTracker(Metrics())
+    stream_with_wait(tracker, clock, 8.0, status=502)
+    with tracker.open("not streamed") as record:
+        record.forwarded_at = clock.seconds
+        clock.seconds += 8.0
+    with tracker.open("not forwarded") as record:
+        record.first_byte_at = clock.seconds
+    assert tracker.load().wait_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "status"),
+    [
+        (EngineDown("down"), EngineDown, 503),
+        (ClientDisconnected(), ClientDisconnected, CLIENT_CLOSED_REQUEST),
+        (asyncio.CancelledError(), Stopping, 503),
+        (ZeroDivisionError(), ZeroDivisionError, 500),
+        (KeyboardInterrupt(), KeyboardInterrupt, 500),
+    ],
+)
+def test_a_request_is_closed_once_with_the_status_of_its_error(
+    clock: Clock, error: BaseException, raised: type[BaseException], status: int
+) -> None:
+    closed: list[RequestRecord] = []
+    metrics = Metrics()
+    tracker = RequestTracker(metrics, closed.append)
+    with pytest.raises(raised), tracker.open("id") as record:
+        assert metrics.registry.get_sample_value("tops_in_flight") == 1
+        clock.seconds += 2.0
+        raise error
+    assert closed == [record]
+    assert (record.status, record.closed_at) == (status, 1002.0)
+    assert metrics.registry.get_sample_value("tops_in_flight") == 0
+    assert tracker.load().in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("completion", "thinking", "usage"),
+    [(50, 40, Usage(5, 50, 40)), (5, 40, Usage(5, 45, 40)), (-5, 40, None), (5, -1, None)],
+)
+def test_implausible_counts_of_an_engine_do_not_fail_the_close(
+    completion: int, thinking: int, usage: Usage | None
+) -> None:
+    reported = {
+        "prompt_tokens": 5,
+        "completion_tokens": completion,
+        "completion_tokens_details": {"reasoning_tokens": thinking},
+    }
+    closed: list[RequestRecord] = []
+    with RequestTracker(Metrics(), closed.append).open("id") as record:
+        record.model, record.decision = "m", decision_with(10)
+        record.record_usage(read_usage({"usage": reported}))
+    assert [record.usage for record in closed] == [usage]
+
+
+def test_idle_returns_when_the_requests_are_closed_or_the_time_is_over() -> None:
+    tracker = RequestTracker(Metrics())
+
+    async def request(seconds: float) -> None:
+        with tracker.open("id"):
+            await asyncio.sleep(seconds)
+
+    async def run() -> tuple[int, int]:
+        short = asyncio.create_task(request(0.05))
+        await asyncio.sleep(0)
+        await tracker.idle(30)
+        after_short = tracker.load().in_flight
+        endless = asyncio.create_task(request(30))
+        await asyncio.sleep(0)
+        await tracker.idle(0.05)
+        after_endless = tracker.load().in_flight
+        await short
+        endless.cancel()
+        return after_short, after_endless
+
+    assert asyncio.run(run()) == (0, 1)
