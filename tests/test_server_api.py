@@ -1,4 +1,4 @@
-"""Responses and Messages: what is read of a request, what is sent on, what a stream is told."""
+"""Responses and Messages: parsing a request, the body for the engine, `tops` in a stream."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from router.conversation import in_tool_loop
-from router.messages import read_messages
 from server.api import messages, responses
 from server.api.relay import MessagesRelay, Relay, ResponsesRelay
 from server.engines.dialect import DIALECTS
@@ -19,7 +18,7 @@ VLLM = DIALECTS["vllm"]
 BUDGET = "thinking.budget_tokens"
 
 
-def test_a_response_s_input_is_a_conversation() -> None:
+def test_the_input_of_responses_is_a_conversation() -> None:
     body = {
         "instructions": "be brief",
         "input": [
@@ -29,20 +28,19 @@ def test_a_response_s_input_is_a_conversation() -> None:
             {"type": "function_call_output", "call_id": "c", "output": "found"},
         ],
     }
-    asked = responses.parse(body, {})
-    read = read_messages(asked.messages)
-    assert read.unreadable is None
-    assert [turn.role for turn in read.turns] == [
+    conversation = responses.parse(body, {}).conversation
+    assert conversation.unreadable is None
+    assert [turn.role for turn in conversation.turns] == [
         "system",
         "user",
         "assistant",
         "assistant",
         "tool",
     ]
-    assert [turn.text for turn in read.turns][:2] == ["be brief", "look it up"]
-    assert in_tool_loop(asked.messages)
-    (said,) = read_messages(responses.parse({"input": "hi"}, {}).messages).turns
-    assert (said.role, said.text) == ("user", "hi")
+    assert [turn.text for turn in conversation.turns][:2] == ["be brief", "look it up"]
+    assert in_tool_loop(conversation)
+    (turn,) = responses.parse({"input": "hi"}, {}).conversation.turns
+    assert (turn.role, turn.text) == ("user", "hi")
 
 
 @pytest.mark.parametrize(
@@ -55,22 +53,22 @@ def test_a_response_s_input_is_a_conversation() -> None:
         ({"thinking_token_budget": 9}, None, 9),
     ],
 )
-def test_what_a_response_asks_for(
+def test_effort_and_budget_of_responses(
     fields: dict[str, Any], effort: str | None, budget: int | None
 ) -> None:
-    asked = responses.parse({"input": "hi", **fields}, {})
-    assert (asked.effort, asked.budget) == (effort, budget)
+    request = responses.parse({"input": "hi", **fields}, {})
+    assert (request.effort, request.budget) == (effort, budget)
 
 
-def test_what_is_sent_for_a_response() -> None:
-    body = {"input": "hi", "reasoning": {"effort": "auto", "summary": "auto"}, "kept": [1]}
-    sent = responses.write(responses.parse(body, {}), "low", None, "m", VLLM)
+def test_the_body_of_responses_for_the_engine() -> None:
+    body = {"input": "hi", "reasoning": {"effort": "auto", "summary": "auto"}, "unread": [1]}
+    written = responses.write(responses.parse(body, {}), "low", None, "m", VLLM)
     reasoning = {"effort": "low", "summary": "auto"}
-    assert sent == {"input": "hi", "reasoning": reasoning, "kept": [1], "model": "m"}
+    assert written == {"input": "hi", "reasoning": reasoning, "unread": [1], "model": "m"}
     assert body["reasoning"] == {"effort": "auto", "summary": "auto"}
 
 
-def test_a_message_s_system_prompt_is_read_and_blocks_too() -> None:
+def test_messages_has_a_system_prompt_and_content_blocks() -> None:
     body = {
         "system": [{"type": "text", "text": "be brief"}],
         "messages": [
@@ -89,13 +87,13 @@ def test_a_message_s_system_prompt_is_read_and_blocks_too() -> None:
         ],
         "max_tokens": 500,
     }
-    asked = messages.parse(body, {})
-    read = read_messages(asked.messages)
-    assert read.unreadable is None
-    assert [turn.text for turn in read.turns] == ["be brief", "look it up", "", "found"]
-    assert in_tool_loop(asked.messages)
-    sent = messages.write(asked, "low", None, "m", VLLM)
-    assert sent == {**body, "model": "m", "output_config": {"effort": "low"}}
+    request = messages.parse(body, {})
+    conversation = request.conversation
+    assert conversation.unreadable is None
+    assert [turn.text for turn in conversation.turns] == ["be brief", "look it up", "", "found"]
+    assert in_tool_loop(conversation)
+    written = messages.write(request, "low", None, "m", VLLM)
+    assert written == {**body, "model": "m", "output_config": {"effort": "low"}}
 
 
 @pytest.mark.parametrize(
@@ -108,11 +106,11 @@ def test_a_message_s_system_prompt_is_read_and_blocks_too() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, None, 2048),
     ],
 )
-def test_what_a_message_asks_for(
+def test_effort_and_budget_of_messages(
     fields: dict[str, Any], effort: str | None, budget: int | None
 ) -> None:
-    asked = messages.parse({"messages": HI, "max_tokens": 9000, **fields}, {})
-    assert (asked.effort, asked.budget) == (effort, budget)
+    request = messages.parse({"messages": HI, "max_tokens": 9000, **fields}, {})
+    assert (request.effort, request.budget) == (effort, budget)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +155,16 @@ def test_what_a_message_asks_for(
         ),
     ],
 )
-def test_refusals(parse: Callable[..., Any], body: dict[str, Any], param: str) -> None:
+def test_an_error_names_the_field_that_is_wrong(
+    parse: Callable[..., Any], body: dict[str, Any], param: str
+) -> None:
     with pytest.raises(BadRequest) as refused:
         parse(body, {})
     assert refused.value.param == param
 
 
 def tops(usage: Usage | None) -> dict[str, Any]:
-    return {"seen": [usage.prompt, usage.completion, usage.thinking] if usage else None}
+    return {"usage": [usage.prompt, usage.completion, usage.thinking] if usage else None}
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -185,36 +185,36 @@ END = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_t
 STOP = event("message_stop")
 
 
-def relayed(relay: Relay, whole: bytes, size: int) -> bytes:
-    blocks = [whole[start : start + size] for start in range(0, len(whole), size)]
-    return b"".join(map(relay.feed, blocks)) + relay.finish()
+def relayed(relay: Relay, stream: bytes, size: int) -> bytes:
+    chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+    return b"".join(map(relay.feed, chunks)) + relay.finish()
 
 
 @pytest.mark.parametrize("size", [1, 3, 40, 10_000])
-def test_a_stream_of_responses_is_told_in_its_last_event(size: int) -> None:
+def test_a_stream_of_responses_has_tops_in_its_last_event(size: int) -> None:
     relay = ResponsesRelay(tops)
     out = relayed(relay, RESPONSE + COMPLETED, size)
     assert out.startswith(RESPONSE)
-    last = out[len(RESPONSE) :]
-    assert last.startswith(b"event: response.completed\n")
-    body = json.loads(last.partition(b"data: ")[2])
-    assert body["response"] == {"id": "r", "usage": USED, "tops": {"seen": [5, 7, 4]}}
+    end = out[len(RESPONSE) :]
+    assert end.startswith(b"event: response.completed\n")
+    body = json.loads(end.partition(b"data: ")[2])
+    assert body["response"] == {"id": "r", "usage": USED, "tops": {"usage": [5, 7, 4]}}
     assert relay.complete
     assert not relay.failed
 
 
 @pytest.mark.parametrize("size", [1, 3, 40, 10_000])
-def test_a_stream_of_messages_is_told_with_its_usage(size: int) -> None:
+def test_a_stream_of_messages_has_tops_beside_its_usage(size: int) -> None:
     relay = MessagesRelay(tops)
     out = relayed(relay, START + DELTA * 3 + END + STOP, size)
     assert out.startswith(START + DELTA * 3)
     assert out.endswith(STOP)
-    told = out.removeprefix(START + DELTA * 3).removesuffix(STOP)
-    assert json.loads(told.partition(b"data: ")[2])["tops"] == {"seen": [5, 7, None]}
+    usage_event = out.removeprefix(START + DELTA * 3).removesuffix(STOP)
+    assert json.loads(usage_event.partition(b"data: ")[2])["tops"] == {"usage": [5, 7, None]}
     assert relay.complete
 
 
-def test_streams_that_fail_are_noted() -> None:
+def test_an_error_event_marks_the_stream_as_failed() -> None:
     for relay, error in (
         (ResponsesRelay(tops), event("response.failed", response={})),
         (ResponsesRelay(tops), event("error", message="no")),
@@ -225,10 +225,10 @@ def test_streams_that_fail_are_noted() -> None:
         assert not relay.complete
 
 
-def test_errors_have_the_form_of_their_api() -> None:
+def test_an_error_event_has_the_form_of_its_api() -> None:
     error = EngineFailed("it broke")
-    told = json.loads(messages.error_event(error).partition(b"data: ")[2])
-    assert told["type"] == "error"
-    assert told["error"]["message"] == "it broke"
-    told = json.loads(responses.error_event(error).partition(b"data: ")[2])
-    assert (told["type"], told["message"], told["code"]) == ("error", "it broke", "engine_failed")
+    body = json.loads(messages.error_event(error).partition(b"data: ")[2])
+    assert body["type"] == "error"
+    assert body["error"]["message"] == "it broke"
+    body = json.loads(responses.error_event(error).partition(b"data: ")[2])
+    assert (body["type"], body["message"], body["code"]) == ("error", "it broke", "engine_failed")

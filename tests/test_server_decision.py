@@ -1,4 +1,4 @@
-"""Precedence of effort and budget. The router here is scripted: what counts is who wins."""
+"""Precedence of effort and budget, with a router whose choices are fixed."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from router.estimate import Estimate
 from router.load import IDLE, Load
 from router.policy import Policy
 from router.router import Route, Router
-from server.api.chat import parse as parse_asked
+from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decider import Decider
@@ -32,7 +32,7 @@ ESTIMATE = Estimate(
 
 
 class Scripted(Router):
-    """Chooses `medium`, or the nearest allowed below it, for everything but long prompts."""
+    """Chooses `high` for prompts with the word "hard" and `medium` for others, where allowed."""
 
     def route(
         self,
@@ -66,11 +66,11 @@ def decide(
     **settings: Any,
 ) -> Decision:
     decider = Decider(Settings(**settings), router)
-    asked = parse_asked({"messages": [user()], **(fields or {})}, {})
-    return decider.decide(asked, caller, ModelInfo("m", context), load)
+    request = parse({"messages": [user()], **(fields or {})}, {})
+    return decider.decide(request, caller, ModelInfo("m", context), load)
 
 
-def test_the_router_decides_where_the_client_leaves_it() -> None:
+def test_the_router_decides_where_the_client_does_not() -> None:
     decision = decide()
     assert (decision.effort, decision.source) == ("medium", "router")
     assert (decision.budget, decision.budget_source) == (150, "router")
@@ -92,19 +92,19 @@ def test_an_explicit_budget_is_never_overwritten() -> None:
     assert decide({"thinking_token_budget": 5000}, max_budget=None).budget == 5000
 
 
-def test_a_level_that_the_model_lacks_maps_to_the_nearest() -> None:
+def test_an_effort_that_the_model_lacks_maps_to_the_nearest() -> None:
     assert decide({"reasoning_effort": "max"}).effort == "high"
     assert decide({"reasoning_effort": "minimal"}).effort == "low"
     assert decide({"reasoning_effort": "none"}, efforts=("low", "high")).effort == "low"
 
 
-def test_none_thinks_not_at_all() -> None:
+def test_effort_none_has_a_budget_of_zero() -> None:
     decision = decide({"reasoning_effort": "none"})
     assert (decision.effort, decision.budget, decision.budget_source) == ("none", 0, "effort")
 
 
 @pytest.mark.parametrize(
-    ("asked", "caller", "effort", "source"),
+    ("requested", "caller", "effort", "source"),
     [
         ("high", Caller("k", effort_cap="low"), "low", "key"),
         ("none", Caller("k", effort_floor="medium"), "medium", "key"),
@@ -114,12 +114,12 @@ def test_none_thinks_not_at_all() -> None:
         ("auto", Caller("k", effort_floor="xhigh"), "high", "router"),
     ],
 )
-def test_a_key_caps_and_floors(asked: str, caller: Caller, effort: str, source: str) -> None:
-    decision = decide({"reasoning_effort": asked}, caller)
+def test_a_key_caps_and_floors(requested: str, caller: Caller, effort: str, source: str) -> None:
+    decision = decide({"reasoning_effort": requested}, caller)
     assert (decision.effort, decision.source) == (effort, source)
 
 
-def test_the_baseline_of_a_capped_key_is_what_it_can_have() -> None:
+def test_the_baseline_of_a_capped_key_is_its_cap() -> None:
     record = RequestRecord("id", decision=decide({}, Caller("k", effort_cap="low")), closed_at=1.0)
     row = row_of(record)
     assert row is not None
@@ -131,14 +131,14 @@ def test_the_baseline_of_a_capped_key_is_what_it_can_have() -> None:
     assert set(json.loads(free["expected_tokens"])) == set(LADDER)
 
 
-def test_a_key_caps_budgets_also_explicit_ones() -> None:
+def test_a_key_caps_all_budgets() -> None:
     caller = Caller("k", max_budget=40)
     assert decide({}, caller).budget == 40
     explicit = decide({"thinking_token_budget": 100}, caller)
     assert (explicit.budget, explicit.budget_source) == (40, "key")
 
 
-def test_without_an_artifact_the_baseline_effort_is_given_and_said() -> None:
+def test_without_an_artifact_the_router_abstains_to_the_baseline_effort() -> None:
     decision = decide(router=ABSTAINING)
     assert (decision.effort, decision.source) == ("high", "fallback")
     assert decision.abstained == "no router artifact"
@@ -148,29 +148,29 @@ def test_without_an_artifact_the_baseline_effort_is_given_and_said() -> None:
 @pytest.mark.parametrize(
     ("max_tokens", "budget"), [(1000, 600), (700, 444), (100, 50), (3, 1), (1, 0)]
 )
-def test_the_answer_keeps_its_reserve(max_tokens: int, budget: int) -> None:
+def test_the_budget_leaves_the_answer_its_reserve(max_tokens: int, budget: int) -> None:
     decision = decide({"max_tokens": max_tokens, "reasoning_effort": "high"})
     assert decision.budget == budget
 
 
-def test_the_context_bounds_the_budget_but_a_guessed_prompt_length_never_starves_it() -> None:
-    short = decide({"reasoning_effort": "high"}, router=ABSTAINING, context=1000)
-    assert (short.budget, short.budget_source) == (744, "limit")
+def test_the_context_bounds_the_budget_and_leaves_an_eighth_for_thinking() -> None:
+    short_prompt = decide({"reasoning_effort": "high"}, router=ABSTAINING, context=1000)
+    assert (short_prompt.budget, short_prompt.budget_source) == (744, "limit")
     messages = [user("word " * 2000)]
-    long = decide({"messages": messages}, router=ABSTAINING, context=1000)
-    assert long.budget == 62
+    long_prompt = decide({"messages": messages}, router=ABSTAINING, context=1000)
+    assert long_prompt.budget == 62
 
 
-def test_a_budget_past_the_context_is_refused() -> None:
+def test_an_explicit_budget_above_the_context_is_refused() -> None:
     with pytest.raises(BadRequest, match="context of 1000"):
         decide({"thinking_token_budget": 10**12}, context=1000)
 
 
-def test_within_a_conversation_effort_only_rises_and_tool_loops_keep_theirs() -> None:
+def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> None:
     decider = Decider(Settings(), ROUTED)
 
     def turn(messages: list[dict[str, Any]], **fields: Any) -> Decision:
-        return decider.decide(parse_asked({"messages": messages, **fields}, {}), ANYONE, SERVED)
+        return decider.decide(parse({"messages": messages, **fields}, {}), ANYONE, SERVED)
 
     talk: list[dict[str, Any]] = [user("a hard plan")]
     assert turn(talk).effort == "high"
@@ -185,35 +185,35 @@ def test_within_a_conversation_effort_only_rises_and_tool_loops_keep_theirs() ->
     assert turn([user("something new")]).source == "router"
 
 
-def test_a_dry_run_leaves_no_trace() -> None:
+def test_a_decision_that_is_not_remembered_does_not_affect_the_next_turn() -> None:
     decider = Decider(Settings(), ROUTED)
-    first = parse_asked({"messages": [user("a hard plan")]}, {})
-    decider.decide(first, ANYONE, SERVED, remember=False)
+    question = parse({"messages": [user("a hard plan")]}, {})
+    decider.decide(question, ANYONE, SERVED, remember=False)
     later = [user("a hard plan"), {"role": "assistant", "content": "x"}, user("yes")]
-    assert decider.decide(parse_asked({"messages": later}, {}), ANYONE, SERVED).effort == "medium"
+    assert decider.decide(parse({"messages": later}, {}), ANYONE, SERVED).effort == "medium"
 
 
 def test_a_router_of_another_model_abstains() -> None:
     artifact = load(ROOT / "models" / "demo" / "router.json")
     router = Router(LADDER, "high", artifact)
     upstream = "http://127.0.0.1:1"
-    asked = parse_asked({"messages": [user(STORY)]}, {})
+    request = parse({"messages": [user(STORY)]}, {})
     for settings, model, source in (
         (Settings(upstream=upstream), "demo", "router"),
         (Settings(upstream=upstream), "other", "fallback"),
         (Settings(), "renamed", "router"),
     ):
-        decision = Decider(settings, router).decide(asked, ANYONE, ModelInfo(model, None))
+        decision = Decider(settings, router).decide(request, ANYONE, ModelInfo(model, None))
         assert decision.source == source
         assert (decision.effort == "high") == (source == "fallback")
 
 
-def test_load_makes_thinking_dearer_and_budgets_smaller() -> None:
+def test_load_lowers_effort_and_budget() -> None:
     router = Router.load(ROOT / "models" / "demo" / "router.json")
     hard = next(story for story in stories(8) if story.difficulty == 10)
-    asked = {"messages": [user(hard.prompt)]}
-    idle = decide(asked, router=router, load_in_flight=8)
-    busy = decide(asked, router=router, load=Load(16), load_in_flight=8, load_price=50)
+    fields = {"messages": [user(hard.prompt)]}
+    idle = decide(fields, router=router, load_in_flight=8)
+    busy = decide(fields, router=router, load=Load(16), load_in_flight=8, load_price=50)
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
     assert router.artifact is not None
@@ -221,22 +221,22 @@ def test_load_makes_thinking_dearer_and_budgets_smaller() -> None:
     assert price is not None
     assert f"1,000 are worth {price + 50:.3g}" in busy.reason
     assert busy.budget < idle.budget
-    off = decide(asked, router=router, load=Load(16))
+    off = decide(fields, router=router, load=Load(16))
     assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)
 
 
-def test_load_halves_the_routers_budgets_but_not_those_of_explicit_efforts() -> None:
+def test_load_halves_the_router_s_budgets_but_not_those_of_explicit_efforts() -> None:
     full = {"load": Load(100), "load_in_flight": 10}
     assert decide(**full).budget == 75
     assert decide({"reasoning_effort": "medium"}, **full).budget == 150
     assert decide({"thinking_token_budget": 90}, **full).budget == 90
 
 
-def test_the_budget_policy_spends_what_it_was_given() -> None:
+def test_the_budget_policy_thinks_less_for_a_lower_target() -> None:
     router = Router.load(ROOT / "models" / "demo" / "router.json")
-    asked = {"messages": [user(STORY)]}
+    fields = {"messages": [user(STORY)]}
     efforts = [
-        decide(asked, router=router, policy="budget", mean_tokens=tokens).effort
+        decide(fields, router=router, policy="budget", mean_tokens=tokens).effort
         for tokens in (500.0, 30.0, 0.5)
     ]
     assert efforts == sorted(efforts, key=LADDER.index, reverse=True)

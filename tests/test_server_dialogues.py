@@ -1,4 +1,4 @@
-"""Whole dialogues through the decider with the demo's router: what a turn may not fall to."""
+"""Dialogues through the decider with the demo's router: effort does not fall from turn to turn."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from processes import ROOT
 
 from models.domain.stories import stories
 from router.router import Router
-from server.api.chat import parse as parse_asked
+from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decider import Decider
@@ -31,16 +31,16 @@ def decider() -> Decider:
 
 
 def decide(decider: Decider, messages: list[dict[str, Any]], **fields: Any) -> Decision:
-    asked = parse_asked({"messages": messages, **fields}, {})
-    return decider.decide(asked, Caller(), ModelInfo("demo", None))
+    request = parse({"messages": messages, **fields}, {})
+    return decider.decide(request, Caller(), ModelInfo("demo", None))
 
 
 def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def assistant(text: str | None, **more: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": text, **more}
+def assistant(text: str | None, **fields: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **fields}
 
 
 def rank(decision: Decision) -> int:
@@ -67,20 +67,19 @@ FOLLOW_UPS = [
 def test_a_follow_up_to_a_hard_question_is_not_routed_below_it(
     decider: Decider, reply: str
 ) -> None:
-    first = [user(HARD)]
-    asked = decide(decider, first)
-    assert asked.effort == "high"
-    later = decide(decider, [*first, assistant("I have a plan. Shall I go on?"), user(reply)])
-    assert rank(later) >= rank(asked)
+    question = decide(decider, [user(HARD)])
+    assert question.effort == "high"
+    messages = [user(HARD), assistant("I have a plan. Shall I go on?"), user(reply)]
+    assert rank(decide(decider, messages)) >= rank(question)
 
 
 @pytest.mark.parametrize("reply", FOLLOW_UPS)
-def test_a_follow_up_is_judged_with_its_question_even_by_a_gateway_that_never_saw_it(
+def test_a_follow_up_is_judged_with_its_question_by_a_gateway_without_memory(
     decider: Decider, reply: str
 ) -> None:
-    """As after a restart, or behind another gateway: nothing is remembered."""
-    later = decide(decider, [user(HARD), assistant("Shall I?"), user(reply)])
-    assert later.effort == "high"
+    """As after a restart, or when another gateway had the question."""
+    follow_up = decide(decider, [user(HARD), assistant("Shall I?"), user(reply)])
+    assert follow_up.effort == "high"
 
 
 def test_effort_rises_with_a_harder_question_and_does_not_fall_with_an_easier_one(
@@ -107,7 +106,7 @@ def test_a_tool_loop_keeps_the_effort_it_began_with(decider: Decider) -> None:
         assert (turn.effort, turn.source) == (begun.effort, "pinned")
 
 
-def test_a_client_s_own_choice_holds_in_the_middle_of_a_dialogue(decider: Decider) -> None:
+def test_an_explicit_effort_wins_in_the_middle_of_a_dialogue(decider: Decider) -> None:
     messages = [user(HARD)]
     decide(decider, messages)
     messages = [*messages, assistant("Shall I?"), user("yes")]
@@ -116,6 +115,6 @@ def test_a_client_s_own_choice_holds_in_the_middle_of_a_dialogue(decider: Decide
     assert decide(decider, messages).effort == "high"
 
 
-def test_another_conversation_starts_afresh(decider: Decider) -> None:
+def test_another_conversation_does_not_inherit_the_effort(decider: Decider) -> None:
     decide(decider, [user(HARD)])
     assert rank(decide(decider, [user(EASY)])) < LADDER.index("high")

@@ -1,4 +1,4 @@
-"""The holdout: sticky by conversation, with the shares that were asked for, never over a client."""
+"""The holdout: shares as configured, one arm per conversation, never against a client's choice."""
 
 from collections import Counter
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
 
-from server.api.chat import parse as parse_asked
+from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decider import Decider
@@ -20,11 +20,11 @@ EXPLORED = Holdout(Shares(explore=1.0), b"key")
 def decide(
     holdout: Holdout, fields: dict[str, Any] | None = None, caller: Caller = ANYONE
 ) -> Decision:
-    asked = parse_asked({"messages": [user()], **(fields or {})}, {})
-    return Decider(Settings(), ROUTED, holdout).decide(asked, caller, SERVED)
+    request = parse({"messages": [user()], **(fields or {})}, {})
+    return Decider(Settings(), ROUTED, holdout).decide(request, caller, SERVED)
 
 
-def test_shares_are_kept_and_arms_stick() -> None:
+def test_arms_have_their_shares_and_are_deterministic() -> None:
     holdout = Holdout(Shares(holdout=0.1, explore=0.2), b"key")
     draws = [holdout.draw(f"c{n}", LADDER, "high") for n in range(20_000)]
     arms = Counter(draw.arm for draw in draws)
@@ -38,16 +38,17 @@ def test_shares_are_kept_and_arms_stick() -> None:
     assert draws[0].shares.treated == pytest.approx(0.7)
 
 
-def test_another_key_draws_anew_and_names_differ() -> None:
-    one, other = (Holdout(Shares(holdout=0.5), key) for key in (b"one", b"other"))
-    pairs = [
-        (one.draw(f"c{n}", LADDER, "high"), other.draw(f"c{n}", LADDER, "high")) for n in range(400)
+def test_another_key_draws_independently_under_other_hashes() -> None:
+    draws = [
+        [Holdout(Shares(holdout=0.5), key).draw(f"c{n}", LADDER, "high") for n in range(400)]
+        for key in (b"one", b"another")
     ]
+    pairs = list(zip(*draws, strict=True))
     assert 100 < sum(a.arm == b.arm for a, b in pairs) < 300
     assert all(a.conversation != b.conversation for a, b in pairs)
 
 
-def test_who_is_held_out_gets_the_baseline_without_the_routers_budget() -> None:
+def test_the_holdout_gets_the_baseline_without_the_router_s_budget() -> None:
     decision = decide(ALL)
     assert (decision.effort, decision.source, decision.routed) == ("high", "holdout", "medium")
     assert (decision.budget, decision.budget_source) == (None, "none")
@@ -55,7 +56,7 @@ def test_who_is_held_out_gets_the_baseline_without_the_routers_budget() -> None:
     assert decision.draw.arm == "holdout"
 
 
-def test_what_the_router_would_have_kept_up_is_told_of_who_is_held_out_too() -> None:
+def test_the_holdout_records_whether_the_router_would_have_pinned() -> None:
     tool_loop = [
         user("hard"),
         {"role": "assistant", "content": None, "tool_calls": []},
@@ -63,16 +64,16 @@ def test_what_the_router_would_have_kept_up_is_told_of_who_is_held_out_too() -> 
     ]
     for holdout in (ALL, NO_HOLDOUT):
         decider = Decider(Settings(), ROUTED, holdout)
-        first, second = (
-            decider.decide(parse_asked({"messages": messages}, {}), ANYONE, SERVED)
+        begun, looped = (
+            decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
             for messages in (tool_loop[:1], tool_loop)
         )
-        assert (first.pinned, second.pinned) == (False, True)
-        assert second.routed == first.routed
-        assert (second.source == "holdout") is (holdout is ALL)
+        assert (begun.pinned, looped.pinned) == (False, True)
+        assert looped.routed == begun.routed
+        assert (looped.source == "holdout") is (holdout is ALL)
 
 
-def test_explored_conversations_get_the_effort_drawn_and_its_budget() -> None:
+def test_explored_conversations_get_the_effort_that_was_drawn() -> None:
     decision = decide(EXPLORED)
     assert decision.source == "holdout"
     assert decision.draw is not None
@@ -83,13 +84,13 @@ def test_explored_conversations_get_the_effort_drawn_and_its_budget() -> None:
 @pytest.mark.parametrize(
     "fields", [{"reasoning_effort": "low"}, {"thinking_token_budget": 50}], ids=["effort", "budget"]
 )
-def test_a_client_that_chose_is_in_no_arm(fields: dict[str, Any]) -> None:
+def test_a_request_with_an_explicit_choice_has_no_arm(fields: dict[str, Any]) -> None:
     decision = decide(ALL, fields)
     assert decision.draw is None
     assert decision.source in ("request", "router")
 
 
-def test_a_key_holds_the_holdout_too() -> None:
+def test_a_key_limits_the_holdout_too() -> None:
     assert decide(ALL, caller=Caller("k", effort_cap="medium")).effort == "medium"
     assert decide(ALL, caller=Caller("k", max_budget=9)).budget == 9
 
@@ -101,7 +102,7 @@ def test_turns_of_a_conversation_stay_in_their_arm() -> None:
         messages = [user(f"question {number}")]
         arms: set[str] = set()
         for _ in range(3):
-            decision = decider.decide(parse_asked({"messages": messages}, {}), ANYONE, SERVED)
+            decision = decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
             assert decision.draw is not None
             arms.add(decision.draw.arm)
             messages = [*messages, {"role": "assistant", "content": "so"}, user("go on")]

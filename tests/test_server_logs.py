@@ -1,4 +1,4 @@
-"""Log lines: JSON, whatever is in them."""
+"""Log lines are JSON, whatever values they have."""
 
 import json
 
@@ -8,7 +8,7 @@ import structlog
 from server.observe.logs import configure_logs
 
 
-def test_a_line_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_json_for_any_value(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info")
     try:
         log = structlog.get_logger("test")

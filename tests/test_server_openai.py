@@ -42,7 +42,7 @@ def reasoning_tokens(completion: ChatCompletion) -> int:
 
 
 @pytest.mark.parametrize("effort", ["none", "low", "medium", "high"])
-def test_every_level_reaches_the_model(client: openai.OpenAI, effort: Any) -> None:
+def test_every_effort_reaches_the_model(client: openai.OpenAI, effort: Any) -> None:
     answer = client.chat.completions.create(
         model="demo", messages=MESSAGES, reasoning_effort=effort, temperature=0
     )
@@ -53,7 +53,7 @@ def test_every_level_reaches_the_model(client: openai.OpenAI, effort: Any) -> No
     assert re.search(r"\d", answer.choices[0].message.content or "")
 
 
-def test_levels_think_longer_as_they_rise(client: openai.OpenAI) -> None:
+def test_higher_efforts_think_longer(client: openai.OpenAI) -> None:
     spent = [
         reasoning_tokens(
             client.chat.completions.create(
@@ -65,21 +65,21 @@ def test_levels_think_longer_as_they_rise(client: openai.OpenAI) -> None:
     assert spent == sorted(set(spent))
 
 
-def test_auto_is_the_router_s_choice_and_headers_tell_it(client: openai.OpenAI) -> None:
+def test_auto_is_the_router_s_choice_and_shown_in_headers(client: openai.OpenAI) -> None:
     for extra in ({}, {"reasoning_effort": "auto"}):
         raw = client.chat.completions.with_raw_response.create(
             model="demo", messages=MESSAGES, extra_body=extra
         )
-        told = tops(raw.parse())
-        assert told["source"] == "router"
+        body = tops(raw.parse())
+        assert body["source"] == "router"
         assert raw.headers["x-tops-source"] == "router"
-        assert raw.headers["x-tops-effort"] == told["effort"]
-        assert raw.headers["x-tops-budget"] == str(told["budget"])
+        assert raw.headers["x-tops-effort"] == body["effort"]
+        assert raw.headers["x-tops-budget"] == str(body["budget"])
         assert raw.headers["x-tops-arm"] == "treated"
         assert 0 <= float(raw.headers["x-tops-difficulty"]) <= 1
         assert 0 <= float(raw.headers["x-tops-p-correct"]) <= 1
         assert raw.headers["x-request-id"]
-        assert told["baseline_tokens"] > 0
+        assert body["baseline_tokens"] > 0
 
 
 @pytest.mark.parametrize("include_usage", [False, True])
@@ -99,14 +99,14 @@ def test_a_stream_has_reasoning_then_content_then_tops_in_its_last_chunk(
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     thought = "".join((delta.model_extra or {}).get("reasoning") or "" for delta in deltas)
     content = "".join(delta.content or "" for delta in deltas)
-    whole = client.chat.completions.create(
+    answer = client.chat.completions.create(
         model="demo", messages=MESSAGES, reasoning_effort="high", temperature=0
     )
-    assert content == whole.choices[0].message.content
-    assert thought == (whole.choices[0].message.model_extra or {})["reasoning"]
+    assert content == answer.choices[0].message.content
+    assert thought == (answer.choices[0].message.model_extra or {})["reasoning"]
     assert len(chunks) > 20
     assert [chunk for chunk in chunks if "tops" in (chunk.model_extra or {})] == [chunks[-1]]
-    assert tops(chunks[-1]) == tops(whole)
+    assert tops(chunks[-1]) == tops(answer)
     assert (chunks[-1].usage is not None) == include_usage
 
 
@@ -130,7 +130,7 @@ def test_a_budget_through_extra_body(client: openai.OpenAI) -> None:
     assert re.search(r"\d", answer.choices[0].message.content or "")
 
 
-def test_budgets_hold_hit_exactly_when_they_bind_and_leave_an_answer(
+def test_budgets_are_never_exceeded_and_hit_exactly_when_spent(
     client: openai.OpenAI,
 ) -> None:
     rng = random.Random(3)
@@ -150,7 +150,7 @@ def test_budgets_hold_hit_exactly_when_they_bind_and_leave_an_answer(
         assert answer.choices[0].finish_reason == "stop"
 
 
-def test_thinking_never_eats_the_answer_s_reserve(client: openai.OpenAI) -> None:
+def test_thinking_leaves_the_answer_its_reserve(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="demo",
         messages=[{"role": "user", "content": LONG_STORY}],
@@ -213,7 +213,7 @@ IMAGE: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,A
     ids=["image", "tools", "2 MB", "absurd budget", "negative", "effort", "cold", "max_tokens"],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_the_demo_model_cannot_do_is_a_clear_400(
+def test_a_request_that_the_demo_model_cannot_answer_gets_a_clear_400(
     client: openai.OpenAI, fields: dict[str, Any], stream: bool
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
@@ -244,8 +244,8 @@ print(answer.model_extra["tops"]["source"])
 
 def test_another_process_with_the_openai_client(gateway: str) -> None:
     words = [sys.executable, "-c", PROGRAM, f"{gateway}/v1", STORY]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "router", done.stderr
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.stdout.strip() == "router", process.stderr
 
 
 def test_models_ready_health_and_route(client: openai.OpenAI, gateway: str) -> None:

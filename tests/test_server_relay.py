@@ -1,4 +1,4 @@
-"""The stream relay, byte by byte: what passes untouched, what is held, what is added."""
+"""The relay of a stream, byte by byte: what passes unchanged, is held back, is added."""
 
 import json
 from typing import Any
@@ -25,9 +25,9 @@ def tops(usage: Usage | None) -> dict[str, Any]:
     return {"thinking_tokens": usage.thinking if usage else None}
 
 
-def run(blocks: list[bytes], wants_usage: bool = False) -> tuple[list[bytes], ChatRelay]:
+def run(chunks: list[bytes], wants_usage: bool = False) -> tuple[list[bytes], ChatRelay]:
     relay = ChatRelay(wants_usage, tops)
-    return [*(relay.feed(block) for block in blocks), relay.finish()], relay
+    return [*(relay.feed(chunk) for chunk in chunks), relay.finish()], relay
 
 
 def events(out: list[bytes]) -> list[Any]:
@@ -40,44 +40,44 @@ def test_chunks_pass_at_once_and_byte_for_byte() -> None:
     assert out[:3] == [ROLE, WORD + WORD, WORD]
 
 
-def test_without_usage_asked_tops_goes_into_the_finish_chunk_and_usage_is_dropped() -> None:
+def test_without_include_usage_tops_goes_into_the_finish_chunk_and_usage_is_dropped() -> None:
     out, relay = run([ROLE, WORD, STOP, USAGE, DONE])
-    *_, last, done = events(out)
-    assert done == "DONE"
+    *_, finish, end = events(out)
+    assert end == "DONE"
     assert relay.complete
-    assert last["choices"][0]["finish_reason"] == "stop"
-    assert last["tops"] == {"thinking_tokens": 4}
+    assert finish["choices"][0]["finish_reason"] == "stop"
+    assert finish["tops"] == {"thinking_tokens": 4}
     assert not any("usage" in event for event in events(out)[:-1])
 
 
-def test_with_usage_asked_the_finish_chunk_is_untouched_and_usage_carries_tops() -> None:
+def test_with_include_usage_tops_goes_into_the_usage_chunk_only() -> None:
     out, _ = run([ROLE, WORD, STOP, USAGE, DONE], wants_usage=True)
     assert STOP in b"".join(out)
-    *_, usage, done = events(out)
-    assert done == "DONE"
+    *_, usage, end = events(out)
+    assert end == "DONE"
     assert usage["usage"]["completion_tokens"] == 7
     assert usage["tops"] == {"thinking_tokens": 4}
 
 
-def test_two_choices_end_at_different_times_and_tops_is_told_once() -> None:
+def test_two_choices_that_end_at_different_times_have_tops_once() -> None:
     out, _ = run([ROLE, STOP, WORD, STOP_1, USAGE, DONE])
-    told = [event for event in events(out)[:-1] if "tops" in event]
-    assert [event["choices"][0]["index"] for event in told] == [1]
+    with_tops = [event for event in events(out)[:-1] if "tops" in event]
+    assert [event["choices"][0]["index"] for event in with_tops] == [1]
     assert b"".join(out).index(STOP) < b"".join(out).index(WORD)
 
 
-def accounted(blocks: list[bytes], wants_usage: bool) -> list[Usage | None]:
-    told: list[Usage | None] = []
+def recorded(chunks: list[bytes], wants_usage: bool) -> list[Usage | None]:
+    usages: list[Usage | None] = []
 
-    def tell(usage: Usage | None) -> dict[str, Any]:
-        told.append(usage)
+    def record(usage: Usage | None) -> dict[str, Any]:
+        usages.append(usage)
         return {}
 
-    relay = ChatRelay(wants_usage, tell)
-    for block in blocks:
-        relay.feed(block)
+    relay = ChatRelay(wants_usage, record)
+    for chunk in chunks:
+        relay.feed(chunk)
     relay.finish()
-    return told
+    return usages
 
 
 USED = USAGE.partition(b'"usage":')[2].strip()
@@ -90,13 +90,13 @@ COMMENT = b": keep-alive\n\n"
     "end",
     [(STOP, COMMENT, USAGE, DONE), (INSIDE, DONE), (STOP, WORD, USAGE, DONE), (INSIDE, WORD, DONE)],
 )
-def test_wherever_an_engine_says_its_usage_it_is_accounted_for_once(
+def test_usage_is_recorded_once_wherever_the_engine_reports_it(
     end: tuple[bytes, ...], wants_usage: bool
 ) -> None:
-    assert accounted([ROLE, WORD, *end], wants_usage) == [Usage(5, 7, 4)]
+    assert recorded([ROLE, WORD, *end], wants_usage) == [Usage(5, 7, 4)]
 
 
-def test_a_message_s_usage_is_cumulative() -> None:
+def test_usage_of_messages_is_cumulative() -> None:
     record = RequestRecord("id", decision=decision_with(10))
     relay = MessagesRelay(record.record_usage)
     for tokens in (7, 9):
@@ -105,16 +105,16 @@ def test_a_message_s_usage_is_cumulative() -> None:
     assert record.usage == Usage(5, 9, None)
 
 
-def test_an_engine_without_usage_still_gets_tops_told() -> None:
+def test_a_stream_without_usage_has_tops_all_the_same() -> None:
     out, _ = run([WORD, STOP, DONE])
     assert events(out)[-2]["tops"] == {"thinking_tokens": None}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
 def test_any_split_of_the_stream_gives_the_same_bytes(size: int) -> None:
-    whole = ROLE + WORD + STOP + USAGE + DONE
-    blocks = [whole[start : start + size] for start in range(0, len(whole), size)]
-    assert b"".join(run(blocks)[0]) == b"".join(run([whole])[0])
+    stream = ROLE + WORD + STOP + USAGE + DONE
+    chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert b"".join(run(chunks)[0]) == b"".join(run([stream])[0])
 
 
 def test_carriage_returns_and_spaces_of_other_engines_are_read() -> None:
@@ -125,7 +125,7 @@ def test_carriage_returns_and_spaces_of_other_engines_are_read() -> None:
     assert b'"tops":{"thinking_tokens":4}' in b"".join(out)
 
 
-def test_text_that_looks_like_an_end_is_only_text() -> None:
+def test_text_that_looks_like_an_end_does_not_end_the_stream() -> None:
     tricky = {"choices": [{"index": 0, "delta": {"content": '"finish_reason":"stop" [DONE]'}}]}
     event = b"data: " + json.dumps(tricky).encode() + b"\n\n"
     out, relay = run([event, WORD])
@@ -133,18 +133,18 @@ def test_text_that_looks_like_an_end_is_only_text() -> None:
     assert not relay.complete
 
 
-def test_an_error_event_passes_and_is_noted() -> None:
+def test_an_error_event_passes_and_marks_the_stream_as_failed() -> None:
     event = b'data: {"error":{"message":"out of memory","code":500}}\n\n'
     out, relay = run([WORD, event])
     assert b"".join(out) == WORD + event
     assert relay.failed
 
 
-@pytest.mark.parametrize("done", [b"data:[DONE]\n\n", b": ping\ndata: [DONE]\n\n"])
-def test_an_end_is_one_however_it_is_written(done: bytes) -> None:
-    out, relay = run([WORD, STOP, USAGE, done])
+@pytest.mark.parametrize("end", [b"data:[DONE]\n\n", b": ping\ndata: [DONE]\n\n"])
+def test_every_form_of_done_ends_the_stream(end: bytes) -> None:
+    out, relay = run([WORD, STOP, USAGE, end])
     assert relay.complete
-    assert b"".join(out).endswith(done)
+    assert b"".join(out).endswith(end)
     assert b'"tops"' in b"".join(out)
 
 
@@ -152,14 +152,14 @@ def test_a_comment_passes_at_once() -> None:
     assert run([b":\n\n", b": ping\r\n\r\n"])[0] == [b":\n\n", b": ping\r\n\r\n", b""]
 
 
-def test_an_error_in_a_word_is_one_and_none_is_none() -> None:
-    told = b'data: {"error":"out of memory"}\n\n'
-    assert run([WORD, told])[1].failed
-    none = STOP.replace(b'"id"', b'"error":null,"id"')
-    assert not run([WORD, none, DONE])[1].failed
+def test_an_error_may_be_a_string_and_null_is_no_error() -> None:
+    error = b'data: {"error":"out of memory"}\n\n'
+    assert run([WORD, error])[1].failed
+    null = STOP.replace(b'"id"', b'"error":null,"id"')
+    assert not run([WORD, null, DONE])[1].failed
 
 
-def test_a_stream_that_breaks_off_gives_its_whole_events_only() -> None:
+def test_a_stream_that_breaks_off_ends_with_its_last_complete_event() -> None:
     out, relay = run([WORD, STOP, USAGE[:40]])
     assert b"".join(out) == WORD + STOP
     assert not relay.complete

@@ -1,10 +1,10 @@
-"""What a request asks for: agreement between the ways of saying it, and clear refusals."""
+"""Parsing a chat request: effort and budget from all their fields, and errors that name one."""
 
 from typing import Any
 
 import pytest
 
-from server.api.chat import parse as parse_asked
+from server.api.chat import parse
 from server.errors import BadRequest
 
 HI = [{"role": "user", "content": "hi"}]
@@ -34,12 +34,12 @@ def body(**fields: Any) -> dict[str, Any]:
 def test_effort_and_budget(
     fields: dict[str, Any], headers: dict[str, str], effort: str | None, budget: int | None
 ) -> None:
-    asked = parse_asked(body(**fields), headers)
-    assert (asked.effort, asked.budget) == (effort, budget)
+    request = parse(body(**fields), headers)
+    assert (request.effort, request.budget) == (effort, budget)
 
 
 @pytest.mark.parametrize(
-    ("fields", "headers", "param", "says"),
+    ("fields", "headers", "param", "message"),
     [
         ({"messages": []}, {}, "messages", "at least one"),
         ({"messages": "hi"}, {}, "messages", "list"),
@@ -82,8 +82,10 @@ def test_effort_and_budget(
         ({"stream_options": {"include_usage": True}}, {}, "stream_options", "stream: true"),
     ],
 )
-def test_refusals(fields: dict[str, Any], headers: dict[str, str], param: str, says: str) -> None:
+def test_an_error_names_the_field_that_is_wrong(
+    fields: dict[str, Any], headers: dict[str, str], param: str, message: str
+) -> None:
     with pytest.raises(BadRequest) as refused:
-        parse_asked(body(**fields), headers)
+        parse(body(**fields), headers)
     assert refused.value.param == param
-    assert says in refused.value.message
+    assert message in refused.value.message
