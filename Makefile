@@ -5,21 +5,40 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS ?= 4
+TRAIN_EXTRAS := -e '.[dev,train]'
+# pip's own words on what it fetches and installs, a line each; its errors stay whole
+INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off \
+  -c constraints.txt $(1) | sed -unE 's/^ *(Downloading [^ ]+ \([0-9.]+ [kMG]B\)|Installing collected packages).*/  \1/p' \
+  || { echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-train test-vllm train vllm bench load chaos check format docs efforts budgets clean
+.PHONY: help serve test unit fast test-train test-vllm train vllm bench load chaos check format docs efforts budgets constraints clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--port 9000" passes flags)
-	@echo "starting: tops serve $(ARGS)"
+	@echo "starting tops serve $(ARGS): it prints its URL when it is ready; Ctrl-C ends it"
 	@exec $(BIN)/tops serve $(ARGS)
 
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
-	@echo "running: pytest $(ARGS)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@echo "running: pytest -n $(JOBS) $(ARGS)"
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+fast: check unit ## what CI runs first: format, lint, types and the unit tests
+
+unit: $(VENV)/dev.done ## run the tests that start no process, on every supported Python that is installed
+	@$(BIN)/python -m pytest -n $(JOBS) -m unit -q $(ARGS)
+	@for version in 3.11 3.12 3.13 3.14; do \
+	  if command -v python$$version > /dev/null && \
+	    [ "$$(python$$version -c 'import sys; print(sys.version_info[:2])')" != "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])')" ]; \
+	  then $(MAKE) --no-print-directory unit-$$version || exit 1; fi; done
+
+unit-%: ## the unit tests on another installed Python, in an environment of its own
+	@$(MAKE) --no-print-directory VENV=.venv-$* PYTHON=python$* .venv-$*/dev.done
+	@echo "running the unit tests on Python $*"
+	@.venv-$*/bin/python -m pytest -n $(JOBS) -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py $(ARGS)"
@@ -64,8 +83,15 @@ efforts: $(VENV)/serve.done ## compare every effort with auto on a running serve
 budgets: $(VENV)/serve.done ## check 1,000 random budgets on a running server
 	@$(BIN)/tops load loadtest/plans/budgets.toml $(ARGS)
 
+constraints: ## pin in constraints.txt what a fresh environment of all extras resolves to
+	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
+	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet -e '.[dev,train,postgres,study]'
+	@{ echo "# One set of versions that passed every test; written by: make constraints"; \
+	  .venv-constraints/bin/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE '^(nvidia|cuda|triton|setuptools|pip)'; } > constraints.txt
+	@rm -rf .venv-constraints
+
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # Without a GPU: a build of vLLM for CPUs, on the CPU's torch; the CUDA builds that it pulls in break it.
 $(VLLM_VENV)/vllm.done: pyproject.toml
@@ -93,20 +119,17 @@ $(VENV)/python.done:
 	  echo "python -m venv failed: install your system's python3-venv package, then run make again" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/serve.done: $(VENV)/python.done pyproject.toml
-	@echo "installing the server into $(VENV)"
-	@$(PIP) install --no-compile -e . || { \
-	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
+$(VENV)/serve.done: $(VENV)/python.done pyproject.toml constraints.txt
+	@echo "installing the server into $(VENV): about 320 MB, once"
+	@$(call INSTALL,--no-compile -e .)
 	@touch $@
 
-$(VENV)/dev.done: $(VENV)/python.done pyproject.toml
-	@echo "installing the server and its test tools into $(VENV)"
-	@$(PIP) install -e '.[dev]' || { \
-	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
+$(VENV)/dev.done: $(VENV)/python.done pyproject.toml constraints.txt
+	@echo "installing the server and its test tools into $(VENV): about 1 GB, once"
+	@$(call INSTALL,-e '.[dev]')
 	@touch $(VENV)/serve.done $@
 
 $(VENV)/train.done: $(VENV)/dev.done
 	@echo "installing the tools of training beside it: PyTorch and TRL, a GB or more"
-	@$(PIP) install -e '.[dev,train]' || { \
-	  echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
+	@$(call INSTALL,$(TRAIN_EXTRAS))
 	@touch $@

@@ -1,10 +1,36 @@
 """Fixtures that several test files share."""
 
+import ast
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 
 import httpx
 import pytest
 from processes import serving
+
+PROCESS_STARTERS = {"asyncio.subprocess", "engines", "playwright", "processes", "subprocess"}
+"""Modules with which a test file starts processes; the others' tests are unit tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` what neither starts a process nor is marked `slow`: the fast lane."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.get_closest_marker("slow") or "gateway" in fixtures or starts_processes(item.path):
+            continue
+        item.add_marker(pytest.mark.unit)
+
+
+@cache
+def starts_processes(file: Path) -> bool:
+    imported = set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.partition(".")[0])
+    return bool(imported & PROCESS_STARTERS)
 
 
 @pytest.fixture(scope="session")
