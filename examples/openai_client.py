@@ -1,8 +1,7 @@
 """Effort and budget per request, with OpenAI's own client.
 
-    make serve                          # in another terminal
-    pip install openai
-    python examples/openai_client.py    # [BASE_URL], default http://127.0.0.1:8000/v1
+Start `make serve` in another terminal and `pip install openai`; then run
+`python examples/openai_client.py [BASE_URL]` (default http://127.0.0.1:8000/v1).
 """
 
 import sys

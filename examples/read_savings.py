@@ -1,9 +1,7 @@
 """The measured savings as numbers: for a report, a bill or an alert of your own.
 
-    python examples/read_savings.py [LEDGER_URL]    # default: the ledger that `tops serve` writes here
-
-`tops savings --json` prints one object; this script reads it and shows each figure with its interval. A
-figure stays `pending` until both arms hold enough requests.
+Run `python examples/read_savings.py [LEDGER_URL]`; without a URL it reads the ledger that
+`tops serve` writes in this folder. A figure stays `pending` until both arms hold enough requests.
 """
 
 import json
