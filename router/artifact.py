@@ -1,4 +1,4 @@
-"""`router.json`: the fitted router of one model, tied to the weights that it was fitted on.
+"""`router.json`: the fitted router of one model, with the hash of the weights it was fitted on.
 
 Owns the file's format and every reason to refuse a file; knows nothing of how it was fitted.
 """
@@ -13,14 +13,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from router.estimate import Array, Parameters
+from router.arrays import Array
 from router.features import FEATURE_NAMES, FEATURES_VERSION
-from router.policy import Prices, Step
+from router.parameters import Parameters
+from router.policy import FrontierPoint, Prices
 from router.vocabulary import Vocabulary
 
 SCHEMA = 2
 _KIND = "tops-router"
-_HASHED_BYTES = 2**20
+_HASH_BLOCK_BYTES = 2**20
 _REFIT = "fit it again with `tops fit`"
 
 
@@ -32,9 +33,9 @@ class ArtifactError(Exception):
 class Artifact:
     """A fitted router.
 
-    `efforts` are cheapest first; `baseline` is the effort of a request without a router.
-    `prices.certified` holds with confidence 1 - `delta`. `metrics` and `provenance` are for
-    readers only. `calibrated` is False of estimates that stand for models in general.
+    `efforts` are cheapest first; `baseline` is the effort without a router. `prices.certified`
+    holds with confidence 1 - `delta`. `metrics` and `provenance` are for readers only.
+    `calibrated` is False where the estimates are for models in general.
     """
 
     model: str
@@ -54,13 +55,13 @@ def weights_hash(checkpoint: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(checkpoint.glob("*.safetensors")):
         with file.open("rb") as stream:
-            while block := stream.read(_HASHED_BYTES):
+            while block := stream.read(_HASH_BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
 
 
 def save(artifact: Artifact, path: str | Path) -> None:
-    """Write an artifact; the file appears whole or not at all."""
+    """Write an artifact; on failure an earlier file stays unchanged. Raises OSError."""
     parameters = {
         field.name: _plain(getattr(artifact.parameters, field.name)) for field in fields(Parameters)
     }
@@ -75,7 +76,9 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "features": {"version": FEATURES_VERSION, "names": FEATURE_NAMES},
         "delta": artifact.delta,
         "prices": artifact.prices.certified,
-        "frontier": [[step.price, step.accuracy, step.tokens] for step in artifact.prices.frontier],
+        "frontier": [
+            [point.price, point.accuracy, point.tokens] for point in artifact.prices.frontier
+        ],
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
@@ -89,7 +92,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Artifact:
-    """Read an artifact. Raises ArtifactError unless it is whole and of this version."""
+    """Read an artifact. Raises ArtifactError unless it is complete and of this version."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -102,21 +105,21 @@ def load(path: str | Path) -> Artifact:
         document: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged ({error}); {_REFIT}") from error
-    known = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
-    if known.get("kind") != _KIND:
+    parsed = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if parsed.get("kind") != _KIND:
         raise ArtifactError(f"{path} is not a router artifact; give the file that `tops fit` wrote")
-    schema = known.get("schema")
+    schema = parsed.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, newer than {SCHEMA}; upgrade tops-server")
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema!r}, not {SCHEMA}; {_REFIT}")
-    features = known.get("features")
+    features = parsed.get("features")
     if features != {"version": FEATURES_VERSION, "names": list(FEATURE_NAMES)}:
         raise ArtifactError(
             f"{path} was fitted on other prompt features than version {FEATURES_VERSION}; {_REFIT}"
         )
     try:
-        return _artifact(known)
+        return _artifact(parsed)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}); {_REFIT}") from error
 
@@ -145,7 +148,7 @@ def _prices(document: dict[str, Any]) -> Prices:
         (_finite(loss), None if price is None else _finite(price))
         for loss, price in document["prices"]
     )
-    frontier = tuple(Step(*map(_finite, step)) for step in document["frontier"])
+    frontier = tuple(FrontierPoint(*map(_finite, point)) for point in document["frontier"])
     if not frontier or list(certified) != sorted(certified, key=lambda pair: pair[0]):
         raise ValueError("prices are out of order, or there is no frontier")
     return Prices(certified, frontier)
@@ -175,7 +178,7 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
 
 def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:
     array = np.asarray(values, dtype=np.float64)
-    if array.size == 0 and 0 in shape:  # JSON keeps no shape of what is empty
+    if array.size == 0 and 0 in shape:  # JSON has no shape for an empty array
         array = array.reshape(shape)
     if array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"parameter {name} has the wrong shape or is not finite")
@@ -189,7 +192,7 @@ def _finite(value: object) -> float:
 
 
 def _plain(value: object) -> object:
-    """Arrays as nested lists of seven significant digits; floats as they are."""
+    """A JSON value: arrays as nested lists of seven significant digits, floats unchanged."""
     if isinstance(value, Vocabulary):
         return _plain(value.idf)
     if isinstance(value, np.ndarray):

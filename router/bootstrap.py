@@ -9,10 +9,8 @@ tests all resample in the same way; it needs numpy only and knows nothing of wha
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
+from router.arrays import Array, Index
 
 _TAILS = (0.025, 0.975)
 

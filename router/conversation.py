@@ -1,6 +1,6 @@
-"""Rules that hold across the turns of a conversation: pure functions, no memory of their own.
+"""Rules across the turns of a conversation: pure functions without memory.
 
-The gateway keeps the last effort per `conversation_key`; `carry` says what to do with it.
+The gateway stores the last effort of each `conversation_key`; `carry` applies it to the next turn.
 """
 
 import hashlib
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from router.messages import Conversation, Turn, read_messages
 
 FOLLOW_UP_CHARACTERS = 80
-"""A later user message no longer than this and of at most so many words leans on the earlier."""
+"""The most characters of a follow-up, a user message that depends on the earlier ones."""
 FOLLOW_UP_WORDS = 12
+"""The most words of a follow-up."""
 _FOLLOW_UP_HAN = 16
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The effort after the conversation's rules; `pinned` when an earlier turn decided it."""
+    """The effort after the conversation's rules; `pinned` where an earlier turn decided it."""
 
     effort: str
     pinned: bool
@@ -27,7 +28,7 @@ class Carried:
 
 
 def conversation_key(messages: object) -> str:
-    """A stable name of the conversation: a hash of all up to the first user message, inclusive."""
+    """A stable key of a conversation: 128-bit hash of its turns up to the first user message."""
     parts: list[bytes] = []
     for turn in read_messages(messages).turns:
         for field in (turn.role, turn.text):
@@ -39,16 +40,16 @@ def conversation_key(messages: object) -> str:
 
 
 def in_tool_loop(messages: object) -> bool:
-    """Whether the last message is a tool's result, so that the model goes on with its plan."""
+    """Whether the last message is a tool's result, so that the model continues its plan."""
     turns = read_messages(messages).turns
     return bool(turns) and turns[-1].tool_result
 
 
 def carry(messages: object, previous: str | None, decided: str, ladder: Sequence[str]) -> Carried:
-    """What a turn gets, from the conversation's `previous` effort and the one `decided` now.
+    """The effort of a turn, from the `previous` turn's effort and the one `decided` for this turn.
 
-    Along a tool loop the previous effort stays; otherwise effort only rises. `ladder` is cheapest
-    first; an effort missing from it counts as unknown and does not bind.
+    A tool loop keeps the previous effort; otherwise effort only rises. `ladder` is cheapest first;
+    a previous effort that is not on it has no influence.
     """
     if previous is None or previous not in ladder:
         return Carried(decided, False, "no earlier effort in this conversation")
@@ -60,30 +61,30 @@ def carry(messages: object, previous: str | None, decided: str, ladder: Sequence
 
 
 def is_follow_up(text: str) -> bool:
-    """Whether a later message is too short to be judged on its own ("yes", "go on")."""
+    """Whether a later message is too short to be routed by itself ("yes", "go on")."""
     if len(text) > FOLLOW_UP_CHARACTERS:
         return False
     return len(text.split()) <= FOLLOW_UP_WORDS and len(_HAN.findall(text)) <= _FOLLOW_UP_HAN
 
 
-def judged_text(conversation: Conversation) -> str:
-    """The text whose difficulty counts: the last user message, and what it leans on.
+def routed_text(conversation: Conversation) -> str:
+    """The text that is routed: the last user message, and the earlier ones it depends on.
 
-    Short follow-ups reach back to the last user message of substance. Where no user message has
-    substance, the whole exchange counts: the plan that a "yes" accepts was the assistant's.
+    Follow-ups reach back to the last user message that is none. Where all user messages are
+    follow-ups, the assistant's turns count too: a "yes" may accept the assistant's plan.
     """
-    spoken = [turn for turn in conversation.turns if _speaks(turn)]
-    asked = [turn.text for turn in spoken if turn.role == "user"]
-    leaning: list[str] = []
-    for text in reversed(asked):
-        leaning.append(text)
+    spoken = [turn for turn in conversation.turns if _has_speech(turn)]
+    user_texts = [turn.text for turn in spoken if turn.role == "user"]
+    routed: list[str] = []
+    for text in reversed(user_texts):
+        routed.append(text)
         if not is_follow_up(text):
             break
     else:
-        if len(asked) > 1:
+        if len(user_texts) > 1:
             return "\n".join(turn.text for turn in spoken)
-    return "\n".join(reversed(leaning))
+    return "\n".join(reversed(routed))
 
 
-def _speaks(turn: Turn) -> bool:
+def _has_speech(turn: Turn) -> bool:
     return turn.role in ("user", "assistant") and not turn.tool_result and bool(turn.text.strip())

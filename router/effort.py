@@ -1,7 +1,7 @@
-"""The effort ladder: the levels a reasoning model can be asked for, cheapest first.
+"""The effort ladder: the levels of `reasoning_effort`, cheapest first.
 
-Routers may also be fitted on other names (logs that call their modes "direct" or "cot"); only
-the names here can be sent to an engine, and only they have a rank.
+A router may be fitted on other names too (logs that call their modes "direct" or "cot"), but only
+these can be sent to an engine, and only these have a rank.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Cheap, named numbers about a conversation: the same code when fitting and when serving.
+"""Named features of a conversation, cheap to compute; the same code fits and serves.
 
-Counts enter as log(1 + n). Text beyond the first and last HALF_WINDOW characters is measured by
-its length only, so the cost of a huge prompt is bounded. This module knows nothing of efforts.
+Counts enter as log(1 + n). Of a long text only HALF_WINDOW characters at each end are measured, the
+rest by its length, so the cost of a huge prompt is bounded. Knows nothing of efforts.
 """
 
 import re
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from math import log1p, log10
 
 import numpy as np
-from numpy.typing import NDArray
 
-from router.conversation import judged_text
+from router.arrays import Array
+from router.conversation import routed_text
 from router.keywords import CHINESE, ENGLISH, GROUPS
 from router.messages import Conversation, read_messages
 from router.vocabulary import Words
 
 FEATURES_VERSION = 1
-"""Raised whenever a feature changes its meaning; an artifact holds for one version only."""
+"""Raise it when a feature changes its meaning; an artifact is valid for one version only."""
 
 HALF_WINDOW = 6_000
-"""Characters looked at from each end of the judged text."""
+"""Characters measured at each end of the routed text."""
 
 _HAN_WINDOW = 1_500
-"""Characters searched for Chinese words from each end; many substring searches are slow."""
+"""Characters at each end that are searched for Chinese words; substring searches are slow."""
 
 _WORDLIKE = re.compile(r"[^\W_]")
 _CHOICE = re.compile(r"(?m)(?:^|\s)\(?[A-J][.):]\s")
@@ -33,20 +33,20 @@ _WIDE_COMMAS, _WIDE_ENDS, _WIDE_QUESTION = "\uff0c\uff1b\u3001", "\u3002\uff01\u
 _MINUS, _TIMES, _DIVIDE, _QUOTE = "\u2212", "\u00d7", "\u00f7", "\u201c"
 
 
-def _only(kept: bytes) -> bytes:
-    """A byte table that turns everything but `kept` into spaces, and capitals into small ones."""
-    return bytes(ord(bytes([b]).lower()) if b in kept else 32 for b in range(256))
+def _translation(alphabet: bytes) -> bytes:
+    """A table for `bytes.translate`: bytes of `alphabet` to lower case, all others to spaces."""
+    return bytes(ord(bytes([b]).lower()) if b in alphabet else 32 for b in range(256))
 
 
 _UPPER = bytes(range(ord("A"), ord("Z") + 1))
 _LETTERS = _UPPER + _UPPER.lower()
 _DIGITS = b"0123456789"
-_WORD_BYTES = _only(_LETTERS)
-_NUMBER_BYTES = _only(_DIGITS + b".,")
+_WORD_BYTES = _translation(_LETTERS)
+_NUMBER_BYTES = _translation(_DIGITS + b".,")
 _HAN_LEADS = bytes(range(0xE3, 0xEE))
 """First UTF-8 bytes of U+3000 to U+DFFF: Chinese, Japanese and Korean."""
 _FIRST_HAN, _LAST_HAN = "\u3041", "\ud7ff"
-"""What counts as a word of its own in those scripts: each character."""
+"""Each character of those scripts counts as one word."""
 _OTHER_LEADS = bytes(b for b in range(0xC2, 0xF5) if b not in _HAN_LEADS)
 _WORD_GROUPS: dict[bytes, tuple[int, ...]] = {}
 for _index, _group in enumerate(GROUPS):
@@ -76,29 +76,29 @@ FEATURE_NAMES: tuple[str, ...] = (
     *_CONTEXT,
 )
 CONTEXT_FEATURES = len(_CONTEXT)
-"""The last so many features describe the conversation around the judged text."""
+"""How many features, the last ones, describe the conversation around the routed text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is known of a prompt: `x` (len(FEATURE_NAMES),), and the words of the judged text.
+    """A prompt's features `x` (len(FEATURE_NAMES),) and the words of its routed text.
 
     `wordless`: it has no letter and no digit of any script.
     """
 
-    x: NDArray[np.float64]
+    x: Array
     words: Words
     wordless: bool
 
 
-def features(messages: object) -> NDArray[np.float64]:
+def features(messages: object) -> Array:
     """The feature vector (len(FEATURE_NAMES),) of any `messages` value; never raises."""
     return read_prompt(read_messages(messages)).x
 
 
 def read_prompt(conversation: Conversation) -> Prompt:
-    """The features and the words of a conversation."""
-    text = judged_text(conversation)
+    """The features and words of a conversation's routed text."""
+    text = routed_text(conversation)
     turns = conversation.turns
     context = (
         sum(turn.role == "user" for turn in turns),
@@ -106,11 +106,11 @@ def read_prompt(conversation: Conversation) -> Prompt:
         sum(turn.tool_result for turn in turns),
         sum(len(turn.text) for turn in turns),
     )
-    seen = window(text)
-    counts, groups, shares, words = _measure(seen)
+    ends = window(text)
+    counts, groups, shares, words = _measure(ends)
     counts[0] = len(text)
     x = np.array([*map(log1p, counts + groups), *shares, *map(log1p, context)], dtype=np.float64)
-    return Prompt(x, words, not words and _WORDLIKE.search(seen) is None)
+    return Prompt(x, words, not words and _WORDLIKE.search(ends) is None)
 
 
 def window(text: str, half: int = HALF_WINDOW) -> str:
@@ -119,7 +119,7 @@ def window(text: str, half: int = HALF_WINDOW) -> str:
 
 
 def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]:
-    """Counts in the order of _COUNTED, of GROUPS, the values of _SHARES, and the words."""
+    """Counts in the order of _COUNTED and of GROUPS, the values of _SHARES, and the words."""
     count = text.count
     size = max(len(text), 1)
     ascii_only = text.isascii()
@@ -129,8 +129,8 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
         return len(data) - len(data.translate(None, kinds))
 
     letters, digits = among(_LETTERS), among(_DIGITS)
-    han, other = (0, 0) if ascii_only else (among(_HAN_LEADS), among(_OTHER_LEADS))
-    symbols = max(size - letters - digits - han - other - count(" ") - count("\n"), 0)
+    han, foreign = (0, 0) if ascii_only else (among(_HAN_LEADS), among(_OTHER_LEADS))
+    symbols = max(size - letters - digits - han - foreign - count(" ") - count("\n"), 0)
     every_word = data.translate(_WORD_BYTES).split()
     words = Counter(every_word)
     total, distinct = len(every_word), len(words)
@@ -152,10 +152,10 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
         count("="), count("<") + count(">"), count("("), count("["), count("{"), count("\\"),
         count("$"), count("^"), count("_"), count("```"), count(";\n"),
         count("\n  ") + count("\n\t"), count('"') + wide(_QUOTE), count("%"), _choices(text),
-        han, other,
+        han, foreign,
     ]  # fmt: skip
     shares = (
-        digits / size, symbols / size, han / size, other / size, distinct / max(total, 1),
+        digits / size, symbols / size, han / size, foreign / size, distinct / max(total, 1),
         letters / max(total, 1) / 10, _magnitude(numbers), min(len(numbers), 40) / 10,
         min(max(sentences, lines), 40) / 10, float(text.rstrip()[-1:] in ("?", _WIDE_QUESTION)),
     )  # fmt: skip
@@ -166,17 +166,17 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
 
 
 def _choices(text: str) -> int:
-    """Lettered options; the search runs only where a second option is possible."""
+    """Number of lettered options; searched for only where a second option is possible."""
     return len(_CHOICE.findall(text)) if "B)" in text or "B." in text or "B:" in text else 0
 
 
 def _magnitude(numbers: list[bytes]) -> float:
-    """log10 of 1 + the largest whole part; parts beyond 18 digits count by their length."""
-    wholes = [number.replace(b",", b"").partition(b".")[0] for number in {*numbers}]
-    longest = max(map(len, wholes), default=0)
+    """log10 of 1 + the largest integer part; its length where that is over 18 digits."""
+    integers = [number.replace(b",", b"").partition(b".")[0] for number in {*numbers}]
+    longest = max(map(len, integers), default=0)
     if longest > 18:
         return float(min(longest, 100))
-    largest = max((whole for whole in wholes if len(whole) == longest), default=b"")
+    largest = max((digits for digits in integers if len(digits) == longest), default=b"")
     return log10(1 + int(largest or b"0"))
 
 
@@ -186,7 +186,7 @@ def _groups(text: str, words: Words, han: int) -> list[int]:
         for index in _WORD_GROUPS[word]:
             totals[index] += words[word]
     if han:
-        seen = window(text, _HAN_WINDOW)
+        ends = window(text, _HAN_WINDOW)
         for word, index in _HAN_GROUPS:
-            totals[index] += seen.count(word)
+            totals[index] += ends.count(word)
     return totals

@@ -1,7 +1,7 @@
-"""Words that hint at the kind and the length of the work a prompt asks for, by group.
+"""Words that indicate the kind and the length of a task, by group.
 
-Words and groups only; counting them is `router.features`. Changing a group changes the meaning of
-a feature: raise FEATURES_VERSION there.
+`router.features` counts them. Changing a group changes the meaning of a feature: raise
+FEATURES_VERSION there.
 """
 
 ENGLISH: dict[str, str] = {

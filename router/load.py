@@ -1,20 +1,20 @@
-"""How the engine's load makes thinking dearer: from a measured load to a pressure from 0 to 1.
+"""Pressure: how far an engine's load exceeds its limits, from 0 to 1.
 
-Pressure adds to the price of tokens and lowers budgets. While it is above 0, the promise of mode
-`quality` is suspended: the operator chose shorter queues over the last points of accuracy.
+Pressure adds to the price of tokens and lowers budgets. While it is above 0, mode `quality` does
+not bound the loss of accuracy: the operator prefers shorter queues to the last points of accuracy.
 """
 
 from dataclasses import dataclass
 
 _LAG = 1.25
-"""Pressure falls only as far as a load so many times the measured one would have raised it."""
-_LEAST_SHARE = 0.5
+"""A falling load releases pressure as if it were this many times higher."""
+_MIN_SHARE = 0.5
 """The share of a budget that full pressure leaves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine is under: requests in flight, and seconds until a request's first token."""
+    """An engine's load: requests in flight, and seconds from a request to its first token."""
 
     in_flight: int = 0
     wait_seconds: float = 0.0
@@ -25,13 +25,13 @@ IDLE = Load()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The load at which pressure begins; at twice that it is full. None: never."""
+    """The load at which pressure begins; at twice that it is 1. None: no limit."""
 
     in_flight: int | None = None
     wait_seconds: float | None = None
 
     def pressure(self, load: Load, scale: float = 1.0) -> float:
-        """The pressure of `scale` times a load, without memory: the worse of the two signs."""
+        """The pressure of `scale` times a load, without hysteresis: the larger of the two signs."""
         return max(
             _ramp(scale * load.in_flight, self.in_flight),
             _ramp(scale * load.wait_seconds, self.wait_seconds),
@@ -39,9 +39,9 @@ class Limits:
 
 
 class Pressure:
-    """Pressure with hysteresis: it follows a rising load at once and a falling one with a lag.
+    """Pressure with hysteresis: it follows a rising load immediately and a falling one with a lag.
 
-    A load that swings by less than a quarter moves it once, not with every swing.
+    A load that oscillates by less than a quarter changes the pressure once.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -49,15 +49,15 @@ class Pressure:
         self._now = 0.0
 
     def update(self, load: Load) -> float:
-        """The pressure after this load."""
-        least, most = self._limits.pressure(load), self._limits.pressure(load, _LAG)
-        self._now = min(max(self._now, least), most)
+        """The pressure after a measurement of the load."""
+        lowest, highest = self._limits.pressure(load), self._limits.pressure(load, _LAG)
+        self._now = min(max(self._now, lowest), highest)
         return self._now
 
 
 def lowered(budget: int | None, pressure: float) -> int | None:
-    """A router's budget under pressure: all of it at 0, half of it at 1."""
-    return None if budget is None else round(budget * (1.0 - (1.0 - _LEAST_SHARE) * pressure))
+    """A budget, in tokens, under pressure: unchanged at 0, half at 1."""
+    return None if budget is None else round(budget * (1.0 - (1.0 - _MIN_SHARE) * pressure))
 
 
 def _ramp(value: float, start: float | None) -> float:

@@ -1,7 +1,7 @@
-"""Chat messages as plain turns of text, whatever JSON a client sent.
+"""Chat messages as turns of plain text, from any JSON value that a client sends.
 
-Nothing here raises: what cannot be read as text is named in `Conversation.unreadable`, so that
-the router can abstain. It knows nothing of features or efforts.
+Nothing here raises: content that is not text is named in `Conversation.unreadable`, so that the
+router can abstain. Knows nothing of features or efforts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _MAX_NESTING = 8
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: its role and all its text."""
+    """The role and all the text of one message; `tool_result`: it answers a tool call."""
 
     role: str
     text: str
@@ -28,7 +28,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """All turns, oldest first; `unreadable` names the first thing that is not text, if any."""
+    """All turns, oldest first; `unreadable` names the first content that is not text, if any."""
 
     turns: tuple[Turn, ...]
     unreadable: str | None = None
@@ -37,7 +37,7 @@ class Conversation:
 def read_messages(messages: object) -> Conversation:
     """Read an OpenAI `messages` value; a plain string counts as one user message.
 
-    What was read already stays as it is.
+    A Conversation is returned unchanged.
     """
     if isinstance(messages, Conversation):
         return messages
@@ -65,7 +65,7 @@ def read_messages(messages: object) -> Conversation:
 def _collect(
     content: object, texts: list[str], results: list[str], faults: list[str], depth: int
 ) -> None:
-    """Append the texts within `content`, the tool results seen, and what could not be read."""
+    """Append the texts of `content`, the types of its tool results, and its unreadable parts."""
     if content is None:
         return
     if isinstance(content, str):
@@ -85,7 +85,7 @@ def _collect(
             results.append(kind)
             _collect(part.get("content", part.get("output")), texts, results, faults, depth + 1)
         elif kind not in _SILENT_PARTS:
-            named_kind = kind if kind in _OTHER_PARTS else "unknown"  # no client's words in logs
+            named_kind = kind if kind in _OTHER_PARTS else "unknown"  # logs repeat no client input
             faults.append(f"a part of type {named_kind!r} is not text")
     else:
         faults.append("content is neither text nor parts")

@@ -1,9 +1,10 @@
-"""The decision rule: from an estimate to an effort, and why.
+"""The decision rule: from an estimate to an effort, and a sentence that explains it.
 
-One rule for every mode: the effort of the most P(correct) - price x tokens. The modes differ in
-who sets the price: a certified promise about accuracy, the operator, or a target of mean tokens.
-For a bound on mean accuracy this rule spends the fewest tokens (it is the Lagrangian of that
-problem), where "cheapest within epsilon of the best" pays epsilon also for savings of a few tokens.
+Every mode takes the effort with the highest utility, P(correct) - price x tokens / 1,000. The modes
+differ in what sets the price: a certified bound on the loss of accuracy, the operator, or a target
+of mean tokens. For a bound on mean accuracy this rule spends the fewest tokens: it is the
+Lagrangian of that problem. "The cheapest effort within epsilon of the best" would give up epsilon
+even where that saves only a few tokens.
 """
 
 from bisect import bisect_right
@@ -11,22 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from router.arrays import Array, Index
 from router.estimate import Estimate
 
 Mode = Literal["quality", "price", "budget", "fixed"]
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator wants.
+    """What the operator asks for. Raises ValueError for a value outside its range.
 
     quality: lose at most `max_loss` accuracy (0.01 = one point) against the baseline effort.
-    price: `price` is the accuracy that 1,000 thinking tokens are worth. budget: spend `tokens`
-    thinking tokens a request on average, as well as they go. fixed: always `effort`.
-    `surcharge` is what load adds to the price, in every mode but fixed.
+    price: one `price` for all requests, in P(correct) per 1,000 thinking tokens. budget: spend at
+    most `tokens` thinking tokens per request on average, for the highest accuracy. fixed: always
+    `effort`. `surcharge` is the price that load adds, in every mode but fixed.
     """
 
     mode: Mode = "quality"
@@ -44,14 +44,14 @@ class Policy:
         if not 0 <= self.price < float("inf"):
             raise ValueError(f"price is accuracy per 1,000 tokens, 0 or more, not {self.price}")
         if self.mode == "budget" and (self.tokens is None or not self.tokens > 0):
-            raise ValueError("policy mode budget needs the mean tokens of a request, above 0")
+            raise ValueError("policy mode budget needs the mean tokens per request, above 0")
         if self.mode == "fixed" and self.effort is None:
             raise ValueError("policy mode fixed needs an effort")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a price came to on held-out outcomes: mean accuracy and mean tokens of a request."""
+class FrontierPoint:
+    """Mean accuracy and mean tokens per request at one price, on held-out outcomes."""
 
     price: float
     accuracy: float
@@ -60,20 +60,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Prices:
-    """The prices that a fit stands for.
+    """The prices of a fit, in P(correct) per 1,000 thinking tokens.
 
-    `certified`: (loss, price) by rising loss: the highest price certified to cost at most that
-    accuracy, or None. `frontier`: what each price came to, by rising price.
+    `certified`: (loss, price) by rising loss: the highest price that is certified to lose at most
+    that much accuracy, or None. `frontier`: the measured points, by rising price, not empty.
     """
 
     certified: tuple[tuple[float, float | None], ...]
-    frontier: tuple[Step, ...]
+    frontier: tuple[FrontierPoint, ...]
 
-    def of(self, policy: Policy) -> float | None:
-        """The price that the policy works at; None where nothing certifies one.
+    def price_for(self, policy: Policy) -> float | None:
+        """The price of a policy whose mode is not fixed; None where none is certified.
 
-        For a mode other than fixed. `quality` takes the largest tabled loss within `max_loss`;
-        `budget` the lowest price that meets the target, else the highest.
+        `quality` takes the largest tabled loss within `max_loss`; `budget` the lowest price that
+        meets the target, else the highest.
         """
         price = self._before_load(policy)
         return None if price is None else price + policy.surcharge
@@ -82,31 +82,38 @@ class Prices:
         if policy.mode == "price":
             return policy.price
         if policy.mode == "budget" and policy.tokens is not None:
-            met = [step.price for step in self.frontier if step.tokens <= policy.tokens]
-            return min(met, default=self.frontier[-1].price)
-        place = bisect_right([loss for loss, _ in self.certified], policy.max_loss + 1e-12)
-        return self.certified[place - 1][1] if place else None
+            affordable = [p.price for p in self.frontier if p.tokens <= policy.tokens]
+            return min(affordable, default=self.frontier[-1].price)
+        rows = bisect_right([loss for loss, _ in self.certified], policy.max_loss + _ROUNDING)
+        return self.certified[rows - 1][1] if rows else None
 
 
 def choose(estimate: Estimate, price: float, efforts: Sequence[str]) -> str:
-    """The effort of the best worth for one prompt among `efforts` (cheapest first, not empty)."""
+    """The effort of the highest utility among `efforts`: cheapest first, not empty.
+
+    Of equal utilities, the first effort.
+    """
     p, tokens = estimate.p_correct, estimate.tokens
     return max(efforts, key=lambda effort: p[effort] - price * tokens[effort] / 1000)
 
 
-def choose_rows(
-    p: NDArray[np.float64], tokens: NDArray[np.float64], price: float
-) -> NDArray[np.intp]:
-    """The same rule for many prompts at once: (N, E) estimates to (N,) effort indices."""
+def choose_rows(p: Array, tokens: Array, price: float) -> Index:
+    """`choose` for N prompts: P(correct) and tokens, both (N, E), to effort indices (N,)."""
     return (p - price * tokens / 1000).argmax(axis=1)
 
 
 def explain(estimate: Estimate, price: float, efforts: Sequence[str], chosen: str) -> str:
-    """The sentence that says why `chosen` won, against the most accurate other effort."""
+    """The sentence that explains `chosen`, beside the most accurate of the other `efforts`."""
     p, tokens = estimate.p_correct, estimate.tokens
-    told = f"{chosen}: P(correct) {p[chosen]:.3f} for {tokens[chosen]:.0f} thinking tokens"
-    others = [effort for effort in efforts if effort != chosen]
-    if not others:
-        return told
-    other = max(others, key=lambda effort: p[effort])
-    return f"{told}; {other}: {p[other]:.3f} for {tokens[other]:.0f}; 1,000 are worth {price:.3g}"
+
+    def expectation(effort: str) -> str:
+        return f"{effort}: P(correct) {p[effort]:.3f} for {tokens[effort]:.0f} thinking tokens"
+
+    rivals = [effort for effort in efforts if effort != chosen]
+    if not rivals:
+        return expectation(chosen)
+    rival = max(rivals, key=lambda effort: p[effort])
+    return (
+        f"{expectation(chosen)}; {expectation(rival)}; "
+        f"price {price:.3g} P(correct) per 1,000 thinking tokens"
+    )

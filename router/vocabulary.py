@@ -1,6 +1,6 @@
-"""The words that a fit has seen, and how a prompt's words weigh: tf-idf, as numbers.
+"""The vocabulary of a fit: tf-idf vectors of a prompt's words.
 
-A vocabulary is learned from the prompts of a fit; it knows nothing of what is predicted from it.
+It is learned from the prompts of a fit and knows nothing of what is predicted from them.
 """
 
 from collections import Counter
@@ -12,14 +12,15 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from router.arrays import Array
+
 Words = Mapping[bytes, int]
 """Occurrences of each word in a text."""
 
-_MOST_WORDS = 4_000
-_FEWEST_PROMPTS = 2
-_EVERYWHERE = 0.98
-"""A word in more than this share of the prompts tells them apart no more."""
+_MAX_WORDS = 4_000
+_MIN_PROMPTS = 2
+_MAX_PROMPT_SHARE = 0.98
+"""Words in a larger share of the prompts do not distinguish them."""
 _LOGS = tuple(1.0 + log(n) for n in range(1, 257))
 
 
@@ -42,25 +43,28 @@ class Vocabulary:
         for words in prompts:
             frequency.update(words.keys())
         size = len(prompts)
-        kept = [
+        frequent = [
             (word, count)
-            for word, count in frequency.most_common(_MOST_WORDS)
-            if _FEWEST_PROMPTS <= count <= _EVERYWHERE * size
+            for word, count in frequency.most_common(_MAX_WORDS)
+            if _MIN_PROMPTS <= count <= _MAX_PROMPT_SHARE * size
         ]
-        idf = [log((1 + size) / (1 + count)) + 1.0 for _, count in kept]
-        return cls(tuple(word for word, _ in kept), np.array(idf, dtype=np.float64))
+        idf = [log((1 + size) / (1 + count)) + 1.0 for _, count in frequent]
+        return cls(tuple(word for word, _ in frequent), np.array(idf, dtype=np.float64))
 
     def vector(self, words: Words) -> tuple[list[int], Array]:
-        """The known words' rows, and their weights (1 + log count) idf, of Euclidean length 1."""
+        """Rows of the words that the vocabulary has (K,), and their weights (K,).
+
+        Weights are (1 + log count) x idf, scaled to Euclidean length 1.
+        """
         index = self._index
         rows: list[int] = []
         weights: list[float] = []
         square = 0.0
         for word, count in words.items():
-            found = index.get(word)
-            if found is None:
+            entry = index.get(word)
+            if entry is None:
                 continue
-            row, weight = found
+            row, weight = entry
             if count > 1:
                 weight *= _LOGS[min(count, 256) - 1]
             rows.append(row)
@@ -69,21 +73,21 @@ class Vocabulary:
         return rows, np.array(weights) / (sqrt(square) or 1.0)
 
     def known_share(self, words: Words) -> float:
-        """The share of a text's distinct words that is in the vocabulary; 1 where it has none."""
+        """The share of a text's distinct words that is in the vocabulary; 1 for no words."""
         return len(words.keys() & self._index.keys()) / len(words) if words else 1.0
 
     def project(self, prompts: Sequence[Words], columns: Array) -> Array:
-        """Word vectors (N, V) times `columns` (V, K), without ever holding the (N, V) matrix."""
-        found = np.zeros((len(prompts), columns.shape[1]))
+        """Word vectors (N, V) times `columns` (V, K), without building the (N, V) matrix."""
+        products = np.zeros((len(prompts), columns.shape[1]))
         for row, words in enumerate(prompts):
             rows, weights = self.vector(words)
-            found[row] = weights @ columns[rows]
-        return found
+            products[row] = weights @ columns[rows]
+        return products
 
     def matrix(self, prompts: Sequence[Words]) -> NDArray[np.float32]:
         """Word vectors (N, V), dense."""
-        found = np.zeros((len(prompts), len(self.words)), dtype=np.float32)
+        vectors = np.zeros((len(prompts), len(self.words)), dtype=np.float32)
         for row, words in enumerate(prompts):
             rows, weights = self.vector(words)
-            found[row, rows] = weights
-        return found
+            vectors[row, rows] = weights
+        return vectors

@@ -6,7 +6,7 @@ from math import exp
 import numpy as np
 
 from models.domain.stories import Story, stories
-from router.fitting.outcomes import Outcome, Reading
+from router.fitting.outcomes import Outcome, OutcomeSet
 
 LADDER = {"none": (1.0, 1.6), "low": (4.0, 0.7), "medium": (7.0, 0.8), "high": (8.0, 0.8)}
 """Per effort: the logit of P(correct) at no step at all, and what each step takes from it."""
@@ -19,7 +19,7 @@ def true_p(story: Story, effort: str) -> float:
     return 1 / (1 + exp(slope * story.difficulty - start))
 
 
-def simulated(problems: int, seed: int = 0, samples: int = 1, flat: bool = False) -> Reading:
+def simulated(problems: int, seed: int = 0, samples: int = 1, flat: bool = False) -> OutcomeSet:
     """Outcomes of all efforts; with `flat`, correctness has nothing to do with the prompt."""
     rng = np.random.default_rng(seed)
     outcomes = [
@@ -37,4 +37,4 @@ def simulated(problems: int, seed: int = 0, samples: int = 1, flat: bool = False
         for effort in LADDER
         for sample in range(samples)
     ]
-    return Reading(tuple(outcomes), "make-believe", "w1", (), 0)
+    return OutcomeSet(tuple(outcomes), "make-believe", "w1", (), 0)

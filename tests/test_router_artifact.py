@@ -20,7 +20,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     return path, artifact
 
 
-def test_what_was_saved_is_loaded(saved: tuple[Path, Artifact]) -> None:
+def test_a_saved_artifact_loads_unchanged(saved: tuple[Path, Artifact]) -> None:
     path, artifact = saved
     loaded = load(path)
     assert (loaded.model, loaded.weights, loaded.efforts, loaded.baseline) == (
@@ -77,7 +77,7 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("metrics",), 5, "damaged"),
     ],
 )
-def test_a_wrong_artifact_is_refused_with_what_to_do(
+def test_an_invalid_artifact_is_refused_with_a_remedy(
     saved: tuple[Path, Artifact],
     tmp_path: Path,
     keys: tuple[str | int, ...],
@@ -104,7 +104,9 @@ def test_a_corrupted_file_is_refused(tmp_path: Path, content: bytes) -> None:
         load(path)
 
 
-def test_half_a_file_and_no_file_are_refused(saved: tuple[Path, Artifact], tmp_path: Path) -> None:
+def test_a_truncated_and_a_missing_file_are_refused(
+    saved: tuple[Path, Artifact], tmp_path: Path
+) -> None:
     path = tmp_path / "router.json"
     with pytest.raises(ArtifactError, match="make one with `tops fit`"):
         load(path)
@@ -122,6 +124,6 @@ def test_other_weights_are_refused(saved: tuple[Path, Artifact]) -> None:
         Router.load(saved[0], "w2")
 
 
-def test_numbers_are_finite_json(saved: tuple[Path, Artifact]) -> None:
+def test_all_numbers_are_finite(saved: tuple[Path, Artifact]) -> None:
     json.loads(saved[0].read_text(), parse_constant=pytest.fail)
     assert np.isfinite(load(saved[0]).parameters.range_limit)

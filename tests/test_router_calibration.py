@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.estimate import Array
+from router.arrays import Array
 from router.fitting.calibration import (
     PRICES,
-    Held,
+    HeldOut,
     brier_rows,
     certify,
     expected_calibration_error,
@@ -26,40 +26,40 @@ def population(rng: np.random.Generator, size: int, noise: float) -> tuple[Array
     return 1 / (1 + np.exp(-logits)), 1 / (1 + np.exp(-logits - noise * rng.normal(size=(size, 3))))
 
 
-def held(rng: np.random.Generator, size: int, noise: float) -> Held:
+def held_out(rng: np.random.Generator, size: int, noise: float) -> HeldOut:
     true, p = population(rng, size, noise)
     tokens = np.repeat(COST, size, axis=0)
     correct = (rng.random(true.shape) < true).astype(float)
-    return Held(p, tokens, correct, tokens, 2, np.full(size, True))
+    return HeldOut(p, tokens, correct, tokens, 2, np.full(size, True))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5, 2.0, 10.0])
-def test_the_promised_loss_holds_in_all_but_delta_of_repeats(noise: float) -> None:
+def test_the_certified_loss_is_exceeded_in_at_most_delta_of_repeats(noise: float) -> None:
     rng = np.random.default_rng(int(noise * 10))
     true, p = population(rng, 50_000, noise)
     tokens = np.repeat(COST, len(p), axis=0)
     rows = np.arange(len(p))
-    broken = certified = 0
+    exceeded = certified = 0
     repeats, max_loss, delta = 60, 0.02, 0.1
     for _ in range(repeats):
         ((_, price),) = (
             pair
-            for pair in price_table(held(rng, 1500, noise), [max_loss], delta)
+            for pair in price_table(held_out(rng, 1500, noise), [max_loss], delta)
             if pair[0] == max_loss
         )
         if price is not None:
             certified += 1
             loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, price)].mean()
-            broken += loss > max_loss
-    assert broken <= delta * repeats
-    assert certified > repeats / 2 or noise >= 0.5  # good estimates do earn a saving
+            exceeded += loss > max_loss
+    assert exceeded <= delta * repeats
+    assert certified > repeats / 2 or noise >= 0.5  # good estimates certify a saving
 
 
 @pytest.mark.parametrize("size", [60, 400, 2000])
 @pytest.mark.parametrize("max_loss", [0.005, 0.02, 0.1])
 @pytest.mark.parametrize("wins", [0.0, 0.01, 0.2])
-def test_p_values_are_honest_at_the_border(size: int, max_loss: float, wins: float) -> None:
-    """Few draws are certified at a true loss of `max_loss`, fewer whose repetition loses more."""
+def test_p_values_hold_at_the_certified_loss(size: int, max_loss: float, wins: float) -> None:
+    """At a true loss of `max_loss` at most a tenth is certified, and also loses more again."""
     rng = np.random.default_rng(size)
     chances = [wins + max_loss, 1 - 2 * wins - max_loss, wins]
     draws = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(1000, size))
@@ -77,7 +77,7 @@ def test_p_values_of_clear_cases() -> None:
 
 
 def test_larger_losses_never_certify_smaller_prices() -> None:
-    table = price_table(held(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
+    table = price_table(held_out(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
     assert 0.0123 in dict(table)
     assert list(table) == sorted(table, key=lambda pair: pair[0])
     values = [-1.0 if price is None else price for _, price in table]
@@ -94,18 +94,18 @@ def test_certification_stops_at_the_first_price_that_loses() -> None:
 
 
 def test_untrusted_prompts_get_the_baseline_in_the_certificate_too() -> None:
-    one = held(np.random.default_rng(5), 500, 0.5)
-    wary = replace(one, trusted=np.full(500, False))
-    assert (wary.chosen(1000.0) == wary.baseline).all()
-    assert (wary.differences(1000.0) == 0).all()
-    assert (one.chosen(1000.0) == 0).all()
+    sample = held_out(np.random.default_rng(5), 500, 0.5)
+    untrusted = replace(sample, trusted=np.full(500, False))
+    assert (untrusted.chosen(1000.0) == untrusted.baseline).all()
+    assert (untrusted.differences(1000.0) == 0).all()
+    assert (sample.chosen(1000.0) == 0).all()
 
 
 def test_the_frontier_spends_less_at_higher_prices() -> None:
-    steps = held(np.random.default_rng(6), 3000, 0.1).frontier()
-    assert [step.price for step in steps] == sorted(step.price for step in steps)
-    assert [step.tokens for step in steps] == sorted((s.tokens for s in steps), reverse=True)
-    assert steps[-1].tokens == 1.0
+    points = held_out(np.random.default_rng(6), 3000, 0.1).frontier()
+    assert [p.price for p in points] == sorted(p.price for p in points)
+    assert [p.tokens for p in points] == sorted((p.tokens for p in points), reverse=True)
+    assert points[-1].tokens == 1.0
 
 
 def test_calibration_error_and_scores() -> None:
@@ -115,5 +115,5 @@ def test_calibration_error_and_scores() -> None:
     assert expected_calibration_error(p, correct) < 0.01
     assert expected_calibration_error(np.sqrt(p), correct) > 0.1
     assert brier_rows(np.array([[0.5, 1.0]]), np.array([[1.0, 1.0]])) == pytest.approx([0.125])
-    found = log_loss_rows(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]]))
-    assert found == pytest.approx([np.log(2)])
+    losses = log_loss_rows(np.array([[0.5, 0.9]]), np.array([[1.0, np.nan]]))
+    assert losses == pytest.approx([np.log(2)])

@@ -11,16 +11,16 @@ from router.artifact import load
 from router.commands import fit_main, replay_main, route_main
 from router.evaluation.replay import replay
 from router.fitting.fit import FitSettings, fit
-from router.fitting.outcomes import Reading, read_outcomes
+from router.fitting.outcomes import OutcomeSet, read_outcomes
 from router.policy import Policy
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
 
 
-def write(path: Path, reading: Reading) -> Path:
+def write(path: Path, dataset: OutcomeSet) -> Path:
     fields = ("problem_id", "model", "effort", "sample", "correct", "tokens", "weights")
     with path.open("w") as stream:
-        for outcome in reading.outcomes:
+        for outcome in dataset.outcomes:
             row = {name: getattr(outcome, name) for name in fields}
             stream.write(json.dumps({**row, "prompt": outcome.messages}) + "\n")
     return path
@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return folder, artifact, fresh
 
 
-def test_fit_reports_what_it_measured(
+def test_fit_prints_its_metrics(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _, fresh = files
@@ -48,7 +48,7 @@ def test_fit_reports_what_it_measured(
     assert load(out).delta == 0.2
 
 
-def test_fit_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "o.jsonl", simulated(10))
     assert fit_main([str(path), "--out", str(tmp_path / "r.json")]) == 1
     assert "10 problems are too few" in capsys.readouterr().err
@@ -77,23 +77,23 @@ def test_route_reads_a_file_and_prints_objects(
         '{"messages": [{"role": "user", "content": "hello"}]}\n'
     )
     assert route_main(["--router", str(files[1]), "--input", str(path), "--json"]) == 0
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert first["problem_id"] == "a"
-    assert set(first["p_correct"]) == {"none", "low", "medium", "high"}
-    assert second["abstained"]
+    with_id, without_id = map(json.loads, capsys.readouterr().out.splitlines())
+    assert with_id["problem_id"] == "a"
+    assert set(with_id["p_correct"]) == {"none", "low", "medium", "high"}
+    assert without_id["abstained"]
     path.write_text("{}\n[]\n")
     assert route_main(["--router", str(files[1]), "--input", str(path)]) == 1
     assert "in.jsonl:2: not an object" in capsys.readouterr().err
 
 
-def test_route_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_route_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert route_main(["--router", str(tmp_path / "r.json"), "hi"]) == 1
     assert "tops fit" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         route_main(["--router", "r.json"])
 
 
-def test_replay_prints_the_contracts_object(
+def test_replay_prints_every_documented_field(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--router", str(files[1]), str(files[2]), "--json", "--max-loss", "0.03"]
@@ -136,7 +136,7 @@ def test_replay_of_a_fixed_policy_is_that_baseline(
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
-def test_real_outcomes_are_fitted_and_lose_nothing_to_random_mixing(
+def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
@@ -157,30 +157,30 @@ def test_real_outcomes_are_fitted_and_lose_nothing_to_random_mixing(
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
 def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
     path = DATA / "routellm.outcomes.csv.gz"
-    reading = read_outcomes([path], "gpt-4-1106-preview")
-    assert {outcome.effort for outcome in reading.outcomes} == {"strong"}
+    dataset = read_outcomes([path], "gpt-4-1106-preview")
+    assert {outcome.effort for outcome in dataset.outcomes} == {"strong"}
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
-def test_the_promise_holds_on_repeated_splits_of_real_outcomes() -> None:
+def test_the_certified_loss_holds_on_repeated_splits_of_real_outcomes() -> None:
     """Fitted on one half of the problems, the loss is measured on the other half."""
-    reading = read_outcomes([DATA / "jhu_concise_cot.outcomes.csv.gz"], "gpt-4")
-    problems = sorted({outcome.problem_id for outcome in reading.outcomes})
+    dataset = read_outcomes([DATA / "jhu_concise_cot.outcomes.csv.gz"], "gpt-4")
+    problems = sorted({outcome.problem_id for outcome in dataset.outcomes})
     policy = Policy(max_loss=0.03)
-    broken, saved = 0, 0.0
+    exceeded, saved = 0, 0.0
     for seed in range(6):
         half = {*np.random.default_rng(seed).permutation(problems)[::2].tolist()}
         fitting, judging = (
             replace(
-                reading,
-                outcomes=tuple(o for o in reading.outcomes if (o.problem_id in half) is inside),
+                dataset,
+                outcomes=tuple(o for o in dataset.outcomes if (o.problem_id in half) is inside),
             )
             for inside in (True, False)
         )
         artifact = fit(fitting, FitSettings(max_loss=policy.max_loss)).artifact
         result: Any = replay(artifact, judging, policy)
         fixed = result["baselines"][f"fixed:{artifact.baseline}"]
-        broken += fixed["accuracy"] - result["policy"]["accuracy"] > policy.max_loss
+        exceeded += fixed["accuracy"] - result["policy"]["accuracy"] > policy.max_loss
         saved += 1 - result["policy"]["tokens"] / fixed["tokens"]
-    assert broken <= 1
+    assert exceeded <= 1
     assert saved / 6 > 0.5

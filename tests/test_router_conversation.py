@@ -7,7 +7,7 @@ from router.conversation import (
     conversation_key,
     in_tool_loop,
     is_follow_up,
-    judged_text,
+    routed_text,
 )
 from router.messages import read_messages
 
@@ -18,7 +18,7 @@ HARD = (
 )
 
 
-def said(*texts: str) -> list[dict[str, str]]:
+def dialogue(*texts: str) -> list[dict[str, str]]:
     """Alternating user and assistant messages."""
     return [
         {"role": ("user", "assistant")[index % 2], "content": text}
@@ -30,35 +30,35 @@ def said(*texts: str) -> list[dict[str, str]]:
     "follow_up",
     ["yes", "go on", "Yes, please do that.", "好的", "继续", "and the second one?", "👍"],
 )
-def test_a_short_follow_up_is_judged_with_what_it_leans_on(follow_up: str) -> None:
+def test_a_short_follow_up_is_routed_with_the_message_before_it(follow_up: str) -> None:
     assert is_follow_up(follow_up)
-    judged = judged_text(read_messages(said(HARD, "Shall I?", follow_up)))
-    assert HARD in judged
-    assert follow_up in judged
+    text = routed_text(read_messages(dialogue(HARD, "Shall I?", follow_up)))
+    assert HARD in text
+    assert follow_up in text
 
 
-def test_a_new_question_of_substance_is_judged_alone() -> None:
+def test_a_long_question_is_routed_alone() -> None:
     question = HARD.replace("billing", "user")
-    assert judged_text(read_messages(said(HARD, "Done.", question))) == question
+    assert routed_text(read_messages(dialogue(HARD, "Done.", question))) == question
 
 
-def test_a_yes_to_the_assistants_own_plan_takes_the_plan_along() -> None:
+def test_a_yes_to_the_assistant_s_plan_is_routed_with_the_plan() -> None:
     plan = "I would " + HARD
-    assert plan in judged_text(read_messages(said("help me", plan, "yes")))
+    assert plan in routed_text(read_messages(dialogue("help me", plan, "yes")))
 
 
-def test_tool_results_and_system_prompts_are_not_judged() -> None:
+def test_tool_results_and_system_prompts_are_not_routed() -> None:
     messages = [
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": HARD},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
         {"role": "tool", "content": "4,000 rows"},
     ]
-    assert judged_text(read_messages(messages)) == HARD
+    assert routed_text(read_messages(messages)) == HARD
 
 
 @pytest.mark.parametrize(
-    ("last", "expected"),
+    ("message", "expected"),
     [
         ({"role": "tool", "content": "5"}, True),
         ({"role": "function", "content": "5"}, True),
@@ -67,12 +67,12 @@ def test_tool_results_and_system_prompts_are_not_judged() -> None:
         ({"role": "assistant", "content": "Let me"}, False),
     ],
 )
-def test_a_tool_loop_is_recognised(last: object, expected: Any) -> None:
-    assert in_tool_loop([{"role": "user", "content": "hi"}, last]) is expected
+def test_a_tool_loop_is_recognised(message: object, expected: Any) -> None:
+    assert in_tool_loop([{"role": "user", "content": "hi"}, message]) is expected
 
 
 @pytest.mark.parametrize(
-    ("last", "previous", "decided", "expected", "pinned"),
+    ("role", "previous", "decided", "expected", "pinned"),
     [
         ("user", None, "low", "low", False),
         ("user", "medium", "low", "medium", True),
@@ -80,25 +80,25 @@ def test_a_tool_loop_is_recognised(last: object, expected: Any) -> None:
         ("user", "low", "low", "low", False),
         ("tool", "low", "high", "low", True),
         ("tool", None, "high", "high", False),
-        ("user", "xhigh", "low", "low", False),  # the model no longer has it
+        ("user", "xhigh", "low", "low", False),  # no longer an effort of the model
     ],
 )
 def test_carry(
-    last: object, previous: str | None, decided: str, expected: Any, pinned: bool
+    role: object, previous: str | None, decided: str, expected: Any, pinned: bool
 ) -> None:
-    carried = carry([{"role": last, "content": "x"}], previous, decided, LADDER)
+    carried = carry([{"role": role, "content": "x"}], previous, decided, LADDER)
     assert (carried.effort, carried.pinned) == (expected, pinned)
 
 
-def test_the_key_holds_along_a_conversation_and_differs_between_two() -> None:
-    first = said("What is 2 + 2?")
-    later = said("What is 2 + 2?", "4", "and 3 + 3?")
-    assert conversation_key(first) == conversation_key(later)
-    assert conversation_key(first) != conversation_key(said("What is 2 + 3?"))
+def test_the_key_is_stable_within_a_conversation_and_differs_between_two() -> None:
+    opening = dialogue("What is 2 + 2?")
+    later = dialogue("What is 2 + 2?", "4", "and 3 + 3?")
+    assert conversation_key(opening) == conversation_key(later)
+    assert conversation_key(opening) != conversation_key(dialogue("What is 2 + 3?"))
     system = [{"role": "system", "content": "be brief"}]
-    assert conversation_key(first) != conversation_key(system + first)
+    assert conversation_key(opening) != conversation_key(system + opening)
     parts = [{"role": "user", "content": [{"type": "text", "text": "What is 2 + 2?"}]}]
-    assert conversation_key(first) == conversation_key(parts)
+    assert conversation_key(opening) == conversation_key(parts)
     assert conversation_key([{"role": "a", "content": "bc"}]) != conversation_key(
         [{"role": "ab", "content": "c"}]
     )

@@ -8,7 +8,7 @@ from router.features import FEATURE_NAMES, HALF_WINDOW, features
 from router.keywords import CHINESE, GROUPS
 
 
-def of(text: str) -> dict[str, float]:
+def named_features(text: str) -> dict[str, float]:
     return dict(zip(FEATURE_NAMES, features(text).tolist(), strict=True))
 
 
@@ -40,13 +40,13 @@ def test_names_are_unique_and_match_the_vector() -> None:
     ],
 )
 def test_counts(text: str, name: str, count: int) -> None:
-    assert of(text)[name] == pytest.approx(log1p(count))
+    assert named_features(text)[name] == pytest.approx(log1p(count))
 
 
-def test_the_largest_number_counts_by_its_size() -> None:
-    assert of("7 and 1,000 and 30")["largest_number"] == pytest.approx(np.log10(1001))
-    assert of("9" * 5000)["largest_number"] == 100
-    assert of("no number")["largest_number"] == 0
+def test_the_largest_number_enters_by_magnitude() -> None:
+    assert named_features("7 and 1,000 and 30")["largest_number"] == pytest.approx(np.log10(1001))
+    assert named_features("9" * 5000)["largest_number"] == 100
+    assert named_features("no number")["largest_number"] == 0
 
 
 def test_a_system_prompt_changes_the_context_features_only() -> None:
@@ -66,8 +66,10 @@ def test_any_text_gives_finite_numbers(text: str) -> None:
 
 def test_the_middle_of_a_huge_prompt_is_measured_by_length_only() -> None:
     end = "x" * HALF_WINDOW
-    assert of(end + "7 8 9" + end)["numbers"] == 0
-    assert of(end + "7 8 9" + end)["characters"] == pytest.approx(log1p(2 * HALF_WINDOW + 5))
+    assert named_features(end + "7 8 9" + end)["numbers"] == 0
+    assert named_features(end + "7 8 9" + end)["characters"] == pytest.approx(
+        log1p(2 * HALF_WINDOW + 5)
+    )
 
 
 def test_a_huge_prompt_is_cheap() -> None:

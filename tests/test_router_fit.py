@@ -11,7 +11,7 @@ from router.estimate import Predictions, estimate, predict
 from router.features import Prompt, read_prompt
 from router.fitting.fit import FitSettings, fit, fold_of, upper_quantile
 from router.fitting.learner import fit_log_tokens, fit_logits
-from router.fitting.outcomes import Outcome, OutcomeError, Reading
+from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.messages import read_messages
 from router.router import Router
 
@@ -34,9 +34,9 @@ def fitted() -> Artifact:
 
 def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
     fresh = list(islice(stories(77, "test"), 400))
-    found = predicted(fitted, [story.prompt for story in fresh])
+    estimates = predicted(fitted, [story.prompt for story in fresh])
     truth = np.array([[true_p(story, effort) for effort in LADDER] for story in fresh])
-    assert np.abs(found.p_correct - truth).mean() < 0.05
+    assert np.abs(estimates.p_correct - truth).mean() < 0.05
     assert fitted.metrics["ece"] < 0.03
     assert fitted.metrics["brier"] < 0.8 * fitted.metrics["brier_without_features"]
     assert fitted.metrics["brier_ci"][0] < fitted.metrics["brier"] < fitted.metrics["brier_ci"][1]
@@ -45,33 +45,33 @@ def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
 def test_one_prompt_and_many_give_the_same_estimate(fitted: Artifact) -> None:
     text = "Eva has 10 beads. Eva finds 30 beads. How many beads does Eva have now?"
     parameters = fitted.parameters
-    one = estimate(parameters, fitted.efforts, parameters.place(prompt(text)))
+    single = estimate(parameters, fitted.efforts, parameters.project(prompt(text)))
     many = predicted(fitted, [text])
-    assert list(one.p_correct.values()) == pytest.approx(many.p_correct[0].tolist())
-    assert list(one.tokens.values()) == pytest.approx(many.tokens[0].tolist())
-    assert list(one.budget.values()) == many.budget[0].tolist()
-    assert one.difficulty == pytest.approx(1 - many.p_correct.mean())
+    assert list(single.p_correct.values()) == pytest.approx(many.p_correct[0].tolist())
+    assert list(single.tokens.values()) == pytest.approx(many.tokens[0].tolist())
+    assert list(single.budget.values()) == many.budget[0].tolist()
+    assert single.difficulty == pytest.approx(1 - many.p_correct.mean())
 
 
 def test_budgets_cover_the_correct_answers(fitted: Artifact) -> None:
-    """At most 2 % of the correct answers would have been cut, on stories never seen."""
+    """At most 2 % of the correct answers would have been cut, on stories outside the fit."""
     unbounded = replace(fitted, parameters=replace(fitted.parameters, slack=1.0))
-    reading = simulated(1500, seed=2)
+    dataset = simulated(1500, seed=2)
     for index, effort in enumerate(fitted.efforts):
-        right = [o for o in reading.outcomes if o.effort == effort and o.correct]
-        budgets = predicted(unbounded, [str(o.messages) for o in right]).budget[:, index]
-        cut = np.mean([o.tokens > budget for o, budget in zip(right, budgets, strict=True)])
-        assert cut <= 0.02 + 3 * np.sqrt(0.02 * 0.98 / len(right))
-    tokens = predicted(fitted, [stories_prompt()])
-    assert tokens.budget[0, 0] == 0  # what never thinks needs no budget
+        correct = [o for o in dataset.outcomes if o.effort == effort and o.correct]
+        budgets = predicted(unbounded, [str(o.messages) for o in correct]).budget[:, index]
+        cut = np.mean([o.tokens > budget for o, budget in zip(correct, budgets, strict=True)])
+        assert cut <= 0.02 + 3 * np.sqrt(0.02 * 0.98 / len(correct))
+    tokens = predicted(fitted, [story_prompt()])
+    assert tokens.budget[0, 0] == 0  # effort none spends no thinking tokens
     assert (tokens.budget[0, 1:] > tokens.tokens[0, 1:]).all()
 
 
-def stories_prompt() -> str:
+def story_prompt() -> str:
     return next(stories(3)).prompt
 
 
-def test_the_routed_loss_keeps_the_promise() -> None:
+def test_the_routed_loss_stays_within_max_loss() -> None:
     fresh = list(islice(stories(55, "test"), 1500))
     truth = [{effort: true_p(story, effort) for effort in LADDER} for story in fresh]
     broken = 0
@@ -87,38 +87,38 @@ def test_the_routed_loss_keeps_the_promise() -> None:
     assert broken == 0
 
 
-def test_prompts_that_say_nothing_earn_no_trust() -> None:
+def test_uninformative_prompts_get_each_effort_s_mean() -> None:
     artifact = fit(simulated(400, seed=4, flat=True)).artifact
     spread = predicted(artifact, [s.prompt for s in islice(stories(9), 200)]).p_correct
     assert np.abs(spread - 0.6).max() < 0.15
     assert artifact.metrics["ece"] < 0.08
 
 
-def test_few_problems_fit_with_a_warning_and_keep_to_the_baseline() -> None:
+def test_few_problems_give_a_warning_and_the_baseline_effort() -> None:
     fitted = fit(simulated(60))
     assert any("60 problems are few" in warning for warning in fitted.warnings)
     assert dict(fitted.artifact.prices.certified)[0.01] is None
-    assert any("keep to high" in warning for warning in fitted.warnings)
+    assert any("always choose high" in warning for warning in fitted.warnings)
     artifact = fitted.artifact
-    route = Router(artifact.efforts, artifact.baseline, artifact).route(stories_prompt())
+    route = Router(artifact.efforts, artifact.baseline, artifact).route(story_prompt())
     assert (route.effort, route.abstained) == ("high", None)
     assert "no saving is certified" in route.reason
 
 
 def test_the_baseline_can_be_named() -> None:
-    reading = simulated(200)
-    assert fit(reading, FitSettings(baseline="medium")).artifact.baseline == "medium"
+    dataset = simulated(200)
+    assert fit(dataset, FitSettings(baseline="medium")).artifact.baseline == "medium"
     with pytest.raises(OutcomeError, match="baseline 'max' has no outcomes"):
-        fit(reading, FitSettings(baseline="max"))
+        fit(dataset, FitSettings(baseline="max"))
 
 
-def test_provenance_says_what_was_used(fitted: Artifact) -> None:
+def test_provenance_counts_problems_and_rows(fitted: Artifact) -> None:
     assert fitted.provenance["problems"] == 1500
     assert fitted.provenance["rows"] == 6000
     assert fitted.weights == "w1"
 
 
-def test_folds_are_even_and_by_seed() -> None:
+def test_folds_are_of_equal_size_and_depend_on_the_seed() -> None:
     assert np.bincount(fold_of(103, 0)).tolist() == [21, 21, 21, 20, 20]
     assert (fold_of(103, 0) != fold_of(103, 1)).any()
 
@@ -130,15 +130,15 @@ def test_upper_quantile_is_conservative() -> None:
     assert upper_quantile(values[:0], 0.02) == 0.0
 
 
-def test_learners_recover_linear_truth_and_survive_constant_labels() -> None:
+def test_learners_recover_linear_truth_and_stay_finite_on_constant_labels() -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(4000, 3))
     logits = np.stack([z @ [1.0, -1.0, 0.0], z @ [1.0, 0.5, 0.0] + 1.0], axis=1)
     correct = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(float)
     counts = np.ones_like(correct)
-    found = fit_logits(z, correct, counts, 1.0)
-    assert found.weights == pytest.approx(np.array([[1, -1, 0], [1, 0.5, 0]]), abs=0.15)
-    assert found.bias == pytest.approx([0, 1], abs=0.15)
+    linear = fit_logits(z, correct, counts, 1.0)
+    assert linear.weights == pytest.approx(np.array([[1, -1, 0], [1, 0.5, 0]]), abs=0.15)
+    assert linear.bias == pytest.approx([0, 1], abs=0.15)
     correct[:, 1] = 1.0
     constant = fit_logits(z, correct, counts, 1.0)
     assert np.isfinite(constant.weights).all()
@@ -148,8 +148,8 @@ def test_learners_recover_linear_truth_and_survive_constant_labels() -> None:
     assert fit_log_tokens(z, tokens)(z)[:, 1] == pytest.approx(logits[:, 1] + 3, abs=0.01)
 
 
-def test_without_a_level_called_high_the_baseline_is_the_best_fixed_effort() -> None:
-    """Not the dearest: more thinking can hurt, and what is no better need not be dearer."""
+def test_without_effort_high_the_baseline_is_the_cheapest_of_the_most_accurate() -> None:
+    """More thinking can lower accuracy, and efforts of equal accuracy differ in tokens."""
     rng = np.random.default_rng(7)
     chances = {"direct": (0.5, 10), "brief": (0.8, 80), "long": (0.8, 200), "composite": (0.7, 400)}
     outcomes = [
@@ -158,12 +158,12 @@ def test_without_a_level_called_high_the_baseline_is_the_best_fixed_effort() -> 
         if outcome.effort == "low"
         for effort, (chance, tokens) in chances.items()
     ]
-    reading = replace(simulated(1), outcomes=tuple(outcomes))
-    assert fit(reading).artifact.baseline == "brief"
+    dataset = replace(simulated(1), outcomes=tuple(outcomes))
+    assert fit(dataset).artifact.baseline == "brief"
 
 
-def test_words_count_where_features_say_nothing() -> None:
-    """Two kinds of task whose texts measure alike: only the words tell them apart."""
+def test_words_are_used_where_features_are_uninformative() -> None:
+    """Two kinds of task with equal features: only their words differ."""
     rng = np.random.default_rng(8)
     outcomes = []
     for number in range(600):
@@ -174,8 +174,8 @@ def test_words_count_where_features_say_nothing() -> None:
             outcomes.append(
                 Outcome(str(number), text, "m", effort, 0, int(rng.random() < chance), 50, None)
             )
-    reading = Reading(tuple(outcomes), "m", None, (), 0)
-    artifact = fit(reading).artifact
+    dataset = OutcomeSet(tuple(outcomes), "m", None, (), 0)
+    artifact = fit(dataset).artifact
     easy, hard = (
         predicted(artifact, [f"Sort the words {a} 3 {b} into a list, please."]).p_correct[0, 0]
         for a, b in (("mango", "peach"), ("guava", "lemon"))

@@ -20,7 +20,7 @@ LOADS = st.builds(Load, st.integers(0, 40), st.floats(0, 8))
         (Load(12, 3.0), 0.5),
     ],
 )
-def test_pressure_rises_smoothly_with_the_worse_sign(load: Load, pressure: float) -> None:
+def test_pressure_rises_linearly_with_the_larger_load_sign(load: Load, pressure: float) -> None:
     assert LIMITS.pressure(load) == pytest.approx(pressure)
     assert Pressure(LIMITS).update(load) == pytest.approx(pressure)
 
@@ -29,7 +29,7 @@ def test_without_limits_load_changes_nothing() -> None:
     assert Pressure(Limits()).update(Load(10**6, 10**6)) == 0.0
 
 
-def test_a_swing_moves_the_pressure_once() -> None:
+def test_an_oscillating_load_changes_the_pressure_once() -> None:
     pressure = Pressure(LIMITS)
     assert pressure.update(Load(15)) == pytest.approx(0.5)
     for in_flight in (13, 15, 12, 14, 13):
@@ -47,6 +47,6 @@ def test_pressure_stays_between_the_load_and_its_lag(loads: list[Load]) -> None:
     assert pressure.update(IDLE) == 0.0
 
 
-def test_budgets_shrink_to_half() -> None:
+def test_full_pressure_halves_a_budget() -> None:
     assert [lowered(100, pressure) for pressure in (0.0, 0.5, 1.0)] == [100, 75, 50]
     assert lowered(None, 1.0) is None

@@ -14,7 +14,7 @@ from router.messages import read_messages
         ([{"type": "thinking", "thinking": "private"}, {"type": "text", "text": "a"}], "a"),
     ],
 )
-def test_text_is_found_in_every_form(content: object, text: str) -> None:
+def test_text_is_read_from_every_content_format(content: object, text: str) -> None:
     conversation = read_messages([{"role": "user", "content": content}])
     assert conversation.turns[0].text == text
     assert conversation.unreadable is None
@@ -33,11 +33,11 @@ def test_text_is_found_in_every_form(content: object, text: str) -> None:
         [{"role": "user", "content": [{}]}],
     ],
 )
-def test_what_is_not_text_is_named(messages: object) -> None:
+def test_content_that_is_not_text_is_named(messages: object) -> None:
     assert read_messages(messages).unreadable
 
 
-def test_deep_nesting_is_named_not_followed() -> None:
+def test_deep_nesting_is_named_and_not_followed() -> None:
     content = "x"
     for _ in range(5000):
         content = [content]

@@ -40,18 +40,18 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 def test_rows_are_read_and_thinking_tokens_count(tmp_path: Path) -> None:
-    reading = read_outcomes([write(tmp_path / "o.jsonl", many())])
-    assert len(reading.outcomes) == 80
-    assert {outcome.tokens for outcome in reading.outcomes} == {5}
-    assert (reading.model, reading.weights, reading.warnings, reading.skipped) == ("m", "w", (), 0)
+    dataset = read_outcomes([write(tmp_path / "o.jsonl", many())])
+    assert len(dataset.outcomes) == 80
+    assert {outcome.tokens for outcome in dataset.outcomes} == {5}
+    assert (dataset.model, dataset.weights, dataset.warnings, dataset.skipped) == ("m", "w", (), 0)
 
 
-def test_completion_tokens_count_where_thinking_is_unknown(tmp_path: Path) -> None:
+def test_completion_tokens_replace_missing_thinking_tokens(tmp_path: Path) -> None:
     path = write(tmp_path / "o.jsonl", many(thinking_tokens=None))
     assert {outcome.tokens for outcome in read_outcomes([path]).outcomes} == {12}
     mixed = [*many(), {**GOOD, "problem_id": "p99", "thinking_tokens": None}]
     warnings = read_outcomes([write(path, mixed)]).warnings
-    assert any("1 rows lack thinking_tokens, which 80 others" in warning for warning in warnings)
+    assert any("1 rows have no thinking_tokens, 80 do" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_completion_tokens_count_where_thinking_is_unknown(tmp_path: Path) -> No
         ({**GOOD, "prompt": {"a": 1}}, "neither prompt nor messages"),
     ],
 )
-def test_a_broken_line_is_left_out_and_named(tmp_path: Path, bad: object, reason: str) -> None:
-    reading = read_outcomes([write(tmp_path / "o.jsonl", [*many(), bad])])
-    assert len(reading.outcomes) == 80
-    assert reading.skipped == 1
-    assert "o.jsonl:81" in reading.warnings[0]
-    assert reason in reading.warnings[0]
+def test_a_broken_line_is_skipped_with_a_warning(tmp_path: Path, bad: object, reason: str) -> None:
+    dataset = read_outcomes([write(tmp_path / "o.jsonl", [*many(), bad])])
+    assert len(dataset.outcomes) == 80
+    assert dataset.skipped == 1
+    assert "o.jsonl:81" in dataset.warnings[0]
+    assert reason in dataset.warnings[0]
 
 
-def test_repeated_rows_and_rows_without_tokens_are_counted(tmp_path: Path) -> None:
+def test_repeated_rows_and_rows_without_tokens_are_skipped(tmp_path: Path) -> None:
     rows = many()
     bare = {**GOOD, "problem_id": "p99", "tokens": None, "thinking_tokens": None}
-    reading = read_outcomes([write(tmp_path / "o.jsonl", [*rows, rows[3], bare])])
-    assert reading.skipped == 2
-    assert any("o.jsonl:81: p1/high/0" in warning for warning in reading.warnings)
-    assert any("1 rows without tokens" in warning for warning in reading.warnings)
+    dataset = read_outcomes([write(tmp_path / "o.jsonl", [*rows, rows[3], bare])])
+    assert dataset.skipped == 2
+    assert any("o.jsonl:81: p1/high/0" in warning for warning in dataset.warnings)
+    assert any("1 rows without tokens" in warning for warning in dataset.warnings)
 
 
 def refused(paths: list[Path], model: str | None = None) -> str:
@@ -92,7 +92,7 @@ def refused(paths: list[Path], model: str | None = None) -> str:
     return str(caught.value)
 
 
-def test_files_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
+def test_unusable_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "o.jsonl"
     assert "cannot be opened" in refused([path])
     assert "no outcomes" in refused([write(path, [])])
@@ -111,15 +111,15 @@ def test_a_truncated_gzip_is_refused_with_the_line(tmp_path: Path) -> None:
     rows = "".join(
         json.dumps({**row, "response": str(i) * 9}) + "\n" for i, row in enumerate(many(900))
     )
-    whole = gzip.compress(rows.encode())
-    path.write_bytes(whole)
+    compressed = gzip.compress(rows.encode())
+    path.write_bytes(compressed)
     assert len(read_outcomes([path]).outcomes) == 1800
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(compressed[: len(compressed) // 2])
     message = refused([path])
-    assert "cut off or damaged" in message
+    assert "truncated or damaged" in message
     assert "o.jsonl.gz:" in message
     path.write_bytes(b"not gzip at all")
-    assert "cut off or damaged" in refused([path])
+    assert "truncated or damaged" in refused([path])
 
 
 def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
     assert "x.problems.jsonl" in refused([path])
     problems = [{"problem_id": n, "prompt": f"prompt {n}"} for n in range(9)]
     write(tmp_path / "x.problems.jsonl", problems)
-    reading = read_outcomes([path])
-    assert len(reading.outcomes) == 18
-    assert reading.outcomes[2].messages == "prompt 1"
-    assert any("x.outcomes.csv:21: neither prompt" in warning for warning in reading.warnings)
-    assert any("1 rows without tokens" in warning for warning in reading.warnings)
+    dataset = read_outcomes([path])
+    assert len(dataset.outcomes) == 18
+    assert dataset.outcomes[2].messages == "prompt 1"
+    assert any("x.outcomes.csv:21: neither prompt" in warning for warning in dataset.warnings)
+    assert any("1 rows without tokens" in warning for warning in dataset.warnings)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
         (many(40, correct=0), "every outcome is wrong"),
     ],
 )
-def test_outcomes_that_carry_no_router_are_refused(
+def test_outcomes_too_few_for_a_router_are_refused(
     tmp_path: Path, rows: list[Any], reason: str
 ) -> None:
     path = write(tmp_path / "o.jsonl", rows)
@@ -154,7 +154,7 @@ def test_outcomes_that_carry_no_router_are_refused(
         check(read_outcomes([path]).outcomes)
 
 
-def test_a_rarely_seen_effort_is_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_an_effort_with_few_problems_is_excluded_with_a_warning(tmp_path: Path) -> None:
     rows = [*many(40), *[{**GOOD, "problem_id": f"p{n}", "effort": "max"} for n in range(5)]]
     efforts, warnings = check(read_outcomes([write(tmp_path / "o.jsonl", rows)]).outcomes)
     assert efforts == ("low", "high")

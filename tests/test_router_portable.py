@@ -34,13 +34,13 @@ def test_it_is_conservative(router: Router) -> None:
             assert router.route(prompt, policy=policy).effort != "none"
 
 
-def test_it_says_that_it_is_not_calibrated_and_sets_no_budget(router: Router) -> None:
+def test_it_is_marked_uncalibrated_and_sets_no_budget(router: Router) -> None:
     route = router.route(EASY)
     assert (route.calibrated, route.abstained, route.budget) == (False, None, None)
     assert router.state == "uncalibrated"
 
 
-def test_it_never_spends_more_than_without_a_router() -> None:
+def test_it_never_chooses_above_the_baseline() -> None:
     assert Router.portable(LADDER, "low").route(HARD).effort == "low"
     assert Router.portable(LADDER, "medium").route(HARD).effort == "medium"
     with pytest.raises(ArtifactError, match="not the baseline max"):
@@ -48,13 +48,13 @@ def test_it_never_spends_more_than_without_a_router() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["证明根号二是无理数。", "😀" * 9, None])
-def test_what_it_was_not_fitted_on_gets_the_baseline(router: Router, prompt: object) -> None:
+def test_prompts_unlike_the_fit_get_the_baseline(router: Router, prompt: object) -> None:
     route = router.route(prompt)
     assert route.effort == "high"
     assert route.abstained
 
 
-def test_the_gateway_serves_with_it_and_says_so() -> None:
+def test_the_gateway_reports_that_it_is_uncalibrated() -> None:
     with serving("--router", "portable") as gateway:
         ready = httpx.get(f"{gateway.url}/ready").json()
         assert ready["router"] == "uncalibrated"
@@ -67,12 +67,12 @@ def test_the_gateway_serves_with_it_and_says_so() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared problem sets are not on this machine")
-def test_the_shipped_one_is_what_the_script_fits() -> None:
+def test_the_shipped_artifact_is_what_the_script_fits() -> None:
     fitted, shipped = portable(DATA), load(PORTABLE)
     assert fitted.metrics.keys() == shipped.metrics.keys()
     assert json.loads(PORTABLE.read_text())["calibrated"] is False
-    again = Router(LADDER, "high", fitted)
+    refitted = Router(LADDER, "high", fitted)
     for prompt in (EASY, HARD, "What is 2 + 2?", "Write a Python function that sorts a list."):
-        first, second = again.route(prompt), Router.portable(LADDER, "high").route(prompt)
-        assert first.effort == second.effort
-        assert first.estimate.difficulty == pytest.approx(second.estimate.difficulty, abs=1e-3)
+        ours, theirs = refitted.route(prompt), Router.portable(LADDER, "high").route(prompt)
+        assert ours.effort == theirs.effort
+        assert ours.estimate.difficulty == pytest.approx(theirs.estimate.difficulty, abs=1e-3)

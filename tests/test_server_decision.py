@@ -217,9 +217,9 @@ def test_load_lowers_effort_and_budget() -> None:
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
     assert router.artifact is not None
-    price = router.artifact.prices.of(Policy())
+    price = router.artifact.prices.price_for(Policy())
     assert price is not None
-    assert f"1,000 are worth {price + 50:.3g}" in busy.reason
+    assert f"price {price + 50:.3g} P(correct) per 1,000" in busy.reason
     assert busy.budget < idle.budget
     off = decide(fields, router=router, load=Load(16))
     assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)

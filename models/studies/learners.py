@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from router.estimate import Array, sigmoid
+from router.arrays import Array, Index
+from router.estimate import sigmoid
 from router.evaluation.comparison import Means, area
 from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES, log_loss_rows
 from router.fitting.fit import fold_of
 from router.fitting.learner import fit_log_tokens, fit_logits, one_thread
-from router.fitting.table import Index, Table
+from router.fitting.table import Table
 from router.policy import choose_rows
 
 _FOLDS = 5
@@ -42,9 +43,9 @@ def cross_fit_tokens(table: Table) -> Array:
     """Held-out tokens (N, E), the same for every learner."""
     found = np.zeros(table.counts.shape)
     for train, test in _splits(table):
-        basis = Basis.learn(*table.only(train))
-        linear = fit_log_tokens(basis.rows(*table.only(train)), table.tokens[train])
-        found[test] = np.expm1(np.clip(linear(basis.rows(*table.only(test))), 0, 16))
+        basis = Basis.learn(*table.prompts(train))
+        linear = fit_log_tokens(basis.predictors(*table.prompts(train)), table.tokens[train])
+        found[test] = np.expm1(np.clip(linear(basis.predictors(*table.prompts(test))), 0, 16))
     return found
 
 
@@ -84,10 +85,10 @@ def nothing(table: Table, _: list[str], train: Index, test: Index) -> Array:
 
 def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
     """Pooled logistic regression on the features."""
-    basis = Basis.learn(*table.only(train))
+    basis = Basis.learn(*table.prompts(train))
     width = table.x.shape[1]
-    z = basis.rows(*table.only(train))[:, :width]
-    unseen = basis.rows(*table.only(test))[:, :width]
+    z = basis.predictors(*table.prompts(train))[:, :width]
+    unseen = basis.predictors(*table.prompts(test))[:, :width]
     with one_thread():
         linear = fit_logits(z, table.successes[train], table.counts[train], _C_FEATURES)
     return sigmoid(linear(unseen))
@@ -95,11 +96,11 @@ def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
 
 def features_and_words(table: Table, _: list[str], train: Index, test: Index) -> Array:
     """The same with the main directions of the words: what `router.fitting.fit` ships."""
-    basis = Basis.learn(*table.only(train))
-    z = basis.rows(*table.only(train))
+    basis = Basis.learn(*table.prompts(train))
+    z = basis.predictors(*table.prompts(train))
     with one_thread():
         linear = fit_logits(z, table.successes[train], table.counts[train], _C_WORDS)
-    return sigmoid(linear(basis.rows(*table.only(test))))
+    return sigmoid(linear(basis.predictors(*table.prompts(test))))
 
 
 def boosting(table: Table, _: list[str], train: Index, test: Index) -> Array:
@@ -131,10 +132,10 @@ def tfidf(table: Table, texts: list[str], train: Index, test: Index) -> Array:
 
 def neighbours(table: Table, _: list[str], train: Index, test: Index) -> Array:
     """The mean of the nearest prompts."""
-    basis = Basis.learn(*table.only(train))
+    basis = Basis.learn(*table.prompts(train))
     model = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(train)))
-    near = model.fit(basis.rows(*table.only(train))).kneighbors(
-        basis.rows(*table.only(test)), return_distance=False
+    near = model.fit(basis.predictors(*table.prompts(train))).kneighbors(
+        basis.predictors(*table.prompts(test)), return_distance=False
     )
     return np.nanmean(table.accuracy[train][near], axis=1)
 

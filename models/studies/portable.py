@@ -21,15 +21,16 @@ from random import Random
 
 import numpy as np
 
+from router.arrays import Array, Index
 from router.artifact import Artifact, save
-from router.estimate import Array, Parameters, range_excess, sigmoid
+from router.estimate import sigmoid
 from router.features import Prompt, read_prompt
 from router.fitting.basis import Basis
 from router.fitting.fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
-from router.fitting.table import Index
 from router.messages import read_messages
-from router.policy import Prices, Step
+from router.parameters import Parameters, range_excess
+from router.policy import FrontierPoint, Prices
 from router.vocabulary import Words
 
 EFFORTS = ("low", "medium", "high")
@@ -119,7 +120,7 @@ def portable(data: Path) -> Artifact:
         efforts=EFFORTS,
         baseline="high",
         parameters=_parameters(basis, linear, excess, *_hard_end(data), hard),
-        prices=Prices(((0.0, 0.0),), (Step(0.0, float(share.mean()), 0.0),)),
+        prices=Prices(((0.0, 0.0),), (FrontierPoint(0.0, float(share.mean()), 0.0),)),
         delta=1.0,
         metrics=metrics,
         provenance={
@@ -140,7 +141,9 @@ def _learn(
     rows = np.repeat(train, often)
     seen = [words[row] for row in rows.tolist()]
     basis = Basis.learn(x[rows], seen)
-    return basis, fit_logits(basis.rows(x[rows], seen), share[rows], np.ones((len(rows), 1)), _C)
+    return basis, fit_logits(
+        basis.predictors(x[rows], seen), share[rows], np.ones((len(rows), 1)), _C
+    )
 
 
 def _cross_fit(
@@ -152,8 +155,8 @@ def _cross_fit(
     for fold in range(int(folds.max()) + 1):
         test = np.flatnonzero(folds == fold)
         basis, linear = _learn(problems, x, words, share, np.flatnonzero(folds != fold))
-        ease[test] = linear(basis.rows(x[test], [words[row] for row in test.tolist()]))[:, 0]
-        excess[test] = range_excess(basis.frame, x[test]).sum(axis=1)
+        ease[test] = linear(basis.predictors(x[test], [words[row] for row in test.tolist()]))[:, 0]
+        excess[test] = range_excess(basis.standardizer, x[test]).sum(axis=1)
     return ease, excess
 
 
@@ -185,10 +188,10 @@ def _parameters(
     briefer: Array = np.full(len(EFFORTS), -_TOKENS_PER_LOGIT)
     even: Array = np.ones(len(EFFORTS))
     return Parameters(
-        center=basis.frame.center,
-        scale=basis.frame.scale,
-        low=basis.frame.low,
-        high=basis.frame.high,
+        center=basis.standardizer.center,
+        scale=basis.standardizer.scale,
+        low=basis.standardizer.low,
+        high=basis.standardizer.high,
         p_weights=(1 + steep)[:, np.newaxis] * weights,
         p_bias=(1 + steep) * bias - steep * enough,
         token_weights=briefer[:, np.newaxis] * weights,

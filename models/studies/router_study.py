@@ -25,12 +25,12 @@ from sklearn.pipeline import make_pipeline
 
 from models.studies.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
 from router.artifact import Artifact, load, save
-from router.conversation import judged_text
-from router.evaluation.replay import Decided, decide, judged_rows, report
+from router.conversation import routed_text
+from router.evaluation.replay import Decisions, decide, judged_rows, report
 from router.features import window
 from router.fitting.fit import FitSettings, fit, fold_of
-from router.fitting.outcomes import OutcomeError, Reading, read_outcomes
-from router.fitting.table import ENOUGH_PROBLEMS, check, tabulate
+from router.fitting.outcomes import OutcomeError, OutcomeSet, read_outcomes
+from router.fitting.table import RECOMMENDED_PROBLEMS, check, tabulate
 from router.messages import read_messages
 from router.policy import Policy
 from router.router import Router
@@ -46,7 +46,7 @@ class Log:
     """One model's outcomes, by the log's name."""
 
     name: str
-    reading: Reading
+    reading: OutcomeSet
 
     @property
     def title(self) -> str:
@@ -82,7 +82,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
     rows = judged_rows(table)
     folds = fold_of(len(table.problem_ids), 1)
-    parts: list[tuple[np.ndarray, Decided]] = []
+    parts: list[tuple[np.ndarray, Decisions]] = []
     for fold in range(_FOLDS):
         seen = {problem for problem, of in zip(table.problem_ids, folds, strict=True) if of != fold}
         artifact = fit(_only(log.reading, seen)).artifact
@@ -92,7 +92,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
         if len(unseen):
             parts.append((unseen, decide(artifact, table, unseen, policy)))
     order = np.concatenate([unseen for unseen, _ in parts])
-    decided = Decided(
+    decided = Decisions(
         np.concatenate([part.p for _, part in parts]),
         np.concatenate([part.chosen for _, part in parts]),
         np.concatenate([part.at_prices for _, part in parts], axis=1),
@@ -101,7 +101,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     return {**report(table, order, decided), "problems": len(rows)}
 
 
-def _only(reading: Reading, problems: set[str]) -> Reading:
+def _only(reading: OutcomeSet, problems: set[str]) -> OutcomeSet:
     kept = tuple(outcome for outcome in reading.outcomes if outcome.problem_id in problems)
     return replace(reading, outcomes=kept)
 
@@ -142,7 +142,7 @@ def _best_fixed(baselines: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def learner_table(logs: Sequence[Log]) -> Iterator[str]:
     """Log loss, AUC and area gained of every learner on every log of enough problems."""
-    large = [log for log in logs if _problems(log) >= ENOUGH_PROBLEMS]
+    large = [log for log in logs if _problems(log) >= RECOMMENDED_PROBLEMS]
     yield _row("learner", *(log.title for log in large))
     yield _row(*["---"] * (1 + len(large)))
     cells: dict[str, list[str]] = {name: [] for name in LEARNERS}
@@ -150,7 +150,7 @@ def learner_table(logs: Sequence[Log]) -> Iterator[str]:
         efforts, _ = check(log.reading.outcomes)
         table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
         messages = {o.problem_id: o.messages for o in log.reading.outcomes}
-        texts = [window(judged_text(read_messages(messages[i]))) for i in table.problem_ids]
+        texts = [window(routed_text(read_messages(messages[i]))) for i in table.problem_ids]
         tokens = cross_fit_tokens(table)
         for name, learner in LEARNERS.items():
             loss, auc, gain = judge(table, cross_fit(learner, table, texts), tokens)
@@ -165,7 +165,7 @@ def split_table(logs: Sequence[Log]) -> Iterator[str]:
     yield _row(*["---"] * 5)
     for log in logs:
         problems = sorted({outcome.problem_id for outcome in log.reading.outcomes})
-        if len(problems) < 2 * ENOUGH_PROBLEMS:
+        if len(problems) < 2 * RECOMMENDED_PROBLEMS:
             continue
         broken, certified, saved = 0, 0, 0.0
         for seed in range(_SPLITS):
@@ -174,11 +174,11 @@ def split_table(logs: Sequence[Log]) -> Iterator[str]:
             loss, share = _on_rest(artifact, _only(log.reading, set(problems) - half))
             broken += loss > _MAX_LOSS
             saved += share
-            certified += artifact.prices.of(Policy(max_loss=_MAX_LOSS)) is not None
+            certified += artifact.prices.price_for(Policy(max_loss=_MAX_LOSS)) is not None
         yield _row(log.title, _SPLITS, broken, certified, f"{100 * saved / _SPLITS:.1f}")
 
 
-def _on_rest(artifact: Artifact, rest: Reading) -> tuple[float, float]:
+def _on_rest(artifact: Artifact, rest: OutcomeSet) -> tuple[float, float]:
     """Accuracy lost against the baseline effort, and share of tokens saved, on other problems."""
     table = tabulate([o for o in rest.outcomes if o.effort in artifact.efforts], artifact.efforts)
     rows = judged_rows(table)

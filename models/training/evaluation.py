@@ -20,8 +20,8 @@ from models.training.page import page
 from models.training.problems import load
 from models.training.recipe import Recipe
 from models.training.run import Work, write_whole
+from router.arrays import Array
 from router.bootstrap import percentile_interval, resampled_weights
-from router.estimate import Array
 
 _DRAWS = 1000
 BANDS = ("easiest third", "middle third", "hardest third")

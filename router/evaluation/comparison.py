@@ -1,7 +1,7 @@
-"""Policies held against each other on the same problems: means, mixtures, frontiers, intervals.
+"""Comparison of policies on the same problems: means, mixtures, frontiers, intervals.
 
-A policy here is what it came to on each problem. Everything derived from means is derived again
-for each bootstrap draw of problems, so every interval is paired.
+A policy is represented by its accuracy and tokens on each problem. Every statistic is computed
+again for each bootstrap draw of the problems, so all intervals are paired.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from router.arrays import Array
 from router.bootstrap import percentile_interval, resampled_weights
-from router.estimate import Array
 
 _DRAWS = 400
 _GRID = 200
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Accuracy and tokens of one policy per problem, each (N,)."""
+class PolicyResult:
+    """Accuracy and tokens of one policy on each of N problems, both (N,)."""
 
     accuracy: Array
     tokens: Array
@@ -26,53 +26,54 @@ class Figure:
 
 @dataclass(frozen=True)
 class Means:
-    """Mean accuracy and mean tokens of K policies, each (K,), in one draw of the problems."""
+    """Mean accuracy and mean tokens of K policies, both (K,), in one draw of the problems."""
 
     accuracy: Array
     tokens: Array
 
-    def only(self, rows: slice) -> "Means":
-        """Some of the policies."""
-        return Means(self.accuracy[rows], self.tokens[rows])
+    def subset(self, policies: slice) -> "Means":
+        """The means of some of the policies."""
+        return Means(self.accuracy[policies], self.tokens[policies])
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value, and its 95 % bootstrap interval over problems."""
+    """A value with its 95 % bootstrap interval over problems; all nan where it is undefined."""
 
     value: float
     low: float
     high: float
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """What reports call the interval."""
+    def bounds(self) -> tuple[float, float]:
+        """Both ends, lower first."""
         return self.low, self.high
 
 
 class Draws:
-    """The means of K policies: of all problems first, then of each bootstrap draw."""
+    """The means of K policies over all problems, and over each of 400 bootstrap draws."""
 
-    def __init__(self, figures: Sequence[Figure], seed: int = 0) -> None:
-        size = len(figures[0].accuracy)
+    def __init__(self, results: Sequence[PolicyResult], seed: int = 0) -> None:
+        size = len(results[0].accuracy)
         weights = resampled_weights(size, _DRAWS, seed)
-        accuracy = weights @ np.stack([figure.accuracy for figure in figures], axis=1)
-        tokens = weights @ np.stack([figure.tokens for figure in figures], axis=1)
+        accuracy = weights @ np.stack([result.accuracy for result in results], axis=1)
+        tokens = weights @ np.stack([result.tokens for result in results], axis=1)
         self._means = [Means(a, t) for a, t in zip(accuracy, tokens, strict=True)]
 
     def interval(self, statistic: Callable[[Means], float]) -> Interval:
-        """A statistic of the means; nan where it is not defined."""
+        """A statistic of the means, with its interval over the draws where it is finite."""
         value, *drawn = (statistic(means) for means in self._means)
-        known = [one for one in drawn if np.isfinite(one)]
-        if not np.isfinite(value) or not known:
+        finite = [draw for draw in drawn if np.isfinite(draw)]
+        if not np.isfinite(value) or not finite:
             return Interval(float("nan"), float("nan"), float("nan"))
-        return Interval(float(value), *percentile_interval(known))
+        return Interval(float(value), *percentile_interval(finite))
 
 
 def hull(means: Means) -> tuple[Array, Array]:
-    """Corners (tokens, accuracy) of the best that random mixtures of policies reach.
+    """The upper concave hull of K policies: tokens (C,) and accuracy (C,) of its corners.
 
-    By rising tokens; accuracy never falls, for nobody need spend more to get less.
+    Random mixtures of the policies reach every point of it and none above it. Both arrays rise:
+    a policy that spends more for less accuracy is no corner.
     """
     corners: list[tuple[float, float]] = []
     for point in sorted(zip(means.tokens.tolist(), means.accuracy.tolist(), strict=True)):
@@ -92,32 +93,34 @@ def _slope(left: tuple[float, float], right: tuple[float, float]) -> float:
 
 
 def accuracy_at(means: Means, tokens: float) -> float:
-    """The accuracy of the best mixture that spends at most `tokens`; else of the cheapest."""
+    """The accuracy of the best mixture of at most `tokens`; of the cheapest policy if none is."""
     return float(np.interp(tokens, *hull(means)))
 
 
 def tokens_at(means: Means, accuracy: float) -> float:
-    """The fewest tokens of a mixture that is at least so accurate; else of the most accurate."""
-    tokens, reached = hull(means)
-    return float(np.interp(accuracy, reached, tokens))
+    """The fewest tokens of a mixture of at least `accuracy`; of the most accurate if none is."""
+    tokens, accuracies = hull(means)
+    return float(np.interp(accuracy, accuracies, tokens))
 
 
 def area(means: Means, fixed: Means) -> float:
-    """Mean accuracy of the best mixtures, over the tokens from the cheapest fixed to the dearest.
+    """The area under the frontier of accuracy over tokens, normalised to 0..1.
 
-    The area under the frontier, as a share of its widest: between 0 and 1.
+    That is the mean accuracy of the best mixtures, over budgets from the cheapest `fixed` effort's
+    tokens to the most expensive one's.
     """
     grid: Array = np.linspace(float(fixed.tokens.min()), float(fixed.tokens.max()), _GRID)
     return float(np.interp(grid, *hull(means)).mean())
 
 
 def gap_closed(routed: Means, fixed: Means, oracle: Means) -> float:
-    """Share of the tokens between mixtures of fixed efforts and the oracle that a policy saves.
+    """The share of the oracle's token saving that a policy reaches, at the policy's accuracy.
 
-    At the policy's own accuracy; at most 1, and nan where the oracle saves nothing there.
+    The saving is against the best mixture of fixed efforts. At most 1; nan where the oracle saves
+    nothing.
     """
     target = float(routed.accuracy[0])
-    without, least = tokens_at(fixed, target), tokens_at(oracle, target)
-    if without - least <= 1e-9:
+    mixture, best = tokens_at(fixed, target), tokens_at(oracle, target)
+    if mixture - best <= 1e-9:
         return float("nan")
-    return min((without - float(routed.tokens[0])) / (without - least), 1.0)
+    return min((mixture - float(routed.tokens[0])) / (mixture - best), 1.0)

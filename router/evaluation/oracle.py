@@ -1,120 +1,123 @@
-"""The oracle of a replay: the best effort for each problem, for who has seen the problem before.
+"""The oracle of a replay: the best effort for each problem, chosen from other generations of it.
 
-Cross-fitted: an effort is chosen by some generations of a problem and judged on others, so that
-one lucky answer does not count as knowledge.
+Cross-fitted: an effort is chosen by some generations of a problem and judged on the others, so that
+a lucky answer is no advantage.
 """
 
 import numpy as np
 
-from router.estimate import Array
-from router.evaluation.comparison import Figure
+from router.arrays import Array, Index, Mask
+from router.evaluation.comparison import PolicyResult
 from router.fitting.calibration import PRICES
-from router.fitting.table import Index, Table
+from router.fitting.table import Table
 from router.policy import choose_rows
 
-_MOST_FOLDS = 10
-_PRIORS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""How many generations the prior counts for, beside the problem's own."""
-_TIE = 1e-9
-"""A price that only breaks ties, for the cheaper effort."""
+_MAX_FOLDS = 10
+_PRIOR_WEIGHTS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Candidate weights of the prior, in generations."""
+_TIE_PRICE = 1e-9
+"""A price that only breaks ties, in favour of the cheaper effort."""
 
 
 def generations(table: Table, rows: Index) -> int:
-    """How many generations every cell of these problems has, at most those that are used."""
-    return min(int(table.counts[rows].min()), _MOST_FOLDS)
+    """Generations that every problem of `rows` has at every effort, at most _MAX_FOLDS."""
+    return min(int(table.counts[rows].min()), _MAX_FOLDS)
 
 
-def oracle_frontier(table: Table, rows: Index, p: Array) -> list[Figure]:
-    """What the oracle comes to at each price, on the problems `rows` (complete ones).
+def oracle_frontier(table: Table, rows: Index, p: Array) -> list[PolicyResult]:
+    """The oracle's result at each of PRICES, on the complete problems `rows` (N,).
 
-    One part of the generations is left out in turn; an effort's P(correct) on a problem is the
-    share among the rest, drawn towards the effort's mean or towards the router's own estimate `p`
-    (N, E), whichever and as far as it predicts the part left out best: with few generations the
-    router's is worth more. With single ones it chooses by what it is judged on, and is flattered.
+    One fold of the generations is left out in turn. An effort's P(correct) on a problem is the
+    share of correct answers in the other folds, shrunk towards the effort's mean or towards the
+    router's estimate `p` (N, E): the prior and the weight that predict the fold best. With one
+    generation per problem the oracle chooses by the answer it is judged on, and is too optimistic.
     """
     folds = generations(table, rows)
-    place = _places(table) % folds
-    parts = [_cells(table, rows, place == fold) for fold in range(folds)]
-    whole = _cells(table, rows, place >= 0)
+    fold_numbers = _positions(table) % folds
+    parts = [_cells(table, rows, fold_numbers == fold) for fold in range(folds)]
+    total = _cells(table, rows, fold_numbers >= 0)
     if folds == 1:
-        seen = [(whole.correct / whole.counts, whole.tokens / whole.counts)]
+        estimates = [(total.correct / total.counts, total.tokens / total.counts)]
     else:
-        seen = _shrunk(whole, parts, p)
+        estimates = _shrunk(total, parts, p)
     index = np.arange(len(rows))
-    found: list[Figure] = []
-    for price in (_TIE, *PRICES[1:]):
+    frontier: list[PolicyResult] = []
+    for price in (_TIE_PRICE, *PRICES[1:]):
         accuracy, tokens = np.zeros(len(rows)), np.zeros(len(rows))
-        for (chance, spent), part in zip(seen, parts, strict=True):
-            chosen = choose_rows(chance, spent, price)
+        for (p_correct, spent), part in zip(estimates, parts, strict=True):
+            chosen = choose_rows(p_correct, spent, price)
             accuracy += (part.correct / part.counts)[index, chosen] / folds
             tokens += (part.tokens / part.counts)[index, chosen] / folds
-        found.append(Figure(accuracy, tokens))
-    return found
+        frontier.append(PolicyResult(accuracy, tokens))
+    return frontier
 
 
 class _Sums:
-    """Generations, correct ones and their tokens, each (N, E)."""
+    """Sums over generations, each (N, E): their number, the correct ones, their tokens."""
 
     def __init__(self, counts: Array, correct: Array, tokens: Array) -> None:
         self.counts = counts
         self.correct = correct
         self.tokens = tokens
 
-    def __sub__(self, other: "_Sums") -> "_Sums":
+    def __sub__(self, part: "_Sums") -> "_Sums":
         return _Sums(
-            self.counts - other.counts, self.correct - other.correct, self.tokens - other.tokens
+            self.counts - part.counts, self.correct - part.correct, self.tokens - part.tokens
         )
 
 
-def _shrunk(whole: _Sums, parts: list[_Sums], p: Array) -> list[tuple[Array, Array]]:
-    """P(correct) and tokens (N, E) as known without each part."""
-    rests = [whole - part for part in parts]
+def _shrunk(total: _Sums, parts: list[_Sums], p: Array) -> list[tuple[Array, Array]]:
+    """P(correct) and tokens, both (N, E), estimated without each of the `parts`."""
+    remainders = [total - part for part in parts]
 
-    def known(weight: float, by_router: bool) -> list[Array]:
-        """For each part left out: the rest's share, and a prior that weighs so many generations."""
-        means = [rest.correct.sum(axis=0) / rest.counts.sum(axis=0) for rest in rests]
+    def shares(weight: float, by_router: bool) -> list[Array]:
+        """P(correct) (N, E) without each part, with a prior that weighs `weight` generations."""
+        means = [r.correct.sum(axis=0) / r.counts.sum(axis=0) for r in remainders]
         priors = [p if by_router else np.broadcast_to(mean, p.shape) for mean in means]
         return [
-            (rest.correct + weight * prior) / (rest.counts + weight)
-            for rest, prior in zip(rests, priors, strict=True)
+            (remainder.correct + weight * prior) / (remainder.counts + weight)
+            for remainder, prior in zip(remainders, priors, strict=True)
         ]
 
-    def loss(guesses: list[Array]) -> Array:
+    def loss(candidate: list[Array]) -> Array:
         """Log loss per effort (E,) on the parts that were left out."""
-        total = np.zeros(p.shape[1])
-        for guess, part in zip(guesses, parts, strict=True):
-            chance = np.clip(guess, 1e-6, 1 - 1e-6)
+        sums = np.zeros(p.shape[1])
+        for estimate, part in zip(candidate, parts, strict=True):
+            clipped = np.clip(estimate, 1e-6, 1 - 1e-6)
             wrong = part.counts - part.correct
-            total -= (part.correct * np.log(chance) + wrong * np.log(1 - chance)).sum(axis=0)
-        return total
+            sums -= (part.correct * np.log(clipped) + wrong * np.log(1 - clipped)).sum(axis=0)
+        return sums
 
-    ways = [known(weight, by_router) for weight in _PRIORS for by_router in (False, True)]
-    best: list[int] = np.argmin([loss(guesses) for guesses in ways], axis=0).tolist()
+    candidates = [
+        shares(weight, by_router) for weight in _PRIOR_WEIGHTS for by_router in (False, True)
+    ]
+    best: list[int] = np.argmin([loss(candidate) for candidate in candidates], axis=0).tolist()
     return [
         (
-            np.stack([ways[way][part][:, effort] for effort, way in enumerate(best)], axis=1),
-            rest.tokens / rest.counts,
+            np.stack([candidates[k][part][:, effort] for effort, k in enumerate(best)], axis=1),
+            remainder.tokens / remainder.counts,
         )
-        for part, rest in enumerate(rests)
+        for part, remainder in enumerate(remainders)
     ]
 
 
-def _places(table: Table) -> Index:
-    """The place (R,) of each generation within its cell: 0, 1, 2..."""
+def _positions(table: Table) -> Index:
+    """The position (R,) of each generation among those of its problem and effort: 0, 1, 2..."""
     cells = table.row_problem * len(table.efforts) + table.row_effort
     order = np.argsort(cells, kind="stable")
     in_order = cells[order]
-    places = np.empty(len(cells), dtype=np.intp)
-    places[order] = np.arange(len(cells)) - np.searchsorted(in_order, in_order)
-    return places
+    positions = np.empty(len(cells), dtype=np.intp)
+    positions[order] = np.arange(len(cells)) - np.searchsorted(in_order, in_order)
+    return positions
 
 
-def _cells(table: Table, rows: Index, picked: np.ndarray) -> _Sums:
-    cells = (table.row_problem * len(table.efforts) + table.row_effort)[picked]
+def _cells(table: Table, rows: Index, selected: Mask) -> _Sums:
+    """Sums over the `selected` (R,) generations, for the problems `rows`."""
+    cells = (table.row_problem * len(table.efforts) + table.row_effort)[selected]
     sums = (
-        np.bincount(cells, weights=values[picked], minlength=table.counts.size)
+        np.bincount(cells, weights=values[selected], minlength=table.counts.size)
         .astype(np.float64)
         .reshape(table.counts.shape)[rows]
-        for values in (np.ones(len(picked)), table.row_correct, table.row_tokens)
+        for values in (np.ones(len(selected)), table.row_correct, table.row_tokens)
     )
     return _Sums(*sums)

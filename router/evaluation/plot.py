@@ -1,4 +1,4 @@
-"""A replay as a picture: accuracy against tokens, for the router and for what needs none."""
+"""A replay as a plot: accuracy over tokens, for the router and for the baselines."""
 
 import importlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class PlotError(Exception):
-    """The picture cannot be drawn; the message says what to do."""
+    """The plot cannot be written; the message says what to do."""
 
 
 def draw(result: Mapping[str, Any], model: str, path: Path) -> None:
@@ -49,16 +49,16 @@ def draw(result: Mapping[str, Any], model: str, path: Path) -> None:
         raise PlotError(f"{path}: {error}") from error
 
 
-def _point(axes: Any, entries: Any, **look: Any) -> None:
-    """Points with their intervals on both axes."""
-    listed = list(entries)
+def _point(axes: Any, entries: Any, **style: Any) -> None:
+    """Points with error bars on both axes."""
+    points = list(entries)
     bars = {
         axis: [
-            [entry[name] - entry[f"{name}_ci"][0] for entry in listed],
-            [entry[f"{name}_ci"][1] - entry[name] for entry in listed],
+            [entry[name] - entry[f"{name}_ci"][0] for entry in points],
+            [entry[f"{name}_ci"][1] - entry[name] for entry in points],
         ]
         for axis, name in (("xerr", "tokens"), ("yerr", "accuracy"))
     }
-    tokens = [entry["tokens"] for entry in listed]
-    accuracy = [entry["accuracy"] for entry in listed]
-    axes.errorbar(tokens, accuracy, **bars, linestyle="none", capsize=2, **look)
+    tokens = [entry["tokens"] for entry in points]
+    accuracy = [entry["accuracy"] for entry in points]
+    axes.errorbar(tokens, accuracy, **bars, linestyle="none", capsize=2, **style)

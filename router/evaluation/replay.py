@@ -1,27 +1,27 @@
-"""Judge a router on logged outcomes: its policy against what needs no router.
+"""Replay a router on logged outcomes: its policy against baselines without a router.
 
     tops replay --router router.json OUTCOMES
 
-All figures are means over problems that were judged at every effort of the router; intervals are
-95 % bootstrap intervals over problems, paired where two policies are compared. Use outcomes that
-the router was not fitted on.
+All figures are means over problems with outcomes at every effort of the router; intervals are 95 %
+bootstrap intervals over problems, paired where two policies are compared. Use outcomes that the
+router was not fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from router.arrays import Array, Index, Mask
 from router.artifact import Artifact
-from router.estimate import Array, predict, trusted
-from router.evaluation.comparison import Figure
+from router.estimate import in_distribution, predict
+from router.evaluation.comparison import PolicyResult
 from router.evaluation.oracle import generations, oracle_frontier
 from router.evaluation.report import Report
 from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES
-from router.fitting.outcomes import OutcomeError, Reading
-from router.fitting.table import Index, Table, tabulate
+from router.fitting.outcomes import OutcomeError, OutcomeSet
+from router.fitting.table import Table, tabulate
 from router.policy import Policy, choose_rows
 
 _NEIGHBOURS = 25
@@ -29,86 +29,91 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What a router gives each of N problems: effort indices (N,) by its policy and at each price.
+class Decisions:
+    """A router's decisions on N problems, as effort indices.
 
-    `p` (N, E) are its estimates of P(correct); `at_prices` has a row for each of PRICES; `judged`
-    (N,) is False where it abstained.
+    `p` (N, E): estimated P(correct). `chosen` (N,): by the policy. `at_prices` (P, N): at each of
+    PRICES. `judged` (N,): False where the router abstained.
     """
 
     p: Array
     chosen: Index
     at_prices: Index
-    judged: NDArray[np.bool_]
+    judged: Mask
 
 
-def replay(artifact: Artifact, reading: Reading, policy: Policy) -> dict[str, object]:
-    """The object of `replay --json`. Raises OutcomeError where nothing can be judged."""
-    known = [outcome for outcome in reading.outcomes if outcome.effort in artifact.efforts]
-    table = tabulate(known, artifact.efforts)
+def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str, object]:
+    """The object of `tops replay --json`. Raises OutcomeError where no problem is complete."""
+    fitted = [outcome for outcome in dataset.outcomes if outcome.effort in artifact.efforts]
+    table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
     result = report(table, rows, decide(artifact, table, rows, policy))
-    left_out = reading.skipped + len(table.problem_ids) - len(rows)
-    return {**result, "problems": len(rows), "skipped": left_out}
+    skipped = dataset.skipped + len(table.problem_ids) - len(rows)
+    return {**result, "problems": len(rows), "skipped": skipped}
 
 
 def judged_rows(table: Table) -> Index:
-    """The problems that were judged at every effort. Raises OutcomeError where there is none."""
+    """The problems with outcomes at every effort. Raises OutcomeError where there is none."""
     rows = np.flatnonzero(table.complete)
     if not len(rows):
         raise OutcomeError(
-            f"no problem was judged at every effort of the router ({', '.join(table.efforts)})"
+            f"no problem has outcomes at every effort of the router ({', '.join(table.efforts)})"
         )
     return rows
 
 
-def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Decided:
-    """The efforts that a router gives the problems `rows`, abstentions included."""
-    x, words = table.only(rows)
-    found = predict(artifact.parameters, x, words)
-    judged = trusted(artifact.parameters, x, words) & table.readable[rows]
+def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Decisions:
+    """The efforts that a router chooses for the problems `rows` (N,), abstentions included."""
+    x, words = table.prompts(rows)
+    predictions = predict(artifact.parameters, x, words)
+    judged = in_distribution(artifact.parameters, x, words) & table.readable[rows]
     baseline = artifact.efforts.index(artifact.baseline)
 
     def at(price: float) -> Index:
-        return np.where(judged, choose_rows(found.p_correct, found.tokens, price), baseline)
+        return np.where(
+            judged, choose_rows(predictions.p_correct, predictions.tokens, price), baseline
+        )
 
     effort = artifact.baseline
     if policy.mode == "fixed":
         if policy.effort not in artifact.efforts:
-            raise OutcomeError(f"effort {policy.effort!r} is not one of the router's")
+            raise OutcomeError(f"effort {policy.effort!r} is none of the router's")
         effort = policy.effort
-    price = None if policy.mode == "fixed" else artifact.prices.of(policy)
+    price = None if policy.mode == "fixed" else artifact.prices.price_for(policy)
     fixed = np.full(len(rows), artifact.efforts.index(effort))
     chosen = fixed if price is None else at(price)
-    return Decided(found.p_correct, chosen, np.stack([at(price) for price in PRICES]), judged)
+    return Decisions(
+        predictions.p_correct, chosen, np.stack([at(price) for price in PRICES]), judged
+    )
 
 
-def report(table: Table, rows: Index, decided: Decided) -> dict[str, object]:
-    """What decisions came to on the problems `rows`, against what needs no router."""
+def report(table: Table, rows: Index, decisions: Decisions) -> dict[str, object]:
+    """Accuracy and tokens of decisions on the problems `rows`, against the baselines."""
     accuracy, tokens = table.accuracy[rows], table.tokens[rows]
 
-    def of(chosen: Index) -> Figure:
-        each = np.arange(len(rows))
-        return Figure(accuracy[each, chosen], tokens[each, chosen])
+    problems = np.arange(len(rows))
 
-    routed = of(decided.chosen)
+    def result_of(chosen: Index) -> PolicyResult:
+        return PolicyResult(accuracy[problems, chosen], tokens[problems, chosen])
+
+    routed = result_of(decisions.chosen)
     p, spent = _neighbours(table, rows)
     figures = Report(
         efforts=table.efforts,
         routed=routed,
-        neighbours=_within(float(routed.tokens.mean()), p, spent, of),
-        fixed=[of(np.full(len(rows), effort)) for effort in range(len(table.efforts))],
-        frontier=[of(chosen) for chosen in decided.at_prices],
-        oracle=oracle_frontier(table, rows, decided.p),
+        neighbours=_within(float(routed.tokens.mean()), p, spent, result_of),
+        fixed=[result_of(np.full(len(rows), effort)) for effort in range(len(table.efforts))],
+        frontier=[result_of(chosen) for chosen in decisions.at_prices],
+        oracle=oracle_frontier(table, rows, decisions.p),
     )
     return {
-        "policy": {**figures.policy(), "efforts": _shares(table.efforts, decided.chosen)},
+        "policy": {**figures.policy(), "efforts": _shares(table.efforts, decisions.chosen)},
         "baselines": figures.baselines(),
         "oracle": {**figures.oracle(), "cross_fitted": generations(table, rows) > 1},
         **figures.gap(),
         "area": figures.areas(),
         "frontier": figures.frontier(),
-        "abstained": float(1 - decided.judged.mean()),
+        "abstained": float(1 - decisions.judged.mean()),
     }
 
 
@@ -117,10 +122,10 @@ def _shares(efforts: Sequence[str], chosen: Index) -> Mapping[str, float]:
 
 
 def _neighbours(table: Table, rows: Index) -> tuple[Array, Array]:
-    """P(correct) and tokens (N, E) as the nearest neighbours among the other folds have them."""
-    x, words = table.only(rows)
+    """P(correct) and tokens, both (N, E): means of the nearest neighbours in the other folds."""
+    x, words = table.prompts(rows)
     accuracy, tokens = table.accuracy[rows], table.tokens[rows]
-    z = Basis.learn(x, words).rows(x, words)
+    z = Basis.learn(x, words).predictors(x, words)
     squares = (z**2).sum(axis=1)
     folds = np.random.default_rng(0).permutation(np.arange(len(z)) % _FOLDS)
     p, spent = np.zeros_like(accuracy), np.zeros_like(tokens)
@@ -128,15 +133,17 @@ def _neighbours(table: Table, rows: Index) -> tuple[Array, Array]:
         train = np.flatnonzero(folds != fold)
         for row in np.flatnonzero(folds == fold):
             distance = squares[train] - 2.0 * (z[train] @ z[row])
-            near = train[np.argsort(distance)[:_NEIGHBOURS]]
-            p[row], spent[row] = accuracy[near].mean(axis=0), tokens[near].mean(axis=0)
+            nearest = train[np.argsort(distance)[:_NEIGHBOURS]]
+            p[row], spent[row] = accuracy[nearest].mean(axis=0), tokens[nearest].mean(axis=0)
     return p, spent
 
 
-def _within(tokens: float, p: Array, spent: Array, of: Callable[[Index], Figure]) -> Figure:
-    """What estimates come to at the lowest price at which they spend at most `tokens`."""
+def _within(
+    tokens: float, p: Array, spent: Array, result_of: Callable[[Index], PolicyResult]
+) -> PolicyResult:
+    """The result of estimates at the lowest price at which they spend at most `tokens`."""
     for price in PRICES:
-        figure = of(choose_rows(p, spent, price))
-        if figure.tokens.mean() <= tokens:
-            return figure
-    return of(spent.argmin(axis=1))
+        result = result_of(choose_rows(p, spent, price))
+        if result.tokens.mean() <= tokens:
+            return result
+    return result_of(spent.argmin(axis=1))

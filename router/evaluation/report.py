@@ -1,6 +1,6 @@
 """The figures of a replay, each with its interval, as an object and as text.
 
-Knows policies by what they came to on each problem; not how they decided.
+Knows the result of each policy on each problem, not how the policy decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ import numpy as np
 
 from router.evaluation.comparison import (
     Draws,
-    Figure,
     Interval,
     Means,
+    PolicyResult,
     accuracy_at,
     area,
     gap_closed,
@@ -28,11 +28,11 @@ class Report:
     def __init__(
         self,
         efforts: Sequence[str],
-        routed: Figure,
-        neighbours: Figure,
-        fixed: Sequence[Figure],
-        frontier: Sequence[Figure],
-        oracle: Sequence[Figure],
+        routed: PolicyResult,
+        neighbours: PolicyResult,
+        fixed: Sequence[PolicyResult],
+        frontier: Sequence[PolicyResult],
+        oracle: Sequence[PolicyResult],
     ) -> None:
         self._efforts = efforts
         self._draws = Draws([routed, neighbours, *fixed, *oracle, *frontier])
@@ -42,59 +42,59 @@ class Report:
         self._frontier = slice(self._oracle.stop, None)
 
     def policy(self) -> dict[str, object]:
-        """Accuracy and tokens of the router's policy."""
+        """Accuracy and tokens of the routed policy."""
         return self._entry(0)
 
     def baselines(self) -> dict[str, object]:
-        """What needs no router, and by how much the policy differs from each."""
-        found = {
+        """Policies without a router, and the routed policy's difference from each."""
+        fixed = {
             f"fixed:{effort}": self._against(index)
             for index, effort in enumerate(self._efforts, self._fixed.start)
         }
-        return {**found, "random": self._random(), "knn": self._against(1)}
+        return {**fixed, "random": self._random(), "knn": self._against(1)}
 
     def oracle(self) -> dict[str, object]:
-        """The oracle where its accuracy is the policy's, mixing with fixed efforts if need be."""
+        """The oracle at the policy's accuracy, mixed with fixed efforts where that is cheaper."""
 
         def accuracy(means: Means) -> float:
-            best = means.only(self._best)
+            best = means.subset(self._best)
             return min(float(means.accuracy[0]), float(best.accuracy.max()))
 
         def tokens(means: Means) -> float:
-            return tokens_at(means.only(self._best), float(means.accuracy[0]))
+            return tokens_at(means.subset(self._best), float(means.accuracy[0]))
 
         return _entry(self._draws.interval(accuracy), self._draws.interval(tokens))
 
     def gap(self) -> dict[str, object]:
-        """The share of the oracle's tokens that the policy saves, at equal accuracy."""
+        """The share of the oracle's token saving that the policy reaches, at equal accuracy."""
         closed = self._draws.interval(
             lambda means: gap_closed(
-                means.only(slice(0, 1)), means.only(self._fixed), means.only(self._best)
+                means.subset(slice(0, 1)), means.subset(self._fixed), means.subset(self._best)
             )
         )
-        known = np.isfinite(closed.value)
+        defined = np.isfinite(closed.value)
         return {
-            "oracle_gap_closed": closed.value if known else None,
-            "oracle_gap_closed_ci": closed.ends if known else None,
+            "oracle_gap_closed": closed.value if defined else None,
+            "oracle_gap_closed_ci": closed.bounds if defined else None,
         }
 
     def areas(self) -> dict[str, object]:
-        """Areas under the accuracy-tokens frontiers, and what the router's has over mixing's."""
+        """Areas under the frontiers of the router and of random mixing, and their difference."""
 
-        def of(means: Means, policies: slice) -> float:
-            return area(means.only(policies), means.only(self._fixed))
+        def area_of(means: Means, policies: slice) -> float:
+            return area(means.subset(policies), means.subset(self._fixed))
 
-        found = {
-            "policy": self._draws.interval(lambda means: of(means, self._frontier)),
-            "random": self._draws.interval(lambda means: of(means, self._fixed)),
+        intervals = {
+            "policy": self._draws.interval(lambda means: area_of(means, self._frontier)),
+            "random": self._draws.interval(lambda means: area_of(means, self._fixed)),
             "gain": self._draws.interval(
-                lambda means: of(means, self._frontier) - of(means, self._fixed)
+                lambda means: area_of(means, self._frontier) - area_of(means, self._fixed)
             ),
         }
         return {
             key: value
-            for name, one in found.items()
-            for key, value in ((name, one.value), (f"{name}_ci", one.ends))
+            for name, interval in intervals.items()
+            for key, value in ((name, interval.value), (f"{name}_ci", interval.bounds))
         }
 
     def frontier(self) -> list[dict[str, float]]:
@@ -118,7 +118,7 @@ class Report:
         return _entry(self._accuracy(index), self._tokens(index))
 
     def _against(self, index: int) -> dict[str, object]:
-        """A policy that needs no router, and the router's policy minus it."""
+        """A policy without a router, and the routed policy minus it."""
         return {
             **self._entry(index),
             **_difference(
@@ -128,13 +128,13 @@ class Report:
         }
 
     def _random(self) -> dict[str, object]:
-        """The best random mixture of fixed efforts that spends what the policy spends."""
+        """The best random mixture of fixed efforts that spends the policy's tokens."""
 
         def accuracy(means: Means) -> float:
-            return accuracy_at(means.only(self._fixed), float(means.tokens[0]))
+            return accuracy_at(means.subset(self._fixed), float(means.tokens[0]))
 
         def tokens(means: Means) -> float:
-            corners = hull(means.only(self._fixed))[0]
+            corners = hull(means.subset(self._fixed))[0]
             return float(np.clip(means.tokens[0], corners[0], corners[-1]))
 
         return {
@@ -147,35 +147,39 @@ class Report:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A replay as text: a row a policy, the router's minus each baseline, intervals in brackets."""
+    """A replay as text: one row per policy, with the routed policy minus it, and intervals."""
     named = {"policy": result["policy"], **result["baselines"], "oracle": result["oracle"]}
-    wide = max(map(len, named)) + 2
+    width = max(map(len, named)) + 2
     heads = ("accuracy", "tokens", "policy minus it: accuracy", "policy minus it: tokens")
-    lines = [" " * wide + "".join(f"{head:<29}" for head in heads).rstrip()]
+    lines = [" " * width + "".join(f"{head:<29}" for head in heads).rstrip()]
     for name, entry in named.items():
-        cells = [_told(entry, "accuracy", 4), _told(entry, "tokens", 1)]
+        cells = [_with_interval(entry, "accuracy", 4), _with_interval(entry, "tokens", 1)]
         if "policy_accuracy_minus" in entry:
             cells += [
-                _told(entry, "policy_accuracy_minus", 4, "+"),
-                _told(entry, "policy_tokens_minus", 1, "+"),
+                _with_interval(entry, "policy_accuracy_minus", 4, "+"),
+                _with_interval(entry, "policy_tokens_minus", 1, "+"),
             ]
-        lines.append(f"{name:<{wide}}" + "".join(f"{cell:<29}" for cell in cells).rstrip())
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:<29}" for cell in cells).rstrip())
     efforts = result["policy"]["efforts"]
     closed = "none to close"
     if result["oracle_gap_closed"] is not None:
-        closed = _told(result, "oracle_gap_closed", 2)
+        closed = _with_interval(result, "oracle_gap_closed", 2)
+    areas = {
+        name: _with_interval(result["area"], name, 4, "+" if name == "gain" else "")
+        for name in ("policy", "random", "gain")
+    }
     return "\n".join((
         *lines,
         "efforts: " + ", ".join(f"{effort} {share:.0%}" for effort, share in efforts.items()),
         f"share of the oracle's gap closed: {closed}",
-        f"area under the frontier: {_told(result['area'], 'policy', 4)}, of random mixing "
-        f"{_told(result['area'], 'random', 4)}, gain {_told(result['area'], 'gain', 4, '+')}",
-        f"{result['problems']} problems; {result['skipped']} rows or problems left out; "
+        f"area under the frontier: {areas['policy']}, of random mixing {areas['random']}, "
+        f"gain {areas['gain']}",
+        f"{result['problems']} problems; {result['skipped']} rows or problems skipped; "
         f"{result['abstained']:.1%} abstained",
     ))  # fmt: skip
 
 
-def _told(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
+def _with_interval(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
     low, high = entry[f"{name}_ci"]
     form = f"{sign}.{digits}f"
     return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"
@@ -185,15 +189,15 @@ def _entry(accuracy: Interval, tokens: Interval) -> dict[str, object]:
     return {
         "accuracy": accuracy.value,
         "tokens": tokens.value,
-        "accuracy_ci": accuracy.ends,
-        "tokens_ci": tokens.ends,
+        "accuracy_ci": accuracy.bounds,
+        "tokens_ci": tokens.bounds,
     }
 
 
 def _difference(accuracy: Interval, tokens: Interval) -> dict[str, object]:
     return {
         "policy_accuracy_minus": accuracy.value,
-        "policy_accuracy_minus_ci": accuracy.ends,
+        "policy_accuracy_minus_ci": accuracy.bounds,
         "policy_tokens_minus": tokens.value,
-        "policy_tokens_minus_ci": tokens.ends,
+        "policy_tokens_minus_ci": tokens.bounds,
     }

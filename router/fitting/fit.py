@@ -2,8 +2,8 @@
 
     tops fit OUTCOMES... --out router.json
 
-Everything that is measured or certified rests on estimates of problems that the estimating fit
-had not seen.
+Every metric and certificate comes from cross-fitted estimates: each problem is estimated by a fit
+without it.
 """
 
 from collections.abc import Mapping
@@ -12,27 +12,40 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from router.arrays import Array, Index
 from router.artifact import Artifact
-from router.estimate import Array, Parameters, range_excess, sigmoid
+from router.estimate import sigmoid
 from router.fitting.basis import Basis
-from router.fitting.calibration import Held, log_loss_rows, measure, price_table
-from router.fitting.learner import BLIND, SETTINGS, Setting, fit_log_tokens, fit_logits, one_thread
-from router.fitting.outcomes import OutcomeError, Reading
-from router.fitting.table import Index, Table, check, tabulate
+from router.fitting.calibration import HeldOut, log_loss_rows, measure, price_table
+from router.fitting.learner import (
+    INTERCEPT_ONLY,
+    SETTINGS,
+    Setting,
+    fit_log_tokens,
+    fit_logits,
+    one_thread,
+)
+from router.fitting.outcomes import OutcomeError, OutcomeSet
+from router.fitting.table import Table, check, tabulate
+from router.parameters import Parameters, range_excess
 from router.policy import Prices
 
 _FOLDS = 5
-_FOREIGN_SHARE = 0.01
-"""Share of prompts like those of the fit that may be taken for foreign, by each of two signs."""
-_FOREIGN_FLOOR = 1.0
-_KNOWN_CEILING = 0.9
-_KNOWN_SLACK = 0.1
-"""A prompt is foreign only where clearly fewer of its words are known than of the fit's prompts."""
+_OUTLIER_SHARE = 0.01
+"""Share of the fit's own prompts that each of the two limits may call out of distribution."""
+_MIN_RANGE_LIMIT = 1.0
+_MAX_KNOWN_SHARE = 0.9
+_KNOWN_SHARE_MARGIN = 0.1
+"""The limit on known words lies this far below the fit's own prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """What an operator may ask of a fit; `cut` is the share of correct answers a budget may cut."""
+    """Options of a fit.
+
+    `max_loss`: accuracy loss that is certified, at confidence 1 - `delta`. `cut`: share of correct
+    answers that a budget may cut off. `slack`: factor on that budget. `baseline` None: see `fit`.
+    """
 
     baseline: str | None = None
     max_loss: float = 0.01
@@ -44,7 +57,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The artifact and what the user should be told."""
+    """The artifact, and warnings for the user."""
 
     artifact: Artifact
     warnings: tuple[str, ...]
@@ -54,19 +67,22 @@ class Fitted:
 class _CrossFit:
     """Held-out estimates of N problems at E efforts.
 
-    `p` (N, E): P(correct); `log_tokens` (N, E): log(1 + tokens); `excess` (N,) over the features'
-    range and share of `known` words (N,): what tells foreign prompts.
+    `p` (N, E): P(correct). `log_tokens` (N, E): log(1 + tokens). `excess` (N,): summed
+    `range_excess` of the features. `known_share` (N,): share of words in the vocabulary.
     """
 
     p: Array
     log_tokens: Array
     excess: Array
-    known: Array
+    known_share: Array
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What the outcomes of a table came to, certified and measured on held-out estimates."""
+    """Fitted parameters, with prices and metrics from held-out estimates.
+
+    `certified_on`: how many problems the certificate rests on.
+    """
 
     parameters: Parameters
     prices: Prices
@@ -75,48 +91,52 @@ class Learned:
     certified_on: int
 
 
-def fit(reading: Reading, settings: FitSettings | None = None) -> Fitted:
-    """Fit a router. Raises OutcomeError where the outcomes do not carry one."""
+def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
+    """Fit a router to the outcomes of one model.
+
+    The default baseline is `high` where there is one, else the best fixed effort. Raises
+    OutcomeError where the outcomes are not enough, or have no such baseline.
+    """
     chosen = settings or FitSettings()
-    efforts, warnings = check(reading.outcomes)
-    table = tabulate([o for o in reading.outcomes if o.effort in efforts], efforts)
+    efforts, warnings = check(dataset.outcomes)
+    table = tabulate([o for o in dataset.outcomes if o.effort in efforts], efforts)
     baseline = _baseline(efforts, table, chosen.baseline)
     learned = learn(table, baseline, chosen)
     if dict(learned.prices.certified)[chosen.max_loss] is None:
         warnings += (_uncertified(learned, chosen, baseline),)
     artifact = Artifact(
-        model=reading.model,
-        weights=reading.weights,
+        model=dataset.model,
+        weights=dataset.weights,
         efforts=efforts,
         baseline=baseline,
         parameters=learned.parameters,
         prices=learned.prices,
         delta=chosen.delta,
         metrics=learned.metrics,
-        provenance=provenance(table, learned, chosen) | {"rows_skipped": reading.skipped},
+        provenance=provenance(table, learned, chosen) | {"rows_skipped": dataset.skipped},
     )
-    return Fitted(artifact, (*reading.warnings, *warnings))
+    return Fitted(artifact, (*dataset.warnings, *warnings))
 
 
 def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
-    """Parameters and certified prices. Raises OutcomeError: no problem has every effort."""
+    """Fit, certify and measure. Raises OutcomeError: no problem has outcomes at every effort."""
     folds = fold_of(len(table.problem_ids), settings.seed)
     with one_thread():
         setting, cross = _cross_fit(table, folds)
         parameters = _finish(table, setting, cross, settings)
-    held = _hold(table, parameters, cross, table.efforts.index(baseline))
-    certified = price_table(held, [settings.max_loss], settings.delta)
+    held_out = _held_out(table, parameters, cross, table.efforts.index(baseline))
+    certified = price_table(held_out, [settings.max_loss], settings.delta)
     return Learned(
         parameters=parameters,
-        prices=Prices(certified, held.frontier()),
-        metrics=measure(held, dict(certified)[settings.max_loss]),
+        prices=Prices(certified, held_out.frontier()),
+        metrics=measure(held_out, dict(certified)[settings.max_loss]),
         setting=setting,
-        certified_on=len(held.p),
+        certified_on=len(held_out.p),
     )
 
 
 def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[str, object]:
-    """What a fit was made from and how, for readers of the artifact."""
+    """Date, data and settings of a fit, for readers of the artifact."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": len(table.row_correct),
@@ -127,37 +147,37 @@ def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[st
 
 
 def fold_of(problems: int, seed: int) -> Index:
-    """A fold number (N,) for each problem, evenly and at random."""
+    """A random fold number (N,) per problem, in folds of equal size."""
     numbers = np.arange(problems, dtype=np.intp) % _FOLDS
     np.random.default_rng(seed).shuffle(numbers)
     return numbers
 
 
-def _baseline(efforts: tuple[str, ...], table: Table, asked: str | None) -> str:
-    if asked is not None:
-        if asked not in efforts:
+def _baseline(efforts: tuple[str, ...], table: Table, requested: str | None) -> str:
+    if requested is not None:
+        if requested not in efforts:
             raise OutcomeError(
-                f"baseline {asked!r} has no outcomes; there are {', '.join(efforts)}"
+                f"baseline {requested!r} has no outcomes; there are {', '.join(efforts)}"
             )
-        return asked
+        return requested
     return "high" if "high" in efforts else efforts[_best_fixed(table)]
 
 
 def _best_fixed(table: Table) -> int:
-    """The effort of the fewest tokens among those within a standard error of the most accurate."""
+    """The cheapest effort within one standard error of the most accurate one, as an index."""
     means = np.nanmean(table.accuracy, axis=0)
     lead = table.accuracy[:, [int(means.argmax())]] - table.accuracy
     error = np.nanstd(lead, axis=0) / np.sqrt(np.isfinite(lead).sum(axis=0))
-    good = np.nanmean(lead, axis=0) <= error
-    return int(np.where(good, np.nanmean(table.tokens, axis=0), np.inf).argmin())
+    equivalent = np.nanmean(lead, axis=0) <= error
+    return int(np.where(equivalent, np.nanmean(table.tokens, axis=0), np.inf).argmin())
 
 
 def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
     certified = [loss for loss, price in learned.prices.certified if price is not None]
-    promise = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
+    bound = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
     return (
-        f"no saving could be certified at a loss of {promise} from {learned.certified_on} "
-        f"problems: the router will keep to {baseline}; "
+        f"no saving could be certified at an accuracy loss of {bound} from {learned.certified_on} "
+        f"problems: the router will always choose {baseline}; "
         + (
             f"a max_loss of {certified[0]:g} is certified"
             if certified
@@ -167,49 +187,49 @@ def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
 
 
 def _cross_fit(table: Table, folds: Index) -> tuple[Setting, _CrossFit]:
-    """Held-out estimates for every problem, with the setting that `_select` takes."""
+    """Held-out estimates of every problem, with the setting that `_select` chooses."""
     shape = table.counts.shape
     p = {setting: np.zeros(shape) for setting in SETTINGS}
     log_tokens = np.zeros(shape)
-    beyond, known = np.zeros(shape[0]), np.zeros(shape[0])
+    excess, known_share = np.zeros(shape[0]), np.zeros(shape[0])
     for fold in range(_FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        x, words = table.only(train)
+        x, words = table.prompts(train)
         basis = Basis.learn(x, words)
-        z = basis.rows(x, words)
-        x, words = table.only(test)
-        unseen = basis.rows(x, words)
-        log_tokens[test] = fit_log_tokens(z, table.tokens[train])(unseen)
-        beyond[test] = range_excess(basis.frame, x).sum(axis=1)
-        known[test] = [basis.vocabulary.known_share(said) for said in words]
+        z = basis.predictors(x, words)
+        x, words = table.prompts(test)
+        z_test = basis.predictors(x, words)
+        log_tokens[test] = fit_log_tokens(z, table.tokens[train])(z_test)
+        excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
+        known_share[test] = [basis.vocabulary.known_share(counts) for counts in words]
         for setting in SETTINGS:
             width = z.shape[1] if setting.words else x.shape[1]
             logits = fit_logits(
                 z[:, :width], table.successes[train], table.counts[train], setting.c
             )
-            p[setting][test] = sigmoid(logits(unseen[:, :width]))
+            p[setting][test] = sigmoid(logits(z_test[:, :width]))
     chosen = _select(p, table.accuracy)
-    return chosen, _CrossFit(p[chosen], log_tokens, beyond, known)
+    return chosen, _CrossFit(p[chosen], log_tokens, excess, known_share)
 
 
 def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:
-    """The setting of the least held-out log loss, where it beats knowing nothing of the prompt.
+    """The setting of the lowest held-out log loss, if it clearly beats INTERCEPT_ONLY.
 
-    By more than one standard error of the paired difference over problems: on few problems the
-    best of many settings looks better than it is (the one-standard-error rule of Breiman et al.,
-    "Classification and Regression Trees", 1984).
+    Clearly: by more than one standard error of the paired difference over problems. On few problems
+    the best of many settings looks better than it is (the one-standard-error rule of Breiman et
+    al., "Classification and Regression Trees", 1984).
     """
-    losses = {setting: log_loss_rows(chance, accuracy) for setting, chance in p.items()}
+    losses = {setting: log_loss_rows(estimates, accuracy) for setting, estimates in p.items()}
     best = min(SETTINGS, key=lambda setting: float(losses[setting].mean()))
-    gain = losses[BLIND] - losses[best]
+    gain = losses[INTERCEPT_ONLY] - losses[best]
     clear = gain.mean() > gain.std() / np.sqrt(len(gain))
-    return best if clear else BLIND
+    return best if clear else INTERCEPT_ONLY
 
 
 def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSettings) -> Parameters:
-    """Learn from all problems; spread of tokens and foreign limits come from the held-out ones."""
+    """Parameters from all problems; token spread and range limits from held-out estimates."""
     basis = Basis.learn(table.x, table.words)
-    z = basis.rows(table.x, table.words)
+    z = basis.predictors(table.x, table.words)
     width = z.shape[1] if setting.words else table.x.shape[1]
     logits = fit_logits(z[:, :width], table.successes, table.counts, setting.c)
     p_weights, p_words, p_bias = basis.unfold(logits)
@@ -220,14 +240,14 @@ def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSetti
     for effort in range(len(table.efforts)):
         of_effort = table.row_effort == effort
         smear[effort] = np.exp(residual[of_effort]).mean()
-        right = residual[of_effort & (table.row_correct == 1)]
-        spread[effort] = np.exp(upper_quantile(right, settings.cut))
-    known = float(np.quantile(cross.known, _FOREIGN_SHARE))
+        correct = residual[of_effort & (table.row_correct == 1)]
+        spread[effort] = np.exp(upper_quantile(correct, settings.cut))
+    known_share = float(np.quantile(cross.known_share, _OUTLIER_SHARE))
     return Parameters(
-        center=basis.frame.center,
-        scale=basis.frame.scale,
-        low=basis.frame.low,
-        high=basis.frame.high,
+        center=basis.standardizer.center,
+        scale=basis.standardizer.scale,
+        low=basis.standardizer.low,
+        high=basis.standardizer.high,
         p_weights=p_weights,
         p_bias=p_bias,
         token_weights=token_weights,
@@ -237,37 +257,40 @@ def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSetti
         smear=smear,
         spread=spread,
         slack=settings.slack,
-        range_limit=max(_FOREIGN_FLOOR, float(np.quantile(cross.excess, 1 - _FOREIGN_SHARE))),
-        known_share=max(min(known - _KNOWN_SLACK, _KNOWN_CEILING), 0.0),
+        range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
+        known_share=max(min(known_share - _KNOWN_SHARE_MARGIN, _MAX_KNOWN_SHARE), 0.0),
     )
 
 
-def upper_quantile(values: Array, beyond: float) -> float:
-    """The value that a new one exceeds with probability at most `beyond`, if exchangeable.
+def upper_quantile(values: Array, tail: float) -> float:
+    """A bound that a new, exchangeable value exceeds with probability at most `tail`.
 
-    The split-conformal quantile (Vovk et al. 2005); the largest value where there are too few.
+    The split-conformal quantile of `values` (N,) (Vovk, Gammerman & Shafer, 2005); the largest
+    value where N is too small, 0 where it is 0.
     """
     if len(values) == 0:
         return 0.0
-    place = int(np.ceil((len(values) + 1) * (1 - beyond)))
-    return float(np.sort(values)[min(place, len(values)) - 1])
+    rank = int(np.ceil((len(values) + 1) * (1 - tail)))
+    return float(np.sort(values)[min(rank, len(values)) - 1])
 
 
-def _hold(table: Table, parameters: Parameters, cross: _CrossFit, baseline: int) -> Held:
-    """Held-out estimates of the problems that were judged at every effort."""
+def _held_out(table: Table, parameters: Parameters, cross: _CrossFit, baseline: int) -> HeldOut:
+    """Held-out estimates of the problems with outcomes at every effort."""
     rows = table.complete
     if not rows.any():
         raise OutcomeError(
-            f"no problem was judged at every effort ({', '.join(table.efforts)}): generate the "
-            "missing ones, or leave an effort out"
+            f"no problem has outcomes at every effort ({', '.join(table.efforts)}): generate the "
+            "missing ones, or omit an effort"
         )
     tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
-    near = cross.excess[rows] <= parameters.range_limit
-    return Held(
+    in_range = cross.excess[rows] <= parameters.range_limit
+    return HeldOut(
         p=cross.p[rows],
         tokens=tokens,
         accuracy=table.accuracy[rows],
         spent=table.tokens[rows],
         baseline=baseline,
-        trusted=near & (cross.known[rows] >= parameters.known_share) & table.readable[rows],
+        trusted=in_range
+        & (cross.known_share[rows] >= parameters.known_share)
+        & table.readable[rows],
     )

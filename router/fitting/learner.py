@@ -1,7 +1,8 @@
-"""The learners behind a fit: P(correct) by pooled logistic regression, tokens by ridge.
+"""The learners of a fit: P(correct) by pooled logistic regression, tokens by ridge regression.
 
-In go standardised predictors (N, F) and arrays per effort (N, E); both learners leave plain weights
-and biases. Knows nothing of prompts, folds or files.
+Both take standardised predictors (N, F) and values per effort (N, E); they return weights and
+biases. They know nothing of prompts, folds or files. tests/test_router_learner.py holds them equal
+to scikit-learn, so that fitting a router does not need it.
 """
 
 import importlib
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from router.estimate import Array, sigmoid
+from router.arrays import Array
+from router.estimate import sigmoid
 
 _BIAS_PENALTY = 1e-2
 _NEWTON_STEPS = 30
@@ -21,41 +23,40 @@ _RIDGE_PENALTIES = tuple(10.0**power for power in range(-1, 5))
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What cross-fitting chooses from.
+    """A candidate of cross-fitting.
 
-    `c` is the inverse strength of the ridge penalty on slopes; with `words`, the directions of
-    the prompts' words are regressed on as well as the features.
+    `c`: inverse strength of the ridge penalty on slopes. `words`: whether the word directions are
+    predictors besides the features.
     """
 
     c: float
     words: bool
 
 
-BLIND = Setting(1e-5, words=False)
-"""Nearly "no features at all": what remains where prompts say nothing."""
+INTERCEPT_ONLY = Setting(1e-5, words=False)
+"""So strong a penalty that hardly more than each effort's mean is left."""
 SETTINGS: tuple[Setting, ...] = (
-    BLIND,
+    INTERCEPT_ONLY,
     *(Setting(c, words) for words in (False, True) for c in (0.001, 0.01, 0.1, 1.0, 10.0)),
 )
 
 
 @dataclass(frozen=True)
 class Linear:
-    """weights (E, F) and bias (E,) of one linear predictor per effort."""
+    """One linear predictor per effort: `weights` (E, F) and `bias` (E,)."""
 
     weights: Array
     bias: Array
 
     def __call__(self, z: Array) -> Array:
-        """Values (N, E) for features (N, F)."""
+        """Values (N, E) for predictors (N, F)."""
         return z @ self.weights.T + self.bias
 
 
 def one_thread() -> AbstractContextManager[object]:
-    """Keep the BLAS to one thread, where threadpoolctl (extra `[fit]`) is installed.
+    """Limit the BLAS to one thread, where threadpoolctl (extra `[fit]`) is installed.
 
-    The matrices of a fit are small: on two busy cores, threads that wait for each other made it
-    50 times slower.
+    The matrices of a fit are small: on two busy cores, several threads made it 50 times slower.
     """
     try:
         control: Any = importlib.import_module("threadpoolctl")
@@ -67,17 +68,18 @@ def one_thread() -> AbstractContextManager[object]:
 def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
     """Logits of P(correct): one logistic regression whose efforts share part of their slopes.
 
-    Shared slopes and each effort's deviation from them are penalised alike, by 1 / `c`. Every
-    seen cell weighs one, however often it was sampled. Half a success and half a failure are
-    spread over each effort, so constant labels stay finite. Newton's method on the penalised
-    likelihood; the Hessian is made of one F x F block per effort.
+    Predictors `z` (N, F); `successes` and `counts` (N, E) of generations. Shared slopes and each
+    effort's deviations from them have the same penalty, 1 / `c`. Each cell with generations has
+    weight 1, however many there are. Half a success and half a failure are spread over each effort,
+    so that constant labels give finite logits. Newton's method on the penalised likelihood; the
+    Hessian consists of one F x F block per effort.
     """
     efforts, width = counts.shape[1], z.shape[1] + 1
-    seen = (counts > 0).astype(np.float64)
-    prior = 0.5 / np.maximum(seen.sum(axis=0), 1)
+    observed = (counts > 0).astype(np.float64)
+    prior = 0.5 / np.maximum(observed.sum(axis=0), 1)
     share = np.divide(successes, counts, out=np.zeros_like(counts), where=counts > 0)
-    positive = seen * (share + prior)
-    total = seen * (1.0 + 2.0 * prior)
+    positive = observed * (share + prior)
+    total = observed * (1.0 + 2.0 * prior)
     design = np.hstack([z, np.ones((len(z), 1))])
     penalty = np.full((efforts + 1, width), 1.0 / c)
     penalty[:, -1] = _BIAS_PENALTY
@@ -96,7 +98,7 @@ def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
 
 
 def _hessian(design: Array, weights: Array, penalty: Array) -> Array:
-    """Second derivatives ((E+1)*F, (E+1)*F): shared slopes first, then each effort's own."""
+    """Second derivatives ((E+1)*F, (E+1)*F): shared slopes, then each effort's deviations."""
     groups, width = penalty.shape
     hessian = np.zeros((groups, width, groups, width))
     for effort in range(1, groups):
@@ -111,27 +113,29 @@ def _hessian(design: Array, weights: Array, penalty: Array) -> Array:
 
 
 def fit_log_tokens(z: Array, tokens: Array) -> Linear:
-    """log(1 + tokens) per effort by ridge regression; cells without tokens (nan) are left out."""
+    """log(1 + tokens) by one ridge regression per effort; `z` (N, F), `tokens` (N, E) or nan."""
     weights = np.zeros((tokens.shape[1], z.shape[1]))
     bias = np.zeros(tokens.shape[1])
     for effort in range(tokens.shape[1]):
-        seen = np.isfinite(tokens[:, effort])
-        weights[effort], bias[effort] = _ridge(z[seen], np.log1p(tokens[seen, effort]))
+        observed = np.isfinite(tokens[:, effort])
+        weights[effort], bias[effort] = _ridge(z[observed], np.log1p(tokens[observed, effort]))
     return Linear(weights, bias)
 
 
 def _ridge(z: Array, target: Array) -> tuple[Array, float]:
-    """Ridge regression with the penalty of the least leave-one-out error, from one SVD."""
-    mean, middle = z.mean(axis=0), float(target.mean())
+    """Ridge regression with the penalty of the lowest leave-one-out error, from one SVD."""
+    mean, target_mean = z.mean(axis=0), float(target.mean())
     u, singular, vt = np.linalg.svd(z - mean, full_matrices=False)
-    rotated = u.T @ (target - middle)
+    rotated = u.T @ (target - target_mean)
 
     def leave_one_out(penalty: float) -> float:
         shrink = singular**2 / (singular**2 + penalty)
         leverage = (u**2) @ shrink + 1.0 / len(z)
-        residual = (target - middle - u @ (shrink * rotated)) / np.maximum(1.0 - leverage, 1e-3)
+        residual = (target - target_mean - u @ (shrink * rotated)) / np.maximum(
+            1.0 - leverage, 1e-3
+        )
         return float((residual**2).mean())
 
     penalty = min(_RIDGE_PENALTIES, key=leave_one_out)
     slopes = vt.T @ (singular / (singular**2 + penalty) * rotated)
-    return slopes, middle - float(mean @ slopes)
+    return slopes, target_mean - float(mean @ slopes)

@@ -1,8 +1,8 @@
 """Read outcome files: one judged generation per row, checked line by line.
 
-Two forms, either may be gzipped: JSON Lines that carry their prompts, and a pair
-NAME.outcomes.csv + NAME.problems.jsonl. Bad lines are left out and named; a file that cannot be
-trusted as a whole is refused. Knows nothing of features or fitting.
+Two formats, either may be gzipped: JSON Lines with the prompt in each row, and a pair
+NAME.outcomes.csv + NAME.problems.jsonl. A broken line is skipped with a warning; a file with too
+many broken lines is refused. Knows nothing of features or fitting.
 """
 
 import csv
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
-_MOST_BROKEN = 0.1
-"""The share of unreadable lines beyond which a file is refused."""
-_SHOWN = 5
+_MAX_BROKEN_SHARE = 0.1
+"""A file with a larger share of broken lines is refused."""
+_MAX_SHOWN = 5
 
 
 class OutcomeError(Exception):
@@ -27,7 +27,10 @@ class OutcomeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One judged generation. `tokens` are thinking tokens where known, else completion tokens."""
+    """One judged generation; `tokens` are thinking tokens if recorded, else completion tokens.
+
+    `correct` is 0 or 1, `messages` a prompt or OpenAI messages, `weights` a hash.
+    """
 
     problem_id: str
     messages: object
@@ -40,8 +43,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the files held: outcomes of one model, warnings for the user, rows left out."""
+class OutcomeSet:
+    """The outcomes of one model, with warnings for the user and the number of skipped rows."""
 
     outcomes: tuple[Outcome, ...]
     model: str
@@ -52,31 +55,31 @@ class Reading:
 
 @dataclass
 class _Tally:
-    """What is set aside while reading, and how many rows are kept."""
+    """Rows skipped while reading, and counts of the others."""
 
     broken: list[str]
     duplicates: list[str]
-    kept: int = 0
+    usable: int = 0
     without_tokens: int = 0
     thinking: int = 0
     completion: int = 0
 
 
-def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Reading:
-    """Read outcome files, keeping the rows of `model` (needed where the files mix models).
+def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> OutcomeSet:
+    """Read the rows of `model` from outcome files; None where they hold one model only.
 
-    Raises OutcomeError: unreadable or truncated file, too many broken lines, mixed models or
+    Raises OutcomeError: unreadable or truncated file, too many broken lines, several models or
     weights, no rows with tokens.
     """
     tally = _Tally([], [])
-    kept: dict[tuple[str, str, str, int], Outcome] = {}
+    outcomes: dict[tuple[str, str, str, int], Outcome] = {}
     models: Counter[str] = Counter()
     for path in map(Path, paths):
-        for where, fields in _rows(path, tally):
+        for location, fields in _rows(path, tally):
             try:
                 outcome = _outcome(fields)
             except ValueError as error:
-                tally.broken.append(f"{where}: {error}")
+                tally.broken.append(f"{location}: {error}")
                 continue
             models[str(fields["model"])] += 1
             if model is not None and fields["model"] != model:
@@ -85,27 +88,31 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Read
                 tally.without_tokens += 1
             else:
                 key = (outcome.model, outcome.problem_id, outcome.effort, outcome.sample)
-                if key in kept:
-                    tally.duplicates.append(f"{where}: {'/'.join(map(str, key[1:]))}")
-                kept.setdefault(key, outcome)
-                known = fields.get("thinking_tokens") not in (None, "")
-                tally.thinking += known
-                tally.completion += not known
-    tally.kept = len(kept)
+                if key in outcomes:
+                    tally.duplicates.append(f"{location}: {'/'.join(map(str, key[1:]))}")
+                outcomes.setdefault(key, outcome)
+                has_thinking = fields.get("thinking_tokens") not in (None, "")
+                tally.thinking += has_thinking
+                tally.completion += not has_thinking
+    tally.usable = len(outcomes)
     _refuse(", ".join(map(str, paths)), model, models, tally)
-    weights = {outcome.weights for outcome in kept.values()}
+    weights = {outcome.weights for outcome in outcomes.values()}
     if len(weights) > 1:
-        raise OutcomeError(f"the outcomes are of different weights: {_some(map(str, weights))}")
+        raise OutcomeError(f"the outcomes come from different weights: {_some(map(str, weights))}")
     skipped = len(tally.broken) + len(tally.duplicates) + tally.without_tokens
-    return Reading(
-        tuple(kept.values()), model or next(iter(models)), weights.pop(), _warnings(tally), skipped
+    return OutcomeSet(
+        tuple(outcomes.values()),
+        model or next(iter(models)),
+        weights.pop(),
+        _warnings(tally),
+        skipped,
     )
 
 
 def _refuse(files: str, model: str | None, models: Counter[str], tally: _Tally) -> None:
-    """Raise OutcomeError where the rows as a whole cannot be used."""
+    """Raise OutcomeError where the set as a whole cannot be used."""
     lines = models.total() + len(tally.broken)
-    if len(tally.broken) > max(_MOST_BROKEN * lines, 1) or (tally.broken and not models):
+    if len(tally.broken) > max(_MAX_BROKEN_SHARE * lines, 1) or (tally.broken and not models):
         raise OutcomeError(
             f"{files}: {len(tally.broken)} of {lines} lines are broken: {_some(tally.broken)}"
         )
@@ -116,88 +123,92 @@ def _refuse(files: str, model: str | None, models: Counter[str], tally: _Tally) 
         )
     if model is not None and model not in models:
         raise OutcomeError(f"{files}: no rows of model {model!r}; there are: {_some(models, 50)}")
-    if not tally.kept:
+    if not tally.usable:
         reason = "no row has tokens" if tally.without_tokens else "there are no outcomes"
         raise OutcomeError(f"{files}: {reason}")
 
 
 def _warnings(tally: _Tally) -> tuple[str, ...]:
-    found: list[str] = []
+    warnings: list[str] = []
     if tally.broken:
-        found.append(f"{len(tally.broken)} broken lines left out: {_some(tally.broken)}")
+        warnings.append(f"{len(tally.broken)} broken lines skipped: {_some(tally.broken)}")
     if tally.duplicates:
-        found.append(
-            f"{len(tally.duplicates)} repeated rows left out, the first kept: "
+        warnings.append(
+            f"{len(tally.duplicates)} repeated rows skipped, only the first of each is used: "
             f"{_some(tally.duplicates)}"
         )
     if tally.without_tokens:
-        found.append(f"{tally.without_tokens} rows without tokens left out")
+        warnings.append(f"{tally.without_tokens} rows without tokens skipped")
     if tally.thinking and tally.completion:
-        found.append(
-            f"{tally.completion} rows lack thinking_tokens, which {tally.thinking} others have: "
-            "their completion tokens stand in"
+        warnings.append(
+            f"{tally.completion} rows have no thinking_tokens, {tally.thinking} do: "
+            "completion tokens are used instead"
         )
-    return tuple(found)
+    return tuple(warnings)
 
 
-def _some(items: Iterable[str], shown: int = _SHOWN) -> str:
+def _some(items: Iterable[str], shown: int = _MAX_SHOWN) -> str:
     listed = list(items)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return "; ".join(listed[:shown]) + more
+    remainder = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    return "; ".join(listed[:shown]) + remainder
 
 
 def _rows(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """(place, fields) per row of a file of either form."""
+    """(location, fields) of each row of a file in either format."""
     name = path.name.removesuffix(".gz")
     if not name.endswith(".csv"):
         yield from _json_lines(path, tally)
         return
     problems = _problems(path, name)
     with _open(path) as stream:
-        place = f"{path}:1"
+        location = f"{path}:1"
         try:
             for number, row in enumerate(csv.DictReader(stream), 2):
-                place = f"{path}:{number}"
+                location = f"{path}:{number}"
                 fields: dict[str, object] = {key: value for key, value in row.items() if key}
                 prompt = problems.get(str(fields.get("problem_id")))
-                yield place, {**fields, "prompt": prompt}
+                yield location, {**fields, "prompt": prompt}
         except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-            raise OutcomeError(f"{place}: the file is cut off or damaged here: {error}") from error
+            raise OutcomeError(
+                f"{location}: the file is truncated or damaged here: {error}"
+            ) from error
 
 
 def _problems(path: Path, name: str) -> dict[str, object]:
-    """Prompts by problem_id from the other half of a pair."""
+    """Prompts by problem_id, from the problems file of a pair."""
     stem = name.removesuffix(".csv").removesuffix(".outcomes")
     for ending in (".problems.jsonl.gz", ".problems.jsonl"):
-        other = path.with_name(stem + ending)
-        if other.exists():
+        problems = path.with_name(stem + ending)
+        if problems.exists():
             broken = _Tally([], [])
-            rows = list(_json_lines(other, broken))
+            rows = list(_json_lines(problems, broken))
             if broken.broken:
-                raise OutcomeError(f"{other} has broken lines: {_some(broken.broken)}")
+                raise OutcomeError(f"{problems} has broken lines: {_some(broken.broken)}")
             return {str(fields.get("problem_id")): fields.get("prompt") for _, fields in rows}
-    raise OutcomeError(f"{path} needs its problems beside it: {stem}.problems.jsonl")
+    raise OutcomeError(f"{path} needs {stem}.problems.jsonl in the same folder")
 
 
 def _json_lines(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, object]]]:
     with _open(path) as stream:
-        place = f"{path}:1"
+        location = f"{path}:1"
         try:
             for number, line in enumerate(stream, 1):
-                place = f"{path}:{number}"
+                location = f"{path}:{number}"
                 if not line.strip():
                     continue
                 try:
                     fields = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    tally.broken.append(f"{place}: not JSON ({error})")
+                    tally.broken.append(f"{location}: not JSON ({error})")
                     continue
                 if isinstance(fields, dict):
-                    yield place, cast("dict[str, object]", fields)
+                    yield location, cast("dict[str, object]", fields)
                 else:
-                    tally.broken.append(f"{place}: not an object")
+                    tally.broken.append(f"{location}: not an object")
         except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
-            raise OutcomeError(f"{place}: the file is cut off or damaged here: {error}") from error
+            raise OutcomeError(
+                f"{location}: the file is truncated or damaged here: {error}"
+            ) from error
 
 
 def _open(path: Path) -> TextIO:
@@ -210,18 +221,18 @@ def _open(path: Path) -> TextIO:
 
 
 def _outcome(fields: Mapping[str, object]) -> Outcome | None:
-    """One row, or None where it has no tokens. Raises ValueError for a broken one."""
+    """The outcome of a row; None where it has no tokens. Raises ValueError for a broken row."""
     texts = [_text(fields, name) for name in ("problem_id", "model", "effort")]
     messages = fields.get("messages") or fields.get("prompt")
     if not messages or not isinstance(messages, str | list):
         raise ValueError("neither prompt nor messages")
     prompt: object = cast("object", messages)
-    sample = _whole(fields, "sample")
-    correct = _whole(fields, "correct")
+    sample = _natural(fields, "sample")
+    correct = _natural(fields, "correct")
     if correct not in (0, 1):
         raise ValueError("field correct is not 0 or 1")
-    thinking = _whole(fields, "thinking_tokens")
-    tokens = _whole(fields, "tokens") if thinking is None else thinking
+    thinking = _natural(fields, "thinking_tokens")
+    tokens = _natural(fields, "tokens") if thinking is None else thinking
     if tokens is None:
         return None
     weights = fields.get("weights")
@@ -238,8 +249,8 @@ def _text(fields: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _whole(fields: Mapping[str, object], name: str) -> int | None:
-    """A whole number >= 0; None where absent, null or empty."""
+def _natural(fields: Mapping[str, object], name: str) -> int | None:
+    """An integer of 0 or more; None where absent, null or empty. Raises ValueError."""
     value = fields.get(name)
     if value is None or value == "":
         return None

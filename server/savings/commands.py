@@ -95,7 +95,7 @@ def _choice(words: str, router: str | None) -> Choice:
     if name == "max_loss":
         if router is None:
             raise ValueError("--what-if max_loss=... needs --router FILE, whose prices it means")
-        price = load(router).prices.of(Policy(max_loss=float(value)))
+        price = load(router).prices.price_for(Policy(max_loss=float(value)))
         if price is None:
             raise ValueError(f"{router} certifies no saving at a loss of {value}")
         return at_price(price)

@@ -1,0 +1,129 @@
+"""The fitted numbers of a router, and how one prompt projects onto them.
+
+`router.fitting.fit` fits them, `router.artifact` stores them, `router.estimate` evaluates them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from router.arrays import Array
+from router.features import CONTEXT_FEATURES, Prompt
+from router.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """Standardisation of F features; all arrays are (F,).
+
+    `center` (mean) and `scale` (standard deviation) are in each feature's unit; `low` and `high`,
+    the range of the fit, are in standard deviations.
+    """
+
+    center: Array
+    scale: Array
+    low: Array
+    high: Array
+
+    def standardize(self, x: Array) -> Array:
+        """Features (..., F) in standard deviations from the mean of the fit."""
+        return (x - self.center) / self.scale
+
+    def clip(self, z: Array) -> Array:
+        """Standardised features (..., F), clipped to the range of the fit."""
+        return np.minimum(np.maximum(z, self.low), self.high)
+
+    def clipped(self, x: Array) -> Array:
+        """Features (..., F) standardised, then clipped to the range of the fit."""
+        return self.clip(self.standardize(x))
+
+
+@dataclass(frozen=True)
+class Parameters(Standardizer):
+    """The fitted numbers for E efforts, F features and V words.
+
+    `p_weights` (E, F), `p_bias` (E,): logits of P(correct) from standardised features.
+    `token_weights` (E, F), `token_bias` (E,): log(1 + thinking tokens).
+    `word_weights` (V, 2E): what each word adds to the logits, then to the log tokens.
+    `smear` (E,): factor from median to mean tokens (Duan, JASA 78, 1983).
+    `spread` (E,): factor from median tokens to a high quantile of the correct answers' tokens;
+    times `slack` it gives the budget.
+    `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
+    is out of distribution. `known_share`: the same for the least share of vocabulary words.
+    """
+
+    p_weights: Array
+    p_bias: Array
+    token_weights: Array
+    token_bias: Array
+    vocabulary: Vocabulary
+    word_weights: Array
+    smear: Array
+    spread: Array
+    slack: float
+    range_limit: float
+    known_share: float
+
+    @cached_property
+    def folded(self) -> "FoldedParameters":
+        """The standardisation folded into the weights: 13 array operations per prompt, not 22."""
+        weights = np.vstack([self.p_weights, self.token_weights]) / self.scale
+        bias = np.concatenate([self.p_bias, self.token_bias]) - weights @ self.center
+        lowest, highest = (self.center + self.scale * bound for bound in (self.low, self.high))
+        per_unit = 1.0 / self.scale
+        per_unit[-CONTEXT_FEATURES:] = 0.0
+        factors = tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
+        return FoldedParameters(lowest, highest, per_unit, weights, bias, factors)
+
+    def project(self, prompt: Prompt) -> "Projected":
+        """One prompt's features and words as the fit sees them."""
+        folded, x = self.folded, prompt.x
+        clipped = np.minimum(np.maximum(x, folded.lowest), folded.highest)
+        rows, weights = self.vocabulary.vector(prompt.words)
+        word_sum = weights.dot(self.word_weights.take(rows, 0))
+        known_share = len(rows) / len(prompt.words) if prompt.words else 1.0
+        return Projected(clipped, np.abs(x - clipped), word_sum, known_share)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedParameters:
+    """Parameters for features in their own units.
+
+    `lowest` and `highest` (F,): the range of the fit. `per_unit` (F,): standard deviations per
+    unit, 0 for features whose excess does not count. `weights` (2E, F), `bias` (2E,): logits, then
+    log tokens. `factors`: `smear` and `spread` of each effort.
+    """
+
+    lowest: Array
+    highest: Array
+    per_unit: Array
+    weights: Array
+    bias: Array
+    factors: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """One prompt in the coordinates of a fit.
+
+    `clipped` (F,): features clipped to the range of the fit, in their own units. `excess` (F,): the
+    distance from the range, in the same units. `word_sum` (2E,): what the words add to the logits,
+    then to the log tokens. `known_share`: the share of distinct words that the vocabulary has.
+    """
+
+    clipped: Array
+    excess: Array
+    word_sum: Array
+    known_share: float
+
+
+def range_excess(standardizer: Standardizer, x: Array) -> Array:
+    """How far each feature of (..., F) lies outside the range of the fit, in standard deviations.
+
+    Features of the surrounding conversation count as 0: most fits are on single turns.
+    """
+    z = standardizer.standardize(x)
+    excess = np.abs(z - standardizer.clip(z))
+    excess[..., -CONTEXT_FEATURES:] = 0.0
+    return excess
