@@ -3,12 +3,10 @@
 import argparse
 import asyncio
 import sys
-from collections import Counter
 from pathlib import Path
 
-from loadtest.chaos.evidence import Evidence
-from loadtest.chaos.run import Scale, Stopped, chaos
-from loadtest.chaos.verdict import Check, verdict
+from loadtest.chaos.run import Scale, StoppedError, chaos
+from loadtest.chaos.verdict import verdict, verdict_table
 from loadtest.plan import PlanError, read_plan
 from loadtest.run import STOPPED
 
@@ -31,21 +29,12 @@ def main() -> int:
     except PlanError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
-    except (Stopped, KeyboardInterrupt):
+    except (StoppedError, KeyboardInterrupt):
         print("chaos: stopped", file=sys.stderr)
         return STOPPED
     checks = verdict(evidence)
-    print(told(evidence, checks))
+    print(verdict_table(evidence, checks))
     return 0 if all(check.holds for check in checks) else 1
-
-
-def told(evidence: Evidence, checks: list[Check]) -> str:
-    """The verdict as a table, and how requests ended."""
-    lines = ["| what has to hold | | seen |", "| --- | --- | --- |"]
-    lines += [f"| {one.name} | {'yes' if one.holds else 'NO'} | {one.told} |" for one in checks]
-    kinds = Counter(record.error or record.ended for record in evidence.records)
-    ends = ", ".join(f"{kind} x {count}" for kind, count in kinds.most_common())
-    return "\n".join([*lines, "", f"{len(evidence.records)} requests: {ends}"])
 
 
 if __name__ == "__main__":

@@ -1,59 +1,61 @@
-"""What a chaos run leaves behind: what clients, gateway and engine say of the same requests."""
+"""The evidence of a chaos run: the same requests as clients, gateway and engine recorded them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtest.chaos.stand import Closed
+from loadtest.chaos.closed_request import ClosedRequest
+from loadtest.process_usage import ProcessUsage
 from loadtest.record import Record
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a process takes: bytes of memory, and open descriptors."""
+class Shutdown:
+    """The gateway's shutdown after SIGTERM.
 
-    resident: int
-    descriptors: int
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the gateway ended after SIGTERM: its exit status (None: it did not), after how long."""
+    Attributes:
+        status: the exit status; None where the process did not exit.
+        seconds: from SIGTERM to the exit.
+        timeout_seconds: the gateway's setting, after which it cancels open requests.
+        open_streams: streams that were open at SIGTERM.
+    """
 
     status: int | None
     seconds: float
-    drain_seconds: float
+    timeout_seconds: float
     open_streams: int
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything of one run.
+    """Everything that a run recorded.
 
     Attributes:
-        records: the clients' side of every request after the capacity was measured.
-        closed: the gateway's log, a line a request, of the whole run.
-        whole: what the engine answered to the end, by the request's id.
-        ledger: its rows, by the request's id.
-        at_rest: how many lines of the log there were once everything before SIGTERM had ended, and
-        metrics: the gateway's metrics then, summed over labels, and
-        engine_running: how many requests the engine had then.
-        before, after: what the gateway took after the capacity was measured, and at rest.
-        scrapes: seconds that each scrape of /metrics took; None for one that failed.
-        stalled, ledger_refused: that those faults bit.
-        oddities: errors in the gateway's log.
+        records: the clients' records of all requests after the capacity measurement.
+        closed: the gateway's log, one line per request of the whole run.
+        engine_completed: the requests that the engine answered completely, by id.
+        ledger: the ledger's rows by request id.
+        closed_at_rest: lines of `closed` when the gateway was idle before SIGTERM.
+        metrics: the gateway's metrics at that time, summed over labels.
+        engine_running: requests that the engine was processing at that time.
+        usage_before: the gateway's resources after the capacity measurement.
+        usage_at_rest: the gateway's resources when it was idle before SIGTERM.
+        scrapes: seconds of each scrape of /metrics; None for a failed one.
+        stall_seconds: how long the engine was frozen.
+        ledger_failures: how often the ledger could not be written.
+        log_errors: unexpected errors of the gateway's log.
     """
 
     records: Sequence[Record]
-    closed: Sequence[Closed]
-    whole: Mapping[str, Closed]
-    ledger: Mapping[str, Closed]
-    at_rest: int
+    closed: Sequence[ClosedRequest]
+    engine_completed: Mapping[str, ClosedRequest]
+    ledger: Mapping[str, ClosedRequest]
+    closed_at_rest: int
     metrics: Mapping[str, float]
     engine_running: int
-    before: Taken
-    after: Taken
+    usage_before: ProcessUsage
+    usage_at_rest: ProcessUsage
     scrapes: Sequence[float | None]
     stall_seconds: float
-    ledger_refused: int
-    ending: Ending
-    oddities: Sequence[str]
+    ledger_failures: int
+    shutdown: Shutdown
+    log_errors: Sequence[str]

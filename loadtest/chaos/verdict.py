@@ -1,4 +1,4 @@
-"""What has to hold after a chaos run, whatever broke in it; pure functions of its evidence."""
+"""The checks of a chaos run, as pure functions of its evidence."""
 
 import signal
 from collections import Counter
@@ -8,195 +8,213 @@ from dataclasses import dataclass
 from loadtest.chaos.evidence import Evidence
 from loadtest.record import Record
 
-_GROWTH_BYTES = 32 * 2**20
-_MORE_DESCRIPTORS = 8
-_SCRAPE_SECONDS = 5.0
-"""Half of what Prometheus waits by default."""
+_MAX_GROWTH_BYTES = 32 * 2**20
+_MAX_MORE_DESCRIPTORS = 8
+_MAX_SCRAPE_SECONDS = 5.0
+"""Half of Prometheus's default time-out."""
 
 _EXIT_SECONDS = 5.0
-_LEFT = 499
-_ENDED = (0, -signal.SIGTERM)
-_SHOWN = 3
+"""How much longer than its shutdown time-out the gateway may take to exit."""
+
+_CLIENT_CLOSED_REQUEST = 499
+_EXIT_STATUSES = (0, -signal.SIGTERM)
+_MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to hold, whether it did, and the figures."""
+    """A requirement, whether it holds, and the figures."""
 
     name: str
     holds: bool
-    told: str
+    details: str
 
 
 def verdict(evidence: Evidence) -> list[Check]:
-    """Every check, in the order in which a reader would ask."""
+    """All checks, in the order of the table."""
     return [Check(name, *check(evidence)) for name, check in _CHECKS]
 
 
-def _faults(evidence: Evidence) -> tuple[bool, str]:
-    """A fault that did not bite proves nothing."""
-    ended = Counter(record.ended for record in evidence.records)
-    broken = sum((record.status or 0) >= 502 for record in evidence.records)
-    slowest = max((r.latency for r in evidence.records if r.client == "normal"), default=0.0)
-    found = {
-        "malformed": ended["refused"],
-        "clients left": ended["disconnected"],
-        "refused while the engine was down": broken,
-        "times the ledger was refused": evidence.ledger_refused,
-        "streams open at SIGTERM": evidence.ending.open_streams,
-    }
-    told = ", ".join(f"{count} {what}" for what, count in found.items())
-    stalled = slowest >= evidence.stall_seconds
-    return stalled and all(found.values()), f"{told}; slowest request {slowest:.1f} s"
-
-
-def _ended_once(evidence: Evidence) -> tuple[bool, str]:
-    """Every request that the gateway answered at all, it closed once; none was made up."""
-    lines = Counter(one.request_id for one in evidence.closed)
-    accepted = [record for record in evidence.records if record.status is not None]
-    lost = [one.request_id for one in accepted if one.request_id not in lines]
-    twice = [request_id for request_id, count in lines.items() if count > 1]
-    ended = Counter(record.ended for record in accepted)
-    told = ", ".join(f"{count} {how}" for how, count in sorted(ended.items()))
-    bad = _some("never closed", lost) + _some("closed twice", twice)
-    return not bad, f"{len(accepted)} accepted: {told}{bad}"
-
-
-def _no_hang(evidence: Evidence) -> tuple[bool, str]:
-    hung = [one.request_id for one in evidence.records if one.error == "timeout"]
-    return not hung, f"{len(hung)} timed out" + _some("", hung)
-
-
-def _same_ending(evidence: Evidence) -> tuple[bool, str]:
-    """Client and gateway tell the same of a request."""
-    status = {one.request_id: one.status for one in evidence.closed}
-    odd = [
-        f"{one.request_id} ({one.error or one.ended}, {status[one.request_id]})"
-        for one in evidence.records
-        if one.request_id in status and not _agree(one, status[one.request_id])
+def verdict_table(evidence: Evidence, checks: Sequence[Check]) -> str:
+    """The checks as a Markdown table, and how requests ended."""
+    lines = ["| requirement | holds | observed |", "| --- | --- | --- |"]
+    lines += [
+        f"| {check.name} | {'yes' if check.holds else 'NO'} | {check.details} |" for check in checks
     ]
-    return not odd, f"{len(odd)} told differently" + _some("", odd)
+    kinds = Counter(record.error or record.ended for record in evidence.records)
+    counts = ", ".join(f"{kind} x {count}" for kind, count in kinds.most_common())
+    return "\n".join([*lines, "", f"{len(evidence.records)} requests: {counts}"])
 
 
-def _agree(record: Record, status: int) -> bool:
+def _faults_occurred(evidence: Evidence) -> tuple[bool, str]:
+    """Without its faults, a run proves nothing."""
+    ended = Counter(record.ended for record in evidence.records)
+    latencies = [record.latency for record in evidence.records if record.client == "normal"]
+    slowest = max(latencies, default=0.0)
+    faults = {
+        "malformed requests refused": ended["refused"],
+        "clients disconnected": ended["disconnected"],
+        "requests failed while the engine was down": sum(
+            (record.status or 0) >= 502 for record in evidence.records
+        ),
+        "ledger failures": evidence.ledger_failures,
+        "streams open at SIGTERM": evidence.shutdown.open_streams,
+    }
+    counts = ", ".join(f"{count} {fault}" for fault, count in faults.items())
+    stalled = slowest >= evidence.stall_seconds
+    return stalled and all(faults.values()), f"{counts}; slowest request {slowest:.1f} s"
+
+
+def _closed_once(evidence: Evidence) -> tuple[bool, str]:
+    """Every request that received a status was closed exactly once."""
+    lines = Counter(closed.request_id for closed in evidence.closed)
+    accepted = [record for record in evidence.records if record.status is not None]
+    unclosed = [record.request_id for record in accepted if record.request_id not in lines]
+    repeated = [request_id for request_id, count in lines.items() if count > 1]
+    ended = Counter(record.ended for record in accepted)
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(ended.items()))
+    failures = _examples("never closed", unclosed) + _examples("closed twice", repeated)
+    return not failures, f"{len(accepted)} accepted: {counts}{failures}"
+
+
+def _no_timeout(evidence: Evidence) -> tuple[bool, str]:
+    hung = [record.request_id for record in evidence.records if record.error == "timeout"]
+    return not hung, f"{len(hung)} timed out" + _examples("", hung)
+
+
+def _same_status(evidence: Evidence) -> tuple[bool, str]:
+    """Clients and gateway recorded compatible ends of each request."""
+    status = {closed.request_id: closed.status for closed in evidence.closed}
+    different = [
+        f"{record.request_id} ({record.error or record.ended}, {status[record.request_id]})"
+        for record in evidence.records
+        if record.request_id in status and not _compatible(record, status[record.request_id])
+    ]
+    return not different, f"{len(different)} recorded differently" + _examples("", different)
+
+
+def _compatible(record: Record, status: int) -> bool:
     if record.ended == "answer":
         return status == 200
-    if record.ended == "disconnected":  # what it left may have been over, or broken, by then
-        return status == 200 or status >= _LEFT
+    if record.ended == "disconnected":  # the request may have ended, or failed, before
+        return status == 200 or status >= _CLIENT_CLOSED_REQUEST
     if record.status is None or record.status == 200:  # cut off, or an error event
-        return status >= _LEFT
+        return status >= _CLIENT_CLOSED_REQUEST
     return status == record.status
 
 
-def _at_rest(evidence: Evidence) -> tuple[bool, str]:
+def _idle(evidence: Evidence) -> tuple[bool, str]:
     in_flight = evidence.metrics["tops_in_flight"]
-    told = f"tops_in_flight {in_flight:g}, {evidence.engine_running} running on the engine"
-    return in_flight == evidence.engine_running == 0, told
+    details = f"tops_in_flight {in_flight:g}, {evidence.engine_running} running on the engine"
+    return in_flight == evidence.engine_running == 0, details
 
 
 def _memory(evidence: Evidence) -> tuple[bool, str]:
-    grown = evidence.after.resident - evidence.before.resident
-    told = f"{evidence.before.resident / 2**20:.0f} MiB before, {grown / 2**20:+.1f} MiB after"
-    return grown <= _GROWTH_BYTES, told
+    before = evidence.usage_before.resident_bytes
+    growth = evidence.usage_at_rest.resident_bytes - before
+    details = f"{before / 2**20:.0f} MiB before, {growth / 2**20:+.1f} MiB after"
+    return growth <= _MAX_GROWTH_BYTES, details
 
 
 def _descriptors(evidence: Evidence) -> tuple[bool, str]:
-    before, after = evidence.before.descriptors, evidence.after.descriptors
-    return after <= before + _MORE_DESCRIPTORS, f"{before} before, {after} after"
+    before, after = evidence.usage_before.descriptors, evidence.usage_at_rest.descriptors
+    return after <= before + _MAX_MORE_DESCRIPTORS, f"{before} before, {after} after"
 
 
 def _tokens(evidence: Evidence) -> tuple[bool, str]:
-    """What the gateway answered, the engine told it; what that told to its end, was answered."""
-    answered = {one.request_id: one for one in evidence.closed if one.status == 200}
-    status = {one.request_id: one.status for one in evidence.closed}
-    wrong = [
+    """The gateway answered what the engine completed, with the engine's token counts."""
+    answered = {closed.request_id: closed for closed in evidence.closed if closed.status == 200}
+    status = {closed.request_id: closed.status for closed in evidence.closed}
+    different = [
         request_id
-        for request_id, one in answered.items()
-        if (counted := evidence.whole.get(request_id)) is None
-        or (counted.thinking, counted.answer) != (one.thinking, one.answer)
+        for request_id, closed in answered.items()
+        if (completed := evidence.engine_completed.get(request_id)) is None
+        or (completed.thinking, completed.answer) != (closed.thinking, closed.answer)
     ]
     dropped = [
         request_id
-        for request_id in evidence.whole.keys() & status.keys()
-        if status[request_id] not in (200, _LEFT)
+        for request_id in evidence.engine_completed.keys() & status.keys()
+        if status[request_id] not in (200, _CLIENT_CLOSED_REQUEST)
     ]
-    thinking = sum(one.thinking or 0 for one in answered.values())
-    told = f"{len(answered)} answers, {thinking} thinking tokens on both sides"
-    bad = _some("differ", wrong) + _some("lost", dropped)
-    return not bad, told + bad
+    thinking = sum(closed.thinking or 0 for closed in answered.values())
+    details = f"{len(answered)} answers, {thinking} thinking tokens on both sides"
+    failures = _examples("differ", different) + _examples("dropped", dropped)
+    return not failures, details + failures
 
 
 def _metrics(evidence: Evidence) -> tuple[bool, str]:
     """The counters are the sums of the log."""
-    closed = evidence.closed[: evidence.at_rest]
-    answered = [one for one in closed if one.status == 200]
+    closed = evidence.closed[: evidence.closed_at_rest]
+    answered = [request for request in closed if request.status == 200]
     expected = {
         "tops_requests_total": len(closed),
-        "tops_thinking_tokens_total": sum(one.thinking or 0 for one in answered),
-        "tops_answer_tokens_total": sum(one.answer or 0 for one in answered),
+        "tops_thinking_tokens_total": sum(request.thinking or 0 for request in answered),
+        "tops_answer_tokens_total": sum(request.answer or 0 for request in answered),
     }
-    found = {name: evidence.metrics.get(name, 0.0) for name in expected}
-    told = ", ".join(
-        f"{name} {found[name]:.0f}" + ("" if found[name] == count else f" for {count} logged")
+    counters = {name: evidence.metrics.get(name, 0.0) for name in expected}
+    details = ", ".join(
+        f"{name} {counters[name]:.0f}" + ("" if counters[name] == count else f", log {count}")
         for name, count in expected.items()
     )
-    return found == expected, told
+    return counters == expected, details
 
 
 def _ledger(evidence: Evidence) -> tuple[bool, str]:
-    """Every request that was decided has its row, with the counts of the log."""
-    decided = {one.request_id: one for one in evidence.closed if one.decided}
-    differ = [
+    """Every request with a decision has a row, with the counts of the log."""
+    decided = {closed.request_id: closed for closed in evidence.closed if closed.decided}
+    different = [
         request_id
         for request_id in decided.keys() | evidence.ledger.keys()
         if decided.get(request_id) != evidence.ledger.get(request_id)
     ]
     lost = evidence.metrics.get("tops_ledger_lost_total", 0.0)
-    told = f"{len(evidence.ledger)} rows for {len(decided)} decided requests, {lost:g} lost"
-    return not (differ or lost), told + _some("differ", differ)
+    details = f"{len(evidence.ledger)} rows for {len(decided)} decided requests, {lost:g} lost"
+    return not (different or lost), details + _examples("differ", different)
 
 
-def _scraped(evidence: Evidence) -> tuple[bool, str]:
-    took = [seconds for seconds in evidence.scrapes if seconds is not None]
-    failed = len(evidence.scrapes) - len(took)
-    slowest = max(took, default=0.0)
-    told = f"{len(took)} scrapes, {failed} failed, slowest {1000 * slowest:.0f} ms"
-    return bool(took) and not failed and slowest <= _SCRAPE_SECONDS, told
+def _scrapes(evidence: Evidence) -> tuple[bool, str]:
+    seconds = [scrape for scrape in evidence.scrapes if scrape is not None]
+    failed = len(evidence.scrapes) - len(seconds)
+    slowest = max(seconds, default=0.0)
+    details = f"{len(seconds)} scrapes, {failed} failed, slowest {1000 * slowest:.0f} ms"
+    return bool(seconds) and not failed and slowest <= _MAX_SCRAPE_SECONDS, details
 
 
-def _ended_gateway(evidence: Evidence) -> tuple[bool, str]:
-    ending = evidence.ending
-    told = (
-        f"exit status {ending.status} {ending.seconds:.1f} s after it, "
-        f"of {ending.drain_seconds:g} s to drain"
+def _exited(evidence: Evidence) -> tuple[bool, str]:
+    shutdown = evidence.shutdown
+    details = (
+        f"exit status {shutdown.status} after {shutdown.seconds:.1f} s, "
+        f"shutdown timeout {shutdown.timeout_seconds:g} s"
     )
-    in_time = ending.seconds <= ending.drain_seconds + _EXIT_SECONDS
-    return ending.status in _ENDED and in_time, told
+    in_time = shutdown.seconds <= shutdown.timeout_seconds + _EXIT_SECONDS
+    return shutdown.status in _EXIT_STATUSES and in_time, details
 
 
-def _quiet(evidence: Evidence) -> tuple[bool, str]:
-    told = f"{len(evidence.oddities)} errors in its log"
-    return not evidence.oddities, told + _some("", [one[:300] for one in evidence.oddities])
+def _no_log_errors(evidence: Evidence) -> tuple[bool, str]:
+    details = f"{len(evidence.log_errors)} errors in its log"
+    return not evidence.log_errors, details + _examples(
+        "", [line[:300] for line in evidence.log_errors]
+    )
 
 
-def _some(what: str, names: Sequence[str]) -> str:
+def _examples(problem: str, names: Sequence[str]) -> str:
     if not names:
         return ""
-    return f"; {len(names)} {what}: {', '.join(names[:_SHOWN])}".replace("  ", " ")
+    return f"; {len(names)} {problem}: {', '.join(names[:_MAX_EXAMPLES])}".replace(" :", ":")
 
 
 _CHECKS: Sequence[tuple[str, Callable[[Evidence], tuple[bool, str]]]] = (
-    ("the faults happened", _faults),
-    ("every accepted request ended once", _ended_once),
-    ("nothing hung", _no_hang),
-    ("clients and gateway agree on each end", _same_ending),
-    ("gauges are back at zero", _at_rest),
+    ("the faults occurred", _faults_occurred),
+    ("every accepted request was closed once", _closed_once),
+    ("no request hung", _no_timeout),
+    ("clients and gateway agree on how requests ended", _same_status),
+    ("gauges returned to zero", _idle),
     ("memory returned", _memory),
-    ("descriptors returned", _descriptors),
-    ("tokens are what the engine counted", _tokens),
-    ("metrics are the log's sums", _metrics),
-    ("the ledger has it all", _ledger),
-    ("every scrape was answered", _scraped),
-    ("SIGTERM ended the gateway", _ended_gateway),
-    ("the gateway met nothing unexpected", _quiet),
+    ("file descriptors returned", _descriptors),
+    ("token counts match the engine", _tokens),
+    ("metrics match the log", _metrics),
+    ("the ledger is complete", _ledger),
+    ("every scrape of /metrics was answered", _scrapes),
+    ("the gateway exited after SIGTERM", _exited),
+    ("the gateway logged no unexpected error", _no_log_errors),
 )
