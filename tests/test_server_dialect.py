@@ -8,16 +8,12 @@ from openai.types import CompletionUsage, ReasoningEffort
 from openai.types.responses import ResponseUsage
 from openai.types.shared_params import Reasoning
 from pydantic import TypeAdapter
-from test_server_decision import decide
 
 from router.effort import EFFORTS, Effort
 from server.api import chat, messages, responses
-from server.decide.decision import Decision
-from server.decide.enforcement import check_budget
 from server.engines.budget_support import BudgetSupport
-from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.engines.dialect import DIALECTS, Name
 from server.engines.usage import Usage, read_usage
-from server.errors import BadRequest
 
 HI = [{"role": "user", "content": "hi"}]
 SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {
@@ -194,70 +190,6 @@ def test_usage_as_the_sdks_write_it() -> None:
 
 
 NATIVE, TWO = BudgetSupport("native", True, "seen"), BudgetSupport("two-phase", True, "seen")
-NOTHING = BudgetSupport("none", False, "this kind of engine has no thinking budget")
-
-
-def bound(
-    fields: dict[str, Any], binding: BudgetSupport, name: Name = "vllm", path: str = CHAT
-) -> Decision:
-    api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
-    body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
-    asked = api.parse(body, {})
-    return check_budget(decide(fields), asked, binding, DIALECTS[name], path)
-
-
-def test_a_budget_of_the_router_s_is_given_up_where_nothing_enforces_it() -> None:
-    assert bound({}, NATIVE).budget == 150
-    assert bound({}, TWO).budget == 150
-    for given_up in (
-        bound({}, NOTHING, "openai"),
-        bound({}, NATIVE, "openrouter"),
-        bound({"n": 2}, TWO),
-        bound({}, NATIVE, path=RESPONSES),
-    ):
-        assert (given_up.budget, given_up.budget_source) == (None, "none")
-    assert bound({}, NATIVE, "anthropic").budget == 1024
-    assert bound({"max_tokens": 1024}, NATIVE, "anthropic").budget is None
-    assert bound({"max_tokens": 5000}, NATIVE, path=MESSAGES).budget == 1024
-
-
-@pytest.mark.parametrize(
-    ("fields", "binding", "name", "path", "says"),
-    [
-        ({}, NOTHING, "openai", CHAT, "has no thinking budget"),
-        ({"n": 2}, TWO, "vllm", CHAT, "one choice"),
-        ({"reasoning_effort": "low"}, NATIVE, "openrouter", CHAT, "not both"),
-        ({}, NATIVE, "anthropic", CHAT, "1024"),
-        ({}, NATIVE, "vllm", RESPONSES, "no budget"),
-    ],
-)
-def test_a_budget_of_the_client_s_is_never_given_up_in_silence(
-    fields: dict[str, Any], binding: BudgetSupport, name: Name, path: str, says: str
-) -> None:
-    with pytest.raises(BadRequest, match=says) as refused:
-        bound({"thinking_token_budget": 70, **fields}, binding, name, path)
-    assert refused.value.param == "thinking_token_budget"
-
-
-ON_TOP = BudgetSupport("native", True, "seen", 37)
-
-
-def test_a_sentence_on_top_keeps_small_budgets_of_several_choices_out_of_two_phases() -> None:
-    assert bound({"n": 2}, ON_TOP).budget == 150
-    with pytest.raises(BadRequest, match="one choice"):
-        bound({"n": 2, "thinking_token_budget": 70}, ON_TOP)
-    assert bound({"thinking_token_budget": 70}, ON_TOP).budget == 70
-
-
-def test_no_engine_is_told_less_than_its_api_takes() -> None:
-    raised = bound({"max_tokens": 5000}, ON_TOP, path=MESSAGES)
-    assert raised.budget == 1024 + 37
-    assert ON_TOP.budget_to_send(raised.budget) == 1024
-    enabled = {"thinking": {"type": "enabled", "budget_tokens": 1030}}
-    asked = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
-    decision = decide({"thinking_token_budget": 1030})
-    with pytest.raises(BadRequest, match="at least 1061 thinking tokens"):
-        check_budget(decision, asked, ON_TOP, DIALECTS["vllm"], MESSAGES)
 
 
 def test_an_engine_that_counts_its_sentence_on_top_is_told_less() -> None:

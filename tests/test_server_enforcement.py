@@ -1,0 +1,120 @@
+"""Whether a decision's budget can be enforced: dropped, raised or refused where it cannot."""
+
+from typing import Any
+
+import pytest
+from test_server_decision import decide
+
+from server.api import chat, messages, responses
+from server.decide.decision import Decision
+from server.decide.enforcement import check_budget
+from server.engines.budget_support import BudgetSupport
+from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.errors import BadRequest
+
+HI = [{"role": "user", "content": "hi"}]
+NATIVE = BudgetSupport("native", True, "measured")
+TWO_PHASE = BudgetSupport("two-phase", True, "measured")
+NONE = BudgetSupport("none", False, "this kind of engine has no thinking budget")
+OVERSHOOT = BudgetSupport("native", True, "measured", 37)
+"""An engine that counts a transition sentence of 37 tokens on top of the budget."""
+
+
+def check(
+    fields: dict[str, Any], support: BudgetSupport, name: Name = "vllm", path: str = CHAT
+) -> Decision:
+    api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
+    body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
+    request = api.parse(body, {})
+    return check_budget(decide(fields), request, support, DIALECTS[name], path)
+
+
+@pytest.mark.parametrize("support", [NATIVE, TWO_PHASE, OVERSHOOT])
+def test_a_budget_that_can_be_enforced_stays(support: BudgetSupport) -> None:
+    decision = check({}, support)
+    assert (decision.budget, decision.budget_source) == (150, "router")
+    assert check({"thinking_token_budget": 70}, support) == decide({"thinking_token_budget": 70})
+
+
+@pytest.mark.parametrize(
+    ("fields", "support", "name", "path"),
+    [
+        ({}, NONE, "openai", CHAT),
+        ({}, NATIVE, "openrouter", CHAT),
+        ({"n": 2}, TWO_PHASE, "vllm", CHAT),
+        ({}, NATIVE, "vllm", RESPONSES),
+        ({}, TWO_PHASE, "vllm", MESSAGES),
+        ({}, NATIVE, "openai", MESSAGES),
+    ],
+)
+def test_the_router_s_budget_is_dropped_where_nothing_enforces_it(
+    fields: dict[str, Any], support: BudgetSupport, name: Name, path: str
+) -> None:
+    decision = check(fields, support, name, path)
+    assert (decision.budget, decision.budget_source) == (None, "none")
+    assert decision.effort == "medium"
+
+
+@pytest.mark.parametrize(
+    ("fields", "support", "name", "path", "message"),
+    [
+        ({}, NONE, "openai", CHAT, "cannot be enforced: this kind of engine has no thinking"),
+        ({"n": 2}, TWO_PHASE, "vllm", CHAT, "two phases is for one choice; leave out n"),
+        ({"reasoning_effort": "low"}, NATIVE, "openrouter", CHAT, "an effort or a budget, not bo"),
+        ({}, NATIVE, "anthropic", CHAT, "at least 1024 thinking tokens, not 70"),
+        ({}, NATIVE, "vllm", RESPONSES, "this API has no budget on this engine; use /v1/chat/comp"),
+    ],
+)
+def test_a_client_s_budget_is_refused_where_nothing_enforces_it(
+    fields: dict[str, Any], support: BudgetSupport, name: Name, path: str, message: str
+) -> None:
+    with pytest.raises(BadRequest, match=message) as refused:
+        check({"thinking_token_budget": 70, **fields}, support, name, path)
+    assert refused.value.param == "thinking_token_budget"
+    assert "thinking_token_budget" in refused.value.message
+
+
+def test_an_exclusive_dialect_takes_a_budget_from_the_client_without_an_effort() -> None:
+    decision = check({"thinking_token_budget": 70}, NATIVE, "openrouter")
+    assert (decision.budget, decision.budget_source) == (70, "request")
+    unbounded = check({"reasoning_effort": "low"}, NATIVE, "openrouter")
+    assert (unbounded.effort, unbounded.budget) == ("low", None)
+
+
+def test_effort_none_and_a_decision_without_a_budget_need_no_enforcement() -> None:
+    assert check({"reasoning_effort": "none"}, NONE, "openai").budget == 0
+    unbounded = decide({})._replace(budget=None, budget_source="none")
+    request = chat.parse({"messages": HI}, {})
+    assert check_budget(unbounded, request, NONE, DIALECTS["openai"], CHAT) is unbounded
+
+
+@pytest.mark.parametrize(("max_tokens", "budget"), [(None, 1024), (1025, 1024), (1024, None)])
+def test_the_router_s_budget_is_raised_to_the_smallest_that_leaves_room_for_an_answer(
+    max_tokens: int | None, budget: int | None
+) -> None:
+    decision = check({"max_tokens": max_tokens}, NATIVE, "anthropic")
+    assert (decision.budget, decision.budget_source) == (budget, "limit" if budget else "none")
+
+
+def test_a_budget_at_the_smallest_is_accepted() -> None:
+    decision = check({"thinking_token_budget": 1024}, NATIVE, "anthropic")
+    assert (decision.budget, decision.budget_source) == (1024, "request")
+
+
+def test_several_choices_with_a_budget_below_the_overshoot_would_need_two_phases() -> None:
+    assert check({"n": 2}, OVERSHOOT).budget == 150
+    with pytest.raises(BadRequest, match="one choice"):
+        check({"n": 2, "thinking_token_budget": 70}, OVERSHOOT)
+    assert check({"thinking_token_budget": 70}, OVERSHOOT).budget == 70
+
+
+def test_the_overshoot_is_added_to_the_smallest_budget_of_the_api() -> None:
+    raised = check({"max_tokens": 5000}, OVERSHOOT, path=MESSAGES)
+    assert (raised.budget, raised.budget_source) == (1024 + 37, "limit")
+    assert OVERSHOOT.budget_to_send(1024 + 37) == 1024
+    assert check({}, OVERSHOOT, "anthropic").budget == 1024 + 37
+    enabled = {"thinking": {"type": "enabled", "budget_tokens": 1030}}
+    request = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
+    decision = decide({"thinking_token_budget": 1030})
+    with pytest.raises(BadRequest, match="at least 1061 thinking tokens, not 1030"):
+        check_budget(decision, request, OVERSHOOT, DIALECTS["vllm"], MESSAGES)
