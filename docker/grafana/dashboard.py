@@ -10,6 +10,9 @@ _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 _WIDE, _HALF, _QUARTER = 24, 12, 6
 _TALL, _LOW = 8, 5
 
+_MODEL = '{model=~"$model"}'
+_SCOPE = "over the last day, compared with the holdout"
+
 Panel = dict[str, Any]
 
 
@@ -22,7 +25,7 @@ def panel(
     description: str = "",
     stacked: bool = False,
 ) -> Panel:
-    """One panel; `queries` are PromQL expressions by legend."""
+    """A panel of Grafana's JSON model; `queries` are PromQL expressions by legend."""
     custom = {"stacking": {"mode": "normal"}, "fillOpacity": 40} if stacked else {}
     return {
         "title": title,
@@ -35,111 +38,197 @@ def panel(
             "overrides": [],
         },
         "targets": [
-            {"refId": chr(65 + place), "datasource": _SOURCE, "expr": expr, "legendFormat": legend}
-            for place, (legend, expr) in enumerate(queries.items())
+            {"refId": chr(65 + index), "datasource": _SOURCE, "expr": expr, "legendFormat": legend}
+            for index, (legend, expr) in enumerate(queries.items())
         ],
     }
 
 
 def quantiles(metric: str, by: str = "effort") -> dict[str, str]:
     """The median and the 99th percentile of a histogram."""
-    each = f'sum by (le, {by}) (rate({metric}_bucket{{model=~"$model"}}[$__rate_interval]))'
+    buckets = f'sum by (le, {by}) (rate({metric}_bucket{{model=~"$model"}}[$__rate_interval]))'
     return {
-        f"p{round(100 * share)} {{{{{by}}}}}": f"histogram_quantile({share}, {each})"
+        f"p{round(100 * share)} {{{{{by}}}}}": f"histogram_quantile({share}, {buckets})"
         for share in (0.5, 0.99)
     }
 
 
 def rate(metric: str, by: str, where: str = "") -> str:
-    """A counter's rate, by a label."""
+    """PromQL for the rate of a counter by a label; `where` has further label matchers."""
     labels = f'model=~"$model"{where}'
     return f"sum by ({by}) (rate({metric}{{{labels}}}[$__rate_interval]))"
 
 
-def ratio(above: str, below: str, where: str = "") -> str:
-    """The ratio of two counters' rates, by model."""
-    return f"{rate(above, 'model', where)} / {rate(below, 'model', where)}"
+def ratio(numerator: str, denominator: str, where: str = "") -> str:
+    """PromQL for the ratio of two counters' rates, by model."""
+    return f"{rate(numerator, 'model', where)} / {rate(denominator, 'model', where)}"
 
 
-def panels() -> list[Panel]:
-    """All of them, in reading order."""
-    only = '{model=~"$model"}'
-    treated = '{model=~"$model", arm="treated"}'
-    saved, doubt = f"tops:saved_tokens:1d{only}", f"1.96 * tops:saved_tokens_stderr:1d{only}"
-    without = f"({saved} + ignoring (arm) tops:arm_thinking_tokens:1d{treated})"
-    day = "over the last day, against the held out conversations"
+def overview() -> list[Panel]:
+    violations = f"sum by (model) (increase(tops_budget_violations_total{_MODEL}[1d]))"
     return [
-        panel("Thinking tokens saved", {"{{model}}": f"tops:saved_share:1d{only}"}, "percentunit",
-              "stat", _QUARTER, f"Measured, {day}."),
-        panel("Requests", {"{{model}}": rate("tops_requests_total", "model")}, "reqps",
-              "stat", _QUARTER),
-        panel("Budget violations, a day",
-              {"{{model}}": f"sum by (model) (increase(tops_budget_violations_total{only}[1d]))"},
-              "short", "stat", _QUARTER, "More thinking tokens than the budget: should be 0."),
+        panel(
+            "Thinking tokens saved",
+            {"{{model}}": f"tops:saved_share:1d{_MODEL}"},
+            "percentunit",
+            "stat",
+            _QUARTER,
+            f"Measured {_SCOPE}.",
+        ),
+        panel(
+            "Requests",
+            {"{{model}}": rate("tops_requests_total", "model")},
+            "reqps",
+            "stat",
+            _QUARTER,
+        ),
+        panel(
+            "Budget violations per day",
+            {"{{model}}": violations},
+            "short",
+            "stat",
+            _QUARTER,
+            "Answers with more thinking tokens than their budget; should be 0.",
+        ),
         panel("Engines up", {"{{engine}}": "tops_engine_up"}, "short", "stat", _QUARTER),
-        panel("Thinking tokens saved a request",
-              {"{{model}}": saved, "{{model}} low": f"{saved} - {doubt}",
-               "{{model}} high": f"{saved} + {doubt}"},
-              "short", description=f"With a 95 % interval, {day}."),
-        panel("Share saved, with its interval",
-              {"{{model}}": f"tops:saved_share:1d{only}",
-               "{{model}} low": f"({saved} - {doubt}) / {without}",
-               "{{model}} high": f"({saved} + {doubt}) / {without}"},
-              "percentunit"),
-        panel("Efforts", {"{{effort}}": rate("tops_requests_total", "effort", ', effort!=""')},
-              "reqps", stacked=True),
-        panel("Who decided", {"{{source}}": rate("tops_requests_total", "source", ', source!=""')},
-              "reqps", stacked=True),
-        panel("Thinking tokens", {"{{effort}}": rate("tops_thinking_tokens_total", "effort")},
-              "short", stacked=True),
-        panel("Budget hits",
-              {"{{effort}}": f"{rate('tops_budget_hits_total', 'effort')} / "
-                             f"{rate('tops_requests_total', 'effort')}"},
-              "percentunit", description="Share of answers whose thinking the budget ended."),
-        panel("Time to the first chunk", quantiles("tops_ttft_seconds"), "s"),
-        panel("Time per token", quantiles("tops_tpot_seconds"), "s"),
-        panel("Request time", quantiles("tops_request_seconds"), "s"),
-        panel("The gateway's own time",
-              {name: f"histogram_quantile({share}, sum by (le) "
-                     "(rate(tops_overhead_seconds_bucket[$__rate_interval])))"
-               for name, share in (("p50", 0.5), ("p99", 0.99))},
-              "s", description="From a request's last byte to its being sent to the engine."),
-        panel("Drift: thinking tokens taken to predicted",
-              {"{{model}}": ratio("tops_thinking_tokens_total",
-                                  "tops_expected_thinking_tokens_total", ', source="router"')},
-              "short", description="1 where the router predicts well."),
-        panel("Calibration: feedback against P(correct)",
-              {"{{model}} score": ratio("tops_feedback_score_total", "tops_feedback_total",
-                                        ', estimated="true"'),
-               "{{model}} expected": ratio("tops_feedback_expected_score_total",
-                                           "tops_feedback_total", ', estimated="true"')},
-              "percentunit"),
-        panel("Abstentions", {"{{model}}": rate("tops_abstentions_total", "model")}, "reqps"),
-        panel("Errors", {"{{status}}": rate("tops_requests_total", "status", ', status!="200"')},
-              "reqps"),
-    ]  # fmt: skip
+    ]
 
 
-def placed(found: list[Panel]) -> list[Panel]:
-    """The panels with ids, laid out from the left and down."""
+def savings() -> list[Panel]:
+    saved, margin = f"tops:saved_tokens:1d{_MODEL}", f"1.96 * tops:saved_tokens_stderr:1d{_MODEL}"
+    treated = 'tops:arm_thinking_tokens:1d{model=~"$model", arm="treated"}'
+    baseline = f"({saved} + ignoring (arm) {treated})"
+    return [
+        panel(
+            "Thinking tokens saved per request",
+            {
+                "{{model}}": saved,
+                "{{model}} low": f"{saved} - {margin}",
+                "{{model}} high": f"{saved} + {margin}",
+            },
+            "short",
+            description=f"With its 95 % interval, {_SCOPE}.",
+        ),
+        panel(
+            "Share of thinking tokens saved, with 95 % interval",
+            {
+                "{{model}}": f"tops:saved_share:1d{_MODEL}",
+                "{{model}} low": f"({saved} - {margin}) / {baseline}",
+                "{{model}} high": f"({saved} + {margin}) / {baseline}",
+            },
+            "percentunit",
+        ),
+    ]
+
+
+def decisions() -> list[Panel]:
+    hits, requests = rate("tops_budget_hits_total", "effort"), rate("tops_requests_total", "effort")
+    return [
+        panel(
+            "Requests by effort",
+            {"{{effort}}": rate("tops_requests_total", "effort", ', effort!=""')},
+            "reqps",
+            stacked=True,
+        ),
+        panel(
+            "Requests by source of the decision",
+            {"{{source}}": rate("tops_requests_total", "source", ', source!=""')},
+            "reqps",
+            stacked=True,
+        ),
+        panel(
+            "Thinking tokens per second",
+            {"{{effort}}": rate("tops_thinking_tokens_total", "effort")},
+            "short",
+            stacked=True,
+        ),
+        panel(
+            "Budget hits",
+            {"{{effort}}": f"{hits} / {requests}"},
+            "percentunit",
+            description="Share of answers whose thinking was ended by the budget.",
+        ),
+    ]
+
+
+def latencies() -> list[Panel]:
+    overhead = "sum by (le) (rate(tops_overhead_seconds_bucket[$__rate_interval]))"
+    return [
+        panel("Time to first chunk", quantiles("tops_ttft_seconds"), "s"),
+        panel("Time per output token", quantiles("tops_tpot_seconds"), "s"),
+        panel("Request latency", quantiles("tops_request_seconds"), "s"),
+        panel(
+            "Gateway overhead",
+            {
+                name: f"histogram_quantile({share}, {overhead})"
+                for name, share in (("p50", 0.5), ("p99", 0.99))
+            },
+            "s",
+            description="From the last byte of a request until it is sent to the engine.",
+        ),
+    ]
+
+
+def predictions() -> list[Panel]:
+    estimated = ', estimated="true"'
+    return [
+        panel(
+            "Drift: actual / predicted thinking tokens",
+            {
+                "{{model}}": ratio(
+                    "tops_thinking_tokens_total",
+                    "tops_expected_thinking_tokens_total",
+                    ', source="router"',
+                )
+            },
+            "short",
+            description="1 if the router predicts well.",
+        ),
+        panel(
+            "Calibration: feedback score and predicted P(correct)",
+            {
+                "{{model}} score": ratio(
+                    "tops_feedback_score_total", "tops_feedback_total", estimated
+                ),
+                "{{model}} expected": ratio(
+                    "tops_feedback_expected_score_total", "tops_feedback_total", estimated
+                ),
+            },
+            "percentunit",
+        ),
+        panel(
+            "Abstentions of the router",
+            {"{{model}}": rate("tops_abstentions_total", "model")},
+            "reqps",
+        ),
+    ]
+
+
+def errors() -> list[Panel]:
+    failed = rate("tops_requests_total", "status", ', status!="200"')
+    return [panel("Errors by status", {"{{status}}": failed}, "reqps")]
+
+
+def lay_out(all_panels: list[Panel]) -> list[Panel]:
+    """Give panels their ids and grid positions, row by row."""
     x = y = 0
-    for number, one in enumerate(found, 1):
-        grid = one["gridPos"]
+    for number, item in enumerate(all_panels, 1):
+        grid = item["gridPos"]
         if x + grid["w"] > _WIDE:
             x = 0
         grid.update(x=x, y=y)
         x += grid["w"]
         if x >= _WIDE:
             x, y = 0, y + grid["h"]
-        one["id"] = number
-    return found
+        item["id"] = number
+    return all_panels
 
 
 def dashboard() -> dict[str, Any]:
     """The dashboard as Grafana's JSON model."""
     return {
         "uid": "tops",
-        "title": "TOPS: thinking just enough",
+        "title": "TOPS gateway",
         "tags": ["tops"],
         "timezone": "browser",
         "schemaVersion": 39,
@@ -161,7 +250,16 @@ def dashboard() -> dict[str, Any]:
                 }
             ]
         },
-        "panels": placed(panels()),
+        "panels": lay_out(
+            [
+                *overview(),
+                *savings(),
+                *decisions(),
+                *latencies(),
+                *predictions(),
+                *errors(),
+            ]
+        ),
     }
 
 
