@@ -1,7 +1,7 @@
-"""Stage `evaluate`: accuracy and tokens of every model that was trained, held against each other.
+"""Stage `evaluate`: accuracy and tokens of every trained model, compared on the same problems.
 
-Everything is per problem first (the mean of its samples), so that intervals, 95 % by bootstrap over
-problems, are paired between models.
+Every figure is first averaged over a problem's samples, so that the 95 % intervals (bootstrap over
+problems) of comparisons between models are paired.
 """
 
 import json
@@ -29,7 +29,7 @@ BANDS = ("easiest third", "middle third", "hardest third")
 
 @dataclass(frozen=True)
 class Policy:
-    """One model at one effort on P problems: mean accuracy and tokens of each, both (P,)."""
+    """A model at an effort on P problems; `accuracy`, `tokens` and `thinking` are means, (P,)."""
 
     model: str
     effort: str
@@ -39,24 +39,27 @@ class Policy:
 
     @property
     def name(self) -> str:
-        """As reports call it."""
+        """Model and effort, as reports show them."""
         return f"{self.model}, {self.effort}"
 
 
 class Bootstrap:
-    """Draws of P problems, the same for all that is compared."""
+    """Resamples of P problems; all comparisons share them, so that they are paired."""
 
     def __init__(self, problems: int, seed: int = 0) -> None:
         self._weights = resampled_weights(problems, _DRAWS, seed)
 
-    def means(self, values: Array, rows: Array | None = None) -> Array:
-        """The mean first, then that of each draw; of some of the problems where `rows` says so."""
-        weights = self._weights if rows is None else self._weights * rows
+    def means(self, values: Array, mask: Array | None = None) -> Array:
+        """Means (1 + draws,) of `values` (P,): of all problems first, then of each resample.
+
+        `mask` (P,) is 1 for the problems that count and 0 for the others.
+        """
+        weights = self._weights if mask is None else self._weights * mask
         return weights @ values / np.maximum(weights.sum(axis=1), 1e-12)
 
 
 def interval(means: Array) -> dict[str, float]:
-    """A value and its interval, from `Bootstrap.means`."""
+    """The value and its 95 % interval, from `Bootstrap.means`."""
     low, high = percentile_interval(means[1:])
     return {"value": float(means[0]), "low": low, "high": high}
 
@@ -64,22 +67,30 @@ def interval(means: Array) -> dict[str, float]:
 def evaluate(exported: str, work: Work) -> dict[str, Any]:
     """Generate from each model, judge, and write `report.json`, `report.html` and its plots.
 
-    Efforts are told to the tag model, and to the exported one where it has kept its tags.
+    The tag model is evaluated at every effort. So is the stage `exported`, besides `auto`, if it
+    was trained with its tags. All others are evaluated at `auto` only.
 
     Raises:
-        ProblemError, RunError, GenerateError, JudgeError: see there.
+        ProblemError: the problems cannot be read.
+        RunError: an engine does not start.
+        GenerateError: an engine fails or refuses too many problems.
+        JudgeError: a user's judge failed.
     """
     recipe, counts = work.recipe, Counter[str]()
-    with judge_of(recipe) as told:
-        problems = load(recipe.data.evaluate, recipe.data, counts, told.unjudgeable)
+    with judge_of(recipe) as answer_judge:
+        problems = load(recipe.data.evaluate, recipe.data, counts, answer_judge.unjudgeable)
     policies: list[Policy] = []
     for name, folder in work.inputs.items():
-        tags = name == "tag" or (recipe.select.keep_tags and name == exported)
-        efforts = [*(recipe.model.efforts if tags else ()), *([] if name == "tag" else ["auto"])]
-        made = work.folder / f"{name}.generations.jsonl"
-        generate_from(recipe, folder / "model", problems, efforts, recipe.evaluate, made, counts)
+        has_tags = name == "tag" or (recipe.select.keep_tags and name == exported)
+        efforts = [
+            *(recipe.model.efforts if has_tags else ()),
+            *([] if name == "tag" else ["auto"]),
+        ]
+        generations = work.folder / f"{name}.generations.jsonl"
         outcomes = work.folder / f"{name}.outcomes.jsonl"
-        judge(recipe, problems, made, outcomes, counts)
+        model = folder / "model"
+        generate_from(recipe, model, problems, efforts, recipe.evaluate, generations, counts)
+        judge(recipe, problems, generations, outcomes, counts)
         policies += policies_of(name, problems, list(read_rows(outcomes)), efforts)
     report = compare(recipe, problems, policies)
     write_whole(work.folder / "report.json", json.dumps(report, indent=1) + "\n")
@@ -93,17 +104,17 @@ def policies_of(
     outcomes: Sequence[Mapping[str, Any]],
     efforts: Sequence[str],
 ) -> list[Policy]:
-    """A model's outcomes as policies; a problem that was refused counts as wrong at no tokens."""
+    """A model's outcomes as one policy per effort; a refused problem is wrong, with 0 tokens."""
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for row in outcomes:
         cells[row["effort"], row["problem_id"]].append(row)
 
-    def means(effort: str, value: str) -> Array:
-        found = [
-            [row[value] or 0 for row in cells.get((effort, problem.problem_id), ())] or [0]
+    def means(effort: str, column: str) -> Array:
+        samples = [
+            [row[column] or 0 for row in cells.get((effort, problem.problem_id), ())] or [0]
             for problem in problems
         ]
-        return np.array([sum(one) / len(one) for one in found], dtype=float)
+        return np.array([sum(values) / len(values) for values in samples], dtype=float)
 
     return [
         Policy(
@@ -118,100 +129,104 @@ def policies_of(
 
 
 def bands_of(problems: Sequence[Problem]) -> dict[str, Array]:
-    """Which problems are in which third by difficulty; empty where difficulties are not known."""
-    known = [problem.difficulty for problem in problems]
-    if any(one is None for one in known) or len(set(known)) < 3:
+    """Masks (P,) of the thirds by difficulty.
+
+    Empty where a problem has no difficulty or there are fewer than three levels.
+    """
+    levels = [problem.difficulty for problem in problems]
+    if any(level is None for level in levels) or len(set(levels)) < 3:
         return {}
-    difficulty = np.array(known, dtype=float)
+    difficulty = np.array(levels, dtype=float)
     low, high = np.quantile(difficulty, [1 / 3, 2 / 3])
     thirds = (difficulty <= low, (difficulty > low) & (difficulty <= high), difficulty > high)
-    return {name: rows.astype(float) for name, rows in zip(BANDS, thirds, strict=True)}
+    return {name: mask.astype(float) for name, mask in zip(BANDS, thirds, strict=True)}
 
 
 def compare(
     recipe: Recipe, problems: Sequence[Problem], policies: Sequence[Policy]
 ) -> dict[str, Any]:
-    """The report: each policy in all and by band, and what each training changed."""
-    draws, bands = Bootstrap(len(problems)), bands_of(problems)
+    """The content of `report.json`: each policy in total and by band, and the comparisons."""
+    bootstrap, bands = Bootstrap(len(problems)), bands_of(problems)
 
-    def figures(policy: Policy, rows: Array | None) -> dict[str, Any]:
+    def figures(policy: Policy, mask: Array | None) -> dict[str, Any]:
         return {
-            "accuracy": interval(draws.means(policy.accuracy, rows)),
-            "tokens": interval(draws.means(policy.tokens, rows)),
-            "thinking_tokens": interval(draws.means(policy.thinking, rows)),
+            "accuracy": interval(bootstrap.means(policy.accuracy, mask)),
+            "tokens": interval(bootstrap.means(policy.tokens, mask)),
+            "thinking_tokens": interval(bootstrap.means(policy.thinking, mask)),
         }
 
-    told = [
+    rows = [
         {
             "model": policy.model,
             "effort": policy.effort,
             **figures(policy, None),
-            "bands": {name: figures(policy, rows) for name, rows in bands.items()},
+            "bands": {name: figures(policy, mask) for name, mask in bands.items()},
         }
         for policy in policies
     ]
+    fixed = [policy for policy in policies if policy.model == "tag"]
     return {
         "recipe": recipe.name,
         "problems": len(problems),
         "samples": recipe.evaluate.samples,
         "temperature": recipe.evaluate.temperature,
-        "policies": told,
-        "comparisons": [_held(draws, bands, a, b) for a, b in _compared(policies)],
+        "policies": rows,
+        "comparisons": [
+            _comparison(bootstrap, bands, policy, reference)
+            for policy, reference in _compared_pairs(policies)
+        ],
         "shares": {
-            one.model: _shares(one, [tag for tag in policies if tag.model == "tag"], problems)
-            for one in policies
-            if one.effort == "auto"
+            policy.model: _nearest_effort_shares(policy, fixed, problems)
+            for policy in policies
+            if policy.effort == "auto"
         },
     }
 
 
-def _shares(
-    alone: Policy, ladder: Sequence[Policy], problems: Sequence[Problem]
+def _nearest_effort_shares(
+    policy: Policy, fixed: Sequence[Policy], problems: Sequence[Problem]
 ) -> dict[str, dict[str, float]]:
-    """Which effort a model that decides by itself thinks like, as shares of each difficulty.
-
-    On each problem that of the tag model whose tokens, there, are nearest to its own.
-    """
-    distances = np.stack([np.abs(one.tokens - alone.tokens) for one in ladder])
+    """Which fixed effort of the tag model is nearest in tokens: its share of each difficulty."""
+    distances = np.stack([np.abs(candidate.tokens - policy.tokens) for candidate in fixed])
     nearest = distances.argmin(axis=0)
     levels = np.array([str(problem.difficulty or "") for problem in problems])
-    order = sorted(set(levels.tolist()), key=lambda one: (len(one), one))
+    ordered_levels = sorted(set(levels.tolist()), key=lambda level: (len(level), level))
     return {
         level: {
-            one.effort: float((nearest[levels == level] == at).mean())
-            for at, one in enumerate(ladder)
+            candidate.effort: float((nearest[levels == level] == index).mean())
+            for index, candidate in enumerate(fixed)
         }
-        for level in order
+        for level in ordered_levels
     }
 
 
-def _compared(policies: Sequence[Policy]) -> list[tuple[Policy, Policy]]:
-    """What is held against what: neighbours of the ladder, then each model against the one before.
+def _compared_pairs(policies: Sequence[Policy]) -> list[tuple[Policy, Policy]]:
+    """(policy, reference) pairs: neighbouring efforts, then each model against earlier ones.
 
-    The tag model stands by its best fixed effort: the most accurate, the cheaper of equals.
+    A model that chooses its own effort is compared with the best fixed effort of the tag model (the
+    most accurate, of equals the cheaper) and with the model trained before it.
     """
-    ladder = [policy for policy in policies if policy.model == "tag"]
-    best = max(ladder, key=lambda one: (one.accuracy.mean(), -one.tokens.mean()))
-    alone = [policy for policy in policies if policy.effort == "auto"]
-    pairs = [(b, a) for a, b in pairwise(ladder)]
-    pairs += [(ladder[-1], ladder[0])] if len(ladder) > 2 else []
-    pairs += [(one, best) for one in alone]
-    return pairs + [(b, a) for a, b in pairwise(alone)]
+    fixed = [policy for policy in policies if policy.model == "tag"]
+    best = max(fixed, key=lambda policy: (policy.accuracy.mean(), -policy.tokens.mean()))
+    auto = [policy for policy in policies if policy.effort == "auto"]
+    pairs = [(higher, lower) for lower, higher in pairwise(fixed)]
+    if len(fixed) > 2:
+        pairs.append((fixed[-1], fixed[0]))
+    pairs += [(policy, best) for policy in auto]
+    return pairs + [(later, earlier) for earlier, later in pairwise(auto)]
 
 
-def _held(
-    draws: Bootstrap, bands: Mapping[str, Array], this: Policy, other: Policy
+def _comparison(
+    bootstrap: Bootstrap, bands: Mapping[str, Array], policy: Policy, reference: Policy
 ) -> dict[str, Any]:
-    def difference(rows: Array | None) -> dict[str, Any]:
-        tokens = draws.means(this.tokens, rows) / draws.means(other.tokens, rows)
-        return {
-            "accuracy": interval(draws.means(this.accuracy - other.accuracy, rows)),
-            "tokens_ratio": interval(tokens),
-        }
+    def difference(mask: Array | None) -> dict[str, Any]:
+        accuracy = bootstrap.means(policy.accuracy - reference.accuracy, mask)
+        tokens = bootstrap.means(policy.tokens, mask) / bootstrap.means(reference.tokens, mask)
+        return {"accuracy": interval(accuracy), "tokens_ratio": interval(tokens)}
 
     return {
-        "this": this.name,
-        "other": other.name,
+        "this": policy.name,
+        "other": reference.name,
         **difference(None),
-        "bands": {name: difference(rows) for name, rows in bands.items()},
+        "bands": {name: difference(mask) for name, mask in bands.items()},
     }
