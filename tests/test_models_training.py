@@ -155,7 +155,7 @@ def test_training_went_on_from_its_checkpoint(smoke: Path) -> None:
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
     begun = time.monotonic()
     done = train("all", smoke)
-    assert [line.split(":")[1][:14] for line in done.stdout.splitlines()] == [" there already"] * 11
+    assert [line.split(":")[1][:11] for line in done.stdout.splitlines()] == [" up to date"] * 11
     assert time.monotonic() - begun < 60
 
 

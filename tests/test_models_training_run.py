@@ -1,4 +1,4 @@
-"""The folder of a run: what is current is skipped, what is not is kept beside it."""
+"""The folder of a run: current stages are skipped, results of other recipes are archived."""
 
 import json
 from pathlib import Path
@@ -6,38 +6,39 @@ from pathlib import Path
 import pytest
 
 from models.training.recipe import Recipe
-from models.training.run import Run, RunError, Stage, Work
+from models.training.run import Run, RunError, Stage, StageContext
 
 RECIPE = Recipe.model_validate({"name": "r", "model": {"base": "b"}, "seed": {"source": "stories"}})
 
 
 class Bench:
-    """Two stages, the second of which needs the first; `done` are those that worked."""
+    """Two stages, `source` and `target`, which needs `source`; `executed` are those that ran."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.done: list[str] = []
-        self.said: list[str] = []
+        self.executed: list[str] = []
+        self.log: list[str] = []
         self.recipe = RECIPE
 
-    def work(self, work: Work) -> dict[str, int]:
-        self.done.append(work.folder.name)
-        (work.folder / "out").write_text(f"{work.recipe.sft.epochs} {work.recipe.tag.epochs}")
-        (work.folder / "logs").mkdir(exist_ok=True)
-        (work.folder / "logs" / "log").write_text(str(len(self.done)))
+    def action(self, context: StageContext) -> dict[str, int]:
+        self.executed.append(context.folder.name)
+        epochs = f"{context.recipe.sft.epochs} {context.recipe.tag.epochs}"
+        (context.folder / "out").write_text(epochs)
+        (context.folder / "logs").mkdir(exist_ok=True)
+        (context.folder / "logs" / "log").write_text(str(len(self.executed)))
         return {"rows": 3}
 
     def run(self) -> None:
-        run = Run(self.recipe, self.folder, self.said.append)
+        run = Run(self.recipe, self.folder, self.log.append)
         with run.locked():
-            run.perform(Stage("one", (), ("tag",), self.work))
-            run.perform(Stage("two", ("one",), ("sft",), self.work))
+            run.perform(Stage("source", (), ("tag",), self.action))
+            run.perform(Stage("target", ("source",), ("sft",), self.action))
 
     def set(self, **tables: dict[str, float]) -> None:
-        given = RECIPE.model_dump(mode="json")
+        settings = RECIPE.model_dump(mode="json")
         for name, table in tables.items():
-            given[name] |= table
-        self.recipe = Recipe.model_validate(given)
+            settings[name] |= table
+        self.recipe = Recipe.model_validate(settings)
 
 
 @pytest.fixture
@@ -45,95 +46,95 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "run")
 
 
-def test_a_current_stage_is_skipped_and_its_manifest_tells_all(bench: Bench) -> None:
+def test_a_current_stage_is_skipped_and_has_a_complete_manifest(bench: Bench) -> None:
     bench.run()
     bench.run()
-    assert bench.done == ["one", "two"]
-    manifest = json.loads((bench.folder / "two" / "manifest.json").read_text())
+    assert bench.executed == ["source", "target"]
+    manifest = json.loads((bench.folder / "target" / "manifest.json").read_text())
     assert manifest["rows"] == 3
     assert list(manifest["outputs"]) == ["out"]
-    assert list(manifest["inputs"]) == ["one"]
+    assert list(manifest["inputs"]) == ["source"]
     assert manifest["recipe"]["name"] == "r"
 
 
-def test_a_changed_table_redoes_its_stage_and_what_follows(bench: Bench) -> None:
+def test_a_changed_table_redoes_its_stage_and_later_ones(bench: Bench) -> None:
     bench.run()
     bench.set(sft={"epochs": 7})
     bench.run()
-    assert bench.done == ["one", "two", "two"]
+    assert bench.executed == ["source", "target", "target"]
     bench.set(tag={"epochs": 7})
     bench.run()
-    assert bench.done == ["one", "two", "two", "one", "two"]
+    assert bench.executed == ["source", "target", "target", "source", "target"]
 
 
-def test_how_a_result_is_come_by_redoes_nothing(bench: Bench) -> None:
+def test_settings_that_do_not_change_results_redo_nothing(bench: Bench) -> None:
     def perform() -> None:
-        run = Run(bench.recipe, bench.folder, bench.said.append)
+        run = Run(bench.recipe, bench.folder, bench.log.append)
         with run.locked():
-            run.perform(Stage("one", (), ("engine", "verify", "data.ngram"), bench.work))
+            run.perform(Stage("source", (), ("engine", "verify", "data.ngram"), bench.action))
 
     perform()
     bench.set(engine={"concurrency": 7}, verify={"processes": 7}, data={"most_broken": 0.5})
     perform()
-    assert bench.done == ["one"]
+    assert bench.executed == ["source"]
     bench.set(data={"ngram": 7})
     perform()
-    assert bench.done == ["one", "one"]
+    assert bench.executed == ["source", "source"]
 
 
-def test_a_stage_whose_inputs_came_out_the_same_is_not_redone(bench: Bench) -> None:
+def test_a_stage_with_unchanged_inputs_is_not_redone(bench: Bench) -> None:
     bench.set(tag={"warmup_share": 0.1})
     bench.run()
     bench.set(tag={"warmup_share": 0.5})
     bench.run()
-    assert bench.done == ["one", "two", "one"]
+    assert bench.executed == ["source", "target", "source"]
 
 
-def test_a_variant_comes_back_with_its_recipe(bench: Bench) -> None:
+def test_results_of_a_variant_return_with_its_recipe(bench: Bench) -> None:
     bench.run()
-    first = (bench.folder / "two" / "manifest.json").read_bytes()
+    manifest = (bench.folder / "target" / "manifest.json").read_bytes()
     bench.set(sft={"epochs": 7})
     bench.run()
-    assert len(list(bench.folder.glob("two.*"))) == 1
+    assert len(list(bench.folder.glob("target.*"))) == 1
     bench.set()
     bench.run()
-    assert bench.done == ["one", "two", "two"]
-    assert (bench.folder / "two" / "manifest.json").read_bytes() == first
+    assert bench.executed == ["source", "target", "target"]
+    assert (bench.folder / "target" / "manifest.json").read_bytes() == manifest
 
 
-def test_a_stage_that_was_cut_short_goes_on_in_its_folder(bench: Bench) -> None:
+def test_an_interrupted_stage_continues_in_its_folder(bench: Bench) -> None:
     bench.run()
-    (bench.folder / "two" / "manifest.json").unlink()
-    (bench.folder / "two" / "half").write_text("kept")
+    (bench.folder / "target" / "manifest.json").unlink()
+    (bench.folder / "target" / "half").write_text("kept")
     bench.run()
-    assert bench.done == ["one", "two", "two"]
-    assert (bench.folder / "two" / "half").read_text() == "kept"
+    assert bench.executed == ["source", "target", "target"]
+    assert (bench.folder / "target" / "half").read_text() == "kept"
 
 
-def test_a_stage_needs_what_it_needs(bench: Bench) -> None:
-    run = Run(RECIPE, bench.folder, bench.said.append)
-    with run.locked(), pytest.raises(RunError, match="run tops train one first"):
-        run.perform(Stage("two", ("one",), (), bench.work))
+def test_a_stage_names_an_unfinished_input(bench: Bench) -> None:
+    run = Run(RECIPE, bench.folder, bench.log.append)
+    with run.locked(), pytest.raises(RunError, match="run tops train source first"):
+        run.perform(Stage("target", ("source",), (), bench.action))
 
 
-def test_one_command_at_a_time(bench: Bench) -> None:
-    run = Run(RECIPE, bench.folder, bench.said.append)
-    with run.locked(), pytest.raises(RunError, match="another tops train works in"):
+def test_a_run_admits_one_command_at_a_time(bench: Bench) -> None:
+    run = Run(RECIPE, bench.folder, bench.log.append)
+    with run.locked(), pytest.raises(RunError, match="another tops train is running in"):
         bench.run()
 
 
-def test_a_file_that_a_recipe_names_counts_by_what_is_in_it(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_named_by_a_recipe_is_hashed_by_content(bench: Bench, tmp_path: Path) -> None:
     file = tmp_path / "base"
     file.write_text("weights")
     bench.set(tag={})
-    given = RECIPE.model_dump(mode="json")
-    given["model"]["base"] = str(file)
-    run = Run(Recipe.model_validate(given), bench.folder, bench.said.append)
-    stage = Stage("one", (), ("model",), bench.work)
+    settings = RECIPE.model_dump(mode="json")
+    settings["model"]["base"] = str(file)
+    run = Run(Recipe.model_validate(settings), bench.folder, bench.log.append)
+    stage = Stage("source", (), ("model",), bench.action)
     with run.locked():
         run.perform(stage)
     file.write_text("others")
-    run = Run(Recipe.model_validate(given), bench.folder, bench.said.append)
+    run = Run(Recipe.model_validate(settings), bench.folder, bench.log.append)
     with run.locked():
         run.perform(stage)
-    assert bench.done == ["one", "one"]
+    assert bench.executed == ["source", "source"]

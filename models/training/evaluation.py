@@ -19,7 +19,7 @@ from models.training.generation import generate_from, judge, judge_of
 from models.training.page import page
 from models.training.problems import load
 from models.training.recipe import Recipe
-from models.training.run import Work, write_whole
+from models.training.run import StageContext, write_whole
 from router.arrays import Array
 from router.bootstrap import percentile_interval, resampled_weights
 
@@ -64,7 +64,7 @@ def interval(means: Array) -> dict[str, float]:
     return {"value": float(means[0]), "low": low, "high": high}
 
 
-def evaluate(exported: str, work: Work) -> dict[str, Any]:
+def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
     """Generate from each model, judge, and write `report.json`, `report.html` and its plots.
 
     The tag model is evaluated at every effort. So is the stage `exported`, besides `auto`, if it
@@ -76,26 +76,26 @@ def evaluate(exported: str, work: Work) -> dict[str, Any]:
         GenerateError: an engine fails or refuses too many problems.
         JudgeError: a user's judge failed.
     """
-    recipe, counts = work.recipe, Counter[str]()
+    recipe, counts = context.recipe, Counter[str]()
     with judge_of(recipe) as answer_judge:
         problems = load(recipe.data.evaluate, recipe.data, counts, answer_judge.unjudgeable)
     policies: list[Policy] = []
-    for name, folder in work.inputs.items():
+    for name, folder in context.inputs.items():
         has_tags = name == "tag" or (recipe.select.keep_tags and name == exported)
         efforts = [
             *(recipe.model.efforts if has_tags else ()),
             *([] if name == "tag" else ["auto"]),
         ]
-        generations = work.folder / f"{name}.generations.jsonl"
-        outcomes = work.folder / f"{name}.outcomes.jsonl"
+        generations = context.folder / f"{name}.generations.jsonl"
+        outcomes = context.folder / f"{name}.outcomes.jsonl"
         model = folder / "model"
         generate_from(recipe, model, problems, efforts, recipe.evaluate, generations, counts)
         judge(recipe, problems, generations, outcomes, counts)
         policies += policies_of(name, problems, list(read_rows(outcomes)), efforts)
     report = compare(recipe, problems, policies)
-    write_whole(work.folder / "report.json", json.dumps(report, indent=1) + "\n")
-    write_whole(work.folder / "report.html", page(report, work.folder))
-    return {**counts, "problems": len(problems), "report": str(work.folder / "report.html")}
+    write_whole(context.folder / "report.json", json.dumps(report, indent=1) + "\n")
+    write_whole(context.folder / "report.html", page(report, context.folder))
+    return {**counts, "problems": len(problems), "report": str(context.folder / "report.html")}
 
 
 def policies_of(

@@ -13,14 +13,14 @@ from models.training.card import card
 from models.training.conversion import convert
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
-from models.training.run import Work, write_whole
+from models.training.run import StageContext, write_whole
 from router.artifact import save, weights_hash
 from router.commands import summary
 from router.fitting.fit import FitSettings, fit
 from router.fitting.outcomes import OutcomeError, read_outcomes
 
 
-def export(work: Work) -> dict[str, Any]:
+def export(context: StageContext) -> dict[str, Any]:
     """Write `model/` for the stage that the recipe exports, with its router and its card.
 
     Raises:
@@ -29,24 +29,24 @@ def export(work: Work) -> dict[str, Any]:
         GenerateError: the engine fails or refuses too many problems.
         JudgeError: a user's judge failed.
     """
-    recipe, counts = work.recipe, Counter[str]()
-    (checkpoint,) = (folder for name, folder in work.inputs.items() if name != "evaluate")
-    folder = work.folder / "model"
+    recipe, counts = context.recipe, Counter[str]()
+    (checkpoint,) = (folder for name, folder in context.inputs.items() if name != "evaluate")
+    folder = context.folder / "model"
     convert(checkpoint / "model", folder, recipe.model.transition, recipe.export.ctranslate2)
     router = (
-        _fit_router(work, folder, counts) if recipe.data.router else "no problems in data.router"
+        _fit_router(context, folder, counts) if recipe.data.router else "no problems in data.router"
     )
-    report = json.loads((work.inputs["evaluate"] / "report.json").read_text())
+    report = json.loads((context.inputs["evaluate"] / "report.json").read_text())
     write_whole(folder / "README.md", card(recipe, report, router, checkpoint.name))
     return {**counts, "model": str(folder), "router": router.splitlines()[0]}
 
 
-def _fit_router(work: Work, folder: Path, counts: Counter[str]) -> str:
+def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> str:
     """Fit `router.json` on generations of the exported model; returns a summary of it."""
-    recipe = work.recipe
+    recipe = context.recipe
     with judge_of(recipe) as answer_judge:
         problems = load(recipe.data.router, recipe.data, counts, answer_judge.unjudgeable)
-    generations, outcomes = work.folder / "generations.jsonl", work.folder / "outcomes.jsonl"
+    generations, outcomes = context.folder / "generations.jsonl", context.folder / "outcomes.jsonl"
     efforts, weights = recipe.export.router_efforts, weights_hash(folder)
     sampling = recipe.generate.model_copy(update={"samples": 1, "temperature": 0.6})
     generate_from(recipe, folder, problems, efforts, sampling, generations, counts, weights)

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: one, several of this machine, or as accelerate is told."""
+"""Trainings in worker processes: one, several of this machine, or as accelerate configures them."""
 
 from pathlib import Path
 
@@ -11,28 +11,28 @@ _MALLOC_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
 }
-"""glibc gives no memory back in between, which on a CPU makes training a third quicker."""
+"""Keep glibc from returning memory to the system, which makes training on a CPU a third faster."""
 
 
-def launched(launch: Launch, module: str, folder: Path) -> None:
-    """Run `python -m MODULE FOLDER` to its end, in the processes that the recipe asks for.
+def run_training(launch: Launch, module: str, folder: Path) -> None:
+    """Run `python -m MODULE FOLDER` to its end, in the processes that the recipe configures.
 
     Raises:
-        RunError: it failed.
+        RunError: it ended with another status than 0.
     """
-    words = ["-m", module, str(folder)]
     if launch.accelerate is not None:
-        flags = ["--config_file", str(launch.accelerate)]
-        command = python_command("accelerate.commands.launch", *flags, *words)
+        flags = ["--config_file", str(launch.accelerate), "-m", module, str(folder)]
+        command = python_command("accelerate.commands.launch", *flags)
     elif launch.processes > 1:
-        flags = ["--standalone", "--nproc_per_node", str(launch.processes)]
-        command = python_command("torch.distributed.run", *flags, *words)
+        processes = ["--nproc_per_node", str(launch.processes)]
+        flags = ["--standalone", *processes, "-m", module, str(folder)]
+        command = python_command("torch.distributed.run", *flags)
     else:
         command = python_command(module, str(folder))
     with worker_process(command, defaults=_MALLOC_SETTINGS) as process:
         status = process.wait()
     if status:
         raise RunError(
-            f"training in {folder} ended with status {status}: see above; run the same command "
-            "again to go on from its last checkpoint"
+            f"training in {folder} ended with status {status}, see its output above; the same "
+            "command continues from its last checkpoint"
         )

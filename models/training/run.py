@@ -1,8 +1,8 @@
-"""The folder of a run: one folder a stage, each with a manifest that is written last.
+"""The folder of a run: a folder for each stage, with a manifest that is written last.
 
-A stage whose manifest was made by the same recipe from the same inputs is current and is skipped.
-One that was made otherwise is moved aside as STAGE.KEY and comes back when the recipe does, so that
-variants of a recipe share what they have in common. Only one command works in a run at a time.
+A stage is current, and skipped, if its manifest has the key of today's recipe and inputs. Results
+of another recipe are moved aside as STAGE.KEY and moved back when the recipe returns, so variants
+of a recipe share the stages that they have in common. A lock admits one command per run.
 """
 
 import fcntl
@@ -19,17 +19,17 @@ from models.training.recipe import Recipe
 
 MANIFEST = "manifest.json"
 _STARTED = "started.json"
-_SCRATCH = {"trainer", "logs", "serving"}
-"""Folders of a stage that are no result: checkpoints, TensorBoard's logs, converted weights."""
-_HOW: Mapping[str, Any] = {
+_TEMPORARY = {"trainer", "logs", "serving"}
+"""Folders of a stage that are not results: checkpoints, TensorBoard's logs, converted weights."""
+_UNHASHED: Mapping[str, Any] = {
     "engine": {"python", "urls", "concurrency", "start_seconds"},
     "verify": {"processes"},
     "seed": {"teacher": {"url", "concurrency"}},
     "mistakes": {"critic": {"url", "concurrency"}},
 }
-"""Keys of a recipe that change how a result is come by, and not the result."""
+"""Keys of a recipe that change how a result is computed, but not the result."""
 _HASHED_BYTES = 256 << 20
-"""Inputs of more bytes are told apart by their size and time of change."""
+"""Larger input files are identified by their size and modification time."""
 
 
 class RunError(Exception):
@@ -37,8 +37,8 @@ class RunError(Exception):
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a stage gets: the recipe, a folder of its own, and the folders of what it needs."""
+class StageContext:
+    """What a stage works with: the recipe, its own folder, and the folders of its inputs."""
 
     recipe: Recipe
     folder: Path
@@ -47,84 +47,88 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: which stages it `needs`, what of the recipe it goes by, and its `work`.
+    """One stage of a run.
 
-    `tables` names tables, or single keys as TABLE.KEY.
-    `work` returns what its manifest tells, counts above all; called again after a kill it goes on.
+    `needs` are the stages whose results it reads. `tables` are the parts of the recipe that its
+    results depend on: tables, or single keys as TABLE.KEY. `action` returns the entries of the
+    manifest, mostly counts; called again after a kill, it continues.
     """
 
     name: str
     needs: Sequence[str]
     tables: Sequence[str]
-    work: Callable[[Work], Mapping[str, Any]]
+    action: Callable[[StageContext], Mapping[str, Any]]
 
 
 @dataclass
 class Run:
-    """A recipe at work in a folder."""
+    """A recipe that is carried out in the folder `path`; `log` gets a line of text at a time."""
 
     recipe: Recipe
     path: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     _hashes: dict[Path, str] = field(default_factory=dict[Path, str])
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Keep others out.
+        """Hold the run's lock.
 
         Raises:
-            RunError: another command works in this folder.
+            RunError: another command holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RunError(f"another tops train works in {self.path}") from error
+                raise RunError(f"another tops train is running in {self.path}") from error
             yield
 
     def perform(self, stage: Stage) -> Mapping[str, Any]:
-        """The stage's manifest, after doing what is left of it.
+        """The stage's manifest, after computing what is missing of its results.
 
         Raises:
-            RunError: a stage that it needs has not been done.
+            RunError: a stage that it needs is not finished.
         """
         key = self._key(stage)
         folder = self._folder(stage.name, key)
-        done = _read(folder / MANIFEST)
-        if done is not None:
-            self.say(f"{stage.name}: there already in {folder}")
-            return done
-        self.say(f"{stage.name}: works in {folder}")
-        begun = time.monotonic()
-        told = stage.work(Work(self.recipe, folder, {one: self.path / one for one in stage.needs}))
+        manifest = _read(folder / MANIFEST)
+        if manifest is not None:
+            self.log(f"{stage.name}: up to date in {folder}")
+            return manifest
+        self.log(f"{stage.name}: running in {folder}")
+        start = time.monotonic()
+        inputs = {name: self.path / name for name in stage.needs}
+        results = stage.action(StageContext(self.recipe, folder, inputs))
         manifest = {
             "stage": stage.name,
             "key": key,
-            **told,
-            "seconds": round(time.monotonic() - begun, 1),
-            "inputs": {one: self._made_by(one) for one in stage.needs},
+            **results,
+            "seconds": round(time.monotonic() - start, 1),
+            "inputs": {name: self._output_hash(name) for name in stage.needs},
             "outputs": _outputs(folder),
             "recipe": self.recipe.model_dump(mode="json"),
         }
         write_whole(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        self.say(f"{stage.name}: {', '.join(f'{name} {value}' for name, value in told.items())}")
+        summary = ", ".join(f"{name} {value}" for name, value in results.items())
+        self.log(f"{stage.name}: {summary}")
         return manifest
 
     def _key(self, stage: Stage) -> str:
+        """Identifies the stage's results before they exist, by all that they depend on."""
         tables = self.recipe.model_dump(
-            mode="json", include=_tree((*stage.tables, "random_seed")), exclude=_HOW
+            mode="json", include=_tree((*stage.tables, "random_seed")), exclude=_UNHASHED
         )
         parts = {
             "stage": stage.name,
             "tables": tables,
             "files": {str(file): self._hash(file) for file in _files(tables)},
-            "inputs": {one: self._made_by(one) for one in stage.needs},
+            "inputs": {name: self._output_hash(name) for name in stage.needs},
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _made_by(self, name: str) -> str:
-        """What tells the results of a stage that is needed, however they were made."""
+    def _output_hash(self, name: str) -> str:
+        """Identifies the results of a finished stage, whichever recipe they are from."""
         manifest = _read(self.path / name / MANIFEST)
         if manifest is None:
             raise RunError(
@@ -133,15 +137,17 @@ class Run:
         return hashlib.sha256(json.dumps(manifest["outputs"], sort_keys=True).encode()).hexdigest()
 
     def _folder(self, name: str, key: str) -> Path:
-        """The stage's folder, with what was done for this key so far."""
-        folder, kept = self.path / name, self.path / f"{name}.{key[:8]}"
+        """The stage's folder, with earlier results for this key; results for another move aside."""
+        folder, archived = self.path / name, self.path / f"{name}.{key[:8]}"
         started = _read(folder / _STARTED)
         if folder.exists() and (started is None or started["key"] != key):
-            other = started["key"][:8] if started else "broken"
-            folder.rename(self.path / f"{name}.{other}")
-            self.say(f"{name}: the recipe or its inputs changed; kept as {name}.{other}")
-        if not folder.exists() and kept.exists():
-            kept.rename(folder)
+            suffix = started["key"][:8] if started else "broken"
+            folder.rename(self.path / f"{name}.{suffix}")
+            self.log(
+                f"{name}: the recipe or its inputs changed; earlier results are in {name}.{suffix}"
+            )
+        if not folder.exists() and archived.exists():
+            archived.rename(folder)
         folder.mkdir(exist_ok=True)
         write_whole(folder / _STARTED, json.dumps({"key": key}) + "\n")
         return folder
@@ -153,10 +159,10 @@ class Run:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    """Replace a file atomically: readers see the old text or the new one."""
+    partial = file.with_suffix(".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -167,7 +173,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _tree(names: Iterable[str]) -> dict[str, Any]:
-    """Names as pydantic takes them: TABLE whole, of TABLE.KEY only the keys."""
+    """Names as pydantic's `include` takes them: TABLE for all of it, TABLE.KEY for one key."""
     tree: dict[str, Any] = {}
     for name in names:
         table, _, key = name.partition(".")
@@ -179,35 +185,36 @@ def _tree(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _files(value: Any) -> list[Path]:
-    """Files and folders that a recipe's values name; absolute, as a read recipe has them."""
+    """The files and folders that the values of a recipe name, as absolute paths."""
     if isinstance(value, Mapping):
-        return [file for one in cast("dict[str, Any]", value).values() for file in _files(one)]
+        entries = cast("dict[str, Any]", value).values()
+        return [file for entry in entries for file in _files(entry)]
     if isinstance(value, list):
-        return [file for one in cast("list[Any]", value) for file in _files(one)]
+        return [file for entry in cast("list[Any]", value) for file in _files(entry)]
     if isinstance(value, str) and value.startswith("/") and Path(value).exists():
         return [Path(value)]
     return []
 
 
 def _hash(path: Path) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
-            told = file.stat()
-            whole.update(str(file.relative_to(path)).encode())
-            if told.st_size > _HASHED_BYTES:
-                whole.update(f"{told.st_size} {told.st_mtime_ns}".encode())
+            status = file.stat()
+            digest.update(str(file.relative_to(path)).encode())
+            if status.st_size > _HASHED_BYTES:
+                digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
             else:
-                whole.update(file.read_bytes())
-    return whole.hexdigest()
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _outputs(folder: Path) -> dict[str, str]:
-    """Each result's SHA-256, by its path in the stage's folder."""
-    found: dict[str, str] = {}
+    """SHA-256 of each result, by its path in the stage's folder."""
+    hashes: dict[str, str] = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        if file.is_file() and path.parts[0] not in {*_SCRATCH, _STARTED, MANIFEST}:
+        if file.is_file() and path.parts[0] not in {*_TEMPORARY, _STARTED, MANIFEST}:
             with file.open("rb") as stream:
-                found[str(path)] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+                hashes[str(path)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashes

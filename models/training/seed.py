@@ -25,7 +25,7 @@ from models.training.generation import generate_missing, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
 from models.training.recipe import Recipe, Teacher
-from models.training.run import RunError, Work
+from models.training.run import RunError, StageContext
 
 INSTRUCTIONS: Mapping[str, str] = {
     "none": "Answer at once, without any reasoning.",
@@ -48,7 +48,7 @@ INSTRUCTIONS: Mapping[str, str] = {
 """A teacher's default system prompt at each effort; `[seed.teacher]` can override them."""
 
 
-def seed(work: Work, chat: Chat) -> dict[str, Any]:
+def seed(context: StageContext, chat: Chat) -> dict[str, Any]:
     """Write `examples.jsonl`: for each problem that is kept, a solution at every effort.
 
     `[mistakes]` may drop single solutions of a problem.
@@ -59,7 +59,7 @@ def seed(work: Work, chat: Chat) -> dict[str, Any]:
         GenerateError: the teacher or critic is down or refuses too many requests.
         JudgeError: a user's judge failed.
     """
-    recipe, counts = work.recipe, Counter[str]()
+    recipe, counts = context.recipe, Counter[str]()
     if recipe.seed.source == "stories":
         candidates = _from_stories(recipe, chat, counts)
     elif recipe.seed.source == "file":
@@ -67,7 +67,7 @@ def seed(work: Work, chat: Chat) -> dict[str, Any]:
         candidates = read_examples(recipe.seed.path)
     else:
         assert recipe.seed.teacher is not None
-        candidates = _from_teacher(work, recipe.seed.teacher, counts)
+        candidates = _from_teacher(context, recipe.seed.teacher, counts)
     min_gap = recipe.seed.min_gap
     examples = relabelled(candidates, recipe.model.efforts, min_gap, counts)
     if not examples:
@@ -75,8 +75,8 @@ def seed(work: Work, chat: Chat) -> dict[str, Any]:
             f"no problem of the seed is solved at every effort with gaps of {min_gap} tokens "
             f"or more: {dict(counts)}"
         )
-    marked = mark(examples, recipe.mistakes, work.folder / "critic.jsonl", counts)
-    write_examples(work.folder / "examples.jsonl", marked)
+    marked = mark(examples, recipe.mistakes, context.folder / "critic.jsonl", counts)
+    write_examples(context.folder / "examples.jsonl", marked)
     return {**counts, "examples": len(marked)}
 
 
@@ -140,8 +140,8 @@ def _solution(story: Story, effort: str, recipe: Recipe, chat: Chat, rng: random
     return Example(story.problem_id, story.prompt, effort, reasoning, response, tokens)
 
 
-def _from_teacher(work: Work, teacher: Teacher, counts: Counter[str]) -> list[Example]:
-    recipe = work.recipe
+def _from_teacher(context: StageContext, teacher: Teacher, counts: Counter[str]) -> list[Example]:
+    recipe = context.recipe
     with judge_of(recipe) as answer_judge:
         problems = load(recipe.data.seed, recipe.data, counts, answer_judge.unjudgeable)
         evaluation = load(recipe.data.evaluate, recipe.data, Counter(), answer_judge.unjudgeable)
@@ -156,7 +156,7 @@ def _from_teacher(work: Work, teacher: Teacher, counts: Counter[str]) -> list[Ex
         api_key=os.environ.get(API_KEY_VARIABLE),
         system={**INSTRUCTIONS, **teacher.instructions},
     )
-    generations, outcomes = work.folder / "generations.jsonl", work.folder / "outcomes.jsonl"
+    generations, outcomes = context.folder / "generations.jsonl", context.folder / "outcomes.jsonl"
     efforts = recipe.model.efforts
     generate_missing(problems, efforts, 1, [settings], generations, teacher.concurrency, counts)
     judge(recipe, problems, generations, outcomes, counts)

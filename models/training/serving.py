@@ -17,28 +17,30 @@ from models.training.worker_process import worker_process
 MODEL = "trained"
 """The name that the model is served under."""
 
-_TAIL_LINES = 15
-_ASK_SECONDS = 10
+_LOG_TAIL_LINES = 15
+_MODELS_SECONDS = 10
+_HEALTH_SECONDS = 5
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
 def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
-    """The base URLs (with /v1) of the engines that serve `model`.
+    """The base URLs (with /v1) of the engines that serve `model` while the block runs.
 
     Args:
-        recipe: names the engine.
+        recipe: configures the engine.
         model: a checkpoint folder that transformers can load.
         folder: for converted weights and the engine's log.
 
     Raises:
-        RunError: the engine does not start; its last words are in the message. Or one that runs
-            already serves another model.
+        RunError: the engine does not start (the message has the end of its log), or an engine that
+            already runs serves another model.
     """
     engine = recipe.engine
     if engine.kind == "urls":
         urls = [url.rstrip("/") for url in engine.urls]
         for url in urls:
-            _check_served(url, model)
+            _check_model(url, model)
         yield urls
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,33 +49,33 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
         from models.training.conversion import convert  # noqa: PLC0415 - loads torch
 
         convert(model, folder / "model", recipe.model.transition)
-        words = python_command("server.embedded", "--model", str(folder / "model"))
+        command = python_command("server.embedded", "--model", str(folder / "model"))
     else:
-        words = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
+        command = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
     log = folder / "engine.log"
-    with worker_process([*words, *engine.flags], log) as process:
-        _await(process, f"http://127.0.0.1:{port}", engine, log)
+    with worker_process([*command, *engine.flags], log) as process:
+        _wait_healthy(process, f"http://127.0.0.1:{port}", engine, log)
         yield [f"http://127.0.0.1:{port}/v1"]
 
 
-def _check_served(url: str, model: Path) -> None:
-    """Each stage has a model of its own: what runs at `url` must be told to be this one."""
-    wanted = f"serve {model} there as --served-model-name {MODEL}, then run this again"
+def _check_model(url: str, model: Path) -> None:
+    """Each stage has a model of its own: the engine at `url` must list this one's folder."""
+    remedy = f"serve {model} there as --served-model-name {MODEL}, then run this again"
     try:
-        told = httpx.get(f"{url}/models", timeout=_ASK_SECONDS).json()["data"]
-        roots = [one.get("root") for one in told if one["id"] == MODEL]
+        models = httpx.get(f"{url}/models", timeout=_MODELS_SECONDS).json()["data"]
+        roots = [entry.get("root") for entry in models if entry["id"] == MODEL]
     except (httpx.TransportError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{url} does not tell what it serves ({error!r}): {wanted}") from error
+        raise RunError(f"{url} does not list its models ({error!r}): {remedy}") from error
     if not any(isinstance(root, str) and Path(root).resolve() == model.resolve() for root in roots):
-        raise RunError(f"{url} serves {', '.join(map(str, roots)) or 'no such name'}: {wanted}")
+        raise RunError(f"{url} serves {', '.join(map(str, roots)) or 'no such name'}: {remedy}")
 
 
-def _await(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path) -> None:
+def _wait_healthy(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path) -> None:
     deadline = time.monotonic() + engine.start_seconds
     while True:
         try:
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=_HEALTH_SECONDS).status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -84,12 +86,12 @@ def _await(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path
                 f"the engine was not ready in {engine.start_seconds} s (engine.start_seconds):\n"
                 f"{_tail(log)}"
             )
-        time.sleep(0.2)
+        time.sleep(_POLL_SECONDS)
 
 
 def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+    return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
 
 
 def _free_port() -> int:

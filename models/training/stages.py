@@ -1,9 +1,9 @@
-"""The stages in their order: what each needs, which tables of the recipe it goes by, what it does.
+"""The stages in order: the stages that each needs, the recipe tables it depends on, its action.
 
     base -> seed -> tag -> generate -> verify -> select -> sft -> pairs -> dpo -> evaluate -> export
 
-Further rounds repeat the last two trainings' stages as `pairs-2`, `dpo-2`, and so on. Where
-`sft-random` is to be evaluated, the paper's ablation, `select-random` and `sft-random` make it.
+Further rounds of DPO add `pairs-2`, `dpo-2`, and so on. The paper's ablation, `sft-random`, adds
+`select-random` and `sft-random` where the recipe evaluates it.
 """
 
 import json
@@ -23,190 +23,208 @@ from models.training.examples import (
 )
 from models.training.export import export
 from models.training.generation import generate_from, judge
-from models.training.launch import launched
+from models.training.launch import run_training
 from models.training.mistakes import mark
-from models.training.recipe import Recipe, Scratch
-from models.training.run import RunError, Stage, Work, write_whole
+from models.training.recipe import Recipe, Scratch, Tuning
+from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed
 from models.training.selection import Rule, chosen_answers, preference_pairs
 from models.training.tuning import fine_tune, prefer
 
+_PROBLEM_TABLES = (
+    "data.seed",
+    "data.train",
+    "data.evaluate",
+    "data.ngram",
+    "data.most_broken",
+    "verify",
+)
+_MODEL_TABLES = ("model",)
+_GENERATION_TABLES = (*_PROBLEM_TABLES, *_MODEL_TABLES, "engine")
+
 
 def stages_of(recipe: Recipe) -> dict[str, Stage]:
     """Every stage of a recipe by its name, in the order in which they run."""
-    problems = ("data.seed", "data.train", "data.evaluate", "data.ngram", "data.most_broken")
-    asked, told = (*problems, "verify"), ("model",)
-    answered = (*asked, *told, "engine")
+    seed_tables = (*_PROBLEM_TABLES, *_MODEL_TABLES, "seed", "mistakes")
+    generate_tables = (*_GENERATION_TABLES, "generate")
     stages = [
-        Stage("base", (), told, _base),
-        Stage("seed", ("base",), (*asked, *told, "seed", "mistakes"), _seed),
-        Stage("tag", ("base", "seed"), (*told, "tag"), _tag),
-        Stage("generate", ("base", "tag", "seed"), (*answered, "generate"), _generate),
-        Stage("verify", ("generate",), asked, _verify),
+        Stage("base", (), _MODEL_TABLES, _base),
+        Stage("seed", ("base",), seed_tables, _seed),
+        Stage("tag", ("base", "seed"), (*_MODEL_TABLES, "tag"), _tag),
+        Stage("generate", ("base", "tag", "seed"), generate_tables, _generate),
+        Stage("verify", ("generate",), _PROBLEM_TABLES, _verify),
     ]
     trained = ["tag"]
-    for end in ("-random", "") if "sft-random" in recipe.evaluate.besides else ("",):
-        rule, needed = "random" if end else "shortest", ("base", f"select{end}")
-        select = partial(_select, rule)
-        stages += [
-            Stage(needed[1], ("seed", "verify"), (*told, "select", "mistakes"), select),
-            Stage(f"sft{end}", needed, (*told, "sft"), partial(_sft, needed[1])),
-        ]
-        trained.append(f"sft{end}")
+    if "sft-random" in recipe.evaluate.besides:
+        stages += _sft_stages("random", "-random")
+        trained.append("sft-random")
+    stages += _sft_stages("shortest", "")
+    trained.append("sft")
     for number in range(1, recipe.dpo.rounds + 1):
-        before, end = trained[-1], "" if number == 1 else f"-{number}"
-        pairs = Stage(f"pairs{end}", (before,), (*answered, "pairs"), partial(_pairs, before))
-        names = ("base", before, pairs.name)
-        dpo = Stage(f"dpo{end}", names, (*told, "dpo"), partial(_dpo, before, pairs.name))
-        stages += [pairs, dpo]
-        trained.append(dpo.name)
-    chosen = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
-    asked_for = {"tag", *recipe.evaluate.besides}
-    judged = [one for one in trained if one in asked_for or one.rpartition("-")[0] in asked_for]
+        stages += _dpo_stages(trained[-1], "" if number == 1 else f"-{number}")
+        trained.append(stages[-1].name)
+    exported = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
+    named = {"tag", *recipe.evaluate.besides}
+    evaluated = [name for name in trained if name in named or name.rpartition("-")[0] in named]
+    evaluate_tables = (*_GENERATION_TABLES, "evaluate", "select", "export.stage")
+    export_tables = (*_GENERATION_TABLES, "data.router", "generate", "export")
     stages += [
-        Stage(
-            "evaluate",
-            judged,
-            (*answered, "evaluate", "select", "export.stage"),
-            partial(evaluate, chosen),
-        ),
-        Stage(
-            "export",
-            (chosen, "evaluate"),
-            (*answered, "data.router", "generate", "export"),
-            export,
-        ),
+        Stage("evaluate", evaluated, evaluate_tables, partial(evaluate, exported)),
+        Stage("export", (exported, "evaluate"), export_tables, export),
     ]
     return {stage.name: stage for stage in stages}
 
 
-def _base(work: Work) -> Mapping[str, Any]:
-    """Train from scratch, or take the base as it is; with a tokenizer that tells efforts."""
+def _sft_stages(rule: Rule, suffix: str) -> list[Stage]:
+    select, sft = f"select{suffix}", f"sft{suffix}"
+    select_tables = (*_MODEL_TABLES, "select", "mistakes")
+    return [
+        Stage(select, ("seed", "verify"), select_tables, partial(_select, rule)),
+        Stage(sft, ("base", select), (*_MODEL_TABLES, "sft"), partial(_sft, select)),
+    ]
+
+
+def _dpo_stages(start: str, suffix: str) -> list[Stage]:
+    """Pairs sampled from the model of the stage `start`, and DPO of that model on them."""
+    pairs, dpo = f"pairs{suffix}", f"dpo{suffix}"
+    pairs_tables, dpo_tables = (*_GENERATION_TABLES, "pairs"), (*_MODEL_TABLES, "dpo")
+    return [
+        Stage(pairs, (start,), pairs_tables, partial(_pairs, start)),
+        Stage(dpo, ("base", start, pairs), dpo_tables, partial(_dpo, start, pairs)),
+    ]
+
+
+def _base(context: StageContext) -> Mapping[str, Any]:
+    """Train a base from scratch, or save the tokenizer of an existing one with its effort tags."""
     from transformers import AutoConfig, AutoTokenizer  # noqa: PLC0415 - seconds to load
 
-    told = work.recipe.model
-    if told.scratch is not None:
-        return _from_scratch(work, told.scratch)
+    model = context.recipe.model
+    if model.scratch is not None:
+        return _from_scratch(context, model.scratch)
     try:
-        config = AutoConfig.from_pretrained(told.base)
-        tokenizer = AutoTokenizer.from_pretrained(told.base)
+        config = AutoConfig.from_pretrained(model.base)
+        tokenizer = AutoTokenizer.from_pretrained(model.base)
     except (OSError, ValueError) as error:
-        raise RunError(f"the base {told.base} cannot be loaded: {error}") from error
+        raise RunError(f"the base {model.base} cannot be loaded: {error}") from error
     if len(tokenizer) > config.get_text_config().vocab_size:
         raise RunError(
-            f"the tokenizer of {told.base} has {len(tokenizer)} tokens and its model embeds "
+            f"the tokenizer of {model.base} has {len(tokenizer)} tokens and its model embeds "
             f"{config.get_text_config().vocab_size}: they do not belong together"
         )
     if tokenizer.chat_template is None:
-        raise RunError(f"the tokenizer of {told.base} has no chat template: take an instruct model")
-    if told.add_tokens:
-        tokenizer.add_tokens(list(told.add_tokens))
-    if told.placement == "generation":
-        tokenizer.chat_template = tagged(tokenizer.chat_template, told.tags)
+        raise RunError(f"the tokenizer of {model.base} has no chat template: use an instruct model")
+    if model.add_tokens:
+        tokenizer.add_tokens(list(model.add_tokens))
+    if model.placement == "generation":
+        tokenizer.chat_template = tagged(tokenizer.chat_template, model.tags)
     try:
-        Chat.of(told, tokenizer)
+        Chat.of(model, tokenizer)
     except ChatError as error:
-        raise RunError(f"the base {told.base} cannot be told efforts: {error}") from error
-    tokenizer.save_pretrained(work.folder / "tokenizer")
-    return {"base": told.base}
+        raise RunError(f"the base {model.base} cannot receive efforts: {error}") from error
+    tokenizer.save_pretrained(context.folder / "tokenizer")
+    return {"base": model.base}
 
 
-def _from_scratch(work: Work, scratch: Scratch) -> Mapping[str, Any]:
-    if not (work.folder / "model").is_dir():
-        given = {"scratch": scratch.model_dump(mode="json"), "seed": work.recipe.random_seed}
-        write_whole(work.folder / "scratch.json", json.dumps(given, indent=1) + "\n")
-        launched(work.recipe.launch, "models.training.base", work.folder)
-    return json.loads((work.folder / "training.json").read_text())
+def _from_scratch(context: StageContext, scratch: Scratch) -> Mapping[str, Any]:
+    if not (context.folder / "model").is_dir():
+        settings = {"scratch": scratch.model_dump(mode="json"), "seed": context.recipe.random_seed}
+        write_whole(context.folder / "scratch.json", json.dumps(settings, indent=1) + "\n")
+        run_training(context.recipe.launch, "models.training.base", context.folder)
+    return json.loads((context.folder / "training.json").read_text())
 
 
-def _chat(work: Work) -> Chat:
-    """The chat of the run's tokenizer, the same in every stage.
+def _chat(context: StageContext) -> Chat:
+    """The chat of the run's tokenizer, which all stages share.
 
     Raises:
-        RunError: it cannot be read or does not tell the recipe's efforts.
+        RunError: it cannot be read, or renders two of the recipe's efforts alike.
     """
     from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to load
 
+    base = context.inputs["base"]
     try:
-        return Chat.of(
-            work.recipe.model, AutoTokenizer.from_pretrained(work.inputs["base"] / "tokenizer")
-        )
+        return Chat.of(context.recipe.model, AutoTokenizer.from_pretrained(base / "tokenizer"))
     except (OSError, ValueError, ChatError) as error:
-        raise RunError(f"the tokenizer of {work.inputs['base']} cannot be used: {error}") from error
+        raise RunError(f"the tokenizer of {base} cannot be used: {error}") from error
 
 
-def _base_model(work: Work) -> str:
-    scratch = work.inputs["base"] / "model"
-    return str(scratch) if scratch.is_dir() else str(work.recipe.model.base)
+def _base_model(context: StageContext) -> str:
+    scratch = context.inputs["base"] / "model"
+    return str(scratch) if scratch.is_dir() else str(context.recipe.model.base)
 
 
-def _seed(work: Work) -> Mapping[str, Any]:
-    return seed(work, _chat(work))
+def _seed(context: StageContext) -> Mapping[str, Any]:
+    return seed(context, _chat(context))
 
 
-def _tag(work: Work) -> Mapping[str, Any]:
-    examples = read_examples(work.inputs["seed"] / "examples.jsonl")
-    chat, settings = _chat(work), work.recipe.tag
-    return fine_tune(work.recipe, settings, _base_model(work), chat, examples, work.folder)
+def _tag(context: StageContext) -> Mapping[str, Any]:
+    return _fine_tune(context, "seed", context.recipe.tag)
 
 
-def _generate(work: Work) -> Mapping[str, Any]:
-    recipe, counts = work.recipe, Counter[str]()
+def _generate(context: StageContext) -> Mapping[str, Any]:
+    recipe, counts = context.recipe, Counter[str]()
     problems = problems_of(recipe, counts)
     generate_from(
         recipe,
-        work.inputs["tag"] / "model",
+        context.inputs["tag"] / "model",
         problems,
         recipe.model.efforts,
         recipe.generate,
-        work.folder / "generations.jsonl",
+        context.folder / "generations.jsonl",
         counts,
     )
     return {"problems": len(problems), **counts}
 
 
-def _verify(work: Work) -> Mapping[str, Any]:
+def _verify(context: StageContext) -> Mapping[str, Any]:
     counts = Counter[str]()
-    made, out = work.inputs["generate"] / "generations.jsonl", work.folder / "outcomes.jsonl"
-    judge(work.recipe, problems_of(work.recipe, Counter()), made, out, counts)
+    problems = problems_of(context.recipe, Counter())
+    generations = context.inputs["generate"] / "generations.jsonl"
+    judge(context.recipe, problems, generations, context.folder / "outcomes.jsonl", counts)
     return counts
 
 
-def _select(rule: Rule, work: Work) -> Mapping[str, Any]:
-    recipe, counts = work.recipe, Counter[str]()
-    outcomes = read_rows(work.inputs["verify"] / "outcomes.jsonl")
-    seeds = read_examples(work.inputs["seed"] / "examples.jsonl")
+def _select(rule: Rule, context: StageContext) -> Mapping[str, Any]:
+    recipe, counts = context.recipe, Counter[str]()
+    outcomes = read_rows(context.inputs["verify"] / "outcomes.jsonl")
+    seeds = read_examples(context.inputs["seed"] / "examples.jsonl")
     chosen = chosen_answers(
         outcomes, seeds, rule, recipe.select, recipe.model.efforts, recipe.random_seed, counts
     )
-    marked = mark(chosen, recipe.mistakes, work.folder / "critic.jsonl", counts, seeds)
-    return {**counts, "examples": write_examples(work.folder / "examples.jsonl", marked)}
+    marked = mark(chosen, recipe.mistakes, context.folder / "critic.jsonl", counts, seeds)
+    return {**counts, "examples": write_examples(context.folder / "examples.jsonl", marked)}
 
 
-def _sft(selected: str, work: Work) -> Mapping[str, Any]:
-    examples = read_examples(work.inputs[selected] / "examples.jsonl")
-    chat, settings = _chat(work), work.recipe.sft
-    return fine_tune(work.recipe, settings, _base_model(work), chat, examples, work.folder)
+def _sft(select: str, context: StageContext) -> Mapping[str, Any]:
+    return _fine_tune(context, select, context.recipe.sft)
 
 
-def _pairs(before: str, work: Work) -> Mapping[str, Any]:
-    """Samples of the model itself, judged, and the pairs among them."""
-    recipe, counts = work.recipe, Counter[str]()
+def _fine_tune(context: StageContext, source: str, settings: Tuning) -> Mapping[str, Any]:
+    """Fine-tune the base model on the examples of the stage `source`."""
+    examples = read_examples(context.inputs[source] / "examples.jsonl")
+    model, chat = _base_model(context), _chat(context)
+    return fine_tune(context.recipe, settings, model, chat, examples, context.folder)
+
+
+def _pairs(start: str, context: StageContext) -> Mapping[str, Any]:
+    """Sample from the model of the stage `start`, judge the answers, and pair them."""
+    recipe, counts = context.recipe, Counter[str]()
     problems = problems_of(recipe, counts)
-    made, judged = work.folder / "generations.jsonl", work.folder / "outcomes.jsonl"
-    model = work.inputs[before] / "model"
-    generate_from(recipe, model, problems, ["auto"], recipe.pairs, made, counts)
-    judge(recipe, problems, made, judged, counts)
-    pairs = preference_pairs(read_rows(judged), counts)
+    generations = context.folder / "generations.jsonl"
+    outcomes = context.folder / "outcomes.jsonl"
+    model = context.inputs[start] / "model"
+    generate_from(recipe, model, problems, ["auto"], recipe.pairs, generations, counts)
+    judge(recipe, problems, generations, outcomes, counts)
+    pairs = preference_pairs(read_rows(outcomes), counts)
     write_rows(
-        work.folder / "pairs.jsonl",
+        context.folder / "pairs.jsonl",
         ({"chosen": vars(chosen), "rejected": vars(rejected)} for chosen, rejected in pairs),
     )
     return counts
 
 
-def _dpo(before: str, pairs: str, work: Work) -> Mapping[str, Any]:
-    rows = read_rows(work.inputs[pairs] / "pairs.jsonl")
-    made = [(Example(**row["chosen"]), Example(**row["rejected"])) for row in rows]
-    model = str(work.inputs[before] / "model")
-    return prefer(work.recipe, work.recipe.dpo, model, _chat(work), made, work.folder)
+def _dpo(start: str, pairs: str, context: StageContext) -> Mapping[str, Any]:
+    rows = read_rows(context.inputs[pairs] / "pairs.jsonl")
+    examples = [(Example(**row["chosen"]), Example(**row["rejected"])) for row in rows]
+    recipe, model = context.recipe, str(context.inputs[start] / "model")
+    return prefer(recipe, recipe.dpo, model, _chat(context), examples, context.folder)

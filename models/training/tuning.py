@@ -1,4 +1,4 @@
-"""Stages that train: what they learn from in tokens, and the process that does it."""
+"""Fine-tuning and DPO: writes the training data as token ids, and runs the TRL worker on it."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 from models.training.chat import Chat
 from models.training.examples import Example, encode_all, write_rows
 from models.training.generation import shuffled
-from models.training.launch import launched
+from models.training.launch import run_training
 from models.training.recipe import Preference, Recipe, Tuning
 from models.training.run import RunError, write_whole
 
@@ -25,12 +25,15 @@ def fine_tune(
     """Supervised fine-tuning of `model` on examples; the result is `folder/model`.
 
     Raises:
-        RunError: nothing is left to learn from, or the training failed.
+        RunError: no example fits `max_length`, or the training failed.
     """
     counts = Counter[str]()
     encoded = encode_all(examples, chat, settings.max_length, counts)
-    learned = [one for one in encoded if any(label >= 0 for label in one.labels)]
-    rows = [{"input_ids": one.ids, "labels": one.labels} for one in learned]
+    rows = [
+        {"input_ids": sample.ids, "labels": sample.labels}
+        for sample in encoded
+        if any(label >= 0 for label in sample.labels)
+    ]
     return {**counts, **_train(recipe, settings, model, chat, rows, folder, "sft")}
 
 
@@ -45,20 +48,20 @@ def prefer(
     """DPO of `model` on (chosen, rejected) pairs; the result is `folder/model`.
 
     Raises:
-        RunError: there is no pair, or the training failed.
+        RunError: no pair fits `max_length`, or the training failed.
     """
     counts = Counter[str]()
     rows: list[dict[str, Any]] = []
     for chosen, rejected in pairs:
-        good, bad = chosen.encode(chat), rejected.encode(chat)
-        if max(len(good.ids), len(bad.ids)) > settings.max_length:
+        chosen_tokens, rejected_tokens = chosen.encode(chat), rejected.encode(chat)
+        if max(len(chosen_tokens.ids), len(rejected_tokens.ids)) > settings.max_length:
             counts["too_long"] += 1
             continue
         rows.append(
             {
-                "prompt_ids": good.ids[: good.prompt],
-                "chosen_ids": good.ids[good.prompt :],
-                "rejected_ids": bad.ids[bad.prompt :],
+                "prompt_ids": chosen_tokens.ids[: chosen_tokens.prompt],
+                "chosen_ids": chosen_tokens.ids[chosen_tokens.prompt :],
+                "rejected_ids": rejected_tokens.ids[rejected_tokens.prompt :],
             }
         )
     return {**counts, **_train(recipe, settings, model, chat, rows, folder, "dpo")}
@@ -75,19 +78,19 @@ def _train(
 ) -> dict[str, Any]:
     if not rows:
         raise RunError(
-            f"{folder.name} has nothing to learn from: see the counts in its inputs' manifests "
+            f"{folder.name} has no training data: see the counts in its inputs' manifests "
             "(where dpo has no pairs, raise pairs.samples or set dpo.rounds=0)"
         )
     if not (folder / "model").is_dir():
         write_rows(folder / "tokens.jsonl", shuffled(rows, recipe.random_seed))
         chat.tokenizer.save_pretrained(folder / "tokenizer")
-        told = {
+        job = {
             "method": method,
             "model": model,
             "tokenizer": str(folder / "tokenizer"),
             "settings": settings.model_dump(mode="json"),
             "seed": recipe.random_seed,
         }
-        write_whole(folder / "tuning.json", json.dumps(told, indent=1) + "\n")
-        launched(recipe.launch, "models.training.trl_worker", folder)
+        write_whole(folder / "tuning.json", json.dumps(job, indent=1) + "\n")
+        run_training(recipe.launch, "models.training.trl_worker", folder)
     return {"rows": len(rows), **json.loads((folder / "training.json").read_text())}
