@@ -105,7 +105,7 @@ def test_broken_lines_are_left_out_and_counted_and_fatal_past_a_share(tmp_path: 
     file = lines(tmp_path / "p.jsonl", *rows, '{"half', {"prompt": "no answer"}, "[1]")
     found, counts = read({"path": file}, most_broken=0.2)
     assert (len(found), counts["broken"]) == (20, 3)
-    with pytest.raises(ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is no JSON"):
+    with pytest.raises(ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is not a JSON"):
         read({"path": file}, most_broken=0.1)
 
 
@@ -158,7 +158,7 @@ def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
     assert (found.prompt, found.answer, found.difficulty) == ("2 + 3?", "5", 2.0)
     with pytest.raises(ProblemError, match="no column prompt; it has q, a, hard"):
         read({"dataset": str(tmp_path)})
-    with pytest.raises(ProblemError, match="cannot be had"):
+    with pytest.raises(ProblemError, match="cannot be loaded"):
         read({"dataset": str(tmp_path), "split": "nope"})
 
 

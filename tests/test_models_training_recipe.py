@@ -61,7 +61,7 @@ def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
     assert (recipe.sft.epochs, recipe.mistakes.then, recipe.select.keep_tags) == (0.5, "drop", True)
     with pytest.raises(RecipeError, match="is not key"):
         read_recipe(file, ["epochs"])
-    with pytest.raises(RecipeError, match="name is no table"):
+    with pytest.raises(RecipeError, match="name is not a table"):
         read_recipe(file, ["name.x=1"])
 
 

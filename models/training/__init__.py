@@ -1,1 +1,1 @@
-"""The TOPS loop: from a base model and problems with answers to weights that obey effort tags."""
+"""The TOPS loop: trains a base model on problems with known answers to obey effort tags."""

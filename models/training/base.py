@@ -1,9 +1,9 @@
-"""A base trained from scratch: the demo domain in every written form, untagged.
+"""Trains a base from scratch on the demo domain in every form of reasoning, without tags.
 
-`python -m models.training.base FOLDER`, where FOLDER has a `scratch.json`; run by torchrun it
-trains in several processes, each on a share of every batch. Resumable: the checkpoint is replaced
-atomically every few minutes, and a rerun continues from it with the same data order. The learning
-rate is warm-up, stable, decay.
+`python -m models.training.base FOLDER`, where FOLDER has a `scratch.json`. Run by torchrun, it
+trains in several processes, each on a share of every batch. The checkpoint is replaced atomically
+every few minutes, and a rerun continues from it with the same data order. The learning rate has a
+warm-up, a stable and a decay phase.
 """
 
 import json
@@ -24,10 +24,12 @@ from models.domain.tokenizer import CONTEXT, TAGS, train_tokenizer
 from models.training.recipe import Scratch
 from models.training.samples import Batch, batches
 
+_REPORT_SECONDS = 20
+
 
 @dataclass
 class Progress:
-    """Where a run is: `pool` is the seed of the next pool of samples."""
+    """How far a run is: `pool` is the seed of the next pool of samples."""
 
     step: int = 0
     tokens: int = 0
@@ -35,7 +37,7 @@ class Progress:
 
 
 def build_model(recipe: Scratch, seed: int, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """A fresh Qwen3-architecture decoder of the recipe's size."""
+    """A decoder of the Qwen3 architecture in the recipe's size, with random weights."""
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // 8) * 8,
@@ -66,14 +68,14 @@ def build_optimizers(recipe: Scratch, model: Qwen3ForCausalLM) -> list[torch.opt
 
 
 def learning_rate_share(recipe: Scratch, progress: Progress) -> float:
-    """Warm-up over steps, stable, then linear decay to zero over the last tokens."""
-    warm = min(1.0, (progress.step + 1) / recipe.warmup_steps)
-    left = (recipe.tokens - progress.tokens) / (recipe.decay_share * recipe.tokens)
-    return min(warm, max(0.0, left), 1.0)
+    """Share of the peak rate: warm-up over steps, stable, linear decay over the last tokens."""
+    warmup = (progress.step + 1) / recipe.warmup_steps
+    decay = (recipe.tokens - progress.tokens) / (recipe.decay_share * recipe.tokens)
+    return min(warmup, max(0.0, decay), 1.0)
 
 
 class BaseRun:
-    """One from-scratch run in a folder, or the part of it that process `rank` of `world` does."""
+    """A training from scratch in a folder; process `rank` of `world` does its share of it."""
 
     def __init__(
         self, recipe: Scratch, seed: int, folder: Path, rank: int = 0, world: int = 1
@@ -97,59 +99,58 @@ class BaseRun:
         if self._checkpoint.exists():
             state = torch.load(self._checkpoint, weights_only=True)
             self.model.load_state_dict(state["model"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
+            for optimizer, state_dict in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(state_dict)
             self.progress = Progress(**state["progress"])
 
     def save(self) -> None:
-        """Replace the checkpoint; a kill leaves the old one or the new one."""
+        """Replace the checkpoint atomically."""
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": asdict(self.progress),
         }
-        part = self._checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self._checkpoint)
+        partial = self._checkpoint.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
 
     def finish(self) -> None:
-        """Write the folders `tokenizer` and, last and whole, `model`."""
+        """Write `tokenizer/`, and `model/` atomically at the end."""
         self.tokenizer.save_pretrained(self.folder / "tokenizer")
-        told = {"tokens": self.progress.tokens, "steps": self.progress.step}
-        (self.folder / "training.json").write_text(json.dumps(told) + "\n")
+        summary = {"tokens": self.progress.tokens, "steps": self.progress.step}
+        (self.folder / "training.json").write_text(json.dumps(summary) + "\n")
         self._redraw_tags()
-        part = self.folder / "model.part"
-        self.model.save_pretrained(part)
-        self.tokenizer.save_pretrained(part)
+        partial = self.folder / "model.part"
+        self.model.save_pretrained(partial)
+        self.tokenizer.save_pretrained(partial)
         shutil.rmtree(self.folder / "model", ignore_errors=True)
-        part.rename(self.folder / "model")
+        partial.rename(self.folder / "model")
 
     def _redraw_tags(self) -> None:
-        """Tell the tags apart: never seen, they were all pushed the same way by the softmax."""
-        known = self.model.get_input_embeddings().weight.data
+        """Draw the tags' embeddings anew: unused tokens end up alike (cosine 0.996, LOG.md)."""
+        embeddings = self.model.get_input_embeddings().weight.data
         tags = self.tokenizer.convert_tokens_to_ids(list(TAGS))
         torch.manual_seed(0)
-        known[tags] = torch.randn(len(tags), known.shape[1]) * known.std()
+        embeddings[tags] = torch.randn(len(tags), embeddings.shape[1]) * embeddings.std()
 
     def train_batch(self, batch: Batch) -> float:
         """One optimiser step; returns the mean loss per completion token."""
         share = learning_rate_share(self.recipe, self.progress)
-        for optimizer, base in zip(
-            self.optimizers, (self.recipe.matrix_lr, self.recipe.vector_lr), strict=True
-        ):
-            optimizer.param_groups[0]["lr"] = base * share
+        peaks = (self.recipe.matrix_lr, self.recipe.vector_lr)
+        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * share
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = self.forward(input_ids=batch.ids, labels=batch.labels).loss
         loss.backward()
-        self._share_gradients()
+        self._average_gradients()
         clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         return float(loss.detach())
 
-    def _share_gradients(self) -> None:
-        """Give every process the mean of all processes' gradients."""
+    def _average_gradients(self) -> None:
+        """Replace the gradients by their mean over all processes."""
         if self.world > 1:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             mean = parameters_to_vector(gradients) / self.world
@@ -157,38 +158,43 @@ class BaseRun:
             vector_to_parameters(mean, gradients)
 
     def run(self) -> None:
-        """Train until the recipe's tokens are seen."""
-        saved = reported = time.monotonic()
-        since: list[float] = []
-        counted = self.progress.tokens
+        """Train on as many tokens as the recipe says."""
+        saved_at = reported_at = time.monotonic()
+        losses: list[float] = []
+        reported_tokens = self.progress.tokens
         while self.progress.tokens < self.recipe.tokens:
-            grown = self.progress.tokens / self.recipe.curriculum_tokens
-            longest = min(MAX_STEPS, 2 + int(grown * (MAX_STEPS - 2)))
+            max_steps = self._max_steps()
             size = self.recipe.batch_tokens // self.world
-            pool = list(batches(self.tokenizer, self.progress.pool, size, longest))
-            for first in range(0, len(pool) - self.world + 1, self.world):
-                group = pool[first : first + self.world]
-                since.append(self.train_batch(group[self.rank]))
+            pool = list(batches(self.tokenizer, self.progress.pool, size, max_steps))
+            for start in range(0, len(pool) - self.world + 1, self.world):
+                group = pool[start : start + self.world]
+                losses.append(self.train_batch(group[self.rank]))
                 self.progress.step += 1
                 self.progress.tokens += sum(batch.tokens for batch in group)
                 now = time.monotonic()
-                if now - reported > 20 and self.rank == 0:
-                    rate = (self.progress.tokens - counted) / (now - reported)
-                    self._report(sum(since) / len(since), rate, longest)
-                    since, reported, counted = [], now, self.progress.tokens
+                if now - reported_at > _REPORT_SECONDS and self.rank == 0:
+                    rate = (self.progress.tokens - reported_tokens) / (now - reported_at)
+                    self._report(sum(losses) / len(losses), rate, max_steps)
+                    losses, reported_at, reported_tokens = [], now, self.progress.tokens
             self.progress.pool += 1
-            if self.rank == 0 and time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
+            save_seconds = 60 * self.recipe.checkpoint_minutes
+            if self.rank == 0 and time.monotonic() - saved_at > save_seconds:
                 self.save()
-                saved = time.monotonic()
+                saved_at = time.monotonic()
 
-    def _report(self, loss: float, rate: float, longest: int) -> None:
-        left = (self.recipe.tokens - self.progress.tokens) / rate / 60
+    def _max_steps(self) -> int:
+        """The curriculum: stories of at most 2 steps at the start, of all lengths at its end."""
+        progress = self.progress.tokens / self.recipe.curriculum_tokens
+        return min(MAX_STEPS, 2 + int(progress * (MAX_STEPS - 2)))
+
+    def _report(self, loss: float, tokens_per_second: float, max_steps: int) -> None:
+        minutes_left = (self.recipe.tokens - self.progress.tokens) / tokens_per_second / 60
         row = {
             **asdict(self.progress),
             "loss": round(loss, 4),
-            "tokens_per_second": round(rate),
-            "minutes_left": round(left, 1),
-            "longest": longest,
+            "tokens_per_second": round(tokens_per_second),
+            "minutes_left": round(minutes_left, 1),
+            "max_steps": max_steps,
         }
         print(json.dumps(row), flush=True)
         with (self.folder / "trainer" / "log.jsonl").open("a") as log:
@@ -196,12 +202,13 @@ class BaseRun:
 
 
 def train(folder: Path) -> None:
-    """Train, or go on from the last checkpoint; the result is `model/` and `tokenizer/`."""
-    told = json.loads((folder / "scratch.json").read_text())
-    rank, world = (int(os.environ.get(name, one)) for name, one in (("RANK", 0), ("WORLD_SIZE", 1)))
+    """Train from the latest checkpoint, or from the start; write `model/` and `tokenizer/`."""
+    settings = json.loads((folder / "scratch.json").read_text())
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
         distributed.init_process_group("gloo")
-    run = BaseRun(Scratch.model_validate(told["scratch"]), told["seed"], folder, rank, world)
+    scratch = Scratch.model_validate(settings["scratch"])
+    run = BaseRun(scratch, settings["seed"], folder, rank, world)
     run.resume()
     run.run()
     if rank == 0:

@@ -1,7 +1,7 @@
-"""How a prompt is put to the model that is trained: one place for training and for generating.
+"""Renders prompts and completions of the trained model, for training and for generation alike.
 
-The prompt's text is what the checkpoint's own chat template renders, so that training sees token
-for token what serving sends. Completions are written in the form of `<think>` models.
+A prompt is what the checkpoint's own chat template renders, so that training sees the same tokens
+as serving. Completions have the form of `<think>` models.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from models.outcomes.client import messages
 from models.training.recipe import Model
 
 IGNORED = -100
-"""The label that leaves a token out of the loss (PyTorch's default `ignore_index`)."""
+"""The label of a token without loss (PyTorch's default `ignore_index`)."""
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _START = f"{_OPEN}\n"
@@ -22,14 +22,14 @@ Tokenizer = Any
 
 
 class ChatError(Exception):
-    """A checkpoint's template or tokenizer does not fit the recipe."""
+    """A checkpoint's chat template does not fit the recipe."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one sample; `labels` are the same, or `IGNORED` where there is no loss.
+    """Token ids of one sample and, as long, their `labels`: the same ids, or `IGNORED`.
 
-    The first `prompt` tokens are the prompt, which never carries loss.
+    The first `prompt` tokens are the prompt, which carries no loss.
     """
 
     ids: list[int]
@@ -39,30 +39,29 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Chat:
-    """A tokenizer, and how an effort is told to the model."""
+    """A tokenizer, and the system prompts that set the effort, unless the chat template does."""
 
     tokenizer: Tokenizer
     system: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, model: Model, tokenizer: Tokenizer) -> "Chat":
-        """The recipe's way.
+        """The chat of a recipe's model.
 
         Raises:
-            ChatError: the template renders two efforts alike, or ends within the reasoning block
-                only for some.
+            ChatError: the template renders two efforts alike.
         """
         chat = cls(tokenizer, model.system)
         texts = {effort: chat.prompt("?", effort) for effort in (*model.efforts, "auto")}
         if len(set(texts.values())) < len(texts):
             raise ChatError(
                 "the chat template renders two of the efforts alike: give [model.tags], or a "
-                "base whose template tells reasoning_effort"
+                "base whose template reads reasoning_effort"
             )
         return chat
 
     def prompt(self, prompt: str, effort: str) -> str:
-        """The text that serving sends for a one-turn conversation."""
+        """The text that serving renders for a one-turn conversation."""
         return str(
             self.tokenizer.apply_chat_template(
                 messages(prompt, effort, self.system),
@@ -74,11 +73,11 @@ class Chat:
         )
 
     def completion(self, opened: bool, reasoning: str, response: str) -> tuple[str, str]:
-        """What the model is to write: the reasoning block, and the answer after it.
+        """The two parts of the text to learn: the reasoning block, and the answer.
 
         Args:
-            opened: whether the prompt ends within the reasoning block.
-            reasoning: without its tags; empty where the model is not to think.
+            opened: whether the prompt ends inside the reasoning block.
+            reasoning: without its tags; empty where the model learns not to think.
             response: the visible answer.
         """
         answer = f"{response}{self.tokenizer.eos_token}"
@@ -89,41 +88,49 @@ class Chat:
     def encode(
         self, prompt: str, effort: str, reasoning: str, response: str, wrong: list[list[int]]
     ) -> Encoded:
-        """One sample: loss on the completion, but not on tokens of the `wrong` spans.
+        """One sample, with loss on the completion except for tokens in `wrong` spans.
 
-        Spans are [first, end) characters of the reasoning.
+        Spans are [start, end) characters of the reasoning.
         """
         text = self.prompt(prompt, effort)
         opened = text.rstrip().endswith(_OPEN)
         block, answer = self.completion(opened, reasoning, response)
-        start = 0 if opened else len(_START)
+        offset = 0 if opened else len(_START)
         thinking = self.tokenizer(block, add_special_tokens=False, return_offsets_mapping=True)
         labels = [
-            IGNORED if any(a < end + start and first + start < b for first, end in wrong) else one
-            for one, (a, b) in zip(thinking["input_ids"], thinking["offset_mapping"], strict=True)
+            IGNORED if _overlaps(token_span, wrong, offset) else token
+            for token, token_span in zip(
+                thinking["input_ids"], thinking["offset_mapping"], strict=True
+            )
         ]
-        ids, answered = self.ids(text), self.ids(answer)
+        prompt_ids, answer_ids = self.ids(text), self.ids(answer)
         return Encoded(
-            ids + thinking["input_ids"] + answered,
-            [IGNORED] * len(ids) + labels + answered,
-            len(ids),
+            prompt_ids + thinking["input_ids"] + answer_ids,
+            [IGNORED] * len(prompt_ids) + labels + answer_ids,
+            len(prompt_ids),
         )
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of a rendered text, without anything added."""
+        """Token ids of a rendered text, without added special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def tagged(template: str, tags: Mapping[str, str]) -> str:
-    """A chat template that says the tag of `reasoning_effort` last, after its generation prompt.
+def _overlaps(token_span: tuple[int, int], spans: list[list[int]], offset: int) -> bool:
+    """Whether a token shares characters with a span, whose characters are counted from `offset`."""
+    token_start, token_end = token_span
+    return any(token_start < end + offset and start + offset < token_end for start, end in spans)
 
-    Without a tag for an effort, and without one asked for, it renders as before.
+
+def tagged(template: str, tags: Mapping[str, str]) -> str:
+    """A chat template that adds the tag of `reasoning_effort` after its generation prompt.
+
+    Without `reasoning_effort`, or without a tag for it, the new template renders like the old one.
     """
     if not tags:
         return template
     cases = "".join(
-        f"{{%- {'if' if first == 0 else 'elif'} reasoning_effort == {effort!r} %}}{{{{ {tag!r} }}}}"
-        for first, (effort, tag) in enumerate(tags.items())
+        f"{{%- {'elif' if index else 'if'} reasoning_effort == {effort!r} %}}{{{{ {tag!r} }}}}"
+        for index, (effort, tag) in enumerate(tags.items())
     )
     return (
         f"{template}{{%- if add_generation_prompt and reasoning_effort is defined %}}"

@@ -1,4 +1,4 @@
-"""`tops train STAGE RECIPE.toml`: run one stage of a recipe, or all that is not done yet."""
+"""`tops train STAGE RECIPE.toml`: run one stage of a recipe, or all that are not up to date."""
 
 import argparse
 import errno
@@ -15,7 +15,15 @@ from models.outcomes.verify import JudgeError
 from models.training.recipe_file import RecipeError, read_recipe
 from models.training.run import Run, RunError
 
-_NEEDED = ("torch", "transformers", "trl", "datasets", "peft", "accelerate", "tensorboard")
+_REQUIRED_MODULES = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "accelerate",
+    "tensorboard",
+)
 
 
 def train_main(argv: Sequence[str]) -> int:
@@ -36,7 +44,7 @@ def train_main(argv: Sequence[str]) -> int:
         help="override a key of the recipe, such as sft.epochs=4",
     )
     words = parser.parse_args(argv)
-    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]:
         print(
             f"tops train: {missing[0]} is not installed: pip install 'tops-server[train]'",
             file=sys.stderr,
@@ -68,8 +76,8 @@ def _train(stage: str, run: Run) -> None:
     if stage != "all" and stage not in stages:
         raise RunError(f"there is no stage {stage}: {', '.join(stages)}, all")
     with run.locked():
-        for one in stages.values() if stage == "all" else [stages[stage]]:
-            run.perform(one)
+        for selected in stages.values() if stage == "all" else [stages[stage]]:
+            run.perform(selected)
 
 
 def _say(line: str) -> None:

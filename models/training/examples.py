@@ -1,4 +1,4 @@
-"""Solutions to learn from: a problem, at an effort, with its reasoning and its answer."""
+"""Training examples: a problem at an effort, with its reasoning and its answer."""
 
 import json
 from collections import Counter
@@ -13,10 +13,10 @@ from models.training.run import RunError, write_whole
 
 @dataclass(frozen=True)
 class Example:
-    """One solution. `effort` is `auto` where the model is to decide by itself.
+    """One solution; `effort` is `auto` where the model learns to choose the effort itself.
 
-    `tokens` are those of the completion; `wrong` spans are [first, end) characters of the
-    reasoning that must not be learned.
+    `tokens` counts the completion. `wrong` has [start, end) character spans of the reasoning that
+    carry no loss.
     """
 
     problem_id: str
@@ -29,7 +29,7 @@ class Example:
 
     @classmethod
     def of(cls, outcome: Mapping[str, Any], effort: str) -> "Example":
-        """A judged generation as an example for an effort."""
+        """An example for `effort` from a row of the outcome contract that keeps its response."""
         return cls(
             problem_id=outcome["problem_id"],
             prompt=outcome["prompt"],
@@ -40,22 +40,21 @@ class Example:
         )
 
     def encode(self, chat: Chat) -> Encoded:
-        """Its tokens and labels."""
         return chat.encode(self.prompt, self.effort, self.reasoning, self.response, self.wrong)
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write JSON Lines, whole or not at all; returns how many."""
+    """Write JSON Lines atomically; returns the number of rows."""
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_whole(file, "".join(f"{line}\n" for line in lines))
     return len(lines)
 
 
 def read_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file that a stage wrote.
+    """The rows of a JSON Lines file.
 
     Raises:
-        RunError: a line is broken.
+        RunError: a line is not JSON.
     """
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -66,27 +65,26 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_examples(file: Path, examples: Iterable[Example]) -> int:
-    """Write examples; returns how many."""
     return write_rows(file, (asdict(example) for example in examples))
 
 
 def read_examples(file: Path) -> list[Example]:
-    """The examples of a file.
+    """The examples of a JSON Lines file.
 
     Raises:
-        RunError: a line is no example.
+        RunError: a line lacks a field of `Example` or has another one.
     """
     try:
         return [Example(**row) for row in read_rows(file)]
     except TypeError as error:
-        raise RunError(f"{file} has a line that is no example: {error}") from error
+        raise RunError(f"{file} has a line that is not an example: {error}") from error
 
 
 def encode_all(
     examples: Iterable[Example], chat: Chat, max_length: int, counts: Counter[str]
 ) -> list[Encoded]:
-    """The examples' tokens; those past `max_length` are left out and counted, never cut."""
-    fitting: list[Encoded] = []
+    """The examples as tokens; longer ones than `max_length` are counted and left out, not cut."""
+    samples: list[Encoded] = []
     for example in examples:
         encoded = example.encode(chat)
         if len(encoded.ids) > max_length:
@@ -94,6 +92,6 @@ def encode_all(
             continue
         counts["masked_tokens"] += encoded.labels[encoded.prompt :].count(IGNORED)
         counts["tokens"] += len(encoded.ids)
-        fitting.append(encoded)
-    counts["examples"] = len(fitting)
-    return fitting
+        samples.append(encoded)
+    counts["examples"] = len(samples)
+    return samples

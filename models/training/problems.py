@@ -1,7 +1,7 @@
-"""A recipe's problems: read from every kind of source, without repeats and contamination.
+"""Reads a recipe's problems from every kind of source, without repeats and contamination.
 
-Broken lines, rows without what is needed and answers that cannot be judged are left out and
-counted; a file with too many of them is refused.
+Broken lines, rows without a needed column and answers that cannot be judged are left out and
+counted. A file with too many of them is refused.
 """
 
 import gzip
@@ -20,89 +20,82 @@ from typing import Any
 from models.domain.problems import unique_stories
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import last_boxed
-from models.training.recipe import Data, Source
+from models.training.recipe import Data, Source, Stories
 
-_LEVEL = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_SHOWN_BROKEN = 5
 
 Row = Mapping[str, Any]
 
+Unjudgeable = Callable[[str], str | None]
+"""Why an answer cannot be judged; None if it can."""
 
-class _Broken(Exception):  # noqa: N818 - reads as what it says
-    """A row that makes no problem; the message says why, without what is in it."""
+
+class _BrokenRowError(Exception):
+    """A row that makes no problem; the message says why, without the row's content."""
 
 
 def load(
-    sources: Sequence[Source],
-    data: Data,
-    counts: Counter[str],
-    judgeable: Callable[[str], str | None],
+    sources: Sequence[Source], data: Data, counts: Counter[str], unjudgeable: Unjudgeable
 ) -> list[Problem]:
-    """The problems of all sources, the first of each prompt.
+    """The problems of all sources in order; of equal prompts, the first.
 
     Args:
         sources: read in their order.
-        data: has the share of broken rows that is still allowed.
-        counts: is told how many were `read`, `broken`, `without_answer`, `unjudgeable` and
-            `repeated`.
-        judgeable: why an answer cannot be judged, if so.
+        data: has the share of broken rows that is allowed.
+        counts: gets `read`, `broken`, `without_answer`, `unjudgeable` and `repeated`.
+        unjudgeable: decides which answers are left out.
 
     Raises:
         ProblemError: a source cannot be read, is mostly broken, or has no problem.
     """
-    found: dict[str, Problem] = {}
-    for number, source in enumerate(sources):
-        for problem in _source(source, number, data.most_broken, counts, judgeable):
-            key = _plain(problem.prompt)
-            if key in found:
+    by_prompt: dict[str, Problem] = {}
+    for index, source in enumerate(sources):
+        for problem in _read_source(source, index, data.most_broken, counts, unjudgeable):
+            key = _normalised(problem.prompt)
+            if key in by_prompt:
                 counts["repeated"] += 1
             else:
-                found[key] = problem
-    ids = Counter(problem.problem_id for problem in found.values())
-    if twice := [one for one, times in ids.items() if times > 1]:
-        raise ProblemError(f"two different problems have the id {twice[0]}")
-    return list(found.values())
+                by_prompt[key] = problem
+    ids = Counter(problem.problem_id for problem in by_prompt.values())
+    if duplicates := [problem_id for problem_id, count in ids.items() if count > 1]:
+        raise ProblemError(f"two different problems have the id {duplicates[0]}")
+    return list(by_prompt.values())
 
 
 def without_contamination(
     problems: Iterable[Problem], evaluation: Iterable[Problem], ngram: int, counts: Counter[str]
 ) -> list[Problem]:
-    """The problems that share no prompt, nor `ngram` words in a row, with one of evaluation."""
-    held = [_plain(problem.prompt) for problem in evaluation]
-    whole = set(held)
-    runs = {run for text in held for run in _runs(text, ngram)}
-    kept: list[Problem] = []
+    """The problems that share neither a prompt nor `ngram` consecutive words with `evaluation`."""
+    prompts = {_normalised(problem.prompt) for problem in evaluation}
+    ngrams = {words for prompt in prompts for words in _ngrams(prompt, ngram)}
+    clean: list[Problem] = []
     for problem in problems:
-        text = _plain(problem.prompt)
-        if text in whole or not runs.isdisjoint(_runs(text, ngram)):
+        prompt = _normalised(problem.prompt)
+        if prompt in prompts or not ngrams.isdisjoint(_ngrams(prompt, ngram)):
             counts["contaminated"] += 1
         else:
-            kept.append(problem)
-    return kept
+            clean.append(problem)
+    return clean
 
 
-def _plain(prompt: str) -> str:
+def _normalised(prompt: str) -> str:
     return " ".join(re.findall(r"\w+", prompt.casefold()))
 
 
-def _runs(text: str, ngram: int) -> Iterator[str]:
+def _ngrams(text: str, length: int) -> Iterator[str]:
     words = text.split()
-    if ngram:
-        for first in range(len(words) - ngram + 1):
-            yield " ".join(words[first : first + ngram])
+    if length:
+        for start in range(len(words) - length + 1):
+            yield " ".join(words[start : start + length])
 
 
-def _source(
-    source: Source,
-    number: int,
-    most_broken: float,
-    counts: Counter[str],
-    judgeable: Callable[[str], str | None],
+def _read_source(
+    source: Source, index: int, most_broken: float, counts: Counter[str], unjudgeable: Unjudgeable
 ) -> Iterator[Problem]:
+    """The problems of one source; `index` distinguishes the ids that it makes up."""
     if source.stories is not None:
-        told = source.stories
-        for story in islice(unique_stories(told.seed, told.split, *told.steps), told.n):
-            counts["read"] += 1
-            yield Problem(story.problem_id, story.prompt, story.answer, story.difficulty)
+        yield from _read_stories(source.stories, counts)
         return
     name = str(source.path or source.dataset)
     rows = list(_lines(source.path)) if source.path is not None else _dataset(source)
@@ -110,39 +103,52 @@ def _source(
     if source.limit is not None:
         random.Random(0).shuffle(order)
     broken: list[str] = []
-    made: list[Problem] = []
-    for at in order:
-        if source.limit is not None and len(made) >= source.limit:
+    problems: list[Problem] = []
+    for position in order:
+        if source.limit is not None and len(problems) >= source.limit:
             break
-        row, line = rows[at], at + 1
+        line = position + 1
+        made_up_id = f"{name if index == 0 else index}#{line}"
         try:
-            problem = _problem(row, source, f"{name}#{line}" if number == 0 else f"{number}#{line}")
-        except _Broken as error:
+            problem = _problem(rows[position], source, made_up_id)
+        except _BrokenRowError as error:
             broken.append(f"line {line}: {error}")
             continue
         if problem is None:
             counts["without_answer"] += 1
-        elif judgeable(problem.answer):
+        elif unjudgeable(problem.answer):
             counts["unjudgeable"] += 1
         else:
-            made.append(problem)
-    counts["read"] += len(made)
+            problems.append(problem)
+    counts["read"] += len(problems)
     counts["broken"] += len(broken)
-    if len(broken) > most_broken * (len(made) + len(broken)):
-        shown = "\n".join(f"  {one}" for one in broken[:5])
+    _check_broken(name, broken, len(problems), most_broken)
+    if not problems:
+        raise ProblemError(f"{name} has no problem whose answer can be judged")
+    yield from problems
+
+
+def _read_stories(options: Stories, counts: Counter[str]) -> Iterator[Problem]:
+    stream = unique_stories(options.seed, options.split, *options.steps)
+    for story in islice(stream, options.n):
+        counts["read"] += 1
+        yield Problem(story.problem_id, story.prompt, story.answer, story.difficulty)
+
+
+def _check_broken(name: str, broken: Sequence[str], usable: int, most_broken: float) -> None:
+    rows = usable + len(broken)
+    if len(broken) > most_broken * rows:
+        shown = "\n".join(f"  {reason}" for reason in broken[:_SHOWN_BROKEN])
         raise ProblemError(
-            f"{name}: {len(broken)} of {len(made) + len(broken)} rows are broken, and "
-            f"data.most_broken allows {most_broken:.0%}:\n{shown}"
+            f"{name}: {len(broken)} of {rows} rows are broken, and data.most_broken allows "
+            f"{most_broken:.0%}:\n{shown}"
         )
     if broken:
         print(f"{name}: left out {len(broken)} broken rows, such as {broken[0]}", file=sys.stderr)
-    if not made:
-        raise ProblemError(f"{name} has no problem whose answer can be judged")
-    yield from made
 
 
 def _lines(file: Path) -> Iterator[Row | str]:
-    """Each line's object, or why it has none."""
+    """Each line's object, or why the line has none."""
     try:
         raw = file.read_bytes()
         lines = (gzip.decompress(raw) if file.suffix == ".gz" else raw).split(b"\n")
@@ -155,7 +161,7 @@ def _lines(file: Path) -> Iterator[Row | str]:
             row = json.loads(line)
         except ValueError:
             row = None
-        yield row if isinstance(row, dict) else "it is no JSON object"
+        yield row if isinstance(row, dict) else "it is not a JSON object"
 
 
 def _dataset(source: Source) -> Sequence[Row]:
@@ -164,46 +170,46 @@ def _dataset(source: Source) -> Sequence[Row]:
         rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
     except (OSError, ValueError, LookupError) as error:
         raise ProblemError(
-            f"the data set {source.dataset} (split {source.split}) cannot be had: {error}"
+            f"the data set {source.dataset} (split {source.split}) cannot be loaded: {error}"
         ) from error
     columns = source.columns
-    needed = [columns.prompt, columns.answer]
-    if missing := [name for name in needed if name not in rows.column_names]:
+    required = [columns.prompt, columns.answer]
+    if missing := [name for name in required if name not in rows.column_names]:
         raise ProblemError(
             f"{source.dataset} has no column {missing[0]}; it has {', '.join(rows.column_names)}"
         )
     return rows
 
 
-def _problem(row: Row | str, source: Source, fallback: str) -> Problem | None:
-    """The problem of a row; None where the source knows no answer to it."""
+def _problem(row: Row | str, source: Source, made_up_id: str) -> Problem | None:
+    """The problem of a row; None where the source has no answer to it."""
     if isinstance(row, str):
-        raise _Broken(row)
+        raise _BrokenRowError(row)
     columns = source.columns
     for name in (columns.prompt, columns.answer):
         if not isinstance(row.get(name), str | int | float):
-            raise _Broken(f"no column {name}; it has {', '.join(row)}")
+            raise _BrokenRowError(f"no column {name}; it has {', '.join(row)}")
     if str(row[columns.answer]).strip().lower() in source.no_answers:
         return None
     prompt = str(row[columns.prompt])
     if columns.options is not None and row.get(columns.options):
         prompt += "\n\n" + "\n".join(str(option) for option in row[columns.options])
-    level = _LEVEL.search(str(row.get(columns.difficulty))) if columns.difficulty else None
+    level = _NUMBER.search(str(row.get(columns.difficulty))) if columns.difficulty else None
     return Problem(
-        str(row.get(columns.problem_id) or fallback) if columns.problem_id else fallback,
+        str(row.get(columns.problem_id) or made_up_id) if columns.problem_id else made_up_id,
         prompt + source.ask,
         _answer(str(row[columns.answer]), source.answer_in),
         float(level[0]) if level else None,
     )
 
 
-def _answer(text: str, where: str) -> str:
-    if where == "after ####":
-        found: str | None = text.rpartition("####")[2] if "####" in text else None
-    elif where == "boxed":
-        found = last_boxed(text)
+def _answer(text: str, answer_in: str) -> str:
+    if answer_in == "after ####":
+        answer: str | None = text.rpartition("####")[2] if "####" in text else None
+    elif answer_in == "boxed":
+        answer = last_boxed(text)
     else:
-        found = text
-    if found is None or not found.strip():
-        raise _Broken(f"no answer ({where})")
-    return found.strip()
+        answer = text
+    if answer is None or not answer.strip():
+        raise _BrokenRowError(f"no answer ({answer_in})")
+    return answer.strip()

@@ -1,4 +1,4 @@
-"""Public problem sets on the Hugging Face hub, and how their columns read."""
+"""Public problem sets on the Hugging Face hub, and what their columns hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,4 +52,4 @@ PUBLIC_SETS: Mapping[str, Mapping[str, Any]] = {
         "ask": _BOXED_LAST,
     },
 }
-"""Keys of a recipe's source, by the name that a recipe gives as `public`."""
+"""Keys of a recipe's source for each name that it may give as `public`."""

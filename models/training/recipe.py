@@ -1,7 +1,7 @@
-"""A training recipe: everything that a run may be told, typed, with unknown keys refused.
+"""A training recipe: every setting of a run, typed; unknown keys are errors.
 
-Lengths are in tokens of the trained model's tokenizer unless they say otherwise. The defaults are
-the settings of the TOPS paper (arXiv 2502.18080) where it gives one.
+Lengths are in tokens of the trained model's tokenizer unless they say otherwise. Defaults are the
+settings of the TOPS paper (arXiv 2502.18080) where it gives one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class _Table(BaseModel):
 
 
 class Columns(_Table):
-    """Which columns of a data set hold what; `None` where a set has no such column."""
+    """Column names of a data set; `None` where it has no such column."""
 
     prompt: str = "prompt"
     answer: str = "answer"
@@ -32,7 +32,7 @@ class Columns(_Table):
 
 
 class Stories(_Table):
-    """Problems of the demo domain; `steps` are the fewest and the most."""
+    """`n` problems of the demo domain; `steps` are the smallest and largest numbers of steps."""
 
     n: Count
     split: Literal["train", "validation", "test"] = "train"
@@ -43,9 +43,9 @@ class Stories(_Table):
 class Source(_Table):
     """Where problems come from: `stories`, a JSON Lines file (`path`), or a Hugging Face `dataset`.
 
-    `public` fills in what is known of a public set; every other key overrides it. `answer_in` says
-    where in the answer's column the answer is; `ask` is put after each prompt. Rows whose answer is
-    one of `no_answers` have none. `limit` takes so many problems of a file or data set, by chance.
+    `public` sets the keys for a public set; any other key overrides it. `answer_in` says which part
+    of the answer's column is the answer. `ask` is appended to each prompt. Rows whose answer is in
+    `no_answers` are skipped. `limit` samples that many problems of a file or data set.
     """
 
     public: Literal["gsm8k", "math", "numinamath", "aime"] | None = None
@@ -62,28 +62,29 @@ class Source(_Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _public(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        table = cast("dict[str, Any]", given)
-        known = dict(PUBLIC_SETS.get(table.get("public", ""), {}))
+    def _public(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        table = cast("dict[str, Any]", value)
+        defaults = dict(PUBLIC_SETS.get(table.get("public", ""), {}))
         if "path" in table:
-            known.pop("dataset", None)
-        return {**known, **table}
+            defaults.pop("dataset", None)
+        return {**defaults, **table}
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Source":
-        if sum(one is not None for one in (self.stories, self.path, self.dataset)) != 1:
+        origins = (self.stories, self.path, self.dataset)
+        if sum(origin is not None for origin in origins) != 1:
             raise ValueError("a source needs exactly one of stories, path, dataset, public")
         return self
 
 
 class Data(_Table):
-    """Problems of the stages. Those for training lose repeats and what evaluation asks.
+    """Problems of the stages; repeats and problems of evaluation are removed from training.
 
-    `ngram` words in a row that a training problem shares with one of evaluation make it
-    contaminated; 0 compares whole prompts only. A file with more than `most_broken` of its lines
-    broken is refused.
+    A training problem that shares `ngram` consecutive words with one of evaluation is contaminated
+    and removed; 0 compares whole prompts only. A file is refused if a larger share of its lines
+    than `most_broken` is broken.
     """
 
     seed: Sequence[Source] = ()
@@ -95,7 +96,10 @@ class Data(_Table):
 
 
 class Scratch(_Table):
-    """A decoder trained from scratch on the demo domain, without tags; `tokens` are unpadded."""
+    """A decoder trained from scratch on the demo domain, without tags.
+
+    `tokens` and `curriculum_tokens` do not count padding, `batch_tokens` does.
+    """
 
     tokens: Count = 80_000_000
     curriculum_tokens: Count = 6_000_000
@@ -113,11 +117,12 @@ class Scratch(_Table):
 
 
 class Model(_Table):
-    """The base model, and how an effort is told to it.
+    """The base model, and how it receives an effort.
 
-    `base` is a folder or a Hugging Face name. With `placement = "generation"` the tag comes last,
-    by the chat template's `reasoning_effort`: `tags` adds that to a template which lacks it. With
-    `"system"` the efforts are told by `system_prompts`, as in the paper.
+    `base` is a folder or a Hugging Face name. With `placement = "generation"` the chat template
+    adds the effort's tag after the last turn, by its variable `reasoning_effort`; `tags` adds this
+    to a template that lacks it. With `"system"` the effort is one of `system_prompts`, as in the
+    paper.
     """
 
     base: str | None = None
@@ -141,14 +146,14 @@ class Model(_Table):
 
     @property
     def system(self) -> dict[str, str] | None:
-        """The system prompts that tell the efforts; None where the chat template does."""
+        """The system prompts by effort; None where the chat template adds a tag instead."""
         return {**self.system_prompts} if self.placement == "system" else None
 
 
 class Teacher(_Table):
     """An OpenAI-compatible endpoint that writes the seed; its key is in `TOPS_UPSTREAM_API_KEY`.
 
-    `instructions` are system prompts by effort; without, wording of our own.
+    `instructions` are system prompts by effort; `models.training.seed` has the defaults.
     """
 
     url: str
@@ -160,12 +165,12 @@ class Teacher(_Table):
 
 
 class Seed(_Table):
-    """The seed: problems solved at every effort, from a teacher, a file, or the demo domain.
+    """The seed: problems solved at every effort, by a teacher, in a file, or from the demo domain.
 
-    `only_right` keeps the problems that are right at every effort, as published. Where the lowest
-    effort never solves the hardest problems, none of them would be left to show the tags on.
-    `min_gap` is how much longer each effort must be than the one before. `slips` is the share of
-    the demo domain's worked steps that go wrong first and are then put right.
+    `only_right` keeps the problems that are solved at every effort, as in the paper. Turn it off
+    where the lowest effort never solves the hardest problems, or the seed has none of those.
+    `min_gap` is the smallest difference in tokens between neighbouring efforts. `slips` is the
+    share of the demo domain's worked steps that are wrong at first and then corrected.
     """
 
     source: Literal["teacher", "file", "stories"] = "teacher"
@@ -185,7 +190,7 @@ class Seed(_Table):
 
 
 class Lora(_Table):
-    """A low-rank adapter instead of all weights; it is merged into the model at the end."""
+    """A low-rank adapter, trained instead of all weights and merged into the model at the end."""
 
     rank: Count = 32
     alpha: Count = 64
@@ -194,9 +199,11 @@ class Lora(_Table):
 
 
 class Tuning(_Table):
-    """One training by TRL. `batch` is of all processes together; longer samples are left out.
+    """One training by TRL.
 
-    `lora = false` undoes the adapter of a recipe that is extended.
+    `batch` counts samples of all processes together, `micro_batch` those of one process at a time.
+    Samples longer than `max_length` are left out. `lora = false` removes the adapter of the recipe
+    that this one extends.
     """
 
     learning_rate: float = 1e-5
@@ -213,12 +220,12 @@ class Tuning(_Table):
 
     @field_validator("lora", mode="before")
     @classmethod
-    def _off(cls, given: object) -> object:
-        return None if given is False else given
+    def _off(cls, value: object) -> object:
+        return None if value is False else value
 
 
 class Preference(Tuning):
-    """Training by DPO; `rounds` of pairs and training, each from the model before."""
+    """Training by DPO; each of the `rounds` samples pairs from the model before and trains it."""
 
     learning_rate: float = 5e-7
     beta: float = 0.1
@@ -226,17 +233,18 @@ class Preference(Tuning):
 
 
 class Launch(_Table):
-    """How a training runs: so many processes of this machine, or by an accelerate configuration."""
+    """How a training runs: in `processes` of this machine, or by an accelerate configuration."""
 
     processes: Count = 1
     accelerate: Path | None = None
 
 
 class Engine(_Table):
-    """What serves a checkpoint while it generates.
+    """The engine that serves a checkpoint while a stage generates from it.
 
-    `embedded` is for models of a few million parameters, `vllm` starts `vllm serve` by the Python
-    of an environment that has it. `urls` are engines that run already and serve the checkpoint.
+    `embedded` is for models of a few million parameters. `vllm` starts vLLM's server by `python`,
+    the interpreter of an environment that has it. `urls` are engines that already serve the
+    checkpoint.
     """
 
     kind: Literal["embedded", "vllm", "urls"] = "vllm"
@@ -254,7 +262,7 @@ class Engine(_Table):
 
 
 class Sampling(_Table):
-    """How many generations of each problem and effort, and how they are drawn."""
+    """Generations of each problem and effort, and how they are sampled."""
 
     samples: Count = 1
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -264,7 +272,8 @@ class Sampling(_Table):
 class Evaluation(Sampling):
     """How models are evaluated, and which ones `besides` the tag model.
 
-    `dpo` is every round's; `sft-random` learned from random correct answers, the paper's ablation.
+    `dpo` covers every round; `sft-random` is the paper's ablation, trained on random correct
+    answers.
     """
 
     samples: Count = 4
@@ -272,9 +281,9 @@ class Evaluation(Sampling):
 
 
 class Verify(_Table):
-    """How an answer is judged: see `models.outcomes.verify.Judge`.
+    """How answers are judged, see `models.outcomes.verify.Judge`.
 
-    A user's own is `module:function`.
+    `by` is a way of judging or a user's `module:function`; `seconds` is the limit for an answer.
     """
 
     by: str = "auto"
@@ -283,10 +292,10 @@ class Verify(_Table):
 
 
 class Selection(_Table):
-    """What is learned from besides the shortest correct answers.
+    """Training data besides the shortest correct answers.
 
-    `with_seed_low` adds the seed's answers at the lowest effort, as published. `keep_tags` adds the
-    whole seed with its tags, so that the model obeys them and chooses by itself without one.
+    `with_seed_low` adds the seed's answers at the lowest effort, as in the paper. `keep_tags` adds
+    the entire seed with its tags, so that the model obeys a tag, and chooses the effort without.
     """
 
     with_seed_low: bool = True
@@ -302,7 +311,10 @@ class Critic(_Table):
 
 
 class Mistakes(_Table):
-    """What becomes of wrong steps in what is learned from; `arithmetic` is the demo's checker."""
+    """How wrong steps in training data are found, and whether to mask, train or drop them.
+
+    `arithmetic` checks the sums of the demo domain.
+    """
 
     found_by: Literal["nobody", "arithmetic", "critic"] = "nobody"
     critic: Critic | None = None
@@ -316,10 +328,10 @@ class Mistakes(_Table):
 
 
 class Export(_Table):
-    """Which stage's model is exported: `dpo` is that of the last round.
+    """The stage whose model is exported; `dpo` is the last round.
 
-    `ctranslate2` adds the weights that the embedded engine reads. The router is fitted on
-    generations at `router_efforts`, for problems of `data.router`; without those there is none.
+    `ctranslate2` adds weights for the embedded engine. The router is fitted on generations for
+    `data.router` at `router_efforts`; without such problems there is none.
     """
 
     stage: Literal["tag", "sft", "dpo"] = "dpo"
@@ -329,7 +341,7 @@ class Export(_Table):
 
 
 class Recipe(_Table):
-    """A whole run. `random_seed` seeds the data order, the sampling of data, and new weights."""
+    """All settings of a run; `random_seed` seeds data order, data sampling and new weights."""
 
     name: str
     random_seed: int = 0

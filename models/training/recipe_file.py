@@ -15,83 +15,83 @@ class RecipeError(Exception):
 
 
 def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a TOML file; relative paths in it are relative to it.
+    """The recipe of a TOML file; relative paths in it start at its folder.
 
-    A file may name another that it `extends`: its own keys go before that one's.
+    A file may name another that it `extends`; its own keys override those of the other.
 
     Args:
         file: the recipe.
         overrides: `key.key=value` each, the value as in TOML or a bare word.
 
     Raises:
-        RecipeError: it cannot be read, a key is unknown, or a value is not what it must be.
+        RecipeError: the file cannot be read, a key is unknown, or a value is invalid.
     """
-    given = _table(file)
+    table = _read_table(file)
     for override in overrides:
-        _apply(given, override)
+        _apply(table, override)
     try:
-        recipe = Recipe.model_validate(given)
+        recipe = Recipe.model_validate(table)
     except ValidationError as error:
-        raise RecipeError(_told(file, error)) from error
-    return Recipe.model_validate(_placed(recipe.model_dump(), file.resolve().parent))
+        raise RecipeError(_error_text(file, error)) from error
+    return Recipe.model_validate(_absolute(recipe.model_dump(), file.resolve().parent))
 
 
-def _table(file: Path, below: Sequence[Path] = ()) -> dict[str, Any]:
+def _read_table(file: Path, extended_by: Sequence[Path] = ()) -> dict[str, Any]:
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{file} cannot be read: {error}") from error
-    extended = given.pop("extends", None)
-    if extended is None:
-        return given
-    other = file.parent / str(extended)
-    if other in below:
-        raise RecipeError(f"{file} extends {other}, which extends it")
-    return _merged(_table(other, (*below, file)), given)
+    extends = table.pop("extends", None)
+    if extends is None:
+        return table
+    base = file.parent / str(extends)
+    if base in extended_by:
+        raise RecipeError(f"{file} extends {base}, which extends it")
+    return _merged(_read_table(base, (*extended_by, file)), table)
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = {**under, **over}
-    for key in under.keys() & over.keys():
-        if isinstance(under[key], dict) and isinstance(over[key], dict):
-            merged[key] = _merged(under[key], over[key])
+def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = {**base, **overrides}
+    for key in base.keys() & overrides.keys():
+        if isinstance(base[key], dict) and isinstance(overrides[key], dict):
+            merged[key] = _merged(base[key], overrides[key])
     return merged
 
 
-def _apply(given: dict[str, Any], override: str) -> None:
+def _apply(recipe: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    *path, last = name.strip().split(".")
-    if not (equals and last):
+    *path, key = name.strip().split(".")
+    if not (equals and key):
         raise RecipeError(f"{override!r} is not key.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    table: Any = given
-    for key in path:
-        table = cast("dict[str, Any]", table).setdefault(key, {})
+    table: Any = recipe
+    for part in path:
+        table = cast("dict[str, Any]", table).setdefault(part, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"{override!r}: {key} is no table")
-    table[last] = value
+            raise RecipeError(f"{override!r}: {part} is not a table")
+    table[key] = value
 
 
-def _told(file: Path, error: ValidationError) -> str:
+def _error_text(file: Path, error: ValidationError) -> str:
     lines = [
-        f"  {'.'.join(str(part) for part in one['loc']) or 'recipe'}: {one['msg']}"
-        for one in error.errors()
+        f"  {'.'.join(str(part) for part in detail['loc']) or 'recipe'}: {detail['msg']}"
+        for detail in error.errors()
     ]
     return "\n".join([f"{file} is not a usable recipe:", *lines])
 
 
-def _placed(value: Any, folder: Path) -> Any:
-    """The same with every path absolute; a model's `base` is one where such a folder is there."""
+def _absolute(value: Any, folder: Path) -> Any:
+    """`value` with absolute paths; a model's `base` is a path where `folder` has such a folder."""
     if isinstance(value, dict):
-        table = cast("dict[str, Any]", value)
-        placed = {key: _placed(one, folder) for key, one in table.items() if key != "public"}
-        base = placed.get("base")
+        entries = cast("dict[str, Any]", value)
+        table = {key: _absolute(entry, folder) for key, entry in entries.items() if key != "public"}
+        base = table.get("base")
         if isinstance(base, str) and (folder / base).is_dir():
-            placed["base"] = str((folder / base).resolve())
-        return placed
+            table["base"] = str((folder / base).resolve())
+        return table
     if isinstance(value, list | tuple):
-        return [_placed(one, folder) for one in cast("list[Any]", value)]
+        return [_absolute(entry, folder) for entry in cast("list[Any]", value)]
     return (folder / value).resolve() if isinstance(value, Path) else value

@@ -1,12 +1,13 @@
-"""Samples that a demo model is trained on from scratch, packed into batches of similar length.
+"""Training samples for a demo model from scratch, packed into batches of similar length.
 
-They have no tags: every form of reasoning appears, and nothing tells which. Only the completion
-carries loss.
+They have no tags: each sample has one of the forms of reasoning, and the prompt does not say which.
+Only the completion carries loss.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -16,16 +17,16 @@ from models.domain.stories import Story, stories
 from models.training.chat import IGNORED, Chat, Encoded
 
 BUCKETS = (128, 192, 256, 384, 512, 768)
-"""Padded lengths in tokens; few, so that a compiled model sees few shapes."""
+"""Padded lengths in tokens; few, so that a compiled model is compiled for few shapes."""
 
-_POOL = 2048
+_POOL_SAMPLES = 2048
 _CUT_SHARE = 0.08
 _EFFORT_WEIGHTS = (6, 24, 50, 20)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` and `labels`, both int64 of shape [samples, bucket]; `tokens` counts unpadded ones."""
+    """`ids` and `labels`, both int64 (samples, bucket); `tokens` counts those without padding."""
 
     ids: torch.Tensor
     labels: torch.Tensor
@@ -33,10 +34,10 @@ class Batch:
 
 
 def write_sample(chat: Chat, story: Story, effort: str, rng: random.Random) -> Encoded:
-    """One sample, its reasoning cut by a budget in a share of them.
+    """One sample; in a share of `_CUT_SHARE` a budget cuts its reasoning.
 
     A cut sample ends its reasoning with the transition sentence and carries loss on the answer
-    only: the model learns to answer when its budget ran out, not to give up by itself.
+    only: the model learns to answer when its budget is used up, not to stop thinking by itself.
     """
     reasoning, response = trace(story, effort, announced=False), answer_text(story, effort)
     if effort == "none":
@@ -47,38 +48,36 @@ def write_sample(chat: Chat, story: Story, effort: str, rng: random.Random) -> E
     thinking = thinking[: rng.randrange(len(thinking) + 1)]
     thinking += chat.ids(f"{TRANSITION}</think>\n\n")
     answer = chat.ids(f"{response}{chat.tokenizer.eos_token}")
-    unlearned = prompt + thinking
-    return Encoded(unlearned + answer, [IGNORED] * len(unlearned) + answer, len(prompt))
+    context = prompt + thinking
+    return Encoded(context + answer, [IGNORED] * len(context) + answer, len(prompt))
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, seed: int, batch_tokens: int, longest: int
+    tokenizer: PreTrainedTokenizerFast, seed: int, batch_tokens: int, max_steps: int
 ) -> Iterator[Batch]:
-    """One pool of about 2,000 training samples, bucketed and shuffled.
+    """The batches of one pool of 2,048 training samples, bucketed and shuffled.
 
     Args:
         tokenizer: renders and encodes.
         seed: the pool's seed; the same seed gives the same batches.
         batch_tokens: padded tokens in a batch.
-        longest: the most steps of a story (the curriculum's dial).
+        max_steps: the largest number of steps of a story; the curriculum raises it.
     """
     rng = random.Random(f"pool:{seed}")
-    source = stories(seed, "train", 1, longest)
-    efforts = rng.choices(EFFORTS, _EFFORT_WEIGHTS, k=_POOL)
+    source = stories(seed, "train", 1, max_steps)
+    efforts = rng.choices(EFFORTS, _EFFORT_WEIGHTS, k=_POOL_SAMPLES)
     chat = Chat(tokenizer)
     samples = [write_sample(chat, next(source), effort, rng) for effort in efforts]
-    made: list[Batch] = []
-    below = 0
-    for bucket in BUCKETS:
-        group = [sample for sample in samples if below < len(sample.ids) <= bucket]
-        below = bucket
+    pool: list[Batch] = []
+    for shorter, bucket in pairwise((0, *BUCKETS)):
+        group = [sample for sample in samples if shorter < len(sample.ids) <= bucket]
         size = batch_tokens // bucket
-        made += [
-            _pad(group[first : first + size], bucket)
-            for first in range(0, len(group) - size + 1, size)
+        pool += [
+            _pad(group[start : start + size], bucket)
+            for start in range(0, len(group) - size + 1, size)
         ]
-    rng.shuffle(made)
-    yield from made
+    rng.shuffle(pool)
+    yield from pool
 
 
 def _pad(samples: list[Encoded], bucket: int) -> Batch:

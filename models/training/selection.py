@@ -1,6 +1,6 @@
-"""Which of a model's own answers it learns from: TOPS' shortest correct ones, and pairs for DPO.
+"""Selects training data from judged generations: shortest correct answers, and pairs for DPO.
 
-Pure rules over judged generations; see TOPS (arXiv 2502.18080), section 4 and its iterations.
+Pure functions over outcomes; TOPS (arXiv 2502.18080), section 4 and its iterations.
 """
 
 import random
@@ -15,7 +15,7 @@ from models.training.recipe import Selection
 Rule = Literal["shortest", "random"]
 
 Outcome = Mapping[str, Any]
-"""A judged generation: a row of the outcome contract that keeps its response and reasoning."""
+"""A row of the outcome contract with its response and reasoning."""
 
 
 def chosen_answers(
@@ -27,11 +27,11 @@ def chosen_answers(
     seed: int,
     counts: Counter[str],
 ) -> list[Example]:
-    """One correct answer of each problem, for a model that decides by itself; and the seed's share.
+    """A correct answer per problem, for a model that chooses the effort itself, and seed examples.
 
-    The shortest by tokens over all efforts and samples; of equally short ones the lower effort's,
-    then the earlier sample. By the rule `random`, the paper's ablation, any of them. Problems
-    without a correct answer are counted.
+    The rule `shortest` takes the fewest tokens over all efforts and samples; of equals the lower
+    effort, then the earlier sample. The rule `random` is the paper's ablation. Problems without a
+    correct answer are counted.
     """
     rng = random.Random(f"select:{seed}")
     chosen: list[Example] = []
@@ -46,7 +46,7 @@ def chosen_answers(
         chosen.append(Example.of(row, "auto"))
     lowest = next(effort for effort in efforts if effort != "none")
     if selection.with_seed_low:
-        low = [replace(one, effort="auto") for one in seeds if one.effort == lowest]
+        low = [replace(example, effort="auto") for example in seeds if example.effort == lowest]
         counts["from_the_seed"] += len(low)
         chosen += low
     if selection.keep_tags:
@@ -58,11 +58,11 @@ def chosen_answers(
 def preference_pairs(
     outcomes: Iterable[Outcome], counts: Counter[str]
 ) -> list[tuple[Example, Example]]:
-    """(chosen, rejected) pairs, as published.
+    """(chosen, rejected) pairs, as in the paper.
 
-    Chosen is a problem's shortest correct answer; rejected its longest incorrect one, and besides
-    its shortest incorrect one where that is shorter than the chosen, so that brevity alone is not
-    what is preferred.
+    Chosen is a problem's shortest correct answer; rejected is its longest incorrect one. Where the
+    shortest incorrect one is shorter than the chosen, it makes a second pair, so that DPO does not
+    learn to prefer brevity alone.
     """
     pairs: list[tuple[Example, Example]] = []
     for rows in grouped(outcomes).values():
@@ -86,7 +86,7 @@ def preference_pairs(
 
 
 def grouped(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
-    """Outcomes by problem, in the order of their ids: that of the file is chance."""
+    """Outcomes by problem, sorted by id: the order of rows in the file is random."""
     groups: dict[str, list[Outcome]] = defaultdict(list)
     for row in outcomes:
         groups[row["problem_id"]].append(row)
