@@ -1,1 +1,1 @@
-"""Offline half: the demo domain, training, evaluation and export."""
+"""The offline part: outcomes, the demo domain, training, and studies of the router."""

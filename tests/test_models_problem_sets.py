@@ -89,7 +89,7 @@ def test_unreadable_files_are_told(tmp_path: Path) -> None:
 def test_mathematics_without_math_verify_names_the_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_can_work_out", lambda: False)
+    monkeypatch.setattr(verify, "_has_math_verify", lambda: False)
     file = tmp_path / "problems.jsonl"
     file.write_text('{"problem_id": 1, "prompt": "x", "answer": "\\\\sqrt{2}"}\n')
     with pytest.raises(ProblemError, match=r"pip install 'tops-server\[math\]'"):

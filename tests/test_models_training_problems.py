@@ -105,7 +105,9 @@ def test_broken_lines_are_left_out_and_counted_and_fatal_past_a_share(tmp_path: 
     file = lines(tmp_path / "p.jsonl", *rows, '{"half', {"prompt": "no answer"}, "[1]")
     found, counts = read({"path": file}, most_broken=0.2)
     assert (len(found), counts["broken"]) == (20, 3)
-    with pytest.raises(ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is not a JSON"):
+    with pytest.raises(
+        ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is not a JSON"
+    ):
         read({"path": file}, most_broken=0.1)
 
 

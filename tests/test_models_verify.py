@@ -213,14 +213,14 @@ def test_a_user_s_function_judges_in_its_own_process(
     assert judged(pairs, by="mine:near", seconds=3, processes=2) == [True, False, False, True]
     with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
         judged([("bad", "5")], by="mine:near")
-    for name, told in (("mine:far", "no attribute"), ("mine:number", "no function")):
+    for name, told in (("mine:far", "no attribute"), ("mine:number", "not a function")):
         with pytest.raises(JudgeError, match=told):
             Judge(by=name)
 
 
 def test_a_gold_answer_that_the_way_cannot_judge_is_told() -> None:
-    assert "no number" in (Judge(by="number").unjudgeable("x + y") or "")
-    assert "no letter" in (Judge(by="choice").unjudgeable("12") or "")
+    assert "not a number" in (Judge(by="number").unjudgeable("x + y") or "")
+    assert "not a letter" in (Judge(by="choice").unjudgeable("12") or "")
     assert "braces" in (Judge().unjudgeable("5}\n\\end{align*") or "")
     assert "empty" in (Judge(by="exact").unjudgeable(" ") or "")
     assert Judge(by="exact").unjudgeable("x") is None

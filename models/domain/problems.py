@@ -11,11 +11,11 @@ from models.domain.stories import MAX_STEPS, Split, Story, stories
 
 
 def unique_stories(seed: int, split: Split, low: int, high: int) -> Iterator[Story]:
-    """The stream of stories without repeats."""
-    seen: set[str] = set()
+    """The stories of `models.domain.stories.stories`, without repeats."""
+    ids: set[str] = set()
     for story in stories(seed, split, low, high):
-        if story.problem_id not in seen:
-            seen.add(story.problem_id)
+        if story.problem_id not in ids:
+            ids.add(story.problem_id)
             yield story
 
 
@@ -32,17 +32,17 @@ def problems_main(argv: Sequence[str]) -> int:
         parser.error(f"--steps must be FEWEST-MOST within 1-{MAX_STEPS}, not {arguments.steps}")
     if arguments.n < 0:
         parser.error(f"--n must be 0 or more, not {arguments.n}")
-    found = unique_stories(arguments.seed, arguments.split, int(low), int(high))
+    stream = unique_stories(arguments.seed, arguments.split, int(low), int(high))
     try:
-        _write(islice(found, arguments.n))
+        _write(islice(stream, arguments.n))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has enough; keep the interpreter from flushing again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _write(found: Iterable[Story]) -> None:
-    for story in found:
+def _write(problems: Iterable[Story]) -> None:
+    for story in problems:
         row = {
             "problem_id": story.problem_id,
             "prompt": story.prompt,

@@ -1,9 +1,9 @@
-"""The reasoning that the demo model is taught: one written form for each effort.
+"""The reasoning that the demo model learns: one written form for each effort.
 
-`low` names the running totals only, `medium` writes one line a step, `high` works every step digit
-by digit and checks it by the inverse operation; those two first say how many steps there are.
-`none` does not think. Less effort also reaches less far: `low` and `medium` stop after `REACH`
-steps and answer with what they have.
+`low` writes the running totals only, `medium` one line per step, `high` every step digit by digit
+with a check by the inverse operation; `medium` and `high` begin with the number of steps. `none`
+does not think. A lower effort also solves shorter stories only: `low` and `medium` stop after
+`REACH` steps and answer with the total they have.
 """
 
 import random
@@ -11,15 +11,15 @@ import random
 from models.domain.stories import Step, Story
 
 EFFORTS = ("none", "low", "medium", "high")
-"""The demo model's ladder, cheapest first."""
+"""The demo model's efforts, cheapest first."""
 
 REACH = {"low": 4, "medium": 9}
-"""The most steps that an effort takes; `high` takes all of them."""
+"""The largest number of steps that an effort writes; `high` writes all of them."""
 
 _NUMBERS = ("", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 
 TRANSITION = "\nTime is up, so I answer with what I have.\n"
-"""Closes a reasoning block that ran into its budget; our own wording."""
+"""The sentence that closes a reasoning block which reached its budget."""
 
 
 def trace(
@@ -31,11 +31,15 @@ def trace(
 ) -> str:
     """The text inside the reasoning block for a story at an effort; empty for `none`.
 
-    `high` is `announced` by its first word. A base that knows that word from every third story
-    hardly learns to write it for a tag alone: it is taught the forms without.
-
-    Of the sums worked digit by digit, a share of `slips` goes wrong first, drawn from `rng`: its
-    check shows that, and the step is worked again.
+    Args:
+        story: the story to solve.
+        effort: the written form.
+        slips: the share of the sums of `high` that are wrong at first; the check shows it, and the
+            step is worked again.
+        rng: draws the slips.
+        announced: whether `high` begins with its own word. A base that has seen the word in every
+            third story hardly learns to write it for a tag only (models/LOG.md), so a base from
+            scratch learns the form without it.
     """
     if effort == "none":
         return ""
@@ -43,24 +47,24 @@ def trace(
     if effort == "low":
         return " ".join(str(step.total) for step in steps)
     count = len(story.steps)
-    written = [f"{_NUMBERS[count]} step{'s' * (count > 1)}."]
+    lines = [f"{_NUMBERS[count]} step{'s' * (count > 1)}."]
     if effort == "medium":
-        return "\n".join([*written, *(_line(step) for step in steps)])
+        return "\n".join([*lines, *(_equation(step) for step in steps)])
     if announced:
-        written[0] = f"Check. {written[0]}"
+        lines[0] = f"Check. {lines[0]}"
     for step in steps:
         if rng is not None and step.symbol != "*" and rng.random() < slips:
-            written.append(_slipped(step, rng))
-        written.append(_worked(step))
-    return "\n".join(written)
+            lines.append(_slip(step, rng))
+        lines.append(_worked(step))
+    return "\n".join(lines)
 
 
 def answer_text(story: Story, effort: str = "high") -> str:
-    """The visible answer: where an effort reaches not so far, the last total that it has."""
+    """The visible answer: the total after the effort's last step."""
     return f"The answer is {story.steps[: REACH.get(effort)][-1].total}."
 
 
-def _line(step: Step) -> str:
+def _equation(step: Step) -> str:
     return f"{step.before}{step.symbol}{step.operand}={step.total}"
 
 
@@ -69,21 +73,21 @@ def _worked(step: Step) -> str:
     return f"{step.before}{step.symbol}{step.operand}: {columns} so {step.total}. {_check(step)}"
 
 
-def _slipped(step: Step, rng: random.Random) -> str:
-    """A sum with one column wrong; its check, itself right, does not give the number before."""
+def _slip(step: Step, rng: random.Random) -> str:
+    """A sum with one wrong column, and a check that is right and so gives another number."""
     columns = _columns(step)
-    at = rng.randrange(len(columns))
-    task, _, right = columns[at].partition("=")
-    off = 1 if right.endswith("0") else -1 if right.endswith("9") else rng.choice((-1, 1))
-    columns[at] = f"{task}={int(right) + off}"
-    wrong = off * 10**at
-    seen = Step(step.symbol, step.operand, step.before + wrong, step.total + wrong)
-    said = f"{step.before}{step.symbol}{step.operand}: {' '.join(columns)} so {seen.total}."
-    return f"{said} {_check(seen)}. Wrong, again."
+    index = rng.randrange(len(columns))
+    task, _, digit = columns[index].partition("=")
+    error = 1 if digit.endswith("0") else -1 if digit.endswith("9") else rng.choice((-1, 1))
+    columns[index] = f"{task}={int(digit) + error}"
+    difference = error * 10**index
+    wrong = Step(step.symbol, step.operand, step.before + difference, step.total + difference)
+    line = f"{step.before}{step.symbol}{step.operand}: {' '.join(columns)} so {wrong.total}."
+    return f"{line} {_check(wrong)}. Wrong, again."
 
 
 def _columns(step: Step) -> list[str]:
-    """Column addition or subtraction from the units up, carry or borrow written out."""
+    """Column addition or subtraction from the units up, with the carry or borrow written out."""
     sign = 1 if step.symbol == "+" else -1
     width = max(len(str(step.before)), len(str(step.operand)))
     carry = 0
@@ -108,7 +112,7 @@ def _multiply(step: Step) -> list[str]:
 
 
 def _digits(number: int, width: int) -> list[int]:
-    """Digits from the units up."""
+    """The digits of a number from the units up, padded with zeros."""
     return [int(digit) for digit in reversed(str(number).zfill(width))]
 
 

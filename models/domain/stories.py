@@ -1,12 +1,12 @@
-"""The demo domain: arithmetic stories with an exact answer and a difficulty dial.
+"""The demo domain: arithmetic stories with an exact answer and adjustable difficulty.
 
-A story is a chain of 1 to 10 operations on one running total, told in plain English with
-distractor sentences in between. The difficulty is the number of operations; operands grow with
-it. Everything follows from a seed, and the split of a story follows from its content, so no story
-can be in two splits.
+A story is a chain of 1 to 10 operations on a running total, in plain English with distractor
+sentences in between. The difficulty is the number of operations; operands grow with it. A seed
+determines the stream of stories, and a story's numbers determine its split, so no chain of numbers
+is in two splits.
 
-This module knows nothing of models, tokenizers or efforts;
-`models.domain.reasoning_traces` writes the reasoning.
+This module knows nothing of models, tokenizers or efforts: `models.domain.reasoning_traces` writes
+the reasoning.
 """
 
 import hashlib
@@ -53,10 +53,10 @@ _MULTIPLY = {
     3: ("Then the number of {item} triples.", "{who} makes it three times as many {item}."),
 }
 _DISTRACTORS = (
-    "{other} has {n} {thing}.",
+    "{bystander} has {n} {object}.",
     "The shop opens at {n} past eight.",
-    "{other} is {n} years old.",
-    "A box of {thing} costs {n} dollars.",
+    "{bystander} is {n} years old.",
+    "A box of {object} costs {n} dollars.",
 )
 _START = (
     "{who} has {n} {item}.",
@@ -72,7 +72,7 @@ _QUESTION = (
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: `total` after applying `symbol` ("+", "-" or "*") and `operand`."""
+    """One operation: `before` `symbol` `operand` = `total`; the symbol is "+", "-" or "*"."""
 
     symbol: str
     operand: int
@@ -92,14 +92,14 @@ class Story:
 
 
 def split_of(start: int, steps: tuple[Step, ...]) -> Split:
-    """The split that a chain of numbers belongs to: 90 % train, 5 % validation, 5 % test."""
+    """The split of a chain of numbers, by its hash: 90 % train, 5 % validation, 5 % test."""
     chain = f"{start}" + "".join(f"{step.symbol}{step.operand}" for step in steps)
     bucket = hashlib.sha256(chain.encode()).digest()[0]
     return "train" if bucket < 230 else "validation" if bucket < 243 else "test"
 
 
 def operand_limit(steps: int) -> int:
-    """The largest operand in a story of so many steps."""
+    """The largest operand in a story of `steps` operations."""
     return 5 + 15 * steps
 
 
@@ -108,19 +108,21 @@ def write_story(rng: random.Random, steps: int) -> Story:
     limit = operand_limit(steps)
     start = rng.randint(2, limit)
     chain = tuple(_chain(rng, start, steps, limit))
-    who, other = rng.sample(_PEOPLE, 2)
-    item, thing = rng.sample(_ITEMS, 2)
+    who, bystander = rng.sample(_PEOPLE, 2)
+    item, distractor = rng.sample(_ITEMS, 2)
 
-    def tell(sentences: tuple[str, ...], n: int) -> str:
-        return rng.choice(sentences).format(who=who, other=other, item=item, thing=thing, n=n)
+    def sentence(patterns: tuple[str, ...], n: int) -> str:
+        return rng.choice(patterns).format(
+            who=who, bystander=bystander, item=item, object=distractor, n=n
+        )
 
-    sentences = [tell(_START, start)]
+    sentences = [sentence(_START, start)]
     for step in chain:
         if rng.random() < _DISTRACTOR_RATE:
-            sentences.append(tell(_DISTRACTORS, rng.randint(2, limit)))
+            sentences.append(sentence(_DISTRACTORS, rng.randint(2, limit)))
         patterns = {"+": _ADD, "-": _SUBTRACT}.get(step.symbol) or _MULTIPLY[step.operand]
-        sentences.append(tell(patterns, step.operand))
-    sentences.append(tell(_QUESTION, 0))
+        sentences.append(sentence(patterns, step.operand))
+    sentences.append(sentence(_QUESTION, 0))
     prompt = " ".join(sentences)
     problem_id = hashlib.sha256(prompt.encode()).hexdigest()[:12]
     return Story(problem_id, prompt, str(chain[-1].total), steps, chain)
@@ -145,7 +147,7 @@ def _chain(rng: random.Random, start: int, steps: int, limit: int) -> Iterator[S
 def stories(
     seed: int, split: Split = "train", low: int = 1, high: int = MAX_STEPS
 ) -> Iterator[Story]:
-    """An endless stream of stories of one split, `low` to `high` steps evenly, from a seed."""
+    """An endless stream of stories of one split, with `low` to `high` steps, uniformly."""
     rng = random.Random(f"{split}:{seed}")
     while True:
         story = write_story(rng, rng.randint(low, high))

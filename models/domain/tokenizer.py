@@ -1,6 +1,6 @@
-"""The demo model's tokenizer: byte-level BPE, every digit a token, learned from stories.
+"""The demo model's tokenizer: byte-level BPE, learned from stories, with a token per digit.
 
-Owns the special tokens and the chat template; any text encodes, since the alphabet is all bytes.
+Owns the special tokens and the chat template. Its alphabet is all bytes, so it encodes any text.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from models.domain.reasoning_traces import EFFORTS, TRANSITION, answer_text, tra
 from models.domain.stories import stories
 
 CONTEXT = 1024
-"""Tokens that prompt and completion may have together."""
+"""The context length: tokens of prompt and completion together."""
 
 _PADDING = "<|endoftext|>"
 _END = "<|im_end|>"
@@ -24,7 +24,7 @@ _REASONING = ["<think>", "</think>"]
 
 
 def train_tokenizer(vocabulary: int, seed: int = 0) -> PreTrainedTokenizerFast:
-    """Learn the merges from 4,000 training stories and attach the chat template."""
+    """A tokenizer of `vocabulary` tokens, learned from 4,000 training stories."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,4 +1,4 @@
-"""Problems with known answers: a user's own file, or a public set by its name."""
+"""Problems with known answers: a user's file, or a public set by its name."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ import httpx
 
 from models.outcomes.verify import unjudgeable
 
-_SECONDS = 60
+_DOWNLOAD_SECONDS = 60
 _NUMBER_LAST = "\n\nGive the final answer as a number at the end."
 _BOXED_LAST = "\n\nPut the final answer in \\boxed{} at the end."
 
@@ -24,7 +24,7 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """A prompt and its answer; `difficulty` is on the scale of its set, where it has one."""
+    """A prompt and its answer; `difficulty` is on the scale of its problem set, if it has one."""
 
     problem_id: str
     prompt: str
@@ -43,7 +43,7 @@ def _math(row: Mapping[str, Any], _: int) -> Problem:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """Where a set lies, and how a row of it becomes a problem."""
+    """The URL of a set, and the function that makes a problem of its row and line number."""
 
     url: str
     problem: Callable[[Mapping[str, Any], int], Problem]
@@ -59,39 +59,39 @@ PUBLIC: Mapping[str, PublicSet] = {
         "https://huggingface.co/datasets/HuggingFaceH4/MATH-500/resolve/main/test.jsonl", _math
     ),
 }
-"""GSM8K's test split (1,319 problems, MIT) and MATH-500 (MIT), from their publishers."""
+"""The test split of GSM8K (1,319 problems, MIT) and MATH-500 (MIT), from their publishers."""
 
 
 def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list[Problem]:
     """The problems of a file (JSON Lines, gzip allowed), or of a public set.
 
     Raises:
-        ProblemError: there is no such file or set, it cannot be fetched, a line is broken or
-            repeats a problem, or an answer cannot be judged here.
+        ProblemError: there is no such file or set, it cannot be downloaded, a line is broken or
+            repeats a problem id, or an answer cannot be judged here.
     """
     if source in public:
-        file, read = _fetched(source, public[source].url), public[source].problem
+        file, parse = _download(source, public[source].url), public[source].problem
     else:
-        file, read = Path(source), _plain
+        file, parse = Path(source), _parse_row
     problems: dict[str, Problem] = {}
     for number, line in enumerate(_lines(file, public), 1):
         where = f"{file}, line {number}"
         try:
-            problem = read(json.loads(line), number)
-            problem.prompt.encode()  # half a pair of surrogates cannot be sent
+            problem = parse(json.loads(line), number)
+            problem.prompt.encode()  # a lone surrogate cannot be encoded
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProblemError(f"{where}: {error!r}") from error
         if problem.problem_id in problems:
             raise ProblemError(f"{where}: {problem.problem_id} is there already")
-        if why := unjudgeable(problem.answer):
-            raise ProblemError(f"{where}: {why}")
+        if reason := unjudgeable(problem.answer):
+            raise ProblemError(f"{where}: {reason}")
         problems[problem.problem_id] = problem
     if not problems:
         raise ProblemError(f"{file} has no problems")
     return list(problems.values())
 
 
-def _plain(row: Mapping[str, Any], _: int) -> Problem:
+def _parse_row(row: Mapping[str, Any], _: int) -> Problem:
     return Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
 
 
@@ -109,20 +109,22 @@ def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:
     return (line for line in text.split("\n") if line.strip())
 
 
-def _fetched(name: str, url: str) -> Path:
-    """The set's file in the cache; fetched whole, or not at all."""
+def _download(name: str, url: str) -> Path:
+    """The set's file in the cache, downloaded once and completely."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tops"
     file = cache / f"{name}.jsonl"
     if file.exists():
         return file
     try:
-        answer = httpx.get(url, timeout=_SECONDS, follow_redirects=True).raise_for_status()
+        response = httpx.get(
+            url, timeout=_DOWNLOAD_SECONDS, follow_redirects=True
+        ).raise_for_status()
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
-        partial.write_bytes(answer.content)
+        partial.write_bytes(response.content)
         partial.replace(file)
     except (httpx.HTTPError, OSError) as error:
         raise ProblemError(
-            f"{name} could not be fetched ({error}): save {url} as {file}, and call this again"
+            f"{name} could not be downloaded ({error}): save {url} as {file}, then run this again"
         ) from error
     return file

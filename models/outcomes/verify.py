@@ -1,8 +1,8 @@
-"""Judge a model's visible answer against the gold one.
+"""Judges a model's visible answer against the gold answer.
 
-Numbers by value, choices by their letter, anything else as mathematics by math-verify, in a
-process of its own: an answer like 9^{9^{9^9}} must not hang the run. A user's own function may
-judge instead.
+Numbers are compared by value, choices by letter, and anything else as mathematics by math-verify,
+in a worker process with a time-out: an answer like 9^{9^{9^9}} must not block the run. A user's
+function can judge instead.
 """
 
 import asyncio
@@ -18,79 +18,79 @@ from typing import Any
 
 from router.final_number import final_number
 
-_CUT = re.compile(r"[\d.,]*\d$")
+_ENDING_NUMBER = re.compile(r"[\d.,]*\d$")
 _LONE_NUMBER = re.compile(
     r"\W*[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)(?:\s*[A-Za-z%]*|\W*)"
 )
 _LETTER = re.compile(r"[A-J]")
-_ONE = r"[A-HJ](?![A-Za-z])|I(?!\s+[a-z]|[A-Za-z'])"
-"""A letter by itself, and not the word I."""
+_LONE_LETTER = r"[A-HJ](?![A-Za-z])|I(?!\s+[a-z]|[A-Za-z'])"
+"""A choice that is not part of a word, nor the pronoun I."""
 
 _CHOICES = (
-    re.compile(rf"(?i:answer)(?:\s+is)?(?:\s+(?i:option|choice))?\W{{0,8}}({_ONE})"),
+    re.compile(rf"(?i:answer)(?:\s+is)?(?:\s+(?i:option|choice))?\W{{0,8}}({_LONE_LETTER})"),
     re.compile(r"\*\*\(?([A-J])\)?[.:]?(?:\s[^*]*)?\*\*"),
-    re.compile(rf"(?i:option|choice|choose|pick)(?:\s+is)?\W{{0,8}}({_ONE})"),
+    re.compile(rf"(?i:option|choice|choose|pick)(?:\s+is)?\W{{0,8}}({_LONE_LETTER})"),
     re.compile(r"^\W*([A-J])\W*(?:$|\n)", re.MULTILINE),
 )
 _STYLE = re.compile(r"\\(?:text|math)[a-z]*")
-_LONGEST = 2_000
-_SECONDS = 10.0
+_PARSED_CHARACTERS = 2_000
+_JUDGE_SECONDS = 10.0
 _INSTALL = "pip install 'tops-server[math]'"
 
 
 def unjudgeable(gold: str) -> str | None:
-    """Why an answer cannot be judged here, if so."""
+    """Why a gold answer cannot be judged with the installed packages, or None."""
     if not gold.strip():
         return "the answer is empty"
-    if is_plain(gold) or _can_work_out():
+    if is_plain(gold) or _has_math_verify():
         return None
     return f"judging {gold[:40]!r}, neither a number nor a letter, needs math-verify: {_INSTALL}"
 
 
-def _can_work_out() -> bool:
+def _has_math_verify() -> bool:
     return importlib.util.find_spec("math_verify") is not None
 
 
 def is_plain(gold: str) -> bool:
-    """Whether a gold answer is a number or a letter, so that nothing needs to be worked out."""
+    """Whether a gold answer is a number or a letter, so that math-verify is not needed."""
     return bool(_LONE_NUMBER.fullmatch(gold.strip()) or _LETTER.fullmatch(gold.strip()))
 
 
 def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
-    r"""Whether an answer gives the gold number or letter; see `Judge` for any other gold.
+    r"""Whether an answer gives the gold number or letter; `Judge` handles other gold answers.
 
-    What the last \boxed{} holds is the answer, where there is one; else the last number, or the
-    letter that is named as the answer. A number that ends a `truncated` answer is not read: more
-    digits may have been to come.
+    The answer is the content of the last \boxed{}, else the last number, or the letter that is
+    named as the answer. A number at the end of a `truncated` answer does not count, since digits
+    may be missing.
     """
     boxed = last_boxed(answer)
     if _LETTER.fullmatch(gold.strip()):
         return _letter(answer if boxed is None else f"answer: {_bare(boxed)}") == gold.strip()
     if boxed is not None:
-        given = final_number(boxed.replace("{,}", ","))
+        number = final_number(boxed.replace("{,}", ","))
     else:
-        given = final_number(_CUT.sub("", answer) if truncated else answer)
-    return given is not None and given == final_number(gold)
+        number = final_number(_ENDING_NUMBER.sub("", answer) if truncated else answer)
+    return number is not None and number == final_number(gold)
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What the last complete \boxed{...} of a text holds."""
+    r"""The content of the last complete \boxed{...} of a text, or None."""
     start = text.rfind("\\boxed{")
     while start >= 0:
-        depth, begin = 0, start + len("\\boxed")
-        for place in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
+        depth, brace = 0, start + len("\\boxed")
+        for position in range(brace, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[position], 0)
             if depth == 0:
-                return text[begin + 1 : place]
+                return text[brace + 1 : position]
         start = text.rfind("\\boxed{", 0, start)
     return None
 
 
 def _letter(answer: str) -> str | None:
-    """The letter that an answer names last, by the clearest way of naming one that it uses."""
-    for way in _CHOICES:
-        if found := way.findall(answer):
-            return found[-1]
+    """The last letter that matches the first pattern of `_CHOICES` with a match, clearest first."""
+    for pattern in _CHOICES:
+        if letters := pattern.findall(answer):
+            return letters[-1]
     return None
 
 
@@ -99,21 +99,21 @@ def _bare(boxed: str) -> str:
 
 
 def same_expression(answer: str, gold: str) -> bool:
-    """Whether an answer is mathematically the gold one, by math-verify. It may take for ever."""
+    """Whether math-verify finds an answer equal to the gold one; this may never return."""
     library: Any = importlib.import_module("math_verify")
     boxed = last_boxed(answer)
-    if boxed is not None and _squeezed(boxed) == _squeezed(gold):
+    if boxed is not None and _without_spaces(boxed) == _without_spaces(gold):
         return True
-    given = library.parse(answer[-_LONGEST:])
-    return bool(library.verify(library.parse(f"${gold}$"), given))  # not symmetric: gold first
+    expression = library.parse(answer[-_PARSED_CHARACTERS:])
+    return bool(library.verify(library.parse(f"${gold}$"), expression))  # not symmetric
 
 
-def _squeezed(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
 def same_text(answer: str, gold: str) -> bool:
-    """Whether an answer, or what its last box holds, is the gold text but for case and spaces."""
+    """Whether an answer, or its last box, equals the gold text apart from case and spaces."""
     boxed = last_boxed(answer)
     if boxed is not None:
         answer, gold = _bare(boxed), _bare(gold)
@@ -121,26 +121,26 @@ def same_text(answer: str, gold: str) -> bool:
 
 
 class JudgeError(Exception):
-    """A user's judge cannot be used; the message says why."""
+    """The way of judging cannot be used; the message says why."""
 
 
-def _loaded(name: str) -> Callable[[str, str], object]:
-    """A user's `module:function`; modules of the working folder are found."""
+def _load_function(name: str) -> Callable[[str, str], object]:
+    """A user's `module:function`; the module may be in the working folder."""
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
-        found = getattr(importlib.import_module(module), function)
+        loaded = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise JudgeError(f"{name} cannot be loaded: {error}") from error
-    if not callable(found):
-        raise JudgeError(f"{name} is no function")
-    return found
+    if not callable(loaded):
+        raise JudgeError(f"{name} is not a function")
+    return loaded
 
 
-def called(name: str, answer: str, gold: str) -> bool:
-    """What a user's `module:function` says to (answer, gold)."""
-    return bool(_loaded(name)(answer, gold))
+def call_function(name: str, answer: str, gold: str) -> bool:
+    """The verdict of a user's `module:function` on (answer, gold)."""
+    return bool(_load_function(name)(answer, gold))
 
 
 WAYS = ("auto", "math", "number", "choice", "exact")
@@ -148,25 +148,27 @@ WAYS = ("auto", "math", "number", "choice", "exact")
 
 
 class Judge:
-    """Judges answers; what must be worked out goes to worker processes, with a time-out.
+    """Judges answers; math-verify and a user's function run in worker processes, with a time-out.
 
     Args:
-        seconds: the most that one answer may take; one that takes longer is wrong.
-        by: `auto` goes by the gold answer; one of `WAYS`, or a user's `module:function`, which gets
-            the answer's text and the gold one.
-        processes: how many workers.
+        seconds: the time-out for an answer; one that takes longer is wrong.
+        by: one of `WAYS`, of which `auto` depends on the gold answer, or a user's
+            `module:function`, called with the answer's text and the gold answer.
+        processes: the number of workers.
 
     Raises:
         JudgeError: there is no such way or function.
     """
 
-    def __init__(self, seconds: float = _SECONDS, by: str = "auto", processes: int = 1) -> None:
+    def __init__(
+        self, seconds: float = _JUDGE_SECONDS, by: str = "auto", processes: int = 1
+    ) -> None:
         self._seconds = seconds
         self._by = by
         self._processes = processes
         self._pool: Any = None
         if ":" in by:
-            _loaded(by)
+            _load_function(by)
         elif by not in WAYS:
             raise JudgeError(
                 f"answers cannot be judged by {by}: {', '.join(WAYS)}, module:function"
@@ -179,67 +181,67 @@ class Judge:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
 
     def unjudgeable(self, gold: str) -> str | None:
-        """Why an answer cannot be judged so, if so."""
+        """Why this judge cannot judge a gold answer, or None."""
         if last_boxed(f"\\boxed{{{gold}}}") != gold:
             return "the answer's braces do not match"
         if self._by == "auto" or not gold.strip():
             return unjudgeable(gold)
         if self._by == "number" and final_number(gold) is None:
-            return f"{gold[:40]!r} is no number"
+            return f"{gold[:40]!r} is not a number"
         if self._by == "choice" and not _LETTER.fullmatch(gold.strip()):
-            return f"{gold[:40]!r} is no letter"
-        if self._by == "math" and not _can_work_out():
+            return f"{gold[:40]!r} is not a letter"
+        if self._by == "math" and not _has_math_verify():
             return f"judging needs math-verify: {_INSTALL}"
         return None
 
     async def is_correct(self, answer: str, gold: str, truncated: bool = False) -> bool:
-        """Whether an answer is right. One that takes too long to work out is not.
+        """Whether an answer is correct; False on a time-out.
 
         Raises:
             JudgeError: a user's function failed.
         """
         if ":" in self._by:
-            return await self._by_user(answer, gold)
-        at_once = self._at_once(answer, gold, truncated)
-        if at_once is not None:
-            return at_once
+            return await self._call_user(answer, gold)
+        verdict = self._judge_directly(answer, gold, truncated)
+        if verdict is not None:
+            return verdict
         try:
-            return await self._work(same_expression, answer, gold)
+            return await self._run_in_worker(same_expression, answer, gold)
         except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
             return False
 
-    def _at_once(self, answer: str, gold: str, truncated: bool) -> bool | None:
-        """Whether an answer is right, where nothing needs to be worked out to tell."""
+    def _judge_directly(self, answer: str, gold: str, truncated: bool) -> bool | None:
+        """Whether an answer is correct; None where math-verify must decide."""
         if self._by == "exact":
             return same_text(answer, gold)
         boxed = last_boxed(answer)
-        readable = boxed is None or is_plain(boxed) or not _can_work_out()
+        readable = boxed is None or is_plain(boxed) or not _has_math_verify()
         by_value = self._by == "auto" and is_plain(gold) and readable
         by_letter = self._by == "auto" and _LETTER.fullmatch(gold.strip())
         if by_value or by_letter or self._by in ("number", "choice"):
             return is_correct(answer, gold, truncated)
         return False if truncated and boxed is None else None
 
-    async def _by_user(self, answer: str, gold: str) -> bool:
+    async def _call_user(self, answer: str, gold: str) -> bool:
         try:
-            return await self._work(called, self._by, answer, gold)
+            return await self._run_in_worker(call_function, self._by, answer, gold)
         except TimeoutError:
             return False
         except Exception as error:
             raise JudgeError(f"{self._by} failed: {type(error).__name__} {error}") from error
 
-    async def _work(self, function: Callable[..., bool], *words: str) -> bool:
+    async def _run_in_worker(self, function: Callable[..., bool], *arguments: str) -> bool:
         if self._pool is None:
             pebble: Any = importlib.import_module("pebble")
             self._pool = pebble.ProcessPool(
                 self._processes, context=multiprocessing.get_context("spawn")
             )
-        future = self._pool.schedule(function, args=list(words), timeout=self._seconds)
+        future = self._pool.schedule(function, args=list(arguments), timeout=self._seconds)
         return await asyncio.wrap_future(future)
