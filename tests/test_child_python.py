@@ -13,7 +13,7 @@ import pytest
 from processes import ROOT, serving
 
 from child_python import avoid_working_folder, path_variables, python_command
-from models.training.launch import launched
+from models.training.launch import run_training
 from models.training.recipe import Launch
 from models.training.worker_process import worker_process
 
@@ -63,7 +63,7 @@ def test_training_s_children_import_the_project(
     folder = hostile(tmp_path, *HOSTILE)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", python_path)
-    launched(Launch(), "models.training.recipe", tmp_path)  # imported, then left with status 0
+    run_training(Launch(), "models.training.recipe", tmp_path)  # imported, then left with status 0
     with worker_process(python_command("server.embedded", "--help"), tmp_path / "log") as process:
         assert process.wait(30) == 0
     assert "embedded" in (tmp_path / "log").read_text()
