@@ -1,50 +1,128 @@
-"""The command line: `tops COMMAND ...`; each command's code is imported when it is called."""
+"""The command line: `tops COMMAND ...`; a command's module is imported when the command is called.
 
-import difflib
+Exit status: 0, 1 for failures, 2 for usage errors, 130 when stopped from the keyboard.
+"""
+
 import importlib
 import sys
 from collections.abc import Sequence
 
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
 from child_python import avoid_working_folder
 
-_COMMANDS = {
-    "serve": ("server.serve", "serve_main", "serve chat completions with just enough thinking"),
-    "route": ("router.commands", "route_main", "explain the decision for a prompt"),
-    "fit": ("router.commands", "fit_main", "fit and calibrate a router for one model"),
-    "replay": ("router.commands", "replay_main", "judge a router on logged outcomes"),
-    "problems": ("models.domain.problems", "problems_main", "print demo-domain problems"),
-    "generate": (
-        "models.outcomes.generate",
-        "generate_main",
-        "ask a model at every effort, and judge",
+_MOST_USED = {
+    "serve": (
+        "Start the gateway.",
+        "server.commands:serve_command",
+        "tops serve --upstream http://127.0.0.1:8001/v1",
     ),
     "calibrate": (
-        "models.outcomes.calibrate",
-        "calibrate_main",
-        "run a model, judge, and fit its router",
+        "Fit a router to your model: generate, judge, fit.",
+        "models.commands:calibrate_command",
+        "tops calibrate --model NAME --problems gsm8k",
     ),
-    "savings": ("server.savings.commands", "savings_main", "tell what was saved, measured"),
-    "train": ("models.training.commands", "train_main", "train a thinking-optimal model"),
-    "load": ("loadtest.commands", "load_main", "run a load test"),
-    "key": ("server.api_keys", "key_main", "make an API key"),
+    "savings": (
+        "Report the measured savings from the ledger.",
+        "server.commands:savings_command",
+        "tops savings --since 7d",
+    ),
 }
+"""Name to help, location and example."""
+
+_FURTHER = {
+    "route": ("Explain the router's decision for a prompt.", "router.commands:route_command"),
+    "key": ("Make an API key.", "server.commands:key_command"),
+    "load": ("Run a load test.", "loadtest.commands:load_command"),
+    "fit": ("Fit a router to judged outcomes.", "router.commands:fit_command"),
+    "replay": ("Evaluate a router on judged outcomes.", "router.commands:replay_command"),
+    "problems": ("Print problems of the demo domain.", "models.commands:problems_command"),
+    "generate": (
+        "Run a model on problems at every effort, and judge.",
+        "models.commands:generate_command",
+    ),
+    "train": ("Train a model that spends fewer tokens.", "models.commands:train_command"),
+    "completion": ("Print a completion script for a shell.", "tops:completion_command"),
+}
+
+COMMANDS = {name: entry[:2] for name, entry in (_MOST_USED | _FURTHER).items()}
+"""Name to one line of help and the command's location, MODULE:ATTRIBUTE."""
+
+
+class LazyGroup(click.Group):
+    """Lists and completes commands from `COMMANDS`, without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][1].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.exceptions.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        width = max(map(len, COMMANDS))
+        with formatter.section("Most used"):
+            for name, (purpose, _, example) in _MOST_USED.items():
+                formatter.write_dl([(name.ljust(width), purpose), ("", example)])
+        with formatter.section("Further commands"):
+            formatter.write_dl([(name, entry[0]) for name, entry in _FURTHER.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=purpose)
+            for name, (purpose, _) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(None, "--version", package_name="tops-server", message="tops %(version)s")
+def cli() -> None:
+    """An OpenAI-compatible gateway that decides how much a reasoning model thinks per request.
+
+    tops COMMAND --help explains a command.
+    """
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print a completion script for a shell.
+
+    \b
+    bash:  eval "$(tops completion bash)"   in ~/.bashrc
+    zsh:   eval "$(tops completion zsh)"    in ~/.zshrc
+    fish:  tops completion fish > ~/.config/fish/completions/tops.fish
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "tops", "_TOPS_COMPLETE").source())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status, 2 for a command that there is not."""
+    """Run one command; returns its exit status."""
     avoid_working_folder()
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print("usage: tops COMMAND ...    (tops COMMAND --help explains a command)\n")
-        for name, (_, _, purpose) in _COMMANDS.items():
-            print(f"  {name:<10}{purpose}")
-        return 0 if words else 2
-    if words[0] not in _COMMANDS:
-        near = difflib.get_close_matches(words[0], _COMMANDS, n=1, cutoff=0)[0]
-        print(f"tops: unknown command {words[0]}: did you mean {near}?", file=sys.stderr)
-        return 2
-    module, function, _ = _COMMANDS[words[0]]
-    return int(getattr(importlib.import_module(module), function)(words[1:]))
+    try:
+        cli.main(argv, prog_name="tops")
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
 
 
 if __name__ == "__main__":

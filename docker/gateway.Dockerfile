@@ -1,6 +1,6 @@
 # The gateway with its embedded demo engine. Build it in the repository's root:
 #   docker build -f docker/gateway.Dockerfile -t tops-gateway .
-#   docker run --rm -p 127.0.0.1:8000:8000 -e TOPS_ALLOW_OPEN=true tops-gateway
+#   docker run --rm -p 127.0.0.1:8000:8000 -e TOPS_ALLOW_UNAUTHENTICATED=true tops-gateway
 FROM python:3.12-slim-bookworm
 
 RUN useradd --create-home --uid 10001 tops \

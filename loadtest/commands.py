@@ -1,99 +1,121 @@
-"""`tops load PLAN.toml`: run a plan against a server, and report."""
+"""The command `tops load`: runs a plan against a server and reports. Parses, calls, prints."""
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from loadtest.execution import execute
-from loadtest.html_report import html_report
-from loadtest.plan import PlanError, read_plan
-from loadtest.preflight import TargetDownError
-from loadtest.progress import Progress
-from loadtest.record_file import read_records, read_run
-from loadtest.report import Report
-from loadtest.run import STOPPED
+import click
+
+STOPPED = 130
+"""Exit status of a command that SIGINT or SIGTERM ended, as shells report SIGINT."""
 
 
-def load_main(argv: Sequence[str]) -> int:
-    """Returns 1 where no request was answered, 130 if stopped, 2 where something cannot be done.
+class UnusablePlan(click.ClickException):
+    """A plan that cannot be run, or a report that cannot be written."""
 
-    That is a plan that cannot be run, or a report that cannot be written.
+    exit_code = 2
+
+
+_FILE = click.Path(path_type=Path)
+
+
+def _writable(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:  # noqa: ARG001
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.parent}")
+    return file
+
+
+def _new(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    if file and file.exists():
+        raise click.BadParameter(f"{file} exists already; name a new file")
+    return _writable(ctx, param, file)
+
+
+@click.command("load")
+@click.argument("plan", type=_FILE)
+@click.option("--url", metavar="URL", help="Server; default: that of the plan.")
+@click.option(
+    "--json", "json_file", type=_FILE, metavar="FILE", callback=_writable,
+    help="Also write the report and all records.",
+)  # fmt: skip
+@click.option(
+    "--csv", "csv_file", type=_FILE, metavar="FILE", callback=_writable,
+    help="Also write all records, one row each.",
+)  # fmt: skip
+@click.option(
+    "--html", "html_file", type=_FILE, metavar="FILE", callback=_writable,
+    help="Also write the report with plots.",
+)  # fmt: skip
+@click.option(
+    "--records", type=_FILE, metavar="FILE", callback=_new,
+    help="Also write each record when it is complete, one line each.",
+)  # fmt: skip
+@click.option(
+    "--baseline", type=_FILE, metavar="FILE",
+    help="Compare each arm with that of an earlier run, from its --json or --records file.",
+)  # fmt: skip
+@click.option(
+    "--again", type=_FILE, metavar="FILE",
+    help="Send nothing: report on an earlier run, from its --json or --records file.",
+)  # fmt: skip
+def load_command(
+    plan: Path,
+    url: str | None,
+    json_file: Path | None,
+    csv_file: Path | None,
+    html_file: Path | None,
+    records: Path | None,
+    baseline: Path | None,
+    again: Path | None,
+) -> None:
+    """Run the load test that PLAN describes, such as loadtest/plans/smoke.toml.
+
+    Exit status: 0; 1 if the server answered no request; 2 if the plan cannot be run or a report
+    cannot be written; 130 if stopped.
     """
-    parser = _parser()
-    words = parser.parse_args(argv)
-    for flag in ("json", "csv", "html", "records"):
-        file: Path | None = getattr(words, flag)
-        if file and not file.parent.is_dir():
-            parser.error(f"--{flag}: there is no folder {file.parent}")
-    if words.records and words.records.exists():
-        parser.error(f"--records: {words.records} is there already; name a new file")
+    from loadtest.execution import execute
+    from loadtest.html_report import html_report
+    from loadtest.plan import PlanError, read_plan
+    from loadtest.preflight import TargetDownError
+    from loadtest.progress import Progress
+    from loadtest.record_file import read_records, read_run
+    from loadtest.report import Report
+
     notes: list[str] = []
     try:
-        plan = read_plan(words.plan, words.url)
-        before = read_records(words.baseline) if words.baseline else ()
-        if words.again:
+        parsed = read_plan(plan, url)
+        earlier = read_records(baseline) if baseline else ()
+        if again:
             progress = Progress(0)
-            progress.records, notes = read_run(words.again)
+            progress.records, notes = read_run(again)
         else:
-            progress = execute(plan, words.records, notes)
-        report = Report.of(plan, progress.records, before, notes)
+            progress = execute(parsed, records, notes)
+        report = Report.of(parsed, progress.records, earlier, notes)
     except PlanError as error:
-        print(f"tops load: {error}", file=sys.stderr)
-        return 2
+        raise UnusablePlan(str(error)) from error
     except TargetDownError as error:
-        print(f"tops load: {error}: is the server running? (make serve)", file=sys.stderr)
-        return 1
+        raise click.ClickException(f"{error}: is the server running? (make serve)") from error
     except KeyboardInterrupt:
-        print("\ntops load: stopped", file=sys.stderr)
-        return STOPPED
-    return _told(report, progress.stopped, words)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tops load", description="Run a load test.")
-    parser.add_argument("plan", type=Path, help="a plan, e.g. loadtest/plans/smoke.toml")
-    parser.add_argument("--url", help="the server, in place of the plan's")
-    parser.add_argument("--json", type=Path, help="also write the report and all records here")
-    parser.add_argument("--csv", type=Path, help="also write all records here, a row each")
-    parser.add_argument("--html", type=Path, help="also write the report with plots here")
-    parser.add_argument(
-        "--records", type=Path, help="also write each record here as it is made, a line each"
-    )
-    parser.add_argument(
-        "--baseline",
-        type=Path,
-        help="hold each arm against that of an earlier run, by its --json or --records",
-    )
-    parser.add_argument(
-        "--again",
-        type=Path,
-        help="send nothing: report on an earlier run, by its --json or --records",
-    )
-    return parser
-
-
-def _told(report: Report, stopped: bool, words: argparse.Namespace) -> int:
-    """Write the report where it is wanted; returns the command's exit status."""
+        _stop("stopped")
     if not report.records:
-        print("tops load: stopped before anything was answered", file=sys.stderr)
-        return STOPPED
-    print(report.markdown())
+        _stop("stopped before any request was answered")
+    click.echo(report.markdown())
     try:
-        if words.json:
-            words.json.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
-        if words.csv:
-            words.csv.write_text(report.as_csv(), encoding="utf-8")
-        if words.html:
-            words.html.write_text(html_report(report), encoding="utf-8")
+        if json_file:
+            json_file.write_text(json.dumps(report.as_json()) + "\n", encoding="utf-8")
+        if csv_file:
+            csv_file.write_text(report.as_csv(), encoding="utf-8")
+        if html_file:
+            html_file.write_text(html_report(report), encoding="utf-8")
     except OSError as error:
-        print(f"tops load: {error.filename or 'a report'}: {error.strerror}", file=sys.stderr)
-        return 2
-    if stopped:
-        return STOPPED
+        raise UnusablePlan(f"{error.filename or 'a report'}: {error.strerror}") from error
+    if progress.stopped:
+        raise click.exceptions.Exit(STOPPED)
     errors = [record.error for record in report.records if record.error]
     if errors and all(record.ended != "answer" for record in report.records):
-        print(f"tops load: nothing at {report.plan.url} answered ({errors[0]})", file=sys.stderr)
-        return 1
-    return 0
+        raise click.ClickException(f"no request to {parsed.url} was answered ({errors[0]})")
+
+
+def _stop(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    raise click.exceptions.Exit(STOPPED)

@@ -14,8 +14,6 @@ from loadtest.record import Record
 from loadtest.workload import Task
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOPPED = 130
-"""The exit status of a command that was stopped, as a shell reports SIGINT."""
 
 
 async def run(

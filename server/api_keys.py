@@ -3,12 +3,13 @@
 A key is 256 random bits, so a plain digest needs no salt or stretching.
 """
 
-import argparse
 import hashlib
 import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from router.effort import Effort
 from server.config.settings import ApiKeySettings
@@ -17,7 +18,7 @@ from server.errors import TooManyRequests, Unauthorized
 
 @dataclass
 class Caller:
-    """Who asks, and what they may ask for; `in_flight` is counted per key."""
+    """The holder of an API key, with its limits and its number of requests in flight."""
 
     name: str = "anonymous"
     effort_floor: Effort | None = None
@@ -74,16 +75,25 @@ class ApiKeys:
 
 
 def digest(key: str) -> str:
-    """What the settings keep of a key: its SHA-256 in hexadecimal."""
+    """The SHA-256 of a key in hexadecimal, which is all that the settings have of it."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def key_main(argv: Sequence[str]) -> int:
-    """`tops key NAME`: make a key, print it once, and print the table for `tops.toml`."""
-    parser = argparse.ArgumentParser(prog="tops key", description="Make an API key.")
-    parser.add_argument("name", help="who the key is for; shown in logs and metrics")
-    name = parser.parse_args(argv).name
-    key = f"sk-tops-{secrets.token_urlsafe(32)}"
-    print(f"{key}\n\nThe key is shown this once. Add to tops.toml:\n")
-    print(f'[[keys]]\nname = "{name}"\nsha256 = "{digest(key)}"')
-    return 0
+def new_key() -> str:
+    """A new API key, of 256 random bits."""
+    return f"sk-tops-{secrets.token_urlsafe(32)}"
+
+
+def toml_table(name: str, key: str) -> str:
+    """The [[keys]] table of tops.toml for a key.
+
+    Raises:
+        ValueError: the settings would not accept the name.
+    """
+    try:
+        settings = ApiKeySettings(name=name, sha256=digest(key))
+    except ValidationError as error:
+        raise ValueError(
+            f"'{name}' is not a key name: 1 to 64 letters, digits, dots, underscores or hyphens"
+        ) from error
+    return f'[[keys]]\nname = "{settings.name}"\nsha256 = "{settings.sha256}"'

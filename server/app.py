@@ -58,7 +58,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics)
     key = shared.key if shared else key
-    holdout = Holdout(Shares(settings.holdout_share, settings.explore_share), key)
+    holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
     decider = Decider(settings, router, holdout)
     urls, model, command = settings.upstream, settings.model, None
     if not urls:
@@ -69,7 +69,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
-        [Engine(url, api_key, settings.silence_seconds) for url in urls],
+        [Engine(url, api_key, settings.upstream_timeout) for url in urls],
         DIALECTS[settings.dialect],
         model,
         settings.efforts[-1],
@@ -96,7 +96,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnected, _client_disconnected)
     app.add_exception_handler(Exception, _unexpected)
-    bodies = BodyReader(settings.max_body_bytes, settings.body_seconds)
+    bodies = BodyReader(settings.max_body_bytes, settings.body_timeout)
     keys = ApiKeys(settings.keys)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     apis: tuple[Api, ...] = (chat, responses, messages)

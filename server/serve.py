@@ -1,44 +1,35 @@
-"""`tops serve`: settings, then the gateway on a socket, until SIGTERM."""
+"""Serves the gateway of some settings on a socket, until SIGTERM."""
 
 import os
 import socket
-import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 
-from router.artifact import ArtifactError
 from server.config.engine_command import check_start
 from server.config.load_router import load_router
-from server.config.load_settings import BadSettings, load_settings
+from server.config.load_settings import SettingsError
 from server.config.settings import Settings
 from server.observe.logs import configure_logs
 
 
-def serve_main(argv: Sequence[str]) -> int:
-    """Serve until told to stop; 2 where the settings cannot be used, 1 where it could not start."""
-    try:
-        settings = load_settings(argv)
-        check_start(settings)
-        router = load_router(settings)
-        listener = _listen(settings)
-    except (BadSettings, ArtifactError) as error:
-        print(f"tops serve: {error}", file=sys.stderr)
-        return 2
+def serve(settings: Settings) -> bool:
+    """Serve until SIGTERM or SIGINT; False if the gateway could not start.
+
+    Raises:
+        SettingsError, ArtifactError, LedgerError: the settings, the router or the ledger cannot be
+            used; the message says what to do.
+    """
+    check_start(settings)
+    router = load_router(settings)
+    listener = _listen(settings)
     configure_logs(settings.log_level)
     with _metrics_folder(settings.workers):
-        from server.ledger.schema import LedgerError  # noqa: PLC0415 - after the folder
-        from server.workers import serve_many, serve_one  # noqa: PLC0415
+        from server.workers import serve_many, serve_one  # noqa: PLC0415 - after the folder
 
-        try:
-            if settings.workers == 1:
-                served = serve_one(settings, router, listener)
-            else:
-                served = serve_many(settings, listener)
-        except LedgerError as error:
-            print(f"tops serve: {error}", file=sys.stderr)
-            return 2
-    return 0 if served else 1
+        if settings.workers == 1:
+            return serve_one(settings, router, listener)
+        return serve_many(settings, listener)
 
 
 @contextmanager
@@ -59,7 +50,7 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
-        raise BadSettings(
+        raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
             "pass another --port, or --port 0 for a free one"
         ) from error

@@ -130,9 +130,9 @@ def _config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks where a request came from
-        timeout_graceful_shutdown=round(settings.drain_seconds),
+        timeout_graceful_shutdown=round(settings.shutdown_timeout),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        http=cast("Any", partial(Connection, settings.unread_seconds)),
+        http=cast("Any", partial(Connection, settings.client_write_timeout)),
         ws="none",
         **more,
     )

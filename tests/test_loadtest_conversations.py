@@ -13,7 +13,6 @@ from endpoint import misbehaving
 from engines import scripted
 from processes import serving
 
-from loadtest.commands import load_main
 from loadtest.conversations import read_conversations
 from loadtest.plan import Arm, Clients, Plan, Problems
 from loadtest.problem import Problem
@@ -21,6 +20,7 @@ from loadtest.record import Record
 from loadtest.run import run
 from loadtest.summary import summarise
 from loadtest.workload import Task, plan_tasks
+from tops import main
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +122,12 @@ def test_refusals_are_no_answers(
     plan, share = tmp_path / "plan.toml", "clients = {malformed = 0.5}"
     text = f'url = "{engine}/v1"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
     plan.write_text(f"{share}\n{text}")
-    assert load_main([str(plan)]) == 1
+    assert main(["load", str(plan)]) == 1
     told = capsys.readouterr()
     assert " refused" in told.out
     assert "answered (HTTP 503)" in told.err
     plan.write_text(f"{share.replace('0.5', '1')}\n{text}")
-    assert load_main([str(plan)]) == 0
+    assert main(["load", str(plan)]) == 0
 
 
 def test_an_engine_that_tells_no_usage_is_an_error_class_through_the_gateway(engine: str) -> None:
@@ -170,7 +170,7 @@ def test_a_run_is_held_against_an_earlier_one(
             f'url = "{engine}/v1"\n[problems]\nfile = "prompts.jsonl"\n'
             f'[[arms]]\nname = "{effort}"\neffort = "{effort}"\n{budget}\n'
         )
-        assert load_main([str(plan), *flags]) == 0
+        assert main(["load", str(plan), *flags]) == 0
         return capsys.readouterr().out
 
     ran("high", "", "--json", str(before))
@@ -186,5 +186,5 @@ def test_a_run_is_held_against_an_earlier_one(
     told = ran("low", "", "--baseline", str(before))
     assert "low and the earlier run have no answered problem in common" in told
     assert "against" not in told
-    assert load_main([str(plan), "--baseline", str(plan)]) == 2
+    assert main(["load", str(plan), "--baseline", str(plan)]) == 2
     assert "has no records of tops load" in capsys.readouterr().err

@@ -14,9 +14,9 @@ import pytest
 from engines import scripted
 from processes import ROOT, kill_when
 
-from loadtest.commands import load_main
 from loadtest.plan import PlanError
 from loadtest.record_file import read_records
+from tops import main
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def test_a_killed_run_loses_no_record_and_can_be_reported(
     left = kill_when(command(plan, "--records", kept), kept, 50)
     with kept.open("a") as file:
         file.write('{"arm": "a", "prob')
-    assert load_main([str(plan), "--again", str(kept)]) == 0
+    assert main(["load", str(plan), "--again", str(kept)]) == 0
     assert f"| a | {left} | 0 |" in capsys.readouterr().out
-    assert load_main([str(plan), "--again", str(kept), "--baseline", str(kept)]) == 0
+    assert main(["load", str(plan), "--again", str(kept), "--baseline", str(kept)]) == 0
     assert f"a against a before, {left} pairs" in capsys.readouterr().out
 
 
@@ -106,11 +106,11 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
     assert note in told.decode()
     assert read_records(out) == read_records(kept)
     assert [one.turn for one in read_records(kept)].count(1) == 10
-    assert load_main([str(tmp_path / "plan.toml"), "--again", str(out)]) == 0
+    assert main(["load", str(tmp_path / "plan.toml"), "--again", str(out)]) == 0
     again = capsys.readouterr().out
     assert "| a | 20 | 0 |" in again
     assert note in again
-    assert load_main([str(unfinished(engine, tmp_path, "b")), "--again", str(out)]) == 0
+    assert main(["load", str(unfinished(engine, tmp_path, "b")), "--again", str(out)]) == 0
     assert "the plan has no arm a: 20 records omitted" in capsys.readouterr().out
 
 
@@ -149,9 +149,8 @@ def test_an_earlier_run_s_records_are_not_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "kept.jsonl").write_text("")
-    with pytest.raises(SystemExit):
-        load_main(["plan.toml", "--records", str(tmp_path / "kept.jsonl")])
-    assert "there already" in capsys.readouterr().err
+    assert main(["load", "plan.toml", "--records", str(tmp_path / "kept.jsonl")]) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"arm": "a"}\n', "5\n6\n", "{\n{\n"])

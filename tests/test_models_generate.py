@@ -17,8 +17,8 @@ from tenacity import AsyncRetrying, RetryCallState, wait_none
 
 from models.outcomes import client
 from models.outcomes.client import parse_retry_after
-from models.outcomes.generate import generate_main
 from models.outcomes.progress import progress_bar
+from tops import main
 
 EFFORTS = ("none", "high")
 
@@ -115,7 +115,7 @@ def ask(endpoint: Endpoint, name: str, folder: Path, *more: str) -> int:
     if not file.exists():
         file.write_text(PROBLEM)
     words = [str(file), "--url", f"{endpoint.url}/{name}", "--out", str(folder / "out.jsonl")]
-    return generate_main([*words, "--efforts", "low", *more])
+    return main(["generate", *words, "--efforts", "low", *more])
 
 
 @pytest.mark.parametrize("name", ["busy", "busy-date", "busy-odd"])
@@ -218,10 +218,10 @@ def test_a_truncated_answer_counts_only_if_it_was_given(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--concurrency", "0"], "1 or more"),
-        (["--samples", "0"], "1 or more"),
+        (["--concurrency", "0"], "x>=1"),
+        (["--samples", "0"], "x>=1"),
         (["--samples", "2", "--temperature", "0"], "above 0"),
-        (["--efforts", "hgih"], "known: none"),
+        (["--efforts", "hgih"], "known efforts: none"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(
@@ -231,8 +231,7 @@ def test_flags_that_make_no_sense_are_refused(
     says: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit):
-        ask(endpoint, "fine", tmp_path, *more)
+    assert ask(endpoint, "fine", tmp_path, *more) == 2
     assert says in capsys.readouterr().err
 
 
@@ -275,8 +274,7 @@ def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(
     assert ask(endpoint, "fine", tmp_path, "--weights", str(demo)) == 0
     fitted = json.loads((demo / "router.json").read_text())["weights"]
     assert [row["weights"] for row in rows(tmp_path / "out.jsonl")] == [fitted]
-    with pytest.raises(SystemExit):
-        ask(endpoint, "fine", tmp_path, "--weights", str(tmp_path))
+    assert ask(endpoint, "fine", tmp_path, "--weights", str(tmp_path)) == 2
     assert "has no safetensors" in capsys.readouterr().err
 
 

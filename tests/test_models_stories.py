@@ -9,9 +9,10 @@ from itertools import islice
 import pytest
 from processes import ROOT
 
-from models.domain.problems import problems_main, unique_stories
+from models.domain.problems import unique_stories
 from models.domain.reasoning_traces import REACH, answer_text, trace
 from models.domain.stories import MAX_TOTAL, split_of, stories, write_story
+from tops import main
 
 
 def test_a_seed_gives_the_same_stories_and_another_seed_others() -> None:
@@ -96,6 +97,5 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
 
 
 def test_a_negative_count_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        problems_main(["--n", "-1"])
-    assert "0 or more" in capsys.readouterr().err
+    assert main(["problems", "--n", "-1"]) == 2
+    assert "x>=0" in capsys.readouterr().err

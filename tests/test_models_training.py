@@ -20,7 +20,6 @@ from processes import ROOT, serving
 from teacher import teaching
 
 from models.domain.problems import unique_stories
-from models.training.commands import train_main
 from models.training.page import page
 from models.training.recipe_file import read_recipe
 from models.training.run import RunError
@@ -29,6 +28,7 @@ from models.training.serving import serving as engine_of
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
 from models.training.stages import stages_of
+from tops import main
 
 SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 STAGES = [
@@ -332,7 +332,7 @@ def test_what_cannot_go_on_is_told_in_a_sentence(
     smoke: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(stage: str, run: Path, *settings: str) -> str:
-        assert train_main(command(stage, run, *settings)[4:]) == 1
+        assert main(["train", *command(stage, run, *settings)[4:]]) == 1
         return capsys.readouterr().err
 
     assert "run tops train base first" in told("seed", tmp_path)
@@ -351,7 +351,7 @@ def test_what_cannot_go_on_is_told_in_a_sentence(
     assert "two of the efforts alike" in told("base", tmp_path, f"model.base={plain}", told_apart)
     (plain / "chat_template.jinja").unlink()
     assert "has no chat template" in told("base", tmp_path, f"model.base={plain}")
-    assert train_main(command("base", tmp_path)[4:]) == 0
+    assert main(["train", *command("base", tmp_path)[4:]]) == 0
     down = ("seed.source=teacher", "seed.teacher={url='http://127.0.0.1:1/v1',model='t'}", *SMALL)
     assert "did not answer" in told("seed", tmp_path, *down)
 

@@ -1,18 +1,21 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from simulated import simulated
 
 from router.artifact import load
-from router.commands import fit_main, replay_main, route_main
+from router.commands import route_command
 from router.evaluation.replay import replay
 from router.fitting.fit import FitSettings, fit
 from router.fitting.outcomes import OutcomeSet, read_outcomes
 from router.policy import Policy
+from tops import main
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
 
@@ -32,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     outcomes = write(folder / "o.jsonl", simulated(600, seed=1, samples=2))
     fresh = write(folder / "fresh.jsonl", simulated(400, seed=2, samples=2))
     artifact = folder / "router.json"
-    assert fit_main([str(outcomes), "--out", str(artifact), "--max-loss", "0.03"]) == 0
+    assert main(["fit", str(outcomes), "--out", str(artifact), "--max-loss", "0.03"]) == 0
     return folder, artifact, fresh
 
 
@@ -41,7 +44,9 @@ def test_fit_prints_its_metrics(
 ) -> None:
     folder, _, fresh = files
     out = folder / "again.json"
-    assert fit_main([str(fresh), "--out", str(out), "--baseline", "medium", "--delta", "0.2"]) == 0
+    assert (
+        main(["fit", str(fresh), "--out", str(out), "--baseline", "medium", "--delta", "0.2"]) == 0
+    )
     printed = capsys.readouterr().out
     for word in ("make-believe", "baseline medium", "ECE", "Brier", "held out"):
         assert word in printed
@@ -50,11 +55,11 @@ def test_fit_prints_its_metrics(
 
 def test_fit_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "o.jsonl", simulated(10))
-    assert fit_main([str(path), "--out", str(tmp_path / "r.json")]) == 1
+    assert main(["fit", str(path), "--out", str(tmp_path / "r.json")]) == 1
     assert "10 problems are too few" in capsys.readouterr().err
     assert not (tmp_path / "r.json").exists()
     path = write(tmp_path / "o.jsonl", simulated(60))
-    assert fit_main([str(path), "--out", str(tmp_path / "no" / "r.json")]) == 1
+    assert main(["fit", str(path), "--out", str(tmp_path / "no" / "r.json")]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -62,7 +67,7 @@ def test_route_explains_one_prompt(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompt = "Ada has 5 eggs. Ada finds 3 eggs. How many eggs does Ada have now?"
-    assert route_main(["--router", str(files[1]), prompt, "--max-loss", "0.05"]) == 0
+    assert main(["route", "--router", str(files[1]), prompt, "--max-loss", "0.05"]) == 0
     printed = capsys.readouterr().out
     assert "P(correct)" in printed
     assert "difficulty" in printed
@@ -76,28 +81,60 @@ def test_route_reads_a_file_and_prints_objects(
         '{"problem_id": "a", "prompt": "Ada has 5 eggs. How many eggs are there?"}\n\n'
         '{"messages": [{"role": "user", "content": "hello"}]}\n'
     )
-    assert route_main(["--router", str(files[1]), "--input", str(path), "--json"]) == 0
+    assert main(["route", "--router", str(files[1]), "--input", str(path), "--json"]) == 0
     with_id, without_id = map(json.loads, capsys.readouterr().out.splitlines())
     assert with_id["problem_id"] == "a"
     assert set(with_id["p_correct"]) == {"none", "low", "medium", "high"}
     assert without_id["abstained"]
     path.write_text("{}\n[]\n")
-    assert route_main(["--router", str(files[1]), "--input", str(path)]) == 1
+    assert main(["route", "--router", str(files[1]), "--input", str(path)]) == 1
     assert "in.jsonl:2: not an object" in capsys.readouterr().err
 
 
 def test_route_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert route_main(["--router", str(tmp_path / "r.json"), "hi"]) == 1
+    assert main(["route", "--router", str(tmp_path / "r.json"), "hi"]) == 1
     assert "tops fit" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        route_main(["--router", "r.json"])
+
+
+def test_route_reads_standard_input_with_the_local_or_the_demo_router(
+    files: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = "Ada has 5 eggs. Ada finds 3 eggs. How many eggs does Ada have now?\n"
+    monkeypatch.chdir(tmp_path)
+    demo = CliRunner().invoke(route_command, ["--json"], input=prompt)
+    assert demo.stderr.endswith("models/demo/router.json\n")
+    assert json.loads(demo.stdout)["abstained"] is None
+    shutil.copy(files[1], "router.json")
+    local = CliRunner().invoke(route_command, ["--json"], input=prompt)
+    assert local.stderr == "router: router.json\n"
+    assert json.loads(local.stdout)["p_correct"] != json.loads(demo.stdout)["p_correct"]
+    lines = json.dumps({"problem_id": "a", "prompt": prompt}) + "\n"
+    result = CliRunner().invoke(route_command, ["--json", "--input", "-"], input=lines * 2)
+    assert [json.loads(line)["problem_id"] for line in result.stdout.splitlines()] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "Give a PROMPT"),
+        (["hi", "--input", "-"], "exclude each other"),
+        (["hi", "--price", "inf"], "not a finite number"),
+        (["hi", "--price", "0"], "x>0"),
+        (["hi", "--max-loss", "2"], "0<=x<=1"),
+        (["hi", "--max-loss", "0.1", "--effort", "low"], "exclude each other"),
+    ],
+)
+def test_route_refuses_unusable_options(argv: list[str], message: str) -> None:
+    result = CliRunner().invoke(route_command, argv)
+    assert result.exit_code == 2
+    assert message in result.stderr
 
 
 def test_replay_prints_every_documented_field(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--router", str(files[1]), str(files[2]), "--json", "--max-loss", "0.03"]
-    assert replay_main(argv) == 0
+    assert main(["replay", *argv]) == 0
     result = json.loads(capsys.readouterr().out)
     policy = result["policy"]
     assert set(policy) == {"accuracy", "tokens", "accuracy_ci", "tokens_ci", "efforts"}
@@ -126,12 +163,12 @@ def test_replay_of_a_fixed_policy_is_that_baseline(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--router", str(files[1]), str(files[2])]
-    assert replay_main([*argv, "--json", "--effort", "low"]) == 0
+    assert main(["replay", *argv, "--json", "--effort", "low"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["policy"]["accuracy"] == result["baselines"]["fixed:low"]["accuracy"]
-    assert replay_main(argv) == 0
+    assert main(["replay", *argv]) == 0
     assert "fixed:high" in capsys.readouterr().out
-    assert replay_main([*argv, "--model", "other"]) == 1
+    assert main(["replay", *argv, "--model", "other"]) == 1
     assert "no rows of model 'other'" in capsys.readouterr().err
 
 
@@ -141,15 +178,15 @@ def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
 ) -> None:
     path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
     out = str(tmp_path / "router.json")
-    assert fit_main([path, "--out", out]) == 1
+    assert main(["fit", path, "--out", out]) == 1
     assert "--model" in capsys.readouterr().err
-    assert fit_main([path, "--out", out, "--model", "gpt-35-turbo"]) == 0
+    assert main(["fit", path, "--out", out, "--model", "gpt-35-turbo"]) == 0
     metrics = load(out).metrics
     assert metrics["ece"] < 0.04
     assert metrics["brier"] < metrics["brier_without_features"]
     assert metrics["tokens"] < 0.5 * metrics["baseline_tokens"]
     assert metrics["accuracy"] > metrics["baseline_accuracy"] - 0.01
-    assert replay_main(["--router", out, path, "--json"]) == 0
+    assert main(["replay", "--router", out, path, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["policy"]["accuracy"] >= result["baselines"]["random"]["accuracy"]
 

@@ -27,7 +27,7 @@ def engine() -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def front(engine: str) -> Generator[Server]:
-    with serving("--upstream", engine, "--unread-seconds", "1") as server:
+    with serving("--upstream", engine, "--client-write-timeout", "1") as server:
         yield server
 
 
@@ -130,7 +130,7 @@ def test_one_that_reads_no_more_does_not_hold_up_the_gateway_s_end(
     engine: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "ledger.db"
-    flags = ("--drain-seconds", "1", "--ledger", f"sqlite:///{file}")
+    flags = ("--shutdown-timeout", "1", "--ledger", f"sqlite:///{file}")
     with serving("--upstream", engine, *flags) as server, connect(server) as connection:
         connection.sendall(request("endless", stream=True))
         connection.recv(100)

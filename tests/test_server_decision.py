@@ -212,8 +212,8 @@ def test_load_lowers_effort_and_budget() -> None:
     router = Router.load(ROOT / "models" / "demo" / "router.json")
     hard = next(story for story in stories(8) if story.difficulty == 10)
     fields = {"messages": [user(hard.prompt)]}
-    idle = decide(fields, router=router, load_in_flight=8)
-    busy = decide(fields, router=router, load=Load(16), load_in_flight=8, load_price=50)
+    idle = decide(fields, router=router, overload_requests=8)
+    busy = decide(fields, router=router, load=Load(16), overload_requests=8, overload_price=50)
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
     assert router.artifact is not None
@@ -226,7 +226,7 @@ def test_load_lowers_effort_and_budget() -> None:
 
 
 def test_load_halves_the_router_s_budgets_but_not_those_of_explicit_efforts() -> None:
-    full = {"load": Load(100), "load_in_flight": 10}
+    full = {"load": Load(100), "overload_requests": 10}
     assert decide(**full).budget == 75
     assert decide({"reasoning_effort": "medium"}, **full).budget == 150
     assert decide({"thinking_token_budget": 90}, **full).budget == 90
@@ -236,7 +236,7 @@ def test_the_budget_policy_thinks_less_for_a_lower_target() -> None:
     router = Router.load(ROOT / "models" / "demo" / "router.json")
     fields = {"messages": [user(STORY)]}
     efforts = [
-        decide(fields, router=router, policy="budget", mean_tokens=tokens).effort
+        decide(fields, router=router, policy="budget", tokens_per_request=tokens).effort
         for tokens in (500.0, 30.0, 0.5)
     ]
     assert efforts == sorted(efforts, key=LADDER.index, reverse=True)

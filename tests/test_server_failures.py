@@ -222,7 +222,7 @@ def engine() -> Generator[ScriptedEngine]:
 
 @pytest.fixture(scope="module")
 def front(engine: ScriptedEngine) -> Generator[Server]:
-    limits = ("--silence-seconds", "1", "--body-seconds", "1", "--max-body-bytes", "200000")
+    limits = ("--upstream-timeout", "1", "--body-timeout", "1", "--max-body-bytes", "200000")
     with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
         yield server
 
@@ -543,7 +543,9 @@ def test_a_client_that_reads_slowly_slows_the_engine(front: Server, engine: Scri
 
 
 def test_draining_is_bounded_by_its_setting(engine: ScriptedEngine) -> None:
-    with serving("--upstream", f"http://127.0.0.1:{engine.port}", "--drain-seconds", "1") as server:
+    with serving(
+        "--upstream", f"http://127.0.0.1:{engine.port}", "--shutdown-timeout", "1"
+    ) as server:
         body = {"messages": [{"role": "user", "content": "endless"}], "stream": True}
         with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
             blocks = response.iter_raw()
@@ -559,7 +561,9 @@ def test_draining_is_bounded_by_its_setting(engine: ScriptedEngine) -> None:
 
 
 def test_what_is_still_waited_for_when_draining_ends_is_told_so(engine: ScriptedEngine) -> None:
-    with serving("--upstream", f"http://127.0.0.1:{engine.port}", "--drain-seconds", "1") as server:
+    with serving(
+        "--upstream", f"http://127.0.0.1:{engine.port}", "--shutdown-timeout", "1"
+    ) as server:
         body = {"messages": [{"role": "user", "content": "hang"}]}
         answers: list[httpx.Response] = []
         url = f"{server.url}/v1/chat/completions"

@@ -372,5 +372,5 @@ def test_a_ledger_that_can_never_work_stops_the_start(ledger: str, tmp_path: Pat
         check=False,
     )
     assert told.returncode == 2
-    assert told.stderr.startswith("tops serve: ")
+    assert told.stderr.startswith("Error: ")
     assert len(told.stderr.splitlines()) == 1

@@ -14,11 +14,11 @@ from sqlalchemy import insert
 
 from server.ledger.reader import NAMES, NUMBERS, Columns, as_columns
 from server.ledger.schema import connect, prepare, requests
-from server.savings.commands import savings_main
 from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
 from server.savings.what_if import at_price, evaluate, fixed
+from tops import main
 
 EFFORTS = ("low", "medium", "high")
 TOKENS = {"low": 40.0, "medium": 120.0, "high": 400.0}
@@ -214,13 +214,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         connection.execute(insert(requests), rows)
     engine.dispose()
     words = ["--ledger", url, "--what-if", "effort=low", "--what-if", "price=0.5", "--json"]
-    assert savings_main(words) == 0
+    assert main(["savings", *words]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["requests"]["treated"] > 2_000
     assert set(found["what_if"]) == {"effort=low", "price=0.5"}
-    assert savings_main(["--ledger", url, "--since", "30m", "--key", "k"]) == 0
+    assert main(["savings", "--ledger", url, "--since", "30m", "--key", "k"]) == 0
     assert "saved:" in capsys.readouterr().out
-    assert savings_main(["--ledger", url, "--since", "2990-01-01", "--html"]) == 0
+    assert main(["savings", "--ledger", url, "--since", "2990-01-01", "--html"]) == 0
     told = capsys.readouterr().out
     assert "pending" in told
     assert "http" not in told
@@ -236,17 +236,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ],
 )
 def test_bad_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        savings_main(words)
-    assert stopped.value.code == 2
-    assert "error:" in capsys.readouterr().err
+    assert main(["savings", *words]) == 2
+    assert "Error:" in capsys.readouterr().err
 
 
 def test_a_ledger_that_is_not_there_is_told(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tops", "savings", "--ledger", f"sqlite:///{tmp_path}/no/db"]
     told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1
-    assert told.stderr.startswith("tops savings: ")
+    assert told.stderr.startswith("Error: ")
 
 
 def test_the_page_escapes() -> None:

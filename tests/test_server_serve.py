@@ -232,7 +232,7 @@ def refused(*flags: str, **environment: str) -> str:
 def test_what_cannot_be_served_is_refused_with_a_sentence(tmp_path: Path, gateway: str) -> None:
     assert "--max-loss" in refused("--maxloss", "1")
     assert "TOPS_POLICY" in refused(TOPS_POLCY="price")
-    assert "--allow-open" in refused("--host", "0.0.0.0")
+    assert "--allow-unauthenticated" in refused("--host", "0.0.0.0")
     taken = gateway.rsplit(":", 1)[1]
     assert "--port 0" in refused("--port", taken)
     broken = tmp_path / "router.json"

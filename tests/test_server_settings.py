@@ -1,11 +1,17 @@
-"""Settings: sources and their order, refusals that name the nearest known name."""
+"""Settings: sources and their order, renamed settings, errors that name their source."""
 
+import pickle
+import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from server.config.load_settings import BadSettings, load_settings
-from server.config.settings import ApiKeySettings
+from server.commands import key_command, serve_command
+from server.config.load_settings import SettingsError, load_settings
+from server.config.options import default_text, flag_of, metavar_of, setting_options
+from server.config.renamed import RENAMED
+from server.config.settings import ApiKeySettings, Settings
 
 DIGEST = "0" * 64
 
@@ -15,82 +21,124 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def settings_of(*argv: str) -> Settings:
+    """The settings of `tops serve ARGV`."""
+    return load_settings(serve_command.make_context("serve", list(argv)).params)
+
+
 def test_flags_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tops.toml").write_text('port = 1\nmax_loss = 0.5\nmodel = "file"\n')
     monkeypatch.setenv("TOPS_PORT", "2")
     monkeypatch.setenv("TOPS_MODEL", "environment")
-    settings = load_settings(["--port", "3"])
+    settings = settings_of("--port", "3")
     assert (settings.port, settings.model, settings.max_loss) == (3, "environment", 0.5)
+
+
+def test_the_file_is_named_by_flag_over_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for port in (1, 2, 3):
+        (tmp_path / f"{port}.toml").write_text(f"port = {port}\n")
+    (tmp_path / "tops.toml").write_text("port = 4\n")
+    assert settings_of().port == 4
+    monkeypatch.setenv("TOPS_CONFIG", "2.toml")
+    assert settings_of().port == 2
+    assert settings_of("--config", "3.toml").port == 3
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_bytes(b"\xef\xbb\xbfport = 5\n")
+    assert settings_of().port == 5
 
 
 def test_efforts_are_a_list_in_every_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = ("low", "high")
-    assert load_settings(["--efforts", "high,low"]).efforts == expected
+    assert settings_of("--efforts", "high,low").efforts == expected
     monkeypatch.setenv("TOPS_EFFORTS", "low, high")
-    assert load_settings([]).efforts == expected
+    assert settings_of().efforts == expected
     monkeypatch.delenv("TOPS_EFFORTS")
     (tmp_path / "other.toml").write_text('efforts = ["low", "high"]\n')
-    assert load_settings(["--config", "other.toml"]).efforts == expected
+    assert settings_of("--config", "other.toml").efforts == expected
 
 
 def test_upstreams_are_a_list_in_every_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = ("http://a:1", "http://b:2/v1")
-    flags = ["--upstream", "http://a:1", "--upstream", "http://b:2/v1"]
-    assert load_settings(flags).upstream == expected
-    assert load_settings(["--upstream", "http://a:1,http://b:2/v1"]).upstream == expected
+    assert settings_of("--upstream", "http://a:1", "--upstream", "http://b:2/v1").upstream == (
+        expected
+    )
+    assert settings_of("--upstream", "http://a:1,http://b:2/v1").upstream == expected
     monkeypatch.setenv("TOPS_UPSTREAM", "http://a:1, http://b:2/v1")
-    assert load_settings([]).upstream == expected
+    assert settings_of().upstream == expected
     monkeypatch.delenv("TOPS_UPSTREAM")
     (tmp_path / "other.toml").write_text('upstream = "http://a:1,http://b:2/v1"\n')
-    assert load_settings(["--config", "other.toml"]).upstream == expected
+    assert settings_of("--config", "other.toml").upstream == expected
     (tmp_path / "other.toml").write_text('upstream = ["http://a:1", "http://b:2/v1"]\n')
-    assert load_settings(["--config", "other.toml"]).upstream == expected
-    assert load_settings([]).upstream == ()
+    assert settings_of("--config", "other.toml").upstream == expected
+    assert settings_of().upstream == ()
+
+
+def test_a_boolean_is_a_flag_and_its_negation(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of("--log-prompts").log_prompts
+    monkeypatch.setenv("TOPS_LOG_PROMPTS", "true")
+    assert settings_of().log_prompts
+    assert not settings_of("--no-log-prompts").log_prompts
 
 
 def test_what_follows_two_dashes_is_the_engine_s() -> None:
-    settings = load_settings(["--engine", "vllm", "--port", "3", "--", "--port", "4", "-x"])
+    settings = settings_of("--engine", "vllm", "--port", "3", "--", "--port", "4", "-x")
     assert (settings.port, settings.engine_flags) == (3, ("--port", "4", "-x"))
 
 
+def test_settings_can_be_sent_to_workers(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text("port = 5\n")
+    assert pickle.loads(pickle.dumps(settings_of())).port == 5
+
+
 UP = ("--upstream", "http://127.0.0.1:1")
+KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256 = '{DIGEST}'"
 
 
 @pytest.mark.parametrize(
-    ("argv", "environment", "toml", "says"),
+    ("argv", "environment", "toml", "message"),
     [
-        (["--prot", "1"], {}, "", "unknown flag --prot: did you mean --port?"),
-        ([], {"TOPS_MAXLOSS": "1"}, "", "did you mean TOPS_MAX_LOSS?"),
-        ([], {}, "polcy = 'price'", "unknown setting polcy: did you mean policy?"),
+        ([], {"TOPS_MAXLOSS": "1"}, "", "TOPS_MAXLOSS: did you mean TOPS_MAX_LOSS?"),
+        ([], {}, "polcy = 'price'", "unknown setting of tops.toml polcy: did you mean policy?"),
         ([], {}, "[[keys]]\nname='a'\nsha256='x'\nefort_cap='low'", "did you mean effort_cap?"),
-        ([], {}, "port = ", "tops.toml"),
-        (["--port", "many"], {}, "", "port"),
-        (["--policy", "budget"], {}, "", "policy budget needs mean_tokens"),
-        (["--mean-tokens", "0"], {}, "", "mean_tokens"),
+        ([], {}, "port = ", "tops.toml: Invalid value (at line 1"),
+        (["--port", "many"], {}, "", "--port: "),
+        ([], {"TOPS_PORT": "many"}, "", "TOPS_PORT: "),
+        ([], {}, "port = 'many'", "tops.toml: port: "),
+        ([], {"TOPS_PORT": "1"}, "port = 'many'\nprice = -1", "tops.toml: price: "),
+        (["--policy", "budget"], {}, "", "policy budget needs tokens_per_request"),
+        (["--tokens-per-request", "0"], {}, "", "--tokens-per-request"),
+        (["--price", "inf"], {}, "", "--price: Input should be a finite number"),
+        ([], {}, "shutdown_timeout = inf", "shutdown_timeout: Input should be a finite number"),
+        (["--max-loss", "nan"], {}, "", "--max-loss: Input should be a finite number"),
         (["--config", "absent.toml"], {}, "", "absent.toml"),
-        (["--efforts", "low,huge"], {}, "", "efforts"),
+        (["--efforts", "low,huge"], {}, "", "--efforts"),
         (["--baseline-effort", "max"], {}, "", "none of the model's efforts"),
-        (["--host", "0.0.0.0"], {}, "", "--allow-open"),
-        (["--upstream", "localhost:1"], {}, "", "upstream"),
-        (["--upstream", "http://a:1", "--upstream", "http://a:1"], {}, "", "named twice"),
-        (["--dialect", "sglang"], {}, "", "goes with an upstream"),
-        ([*UP, "--dialect", "openai"], {}, "", "name one as model"),
-        ([*UP, "--dialect", "deepseek", "--model", "m"], {}, "", "cannot say medium"),
-        ([*UP, "--dialect", "vlm"], {}, "", "dialect"),
-        ([*UP, "--engine", "vllm"], {}, "", "leave it out, or upstream"),
-        (["--", "--max-model-len", "9"], {}, "", "for engine vllm"),
-        (["--retry-budget-factor", "1"], {}, "", "retry_budget_factor"),
+        (["--host", "0.0.0.0"], {}, "", "--allow-unauthenticated"),
+        (["--upstream", "localhost:1"], {}, "", "--upstream"),
+        (["--upstream", "http://a:1", "--upstream", "http://a:1"], {}, "", "listed twice"),
+        (["--dialect", "sglang"], {}, "", "needs an upstream"),
+        ([*UP, "--dialect", "openai"], {}, "", "set model to the name"),
+        ([*UP, "--dialect", "deepseek", "--model", "m"], {}, "", "does not support medium"),
+        ([*UP, "--engine", "vllm"], {}, "", "exclude each other"),
+        (["--", "--max-model-len", "9"], {}, "", "--engine vllm"),
+        (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),
+        ([], {}, KEYS, "the same sha256"),
+        ([], {}, KEYS.replace("'b'", "'a'"), "the same name"),
     ],
 )
-def test_refusals(
+def test_unusable_settings_are_refused(
     argv: list[str],
     environment: dict[str, str],
     toml: str,
-    says: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -98,15 +146,77 @@ def test_refusals(
         (tmp_path / "tops.toml").write_text(toml + "\n")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(BadSettings) as refused:
-        load_settings(argv)
-    assert says in str(refused.value)
+    with pytest.raises(SettingsError) as refused:
+        settings_of(*argv)
+    assert message in str(refused.value)
 
 
-def test_other_addresses_are_open_only_with_a_key_or_by_word(tmp_path: Path) -> None:
-    assert load_settings(["--host", "0.0.0.0", "--allow-open"]).host == "0.0.0.0"
+def test_nothing_is_suggested_for_an_unfamiliar_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOPS_XYZZY", "1")
+    with pytest.raises(SettingsError) as refused:
+        settings_of()
+    assert str(refused.value) == "unknown environment variable TOPS_XYZZY"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--price", "inf"], "--price"),
+        (["--policy", "cheapest"], "quality"),
+        (["--dialect", "vlm"], "--dialect"),
+        (["upstream"], "unexpected extra argument"),
+    ],
+)
+def test_usage_errors_end_with_status_2(argv: list[str], message: str) -> None:
+    result = CliRunner().invoke(serve_command, argv)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_other_addresses_need_a_key_or_an_explicit_setting(tmp_path: Path) -> None:
+    assert settings_of("--host", "0.0.0.0", "--allow-unauthenticated").host == "0.0.0.0"
     (tmp_path / "tops.toml").write_text(f'[[keys]]\nname = "a"\nsha256 = "{DIGEST}"\n')
-    assert load_settings(["--host", "::"]).keys == (ApiKeySettings(name="a", sha256=DIGEST),)
+    assert settings_of("--host", "::").keys == (ApiKeySettings(name="a", sha256=DIGEST),)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_accepted_in_every_source_with_a_warning(
+    old: str,
+    new: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    is_flag = new == "allow_unauthenticated"
+    text, value = ("true", True) if is_flag else ("0.25", 0.25)
+    if new == "overload_requests":
+        text, value = "2", 2
+
+    def warned(settings: Settings, message: str) -> None:
+        assert getattr(settings, new) == value
+        assert capsys.readouterr().err == f"warning: {message}\n"
+
+    flag = [flag_of(old)] if is_flag else [flag_of(old), text]
+    warned(settings_of(*flag), f"{flag_of(old)} is deprecated: use {flag_of(new)}")
+    (tmp_path / "tops.toml").write_text(f"{old} = {text}\n")
+    warned(settings_of(), f"tops.toml: {old} is deprecated: use {new}")
+    (tmp_path / "tops.toml").unlink()
+    monkeypatch.setenv(f"TOPS_{old.upper()}", text)
+    warned(settings_of(), f"TOPS_{old.upper()} is deprecated: use TOPS_{new.upper()}")
+
+
+def test_an_old_and_a_new_name_together_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text("drain_seconds = 1\nshutdown_timeout = 2\n")
+    with pytest.raises(SettingsError, match="drain_seconds is the old name of shutdown_timeout"):
+        settings_of()
+    (tmp_path / "tops.toml").unlink()
+    with pytest.raises(SettingsError, match="set only --shutdown-timeout"):
+        settings_of("--drain-seconds", "1", "--shutdown-timeout", "2")
+
+
+def test_an_old_flag_takes_precedence_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text("shutdown_timeout = 2\n")
+    assert settings_of("--drain-seconds", "1").shutdown_timeout == 1
 
 
 def test_a_key_with_its_floor_above_its_cap_is_refused() -> None:
@@ -116,13 +226,33 @@ def test_a_key_with_its_floor_above_its_cap_is_refused() -> None:
 
 def test_the_upstream_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOPS_UPSTREAM_API_KEY", "very-secret")
-    assert "very-secret" not in repr(load_settings([]))
+    assert "very-secret" not in repr(settings_of())
 
 
-def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        load_settings(["--help"])
-    assert stopped.value.code == 0
-    shown = capsys.readouterr().out
-    for flag in ("--upstream", "--efforts", "--max-loss", "--drain-seconds"):
-        assert flag in shown
+def test_every_setting_is_an_option_with_its_default_and_its_unit() -> None:
+    fields = Settings.model_fields
+    shown = {option.name for option in setting_options() if not option.hidden}
+    assert shown == set(fields) - {"keys", "engine_flags"}
+    text = " ".join(CliRunner().invoke(serve_command, ["--help"]).output.split())
+    assert "[default: quality]" in text
+    assert "--shutdown-timeout SECONDS" in text
+    assert "--drain-seconds" not in text
+    assert metavar_of(fields["policy"]) == "quality|price|budget|fixed"
+    assert default_text(fields["efforts"]) == "none,low,medium,high"
+
+
+def test_a_new_key_is_accepted_by_the_settings(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(key_command, ["team-a"]).output
+    key, _, toml = printed.partition("tops.toml:")
+    assert key.startswith("sk-tops-")
+    assert tomllib.loads(toml)["keys"][0]["name"] == "team-a"
+    (tmp_path / "tops.toml").write_text(toml)
+    assert settings_of().keys[0].name == "team-a"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a b", "", "x" * 65])
+def test_a_name_that_the_settings_refuse_gets_no_key(name: str) -> None:
+    result = CliRunner().invoke(key_command, [name])
+    assert result.exit_code == 2
+    assert "is not a key name" in result.stderr
+    assert "sk-tops-" not in result.output

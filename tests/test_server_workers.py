@@ -92,7 +92,7 @@ def test_settings_reach_a_worker_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "tops.toml").write_text('workers = 3\n[[keys]]\nname = "a"\nsha256 = "' + "0" * 64)
     with (tmp_path / "tops.toml").open("a") as file:
         file.write('"\n')
-    settings = load_settings(["--config", str(tmp_path / "tops.toml"), "--max-loss", "0.5"])
+    settings = load_settings({"config": str(tmp_path / "tops.toml"), "max_loss": "0.5"})
     there = pickle.loads(pickle.dumps(settings))
     assert there == settings
     assert type(there) is Settings

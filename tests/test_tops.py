@@ -1,28 +1,120 @@
-"""The command line: every command is there, unknown ones are named."""
+"""The command line: help without imports, suggestions, completion, exit statuses."""
 
 import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner, Result
 
 import tops
 
-
-@pytest.mark.parametrize("command", sorted(tops._COMMANDS))
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    module, function, _ = tops._COMMANDS[command]
-    assert callable(getattr(importlib.import_module(module), function))
-    with pytest.raises(SystemExit) as stopped:
-        tops.main([command, "--help"])
-    assert stopped.value.code == 0
-    assert command in capsys.readouterr().out
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("numpy", "pydantic", "fastapi", "sqlalchemy", "torch", "server", "router", "models")
 
 
-def test_an_unknown_command_is_named_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tops.main(["serv"]) == 2
-    assert "did you mean serve?" in capsys.readouterr().err
+def run(*argv: str, **options: str) -> Result:
+    return CliRunner().invoke(tops.cli, argv, **options)
 
 
-def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tops.main([]) == 2
-    assert tops.main(["--help"]) == 0
-    assert "serve" in capsys.readouterr().out
+@pytest.mark.parametrize("name", sorted(tops.COMMANDS))
+def test_every_command_has_a_help_text(name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert f"tops {name} " in result.output or f"Usage: cli {name} " in result.output
+
+
+@pytest.mark.parametrize("name", sorted(tops.COMMANDS))
+def test_help_texts_show_no_python_types(name: str) -> None:
+    text = run(name, "--help").output
+    for word in ("Optional", "tuple[", "Literal", "SecretStr", "Path]", "None", "INTEGER", "FLOAT"):
+        assert word not in text, word
+
+
+@pytest.mark.parametrize("name", sorted(tops.COMMANDS))
+def test_every_option_is_explained(name: str) -> None:
+    module, attribute = tops.COMMANDS[name][1].split(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    assert command.name == name
+    for option in command.params:
+        assert isinstance(option, click.Argument) or option.hidden or option.help, option.name
+
+
+def test_without_a_command_the_most_used_come_with_examples() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert run("--help").exit_code == 0
+    for text in ("Most used", "tops serve --upstream", "Further commands", "replay"):
+        assert text in result.output
+
+
+@pytest.mark.parametrize(
+    ("argv", "suggestion"),
+    [
+        (["serv"], "serve"),
+        (["xyzzy"], None),
+        (["versoin"], None),
+        (["--versio"], "--version"),
+        (["serve", "--upstraem", "x"], "--upstream"),
+        (["serve", "--xyzzy"], None),
+    ],
+)
+def test_only_similar_names_are_suggested(argv: list[str], suggestion: str | None) -> None:
+    result = run(*argv)
+    assert result.exit_code == 2
+    assert argv[-1 if len(argv) == 1 else 1] in result.output
+    assert ("Did you mean" in result.output) == (suggestion is not None)
+    assert (suggestion or "") in result.output
+
+
+def test_completion_lists_commands_options_and_choices() -> None:
+    def completed(line: str, position: int) -> str:
+        environment = {
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(position),
+            "_TOPS_COMPLETE": "bash_complete",
+        }
+        return CliRunner().invoke(tops.cli, [], env=environment, prog_name="tops").output
+
+    assert "plain,replay" in completed("tops re", 1)
+    assert "plain,--max-loss" in completed("tops serve --max", 2)
+    assert "--drain-seconds" not in completed("tops serve --dra", 2)
+    assert "plain,quality" in completed("tops serve --policy q", 3)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert "_TOPS_COMPLETE" in result.output
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["xyzzy"], ["completion", "zsh"]])
+def test_help_and_completion_import_no_package(argv: list[str]) -> None:
+    program = (
+        f"import sys, tops; tops.main({argv!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "tops", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.startswith("tops 0.")
+
+
+def test_problems_prints_ten_by_default() -> None:
+    rows = [json.loads(line) for line in run("problems").output.splitlines()]
+    assert len(rows) == 10
+    assert rows[0].keys() == {"problem_id", "prompt", "answer", "difficulty"}

@@ -5,6 +5,7 @@ Texts that no code holds (what a page is for, what a field means) stand in this 
 """
 
 import ast
+import inspect
 import json
 import sys
 import tempfile
@@ -158,10 +159,19 @@ def _cli() -> str:
     return _page("Command line", *parts)
 
 
+def _paragraphs(text: str) -> Iterator[str]:
+    """A help text in Markdown: a paragraph that click does not wrap becomes a block of code."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b"):
+            yield f"```sh\n{paragraph[1:].strip()}\n```"
+        else:
+            yield paragraph
+
+
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"## {context.command_path}"
-    yield (command.help or command.short_help or "").split("\f")[0].strip()
+    yield from _paragraphs(command.help or command.short_help or "")
     yield f"```text\n{context.command_path} {usage}\n```"
     records = [param.get_help_record(context) for param in command.get_params(context)]
     rows = [(f"`{record[0]}`", record[1]) for record in records if record is not None]
@@ -357,7 +367,7 @@ def startup_messages() -> list[str]:
     files += [ROOT / "server/ledger/schema.py"]
     texts: set[str] = set()
     for file in files:
-        names = {"BadSettings", "ArtifactError", "LedgerError"}
+        names = {"SettingsError", "ArtifactError", "LedgerError"}
         if file.name == "settings.py":
             names.add("ValueError")
         module = ast.parse(file.read_text())

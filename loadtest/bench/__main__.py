@@ -6,7 +6,6 @@ kind of load, and ratios are of neighbours in time; the fake engine and the gene
 Everything of the gateway is on: estimate, decision, holdout, audit, metrics, ledger.
 """
 
-import argparse
 import asyncio
 import os
 import statistics
@@ -17,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 
 from child_python import python_command
@@ -155,20 +155,19 @@ def _ratios(rows: dict[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+@click.command(help=__doc__)
+@click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
+@click.option("--vllm-router", metavar="FILE", help="Path of vllm-router, to measure it too.")
+@click.option("--litellm", metavar="FILE", help="Path of litellm, to measure it too.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only peers with this in their name.")
+def main(rounds: int, vllm_router: str | None, litellm: str | None, only: tuple[str, ...]) -> None:
     """Measure everything, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--vllm-router", help="path of vllm-router; left out where not given")
-    parser.add_argument("--litellm", help="path of litellm; left out where not given")
-    parser.add_argument("--only", nargs="+", help="measure those only whose name has one in it")
-    words = parser.parse_args()
     if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
         raise SystemExit("bench: this needs Linux and two cores, one for what is measured")
     os.sched_setaffinity(0, {1})
-    found, versions = peers(words.vllm_router, words.litellm)
-    if words.only:
-        found = [peer for peer in found if any(word in peer.name for word in words.only)]
+    found, versions = peers(vllm_router, litellm)
+    if only:
+        found = [peer for peer in found if any(word in peer.name for word in only)]
     engine = "http://127.0.0.1:8790"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         start = Starter(stack, Path(folder)).start
@@ -179,11 +178,10 @@ def main() -> int:
             url = f"http://127.0.0.1:{port}"
             pid = start(peer.command(engine, port, Path(folder)), url, "0")
             started.append(_Running(peer, pid, url, engine))
-        rows = _measure(started, words.rounds)
+        rows = _measure(started, rounds)
     print(f"{_table(rows)}\n\n{_ratios(rows)}")
     print(f"\nPython {sys.version.split()[0]}, {', '.join(versions)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m loadtest.bench")

@@ -7,7 +7,6 @@ CPU is that of vLLM's API server alone, without its engine's process, and that o
 front of it, in the same runs.
 """
 
-import argparse
 import asyncio
 import statistics
 import sys
@@ -15,6 +14,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import click
 
 from loadtest.bench.generator import Job, generate
 from loadtest.bench.peers import ROOT, gateway, proxy, router
@@ -59,21 +60,20 @@ def _measure(job: Job, url: str, pid: int, server: int) -> tuple[float, float]:
     return scale * spent[0], scale * spent[1]
 
 
-def main() -> int:
+@click.command(help=__doc__)
+@click.argument("python")
+@click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
+def main(python: str, rounds: int) -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.front_end", description=__doc__)
-    parser.add_argument("python", help="the Python that has vLLM")
-    parser.add_argument("--rounds", type=int, default=3)
-    words = parser.parse_args()
     proxies = {"gateway": gateway, "raw ASGI + aiohttp": proxy("raw")}
-    beside = Path(words.python).with_name("vllm-router")
+    beside = Path(python).with_name("vllm-router")
     if beside.exists():
         proxies["vllm-router"] = router(str(beside))
     urls = {
         name: f"http://127.0.0.1:{port}"
         for name, port in zip(proxies, range(8800, 9000, 2), strict=False)
     }
-    vllm = [words.python, "-m", "vllm.entrypoints.openai.api_server", *_FLAGS]
+    vllm = [python, "-m", "vllm.entrypoints.openai.api_server", *_FLAGS]
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
@@ -85,21 +85,20 @@ def main() -> int:
         }
         for url in urls.values():
             asyncio.run(generate(url, Job(_STORY, 32, 16, more=_LONG)))
-        for number in range(words.rounds):
+        for number in range(rounds):
             for what, job in _JOBS.items():
                 for name, url in list(urls.items())[:: -1 if number % 2 else 1]:
                     one = _measure(job, url, pids[name], server)
                     found.setdefault((what, name), []).append(one)
                     print(f"{what}, {name}: {one[0]:.2f} {one[1]:.2f}", file=sys.stderr, flush=True)
     print("| | through | CPU | vLLM's API server | ratio |\n| --- | --- | --- | --- | --- |")
-    for (what, name), rounds in found.items():
-        ours, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
-        shares = [one / other for one, other in rounds]
+    for (what, name), samples in found.items():
+        ours, theirs = (statistics.median(column) for column in zip(*samples, strict=True))
+        shares = [one / other for one, other in samples]
         each = ", ".join(f"{share:.2f}" for share in shares)
         share = f"{statistics.median(shares):.2f} ({each})"
         print(f"| {what} | {name} | {ours:.2f} | {theirs:.2f} | {share} |")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m loadtest.bench.front_end")

@@ -5,14 +5,13 @@ come back would show from wave to wave. One wave goes to the engine itself: what
 generator, which share a core, add to the times.
 """
 
-import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
 import numpy as np
 
 from child_python import python_command
@@ -48,12 +47,11 @@ def _wave(name: str, url: str, pid: int, streams: int) -> str:
     )
 
 
-def main() -> int:
+@click.command(help=__doc__)
+@click.option("--streams", type=int, default=2000, show_default=True, metavar="N")
+@click.option("--waves", type=int, default=3, show_default=True, metavar="N")
+def main(streams: int, waves: int) -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.streams", description=__doc__)
-    parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--waves", type=int, default=3)
-    words = parser.parse_args()
     fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
     print(
         "| through | streams | errors | memory before / at most | KiB a stream "
@@ -68,12 +66,11 @@ def main() -> int:
             with running(command, "0", scratch / "gateway.log") as process:
                 await_up(_GATEWAY, process, scratch / "gateway.log")
                 asyncio.run(generate(_GATEWAY, Job("chunks=1", 200, 8)))
-                print(_wave("(engine)", _ENGINE, engine.pid, words.streams), flush=True)
-                for _ in range(words.waves):
-                    wave = _wave("gateway", _GATEWAY, process.pid, words.streams)
+                print(_wave("(engine)", _ENGINE, engine.pid, streams), flush=True)
+                for _ in range(waves):
+                    wave = _wave("gateway", _GATEWAY, process.pid, streams)
                     print(wave, flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m loadtest.bench.streams")

@@ -4,13 +4,13 @@ The gateway, the engine and the generator share both cores here, as nothing is l
 two workers have a core each; so CPU a request is told too, of the gateway and of the others.
 """
 
-import argparse
 import asyncio
 import resource
 import statistics
-import sys
 import tempfile
 from pathlib import Path
+
+import click
 
 from child_python import python_command
 from loadtest.bench.generator import Job, generate
@@ -44,27 +44,25 @@ def _one(workers: int, engine: int, port: int, scratch: Path) -> tuple[float, fl
     return tally.requests / tally.seconds, spent[0], spent[1]
 
 
-def main() -> int:
+@click.command(help=__doc__)
+@click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
+def main(rounds: int) -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.bench.workers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    words = parser.parse_args()
     found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
     fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         with running(fake, "0,1", scratch / "engine.log") as engine:
             await_up(_ENGINE, engine, scratch / "engine.log")
-            for place in range(2 * words.rounds):
+            for place in range(2 * rounds):
                 workers = 1 + place % 2
                 found[workers].append(_one(workers, engine.pid, 8800 + place, scratch))
     print("| workers | requests a second | CPU ms a request | of engine and generator |")
     print("| --- | --- | --- | --- |")
-    for workers, rounds in found.items():
-        rate, own, others = (statistics.median(column) for column in zip(*rounds, strict=True))
+    for workers, samples in found.items():
+        rate, own, others = (statistics.median(column) for column in zip(*samples, strict=True))
         print(f"| {workers} | {rate:,.0f} | {own:.2f} | {others:.2f} |")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m loadtest.bench.workers")

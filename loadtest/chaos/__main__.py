@@ -1,41 +1,48 @@
 """Break an engine, a disk and a gateway under load, and check: `python -m loadtest.chaos`."""
 
-import argparse
 import asyncio
 import sys
 from pathlib import Path
 
+import click
+
 from loadtest.chaos.run import Scale, StoppedError, chaos
 from loadtest.chaos.verdict import verdict, verdict_table
+from loadtest.commands import STOPPED, UnusablePlan
 from loadtest.plan import PlanError, read_plan
-from loadtest.run import STOPPED
 
 _PLAN = Path(__file__).resolve().parent.parent / "plans" / "chaos.toml"
 
 
-def main() -> int:
-    """Returns 1 where something does not hold, 2 where the run cannot be made, 130 if stopped."""
-    scale = Scale()
-    parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description=__doc__)
-    parser.add_argument("--plan", type=Path, default=_PLAN)
-    parser.add_argument("--seconds", type=float, default=scale.seconds, help="of load with faults")
-    parser.add_argument("--stall", type=float, default=scale.stall_seconds, help="of the engine")
-    words = parser.parse_args()
+@click.command(help=__doc__)
+@click.option(
+    "--plan", type=click.Path(path_type=Path), default=_PLAN, metavar="FILE",
+    help="Load plan; default: loadtest/plans/chaos.toml.",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=float, default=Scale.seconds, show_default=True, metavar="SECONDS",
+    help="Duration of the load with faults.",
+)  # fmt: skip
+@click.option(
+    "--stall", type=float, default=Scale.stall_seconds, show_default=True, metavar="SECONDS",
+    help="Time for which the engine stalls.",
+)  # fmt: skip
+@click.pass_context
+def main(ctx: click.Context, plan: Path, seconds: float, stall: float) -> None:
+    """Exits with 1 if a check fails, 2 if the run cannot be made, 130 if stopped."""
     if sys.platform != "linux":
-        parser.error("this needs Linux: it fills a disk by a limit on another process's files")
+        raise click.UsageError("this needs Linux: it limits the file size of another process")
     try:
-        plan = read_plan(words.plan)
-        evidence = asyncio.run(chaos(plan, Scale(words.seconds, words.stall)))
+        evidence = asyncio.run(chaos(read_plan(plan), Scale(seconds, stall)))
     except PlanError as error:
-        print(f"chaos: {error}", file=sys.stderr)
-        return 2
+        raise UnusablePlan(str(error)) from error
     except (StoppedError, KeyboardInterrupt):
-        print("chaos: stopped", file=sys.stderr)
-        return STOPPED
+        click.echo("stopped", err=True)
+        ctx.exit(STOPPED)
     checks = verdict(evidence)
-    print(verdict_table(evidence, checks))
-    return 0 if all(check.holds for check in checks) else 1
+    click.echo(verdict_table(evidence, checks))
+    ctx.exit(0 if all(check.holds for check in checks) else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m loadtest.chaos")

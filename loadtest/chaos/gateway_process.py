@@ -44,7 +44,12 @@ class GatewayProcess:
         self.ledger_failures = 0
         self._ledger = folder / "ledger.db"
         flags = ["--port", str(self.port), "--upstream", upstream]
-        flags += ["--ledger", f"sqlite:///{self._ledger}", "--drain-seconds", str(shutdown_timeout)]
+        flags += [
+            "--ledger",
+            f"sqlite:///{self._ledger}",
+            "--shutdown-timeout",
+            str(shutdown_timeout),
+        ]
         self.process = subprocess.Popen(  # noqa: S603 - a command of this project
             python_command("tops", "serve", *flags),
             stdout=subprocess.DEVNULL,

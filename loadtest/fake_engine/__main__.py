@@ -1,10 +1,10 @@
 """Serves the fake engine on loopback."""
 
-import argparse
 import asyncio
 import socket
 from pathlib import Path
 
+import click
 import uvloop
 
 from loadtest.fake_engine.connection import Connection
@@ -22,17 +22,19 @@ async def serve(state: EngineState, listener: socket.socket) -> None:
         await server.serve_forever()
 
 
-def main() -> None:
-    """Serve on a loopback port until the process ends."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.fake_engine")
-    parser.add_argument("--port", type=int, default=8001)
-    parser.add_argument("--model", default="fake", help="the name that it serves under")
-    parser.add_argument("--log", type=Path, help="append a line here for each request that ended")
-    words = parser.parse_args()
-    log = words.log.open("ab", buffering=0) if words.log else None
-    listener = socket.create_server(("127.0.0.1", words.port))
-    uvloop.run(serve(EngineState(words.model, log), listener))
+@click.command()
+@click.option("--port", type=int, default=8001, show_default=True, metavar="PORT")
+@click.option("--model", default="fake", show_default=True, metavar="NAME", help="Served name.")
+@click.option(
+    "--log", type=click.Path(path_type=Path), metavar="FILE",
+    help="Append a line per request that ended.",
+)  # fmt: skip
+def main(port: int, model: str, log: Path | None) -> None:
+    """Serve scripted answers on loopback; the last message of a request is its script."""
+    stream = log.open("ab", buffering=0) if log else None
+    listener = socket.create_server(("127.0.0.1", port))
+    uvloop.run(serve(EngineState(model, stream), listener))
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m loadtest.fake_engine")

@@ -1,52 +1,44 @@
-"""`tops problems`: demo-domain problems as JSON Lines."""
+"""Problems of the demo domain as JSON Lines, without repetitions."""
 
-import argparse
 import json
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
+from typing import TextIO
 
-from models.domain.stories import MAX_STEPS, Split, Story, stories
+from models.domain.stories import Split, Story, stories
 
 
 def unique_stories(seed: int, split: Split, low: int, high: int) -> Iterator[Story]:
-    """The stories of `models.domain.stories.stories`, without repeats."""
-    ids: set[str] = set()
+    """The stream of stories without repeats."""
+    seen: set[str] = set()
     for story in stories(seed, split, low, high):
-        if story.problem_id not in ids:
-            ids.add(story.problem_id)
+        if story.problem_id not in seen:
+            seen.add(story.problem_id)
             yield story
 
 
-def problems_main(argv: Sequence[str]) -> int:
-    """Print `--n` problems; the same seed and split give the same ones."""
-    parser = argparse.ArgumentParser(prog="tops problems", description="Print demo problems.")
-    parser.add_argument("--n", type=int, required=True, help="how many")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--steps", default=f"1-{MAX_STEPS}", help="fewest-most, e.g. 3-5")
-    arguments = parser.parse_args(argv)
-    low, _, high = arguments.steps.partition("-")
-    if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= MAX_STEPS):
-        parser.error(f"--steps must be FEWEST-MOST within 1-{MAX_STEPS}, not {arguments.steps}")
-    if arguments.n < 0:
-        parser.error(f"--n must be 0 or more, not {arguments.n}")
-    stream = unique_stories(arguments.seed, arguments.split, int(low), int(high))
+def write_problems(
+    stream: TextIO, count: int, seed: int, split: Split, steps: tuple[int, int]
+) -> None:
+    """Write problems as JSON Lines; the same seed and split give the same ones.
+
+    Args:
+        stream: if its reader closes it, the function returns early.
+        count: number of problems.
+        seed: of the stories.
+        split: part of the domain.
+        steps: smallest and largest number of steps.
+    """
     try:
-        _write(islice(stream, arguments.n))
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has enough; keep the interpreter from flushing again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-
-
-def _write(problems: Iterable[Story]) -> None:
-    for story in problems:
-        row = {
-            "problem_id": story.problem_id,
-            "prompt": story.prompt,
-            "answer": story.answer,
-            "difficulty": story.difficulty,
-        }
-        sys.stdout.write(json.dumps(row) + "\n")
+        for story in islice(unique_stories(seed, split, *steps), count):
+            row = {
+                "problem_id": story.problem_id,
+                "prompt": story.prompt,
+                "answer": story.answer,
+                "difficulty": story.difficulty,
+            }
+            stream.write(json.dumps(row) + "\n")
+        stream.flush()
+    except BrokenPipeError:  # without this the interpreter would flush again at exit, and fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

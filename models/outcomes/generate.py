@@ -4,7 +4,6 @@ Works over the API that serving uses. Each finished generation is appended as on
 a rerun requests only the missing ones, so a run can be stopped at any time.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -25,11 +24,9 @@ from models.outcomes.client import (
     outcome_row,
     visible_answer,
 )
-from models.outcomes.problem_sets import PUBLIC, Problem, ProblemError, read_problems
+from models.outcomes.problem_sets import Problem, read_problems
 from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
-from router.artifact import weights_hash
-from router.effort import EFFORTS, is_effort
 
 API_KEY_VARIABLE = "TOPS_UPSTREAM_API_KEY"
 """The environment variable that holds the endpoint's key."""
@@ -183,34 +180,6 @@ def check_refusals(refused: int, started: int, planned: int, error: RefusedError
         raise GenerateError(f"{refused} of {started} generations were refused: {error}") from error
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="OpenAI-compatible API")
-    parser.add_argument("--efforts", default="none,low,medium,high", type=_efforts)
-    parser.add_argument("--samples", type=_at_least_one, default=1, help="per problem and effort")
-    parser.add_argument("--temperature", type=float, default=0.6)
-    parser.add_argument("--max-tokens", type=_at_least_one, help="completion tokens of an answer")
-    parser.add_argument("--concurrency", type=_at_least_one, default=16)
-    parser.add_argument(
-        "--weights", type=_weights, help="the checkpoint's folder, or a hash; noted in each row"
-    )
-    parser.add_argument("--keep-responses", action="store_true", help="write the answers' text")
-
-
-def request_of(words: argparse.Namespace, parser: argparse.ArgumentParser) -> RequestSettings:
-    """The settings that a command line gives; the key comes from the environment."""
-    if words.samples > 1 and words.temperature <= 0:
-        parser.error("several samples need a --temperature above 0, or they are all the same")
-    return RequestSettings(
-        url=words.url.rstrip("/"),
-        model=words.model,
-        temperature=words.temperature,
-        weights=words.weights,
-        keep_responses=words.keep_responses,
-        max_tokens=words.max_tokens,
-        api_key=os.environ.get(API_KEY_VARIABLE),
-    )
-
-
 def report_refused(refusals: Sequence[str]) -> None:
     """Print how many generations were refused, and the first reasons, on standard error."""
     if refusals:
@@ -218,51 +187,31 @@ def report_refused(refusals: Sequence[str]) -> None:
         print("\n".join(f"  {line}" for line in refusals[:_SHOWN_REFUSALS]), file=sys.stderr)
 
 
-def _efforts(text: str) -> list[str]:
-    efforts = list(dict.fromkeys(text.split(",")))
-    if unknown := [effort for effort in efforts if not is_effort(effort)]:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; known: {', '.join(EFFORTS)}")
-    return efforts
+def generate_outcomes(
+    problems: str,
+    settings: RequestSettings,
+    efforts: Sequence[str],
+    samples: int,
+    concurrency: int,
+    out: Path,
+) -> None:
+    """Generate, judge and append to `out` whatever it does not have yet.
 
+    Args:
+        problems: a file of JSON Lines, or the name of a public set.
+        settings: the endpoint and the model.
+        efforts: each is run on every problem.
+        samples: generations per problem and effort.
+        concurrency: requests at the same time.
+        out: outcome file.
 
-def _weights(text: str) -> str:
-    folder = Path(text)
-    if not folder.is_dir():
-        return text
-    if not any(folder.glob("*.safetensors")):
-        raise argparse.ArgumentTypeError(f"{text} has no safetensors files")
-    return weights_hash(folder)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of 1 or more")
-    return int(text)
-
-
-def generate_main(argv: Sequence[str]) -> int:
-    """Returns 1 where the run could not be finished; what is finished is kept."""
-    parser = argparse.ArgumentParser(
-        prog="tops generate", description="Ask a model at every effort, judge, write outcomes."
-    )
-    parser.add_argument("problems", help=f"JSON Lines of problems, or {' or '.join(PUBLIC)}")
-    parser.add_argument("--out", type=Path, required=True, help="outcome file, appended to")
-    parser.add_argument("--model", default="demo")
-    add_run_arguments(parser)
-    words = parser.parse_args(argv)
-    request = request_of(words, parser)
-    try:
-        problems = read_problems(words.problems)
-        tasks = plan_tasks(problems, words.efforts, words.samples)
-        finished = read_finished(words.out, request, problems)
-        missing = [task for task in tasks if task.key not in finished]
-        print(f"{len(tasks) - len(missing)} of {len(tasks)} are there already", file=sys.stderr)
-        if missing:
-            report_refused(generate_judged(missing, request, words.out, words.concurrency))
-    except (GenerateError, ProblemError, OSError) as error:
-        print(f"tops generate: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    Raises:
+        GenerateError, ProblemError: the run cannot start or continue; finished generations stay.
+    """
+    selected = read_problems(problems)
+    tasks = plan_tasks(selected, efforts, samples)
+    finished = read_finished(out, settings, selected)
+    missing = [task for task in tasks if task.key not in finished]
+    print(f"{len(tasks) - len(missing)} of {len(tasks)} are there already", file=sys.stderr)
+    if missing:
+        report_refused(generate_judged(missing, settings, out, concurrency))

@@ -7,11 +7,9 @@ difficulty is measured at the hard end, on AIME problems, and set with a margin 
 DATA holds the folders problems/, chat/ and outcomes/, with the files named below.
 """
 
-import argparse
 import csv
 import gzip
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import click
 import numpy as np
 
 from router.arrays import Array, Index
@@ -265,22 +264,21 @@ def _lines(folder: Path, name: str) -> Iterator[Mapping[str, object]]:
         yield from map(json.loads, stream)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Returns 1 where the data cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m models.studies.portable", description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with problems/, chat/ and outcomes/")
-    parser.add_argument("--out", type=Path, default=Path("router/portable.json"))
-    options = parser.parse_args(argv)
+@click.command(help=__doc__)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("router/portable.json"),
+    show_default=True, metavar="FILE", help="Router to write.",
+)  # fmt: skip
+def main(data: Path, out: Path) -> None:
     try:
-        artifact = portable(options.data)
-        save(artifact, options.out)
+        artifact = portable(data)
+        save(artifact, out)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        raise click.ClickException(str(error)) from error
     for name, figures in artifact.metrics.items():
-        print(f"{name}: {figures}")
-    return 0
+        click.echo(f"{name}: {figures}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(prog_name="python -m models.studies.portable")

@@ -5,10 +5,8 @@ is judged. Everything is cross-fitted by problem: what decides on a problem has 
 Needs scikit-learn (extra `study`), for the learners that it is compared with.
 """
 
-import argparse
 import csv
 import gzip
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import click
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -262,33 +261,34 @@ def _row(*cells: object) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def main(argv: Sequence[str]) -> int:
+@click.command(help=__doc__)
+@click.argument("files", nargs=-1, required=True, metavar="LOG...", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("router/RESULTS.md"),
+    show_default=True, metavar="FILE", help="Markdown file whose marked sections are filled.",
+)  # fmt: skip
+@click.option(
+    "--section", "chosen", multiple=True, metavar="NAME", help="Only this section; repeatable."
+)
+def main(files: tuple[Path, ...], out: Path, chosen: tuple[str, ...]) -> None:
     """Fill the sections of a Markdown file between its markers; the prose around them stays."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.studies.router_study", description=__doc__
-    )
-    parser.add_argument("logs", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("router/RESULTS.md"))
-    parser.add_argument("--section", action="append", help="fill this one only, and others given")
-    options = parser.parse_args(argv)
-    logs = list(read_logs(options.logs))
+    logs = list(read_logs(files))
     sections = {
         "policy": policy_table(logs),
         "learners": learner_table(logs),
         "splits": split_table(logs),
         "speed": speed_table(max(logs, key=_characters)),
     }
-    sections = {name: sections[name] for name in options.section or sections}
-    text = options.out.read_text(encoding="utf-8")
+    sections = {name: sections[name] for name in chosen or sections}
+    text = out.read_text(encoding="utf-8")
     for name, lines in sections.items():
         head, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, tail = rest.partition(f"<!-- end {name} -->")
         body = "".join(f"{line}\n" for line in lines)
         print(f"{name}\n{body}", flush=True)
         text = f"{head}{mark}{body}{end}{tail}"
-        options.out.write_text(text, encoding="utf-8")
-    return 0
+        out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(prog_name="python -m models.studies.router_study")

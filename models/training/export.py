@@ -15,9 +15,9 @@ from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
 from models.training.run import StageContext, write_whole
 from router.artifact import save, weights_hash
-from router.commands import summary
 from router.fitting.fit import FitSettings, fit
 from router.fitting.outcomes import OutcomeError, read_outcomes
+from router.fitting.summary import summary
 
 
 def export(context: StageContext) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from child_python import python_command
-from server.config.load_settings import BadSettings
+from server.config.load_settings import SettingsError
 from server.config.settings import Settings
 from server.engines.supervisor import free_port
 from server.engines.two_phase import TRANSITION
@@ -26,18 +26,18 @@ def check_start(settings: Settings) -> None:
     """Refuse early what could not be started.
 
     Raises:
-        BadSettings: with a sentence that says what to do.
+        SettingsError: with a sentence that says what to do.
     """
     if settings.upstream:
         return
     if settings.engine == "vllm":
         if shutil.which(str(settings.engine_python)) is None:
-            raise BadSettings(
+            raise SettingsError(
                 f"there is no {settings.engine_python}: pass as --engine-python the Python of an "
                 "environment with vllm (make vllm sets one up in .venv-vllm)"
             )
     elif not (settings.checkpoint / "ctranslate2").is_dir():
-        raise BadSettings(
+        raise SettingsError(
             f"{settings.checkpoint} is no checkpoint folder with CTranslate2 weights: pass another "
             "--checkpoint, or --upstream URL of an engine that runs already"
         )

@@ -1,113 +1,142 @@
-"""Where settings come from: flags over environment over `tops.toml` over defaults."""
+"""Reads the settings: flags take precedence over environment, `tops.toml` and defaults."""
 
 import difflib
 import os
-import re
-from collections.abc import Sequence
-from itertools import pairwise
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+)
 
-from server.config.settings import PREFIX, ApiKeySettings, Settings
+from server.config.renamed import RENAMED
+from server.config.settings import (
+    PREFIX,
+    ApiKeySettings,
+    Settings,
+    flag_of,
+    variable_of,
+)
 
-_CONFIG_VARIABLE = "TOPS_CONFIG"
+_FILE = "tops.toml"
 
 
-class BadSettings(Exception):  # noqa: N818 - reads as what it says
-    """Settings that cannot be used; the message has a line for each problem."""
+class SettingsError(Exception):
+    """Settings that cannot be used; the message has one line per problem."""
 
 
-def load_settings(argv: Sequence[str]) -> Settings:
-    """Read flags, environment and file.
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read all sources and validate.
+
+    An old name of a setting is accepted with one warning on standard error.
+
+    Args:
+        flags: values from the command line, by the settings' names.
 
     Raises:
-        BadSettings: an unknown or unusable value; the message names it and the nearest known name.
-        SystemExit: `--help` was asked for and printed.
+        SettingsError: an unknown name or an unusable value. A line names the source, and the
+            nearest known name if there is a similar one.
     """
-    unknown = [
-        name
-        for name in os.environ
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in _names()
-    ]
+    environment = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX)
+    }
+    flags = _renamed(flags or {}, flag_of)
+    environment = _renamed(environment, variable_of)
+    unknown = [name for name in environment if name not in Settings.model_fields]
     if unknown:
-        raise BadSettings("\n".join(_unknown("environment variable", name) for name in unknown))
-    flags, rest = _halves(argv)
-    file = _config_file(flags)
+        raise SettingsError(
+            "\n".join(_unknown("environment variable", name, variable_of) for name in unknown)
+        )
+    file = _find_file(flags.get("config", environment.get("config")))
+    table = _renamed(_read_file(file) if file else {}, str, f"{file}: ")
 
     class Sourced(Settings):
-        model_config = SettingsConfigDict(toml_file=file)
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            assert isinstance(env_settings, EnvSettingsSource)
+            env_settings.env_vars = {
+                f"{PREFIX}{name}".lower(): value for name, value in environment.items()
+            }
+            return init_settings, env_settings, InitSettingsSource(settings_cls, table)
 
-    Sourced.__name__ = "Settings"
-    Sourced.__doc__ = Settings.__doc__
+    def origin(name: str) -> str:
+        if name in flags:
+            return flag_of(name)
+        if name in environment:
+            return variable_of(name)
+        return f"{file}: {name}" if name in table else name
+
     try:
-        given = {"engine_flags": tuple(rest)} if rest else {}
-        found = Sourced(_cli_parse_args=flags, **given)  # pyright: ignore[reportCallIssue]
-        return Settings.model_construct(**vars(found))  # which workers can be sent
+        resolved = Sourced(**flags)
     except ValidationError as error:
-        raise BadSettings(_explain(error)) from error
-    except SettingsError as error:
-        raise BadSettings(_explain_flags(str(error))) from error
-    except ValueError as error:  # tomllib names the line
-        raise BadSettings(f"{file}: {error}") from error
+        raise SettingsError(_explain(error, origin, file)) from error
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return Settings.model_construct(**vars(resolved))  # a local class cannot be pickled for workers
 
 
-def _names() -> list[str]:
-    return list(Settings.model_fields)
+def _renamed(
+    values: Mapping[str, Any], spell: Callable[[str], str], prefix: str = ""
+) -> dict[str, Any]:
+    """The values of one source under their new names; `spell` writes a name as the source does."""
+    for old, new in RENAMED.items():
+        if old in values and new in values:
+            raise SettingsError(
+                f"{prefix}{spell(old)} is the old name of {spell(new)}: set only {spell(new)}"
+            )
+        if old in values:
+            message = f"{prefix}{spell(old)} is deprecated: use {spell(new)}"
+            print(f"warning: {message}", file=sys.stderr)
+    return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def _halves(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The gateway's own flags, and those for the engine: what follows `--`."""
-    words = list(argv)
-    if "--" not in words:
-        return words, []
-    at = words.index("--")
-    return words[:at], words[at + 1 :]
+def _find_file(path: str | None) -> Path | None:
+    if path is None:
+        return Path(_FILE) if Path(_FILE).is_file() else None
+    if not Path(path).is_file():
+        raise SettingsError(f"there is no settings file {path}")
+    return Path(path)
 
 
-def _config_file(argv: Sequence[str]) -> Path | None:
-    named = os.environ.get(_CONFIG_VARIABLE)
-    for flag, value in pairwise([*argv, ""]):
-        if flag == "--config":
-            named = value
-        elif flag.startswith("--config="):
-            named = flag.partition("=")[2]
-    if named is None:
-        here = Path("tops.toml")
-        return here if here.is_file() else None
-    if not Path(named).is_file():
-        raise BadSettings(f"there is no settings file {named}")
-    return Path(named)
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors may write a BOM
+    except (ValueError, OSError) as error:  # tomllib gives the line
+        raise SettingsError(f"{file}: {error}") from error
 
 
-def _unknown(kind: str, name: str) -> str:
-    plain = name.removeprefix(PREFIX).lstrip("-").replace("-", "_").lower().rpartition(".")[2]
-    known = [*_names(), *ApiKeySettings.model_fields]
-    close = difflib.get_close_matches(plain, known, n=1, cutoff=0)
-    spelled = close[0]
-    if kind == "flag":
-        spelled = "--" + spelled.replace("_", "-")
-    elif kind == "environment variable":
-        spelled = PREFIX + spelled.upper()
-    return f"unknown {kind} {name}: did you mean {spelled}?"
+def _unknown(kind: str, name: str, spell: Callable[[str], str] = str) -> str:
+    known = [*Settings.model_fields, *ApiKeySettings.model_fields]
+    similar = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
+    hint = f": did you mean {spell(similar[0])}?" if similar else ""
+    return f"unknown {kind} {spell(name)}{hint}"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, origin: Callable[[str], str], file: Path | None) -> str:
+    """One line per problem; `origin` spells a setting as the source of its value does."""
     lines: list[str] = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
+        path = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
-            lines.append(_unknown("setting", where))
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message}" if where else message)
+            lines.append(_unknown(f"setting of {file}", ".".join(path)))
+            continue
+        message = problem["msg"].removeprefix("Value error, ")
+        where = ".".join([origin(path[0]), *path[1:]]) + ": " if path else ""
+        lines.append(where + message)
     return "\n".join(lines)
-
-
-def _explain_flags(message: str) -> str:
-    found = re.search(r"unrecognized arguments: (.*)", message)
-    if not found:
-        return message.removeprefix("error parsing CLI: ")
-    flags = [flag.partition("=")[0] for flag in found[1].split() if flag.startswith("-")]
-    return "\n".join(_unknown("flag", flag) for flag in flags) or message

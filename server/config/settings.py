@@ -1,11 +1,14 @@
-"""The one typed settings object; `server.config.load_settings` reads it."""
+"""The typed settings of `tops serve`; `server.config.load_settings` reads them from their sources.
+
+Every field is a flag, a TOPS_ environment variable and a key of tops.toml under the same name.
+"""
 
 import ipaddress
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -16,58 +19,77 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    CliSuppress,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from router.effort import EFFORTS, Effort
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
-_DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
+DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
 def _split(words: object) -> object:
-    """Lists are given as comma-separated words, and flags that repeat as several of those."""
+    """Lists: comma-separated text, or a sequence of such texts."""
     if isinstance(words, str):
         return [word for word in words.replace(" ", "").split(",") if word]
     if isinstance(words, list | tuple):
-        found = cast("Sequence[object]", words)
-        return [part for word in found for part in cast("list[object]", _split(word))]
+        parts = cast("Sequence[object]", words)
+        return [word for part in parts for word in cast("list[object]", _split(part))]
     return [words]
 
 
-def _urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+def _check_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
     for url in urls:
         if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"'{url}' is no URL: it begins with http:// or https://")
+            raise ValueError(f"'{url}' is not a URL: it must begin with http:// or https://")
     if len(set(urls)) < len(urls):
-        raise ValueError("an engine is named twice")
+        raise ValueError("an engine is listed twice")
     return urls
 
 
-def _ladder(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
+def _sort_efforts(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
     if not efforts:
-        raise ValueError("name at least one effort")
+        raise ValueError("list at least one effort")
     return tuple(sorted(set(efforts), key=EFFORTS.index))
 
 
+def _setting(default: Any, description: str, metavar: str = "TEXT", **constraints: Any) -> Any:
+    """A pydantic field; `metavar` stands for its value in help texts and reference pages."""
+    return Field(
+        default, description=description, json_schema_extra={"metavar": metavar}, **constraints
+    )
+
+
+_URLs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_urls)]
+_Efforts = Annotated[
+    tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)
+]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class ApiKeySettings(BaseModel):
-    """One API key, made by `tops key NAME`."""
+    """One API key: a [[keys]] table of tops.toml, as printed by `tops key NAME`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    effort_floor: Effort | None = None
-    effort_cap: Effort | None = None
-    max_budget: int | None = Field(None, ge=0)
-    max_in_flight: int | None = Field(None, ge=1)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name shown in logs, metrics and reports."
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the key in hexadecimal."
+    )
+    effort_floor: Effort | None = Field(
+        default=None, description="Lowest effort for requests of this key."
+    )
+    effort_cap: Effort | None = Field(
+        default=None, description="Highest effort for requests of this key."
+    )
+    max_budget: int | None = Field(
+        default=None, ge=0, description="Largest thinking budget per request, in tokens."
+    )
+    max_in_flight: int | None = Field(
+        default=None, ge=1, description="Largest number of concurrent requests; 429 above it."
+    )
 
     @model_validator(mode="after")
     def _floor_below_cap(self) -> "ApiKeySettings":
@@ -78,179 +100,215 @@ class ApiKeySettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything `tops serve` can be told; each name is a flag, a TOPS_ variable and a TOML key."""
+    """All settings of `tops serve`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         extra="forbid",
         frozen=True,
-        cli_prog_name="tops serve",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_exit_on_error=False,
-        cli_hide_none_type=True,
         nested_model_default_partial_update=False,
     )
 
-    config: Path | None = Field(
-        None, description="settings file; default: tops.toml in this folder, where there is one"
+    config: Path | None = _setting(
+        None,
+        "Settings file; default: tops.toml in the current folder, if there is one.",
+        "FILE",
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    allow_open: bool = Field(
-        False, description="allow an address other than loopback without any API key"
+    host: str = _setting("127.0.0.1", "Address to listen on.", "ADDRESS")
+    port: int = _setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
+    allow_unauthenticated: bool = _setting(
+        False, "Listen on an address other than loopback without any API key."
     )
-    workers: int = Field(
-        1, ge=1, description="processes that serve; more than one where one core is not enough"
+    workers: int = _setting(
+        1, "Number of gateway processes; raise it when one CPU core is not enough.", "N", ge=1
     )
-    upstream: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_urls)
-    ] = Field(
+    upstream: _URLs = _setting(
         (),
-        description="base URL of a running engine, e.g. http://127.0.0.1:8001/v1; given several "
-        "times, engines of the same model; default: start an engine",
+        "Base URL of a running engine, such as http://127.0.0.1:8001/v1; repeat it for several "
+        "engines that serve the same model; default: the gateway starts an engine itself.",
+        "URL",
     )
-    dialect: Name = Field(
+    dialect: Name = _setting(
         "vllm",
-        description="how the upstream wants to be told effort and budget: " + ", ".join(DIALECTS),
+        "Request format in which the upstream takes effort and budget.",
+        "DIALECT",
     )
-    engine: Literal["embedded", "vllm"] = Field(
+    engine: Literal["embedded", "vllm"] = _setting(
         "embedded",
-        description="what to start where there is no upstream; vllm takes what follows -- as its "
-        "own flags",
+        "Engine to start when no upstream is set; for vllm, flags after -- are passed to it.",
+        "ENGINE",
     )
-    engine_python: Path = Field(
+    engine_python: Path = _setting(
         Path(sys.executable),
-        description="the Python that has vllm installed, in an environment of its own",
+        "Python interpreter of the environment in which vllm is installed.",
+        "FILE",
     )
-    engine_flags: CliSuppress[tuple[str, ...]] = Field(
-        (), description="flags for vllm; on the command line, what follows --"
+    engine_flags: tuple[str, ...] = _setting(
+        (), "Flags passed to vllm; on the command line, everything after --.", "FLAG"
     )
-    reasoning_parser: str = Field(
-        "qwen3", description="vllm's reasoning parser for the model, without which no budget binds"
+    reasoning_parser: str = _setting(
+        "qwen3",
+        "Reasoning parser of vllm for the model; vllm enforces budgets only with one.",
+        "NAME",
     )
-    upstream_api_key: SecretStr | None = Field(
-        None, description="key sent to the upstream; better given as TOPS_UPSTREAM_API_KEY"
+    upstream_api_key: SecretStr | None = _setting(
+        None, "API key sent to the upstream; prefer the variable TOPS_UPSTREAM_API_KEY.", "KEY"
     )
-    checkpoint: Path = Field(_DEMO, description="checkpoint folder of the embedded engine")
-    engine_workers: int = Field(
-        2, ge=1, description="generations that the embedded engine runs at the same moment"
-    )
-    model: str | None = Field(
+    checkpoint: Path = _setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
+    engine_workers: int = _setting(2, "Concurrent generations of the embedded engine.", "N", ge=1)
+    model: str | None = _setting(
         None,
-        description="model name, for engine vllm also a folder; default: the checkpoint's folder, "
-        "or the upstream's only model",
+        "Model name, for engine vllm also a folder; default: the name of the checkpoint folder, or "
+        "the upstream's only model.",
+        "NAME",
     )
-    efforts: Annotated[
-        tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_ladder)
-    ] = Field(
+    efforts: _Efforts = _setting(
         ("none", "low", "medium", "high"),
-        description="the efforts that the model has; others map to the nearest",
+        "Efforts that the model supports; a request for any other gets the nearest.",
+        "EFFORT,EFFORT...",
     )
-    baseline_effort: Effort = Field(
-        "high", description="effort without a router: what savings are counted against"
+    baseline_effort: Effort = _setting(
+        "high", "Effort used without a router, and against which savings are measured.", "EFFORT"
     )
-    router: Path | None = Field(
+    router: Path | None = _setting(
         None,
-        description="fitted router (router.json), or the word portable for the shipped one that "
-        "stands for no model in particular; default: the one in the checkpoint folder, when the "
-        "embedded engine runs",
+        "Fitted router (router.json), or the word portable for the shipped router that is fitted "
+        "on many models; default: the router in the checkpoint folder of the embedded engine.",
+        "FILE",
     )
-    policy: Literal["quality", "price", "budget", "fixed"] = Field(
+    policy: Literal["quality", "price", "budget", "fixed"] = _setting(
         "quality",
-        description="quality: fewest tokens that cost at most max_loss; price: most P(correct) "
-        "less price x tokens; budget: mean_tokens a request; fixed: always the baseline effort",
+        "How the router chooses: quality: fewest tokens with an accuracy loss of at most max_loss; "
+        "price: highest P(correct) minus price x tokens; budget: tokens_per_request on average; "
+        "fixed: always baseline_effort.",
+        "POLICY",
     )
-    max_loss: float = Field(
-        0.01, ge=0, le=1, description="accuracy that the quality policy may cost, as a share"
+    max_loss: _Number = _setting(
+        0.01,
+        "Largest accuracy loss against baseline_effort under policy quality, as a share "
+        "(0.01 is one point).",
+        "SHARE",
+        ge=0,
+        le=1,
     )
-    price: float = Field(
-        0.1, ge=0, description="P(correct) that 1,000 thinking tokens must buy (policy price)"
+    price: _Number = _setting(
+        0.1,
+        "Policy price: gain in P(correct) that justifies 1,000 more thinking tokens.",
+        "NUMBER",
+        ge=0,
     )
-    mean_tokens: float | None = Field(
-        None, gt=0, description="thinking tokens that requests may take on average (policy budget)"
+    tokens_per_request: _Number | None = _setting(
+        None, "Policy budget: target for the mean of thinking tokens per request.", "TOKENS", gt=0
     )
-    load_in_flight: int | None = Field(
+    overload_requests: int | None = _setting(
         None,
+        "Number of requests in flight at which the gateway starts to lower efforts; it lowers them "
+        "fully at twice as many, and max_loss does not hold meanwhile; default: never.",
+        "N",
         ge=1,
-        description="requests in flight from which thinking gets dearer, fully so at twice as "
-        "many; suspends max_loss meanwhile. Default: load changes nothing",
     )
-    load_wait_seconds: float | None = Field(
-        None, gt=0, description="the same, by the time to the first token of recent streams"
-    )
-    load_price: float = Field(
-        0.5, ge=0, description="what full load adds to the P(correct) that 1,000 tokens must buy"
-    )
-    answer_reserve: int = Field(
-        256, ge=1, description="tokens of max_tokens kept for the answer, at most half of it"
-    )
-    max_budget: int | None = Field(
-        None, ge=0, description="most thinking tokens that any request may spend"
-    )
-    retry_budget_factor: float | None = Field(
+    overload_ttft: _Number | None = _setting(
         None,
+        "Like overload_requests, by the time to first token (TTFT) of recent streams, in seconds; "
+        "default: never.",
+        "SECONDS",
+        gt=0,
+    )
+    overload_price: _Number = _setting(
+        0.5,
+        "Gain in P(correct) that 1,000 thinking tokens must bring in addition at full overload.",
+        "NUMBER",
+        ge=0,
+    )
+    answer_reserve: int = _setting(
+        256,
+        "Tokens of max_tokens reserved for the answer, at most half of max_tokens.",
+        "TOKENS",
+        ge=1,
+    )
+    max_budget: int | None = _setting(
+        None, "Largest thinking budget per request, in tokens; default: no limit.", "TOKENS", ge=0
+    )
+    retry_budget_factor: _Number | None = _setting(
+        None,
+        "Retry once with the budget times this factor when a budget that the gateway chose left no "
+        "answer or one that breaks its JSON schema; streams are not retried; default: no retry.",
+        "FACTOR",
         gt=1,
         le=16,
-        description="where a budget of the gateway's left no answer, or one that breaks its JSON "
-        "schema, try once more with so many times the budget; streams are not tried again",
     )
-    holdout_share: float = Field(
+    holdout_share: _Number = _setting(
         0.02,
+        "Share of conversations that get baseline_effort, so that savings can be measured; "
+        "requests with an explicit effort or budget are never held out.",
+        "SHARE",
         ge=0,
         le=0.5,
-        description="share of conversations that get the baseline effort, so that savings can be "
-        "measured; explicit choices never do",
     )
-    explore_share: float = Field(
+    exploration_share: _Number = _setting(
         0.0,
+        "Share of conversations that get a random effort, so that other policies can be evaluated "
+        "from the ledger.",
+        "SHARE",
         ge=0,
         le=0.5,
-        description="share of conversations that get an effort at random, so that any other policy "
-        "can be evaluated from the ledger",
     )
-    ledger: str = Field(
+    ledger: str = _setting(
         "sqlite:///tops-ledger.db",
-        description="database URL of the ledger, one row a request without any text: "
-        "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME; empty: none is kept",
+        "Database URL of the ledger, which has one row per request and no text: sqlite:///FILE or "
+        "postgresql+psycopg://USER@HOST/NAME; empty: no ledger.",
+        "URL",
     )
-    ledger_days: float | None = Field(90, gt=0, description="days that the ledger keeps a row")
-    hash_key: SecretStr | None = Field(
+    ledger_retention_days: _Number | None = _setting(
+        90, "Days after which the ledger deletes a row.", "DAYS", gt=0
+    )
+    hash_key: SecretStr | None = _setting(
         None,
+        "Secret key of the conversation hashes, 16 characters or more; prefer the variable "
+        "TOPS_HASH_KEY; default: a key stored in the ledger; a new key draws a new holdout.",
+        "KEY",
         min_length=16,
-        description="key of the conversations' hashes, better given as TOPS_HASH_KEY; default: one "
-        "that the ledger keeps. Another key draws the holdout anew",
     )
-    completion_price: float | None = Field(
-        None, ge=0, description="what a million completion tokens cost, to tell savings in money"
+    completion_price: _Number | None = _setting(
+        None,
+        "Price of a million completion tokens, to report savings in money.",
+        "PRICE",
+        ge=0,
     )
-    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="largest request body, in bytes")
-    body_seconds: float = Field(30, gt=0, description="time a request body may take to arrive")
-    silence_seconds: float = Field(
-        600, gt=0, description="time the engine may be silent before the gateway gives up"
+    max_body_bytes: int = _setting(
+        32 * 2**20, "Largest request body in bytes; 413 above it.", "BYTES", ge=1024
     )
-    unread_seconds: float = Field(
-        60,
+    body_timeout: _Number = _setting(
+        30, "Seconds in which a request body must arrive; 408 after them.", "SECONDS", gt=0
+    )
+    upstream_timeout: _Number = _setting(
+        600,
+        "Seconds without a byte from the engine after which a request fails.",
+        "SECONDS",
         gt=0,
-        description="time after which a client that takes nothing of its answer is taken to be "
-        "gone",
     )
-    drain_seconds: float = Field(
-        30, ge=0, description="time that requests in flight get to end after SIGTERM"
+    client_write_timeout: _Number = _setting(
+        60,
+        "Seconds after which a client that does not read its response is disconnected.",
+        "SECONDS",
+        gt=0,
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log lines to print"
+    shutdown_timeout: _Number = _setting(
+        30, "Seconds that requests in flight have to finish after SIGTERM.", "SECONDS", ge=0
     )
-    log_prompts: bool = Field(
-        False, description="write prompts into the log; private text, so off by default"
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Lowest severity of the log lines to print.", "LEVEL"
     )
-    keys: CliSuppress[tuple[ApiKeySettings, ...]] = Field(
-        (), description="API keys, as [[keys]] tables in tops.toml"
+    log_prompts: bool = _setting(
+        False, "Write prompts to the log; off by default, as prompts are private."
+    )
+    keys: tuple[ApiKeySettings, ...] = _setting(
+        (), "API keys, as [[keys]] tables in tops.toml.", "TABLE"
     )
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the weights that are served, where it is known here."""
+        """The folder of the served weights; None if they are not on this machine."""
         if self.upstream:
             return None
         if self.engine == "vllm" and self.model is not None:
@@ -258,53 +316,52 @@ class Settings(BaseSettings):
         return self.checkpoint
 
     @model_validator(mode="after")
-    def _coherent(self) -> "Settings":
+    def _check(self) -> "Settings":
         if self.baseline_effort not in self.efforts:
             raise ValueError(
                 f"baseline_effort '{self.baseline_effort}' is none of the model's efforts: "
                 + ", ".join(self.efforts)
             )
         if self.engine_flags and self.engine != "vllm":
-            raise ValueError("flags after -- are for engine vllm")
+            raise ValueError("flags after -- need --engine vllm")
         if self.upstream and self.engine != "embedded":
-            raise ValueError("engine vllm is started here: leave it out, or upstream")
-        self._speakable()
-        if self.policy == "budget" and self.mean_tokens is None:
-            raise ValueError("policy budget needs mean_tokens, the target of a request's mean")
-        if not (self.keys or self.allow_open or is_loopback(self.host)):
+            raise ValueError("engine vllm and upstream exclude each other: set only one of them")
+        self._check_dialect()
+        if self.policy == "budget" and self.tokens_per_request is None:
+            raise ValueError("policy budget needs tokens_per_request")
+        if not (self.keys or self.allow_unauthenticated or is_loopback(self.host)):
             raise ValueError(
                 f"listening on {self.host} without API keys would let anyone use this server; "
-                "make one with 'tops key NAME', or pass --allow-open"
+                "make one with 'tops key NAME', or pass --allow-unauthenticated"
             )
         if len({key.name for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same name")
+        if len({key.sha256 for key in self.keys}) < len(self.keys):
+            raise ValueError("two keys have the same sha256: make a key for each with 'tops key'")
         return self
 
-    def _speakable(self) -> None:
+    def _check_dialect(self) -> None:
         dialect = DIALECTS[self.dialect]
         if self.dialect != "vllm" and not self.upstream:
-            raise ValueError(f"dialect {self.dialect} goes with an upstream: name its URL")
+            raise ValueError(f"dialect {self.dialect} needs an upstream: set its URL")
         if dialect.hosted and self.model is None:
-            raise ValueError(f"{self.dialect} serves many models: name one as model")
-        unspelt = [effort for effort in self.efforts if effort not in dialect.efforts]
-        if unspelt:
+            raise ValueError(f"{self.dialect} serves many models: set model to the name of one")
+        unsupported = [effort for effort in self.efforts if effort not in dialect.efforts]
+        if unsupported:
             raise ValueError(
-                f"the dialect {self.dialect} cannot say {', '.join(unspelt)}: set efforts to those "
-                f"that the model has, of {', '.join(dialect.efforts)}"
+                f"dialect {self.dialect} does not support {', '.join(unsupported)}: set efforts to "
+                f"those that the model supports, of {', '.join(dialect.efforts)}"
             )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags come first by themselves; then the environment, then the file."""
-        toml_file = settings_cls.model_config.get("toml_file")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file)
+
+def flag_of(name: str) -> str:
+    """The flag of a setting: `max_loss` is --max-loss."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting: `max_loss` is TOPS_MAX_LOSS."""
+    return PREFIX + name.upper()
 
 
 def is_loopback(host: str) -> bool:

@@ -58,10 +58,10 @@ class Decider:
             mode=settings.policy,
             max_loss=settings.max_loss,
             price=settings.price,
-            tokens=settings.mean_tokens,
+            tokens=settings.tokens_per_request,
             effort=settings.baseline_effort,
         )
-        self._pressure = Pressure(Limits(settings.load_in_flight, settings.load_wait_seconds))
+        self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
         self._conversations = Conversations()
 
     def decide(
@@ -87,7 +87,7 @@ class Decider:
         pressure = self._pressure.update(load)
         policy = self._policy
         if pressure:
-            policy = replace(policy, surcharge=pressure * self._settings.load_price)
+            policy = replace(policy, surcharge=pressure * self._settings.overload_price)
         allowed = self._allowed(caller)
         route = self.router_for(model.model).route(request.conversation, allowed, policy)
         baseline = nearest(_limited(self._settings.baseline_effort, caller), allowed)

@@ -1,12 +1,10 @@
 """What the ledger costs a request, and how much it takes: python -m server.ledger.benchmark."""
 
-import argparse
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from prometheus_client import Counter
 
 from router.estimate import Estimate
@@ -38,31 +36,32 @@ def _closed(number: int) -> RequestRecord:
     return record
 
 
-def main(argv: Sequence[str]) -> int:
+@click.command(help=__doc__)
+@click.option("--ledger", metavar="URL", help="Database URL; default: a new SQLite file.")
+@click.option(
+    "--rate", type=int, default=1_000, show_default=True, metavar="N", help="Rows per second."
+)
+@click.option("--seconds", type=int, default=20, show_default=True, metavar="SECONDS")
+def main(ledger: str | None, rate: int, seconds: int) -> None:
     """Record at a steady rate for some seconds; print the cost of a call and what was written."""
-    parser = argparse.ArgumentParser("python -m server.ledger.benchmark", description=__doc__)
-    parser.add_argument("--ledger", help="database URL (default: a new SQLite file)")
-    parser.add_argument("--rate", type=int, default=1_000, help="rows a second")
-    parser.add_argument("--seconds", type=int, default=20)
-    words = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        engine = connect(words.ledger or f"sqlite:///{Path(folder) / 'ledger.db'}")
+        engine = connect(ledger or f"sqlite:///{Path(folder) / 'ledger.db'}")
         prepare(engine)
         written, lost = (Counter(name, "", registry=None) for name in ("written", "lost"))
-        ledger = Ledger(engine, written, lost, None, prepared=True)
-        ledger.start()
-        records = [_closed(number) for number in range(words.rate * words.seconds)]
+        writer = Ledger(engine, written, lost, None, prepared=True)
+        writer.start()
+        records = [_closed(number) for number in range(rate * seconds)]
         process, thread = time.process_time(), 0.0
         begun = time.perf_counter()
         for number, record in enumerate(records):
             before = time.thread_time()
-            ledger.record(record)
+            writer.record(record)
             thread += time.thread_time() - before
-            ahead = begun + number / words.rate - time.perf_counter()
+            ahead = begun + number / rate - time.perf_counter()
             if ahead > 0.002:
                 time.sleep(ahead)
         took = time.perf_counter() - begun
-        ledger.stop()
+        writer.stop()
         stopped = time.perf_counter() - begun
         process = time.process_time() - process
         rows = len(records)
@@ -73,8 +72,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"the last {stopped - took:.2f} s after the end.")
         print(f"on the request's path: {1e6 * thread / rows:.1f} us of CPU a row;")
         print(f"with the writer's thread: {1e6 * process / rows:.0f} us (and the pacing).")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(prog_name="python -m server.ledger.benchmark")

@@ -33,6 +33,6 @@ def open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger | None, by
     except LedgerDown as error:
         log.warning("the ledger is down; rows are kept", error=str(error))
     ledger = Ledger(
-        engine, metrics.ledger_rows, metrics.ledger_lost, settings.ledger_days, prepared
+        engine, metrics.ledger_rows, metrics.ledger_lost, settings.ledger_retention_days, prepared
     )
     return ledger, key or secrets.token_bytes(32)

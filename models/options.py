@@ -1,0 +1,123 @@
+"""Command-line options of `tops generate` and `tops calibrate`, and their value types."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from models.domain.stories import MAX_STEPS
+from router.effort import EFFORTS, is_effort
+
+AT_LEAST_ONE = click.IntRange(min=1)
+
+
+class StepRange(click.ParamType[tuple[int, int]]):
+    """The smallest and the largest number of steps of a story: LOW-HIGH."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        low, _, high = str(value).partition("-")
+        if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= MAX_STEPS):
+            self.fail(f"{value} is not LOW-HIGH within 1-{MAX_STEPS}.", param, ctx)
+        return int(low), int(high)
+
+
+class EffortList(click.ParamType[tuple[str, ...]]):
+    """Efforts, separated by commas; repetitions count once."""
+
+    name = "efforts"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        efforts = tuple(dict.fromkeys(str(value).split(",")))
+        if unknown := [effort for effort in efforts if not is_effort(effort)]:
+            self.fail(f"{', '.join(unknown)}; known efforts: {', '.join(EFFORTS)}", param, ctx)
+        return efforts
+
+
+class Weights(click.ParamType[str]):
+    """The hash of a checkpoint folder's weights, or a hash as it is."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from router.artifact import weights_hash
+
+        folder = Path(value)
+        if not folder.is_dir():
+            return str(value)
+        if not any(folder.glob("*.safetensors")):
+            self.fail(f"{value} has no safetensors files", param, ctx)
+        return weights_hash(folder)
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How a model is run on problems."""
+
+    url: str
+    efforts: tuple[str, ...]
+    samples: int
+    temperature: float
+    max_tokens: int | None
+    concurrency: int
+    weights: str | None
+    keep_responses: bool
+
+
+_OPTIONS = (
+    click.option(
+        "--url", default="http://127.0.0.1:8000/v1", show_default=True, metavar="URL",
+        help="OpenAI-compatible API; its key is read from TOPS_UPSTREAM_API_KEY.",
+    ),
+    click.option(
+        "--efforts", type=EffortList(), default="none,low,medium,high", show_default=True,
+        metavar="EFFORT,EFFORT...", help="Efforts to run.",
+    ),
+    click.option(
+        "--samples", type=AT_LEAST_ONE, default=1, show_default=True, metavar="N",
+        help="Generations per problem and effort.",
+    ),
+    click.option(
+        "--temperature", type=float, default=0.6, show_default=True, metavar="NUMBER",
+        help="Sampling temperature.",
+    ),
+    click.option(
+        "--max-tokens", type=AT_LEAST_ONE, metavar="TOKENS",
+        help="Largest number of completion tokens per generation.",
+    ),
+    click.option(
+        "--concurrency", type=AT_LEAST_ONE, default=16, show_default=True, metavar="N",
+        help="Concurrent requests.",
+    ),
+    click.option(
+        "--weights", type=Weights(), metavar="FOLDER",
+        help="Checkpoint folder, or its hash; written to each outcome.",
+    ),
+    click.option("--keep-responses", is_flag=True, help="Write the text of the responses."),
+)  # fmt: skip
+
+
+def generation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options; the command gets them as one argument, `options`."""
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        names = GenerationOptions.__dataclass_fields__
+        options = GenerationOptions(**{name: values.pop(name) for name in names})
+        if options.samples > 1 and options.temperature <= 0:
+            raise click.UsageError(
+                "several samples need a --temperature above 0, or they are all the same"
+            )
+        command(**values, options=options)
+
+    for option in reversed(_OPTIONS):
+        with_options = option(with_options)
+    return with_options

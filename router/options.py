@@ -1,0 +1,73 @@
+"""Command-line options that several commands share: numbers that are finite, and the policy."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from router.policy import Policy
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds; neither inf nor nan."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+SHARE = FiniteRange(0, 1)
+POSITIVE = FiniteRange(0, min_open=True)
+
+
+def policy_options(command: _Command) -> _Command:
+    """The options --max-loss, --price, --tokens and --effort, of which at most one is given."""
+    for option in (
+        click.option("--effort", metavar="EFFORT", help="Policy fixed: always this effort."),
+        click.option(
+            "--tokens",
+            type=POSITIVE,
+            metavar="TOKENS",
+            help="Policy budget: mean tokens per request.",
+        ),
+        click.option(
+            "--price",
+            type=POSITIVE,
+            metavar="NUMBER",
+            help="Policy price: gain in accuracy that justifies 1,000 more tokens.",
+        ),
+        click.option(
+            "--max-loss",
+            type=SHARE,
+            metavar="SHARE",
+            help="Policy quality: largest accuracy loss.  [default: 0.01]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def policy_of(
+    max_loss: float | None, price: float | None, tokens: float | None, effort: str | None
+) -> Policy:
+    """The policy of the options.
+
+    Raises:
+        click.UsageError: more than one of them is given.
+    """
+    if sum(option is not None for option in (max_loss, price, tokens, effort)) > 1:
+        raise click.UsageError("--max-loss, --price, --tokens and --effort exclude each other.")
+    if effort is not None:
+        return Policy("fixed", effort=effort)
+    if price is not None:
+        return Policy("price", price=price)
+    if tokens is not None:
+        return Policy("budget", tokens=tokens)
+    return Policy("quality", max_loss=0.01 if max_loss is None else max_loss)

@@ -1,0 +1,95 @@
+"""The savings report of a ledger, with other policies evaluated from the same rows."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from router.artifact import load
+from router.effort import EFFORTS, is_effort
+from router.policy import Policy
+from server.ledger.reader import Row, Selection, comparable, counts, decided
+from server.ledger.schema import connect, prepare
+from server.savings.report import report
+from server.savings.what_if import Choice, at_price, evaluate, fixed
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def query(
+    url: str, selection: Selection, completion_price: float | None, policies: Mapping[str, Choice]
+) -> dict[str, Any]:
+    """The report as a JSON object, with an entry in `what_if` per policy.
+
+    Args:
+        url: of the ledger's database.
+        selection: which rows count.
+        completion_price: of a million completion tokens; None reports no money.
+        policies: by the names under which they are reported.
+
+    Raises:
+        LedgerError, LedgerDown: the ledger cannot be read.
+    """
+    engine = connect(url)
+    try:
+        prepare(engine)
+        document = report(
+            comparable(engine, selection), counts(engine, selection), completion_price
+        )
+        rows = decided(engine, selection) if policies else ()
+    finally:
+        engine.dispose()
+    values = {name: _evaluate(rows, policy) for name, policy in policies.items()}
+    return {**document, "what_if": values}
+
+
+def parse_policy(text: str, router: str | None) -> Choice:
+    """The policy of `effort=E`, `price=P` or `max_loss=L`, the last by the router's prices.
+
+    Raises:
+        ValueError: no policy, or a loss for which the router certifies no saving.
+        ArtifactError: the router cannot be read.
+    """
+    name, _, value = text.partition("=")
+    if name == "effort" and is_effort(value):
+        return fixed(value)
+    if name == "price":
+        return at_price(float(value))
+    if name == "max_loss":
+        if router is None:
+            raise ValueError("--what-if max_loss=L needs --router FILE: its prices give the policy")
+        price = load(router).prices.price_for(Policy(max_loss=float(value)))
+        if price is None:
+            raise ValueError(f"{router} certifies no saving at a loss of {value}")
+        return at_price(price)
+    raise ValueError(
+        f"--what-if takes price=P, max_loss=L or effort={'|'.join(EFFORTS)}, not {text!r}"
+    )
+
+
+def parse_since(text: str | None) -> float | None:
+    """Unix seconds of a date or of an age such as 7d; None for None.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdigit():
+            age = timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+            return (datetime.now(UTC) - age).timestamp()
+        date = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"--since takes 7d, 12h, 30m or a date, not {text!r}") from None
+    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+
+
+def _evaluate(rows: Sequence[Row], policy: Choice) -> dict[str, Any] | None:
+    value = evaluate(rows, policy)
+    return value and {
+        "tokens": value.tokens,
+        "tokens_ci": list(value.ends),
+        "supported": value.supported,
+        "requests": value.requests,
+        "pending": value.pending,
+    }
