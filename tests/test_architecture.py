@@ -1,58 +1,143 @@
 """The architecture, held by tests: import arrows, a light server, shipped files."""
 
-import ast
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
+from import_graph import PACKAGES, ROOT, import_graph, room
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"server", "router", "models", "loadtest"}
+GRAPH = import_graph()
+
 ALLOWED = {
+    "child_python": set[str](),
     "router": set[str](),
-    "server": {"router"},
-    "models": {"router"},
-    "loadtest": {"router"},  # what both count with; the server is reached over HTTP only
+    "server": {"router", "child_python"},
+    "models": {"router", "child_python"},
+    "loadtest": {"router", "child_python"},
 }
+"""The packages and root modules that each may import; `tops`, the command line, may import all."""
+
+CHILD_PROCESSES = {"models": {"server"}, "loadtest": {"tops"}}
+"""Those that each may also start as a child process, by the name of a module."""
+
+OTHERS = "..."
+
+FLOORS: dict[str, Sequence[Sequence[str]]] = {
+    "server": (
+        ("serve",),
+        ("workers",),
+        ("app",),
+        ("dashboard",),
+        ("savings",),
+        ("endpoints", "ledger"),
+        ("lifecycle",),
+        ("decide",),
+        ("api_keys",),
+        ("api", "gateway", "config"),
+        ("engines", "embedded"),
+        ("http",),
+        ("errors", "observe"),
+    ),
+    "models": (("studies", "training"), ("outcomes",), ("domain",)),
+    "router": (("commands",), ("evaluation",), ("fitting",), (OTHERS,)),
+    "loadtest": (("bench", "chaos"), ("commands",), (OTHERS,), ("fake_engine",)),
+}
+"""The rooms of each package, top floor first: imports within a package only run downwards.
+
+OTHERS are all rooms that no floor names; they may import one another.
+"""
+
 HEAVY = ("torch", "transformers", "sklearn", "pandas", "vllm", "tenacity", "tqdm")
 
 
-def imported(file: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
+def package(module: str) -> str:
+    return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_imports_follow_the_arrows(package: str) -> None:
-    for file in (ROOT / package).rglob("*.py"):
-        others = {name.partition(".")[0] for name in imported(file)} & PACKAGES - {package}
-        assert others <= ALLOWED[package], f"{file.relative_to(ROOT)} imports {others}"
+def outside(module: str, targets: frozenset[str]) -> set[str]:
+    return {package(target) for target in targets} - {package(module)}
 
 
-def test_the_embedded_engine_knows_nothing_of_the_gateway() -> None:
-    for file in (ROOT / "server" / "embedded").rglob("*.py"):
-        ours = {name for name in imported(file) if name.partition(".")[0] in PACKAGES}
-        assert all(name.startswith(("server.embedded", "server.http")) for name in ours), file.name
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_imports_follow_the_arrows(name: str) -> None:
+    startable = ALLOWED[name] | CHILD_PROCESSES.get(name, set())
+    for module, arrows in GRAPH.items():
+        if package(module) == name:
+            assert outside(module, arrows.imported) <= ALLOWED[name], module
+            assert outside(module, arrows.named) <= startable, module
+
+
+def floors_of(name: str) -> dict[str, int]:
+    """The floor of each room, 0 at the bottom."""
+    floors = FLOORS[name]
+    numbers = {
+        tenant: floor for floor, tenants in enumerate(reversed(floors)) for tenant in tenants
+    }
+    rooms = {room(module) for module in GRAPH if package(module) == name} - {""}
+    assert set(numbers) - {OTHERS} <= rooms, "FLOORS names a room that is gone"
+    if OTHERS not in numbers:
+        assert rooms <= set(numbers), "FLOORS lacks a room: give it a floor above all it imports"
+        return numbers
+    return {tenant: numbers.get(tenant, numbers[OTHERS]) for tenant in rooms}
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_imports_within_a_package_run_downwards(name: str) -> None:
+    floors = floors_of(name)
+    others = floors.keys() - {tenant for tenants in FLOORS[name] for tenant in tenants}
+    upwards: set[str] = set()
+    for module, arrows in GRAPH.items():
+        for target in arrows.targets:
+            if package(module) != name or package(target) != name:
+                continue
+            source, destination = room(module), room(target)
+            if not source or not destination or source == destination:
+                continue
+            if floors[source] > floors[destination] or {source, destination} <= others:
+                continue
+            upwards.add(f"{module} -> {target}")
+    assert not upwards
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    # whoever starts `tops` as a child uses it as a user does
+    graph = {module: arrows.targets - {"tops"} for module, arrows in GRAPH.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_every_arrow_of_the_graph_is_read() -> None:
+    """Imports at the top, imports within functions, children by name, and modules in tables."""
+    assert "router.router" in GRAPH["server.app"].imported
+    assert "server.embedded" in GRAPH["models.training.serving"].named
+    assert "models.training.trl_worker" in GRAPH["models.training.tuning"].named
+    assert "tops" in GRAPH["loadtest.chaos.gateway_process"].named
+    assert not [module for module, arrows in GRAPH.items() if "tops" in arrows.imported]
+
+
+def test_the_embedded_engine_is_independent_of_the_gateway() -> None:
+    for module, arrows in GRAPH.items():
+        if module.startswith("server.embedded"):
+            ours = {target for target in arrows.targets if package(target) in PACKAGES}
+            assert all(target.startswith(("server.embedded", "server.http")) for target in ours)
 
 
 @pytest.mark.parametrize("module", ["server.app", "server.serve", "server.embedded.app"])
 def test_serving_loads_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    assert child.stdout.strip() == "[]"
 
 
 def test_no_module_hides_one_of_the_standard_library() -> None:
-    ours = {file.stem for package in PACKAGES for file in (ROOT / package).glob("*.py")}
+    ours = {file.stem for name in PACKAGES for file in (ROOT / name).glob("*.py")}
     assert not ours & (sys.stdlib_module_names - {"__init__", "__main__"})
 
 
