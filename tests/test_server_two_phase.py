@@ -1,4 +1,4 @@
-"""Two phases where the engine's chunks have several tokens, or its fields other names."""
+"""Budgets in two phases, on scripted streams: real engines cannot be made to send these."""
 
 import asyncio
 import json
@@ -10,71 +10,327 @@ from server.engines.reply import Sink
 from server.engines.two_phase import TRANSITION, TwoPhase
 from server.errors import EngineFailed
 
+RESUME = {"continue_final_message": True, "add_generation_prompt": False}
+DONE = "[DONE]"
 
-class Told:
-    """An engine's reply of events that are known; what a real one streams, it cannot be told to."""
 
-    status, is_stream, cut, retry_after = 200, True, None, None
+class ScriptedReply:
+    """An engine's reply with a fixed status and fixed events (JSON objects or data lines)."""
 
-    def __init__(self, *chunks: dict[str, Any] | str) -> None:
+    cut = None
+
+    def __init__(
+        self,
+        *events: dict[str, Any] | str,
+        status: int = 200,
+        is_stream: bool = True,
+        retry_after: str | None = None,
+    ) -> None:
+        self.status, self.is_stream, self.retry_after = status, is_stream, retry_after
+        self.begun = self.closed = False
         self._events = [
-            f"data: {one if isinstance(one, str) else json.dumps(one)}\n\n".encode()
-            for one in chunks
+            f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
+            for event in events
         ]
 
-    async def begin(self) -> None: ...
+    async def begin(self) -> None:
+        self.begun = True
 
     async def next_chunk(self) -> bytes:
+        assert self.begun
         return self._events.pop(0) if self._events else b""
 
     async def stream_to(self, sink: Sink) -> None:
-        while event := await self.next_chunk():
-            await sink(event)
+        raise NotImplementedError
 
     async def read(self) -> bytes:
         return b"".join(self._events)
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        self.closed = True
 
 
-def thought(field: str, tokens: int) -> dict[str, Any]:
-    usage = {"prompt_tokens": 3, "completion_tokens": tokens}
-    return {"id": "c", "choices": [{"index": 0, "delta": {field: "hm "}}], "usage": usage}
+class Recorder:
+    """Answers each request with the next of its replies, and keeps the bodies."""
+
+    def __init__(self, *replies: ScriptedReply) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self._replies = list(replies)
+
+    def post(self, body: dict[str, Any]) -> ScriptedReply:
+        self.bodies.append(body)
+        return self._replies[len(self.bodies) - 1]
 
 
-ANSWER = {"id": "d", "choices": [{"index": 0, "delta": {"content": "5"}, "finish_reason": "stop"}]}
-USAGE = {"id": "d", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+def event(delta: dict[str, Any], usage: dict[str, Any] | None = None, **fields: Any) -> Any:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    body = {"id": "first", "model": "m", "choices": [choice], **fields}
+    return body if usage is None else {**body, "usage": usage}
 
 
-def had(budget: int, *phases: Told) -> tuple[dict[str, Any], bool]:
-    left = list(phases)
-    reply = TwoPhase(lambda _: left.pop(0), {"messages": []}, budget, {})
+def usage(completion: int, thinking: int | None = None, prompt: int = 3) -> dict[str, Any]:
+    counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    if thinking is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": thinking}
+    return counts
 
+
+def thought(tokens: int, field: str = "reasoning") -> dict[str, Any]:
+    """A chunk of reasoning, after which so many tokens are generated."""
+    return event({field: "hm "}, usage(tokens))
+
+
+def answered(finish: str = "stop") -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The stream of phase two: an answer, its usage, and the end."""
+    choice = {"index": 0, "delta": {"content": "5"}, "finish_reason": finish}
+    answer = {"id": "second", "choices": [choice]}
+    return answer, {"id": "second", "choices": [], "usage": usage(2, prompt=9)}, DONE
+
+
+def two_phase(engine: Recorder, budget: int = 10, **fields: Any) -> TwoPhase:
+    messages = [{"role": "user", "content": "2 + 3?"}]
+    return TwoPhase(engine.post, {"messages": messages, **fields}, budget, RESUME)
+
+
+def completed(reply: TwoPhase) -> dict[str, Any]:
     async def main() -> dict[str, Any]:
         await reply.begin()
         return json.loads(await reply.read())
 
-    return asyncio.run(main()), reply.cut
+    return asyncio.run(main())
+
+
+def streamed(reply: TwoPhase) -> list[bytes]:
+    """The events of a stream, each in a chunk of its own."""
+
+    async def main() -> list[bytes]:
+        chunks: list[bytes] = []
+
+        async def sink(chunk: bytes) -> None:
+            chunks.append(chunk)
+
+        await reply.begin()
+        assert reply.is_stream and reply.status == 200
+        await reply.stream_to(sink)
+        assert await reply.next_chunk() == b""
+        return chunks
+
+    return asyncio.run(main())
+
+
+def payloads(chunks: list[bytes]) -> list[Any]:
+    """The JSON of each event, or its text where it is not JSON."""
+    texts = [chunk.decode().removeprefix("data: ").strip() for chunk in chunks]
+    return [json.loads(text) if text.startswith("{") else text for text in texts]
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_a_cut_between_two_chunks_is_told_and_closed_in_the_engine_s_own_field(field: str) -> None:
-    first = Told(*(thought(field, 3 * number) for number in range(1, 9)))
-    answer, cut = had(10, first, Told(ANSWER, USAGE, "[DONE]"))
+def test_a_cut_between_two_chunks_is_closed_in_the_engine_s_own_field(field: str) -> None:
+    phase_one = ScriptedReply(*(thought(3 * number, field) for number in range(1, 9)))
+    reply = two_phase(Recorder(phase_one, ScriptedReply(*answered())))
+    answer = completed(reply)
     message = answer["choices"][0]["message"]
-    assert cut
-    assert message[field] == 3 * "hm " + TRANSITION
-    assert message["content"] == "5"
-    assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 9}
+    assert reply.cut
+    assert message == {"role": "assistant", "content": "5", field: 3 * "hm " + TRANSITION}
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["id"] == "first"
+    assert answer["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 9 + 2,
+        "total_tokens": 3 + 9 + 2,
+        "completion_tokens_details": {"reasoning_tokens": 9},
+    }
 
 
-def test_a_budget_that_does_not_bind_cuts_nothing() -> None:
-    whole = Told(thought("reasoning", 3), ANSWER, USAGE, "[DONE]")
-    answer, cut = had(10, whole)
-    assert not cut
+def test_a_budget_that_is_not_reached_changes_nothing() -> None:
+    phase_one = ScriptedReply(thought(3), *answered())
+    engine = Recorder(phase_one)
+    reply = two_phase(engine)
+    answer = completed(reply)
+    assert not reply.cut
     assert answer["choices"][0]["message"]["reasoning"] == "hm "
+    assert answer["usage"] == usage(2, prompt=9)
+    assert len(engine.bodies) == 1
+    assert phase_one.closed
 
 
-def test_a_stream_without_anything_is_no_answer() -> None:
+@pytest.mark.parametrize(("budget", "chunks"), [(0, 0), (1, 1), (3, 3), (4, 4)])
+def test_without_usage_each_chunk_of_reasoning_counts_as_a_token(budget: int, chunks: int) -> None:
+    reasoning = [event({"reasoning": str(number)}) for number in range(5)]
+    reply = two_phase(
+        Recorder(
+            ScriptedReply(event({"role": "assistant"}), *reasoning), ScriptedReply(*answered())
+        ),
+        budget,
+    )
+    message = completed(reply)["choices"][0]["message"]
+    assert reply.cut
+    assert message["reasoning"] == "01234"[:chunks] + TRANSITION
+
+
+@pytest.mark.parametrize("budget", [6, 7, 8])
+def test_reported_thinking_tokens_count_before_completion_tokens(budget: int) -> None:
+    chunks = [event({"reasoning": "hm "}, usage(50, thinking)) for thinking in (2, 7)]
+    engine = Recorder(ScriptedReply(*chunks, *answered()), ScriptedReply(*answered()))
+    reply = two_phase(engine, budget)
+    completed(reply)
+    assert reply.cut is (budget < 7)
+
+
+def test_an_answer_is_not_counted_as_thinking() -> None:
+    words = [event({"content": "word "}, usage(number)) for number in range(1, 30)]
+    reply = two_phase(Recorder(ScriptedReply(*words, DONE)), 3)
+    assert completed(reply)["choices"][0]["message"]["content"] == 29 * "word "
+    assert not reply.cut
+
+
+def test_phase_one_sends_the_client_s_body_and_asks_for_usage() -> None:
+    engine = Recorder(ScriptedReply(thought(3), *answered()))
+    completed(two_phase(engine, max_tokens=50, temperature=0.5, stream_options={"other": 1}))
+    assert engine.bodies == [
+        {
+            "messages": [{"role": "user", "content": "2 + 3?"}],
+            "max_tokens": 50,
+            "temperature": 0.5,
+            "stream": True,
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        }
+    ]
+
+
+def test_phase_two_continues_the_closed_reasoning() -> None:
+    phase_one = ScriptedReply(thought(5), thought(10), thought(15))
+    engine = Recorder(phase_one, ScriptedReply(*answered()))
+    completed(two_phase(engine, temperature=0.5))
+    assert engine.bodies[1] == {
+        "messages": [
+            {"role": "user", "content": "2 + 3?"},
+            {"role": "assistant", "content": f"<think>\nhm hm{TRANSITION}\n</think>\n\n"},
+        ],
+        "temperature": 0.5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **RESUME,
+    }
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(
+    ("requested", "remaining"), [(50, 41), (10, 1), (9, 1), (5, 1), (None, None)]
+)
+def test_both_phases_together_keep_to_the_client_s_max_tokens(
+    field: str, requested: int | None, remaining: int | None
+) -> None:
+    """Phase one has spent 9 of them; an engine takes no max_tokens below 1."""
+    phase_one = ScriptedReply(*(thought(3 * number) for number in range(1, 9)))
+    engine = Recorder(phase_one, ScriptedReply(*answered()))
+    completed(two_phase(engine, **{field: requested}))
+    assert engine.bodies[0][field] == requested
+    assert engine.bodies[1][field] == remaining
+
+
+def test_both_phases_are_a_single_stream() -> None:
+    opening = event({"role": "assistant", "content": ""}, usage(0))
+    phase_two = ScriptedReply(
+        {"id": "second", "created": 7, "choices": [{"index": 0, "delta": {"role": "assistant"}}]},
+        {"id": "second", "choices": [{"index": 0, "delta": {"reasoning": "so "}}]},
+        {
+            "id": "second",
+            "choices": [{"index": 0, "delta": {"reasoning_content": "it ", "content": "is"}}],
+        },
+        {"id": "second", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        *answered()[1:],
+    )
+    phase_one = ScriptedReply(opening, thought(1), thought(2))
+    reply = two_phase(Recorder(phase_one, phase_two), 1, stream=True)
+    *events, total, done = payloads(streamed(reply))
+    assert events == [
+        event({"role": "assistant", "content": ""}),
+        event({"reasoning": "hm "}),
+        event({"reasoning": TRANSITION}),
+        {"id": "first", "model": "m", "created": 7, "choices": [{"index": 0, "delta": {}}]},
+        {"id": "first", "model": "m", "choices": [{"index": 0, "delta": {"content": "so "}}]},
+        {"id": "first", "model": "m", "choices": [{"index": 0, "delta": {"content": "it is"}}]},
+        {
+            "id": "first",
+            "model": "m",
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+        },
+    ]
+    assert total["id"] == "first"
+    assert total["choices"] == []
+    assert total["usage"]["total_tokens"] == 3 + 1 + 2
+    assert done == DONE
+    assert phase_one.closed and phase_two.closed
+
+
+def test_a_stream_s_final_usage_and_comments_pass_unchanged() -> None:
+    keep_alive = ScriptedReply(thought(1), *answered())
+    keep_alive._events.insert(1, b": ping\n\n")  # pyright: ignore[reportPrivateUsage]
+    chunks = streamed(two_phase(Recorder(keep_alive), stream=True))
+    assert chunks[1] == b": ping\n\n"
+    assert payloads(chunks)[-2] == answered()[1]
+    assert chunks[-1] == b"data: [DONE]\n\n"
+
+
+def test_the_error_of_an_event_is_not_in_later_events() -> None:
+    broken = {"id": "first", "error": {"message": "x"}, "choices": [], "usage": None}
+    phase_one = ScriptedReply(broken, event({"reasoning": "a"}), event({"reasoning": "b"}))
+    reply = two_phase(Recorder(phase_one, ScriptedReply(*answered())), 0, stream=True)
+    transition = payloads(streamed(reply))[1]
+    assert transition == {"id": "first", "choices": event({"reasoning": TRANSITION})["choices"]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "is_stream"), [(429, False), (500, True), (200, False)])
+def test_a_refusal_of_phase_one_is_the_reply(status: int, is_stream: bool, stream: bool) -> None:
+    refusal = ScriptedReply("no", status=status, is_stream=is_stream, retry_after="37")
+    reply = two_phase(Recorder(refusal), stream=stream)
+
+    async def main() -> bytes:
+        await reply.begin()
+        return await reply.read()
+
+    assert asyncio.run(main()) == b"data: no\n\n"
+    assert (reply.status, reply.is_stream, reply.retry_after) == (status, False, "37")
+    assert refusal.closed
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "is_stream"), [(400, False), (503, True), (200, False)])
+def test_a_refusal_of_phase_two_is_an_engine_failure(
+    status: int, is_stream: bool, stream: bool
+) -> None:
+    refusal = ScriptedReply("no", status=status, is_stream=is_stream)
+    reply = two_phase(Recorder(ScriptedReply(thought(3), thought(20)), refusal), stream=stream)
+    with pytest.raises(EngineFailed, match=f"after the budget \\(HTTP {status}\\)"):
+        streamed(reply) if stream else completed(reply)
+    assert refusal.closed
+
+
+def test_an_engine_that_fails_while_generating_has_failed() -> None:
+    failing = ScriptedReply(thought(3), {"error": {"message": "out of memory"}}, DONE)
+    with pytest.raises(EngineFailed, match="while generating"):
+        completed(two_phase(Recorder(failing)))
+
+
+def test_a_stream_that_ends_early_is_no_answer() -> None:
     with pytest.raises(EngineFailed, match="before it was complete"):
-        had(10, Told())
+        completed(two_phase(Recorder(ScriptedReply())))
+
+
+@pytest.mark.parametrize("events_read", [0, 1, 3])
+def test_closing_the_reply_closes_the_engine_s(events_read: int) -> None:
+    """Before it has begun, in phase one, and in phase two."""
+    phases = ScriptedReply(thought(3), thought(20)), ScriptedReply(*answered())
+    reply = two_phase(Recorder(*phases), stream=True)
+
+    async def main() -> None:
+        if events_read:
+            await reply.begin()
+        for _ in range(events_read):
+            assert await reply.next_chunk()
+        await reply.aclose()
+
+    asyncio.run(main())
+    assert [phase.closed for phase in phases] == [events_read > 0, events_read > 1]
