@@ -1,75 +1,86 @@
-"""The benchmark's own parts: what it asks, when, and how it reads processes."""
+"""The benchmark's load generator, servers and tables, and the CPU and memory that it reads."""
 
 import asyncio
 import os
 import sys
 import time
 from collections.abc import Generator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-from loadtest.bench.generator import Job, generate
-from loadtest.bench.process import await_up, cpu, memory, running
-from server.engines.supervisor import free_port
+from loadtest.bench.generator import Batch, generate
+from loadtest.bench.servers import Server, Servers
+from loadtest.bench.tables import ratio_table, results_table
+from loadtest.process_usage import cpu_seconds, open_descriptors, resident_bytes
+
+ALL_CORES = ",".join(map(str, os.sched_getaffinity(0)))
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[str, int]]:
-    port, log = free_port(), tmp_path_factory.mktemp("bench") / "engine.log"
-    words = [sys.executable, "-m", "loadtest.fake_engine", "--port", str(port), "--model", "demo"]
-    cores = ",".join(map(str, os.sched_getaffinity(0)))
-    with running(words, cores, log) as process:
-        await_up(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}", process.pid
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    with ExitStack() as stack:
+        yield Servers(stack, tmp_path_factory.mktemp("bench")).start_fake_engine(ALL_CORES)
 
 
-def test_with_a_rate_each_request_waits_until_it_is_due(engine: tuple[str, int]) -> None:
-    job = Job("think=1 chunks=2", 20, 4, rate=40, more={"temperature": 0.5})
-    tally = asyncio.run(generate(engine[0], job))
+def test_with_a_rate_each_request_waits_for_its_scheduled_time(engine: Server) -> None:
+    batch = Batch("think=1 chunks=2", 20, 4, rate=40, fields={"temperature": 0.5})
+    tally = asyncio.run(generate(engine.url, batch))
     assert (tally.requests, tally.errors, len(tally.ttft)) == (20, 0, 20)
     assert tally.seconds >= 19 / 40
     assert min(tally.ttft) > 0
 
 
-def test_a_request_that_is_late_counts_from_when_it_was_due(engine: tuple[str, int]) -> None:
-    tally = asyncio.run(generate(engine[0], Job("first=0.2 chunks=1", 4, 1, rate=1000)))
+def test_the_ttft_of_a_delayed_request_counts_from_its_scheduled_time(engine: Server) -> None:
+    tally = asyncio.run(generate(engine.url, Batch("first=0.2 chunks=1", 4, 1, rate=1000)))
     assert max(tally.ttft) >= 4 * 0.2 - 3 / 1000
 
 
-def test_a_connection_that_was_not_kept_is_told() -> None:
+def test_a_connection_that_the_server_closes_raises() -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
 
-    async def asked() -> None:
-        async with await asyncio.start_server(once, "127.0.0.1") as server:
+    async def send_two() -> None:
+        async with await asyncio.start_server(answer_and_close, "127.0.0.1") as server:
             host, port = server.sockets[0].getsockname()
             async with asyncio.timeout(5):
-                await generate(f"http://{host}:{port}", Job("?", 2, 1, rate=5))
+                await generate(f"http://{host}:{port}", Batch("?", 2, 1, rate=5))
 
     with pytest.raises(ConnectionResetError):
-        asyncio.run(asked())
+        asyncio.run(send_two())
 
 
-def test_cpu_and_memory_of_a_process_are_read(engine: tuple[str, int]) -> None:
-    before, began = cpu(os.getpid(), family=False), time.process_time()
-    while time.process_time() - began < 0.3:
+def test_cpu_and_memory_of_a_process_are_read(engine: Server) -> None:
+    before, started = cpu_seconds(os.getpid(), descendants=False), time.process_time()
+    while time.process_time() - started < 0.3:
         pass
-    assert cpu(os.getpid(), family=False) - before >= 0.2
-    assert cpu(os.getpid()) >= cpu(engine[1])
-    assert memory(engine[1]) > 2**20
+    assert cpu_seconds(os.getpid(), descendants=False) - before >= 0.2
+    assert cpu_seconds(os.getpid()) >= cpu_seconds(engine.pid)
+    assert resident_bytes(engine.pid) > 2**20
+    assert open_descriptors(engine.pid) > 3
 
 
-def test_what_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
-    log = tmp_path / "log"
+def test_a_server_that_does_not_start_raises_with_the_end_of_its_log(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     words = [sys.executable, "-c", "raise SystemExit('no such engine')"]
-    cores = ",".join(map(str, os.sched_getaffinity(0)))
-    with (
-        running(words, cores, log) as process,
-        pytest.raises(SystemExit, match="no such engine"),
-    ):
-        await_up(f"http://127.0.0.1:{free_port()}", process, log)
+    with ExitStack() as stack, pytest.raises(SystemExit, match="no such engine"):
+        Servers(stack, tmp_path_factory.mktemp("bench")).start(lambda _: words, ALL_CORES)
+
+
+def test_the_tables_have_medians_and_ratios_of_the_rounds() -> None:
+    row = {"cpu_paced": 40.0, "cpu_saturated": 5.0, "rate": 1e5, "ttft50": 1.0, "ttft99": 2.0}
+    open_loop = {"open50": 1.5, "open99": 2.5}
+    results = {
+        "tops": [{**row, **open_loop, "cpu_request": cpu} for cpu in (0.4, 0.6, 0.9)],
+        "peer": [{**row, "cpu_request": 0.3} for _ in range(3)],
+    }
+    assert "| tops | 0.60 | 40 | 5.0 | 100,000 | 1.00 / 2.00 | 1.50 / 2.50 |" in results_table(
+        results
+    )
+    assert "| peer | 0.30 | 40 | 5.0 | 100,000 | 1.00 / 2.00 |  |" in results_table(results)
+    assert "| peer | 2.00 (1.33, 2.00, 3.00) | 1.00 (1.00, 1.00, 1.00) |" in ratio_table(results)

@@ -1,32 +1,35 @@
-"""What the gateway costs beside vLLM's API server: `python -m loadtest.bench.front_end PYTHON`.
+"""Relates the gateway's cost to that of vLLM's API server: `python -m loadtest.bench.front_end`.
 
-PYTHON is that of an environment with vLLM (`make test-vllm` sets one up). vLLM serves the demo
-model; requests pass through the gateway, and through proxies that only relay: one of the same
-libraries, and vllm-router where it is installed beside vLLM, which is what it costs without Python.
-CPU is that of vLLM's API server alone, without its engine's process, and that of what is in
-front of it, in the same runs.
+PYTHON is the interpreter of an environment with vLLM (`make test-vllm` creates one). vLLM serves
+the demo model. Requests pass through the gateway, through a relay of the same libraries, and
+through vllm-router where it is installed next to vLLM. CPU is measured in the same runs: that of
+vLLM's API server without its engine process, and that of the proxy in front of it.
+
+A round takes about two minutes. Published figures are medians of five (`--rounds 5`).
 """
 
 import asyncio
 import statistics
-import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
+from tqdm import tqdm
 
-from loadtest.bench.generator import Job, generate
-from loadtest.bench.peers import ROOT, gateway, proxy, router
-from loadtest.bench.process import Starter, cpu
+from child_python import ROOT
+from loadtest.bench.generator import Batch, generate
+from loadtest.bench.peers import gateway, proxy, vllm_router
+from loadtest.bench.servers import Server, Servers
+from loadtest.process_usage import cpu_seconds
 
-_ENGINE = "http://127.0.0.1:8790"
 _START_SECONDS = 300
-_FLAGS = (
+_CORES = "0,1"
+_VLLM_FLAGS = (
     *("--max-model-len", "1024", "--dtype", "float32", "--max-num-seqs", "64", "--enforce-eager"),
     *("--gpu-memory-utilization", "0.3", "--reasoning-parser", "qwen3", "--host", "127.0.0.1"),
-    *("--model", str(ROOT / "models" / "demo"), "--served-model-name", "demo", "--port", "8790"),
+    *("--model", str(ROOT / "models" / "demo"), "--served-model-name", "demo"),
 )
 _ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -40,64 +43,79 @@ _STORY = (
 )
 _SHORT = {"reasoning_effort": "none", "max_tokens": 12}
 _LONG = {"reasoning_effort": "high"}
-_JOBS = {
-    "whole answers of 12 tokens, 16 at a time, ms a request": Job(
-        _STORY, 600, 16, stream=False, more=_SHORT
+_BATCHES = {
+    "non-streaming answers of 12 tokens, 16 at a time, ms per request": Batch(
+        _STORY, 600, 16, stream=False, fields=_SHORT
     ),
-    "16 streams, us a chunk": Job(_STORY, 96, 16, more=_LONG),
-    "64 streams, us a chunk": Job(_STORY, 256, 64, more=_LONG),
+    "16 streams, us per chunk": Batch(_STORY, 96, 16, fields=_LONG),
+    "64 streams, us per chunk": Batch(_STORY, 256, 64, fields=_LONG),
 }
 
-
-def _measure(job: Job, url: str, pid: int, server: int) -> tuple[float, float]:
-    """CPU of a proxy and of vLLM's API server behind it: us a chunk, or ms a request."""
-    before = cpu(pid), cpu(server, family=False)
-    tally = asyncio.run(generate(url, job))
-    spent = cpu(pid) - before[0], cpu(server, family=False) - before[1]
-    if tally.errors:
-        raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed")
-    scale = 1e6 / tally.chunks if job.stream else 1e3 / tally.requests
-    return scale * spent[0], scale * spent[1]
+Sample = tuple[float, float]
+"""CPU of a proxy and of vLLM's API server behind it: us per chunk, or ms per request."""
 
 
 @click.command(help=__doc__)
 @click.argument("python")
-@click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
+@click.option("--rounds", type=int, default=1, show_default=True, metavar="N")
 def main(python: str, rounds: int) -> None:
-    """Measure, and print a table."""
-    proxies = {"gateway": gateway, "raw ASGI + aiohttp": proxy("raw")}
-    beside = Path(python).with_name("vllm-router")
-    if beside.exists():
-        proxies["vllm-router"] = router(str(beside))
-    urls = {
-        name: f"http://127.0.0.1:{port}"
-        for name, port in zip(proxies, range(8800, 9000, 2), strict=False)
-    }
-    vllm = [python, "-m", "vllm.entrypoints.openai.api_server", *_FLAGS]
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        scratch = Path(folder)
-        start = Starter(stack, scratch, _START_SECONDS).start
-        server = start(vllm, _ENGINE, "0,1", _ENVIRONMENT)
-        pids = {
-            name: start(proxies[name](_ENGINE, urlsplit(url).port or 0, scratch), url, "0,1")
-            for name, url in urls.items()
+    """Measure all proxies and print the table."""
+    commands = {"gateway": gateway, "raw ASGI + aiohttp": proxy("raw")}
+    router_path = Path(python).with_name("vllm-router")
+    if router_path.exists():
+        commands["vllm-router"] = vllm_router(str(router_path))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        servers = Servers(stack, folder, _START_SECONDS)
+        api_server = [python, "-m", "vllm.entrypoints.openai.api_server", *_VLLM_FLAGS]
+        vllm = servers.start(lambda port: [*api_server, "--port", str(port)], _CORES, _ENVIRONMENT)
+        proxies = {
+            proxy_name: servers.start(lambda port, c=command: c(vllm.url, port, folder), _CORES)
+            for proxy_name, command in commands.items()
         }
-        for url in urls.values():
-            asyncio.run(generate(url, Job(_STORY, 32, 16, more=_LONG)))
+        samples = _measure_rounds(proxies, vllm, rounds)
+    click.echo(_table(samples))
+
+
+def _measure_rounds(
+    proxies: Mapping[str, Server], vllm: Server, rounds: int
+) -> dict[tuple[str, str], list[Sample]]:
+    """The rounds' samples by batch and proxy; every other round in reverse order."""
+    for server in proxies.values():
+        asyncio.run(generate(server.url, Batch(_STORY, 32, 16, fields=_LONG)))
+    samples: dict[tuple[str, str], list[Sample]] = {}
+    with tqdm(total=rounds * len(_BATCHES) * len(proxies), unit="measurement") as progress:
         for number in range(rounds):
-            for what, job in _JOBS.items():
-                for name, url in list(urls.items())[:: -1 if number % 2 else 1]:
-                    one = _measure(job, url, pids[name], server)
-                    found.setdefault((what, name), []).append(one)
-                    print(f"{what}, {name}: {one[0]:.2f} {one[1]:.2f}", file=sys.stderr, flush=True)
-    print("| | through | CPU | vLLM's API server | ratio |\n| --- | --- | --- | --- | --- |")
-    for (what, name), samples in found.items():
-        ours, theirs = (statistics.median(column) for column in zip(*samples, strict=True))
-        shares = [one / other for one, other in samples]
-        each = ", ".join(f"{share:.2f}" for share in shares)
-        share = f"{statistics.median(shares):.2f} ({each})"
-        print(f"| {what} | {name} | {ours:.2f} | {theirs:.2f} | {share} |")
+            for batch_name, batch in _BATCHES.items():
+                for name, server in list(proxies.items())[:: -1 if number % 2 else 1]:
+                    progress.set_postfix_str(f"round {number + 1}/{rounds}: {batch_name}, {name}")
+                    sample = _measure(batch, server, vllm)
+                    samples.setdefault((batch_name, name), []).append(sample)
+                    progress.write(f"{batch_name}, {name}: {sample[0]:.2f} {sample[1]:.2f}")
+                    progress.update()
+    return samples
+
+
+def _measure(batch: Batch, server: Server, vllm: Server) -> Sample:
+    before = cpu_seconds(server.pid), cpu_seconds(vllm.pid, descendants=False)
+    tally = asyncio.run(generate(server.url, batch))
+    after = cpu_seconds(server.pid), cpu_seconds(vllm.pid, descendants=False)
+    if tally.errors:
+        raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed")
+    scale = 1e6 / tally.chunks if batch.stream else 1e3 / tally.requests
+    return scale * (after[0] - before[0]), scale * (after[1] - before[1])
+
+
+def _table(samples: Mapping[tuple[str, str], Sequence[Sample]]) -> str:
+    lines = ["| | through | CPU | vLLM's API server | ratio (each round) |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for (batch_name, name), rounds in samples.items():
+        own, vllm = (statistics.median(column) for column in zip(*rounds, strict=True))
+        ratios = [proxy_cpu / vllm_cpu for proxy_cpu, vllm_cpu in rounds]
+        each_round = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        median = f"{statistics.median(ratios):.2f} ({each_round})"
+        lines.append(f"| {batch_name} | {name} | {own:.2f} | {vllm:.2f} | {median} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

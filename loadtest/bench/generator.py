@@ -1,4 +1,7 @@
-"""Asks as fast as a core allows: keep-alive connections, events counted and not read."""
+"""A load generator that is limited by its core: keep-alive connections, events counted unparsed.
+
+`loadtest.client` measures more per request; here its CPU would be measured as the proxy's delay.
+"""
 
 import asyncio
 import json
@@ -14,7 +17,7 @@ import httptools
 
 @dataclass
 class Tally:
-    """What came back; `ttft` in seconds, a request each."""
+    """The counts of a batch; `ttft` has the seconds of each request."""
 
     requests: int = 0
     errors: int = 0
@@ -24,11 +27,16 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Job:
-    """So many requests of one kind, `concurrency` at a time.
+class Batch:
+    """Identical requests.
 
-    With a `rate`, in requests a second, each has a time at which it is due, from which its TTFT
-    counts; `more` are fields of the body.
+    Attributes:
+        content: the user's message.
+        requests: their number.
+        concurrency: connections, with one request in flight each.
+        rate: requests per second at scheduled times, from which the TTFT then counts; None sends
+            each as soon as a connection is free.
+        fields: further fields of the body.
     """
 
     content: str
@@ -36,17 +44,17 @@ class Job:
     concurrency: int
     stream: bool = True
     rate: float | None = None
-    more: Mapping[str, object] = field(default_factory=dict[str, object])
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-class _Client(asyncio.Protocol):
-    """One connection, a request at a time."""
+class _Connection(asyncio.Protocol):
+    """One connection; its methods are callbacks of asyncio and httptools, except `request`."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._done: asyncio.Future[None] | None = None
-        self._begun = 0.0
-        self._first = False
+        self._response: asyncio.Future[None] | None = None
+        self._started = 0.0
+        self._has_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop has its own class
@@ -55,71 +63,71 @@ class _Client(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._done is not None and not self._done.done():
-            self._done.set_exception(exc or ConnectionResetError())
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(exc or ConnectionResetError())
 
     def on_body(self, body: bytes) -> None:
-        if not self._first:
-            self._first = True
-            self._tally.ttft.append(time.perf_counter() - self._begun)
+        if not self._has_body:
+            self._has_body = True
+            self._tally.ttft.append(time.perf_counter() - self._started)
         self._tally.chunks += body.count(b"data: {")
 
     def on_message_complete(self) -> None:
         self._tally.requests += 1
         self._tally.errors += self._parser.get_status_code() != 200
-        if self._done is not None and not self._done.done():
-            self._done.set_result(None)
+        if self._response is not None and not self._response.done():
+            self._response.set_result(None)
 
-    async def ask(self, request: bytes, due: float | None = None) -> None:
+    async def request(self, request: bytes, scheduled: float | None = None) -> None:
         if self._transport.is_closing():
-            raise ConnectionResetError("the server closed a connection that was to be kept")
+            raise ConnectionResetError("the server closed a keep-alive connection")
         self._parser = httptools.HttpResponseParser(self)
-        self._done = asyncio.get_running_loop().create_future()
-        self._first = False
-        self._begun = time.perf_counter() if due is None else due
+        self._response = asyncio.get_running_loop().create_future()
+        self._has_body = False
+        self._started = time.perf_counter() if scheduled is None else scheduled
         self._transport.write(request)
-        await self._done
+        await self._response
 
 
-async def generate(url: str, job: Job, key: str | None = None) -> Tally:
-    """Run a job against a base URL (without /v1).
+async def generate(url: str, batch: Batch, key: str | None = None) -> Tally:
+    """Send a batch to a base URL (without /v1), with an optional API key.
 
     Raises:
-        OSError: a connection was refused, or broke.
+        OSError: a connection was refused or broke.
     """
     tally, address = Tally(), urlsplit(url).netloc
     host, _, port = address.partition(":")
-    request = _request(address, job, key)
-    waiting = deque(range(job.requests))
+    request = _request(address, batch, key)
+    remaining = deque(range(batch.requests))
     loop = asyncio.get_running_loop()
 
-    async def client(transport: asyncio.BaseTransport, protocol: _Client) -> None:
+    async def send_all(transport: asyncio.BaseTransport, connection: _Connection) -> None:
         try:
-            while waiting:
-                place = waiting.popleft()
-                due = None if job.rate is None else begun + place / job.rate
-                if due is not None:
-                    await asyncio.sleep(due - time.perf_counter())
-                await protocol.ask(request, due)
+            while remaining:
+                index = remaining.popleft()
+                scheduled = None if batch.rate is None else started + index / batch.rate
+                if scheduled is not None:
+                    await asyncio.sleep(scheduled - time.perf_counter())
+                await connection.request(request, scheduled)
         finally:
             transport.close()
 
     opening = (
-        loop.create_connection(lambda: _Client(tally), host, int(port))
-        for _ in range(job.concurrency)
+        loop.create_connection(lambda: _Connection(tally), host, int(port))
+        for _ in range(batch.concurrency)
     )
     connections = await asyncio.gather(*opening)
-    begun = time.perf_counter()
-    await asyncio.gather(*(client(*connection) for connection in connections))
-    tally.seconds = time.perf_counter() - begun
+    started = time.perf_counter()
+    await asyncio.gather(*(send_all(*connection) for connection in connections))
+    tally.seconds = time.perf_counter() - started
     return tally
 
 
-def _request(host: str, job: Job, key: str | None) -> bytes:
-    messages = [{"role": "user", "content": job.content}]
-    options = {"stream_options": {"include_usage": True}} if job.stream else {}
+def _request(host: str, batch: Batch, key: str | None) -> bytes:
+    messages = [{"role": "user", "content": batch.content}]
+    options = {"stream_options": {"include_usage": True}} if batch.stream else {}
     body = json.dumps(
-        {"model": "demo", "messages": messages, "stream": job.stream, **options, **job.more}
+        {"model": "demo", "messages": messages, "stream": batch.stream, **options, **batch.fields}
     )
     authorization = f"authorization: Bearer {key}\r\n" if key else ""
     return (

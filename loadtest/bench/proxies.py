@@ -1,7 +1,8 @@
-"""Proxies as one would write them in an afternoon, to measure against: `... proxies KIND URL PORT`.
+"""Minimal proxies as a baseline: `python -m loadtest.bench.proxies KIND URL PORT`.
 
-raw: an ASGI function with aiohttp's client; lean: FastAPI with the same client; naive: FastAPI with
-httpx; parsing: the same, which also parses every event. None decides, counts or checks anything.
+Kinds: `raw` is an ASGI function with aiohttp's client; `lean` is FastAPI with the same client;
+`naive` is FastAPI with httpx; `parsing` is `naive` that also parses every event. None of them makes
+decisions, counts or checks anything.
 """
 
 import sys
@@ -20,15 +21,14 @@ _JSON = {"content-type": "application/json"}
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
-class Raw:
-    """ASGI, nothing between."""
+class RawProxy:
+    """A plain ASGI application."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request."""
         if scope["type"] == "lifespan":
             while (message := await receive())["type"] != "lifespan.shutdown":
                 self._session = aiohttp.ClientSession(
@@ -37,22 +37,21 @@ class Raw:
                 await send({"type": f"{message['type']}.complete"})
             return
         body = b""
-        more = True
-        while more:
+        incomplete = True
+        while incomplete:
             message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
+            body, incomplete = body + message.get("body", b""), message.get("more_body", False)
         assert self._session is not None
         async with self._session.post(self._url, data=body, headers=_JSON) as reply:
-            kind = reply.headers["content-type"].encode()
-            head = {"status": reply.status, "headers": [(b"content-type", kind)]}
+            media_type = reply.headers["content-type"].encode()
+            head = {"status": reply.status, "headers": [(b"content-type", media_type)]}
             await send({"type": "http.response.start", **head})
-            async for block in reply.content.iter_any():
-                await send({"type": "http.response.body", "body": block, "more_body": True})
+            async for chunk in reply.content.iter_any():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 
 def lean(url: str) -> FastAPI:
-    """FastAPI around aiohttp's client."""
     sessions: list[aiohttp.ClientSession] = []
 
     @asynccontextmanager
@@ -67,14 +66,14 @@ def lean(url: str) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def relay(request: Request) -> StreamingResponse:
         reply = await sessions[0].post(url, data=await request.body(), headers=_JSON)
-        kind = reply.headers["content-type"]
-        return StreamingResponse(reply.content.iter_any(), reply.status, media_type=kind)
+        media_type = reply.headers["content-type"]
+        return StreamingResponse(reply.content.iter_any(), reply.status, media_type=media_type)
 
     return app
 
 
 def naive(url: str, parse: bool) -> FastAPI:
-    """FastAPI around httpx, as most gateways begin."""
+    """FastAPI with httpx's client; `parse` decodes and encodes every event."""
     app = FastAPI()
     client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_connections=None))  # noqa: S113
 
@@ -91,18 +90,18 @@ def naive(url: str, parse: bool) -> FastAPI:
                 elif line:
                     yield line.encode() + b"\n\n"
 
-        kind = reply.headers["content-type"]
-        whole = lines() if "event-stream" in kind else reply.aiter_raw()
-        return StreamingResponse(whole, reply.status_code, media_type=kind)
+        media_type = reply.headers["content-type"]
+        content = lines() if "event-stream" in media_type else reply.aiter_raw()
+        return StreamingResponse(content, reply.status_code, media_type=media_type)
 
     return app
 
 
 def main(kind: str, url: str, port: str) -> None:
-    """Serve one of them."""
+    """Serve the proxy of a kind in front of the engine at `url`."""
     target = f"{url}/v1/chat/completions"
     app: Any = {
-        "raw": lambda: Raw(target),
+        "raw": lambda: RawProxy(target),
         "lean": lambda: lean(target),
         "naive": lambda: naive(target, parse=False),
         "parsing": lambda: naive(target, parse=True),

@@ -1,67 +1,72 @@
-"""What a second worker brings: `python -m loadtest.bench.workers`.
+"""The throughput of one and of two workers: `python -m loadtest.bench.workers`.
 
-The gateway, the engine and the generator share both cores here, as nothing is left for them where
-two workers have a core each; so CPU a request is told too, of the gateway and of the others.
+Gateway, engine and load generator share both cores, since two workers leave no core for the others.
+The CPU per request of the gateway and of the others shows what each of them takes.
 """
 
 import asyncio
 import resource
 import statistics
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
+from tqdm import tqdm
 
-from child_python import python_command
-from loadtest.bench.generator import Job, generate
+from loadtest.bench.generator import Batch, generate
 from loadtest.bench.peers import gateway
-from loadtest.bench.process import await_up, cpu, running
+from loadtest.bench.servers import Server, Servers
+from loadtest.process_usage import cpu_seconds
 
-_ENGINE = "http://127.0.0.1:8790"
+_CORES = "0,1"
+_WORKERS = (1, 2)
 _REQUESTS, _CLIENTS = 6000, 32
 _STORY = "Ben has 40 coins. Ben finds 61 coins. How many coins does Ben have now? think=5 chunks=10"
 
-
-def _ours() -> float:
-    """Seconds of CPU of this process, which is the generator."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _one(workers: int, engine: int, port: int, scratch: Path) -> tuple[float, float, float]:
-    """Requests a second; milliseconds of CPU a request, of the gateway and of the others."""
-    url, log = f"http://127.0.0.1:{port}", scratch / "gateway.log"
-    command = [*gateway(_ENGINE, port, scratch), "--workers", str(workers)]
-    with running(command, "0,1", log) as process:
-        await_up(url, process, log)
-        asyncio.run(generate(url, Job(_STORY, 400, _CLIENTS, stream=False)))
-        before = cpu(process.pid), cpu(engine) + _ours()
-        tally = asyncio.run(generate(url, Job(_STORY, _REQUESTS, _CLIENTS, stream=False)))
-        after = cpu(process.pid), cpu(engine) + _ours()
-    if tally.errors:
-        raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed")
-    spent = [1e3 * (b - a) / tally.requests for a, b in zip(before, after, strict=True)]
-    return tally.requests / tally.seconds, spent[0], spent[1]
+Sample = tuple[float, float, float]
+"""Requests per second; CPU in ms per request of the gateway, and of engine and generator."""
 
 
 @click.command(help=__doc__)
 @click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
 def main(rounds: int) -> None:
-    """Measure, and print a table."""
-    found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
-    fake = python_command("loadtest.fake_engine", "--port", "8790", "--model", "demo")
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        with running(fake, "0,1", scratch / "engine.log") as engine:
-            await_up(_ENGINE, engine, scratch / "engine.log")
-            for place in range(2 * rounds):
-                workers = 1 + place % 2
-                found[workers].append(_one(workers, engine.pid, 8800 + place, scratch))
-    print("| workers | requests a second | CPU ms a request | of engine and generator |")
-    print("| --- | --- | --- | --- |")
-    for workers, samples in found.items():
-        rate, own, others = (statistics.median(column) for column in zip(*samples, strict=True))
-        print(f"| {workers} | {rate:,.0f} | {own:.2f} | {others:.2f} |")
+    """Measure all rounds and print the table of their medians."""
+    samples: dict[int, list[Sample]] = {workers: [] for workers in _WORKERS}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        engine = Servers(stack, folder).start_fake_engine(_CORES)
+        for _ in tqdm(range(rounds), unit="round"):
+            for workers in _WORKERS:
+                samples[workers].append(_measure(workers, engine, folder))
+    click.echo("| workers | requests/s | CPU ms per request | of engine and generator |")
+    click.echo("| --- | --- | --- | --- |")
+    for workers, worker_samples in samples.items():
+        columns = zip(*worker_samples, strict=True)
+        rate, own, others = (statistics.median(column) for column in columns)
+        click.echo(f"| {workers} | {rate:,.0f} | {own:.2f} | {others:.2f} |")
+
+
+def _measure(workers: int, engine: Server, folder: Path) -> Sample:
+    with ExitStack() as stack:
+        server = Servers(stack, folder).start(
+            lambda port: [*gateway(engine.url, port, folder), "--workers", str(workers)], _CORES
+        )
+        asyncio.run(generate(server.url, Batch(_STORY, 400, _CLIENTS, stream=False)))
+        before = cpu_seconds(server.pid), cpu_seconds(engine.pid) + _generator_cpu()
+        batch = Batch(_STORY, _REQUESTS, _CLIENTS, stream=False)
+        tally = asyncio.run(generate(server.url, batch))
+        after = cpu_seconds(server.pid), cpu_seconds(engine.pid) + _generator_cpu()
+    if tally.errors:
+        raise SystemExit(f"bench: {tally.errors} of {tally.requests} requests failed")
+    own, others = (1e3 * (b - a) / tally.requests for a, b in zip(before, after, strict=True))
+    return tally.requests / tally.seconds, own, others
+
+
+def _generator_cpu() -> float:
+    """Seconds of CPU of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
