@@ -1,4 +1,4 @@
-"""The scripted engine does what it is told, and a gateway before it ends every request once."""
+"""The fake engine follows its scripts, and a gateway in front of it ends every request once."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 from engines import await_health, scripted, started
 from processes import serving
 
-from loadtest.bench.generator import Job, generate
+from loadtest.bench.generator import Batch, generate
 from loadtest.fake_engine.script import read_script
 from server.engines.supervisor import free_port
 
@@ -30,12 +30,12 @@ def ask(url: str, content: str, stream: bool = True) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=10)
 
 
-def test_scripts_are_read_and_other_words_left_alone() -> None:
+def test_scripts_are_parsed_and_other_words_ignored() -> None:
     script = read_script("Ben has 3 coins. think=7 chunks=9 rate=2.5 stall=1@4 endless nonsense=5")
     assert (script.think, script.chunks, script.rate) == (7, 9, 2.5)
     assert (script.stall, script.at, script.endless) == (1.0, 4, True)
-    said = read_script("an error is no error=500... but error@3 is one")
-    assert (said.error, said.at) == (500, 3)
+    script = read_script("an error is no error=500... but error@3 is one")
+    assert (script.error, script.at) == (500, 3)
     assert read_script("the first error, at a rate of 5").error == 0
     assert read_script("error=503").error == 503
 
@@ -67,7 +67,7 @@ def test_it_fails_on_command(engine: str) -> None:
         ask(engine, "die@5")
 
 
-def test_it_logs_how_each_request_ended(tmp_path: Path) -> None:
+def test_the_log_has_how_each_request_ended(tmp_path: Path) -> None:
     port, file = free_port(), tmp_path / "log.jsonl"
     words = ["-m", "loadtest.fake_engine", "--port", str(port), "--log", str(file)]
     with started([sys.executable, *words]) as process:
@@ -97,7 +97,7 @@ def test_it_logs_how_each_request_ended(tmp_path: Path) -> None:
 
 
 def test_the_generator_counts_what_the_engine_sent(engine: str) -> None:
-    tally = asyncio.run(generate(engine, Job("think=3 chunks=5", 40, 8)))
+    tally = asyncio.run(generate(engine, Batch("think=3 chunks=5", 40, 8)))
     assert (tally.requests, tally.errors, len(tally.ttft)) == (40, 0, 40)
     assert tally.chunks == 40 * (3 + 5 + 2)  # the finish and the usage are events too
 
@@ -105,28 +105,28 @@ def test_the_generator_counts_what_the_engine_sent(engine: str) -> None:
 def test_every_request_ends_once_whatever_the_engine_does(engine: str) -> None:
     rng = random.Random(4)
     scripts = ["chunks=30", "stall=0.3@9", "error=500", "error@5", "die", "die@5", "first=0.2"]
-    asked = [(rng.choice(scripts), rng.random() < 0.7) for _ in range(120)]
+    requests = [(rng.choice(scripts), rng.random() < 0.7) for _ in range(120)]
 
     async def run(url: str) -> list[httpx.Response]:
         slots = asyncio.Semaphore(16)
         async with httpx.AsyncClient(timeout=20) as http:
 
-            async def one(content: str, stream: bool) -> httpx.Response:
+            async def send(content: str, stream: bool) -> httpx.Response:
                 body = {"messages": [{"role": "user", "content": content}], "stream": stream}
                 async with slots:
                     return await http.post(f"{url}/v1/chat/completions", json=body)
 
-            return await asyncio.gather(*(one(*each) for each in asked))
+            return await asyncio.gather(*(send(*each) for each in requests))
 
     with serving("--upstream", engine) as server:
         answers = asyncio.run(run(server.url))
         metrics = httpx.get(f"{server.url}/metrics").text
-    for (content, stream), answer in zip(asked, answers, strict=True):
+    for (content, stream), answer in zip(requests, answers, strict=True):
         ended = answer.text.count("[DONE]") + answer.text.count('"error":')
-        whole = answer.status_code == 200 and not stream
-        assert ended == (0 if whole else 1), (content, stream, answer.text[-200:])
+        complete = answer.status_code == 200 and not stream
+        assert ended == (0 if complete else 1), (content, stream, answer.text[-200:])
         if content in ("chunks=30", "stall=0.3@9", "first=0.2"):
             assert answer.status_code == 200
     assert re.search(r"^tops_in_flight 0\.0$", metrics, re.MULTILINE)
     counted = re.findall(r"^tops_requests_total\{.*\} ([\d.]+)$", metrics, re.MULTILINE)
-    assert sum(map(float, counted)) == len(asked)
+    assert sum(map(float, counted)) == len(requests)
