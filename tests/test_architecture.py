@@ -27,6 +27,7 @@ OTHERS = "..."
 
 FLOORS: dict[str, Sequence[Sequence[str]]] = {
     "server": (
+        ("commands",),
         ("serve",),
         ("workers",),
         ("app",),
@@ -41,8 +42,8 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("http",),
         ("errors", "observe"),
     ),
-    "models": (("studies", "training"), ("outcomes",), ("domain",)),
-    "router": (("commands",), ("evaluation",), ("fitting",), (OTHERS,)),
+    "models": (("commands",), ("options",), ("studies", "training"), ("outcomes",), ("domain",)),
+    "router": (("commands",), ("options",), ("evaluation",), ("fitting",), (OTHERS,)),
     "loadtest": (("bench", "chaos"), ("commands",), (OTHERS,), ("fake_engine",)),
 }
 """The rooms of each package, top floor first: imports within a package only run downwards.

@@ -95,7 +95,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
         np.concatenate([part.p for _, part in parts]),
         np.concatenate([part.chosen for _, part in parts]),
         np.concatenate([part.at_prices for _, part in parts], axis=1),
-        np.concatenate([part.judged for _, part in parts]),
+        np.concatenate([part.trusted for _, part in parts]),
     )
     return {**report(table, order, decided), "problems": len(rows)}
 

@@ -33,13 +33,13 @@ class Decisions:
     """A router's decisions on N problems, as effort indices.
 
     `p` (N, E): estimated P(correct). `chosen` (N,): by the policy. `at_prices` (P, N): at each of
-    PRICES. `judged` (N,): False where the router abstained.
+    PRICES. `trusted` (N,): False where the router abstained.
     """
 
     p: Array
     chosen: Index
     at_prices: Index
-    judged: Mask
+    trusted: Mask
 
 
 def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str, object]:
@@ -66,12 +66,12 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     """The efforts that a router chooses for the problems `rows` (N,), abstentions included."""
     x, words = table.prompts(rows)
     predictions = predict(artifact.parameters, x, words)
-    judged = in_distribution(artifact.parameters, x, words) & table.readable[rows]
+    trusted = in_distribution(artifact.parameters, x, words) & table.readable[rows]
     baseline = artifact.efforts.index(artifact.baseline)
 
     def at(price: float) -> Index:
         return np.where(
-            judged, choose_rows(predictions.p_correct, predictions.tokens, price), baseline
+            trusted, choose_rows(predictions.p_correct, predictions.tokens, price), baseline
         )
 
     effort = artifact.baseline
@@ -83,7 +83,7 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     fixed = np.full(len(rows), artifact.efforts.index(effort))
     chosen = fixed if price is None else at(price)
     return Decisions(
-        predictions.p_correct, chosen, np.stack([at(price) for price in PRICES]), judged
+        predictions.p_correct, chosen, np.stack([at(price) for price in PRICES]), trusted
     )
 
 
@@ -113,7 +113,7 @@ def report(table: Table, rows: Index, decisions: Decisions) -> dict[str, object]
         **figures.gap(),
         "area": figures.areas(),
         "frontier": figures.frontier(),
-        "abstained": float(1 - decisions.judged.mean()),
+        "abstained": float(1 - decisions.trusted.mean()),
     }
 
 

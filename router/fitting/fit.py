@@ -123,7 +123,7 @@ def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
     folds = fold_of(len(table.problem_ids), settings.seed)
     with one_thread():
         setting, cross = _cross_fit(table, folds)
-        parameters = _finish(table, setting, cross, settings)
+        parameters = _fit_all(table, setting, cross, settings)
     held_out = _held_out(table, parameters, cross, table.efforts.index(baseline))
     certified = price_table(held_out, [settings.max_loss], settings.delta)
     return Learned(
@@ -226,7 +226,7 @@ def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:
     return best if clear else INTERCEPT_ONLY
 
 
-def _finish(table: Table, setting: Setting, cross: _CrossFit, settings: FitSettings) -> Parameters:
+def _fit_all(table: Table, setting: Setting, cross: _CrossFit, settings: FitSettings) -> Parameters:
     """Parameters from all problems; token spread and range limits from held-out estimates."""
     basis = Basis.learn(table.x, table.words)
     z = basis.predictors(table.x, table.words)

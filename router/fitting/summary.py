@@ -1,4 +1,4 @@
-"""A fitted router in a few lines, for people."""
+"""A fitted router as a few lines of text."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -16,7 +16,7 @@ def summary(artifact: Artifact, max_loss: float) -> str:
         f"{artifact.provenance['problems']} problems",
         f"held out: ECE {metrics['ece']:.4f}, Brier {metrics['brier']:.4f} "
         f"({metrics['brier_without_features']:.4f} without the prompt's features)",
-        certificate + ("not certified" if price is None else f"1,000 tokens are worth {price:g}"),
+        certificate + ("not certified" if price is None else f"price {price:g} per 1,000 tokens"),
         f"held out: accuracy {metrics['accuracy']:.4f} (baseline "
         f"{metrics['baseline_accuracy']:.4f}), tokens {metrics['tokens']:.1f} (baseline "
         f"{metrics['baseline_tokens']:.1f})",
