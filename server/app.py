@@ -15,7 +15,7 @@ from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
 from server.api_keys import ApiKeys
-from server.config.engine_command import start_of
+from server.config.engine_command import engine_command
 from server.config.settings import Settings
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
@@ -29,7 +29,7 @@ from server.endpoints.reasoning import ReasoningEndpoint
 from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
-from server.engines.supervisor import supervised
+from server.engines.supervisor import Supervisor
 from server.errors import GatewayError, error_envelope
 from server.gateway import Gateway, unexpected
 from server.http.body import BodyReader
@@ -63,9 +63,9 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     urls, model, command = settings.upstream, settings.model, None
     if not urls:
         running = shared.engine if shared else None
-        started = running or start_of(settings)
-        urls, model = (started.url,), started.model
-        command = None if running else started.command
+        engine = running or engine_command(settings)
+        urls, model = (engine.url,), engine.model
+        command = None if running else engine.command
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
@@ -75,12 +75,14 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         settings.efforts[-1],
         metrics,
     )
+    restarts = metrics.engine_restarts.inc
+    supervisor = Supervisor(command, fleet.health.ready.is_set, restarts) if command else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
-            if command is not None:
-                await stack.enter_async_context(supervised(command, metrics.engine_restarts.inc))
+            if supervisor is not None:
+                await stack.enter_async_context(supervisor.running())
             await stack.enter_async_context(fleet.connected())
             if ledger is not None:
                 ledger.start()
@@ -113,7 +115,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
-    return Gateway(app, endpoints, _envelope, fleet)
+    return Gateway(app, endpoints, _envelope, fleet, supervisor)
 
 
 def _add_api(

@@ -29,6 +29,7 @@ def serve_command(ctx: click.Context, **flags: object) -> None:
     tops serve --engine vllm --model Qwen/Qwen3-8B -- --max-model-len 32768
     """
     from router.artifact import ArtifactError
+    from server.engines.supervisor import EngineNeverStarted
     from server.ledger.schema import LedgerError
     from server.serve import serve
 
@@ -36,6 +37,8 @@ def serve_command(ctx: click.Context, **flags: object) -> None:
         served = serve(load_settings(flags))
     except (SettingsError, ArtifactError, LedgerError) as error:
         raise UnusableSettings(str(error)) from error
+    except EngineNeverStarted as error:
+        raise click.ClickException(str(error)) from error
     ctx.exit(0 if served else 1)
 
 

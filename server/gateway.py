@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.engines.fleet import Fleet
+from server.engines.supervisor import Supervisor
 from server.errors import GatewayError, error_envelope
 from server.http.request_id import assign_request_id
 
@@ -25,6 +26,7 @@ class Gateway:
         endpoints: by path; each answers POST, or raises a GatewayError before its first byte.
         envelope: makes an error's body for a path.
         fleet: the engines, for callers that wait until one is up.
+        supervisor: keeps the engine running that this process has started, if any.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class Gateway:
         endpoints: Mapping[str, ASGIApp],
         envelope: Callable[[GatewayError, str], dict[str, Any]],
         fleet: Fleet,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.fleet = fleet
+        self.supervisor = supervisor
         self._app = app
         self._endpoints = endpoints
         self._envelope = envelope

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from server.config.engine_command import check_start
+from server.config.engine_command import check_engine_command
 from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
 from server.config.settings import Settings
@@ -19,8 +19,9 @@ def serve(settings: Settings) -> bool:
     Raises:
         SettingsError, ArtifactError, LedgerError: the settings, the router or the ledger cannot be
             used; the message says what to do.
+        EngineNeverStarted: the engine exited before it was up.
     """
-    check_start(settings)
+    check_engine_command(settings)
     router = load_router(settings)
     listener = _listen(settings)
     configure_logs(settings.log_level)

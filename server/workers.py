@@ -1,7 +1,7 @@
 """The processes that serve: this one, or several workers on one socket, which uvicorn keeps alive.
 
-Workers share the socket, the engine, the ledger with its key, and a folder for their metrics. What
-a conversation was last given, and how many requests a key has in flight, each knows for itself.
+Workers share the socket, the engine, the ledger with its key, and a folder for their metrics. Each
+worker keeps its own record of conversations' efforts and of a key's requests in flight.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,11 +25,11 @@ from uvicorn.supervisors import Multiprocess
 from router.artifact import ArtifactError
 from router.router import Router
 from server.app import create_app
-from server.config.engine_command import Start, start_of
+from server.config.engine_command import engine_command
 from server.config.load_router import load_router
 from server.config.settings import Settings
 from server.config.shared import Shared
-from server.engines.supervisor import supervised
+from server.engines.supervisor import Supervisor
 from server.gateway import Gateway
 from server.http.connection import Connection
 from server.ledger.opening import open_ledger
@@ -37,69 +38,110 @@ from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
 
 _KEEP_ALIVE_SECONDS = 75
-"""An idle connection is kept longer than usual load balancers keep theirs, who would else send into
-one that is being closed."""
+"""Longer than the 60 s of common load balancers, which would otherwise send a request into a
+connection that is being closed."""
 
 _HUNG_SECONDS = 30
-"""A worker that answers no ping for so long is replaced; one that starts does not answer yet."""
+"""A worker that answers no ping for this long is replaced; a worker that starts answers none."""
 
-_FULL_LOOKS = 1_000
-"""So many looks at the middle generation come before a full one; Python's own number is 10."""
+_UPSTREAM_SECONDS, _WORKERS_UPSTREAM_SECONDS = 3, 15
+"""Time after which a missing upstream is reported; workers need longer until they look for it."""
+
+_STARTUP_POLL_SECONDS = 0.05
+_FULL_COLLECTION_THRESHOLD = 1_000
+"""Collections of the middle generation before a full one; Python's own default is 10."""
 
 log = structlog.get_logger(__name__)
 
 
 def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bool:
-    """Serve in this process until it is told to stop; False where it could not start.
+    """Serve in this process until SIGTERM or SIGINT; False if the server could not start.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
+        EngineNeverStarted: the engine exited before it was up.
     """
     app = create_app(settings, router)
-    _settle()
+    _tune_garbage_collector()
     server = uvicorn.Server(_config(app, settings))
-
-    async def serve() -> None:
-        announcing = asyncio.create_task(announce())
-        await server.serve(sockets=[listener])
-        announcing.cancel()
-
-    async def announce() -> None:
-        await app.fleet.health.ready.wait()
-        _announce(listener)
-
+    # uvicorn raises the signal that stopped it once more at its end, to be handled by these
+    signal.signal(signal.SIGINT, server.handle_exit)
+    signal.signal(signal.SIGTERM, server.handle_exit)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(serve())
+        runner.run(_serve(server, app, settings, listener))
+    if app.supervisor is not None and app.supervisor.failure is not None:
+        raise app.supervisor.failure
     return server.started
 
 
-def serve_many(settings: Settings, listener: socket.socket) -> bool:
-    """Serve in workers until this process is told to stop; one that dies is replaced.
+async def _serve(
+    server: uvicorn.Server, app: Gateway, settings: Settings, listener: socket.socket
+) -> None:
+    async def announce() -> None:
+        ready = app.fleet.health.ready
+        try:
+            async with asyncio.timeout(_UPSTREAM_SECONDS if settings.upstream else None):
+                await ready.wait()
+        except TimeoutError:
+            _report_missing_upstream(settings)
+            await ready.wait()
+        _announce(listener)
 
-    False where a worker could not start.
+    async def stop_on_failure(supervisor: Supervisor) -> None:
+        await supervisor.failed.wait()
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(_STARTUP_POLL_SECONDS)  # and shuts down only what has started
+        server.should_exit = True
+
+    tasks = [asyncio.create_task(announce())]
+    if app.supervisor is not None:
+        tasks.append(asyncio.create_task(stop_on_failure(app.supervisor)))
+    await server.serve(sockets=[listener])
+    for task in tasks:
+        task.cancel()
+
+
+def serve_many(settings: Settings, listener: socket.socket) -> bool:
+    """Serve in workers until SIGTERM or SIGINT; a worker that dies is replaced.
+
+    False if a worker could not start.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
+        EngineNeverStarted: the engine exited before it was up.
     """
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
     ready = get_context("spawn").Semaphore(0)
-    engine = None if settings.upstream else start_of(settings)
+    engine = None if settings.upstream else engine_command(settings)
     app = partial(_worker, settings, Shared(key, engine, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
     workers = Multiprocess(config, [listener])
+    was_up = threading.Event()
 
     def announce() -> None:
-        for _ in range(settings.workers):
+        if settings.upstream and not ready.acquire(timeout=_WORKERS_UPSTREAM_SECONDS):
+            _report_missing_upstream(settings)
+            ready.acquire()
+        elif not settings.upstream:
+            ready.acquire()
+        was_up.set()
+        for _ in range(settings.workers - 1):
             ready.acquire()
         _announce(listener)
 
-    with _running(engine, metrics):
-        threading.Thread(target=announce, daemon=True).start()
+    threading.Thread(target=announce, daemon=True).start()
+    if engine is None:
         workers.run()
+    else:
+        supervisor = Supervisor(engine.command, was_up.is_set, metrics.engine_restarts.inc)
+        with _in_thread(supervisor, workers.should_exit.set):
+            workers.run()
+        if supervisor.failure is not None:
+            raise supervisor.failure
     return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
 
 
@@ -109,10 +151,10 @@ def _worker(settings: Settings, shared: Shared) -> Gateway:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         app = create_app(settings, load_router(settings), shared)
-    except (ArtifactError, LedgerError) as error:  # since the parent looked
+    except (ArtifactError, LedgerError) as error:  # changed since the parent checked them
         log.critical("a worker cannot start", error=str(error))
         raise SystemExit(STARTUP_FAILURE) from error
-    _settle()
+    _tune_garbage_collector()
     return app
 
 
@@ -123,32 +165,35 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _config(app: Any, settings: Settings, **more: Any) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks where a request came from
+        proxy_headers=False,  # nothing here depends on the client's address
         timeout_graceful_shutdown=round(settings.shutdown_timeout),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         http=cast("Any", partial(Connection, settings.client_write_timeout)),
         ws="none",
-        **more,
+        **options,
     )
 
 
 @contextmanager
-def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
-    """The engine, supervised by a thread with a loop of its own; None is run by others."""
-    if engine is None:
-        yield
-        return
+def _in_thread(supervisor: Supervisor, on_failure: Any) -> Generator[None]:
+    """Run the supervisor in a thread with its own event loop while the context is open."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def supervise() -> None:
-        async with supervised(engine.command, metrics.engine_restarts.inc):
-            await stop.wait()
+        async with supervisor.running():
+            stopped = asyncio.create_task(stop.wait())
+            failed = asyncio.create_task(supervisor.failed.wait())
+            await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                on_failure()
+            stopped.cancel()
+            failed.cancel()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(supervise(),))
     thread.start()
@@ -160,20 +205,25 @@ def _running(engine: Start | None, metrics: Metrics) -> Generator[None]:
         loop.close()
 
 
-def _settle() -> None:
-    """Have the garbage collector look no more at what is loaded, and seldom at all there is.
+def _tune_garbage_collector() -> None:
+    """Exempt what is loaded now from garbage collection, and make full collections rare.
 
-    A full look halts everything, for 100 ms with 2,000 streams open; looks at what is young stay as
-    they are.
+    A full collection halts the process, for 100 ms with 2,000 open streams; collections of young
+    objects stay as they are.
     """
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, _FULL_LOOKS)
+    gc.set_threshold(young, middle, _FULL_COLLECTION_THRESHOLD)
 
 
 def _announce(listener: socket.socket) -> None:
-    """Print the URL, now that the engine behind it answers."""
+    """Print the URL, now that an engine answers."""
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     print(f"ready: http://{host}:{port}/v1", flush=True)
+
+
+def _report_missing_upstream(settings: Settings) -> None:
+    urls = " or ".join(settings.upstream)
+    print(f"tops serve: no engine answers at {urls}; waiting for it", file=sys.stderr, flush=True)

@@ -14,15 +14,15 @@ from server.engines.two_phase import TRANSITION
 
 
 @dataclass(frozen=True)
-class Start:
-    """An engine to start: where it will listen, its model's name there, and the command."""
+class EngineCommand:
+    """An engine to start: the URL without /v1, its model's name there, and the command."""
 
     url: str
     model: str
     command: list[str]
 
 
-def check_start(settings: Settings) -> None:
+def check_engine_command(settings: Settings) -> None:
     """Refuse early what could not be started.
 
     Raises:
@@ -43,7 +43,7 @@ def check_start(settings: Settings) -> None:
         )
 
 
-def start_of(settings: Settings) -> Start:
+def engine_command(settings: Settings) -> EngineCommand:
     """How to start the engine of the settings, on a free port of loopback."""
     port = free_port()
     if settings.engine == "embedded":
@@ -72,7 +72,7 @@ def start_of(settings: Settings) -> Start:
         server = [str(settings.engine_python), "-m", "vllm.entrypoints.openai.api_server"]
         command = python_command("server.engines.die_with_parent", *server, *_flags(options))
         command += settings.engine_flags
-    return Start(f"http://127.0.0.1:{port}", model, command)
+    return EngineCommand(f"http://127.0.0.1:{port}", model, command)
 
 
 def _flags(options: Mapping[str, object]) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Semaphore
 
-from server.config.engine_command import Start
+from server.config.engine_command import EngineCommand
 
 _PATIENCE_SECONDS = 5
 
@@ -20,7 +20,7 @@ class Shared:
     """
 
     key: bytes
-    engine: Start | None
+    engine: EngineCommand | None
     ready: Semaphore
 
     @asynccontextmanager

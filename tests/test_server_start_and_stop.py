@@ -1,0 +1,116 @@
+"""`tops serve` as a process: engines that never come up, missing upstreams, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from engines import await_health, started
+from processes import ROOT, Server, serving
+
+from server.engines.supervisor import free_port
+
+SECONDS = 60
+
+
+def script(folder: Path, *lines: str) -> Path:
+    """A shell script that stands for the Python that has vLLM."""
+    file = folder / "python"
+    file.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    file.chmod(0o755)
+    return file
+
+
+def failed_start(*flags: str) -> str:
+    """What `tops serve` writes to standard error before it ends with status 1."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tops", "serve", "--port", "0", "--ledger", "", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert process.returncode == 1, process.stderr
+    assert "Traceback" not in process.stderr
+    assert "ready:" not in process.stdout
+    return process.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_engine_that_never_comes_up_ends_the_gateway(tmp_path: Path, workers: str) -> None:
+    engine = script(tmp_path, "echo loading", "echo CUDA out of memory >&2", "exit 3")
+    errors = failed_start("--engine", "vllm", "--engine-python", str(engine), "--workers", workers)
+    message = errors[errors.index("exited with status 3 before it was ready") :]
+    assert message.splitlines()[1:3] == ["  loading", "  CUDA out of memory"]
+    assert errors.count('"engine started"') == 1
+
+
+def test_a_broken_checkpoint_is_named_by_the_embedded_engine(tmp_path: Path) -> None:
+    (tmp_path / "ctranslate2").mkdir()
+    errors = failed_start("--checkpoint", str(tmp_path))
+    assert "exited with status 2 before it was ready:\n  embedded engine: " in errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_the_gateway_without_a_traceback(workers: int) -> None:
+    with serving("--workers", str(workers)) as server:
+        group = [server.process.pid]
+        if workers > 1:
+            group += spawned(server.process.pid)
+            assert len(group) == 1 + workers
+        for pid in group:  # as a terminal does
+            os.kill(pid, signal.SIGINT)
+        assert server.process.wait(SECONDS) == 0
+    assert not server.logged("Traceback", seconds=0.2)
+    assert not server.logged("KeyboardInterrupt", seconds=0)
+
+
+def test_sigterm_ends_the_gateway_with_status_0() -> None:
+    with serving() as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+
+
+def spawned(parent: int) -> list[int]:
+    """The worker processes of a gateway."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [
+        int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+@contextmanager
+def waiting_for(upstream: str) -> Generator[Server]:
+    """A gateway whose upstream does not run yet."""
+    words = ["serve", "--port", "0", "--ledger", "", "--upstream", upstream]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tops", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Server(process)
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def test_a_missing_upstream_is_reported_and_waited_for() -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with waiting_for(url) as server:
+        assert server.logged(f"no engine answers at {url}", seconds=SECONDS)
+        assert not server.url
+        command = [sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]
+        with started(command) as engine:
+            await_health(url, engine, SECONDS)
+            server.wait_ready(SECONDS)
+            assert httpx.get(f"{server.url}/ready").status_code == 200
