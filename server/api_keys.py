@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from router.effort import Effort
-from server.config.settings import ApiKeySettings
+from server.config.api_key_settings import ApiKeySettings
 from server.errors import TooManyRequests, Unauthorized
 
 

@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from server.commands import key_command, serve_command
+from server.config.api_key_settings import ApiKeySettings
 from server.config.load_settings import SettingsError, load_settings
 from server.config.options import default_text, flag_of, metavar_of, setting_options
 from server.config.renamed import RENAMED
-from server.config.settings import ApiKeySettings, Settings
+from server.config.settings import Settings
 
 DIGEST = "0" * 64
 

@@ -26,7 +26,9 @@ import tops  # noqa: E402
 from router.effort import EFFORTS  # noqa: E402
 from router.fitting.outcomes import OutcomeError, read_outcomes  # noqa: E402
 from server import errors  # noqa: E402
-from server.config.settings import ApiKeySettings, Settings  # noqa: E402
+from server.config.api_key_settings import ApiKeySettings  # noqa: E402
+from server.config.renamed import RENAMED  # noqa: E402
+from server.config.settings import Settings  # noqa: E402
 from server.engines.dialect import DIALECTS, Dialect  # noqa: E402
 from server.observe.metrics import Metrics  # noqa: E402
 
@@ -66,13 +68,18 @@ _SETTINGS = """\
 3. the key in `tops.toml`, such as `max_loss = 0.02`; `--config FILE` names another file;
 4. the default.
 
-An unknown flag, variable or key is an error that names the nearest known one. Lists are
-comma-separated in flags and variables. {doc}`../guides/operate` says when to change which."""
+An unknown flag, variable or key is an error; if a known name is similar, the error suggests it. Lists
+are comma-separated in flags and variables. {doc}`../guides/operate` says when to change which."""
 
 _KEYS = """\
 Each API key is a `[[keys]]` table in `tops.toml`. `tops key NAME` creates a key, prints it once,
 and prints its table. Only the SHA-256 digest of a key is stored. Clients send a key as
 `Authorization: Bearer KEY` or as `x-api-key: KEY`."""
+
+
+_FORMER = """\
+These names are accepted in flags, variables and `tops.toml` until release 0.2, with a warning. A
+setting under both names is an error."""
 
 
 def _settings() -> str:
@@ -87,6 +94,7 @@ def _settings() -> str:
             f"`{name}`",
             "required" if field.is_required() else "no limit",
             _values(key_properties[name]),
+            field.description or "",
         )
         for name, field in ApiKeySettings.model_fields.items()
     ]
@@ -96,7 +104,10 @@ def _settings() -> str:
         _table(("setting", "default", "values", "meaning"), rows),
         "## API keys",
         _KEYS,
-        _table(("field", "default", "values"), keys),
+        _table(("field", "default", "values", "meaning"), keys),
+        "## Former names",
+        _FORMER,
+        _table(("former name", "name"), [(f"`{a}`", f"`{b}`") for a, b in RENAMED.items()]),
     )
 
 
@@ -368,7 +379,7 @@ def startup_messages() -> list[str]:
     texts: set[str] = set()
     for file in files:
         names = {"SettingsError", "ArtifactError", "LedgerError"}
-        if file.name == "settings.py":
+        if file.name in ("settings.py", "fields.py", "api_key_settings.py"):
             names.add("ValueError")
         module = ast.parse(file.read_text())
         for call in _calls(module):

@@ -16,10 +16,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
+from server.config.api_key_settings import ApiKeySettings
 from server.config.renamed import RENAMED
 from server.config.settings import (
     PREFIX,
-    ApiKeySettings,
     Settings,
     flag_of,
     variable_of,
@@ -122,7 +122,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _unknown(kind: str, name: str, spell: Callable[[str], str] = str) -> str:
-    known = [*Settings.model_fields, *ApiKeySettings.model_fields]
+    names = [*Settings.model_fields, *ApiKeySettings.model_fields]
     similar = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
     hint = f": did you mean {spell(similar[0])}?" if similar else ""
     return f"unknown {kind} {spell(name)}{hint}"

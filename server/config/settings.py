@@ -4,99 +4,20 @@ Every field is a flag, a TOPS_ environment variable and a key of tops.toml under
 """
 
 import ipaddress
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from router.effort import EFFORTS, Effort
+from router.effort import Effort
+from server.config.api_key_settings import ApiKeySettings
+from server.config.fields import Efforts, Number, URLs, setting
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
-
-
-def _split(words: object) -> object:
-    """Lists: comma-separated text, or a sequence of such texts."""
-    if isinstance(words, str):
-        return [word for word in words.replace(" ", "").split(",") if word]
-    if isinstance(words, list | tuple):
-        parts = cast("Sequence[object]", words)
-        return [word for part in parts for word in cast("list[object]", _split(part))]
-    return [words]
-
-
-def _check_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
-    for url in urls:
-        if not re.match(r"https?://[^/]", url):
-            raise ValueError(f"'{url}' is not a URL: it must begin with http:// or https://")
-    if len(set(urls)) < len(urls):
-        raise ValueError("an engine is listed twice")
-    return urls
-
-
-def _sort_efforts(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
-    if not efforts:
-        raise ValueError("list at least one effort")
-    return tuple(sorted(set(efforts), key=EFFORTS.index))
-
-
-def _setting(default: Any, description: str, metavar: str = "TEXT", **constraints: Any) -> Any:
-    """A pydantic field; `metavar` stands for its value in help texts and reference pages."""
-    return Field(
-        default, description=description, json_schema_extra={"metavar": metavar}, **constraints
-    )
-
-
-_URLs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_urls)]
-_Efforts = Annotated[
-    tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)
-]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class ApiKeySettings(BaseModel):
-    """One API key: a [[keys]] table of tops.toml, as printed by `tops key NAME`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name shown in logs, metrics and reports."
-    )
-    sha256: str = Field(
-        pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the key in hexadecimal."
-    )
-    effort_floor: Effort | None = Field(
-        default=None, description="Lowest effort for requests of this key."
-    )
-    effort_cap: Effort | None = Field(
-        default=None, description="Highest effort for requests of this key."
-    )
-    max_budget: int | None = Field(
-        default=None, ge=0, description="Largest thinking budget per request, in tokens."
-    )
-    max_in_flight: int | None = Field(
-        default=None, ge=1, description="Largest number of concurrent requests; 429 above it."
-    )
-
-    @model_validator(mode="after")
-    def _floor_below_cap(self) -> "ApiKeySettings":
-        floor, cap = self.effort_floor, self.effort_cap
-        if floor and cap and EFFORTS.index(floor) > EFFORTS.index(cap):
-            raise ValueError(f"key '{self.name}': effort_floor is above effort_cap")
-        return self
 
 
 class Settings(BaseSettings):
@@ -109,81 +30,81 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=False,
     )
 
-    config: Path | None = _setting(
+    config: Path | None = setting(
         None,
         "Settings file; default: tops.toml in the current folder, if there is one.",
         "FILE",
     )
-    host: str = _setting("127.0.0.1", "Address to listen on.", "ADDRESS")
-    port: int = _setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
-    allow_unauthenticated: bool = _setting(
+    host: str = setting("127.0.0.1", "Address to listen on.", "ADDRESS")
+    port: int = setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
+    allow_unauthenticated: bool = setting(
         False, "Listen on an address other than loopback without any API key."
     )
-    workers: int = _setting(
+    workers: int = setting(
         1, "Number of gateway processes; raise it when one CPU core is not enough.", "N", ge=1
     )
-    upstream: _URLs = _setting(
+    upstream: URLs = setting(
         (),
         "Base URL of a running engine, such as http://127.0.0.1:8001/v1; repeat it for several "
         "engines that serve the same model; default: the gateway starts an engine itself.",
         "URL",
     )
-    dialect: Name = _setting(
+    dialect: Name = setting(
         "vllm",
         "Request format in which the upstream takes effort and budget.",
         "DIALECT",
     )
-    engine: Literal["embedded", "vllm"] = _setting(
+    engine: Literal["embedded", "vllm"] = setting(
         "embedded",
         "Engine to start when no upstream is set; for vllm, flags after -- are passed to it.",
         "ENGINE",
     )
-    engine_python: Path = _setting(
+    engine_python: Path = setting(
         Path(sys.executable),
         "Python interpreter of the environment in which vllm is installed.",
         "FILE",
     )
-    engine_flags: tuple[str, ...] = _setting(
+    engine_flags: tuple[str, ...] = setting(
         (), "Flags passed to vllm; on the command line, everything after --.", "FLAG"
     )
-    reasoning_parser: str = _setting(
+    reasoning_parser: str = setting(
         "qwen3",
         "Reasoning parser of vllm for the model; vllm enforces budgets only with one.",
         "NAME",
     )
-    upstream_api_key: SecretStr | None = _setting(
+    upstream_api_key: SecretStr | None = setting(
         None, "API key sent to the upstream; prefer the variable TOPS_UPSTREAM_API_KEY.", "KEY"
     )
-    checkpoint: Path = _setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
-    engine_workers: int = _setting(2, "Concurrent generations of the embedded engine.", "N", ge=1)
-    model: str | None = _setting(
+    checkpoint: Path = setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
+    engine_workers: int = setting(2, "Concurrent generations of the embedded engine.", "N", ge=1)
+    model: str | None = setting(
         None,
         "Model name, for engine vllm also a folder; default: the name of the checkpoint folder, or "
         "the upstream's only model.",
         "NAME",
     )
-    efforts: _Efforts = _setting(
+    efforts: Efforts = setting(
         ("none", "low", "medium", "high"),
         "Efforts that the model supports; a request for any other gets the nearest.",
         "EFFORT,EFFORT...",
     )
-    baseline_effort: Effort = _setting(
+    baseline_effort: Effort = setting(
         "high", "Effort used without a router, and against which savings are measured.", "EFFORT"
     )
-    router: Path | None = _setting(
+    router: Path | None = setting(
         None,
         "Fitted router (router.json), or the word portable for the shipped router that is fitted "
         "on many models; default: the router in the checkpoint folder of the embedded engine.",
         "FILE",
     )
-    policy: Literal["quality", "price", "budget", "fixed"] = _setting(
+    policy: Literal["quality", "price", "budget", "fixed"] = setting(
         "quality",
         "How the router chooses: quality: fewest tokens with an accuracy loss of at most max_loss; "
         "price: highest P(correct) minus price x tokens; budget: tokens_per_request on average; "
         "fixed: always baseline_effort.",
         "POLICY",
     )
-    max_loss: _Number = _setting(
+    max_loss: Number = setting(
         0.01,
         "Largest accuracy loss against baseline_effort under policy quality, as a share "
         "(0.01 is one point).",
@@ -191,45 +112,45 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
     )
-    price: _Number = _setting(
+    price: Number = setting(
         0.1,
         "Policy price: gain in P(correct) that justifies 1,000 more thinking tokens.",
         "NUMBER",
         ge=0,
     )
-    tokens_per_request: _Number | None = _setting(
+    tokens_per_request: Number | None = setting(
         None, "Policy budget: target for the mean of thinking tokens per request.", "TOKENS", gt=0
     )
-    overload_requests: int | None = _setting(
+    overload_requests: int | None = setting(
         None,
         "Number of requests in flight at which the gateway starts to lower efforts; it lowers them "
         "fully at twice as many, and max_loss does not hold meanwhile; default: never.",
         "N",
         ge=1,
     )
-    overload_ttft: _Number | None = _setting(
+    overload_ttft: Number | None = setting(
         None,
         "Like overload_requests, by the time to first token (TTFT) of recent streams, in seconds; "
         "default: never.",
         "SECONDS",
         gt=0,
     )
-    overload_price: _Number = _setting(
+    overload_price: Number = setting(
         0.5,
         "Gain in P(correct) that 1,000 thinking tokens must bring in addition at full overload.",
         "NUMBER",
         ge=0,
     )
-    answer_reserve: int = _setting(
+    answer_reserve: int = setting(
         256,
         "Tokens of max_tokens reserved for the answer, at most half of max_tokens.",
         "TOKENS",
         ge=1,
     )
-    max_budget: int | None = _setting(
+    max_budget: int | None = setting(
         None, "Largest thinking budget per request, in tokens; default: no limit.", "TOKENS", ge=0
     )
-    retry_budget_factor: _Number | None = _setting(
+    retry_budget_factor: Number | None = setting(
         None,
         "Retry once with the budget times this factor when a budget that the gateway chose left no "
         "answer or one that breaks its JSON schema; streams are not retried; default: no retry.",
@@ -237,7 +158,7 @@ class Settings(BaseSettings):
         gt=1,
         le=16,
     )
-    holdout_share: _Number = _setting(
+    holdout_share: Number = setting(
         0.02,
         "Share of conversations that get baseline_effort, so that savings can be measured; "
         "requests with an explicit effort or budget are never held out.",
@@ -245,7 +166,7 @@ class Settings(BaseSettings):
         ge=0,
         le=0.5,
     )
-    exploration_share: _Number = _setting(
+    exploration_share: Number = setting(
         0.0,
         "Share of conversations that get a random effort, so that other policies can be evaluated "
         "from the ledger.",
@@ -253,56 +174,56 @@ class Settings(BaseSettings):
         ge=0,
         le=0.5,
     )
-    ledger: str = _setting(
+    ledger: str = setting(
         "sqlite:///tops-ledger.db",
         "Database URL of the ledger, which has one row per request and no text: sqlite:///FILE or "
         "postgresql+psycopg://USER@HOST/NAME; empty: no ledger.",
         "URL",
     )
-    ledger_retention_days: _Number | None = _setting(
+    ledger_retention_days: Number | None = setting(
         90, "Days after which the ledger deletes a row.", "DAYS", gt=0
     )
-    hash_key: SecretStr | None = _setting(
+    hash_key: SecretStr | None = setting(
         None,
         "Secret key of the conversation hashes, 16 characters or more; prefer the variable "
         "TOPS_HASH_KEY; default: a key stored in the ledger; a new key draws a new holdout.",
         "KEY",
         min_length=16,
     )
-    completion_price: _Number | None = _setting(
+    completion_price: Number | None = setting(
         None,
         "Price of a million completion tokens, to report savings in money.",
         "PRICE",
         ge=0,
     )
-    max_body_bytes: int = _setting(
+    max_body_bytes: int = setting(
         32 * 2**20, "Largest request body in bytes; 413 above it.", "BYTES", ge=1024
     )
-    body_timeout: _Number = _setting(
+    body_timeout: Number = setting(
         30, "Seconds in which a request body must arrive; 408 after them.", "SECONDS", gt=0
     )
-    upstream_timeout: _Number = _setting(
+    upstream_timeout: Number = setting(
         600,
         "Seconds without a byte from the engine after which a request fails.",
         "SECONDS",
         gt=0,
     )
-    client_write_timeout: _Number = _setting(
+    client_write_timeout: Number = setting(
         60,
         "Seconds after which a client that does not read its response is disconnected.",
         "SECONDS",
         gt=0,
     )
-    shutdown_timeout: _Number = _setting(
+    shutdown_timeout: Number = setting(
         30, "Seconds that requests in flight have to finish after SIGTERM.", "SECONDS", ge=0
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "Lowest severity of the log lines to print.", "LEVEL"
     )
-    log_prompts: bool = _setting(
+    log_prompts: bool = setting(
         False, "Write prompts to the log; off by default, as prompts are private."
     )
-    keys: tuple[ApiKeySettings, ...] = _setting(
+    keys: tuple[ApiKeySettings, ...] = setting(
         (), "API keys, as [[keys]] tables in tops.toml.", "TABLE"
     )
 
