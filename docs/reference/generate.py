@@ -68,7 +68,7 @@ _SETTINGS = """\
 3. the key in `tops.toml`, such as `max_loss = 0.02`; `--config FILE` names another file;
 4. the default.
 
-An unknown flag, variable or key is an error; if a known name is similar, the error suggests it. Lists
+An unknown flag, variable or key is an error that suggests a similar known name, if any. Lists
 are comma-separated in flags and variables. {doc}`../guides/operate` says when to change which."""
 
 _KEYS = """\

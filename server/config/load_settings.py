@@ -123,7 +123,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _unknown(kind: str, name: str, spell: Callable[[str], str] = str) -> str:
     names = [*Settings.model_fields, *ApiKeySettings.model_fields]
-    similar = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
+    similar = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
     hint = f": did you mean {spell(similar[0])}?" if similar else ""
     return f"unknown {kind} {spell(name)}{hint}"
 
