@@ -93,7 +93,7 @@ def _difference(groups: Sequence[Values]) -> Interval:
     (doi 10.3102/1076998611411915).
     """
     rows = [(sum(arm - baseline for arm, baseline in group), len(group)) for group in groups]
-    return bootstrap(rows, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), ((1, 1), (-1, 1)))
+    return bootstrap(rows, lambda sums: sums[0] / sums[1], ((1, 1), (-1, 1)))
 
 
 def _saved(groups: Sequence[Values]) -> Interval | None:
@@ -101,7 +101,7 @@ def _saved(groups: Sequence[Values]) -> Interval | None:
     rows = [[sum(column) for column in zip(*group, strict=True)] for group in groups]
     if not sum(baseline for _, baseline in rows):
         return None
-    return bootstrap(rows, lambda rows: 1 - rows[:, 0].sum() / rows[:, 1].sum())
+    return bootstrap(rows, lambda sums: 1 - sums[0] / sums[1])
 
 
 _FIGURES: Mapping[str, tuple[str, Callable[[Sequence[Values]], Interval | None]]] = {

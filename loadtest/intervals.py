@@ -39,20 +39,23 @@ def bootstrap(
     statistic: Callable[[Any], Any],
     pseudo_rows: Sequence[Sequence[float]] = (),
 ) -> Interval:
-    """A statistic of rows (N, K), and its percentile interval over resampled rows.
+    """A statistic of the sums of rows (N, K), and its percentile interval over resampled rows.
 
     Args:
         values: the rows.
-        statistic: maps an array (N, K) to a number. If it is NaN in a resample, the lower end is
-            not determined.
+        statistic: maps the sums (K,) of the columns to a number. If it is NaN in a resample, the
+            lower end is not determined.
         pseudo_rows: rows that are resampled with the others, but no part of the statistic itself.
     """
     rows = np.asarray([*values, *pseudo_rows], dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistics = [statistic(rows[draw]) for draw in resampled_rows(len(rows), _RESAMPLES)]
+        statistics = [
+            statistic(np.bincount(draw, minlength=len(rows)) @ rows)
+            for draw in resampled_rows(len(rows), _RESAMPLES)
+        ]
         low, high = percentile_interval(np.nan_to_num(statistics, nan=-inf, neginf=-inf))
     return Interval(
-        float(statistic(rows[: len(values)])),
+        float(statistic(rows[: len(values)].sum(axis=0))),
         low if isfinite(low) else -inf,
         high if isfinite(high) else inf,
     )

@@ -37,7 +37,7 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         summary["accuracy"] = share(judged)
     for name in ("thinking_tokens", "answer_tokens", "completion_tokens"):
         if sums := _group_sums(groups, name):
-            summary[name] = bootstrap(sums, lambda rows: rows[:, 0].sum() / rows[:, 1].sum())
+            summary[name] = bootstrap(sums, lambda sums: sums[0] / sums[1])
     for name in ("latency", "start_delay", "ttft", "tpot"):
         if seconds := _present([record for record in answers if record.client != "slow"], name):
             summary[f"{name}_ms"] = {

@@ -2,8 +2,7 @@
 
 import csv
 import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from loadtest.plan import Arm, Plan, PlanError, Slo, read_plan
 from loadtest.record import Record
 from loadtest.report import Report
 from loadtest.summary import goodput, summarise
+from tops import main
 
 PLANS = sorted((ROOT / "loadtest" / "plans").glob("*.toml"))
 
@@ -48,7 +48,7 @@ def test_former_keys_of_a_plan_are_accepted_with_a_warning(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ('url = "http://x"\narms = []', "arms"),
         ('url = "ftp://x"\n[[arms]]\nname = "a"', "url"),
@@ -62,67 +62,71 @@ def test_former_keys_of_a_plan_are_accepted_with_a_warning(tmp_path: Path) -> No
         ("url = ", "plan.toml"),
     ],
 )
-def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_an_invalid_plan_is_refused(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(text + "\n")
     with pytest.raises(PlanError) as refused:
         read_plan(file)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
-def load(plan: Path, url: str, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "tops", "load", str(plan), "--url", url, *more]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def small(name: str, folder: Path) -> Path:
+def shorten(name: str, folder: Path) -> Path:
+    """A shipped plan with twelve problems."""
     text = (ROOT / "loadtest" / "plans" / name).read_text()
     file = folder / name
-    file.write_text(text.replace("n = 300", "n = 12").replace("n = 250", "n = 12"))
+    file.write_text(re.sub(r"^n = (300|250)$", "n = 12", text, flags=re.MULTILINE))
     return file
 
 
-def report(name: str, gateway: str, folder: Path) -> tuple[str, dict[str, Any]]:
-    out = folder / "report.json"
-    done = load(small(name, folder), f"{gateway}/v1", "--json", str(out))
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads(out.read_text())
+def run_plan(name: str, gateway: str, folder: Path) -> dict[str, Any]:
+    """The JSON report of a shipped plan's run."""
+    out, plan = folder / "report.json", shorten(name, folder)
+    assert main(["load", str(plan), "--url", f"{gateway}/v1", "--json", str(out)]) == 0
+    return json.loads(out.read_text())
 
 
-def test_efforts_are_compared_on_the_same_problems(gateway: str, tmp_path: Path) -> None:
-    table, whole = report("efforts.toml", gateway, tmp_path)
-    tokens = {row["arm"]: row["thinking_tokens"]["value"] for row in whole["arms"]}
+def test_efforts_are_compared_on_the_same_problems(
+    gateway: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run_plan("efforts.toml", gateway, tmp_path)
+    tokens = {row["arm"]: row["thinking_tokens"]["value"] for row in report["arms"]}
     assert tokens["none"] < tokens["low"] < tokens["medium"] < tokens["high"]
     assert 0 < tokens["auto"] < tokens["high"]
-    assert len(whole["records"]) == 60
-    assert all(record["error"] is None for record in whole["records"])
-    assert "auto against high" in table
-    assert "| auto | 12 | 0 |" in table
+    assert len(report["records"]) == 60
+    assert all(record["error"] is None for record in report["records"])
+    printed = capsys.readouterr().out
+    assert "auto against high" in printed
+    assert "| auto | 12 | 0 |" in printed
 
 
 def test_random_budgets_hold(gateway: str, tmp_path: Path) -> None:
-    _, whole = report("budgets.toml", gateway, tmp_path)
-    assert sum(row["hits"] for row in whole["arms"]) > 0
-    for row in whole["arms"]:
+    report = run_plan("budgets.toml", gateway, tmp_path)
+    assert sum(row["hits"] for row in report["arms"]) > 0
+    for row in report["arms"]:
         assert row["violations"] == row["false_hits"] == row["unanswered"] == 0
 
 
-def test_a_target_that_is_down_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    done = load(small("efforts.toml", tmp_path), "http://127.0.0.1:1/v1")
-    assert done.returncode == 1
-    assert "nothing listens at http://127.0.0.1:1/v1" in done.stderr
-    assert not done.stdout
+def test_a_server_that_is_down_is_reported_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = shorten("efforts.toml", tmp_path)
+    assert main(["load", str(plan), "--url", "http://127.0.0.1:1/v1"]) == 1
+    printed = capsys.readouterr()
+    assert "nothing listens at http://127.0.0.1:1/v1" in printed.err
+    assert not printed.out
 
 
-def record(arm: str, problem: str, **more: Any) -> Record:
-    fields = {"thinking_tokens": 10, "effort": "low", **more}
+def record(arm: str, problem: str, **options: Any) -> Record:
+    fields = {"thinking_tokens": 10, "effort": "low", **options}
     ended = "error" if "error" in fields else "answer"
     return Record(arm, problem, fields.pop("budget", None), **{"ended": ended, **fields})
 
 
 def test_the_counts_of_an_arm() -> None:
     rows = [
-        record("a", "1", budget=11, budget_hit=True, answered=True),  # a token short
+        record(
+            "a", "1", budget=11, budget_hit=True, answered=True
+        ),  # the engine stopped a token early
         record("a", "2", budget=9, budget_hit=False, answered=True),
         record("a", "3", budget=50, budget_hit=True, answered=False),
         record("a", "4", error="timeout"),
@@ -134,14 +138,14 @@ def test_the_counts_of_an_arm() -> None:
     assert counts["errors"] == {"timeout": 1}
 
 
-def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
-    quick = {"latency": 1.0, "ttft": 0.1, "completion_tokens": 10}
+def test_goodput_counts_requests_within_the_slo_per_second_of_the_run() -> None:
+    answer = {"latency": 1.0, "ttft": 0.1, "completion_tokens": 10}
     rows = [
-        record("a", "1", scheduled_at=0.0, **quick),
-        record("a", "2", scheduled_at=1.0, **{**quick, "ttft": 0.9}),
-        record("a", "3", scheduled_at=2.0, **{**quick, "latency": 2.0}),
-        record("a", "4", scheduled_at=3.0, error="timeout", **quick),
-        record("a", "5", scheduled_at=3.0, **{**quick, "ttft": None}),
+        record("a", "1", scheduled_at=0.0, **answer),
+        record("a", "2", scheduled_at=1.0, **{**answer, "ttft": 0.9}),
+        record("a", "3", scheduled_at=2.0, **{**answer, "latency": 2.0}),
+        record("a", "4", scheduled_at=3.0, error="timeout", **answer),
+        record("a", "5", scheduled_at=3.0, **{**answer, "ttft": None}),
         record("b", "1", scheduled_at=4.0, latency=6.0),
     ]
     assert goodput(Slo(ttft_ms=500, latency_ms=1500), rows, "a")[1] == 0.1
@@ -153,10 +157,10 @@ def test_goodput_counts_what_kept_to_the_slo_a_second_of_the_run() -> None:
     assert rows[0].tpot == pytest.approx(0.1)
 
 
-def test_clients_that_read_slowly_count_in_everything_but_times() -> None:
-    usual = {"ttft": 0.1, "correct": True, "completion_tokens": 11}
-    rows = [record("a", "1", latency=0.2, **usual)]
-    rows.append(record("a", "2", latency=20.0, client="slow", **usual))
+def test_slow_clients_count_in_everything_but_latencies() -> None:
+    fields = {"ttft": 0.1, "correct": True, "completion_tokens": 11}
+    rows = [record("a", "1", latency=0.2, **fields)]
+    rows.append(record("a", "2", latency=20.0, client="slow", **fields))
     summary = summarise(rows, "a")
     assert summary["requests"] == 2
     assert summary["latency_ms"]["p99"].value == pytest.approx(200)
@@ -174,49 +178,49 @@ def test_records_as_csv() -> None:
     assert (row["thinking_tokens"], row["answer_tokens"]) == ("10", "4")
 
 
-def test_an_arm_is_held_against_another_problem_by_problem() -> None:
+def test_arms_are_compared_problem_by_problem() -> None:
     rows = [record("high", str(i), thinking_tokens=100, correct=True) for i in range(40)]
     rows += [record("auto", str(i), thinking_tokens=25, correct=i > 3) for i in range(40)]
-    found = compare(rows, "auto", "high")
-    assert found
-    assert found.pairs == 40
-    assert found.figures["thinking_tokens_saved"] == Interval(0.75, 0.75, 0.75)
-    accuracy = found.figures["accuracy_difference"]
+    comparison = compare(rows, "auto", "high")
+    assert comparison
+    assert comparison.pairs == 40
+    assert comparison.figures["thinking_tokens_saved"] == Interval(0.75, 0.75, 0.75)
+    accuracy = comparison.figures["accuracy_difference"]
     assert accuracy.value == pytest.approx(-0.1)
     assert accuracy.low < -0.1 < accuracy.high
     assert compare(rows[:40], "auto", "high") is None
 
 
-def test_an_accuracy_that_never_differs_is_not_known_to_the_last_digit() -> None:
+def test_the_interval_of_accuracies_that_never_differ_has_a_width() -> None:
     rows = [record(arm, str(i), correct=True) for i in range(20) for arm in ("high", "auto")]
-    found = compare(rows, "auto", "high")
-    assert found
-    accuracy = found.figures["accuracy_difference"]
+    comparison = compare(rows, "auto", "high")
+    assert comparison
+    accuracy = comparison.figures["accuracy_difference"]
     assert accuracy.value == 0
     assert -0.3 < accuracy.low < 0 < accuracy.high < 0.3
 
 
-def test_clients_that_read_slowly_are_no_pairs_of_times() -> None:
+def test_slow_clients_are_excluded_from_pairs_of_latencies() -> None:
     rows = [record("high", str(i), latency=2.0) for i in range(20)]
     rows += [record("auto", str(i), latency=1.0) for i in range(20)]
     rows += [record("high", f"s{i}", latency=2.0, client="slow") for i in range(5)]
     rows += [record("auto", f"s{i}", latency=90.0, client="slow") for i in range(5)]
-    found = compare(rows, "auto", "high")
-    assert found
-    assert found.figures["latency_saved"] == Interval(0.5, 0.5, 0.5)
-    assert (found.pairs, found.counts["latency_saved"]) == (25, 20)
+    comparison = compare(rows, "auto", "high")
+    assert comparison
+    assert comparison.figures["latency_saved"] == Interval(0.5, 0.5, 0.5)
+    assert (comparison.pairs, comparison.counts["latency_saved"]) == (25, 20)
     plan = Plan(url="http://x", arms=(Arm(name="high"), Arm(name="auto")), baseline="high")
-    told = Report.of(plan, rows).markdown()
-    assert "auto against high, 25 pairs: 0.0 [0.0, 0.0] % fewer thinking tokens, 50.0" in told
-    assert "% lower latency (of 20 pairs)" in told
+    markdown = Report.of(plan, rows).markdown()
+    assert "auto against high, 25 pairs: 0.0 [0.0, 0.0] % fewer thinking tokens, 50.0" in markdown
+    assert "% lower latency (of 20 pairs)" in markdown
 
 
-def test_budgets_are_held_against_a_baseline_too() -> None:
+def test_arms_with_budgets_are_compared_with_a_baseline_too() -> None:
     plan = Plan(url="http://x", arms=(Arm(name="a", budget=(5, 9)), Arm(name="b")), baseline="b")
     ours = [record("a", str(n), budget=9, thinking_tokens=5) for n in range(20)]
     theirs = [record("b", str(n)) for n in range(20)]
-    told = Report.of(plan, ours + theirs).markdown()
-    assert "violations" in told
-    assert "a against b, 20 pairs: 50.0 [50.0, 50.0] % fewer thinking tokens" in told
-    strangers = [record("b", f"other {n}") for n in range(20)]
-    assert Report.of(plan, ours + strangers).notes == ["a and b have no answered problem in common"]
+    markdown = Report.of(plan, ours + theirs).markdown()
+    assert "violations" in markdown
+    assert "a against b, 20 pairs: 50.0 [50.0, 50.0] % fewer thinking tokens" in markdown
+    unrelated = [record("b", f"other {n}") for n in range(20)]
+    assert Report.of(plan, ours + unrelated).notes == ["a and b have no answered problem in common"]

@@ -1,4 +1,4 @@
-"""What a load test makes of servers that misbehave: error classes, never a crash or a zero."""
+"""Misbehaving servers: the load test records error classes, and counts no missing value as zero."""
 
 import asyncio
 import errno
@@ -21,24 +21,24 @@ from tops import main
 
 @pytest.fixture(scope="module")
 def endpoint() -> Generator[Endpoint]:
-    with misbehaving() as found:
-        yield found
+    with misbehaving() as server:
+        yield server
 
 
-def measured(url: str, budget: int | None = None, seconds: float = 60) -> Record:
+def measure(url: str, budget: int | None = None, seconds: float = 60) -> Record:
     arm = Arm(name="a", effort="low")
     plan = Plan(url=url, arms=(arm,), timeout_seconds=seconds)
 
-    async def once() -> Record:
+    async def request() -> Record:
         async with Sender(plan, 1) as sender:
             task = Task((Problem("p", "2 + 3?", "5"),), arm, budget)
             return await anext(sender.run_conversation(task))
 
-    return asyncio.run(once())
+    return asyncio.run(request())
 
 
 def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
-    record = measured(f"{endpoint.url}/sse", budget=3)
+    record = measure(f"{endpoint.url}/sse", budget=3)
     assert record.error is None
     assert record.correct
     assert record.answered
@@ -48,14 +48,14 @@ def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("name", ["sse-separators", "sse-null-error"])
-def test_what_json_may_have_is_no_error(endpoint: Endpoint, name: str) -> None:
-    """Separators of lines, raw in its strings, and an error that is null."""
-    record = measured(f"{endpoint.url}/{name}")
+def test_valid_but_unusual_json_is_no_error(endpoint: Endpoint, name: str) -> None:
+    """Line separators inside of strings, and an error that is null."""
+    record = measure(f"{endpoint.url}/{name}")
     assert (record.ended, record.error, record.correct) == ("answer", None, True)
 
 
-def test_a_call_of_a_tool_has_a_first_token_too(endpoint: Endpoint) -> None:
-    record = measured(f"{endpoint.url}/sse-tool-call")
+def test_a_tool_call_has_a_ttft(endpoint: Endpoint) -> None:
+    record = measure(f"{endpoint.url}/sse-tool-call")
     assert (record.ended, record.answered) == ("answer", False)
     assert record.ttft
 
@@ -74,30 +74,30 @@ def test_a_call_of_a_tool_has_a_first_token_too(endpoint: Endpoint) -> None:
     ],
 )
 def test_a_bad_answer_has_an_error_class(endpoint: Endpoint, name: str, error: str) -> None:
-    assert measured(f"{endpoint.url}/{name}").error == error
+    assert measure(f"{endpoint.url}/{name}").error == error
 
 
-def test_what_a_server_says_of_an_error_is_kept(endpoint: Endpoint) -> None:
-    refused = measured(f"{endpoint.url}/refuses")
+def test_the_record_has_the_server_s_error_message(endpoint: Endpoint) -> None:
+    refused = measure(f"{endpoint.url}/refuses")
     assert (refused.error, refused.status, refused.message) == ("HTTP 400", 400, "too long")
-    assert measured(f"{endpoint.url}/busy-odd").message == "busy"
-    died = measured(f"{endpoint.url}/sse-error")
-    assert (died.error, died.message) == ("error event", "died")
-    row = summarise([refused, died, refused], "a")
+    assert measure(f"{endpoint.url}/busy-odd").message == "busy"
+    failed = measure(f"{endpoint.url}/sse-error")
+    assert (failed.error, failed.message) == ("error event", "died")
+    row = summarise([refused, failed, refused], "a")
     assert row["messages"] == {"HTTP 400": "too long", "error event": "died"}
 
 
-def test_a_server_that_is_gone_or_never_ends_has_an_error_class(endpoint: Endpoint) -> None:
-    gone = measured("http://127.0.0.1:1")
-    assert gone.error == "ConnectError"
-    assert f"[Errno {errno.ECONNREFUSED}]" in (gone.message or "")
-    assert measured(f"{endpoint.url}/slow", seconds=0.05).error == "timeout"
+def test_a_refused_connection_and_a_timeout_have_error_classes(endpoint: Endpoint) -> None:
+    no_server = measure("http://127.0.0.1:1")
+    assert no_server.error == "ConnectError"
+    assert f"[Errno {errno.ECONNREFUSED}]" in (no_server.message or "")
+    assert measure(f"{endpoint.url}/slow", seconds=0.05).error == "timeout"
 
 
 def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None:
     url = f"{endpoint.url}/sse-plain-usage"
-    assert measured(url, budget=10).error == "no reasoning_tokens"
-    record = measured(url)
+    assert measure(url, budget=10).error == "no reasoning_tokens"
+    record = measure(url)
     assert record.error is None
     row = summarise([record], "a")
     assert row["accuracy"].value == 1
@@ -105,7 +105,7 @@ def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None
 
 
 @pytest.mark.parametrize(
-    ("lines", "key", "says"),
+    ("lines", "key", "message"),
     [
         ([], "", "no problems"),
         (["5"], "", "line 1"),
@@ -118,8 +118,8 @@ def test_a_budget_that_cannot_be_checked_is_an_error(endpoint: Endpoint) -> None
         ),
     ],
 )
-def test_a_plan_that_cannot_be_run_is_told(
-    lines: list[str], key: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_plan_that_cannot_be_run_exits_with_2(
+    lines: list[str], key: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "p.jsonl").write_text("".join(f"{line}\n" for line in lines))
     plan = tmp_path / "plan.toml"
@@ -128,10 +128,10 @@ def test_a_plan_that_cannot_be_run_is_told(
         f'url = "http://127.0.0.1:1/v1"\n{key}\n[problems]\nfile = {file}\n[[arms]]\nname = "a"\n'
     )
     assert main(["load", str(plan)]) == 2
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_report_that_could_not_be_written_is_refused_before_the_run(
+def test_a_report_in_an_absent_folder_is_refused_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["load", "plan.toml", "--json", str(tmp_path / "absent" / "report.json")]) == 2
@@ -139,7 +139,7 @@ def test_a_report_that_could_not_be_written_is_refused_before_the_run(
 
 
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--html"])
-def test_a_report_that_cannot_be_written_is_told(
+def test_a_report_that_cannot_be_written_exits_with_2_after_the_tables(
     endpoint: Endpoint, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "2 + 3?"}\n')
@@ -148,13 +148,13 @@ def test_a_report_that_cannot_be_written_is_told(
         f'url = "{endpoint.url}/sse"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
     )
     assert main(["load", str(plan), flag, str(tmp_path)]) == 2
-    told = capsys.readouterr()
-    assert "| a | 1 | 0 |" in told.out
-    assert f"Error: {tmp_path}: Is a directory" in told.err
+    printed = capsys.readouterr()
+    assert "| a | 1 | 0 |" in printed.out
+    assert f"Error: {tmp_path}: Is a directory" in printed.err
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1)])
 def test_wilson_has_a_width_at_both_ends(hits: int, n: int, low: float, high: float) -> None:
-    found = wilson(hits, n)
-    assert found.low == pytest.approx(low, abs=1e-4)
-    assert found.high == pytest.approx(high, abs=1e-4)
+    interval = wilson(hits, n)
+    assert interval.low == pytest.approx(low, abs=1e-4)
+    assert interval.high == pytest.approx(high, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Intervals: as wide as what was seen allows, and a dash where it does not."""
+"""Confidence intervals: their coverage, and ends that the data do not determine."""
 
 import json
 from math import inf
@@ -14,7 +14,7 @@ from loadtest.report import Report
 from loadtest.summary import summarise
 
 
-def test_a_percentile_of_too_few_values_has_no_end() -> None:
+def test_a_percentile_of_too_few_values_has_an_undetermined_end() -> None:
     few = percentile(range(40), 99)
     assert few.value == pytest.approx(38.61)
     assert few.low <= few.value
@@ -26,82 +26,85 @@ def test_a_percentile_of_too_few_values_has_no_end() -> None:
     assert percentile(range(40), 50).high < inf
 
 
-def test_percentiles_are_where_they_are_said_to_be() -> None:
+def test_percentile_intervals_have_their_coverage() -> None:
     rng = np.random.default_rng(1)
-    found = [percentile(rng.exponential(size=200), 90) for _ in range(1000)]
-    held = np.mean([one.low <= -np.log(0.1) <= one.high for one in found])
-    assert 0.93 < held < 0.99
+    intervals = [percentile(rng.exponential(size=200), 90) for _ in range(1000)]
+    covered = np.mean([row.low <= -np.log(0.1) <= row.high for row in intervals])
+    assert 0.93 < covered < 0.99
 
 
-def test_a_share_of_those_that_are_alone_is_wilson_s() -> None:
-    found, known = share([(1, 1)] * 30 + [(0, 1)] * 10), wilson(30, 40)
-    assert found.value == known.value
-    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+def test_a_share_of_groups_of_size_1_is_wilson_s() -> None:
+    interval, expected = share([(1, 1)] * 30 + [(0, 1)] * 10), wilson(30, 40)
+    assert interval.value == expected.value
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize("hits", [0, 20, 40])
-def test_those_that_are_all_alike_count_once(hits: int) -> None:
-    found = share([(5, 5)] * hits + [(0, 5)] * (40 - hits))
-    known = wilson(hits, 40)
-    assert found.value == hits / 40
-    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+def test_a_group_of_identical_members_counts_as_a_single_member(hits: int) -> None:
+    interval = share([(5, 5)] * hits + [(0, 5)] * (40 - hits))
+    expected = wilson(hits, 40)
+    assert interval.value == hits / 40
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_a_share_is_where_it_is_said_to_be() -> None:
-    """Of 60 conversations of five turns, the chance of each turn drawn for its conversation."""
+def test_intervals_of_a_share_of_correlated_groups_have_their_coverage() -> None:
+    """60 conversations of five turns, whose probability of success is per conversation."""
     rng = np.random.default_rng(2)
     hits = rng.binomial(5, rng.beta(0.7, 0.3, size=(1000, 60)))
-    found = [share([(int(one), 5) for one in row]) for row in hits]
-    assert 0.92 < np.mean([one.low <= 0.7 <= one.high for one in found]) < 0.98
-    alone = [wilson(int(row.sum()), 300) for row in hits]
-    assert np.mean([one.low <= 0.7 <= one.high for one in alone]) < 0.85
+    intervals = [share([(int(count), 5) for count in row]) for row in hits]
+    assert 0.92 < np.mean([row.low <= 0.7 <= row.high for row in intervals]) < 0.98
+    independent = [wilson(int(row.sum()), 300) for row in hits]
+    assert np.mean([row.low <= 0.7 <= row.high for row in independent]) < 0.85
 
 
 def records(arm: str, tokens: np.ndarray, turns: int = 1) -> list[Record]:
-    """A conversation a number, each of so many turns that took it."""
+    """A conversation per number of tokens; each of its turns has that number."""
     return [
-        Record(arm, f"{n}.{turn}", None, turn=turn, conversation=f"{n}.0", thinking_tokens=int(one))
-        for n, one in enumerate(tokens)
+        Record(
+            arm, f"{n}.{turn}", None, turn=turn, conversation=f"{n}.0", thinking_tokens=int(count)
+        )
+        for n, count in enumerate(tokens)
         for turn in range(turns)
     ]
 
 
-def test_turns_that_are_all_alike_tell_no_more_than_one() -> None:
+def test_identical_turns_do_not_narrow_an_interval() -> None:
     rng = np.random.default_rng(3)
-    ours, theirs = rng.integers(10, 90, (2, 30))
-    one = records("a", ours) + records("b", theirs)
-    five = records("a", ours, 5) + records("b", theirs, 5)
-    assert summarise(five, "a")["thinking_tokens"] == summarise(one, "a")["thinking_tokens"]
-    alone, together = compare(one, "a", "b"), compare(five, "a", "b")
-    assert alone
-    assert together
-    assert (alone.pairs, together.pairs) == (30, 150)
-    assert together.figures == alone.figures
+    arm, baseline = rng.integers(10, 90, (2, 30))
+    single = records("a", arm) + records("b", baseline)
+    five = records("a", arm, 5) + records("b", baseline, 5)
+    assert summarise(five, "a")["thinking_tokens"] == summarise(single, "a")["thinking_tokens"]
+    single_turn, five_turns = compare(single, "a", "b"), compare(five, "a", "b")
+    assert single_turn
+    assert five_turns
+    assert (single_turn.pairs, five_turns.pairs) == (30, 150)
+    assert five_turns.figures == single_turn.figures
 
 
-def test_a_difference_of_accuracies_is_where_it_is_said_to_be() -> None:
-    """Of 30 conversations of three turns, which both arms mostly answer alike."""
-    rng, held = np.random.default_rng(4), list[bool]()
+def test_intervals_of_an_accuracy_difference_have_their_coverage() -> None:
+    """30 conversations of three turns, which both arms mostly answer alike."""
+    rng, covered = np.random.default_rng(4), list[bool]()
     for _ in range(100):
         rows = records("a", np.ones(30), 3) + records("b", np.ones(30), 3)
         hard = rng.random(30) < 0.2
         for row in rows:
             worse = row.arm == "a" and hard[int(row.conversation.split(".")[0])]
+            row.thinking_tokens = None  # no second bootstrap
             row.correct = bool(rng.random() < (0.2 if worse else 0.9))
-        found = compare(rows, "a", "b")
-        assert found
-        accuracy = found.figures["accuracy_difference"]
-        held.append(accuracy.low <= -0.2 * 0.7 <= accuracy.high)
-    assert np.mean(held) > 0.9
+        comparison = compare(rows, "a", "b")
+        assert comparison
+        accuracy = comparison.figures["accuracy_difference"]
+        covered.append(accuracy.low <= -0.2 * 0.7 <= accuracy.high)
+    assert np.mean(covered) > 0.9
 
 
-def test_what_a_baseline_often_has_none_of_is_valid_json() -> None:
-    """Where a resample has nothing to save of, the lower end is not known."""
+def test_an_undetermined_end_is_null_in_valid_json() -> None:
+    """If a resample has no tokens to save, the lower end is not determined."""
     plan = Plan(url="http://x", arms=(Arm(name="a"), Arm(name="b")), baseline="b")
     rows = records("a", np.full(10, 4)) + records("b", np.array([80] + [0] * 9))
     report = Report.of(plan, rows)
-    whole = json.loads(json.dumps(report.as_json(), allow_nan=False))
-    saved = whole["comparisons"][0]["figures"]["thinking_tokens_saved"]
+    parsed = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    saved = parsed["comparisons"][0]["figures"]["thinking_tokens_saved"]
     assert saved["value"] == 0.5
     assert saved["low"] is None
     assert 0.5 < saved["high"] < 1

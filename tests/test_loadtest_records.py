@@ -1,4 +1,4 @@
-"""Records outlast their run: one that is stopped, one that is killed, one to be reported again."""
+"""Files of records: of stopped and killed runs, and reports on them."""
 
 import json
 import os
@@ -26,9 +26,9 @@ def engine() -> Generator[str]:
 
 
 def long_plan(engine: str, folder: Path, rate: int = 20) -> Path:
-    """2,000 conversations, of which every tenth would never end."""
+    """2,000 conversations; every tenth never ends."""
     prompts = [{"prompt": "endless rate=50" if n % 10 == 9 else "chunks=5"} for n in range(2000)]
-    (folder / "p.jsonl").write_text("".join(json.dumps(one) + "\n" for one in prompts))
+    (folder / "p.jsonl").write_text("".join(json.dumps(record) + "\n" for record in prompts))
     plan = folder / "plan.toml"
     plan.write_text(
         f'url = "{engine}/v1"\narrivals = {{kind = "constant", rate = {rate}}}\n'
@@ -42,43 +42,46 @@ def command(*words: object) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_reports_what_it_has(engine: str, tmp_path: Path, number: int) -> None:
-    out, kept = tmp_path / "out.json", tmp_path / "kept.jsonl"
-    words = command(long_plan(engine, tmp_path), "--json", out, "--records", kept)
+def test_a_stopped_run_reports_the_records_so_far(engine: str, tmp_path: Path, number: int) -> None:
+    out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
+    words = command(long_plan(engine, tmp_path), "--json", out, "--records", records_file)
     process = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not kept.exists() or kept.read_bytes().count(b"\n") < 30:
+    while not records_file.exists() or records_file.read_bytes().count(b"\n") < 30:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    told, progress = process.communicate(timeout=30)
+    printed, progress = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "of 2000 conversations finished" in told
-    assert "in progress were cancelled" in told
+    assert "of 2000 conversations finished" in printed
+    assert "in progress were cancelled" in printed
     assert "/2000 conversations" in progress
     records = json.loads(out.read_text())["records"]
     assert len(records) >= 30
     assert all(record["ended"] == "answer" for record in records)
-    assert len(read_records(kept)) == len(records)
+    assert len(read_records(records_file)) == len(records)
 
 
-def test_a_killed_run_loses_no_record_and_can_be_reported(
+def test_a_killed_run_loses_no_record_and_can_be_reported_again(
     engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan, kept = long_plan(engine, tmp_path, rate=100), tmp_path / "kept.jsonl"
-    left = kill_when(command(plan, "--records", kept), kept, 50)
-    with kept.open("a") as file:
+    plan, records_file = long_plan(engine, tmp_path, rate=100), tmp_path / "records_file.jsonl"
+    lines = kill_when(command(plan, "--records", records_file), records_file, 50)
+    with records_file.open("a") as file:
         file.write('{"arm": "a", "prob')
-    assert main(["load", str(plan), "--again", str(kept)]) == 0
-    assert f"| a | {left} | 0 |" in capsys.readouterr().out
-    assert main(["load", str(plan), "--again", str(kept), "--baseline", str(kept)]) == 0
-    assert f"a against a before, {left} pairs" in capsys.readouterr().out
+    assert main(["load", str(plan), "--again", str(records_file)]) == 0
+    assert f"| a | {lines} | 0 |" in capsys.readouterr().out
+    assert (
+        main(["load", str(plan), "--again", str(records_file), "--baseline", str(records_file)])
+        == 0
+    )
+    assert f"a against a before, {lines} pairs" in capsys.readouterr().out
 
 
 def unfinished(engine: str, folder: Path, arm: str = "a") -> Path:
-    """Ten conversations, each of two answers and one that never ends."""
+    """Ten conversations, each of two answers and record that never ends."""
     rows = [{"turns": ["chunks=3", f"chunks={n}", "endless rate=20"]} for n in range(10)]
     (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = folder / "plan.toml"
@@ -92,20 +95,20 @@ def unfinished(engine: str, folder: Path, arm: str = "a") -> Path:
 def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
     engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, kept = tmp_path / "out.json", tmp_path / "kept.jsonl"
-    words = command(unfinished(engine, tmp_path), "--json", out, "--records", kept)
+    out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
+    words = command(unfinished(engine, tmp_path), "--json", out, "--records", records_file)
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
-    while not kept.exists() or kept.read_bytes().count(b"\n") < 20:
+    while not records_file.exists() or records_file.read_bytes().count(b"\n") < 20:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=30)
     note = "stopped: 0 of 10 conversations finished, 10 in progress were cancelled"
     assert process.returncode == 130
-    assert note in told.decode()
-    assert read_records(out) == read_records(kept)
-    assert [one.turn for one in read_records(kept)].count(1) == 10
+    assert note in printed.decode()
+    assert read_records(out) == read_records(records_file)
+    assert [record.turn for record in read_records(records_file)].count(1) == 10
     assert main(["load", str(tmp_path / "plan.toml"), "--again", str(out)]) == 0
     again = capsys.readouterr().out
     assert "| a | 20 | 0 |" in again
@@ -117,21 +120,26 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
 def test_a_killed_run_keeps_the_answers_of_unfinished_conversations(
     engine: str, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "kept.jsonl"
-    assert kill_when(command(unfinished(engine, tmp_path), "--records", kept), kept, 20) == 20
-    assert len({one.conversation for one in read_records(kept)}) == 10
+    records_file = tmp_path / "records_file.jsonl"
+    assert (
+        kill_when(
+            command(unfinished(engine, tmp_path), "--records", records_file), records_file, 20
+        )
+        == 20
+    )
+    assert len({record.conversation for record in read_records(records_file)}) == 10
 
 
-def test_a_full_disk_keeps_the_run(engine: str, tmp_path: Path) -> None:
-    """As far as a limit on the size of files is one."""
+def test_a_full_disk_does_not_end_the_run(engine: str, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
     rows = [{"prompt": f"chunks={n}"} for n in range(40)]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan, kept = tmp_path / "plan.toml", tmp_path / "kept.jsonl"
+    plan, records_file = tmp_path / "plan.toml", tmp_path / "records_file.jsonl"
     plan.write_text(
         f'url = "{engine}/v1"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
     )
-    done = subprocess.run(
-        command(plan, "--records", kept),
+    completed = subprocess.run(
+        command(plan, "--records", records_file),
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -139,25 +147,25 @@ def test_a_full_disk_keeps_the_run(engine: str, tmp_path: Path) -> None:
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
     )
-    assert done.returncode == 0, done.stderr
-    assert "| a | 40 | 0 |" in done.stdout
-    assert f"{kept} does not have all records: " in done.stdout
-    assert 0 < len(read_records(kept)) < 40
+    assert completed.returncode == 0, completed.stderr
+    assert "| a | 40 | 0 |" in completed.stdout
+    assert f"{records_file} does not have all records: " in completed.stdout
+    assert 0 < len(read_records(records_file)) < 40
 
 
-def test_an_earlier_run_s_records_are_not_written_over(
+def test_records_of_an_earlier_run_are_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "kept.jsonl").write_text("")
-    assert main(["load", "plan.toml", "--records", str(tmp_path / "kept.jsonl")]) == 2
+    (tmp_path / "records_file.jsonl").write_text("")
+    assert main(["load", "plan.toml", "--records", str(tmp_path / "records_file.jsonl")]) == 2
     assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"arm": "a"}\n', "5\n6\n", "{\n{\n"])
-def test_what_has_no_records_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "kept.jsonl").write_text(text)
+def test_a_file_without_records_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "records_file.jsonl").write_text(text)
     with pytest.raises(PlanError, match="has no records"):
-        read_records(tmp_path / "kept.jsonl")
+        read_records(tmp_path / "records_file.jsonl")
 
 
 def test_records_with_former_keys_are_read_with_a_warning(tmp_path: Path) -> None:
