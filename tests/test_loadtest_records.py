@@ -81,7 +81,7 @@ def test_a_killed_run_loses_no_record_and_can_be_reported_again(
 
 
 def unfinished(engine: str, folder: Path, arm: str = "a") -> Path:
-    """Ten conversations, each of two answers and record that never ends."""
+    """Ten conversations, each with two answers and an endless third one."""
     rows = [{"turns": ["chunks=3", f"chunks={n}", "endless rate=20"]} for n in range(10)]
     (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = folder / "plan.toml"
