@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -172,7 +173,7 @@ def check_toml(text: str, file: Path) -> None:
     if "arms" in tomllib.loads(text):
         read_plan(file)
     else:
-        load_settings(["--config", str(file)])
+        load_settings({"config": str(file)})
 
 
 def check_command(words: list[str]) -> None:
@@ -182,18 +183,15 @@ def check_command(words: list[str]) -> None:
         assert {word for word in words[1:] if "=" not in word} <= set(targets), words
         flags = next((word for word in words if word.startswith("ARGS=")), "ARGS=")
         if words[1] == "serve":
-            load_settings(shlex.split(flags.removeprefix("ARGS=")))
-    elif words[:2] == ["tops", "serve"]:
-        load_settings(words[2:])
+            load_settings(parsed("serve", shlex.split(flags.removeprefix("ARGS="))))
     elif words[0] == "tops":
-        check_flags(words[1], [word for word in words[2:] if word not in (">", "|")])
+        options = parsed(words[1], [word for word in words[2:] if word not in (">", "|")])
+        if words[1] == "serve":
+            load_settings(options)
 
 
-def check_flags(name: str, words: list[str]) -> None:
-    groups = [value for value in vars(tops).values() if isinstance(value, click.Group)]
-    if not groups:
-        return
-    group = groups[0]
-    command = group.get_command(click.Context(group), name)
+def parsed(name: str, words: list[str]) -> dict[str, Any]:
+    """The options of a `tops` command, which is not called."""
+    command = tops.cli.get_command(click.Context(tops.cli), name)
     assert command is not None, name
-    command.make_context(name, words, resilient_parsing=True)
+    return command.make_context(name, words, resilient_parsing=True).params

@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
     """Every generated page, by file name."""
     return {
         "settings.md": _settings(),
-        **({"cli.md": _cli()} if _group() else {}),
+        "cli.md": _cli(),
         "metrics.md": _metrics(),
         "dialects.md": _dialects(),
         "errors.md": _errors(),
@@ -118,7 +118,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if value in (None, (), "") or value is PydanticUndefined:
         return "-"
     if isinstance(value, Path):
-        return f"`{value.relative_to(ROOT)}`"
+        return f"`{value.resolve().relative_to(ROOT)}`"
     if isinstance(value, tuple):
         return f"`{', '.join(map(str, value))}`"
     return f"`{json.dumps(value).strip(chr(34))}`"
@@ -154,17 +154,11 @@ _CLI = """\
 unusable settings. `tops --version` prints the version."""
 
 
-def _group() -> click.Group | None:
-    return next((value for value in vars(tops).values() if isinstance(value, click.Group)), None)
-
-
 def _cli() -> str:
-    group = _group()
-    assert group is not None
-    context = click.Context(group, info_name="tops")
+    context = click.Context(tops.cli, info_name="tops")
     parts = [_CLI]
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    for name in tops.cli.list_commands(context):
+        command = tops.cli.get_command(context, name)
         assert command is not None, name
         parts += _command(command, click.Context(command, parent=context, info_name=name))
     return _page("Command line", *parts)
@@ -184,16 +178,13 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"## {context.command_path}"
     yield from _paragraphs(command.help or command.short_help or "")
     yield f"```text\n{context.command_path} {usage}\n```"
-    records = [param.get_help_record(context) for param in command.get_params(context)]
-    rows = [(f"`{record[0]}`", record[1]) for record in records if record is not None]
+    if context.info_name == "serve":
+        yield "Its options are the {doc}`settings`."
+        return
+    records = [param.get_help_record(context) for param in command.params]
+    rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
     if rows:
         yield _table(("option", "meaning"), rows)
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None, name
-            for part in _command(inner, click.Context(inner, parent=context, info_name=name)):
-                yield part.replace("## ", "### ", 1) if part.startswith("## ") else part
 
 
 # metrics ----------------------------------------------------------------------------------------
