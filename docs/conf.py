@@ -18,7 +18,6 @@ source_suffix = {".md": "markdown"}
 root_doc = "index"
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["deflist"]
 
 html_theme = "furo"
 html_title = f"TOPS {version}"

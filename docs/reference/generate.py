@@ -69,7 +69,8 @@ _SETTINGS = """\
 4. the default.
 
 An unknown flag, variable or key is an error that suggests a similar known name, if any. Lists
-are comma-separated in flags and variables. {doc}`../guides/operate` says when to change which."""
+are comma-separated in flags and variables. [Operate](../guides/operate.md) says what they
+are for."""
 
 _KEYS = """\
 Each API key is a `[[keys]]` table in `tops.toml`. `tops key NAME` creates a key, prints it once,
@@ -179,7 +180,7 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from _paragraphs(command.help or command.short_help or "")
     yield f"```text\n{context.command_path} {usage}\n```"
     if context.info_name == "serve":
-        yield "Its options are the {doc}`settings`."
+        yield "Its options are the [Settings](settings.md)."
         return
     records = [param.get_help_record(context) for param in command.params]
     rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
@@ -216,7 +217,7 @@ def _metrics() -> str:
 _DIALECTS = """\
 `--dialect` names how the upstream engine expects effort and budget in a chat request. Clients may
 use any of these spellings in front of any engine: the gateway reads them, removes them, and writes
-the upstream's. {doc}`../guides/other-engines` says what was tested on a real engine.
+the upstream's. [llama.cpp and other engines](../guides/other-engines.md) says what was tested on a real engine.
 
 *Two phases* tells whether the gateway can enforce a budget that the engine ignores; *least budget*
 is the smallest that the engine accepts. A hosted service is not probed, because each request costs
@@ -278,7 +279,7 @@ Every error is OpenAI's envelope; on `/v1/messages` it is Anthropic's, with the 
 ```
 
 After the first byte of a stream the status cannot change any more. The error is then an event of
-the stream, and the stream ends. {doc}`../troubleshooting` says what to do about each. In the texts
+the stream, and the stream ends. [troubleshooting](../troubleshooting.md) says what to do about each. In the texts
 below, `…` stands for a value.
 
 Besides these, an unknown path is 404, a wrong method 405, a failure of the gateway itself 500 with
