@@ -1,7 +1,7 @@
 """The ASGI application: dispatches the endpoints that carry the traffic past FastAPI's layers.
 
 Those layers cost more CPU per request than all of its relaying, and again per chunk of a stream
-(loadtest/BENCH.md). FastAPI answers all other paths.
+(docs/benchmarks/gateway.md). FastAPI answers all other paths.
 """
 
 import contextlib

@@ -25,10 +25,10 @@ class FastRelay(asyncio.Protocol):
     """Takes the place of the HTTP client's protocol on a connection while a body arrives.
 
     Waking a task for every chunk, one turn of the event loop later, is a tenth of the CPU time of a
-    chunk or more, and the client's parsing is a sixth (loadtest/BENCH.md). Data that is exactly one
-    HTTP chunk (of the chunked transfer encoding), and arrives where an HTTP chunk begins, is
-    therefore decoded here, and the client's parser need not see it. All other data goes through the
-    client's parser. What arrives between two calls of `run` waits in the client's stream reader.
+    chunk or more, and the client's parsing is a sixth (docs/benchmarks/gateway.md). Data that is
+    exactly one HTTP chunk (of the chunked transfer encoding), and arrives where an HTTP chunk
+    begins, is therefore decoded here, and the client's parser need not see it. All other data goes
+    through the client's parser. What arrives between two calls of `run` waits in the client's stream reader.
 
     Args:
         transport: the connection.

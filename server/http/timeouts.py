@@ -1,7 +1,7 @@
 """Time-outs of equal length that share one timer.
 
 `asyncio.timeout`, and the HTTP client's own time-outs, create a timer each: 5 % of the CPU time of
-a request (loadtest/BENCH.md).
+a request (docs/benchmarks/gateway.md).
 """
 
 import asyncio
