@@ -217,7 +217,8 @@ def _metrics() -> str:
 _DIALECTS = """\
 `--dialect` names how the upstream engine expects effort and budget in a chat request. Clients may
 use any of these spellings in front of any engine: the gateway reads them, removes them, and writes
-the upstream's. [llama.cpp and other engines](../guides/other-engines.md) says what was tested on a real engine.
+the upstream's. [llama.cpp and other engines](../guides/other-engines.md) says what was tested on a
+real engine.
 
 *Two phases* tells whether the gateway can enforce a budget that the engine ignores; *least budget*
 is the smallest that the engine accepts. A hosted service is not probed, because each request costs
@@ -279,8 +280,8 @@ Every error is OpenAI's envelope; on `/v1/messages` it is Anthropic's, with the 
 ```
 
 After the first byte of a stream the status cannot change any more. The error is then an event of
-the stream, and the stream ends. [troubleshooting](../troubleshooting.md) says what to do about each. In the texts
-below, `…` stands for a value.
+the stream, and the stream ends. [Troubleshooting](../troubleshooting.md) says what to do about
+each. In the texts below, `…` stands for a value.
 
 Besides these, an unknown path is 404, a wrong method 405, a failure of the gateway itself 500 with
 the type `server_error`, and 499 in logs and metrics means that the client disconnected. An engine's

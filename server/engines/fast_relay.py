@@ -28,7 +28,8 @@ class FastRelay(asyncio.Protocol):
     chunk or more, and the client's parsing is a sixth (docs/benchmarks/gateway.md). Data that is
     exactly one HTTP chunk (of the chunked transfer encoding), and arrives where an HTTP chunk
     begins, is therefore decoded here, and the client's parser need not see it. All other data goes
-    through the client's parser. What arrives between two calls of `run` waits in the client's stream reader.
+    through the client's parser. What arrives between two calls of `run` waits in the client's
+    stream reader.
 
     Args:
         transport: the connection.
