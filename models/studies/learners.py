@@ -1,4 +1,4 @@
-"""Learners of P(correct) held against each other on the same outcomes, cross-fitted by problem.
+"""Learners of P(correct), compared on the same outcomes and cross-fitted by problem.
 
 `router.fitting.fit` ships one of them; the others are the comparison. Needs scikit-learn (extra
 `study`).
@@ -28,41 +28,47 @@ _C_FEATURES, _C_WORDS = 0.1, 0.01
 _NEIGHBOURS = 25
 
 Learner = Callable[[Table, list[str], Index, Index], Array]
-"""P(correct) (N_test, E) from the table, the prompts' texts, and train and test rows."""
+"""P(correct) (N_test, E) from the table, the prompts' texts (N,), and train and test rows."""
 
 
 def cross_fit(learner: Learner, table: Table, texts: list[str]) -> Array:
-    """Held-out P(correct) (N, E)."""
-    found = np.zeros(table.counts.shape)
+    """Held-out P(correct) (N, E) of each problem and effort."""
+    probabilities = np.zeros(table.counts.shape)
     for train, test in _splits(table):
-        found[test] = learner(table, texts, train, test)
-    return found
+        probabilities[test] = learner(table, texts, train, test)
+    return probabilities
 
 
 def cross_fit_tokens(table: Table) -> Array:
-    """Held-out tokens (N, E), the same for every learner."""
-    found = np.zeros(table.counts.shape)
+    """Held-out tokens (N, E), which all learners share."""
+    tokens = np.zeros(table.counts.shape)
     for train, test in _splits(table):
         basis = Basis.learn(*table.prompts(train))
         linear = fit_log_tokens(basis.predictors(*table.prompts(train)), table.tokens[train])
-        found[test] = np.expm1(np.clip(linear(basis.predictors(*table.prompts(test))), 0, 16))
-    return found
+        tokens[test] = np.expm1(np.clip(linear(basis.predictors(*table.prompts(test))), 0, 16))
+    return tokens
 
 
 def judge(table: Table, p: Array, tokens: Array) -> tuple[float, float, float]:
-    """Log loss, AUC (mean over efforts), and area gained over mixing fixed efforts, in points."""
+    """Log loss, AUC (mean over efforts), and area gained over mixing fixed efforts, in points.
+
+    Args:
+        table: the outcomes of N problems at E efforts.
+        p: P(correct), (N, E).
+        tokens: expected tokens, (N, E).
+    """
     rows = table.complete
     accuracy, spent = table.accuracy[rows], table.tokens[rows]
-    each = np.arange(len(accuracy))
+    index = np.arange(len(accuracy))
     chosen = [choose_rows(p[rows], tokens[rows], price) for price in PRICES]
     frontier = Means(
-        np.array([accuracy[each, c].mean() for c in chosen]),
-        np.array([spent[each, c].mean() for c in chosen]),
+        np.array([accuracy[index, c].mean() for c in chosen]),
+        np.array([spent[index, c].mean() for c in chosen]),
     )
     fixed = Means(accuracy.mean(axis=0), spent.mean(axis=0))
     aucs = [
         roc_auc_score(
-            np.repeat([1, 0], len(each)),
+            np.repeat([1, 0], len(index)),
             np.tile(p[rows, effort], 2),
             sample_weight=np.concatenate([share, 1 - share]),
         )
@@ -79,12 +85,12 @@ def _splits(table: Table) -> list[tuple[Index, Index]]:
 
 
 def nothing(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """Each effort's mean."""
+    """The mean of each effort, without the prompt."""
     return np.tile(np.nanmean(table.accuracy[train], axis=0), (len(test), 1))
 
 
 def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """Pooled logistic regression on the features."""
+    """Logistic regression on the features, pooled over efforts."""
     basis = Basis.learn(*table.prompts(train))
     width = table.x.shape[1]
     z = basis.predictors(*table.prompts(train))[:, :width]
@@ -95,7 +101,7 @@ def features(table: Table, _: list[str], train: Index, test: Index) -> Array:
 
 
 def features_and_words(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """The same with the main directions of the words: what `router.fitting.fit` ships."""
+    """The same with the principal directions of the words; `router.fitting.fit` uses this."""
     basis = Basis.learn(*table.prompts(train))
     z = basis.predictors(*table.prompts(train))
     with one_thread():
@@ -104,7 +110,7 @@ def features_and_words(table: Table, _: list[str], train: Index, test: Index) ->
 
 
 def boosting(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """Gradient-boosted trees on the features, per effort."""
+    """Gradient-boosted trees on the features, a model per effort."""
 
     def fit(x: Array, y: Array, weight: Array) -> Callable[[Array], Array]:
         model = HistGradientBoostingClassifier(
@@ -116,51 +122,52 @@ def boosting(table: Table, _: list[str], train: Index, test: Index) -> Array:
 
 
 def tfidf(table: Table, texts: list[str], train: Index, test: Index) -> Array:
-    """Logistic regression on tf-idf of words and pairs of words, per effort."""
+    """Logistic regression on tf-idf of words and word pairs, a model per effort."""
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=30_000
     )
-    seen = vectorizer.fit_transform([texts[row] for row in train])
-    unseen = vectorizer.transform([texts[row] for row in test])
+    train_x = vectorizer.fit_transform([texts[row] for row in train])
+    test_x = vectorizer.transform([texts[row] for row in test])
 
     def fit(x: Array, y: Array, weight: Array) -> Callable[[Array], Array]:
         model = LogisticRegression(max_iter=500).fit(x, y, sample_weight=weight)
         return lambda rows: model.predict_proba(rows)[:, 1]
 
-    return _per_effort(table, seen, unseen, train, fit)
+    return _per_effort(table, train_x, test_x, train, fit)
 
 
 def neighbours(table: Table, _: list[str], train: Index, test: Index) -> Array:
-    """The mean of the nearest prompts."""
+    """The mean accuracy of the nearest prompts."""
     basis = Basis.learn(*table.prompts(train))
     model = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(train)))
-    near = model.fit(basis.predictors(*table.prompts(train))).kneighbors(
+    nearest = model.fit(basis.predictors(*table.prompts(train))).kneighbors(
         basis.predictors(*table.prompts(test)), return_distance=False
     )
-    return np.nanmean(table.accuracy[train][near], axis=1)
+    return np.nanmean(table.accuracy[train][nearest], axis=1)
 
 
 def _per_effort(
     table: Table,
-    seen: Array,
-    unseen: Array,
+    train_x: Array,
+    test_x: Array,
     train: Index,
     fit: Callable[[Array, Array, Array], Callable[[Array], Array]],
 ) -> Array:
-    """One model an effort; each seen problem counts once, as its share of right and wrong."""
-    found = np.zeros((unseen.shape[0], len(table.efforts)))
+    """P(correct) (N_test, E) by a model per effort; problems weigh by their share of correct."""
+    probabilities = np.zeros((test_x.shape[0], len(table.efforts)))
     for effort in range(len(table.efforts)):
         share = table.accuracy[train, effort]
         rows = np.flatnonzero(np.isfinite(share))
         weight = np.concatenate([share[rows], 1 - share[rows]])
         labels = np.repeat([1.0, 0.0], len(rows))
-        kept = weight > 0
-        if len(np.unique(labels[kept])) < 2:
-            found[:, effort] = share[rows].mean()
+        weighted = weight > 0
+        if len(np.unique(labels[weighted])) < 2:
+            probabilities[:, effort] = share[rows].mean()
             continue
-        both = np.concatenate([rows, rows])[kept]
-        found[:, effort] = fit(seen[both], labels[kept], weight[kept])(unseen)
-    return found
+        repeated = np.concatenate([rows, rows])[weighted]
+        model = fit(train_x[repeated], labels[weighted], weight[weighted])
+        probabilities[:, effort] = model(test_x)
+    return probabilities
 
 
 LEARNERS: Mapping[str, Learner] = {

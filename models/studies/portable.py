@@ -1,10 +1,10 @@
-"""The router for models that have no outcomes yet, fitted: python -m models.studies.portable DATA.
+"""Fits the router for models without outcomes: python -m models.studies.portable DATA.
 
-One difficulty for all models: the logit of the share of a panel that solves a problem, regressed on
-the prompt as `router.fitting.fit` does. Judged outcomes of many models where there are any, human
-difficulty elsewhere, everyday chat as easy. How much accuracy a cheaper effort costs at a
-difficulty is measured at the hard end, on AIME problems, and set with a margin at the easy end.
-DATA holds the folders problems/, chat/ and outcomes/, with the files named below.
+One difficulty for all models: the logit of the share of a panel of models that solves a problem,
+regressed on the prompt as `router.fitting.fit` does. Shares come from judged outcomes of many
+models, else from human difficulty; everyday chat counts as easy. The accuracy that a cheaper effort
+loses is measured on hard problems (AIME), and set with a margin on easy ones. DATA has the folders
+problems/, chat/ and outcomes/ with the files named below.
 """
 
 import csv
@@ -34,17 +34,17 @@ from router.vocabulary import Words
 
 EFFORTS = ("low", "medium", "high")
 _EASY_ENOUGH = {"low": 2.0, "medium": 1.0, "high": 0.0}
-"""The logit of the panel's share from which an effort is taken to lose nothing: 88 % for low, 73 %
-for medium. Chosen, with a margin: the tag model of TOPS (arXiv 2502.18080) lost nothing at low
-effort on GSM8K and a point on MATH-500, which panels solve to 86 % and less."""
+"""The logit of the panel's share above which an effort is assumed to lose nothing: 88 % for low,
+73 % for medium. Set with a margin: the tag model of TOPS (arXiv 2502.18080) lost nothing at low
+effort on GSM8K and one point on MATH-500, of which panels solve 86 % and less."""
 _TOKENS_PER_LOGIT = 1.3
-"""By how much log tokens fall as the logit rises: TOPS spends 7,260 tokens on AIME24 and 412 on
-GSM8K, whose panels' shares lie 2.2 apart."""
+"""The decrease of log tokens per logit: TOPS spends 7,260 tokens on AIME24 and 412 on GSM8K, and
+the logits of their panels' shares differ by 2.2."""
 _C = 0.1
-_MOST_PROBLEMS = 3_000
-"""Of each source at most so many, so that none drowns the others."""
+_MAX_PROBLEMS = 3_000
+"""The limit per source, so that no source dominates."""
 _CHAT_REPEATS = 5
-"""Everyday prompts are few here and most of what is served: each counts so often."""
+"""The weight of everyday prompts, which are few here but most of what is served."""
 _EASY = 0.97
 _FOREIGN_SHARE = 0.01
 
@@ -58,26 +58,27 @@ PANELS = {
     "epoch_otis_aime": "Epoch AI Benchmarking Hub, CC-BY-4.0",
     "epoch_simpleqa": "Epoch AI Benchmarking Hub, CC-BY-4.0",
 }
-"""Judged outcomes of several models, at whatever effort."""
+"""Judged outcomes of several models, at any effort."""
 
 GRADED = {
     "gsm8k_train": {0: 0.9, 1: 0.9, 2: 0.91, 3: 0.87, 4: 0.84, 5: 0.83, 6: 0.75, 7: 0.74, 8: 0.71},
     "math_4500": {1: 0.92, 2: 0.85, 3: 0.75, 4: 0.62, 5: 0.45},
 }
-"""The share by human difficulty: solution steps of GSM8K (MIT), as zeroeval's panel solves test
-problems of so many steps; levels of MATH (MIT), down to about that panel's share at level 5."""
+"""The assumed share by human difficulty: for the solution steps of GSM8K (MIT) the share of test
+problems with as many steps that zeroeval's panel solves; for the levels of MATH (MIT) down to about
+that panel's share at level 5."""
 
 CHAT = ("mt_bench", "arena_hard_v0.1")
-"""Everyday prompts (Apache-2.0). Their answers cannot be judged: that they are easy is assumed."""
+"""Everyday prompts (Apache-2.0), assumed to be easy, since their answers cannot be judged."""
 
 _HARD = "epoch_otis_aime"
 _LADDERED = ("openai/gpt-5.1",)
-"""The models there that were tried at each of EFFORTS."""
+"""The models there with outcomes at each of EFFORTS."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A prompt, and the share of a panel that solves it."""
+    """A prompt, and the share of a panel of models that solves it."""
 
     source: str
     prompt: Prompt
@@ -85,8 +86,8 @@ class Problem:
 
 
 def read_all(data: Path) -> list[Problem]:
-    """The problems of every source, at most so many of each."""
-    found: list[Problem] = []
+    """The problems of every source, at most `_MAX_PROBLEMS` of each."""
+    problems: list[Problem] = []
     for name in (*PANELS, *GRADED, *CHAT):
         if name in PANELS:
             rows = list(_panel(data, name))
@@ -96,13 +97,17 @@ def read_all(data: Path) -> list[Problem]:
             rows = [
                 (str(row["prompt"]), _EASY) for row in _lines(data / "chat", f"{name}.jsonl.gz")
             ]
-        for text, share in Random(0).sample(rows, min(len(rows), _MOST_PROBLEMS)):
-            found.append(Problem(name, read_prompt(read_messages(text)), share))
-    return found
+        for text, share in Random(0).sample(rows, min(len(rows), _MAX_PROBLEMS)):
+            problems.append(Problem(name, read_prompt(read_messages(text)), share))
+    return problems
 
 
 def portable(data: Path) -> Artifact:
-    """The artifact. Raises OSError where the data are not there."""
+    """The fitted artifact.
+
+    Raises:
+        OSError: a file of `data` cannot be read.
+    """
     problems = read_all(data)
     x = np.stack([problem.prompt.x for problem in problems])
     words = [problem.prompt.words for problem in problems]
@@ -134,21 +139,20 @@ def portable(data: Path) -> Artifact:
 def _learn(
     problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array, train: Index
 ) -> tuple[Basis, Linear]:
-    """The logit of the share, regressed on the prompts of some problems."""
+    """The basis and the regression of the share's logit, learned from the rows `train`."""
     sources = [problem.source for problem in problems]
-    often = [_CHAT_REPEATS if sources[row] in CHAT else 1 for row in train.tolist()]
-    rows = np.repeat(train, often)
-    seen = [words[row] for row in rows.tolist()]
-    basis = Basis.learn(x[rows], seen)
-    return basis, fit_logits(
-        basis.predictors(x[rows], seen), share[rows], np.ones((len(rows), 1)), _C
-    )
+    repeats = [_CHAT_REPEATS if sources[row] in CHAT else 1 for row in train.tolist()]
+    rows = np.repeat(train, repeats)
+    row_words = [words[row] for row in rows.tolist()]
+    basis = Basis.learn(x[rows], row_words)
+    predictors = basis.predictors(x[rows], row_words)
+    return basis, fit_logits(predictors, share[rows], np.ones((len(rows), 1)), _C)
 
 
 def _cross_fit(
     problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array
 ) -> tuple[Array, Array]:
-    """Each problem's logit, and its excess over the range, by a fit that had not seen it."""
+    """Held-out logit and excess over the fitted range of each problem, both (N,)."""
     folds = fold_of(len(x), 0)
     ease, excess = np.zeros(len(x)), np.zeros(len(x))
     for fold in range(int(folds.max()) + 1):
@@ -160,7 +164,7 @@ def _cross_fit(
 
 
 def _hard_end(data: Path) -> tuple[Array, Array]:
-    """Per effort, on the hard problems: logits lost against high, and log of mean tokens."""
+    """On the hard problems: logits lost against `high`, and log of mean tokens, both (E,)."""
     cells: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in _rows(data, _HARD):
         if row["model"] in _LADDERED and row["effort"] in EFFORTS and row["tokens"]:
@@ -176,29 +180,36 @@ def _parameters(
 ) -> Parameters:
     """P(correct) at high effort is the panel's share; a cheaper effort loses logits linearly.
 
-    As many as were measured at the mean logit of the `hard` problems, none from _EASY_ENOUGH on.
+    Args:
+        basis: the predictors of a prompt.
+        linear: the regression of the share's logit on them.
+        excess: each problem's held-out excess over the fitted range, (N,).
+        lost: the logits that an effort loses at the mean logit of the hard problems, (E,); it
+            loses none from `_EASY_ENOUGH` on.
+        log_tokens: log of mean tokens on the hard problems, (E,).
+        hard: the mean logit of the hard problems.
     """
     slopes, columns, biases = basis.unfold(linear)
     weights: Array = slopes[0]
-    said: Array = columns[:, 0]
+    word_slopes: Array = columns[:, 0]
     bias = float(biases[0])
-    enough: Array = np.array([_EASY_ENOUGH[effort] for effort in EFFORTS], dtype=np.float64)
-    steep: Array = lost / (enough - hard)
-    briefer: Array = np.full(len(EFFORTS), -_TOKENS_PER_LOGIT)
-    even: Array = np.ones(len(EFFORTS))
+    easy: Array = np.array([_EASY_ENOUGH[effort] for effort in EFFORTS], dtype=np.float64)
+    loss_slope: Array = lost / (easy - hard)
+    token_slope: Array = np.full(len(EFFORTS), -_TOKENS_PER_LOGIT)
+    ones: Array = np.ones(len(EFFORTS))
     return Parameters(
         center=basis.standardizer.center,
         scale=basis.standardizer.scale,
         low=basis.standardizer.low,
         high=basis.standardizer.high,
-        p_weights=(1 + steep)[:, np.newaxis] * weights,
-        p_bias=(1 + steep) * bias - steep * enough,
-        token_weights=briefer[:, np.newaxis] * weights,
+        p_weights=(1 + loss_slope)[:, np.newaxis] * weights,
+        p_bias=(1 + loss_slope) * bias - loss_slope * easy,
+        token_weights=token_slope[:, np.newaxis] * weights,
         token_bias=log_tokens - _TOKENS_PER_LOGIT * (bias - hard),
         vocabulary=basis.vocabulary,
-        word_weights=said[:, np.newaxis] * np.hstack([1 + steep, briefer]),
-        smear=even,
-        spread=even,
+        word_weights=word_slopes[:, np.newaxis] * np.hstack([1 + loss_slope, token_slope]),
+        smear=ones,
+        spread=ones,
         slack=1.0,
         range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
         known_share=0.0,
@@ -206,22 +217,22 @@ def _parameters(
 
 
 def _measure(problems: Sequence[Problem], ease: Array, share: Array) -> dict[str, object]:
-    """How well held-out difficulty orders the problems of each source: AUC against their shares."""
+    """By source: mean share and estimate, and how well held-out logits order the problems."""
     names = np.array([problem.source for problem in problems])
-    found: dict[str, object] = {"problems": len(problems)}
+    metrics: dict[str, object] = {"problems": len(problems)}
     for name in dict.fromkeys(names.tolist()):
-        of = names == name
-        found[name] = {
-            "problems": int(of.sum()),
-            "share": float(share[of].mean()),
-            "estimated": float(sigmoid(ease[of]).mean()),
-            "rank_correlation": _rank_correlation(ease[of], share[of]),
+        mask = names == name
+        metrics[name] = {
+            "problems": int(mask.sum()),
+            "share": float(share[mask].mean()),
+            "estimated": float(sigmoid(ease[mask]).mean()),
+            "rank_correlation": _rank_correlation(ease[mask], share[mask]),
         }
-    return found
+    return metrics
 
 
 def _rank_correlation(left: Array, right: Array) -> float | None:
-    """Spearman's; None where one side is constant."""
+    """Spearman's coefficient; None where one side is constant."""
     ranks = [_ranks(left), _ranks(right)]
     if any(rank.std() == 0 for rank in ranks):
         return None
@@ -229,14 +240,14 @@ def _rank_correlation(left: Array, right: Array) -> float | None:
 
 
 def _ranks(values: Array) -> Array:
-    """Ranks with ties in the middle, times two."""
+    """Twice the ranks of `values` (N,); equal values share their mean rank."""
     ordered = np.sort(values)
     left = np.searchsorted(ordered, values)
     return (left + np.searchsorted(ordered, values, side="right")).astype(np.float64)
 
 
 def _panel(data: Path, name: str) -> Iterator[tuple[str, float]]:
-    """Each prompt, and the mean over models of their share of correct generations."""
+    """Each prompt with its share of correct generations, averaged over models."""
     cells: defaultdict[str, defaultdict[str, list[float]]]
     cells = defaultdict(lambda: defaultdict(list))
     for row in _rows(data, name):

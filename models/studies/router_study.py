@@ -1,8 +1,8 @@
-"""The router judged on logged outcomes: python -m models.studies.router_study LOG... --out FILE.md.
+"""Evaluates the router on logged outcomes: python -m models.studies.router_study LOG... --out FILE.
 
-A LOG is a file that `tops fit` reads; every model in it with two efforts or more and known tokens
-is judged. Everything is cross-fitted by problem: what decides on a problem has never seen it.
-Needs scikit-learn (extra `study`), for the learners that it is compared with.
+A LOG is a file that `tops fit` reads; every model in it with two or more efforts and known tokens
+is evaluated. All results are cross-fitted by problem: no router decides on a problem that it was
+fitted on. Needs scikit-learn (extra `study`) for the learners that the router is compared with.
 """
 
 import csv
@@ -37,25 +37,25 @@ from router.router import Router
 _FOLDS = 5
 _SPLITS = 50
 _MAX_LOSS = 0.02
-"""The loss promised in the repeated splits; 0.01 on the default is too fine for half a log."""
+"""The `max_loss` of the repeated splits; half a log is too small to certify the default 0.01."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """One model's outcomes, by the log's name."""
+    """The outcomes of one model in the log `name`."""
 
     name: str
     reading: OutcomeSet
 
     @property
     def title(self) -> str:
-        """As the tables name it."""
+        """The log and the model, as tables show them."""
         model = self.reading.model.rpartition("/")[2]
         return self.name if model == self.name else f"{self.name}: {model}"
 
 
 def read_logs(paths: Sequence[Path]) -> Iterator[Log]:
-    """Every model of every file that has two efforts with tokens; the others say why not."""
+    """Every model of every file with outcomes at two or more efforts; others are skipped."""
     for path in paths:
         name = path.name.partition(".")[0]
         for model in _models(path):
@@ -76,21 +76,25 @@ def _models(path: Path) -> list[str | None]:
 
 
 def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
-    """A replay in which each fifth of the problems is decided by a router fitted on the rest."""
+    """A replay in which a router fitted on four fifths of the problems decides on the fifth."""
     efforts, _ = check(log.reading.outcomes)
     table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
     rows = judged_rows(table)
     folds = fold_of(len(table.problem_ids), 1)
     parts: list[tuple[np.ndarray, Decisions]] = []
     for fold in range(_FOLDS):
-        seen = {problem for problem, of in zip(table.problem_ids, folds, strict=True) if of != fold}
-        artifact = fit(_only(log.reading, seen)).artifact
+        fitted = {
+            problem
+            for problem, problem_fold in zip(table.problem_ids, folds, strict=True)
+            if problem_fold != fold
+        }
+        artifact = fit(_only(log.reading, fitted)).artifact
         if artifact.efforts != efforts:
             raise OutcomeError(f"a fold of {log.title} lacks an effort")
-        unseen = rows[folds[rows] == fold]
-        if len(unseen):
-            parts.append((unseen, decide(artifact, table, unseen, policy)))
-    order = np.concatenate([unseen for unseen, _ in parts])
+        test = rows[folds[rows] == fold]
+        if len(test):
+            parts.append((test, decide(artifact, table, test, policy)))
+    order = np.concatenate([test for test, _ in parts])
     decided = Decisions(
         np.concatenate([part.p for _, part in parts]),
         np.concatenate([part.chosen for _, part in parts]),
@@ -101,12 +105,12 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
 
 
 def _only(reading: OutcomeSet, problems: set[str]) -> OutcomeSet:
-    kept = tuple(outcome for outcome in reading.outcomes if outcome.problem_id in problems)
-    return replace(reading, outcomes=kept)
+    outcomes = tuple(row for row in reading.outcomes if row.problem_id in problems)
+    return replace(reading, outcomes=outcomes)
 
 
 def policy_table(logs: Sequence[Log]) -> Iterator[str]:
-    """The policy against what needs no router, on every log."""
+    """The policy against baselines without a router, on every log."""
     yield _row(
         "log", "problems", "policy: accuracy %, tokens", "best fixed effort", "minus it",
         "minus random mixture", "minus neighbours", "gap closed", "area gained",
@@ -131,16 +135,16 @@ def policy_table(logs: Sequence[Log]) -> Iterator[str]:
 
 
 def _best_fixed(baselines: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The most accurate fixed effort; among those within its interval, the cheapest."""
-    fixed = {name: one for name, one in baselines.items() if name.startswith("fixed:")}
-    top = max(fixed.values(), key=lambda one: one["accuracy"])
-    good = {n: one for n, one in fixed.items() if one["accuracy"] >= top["accuracy"] - 0.005}
-    name = min(good, key=lambda n: good[n]["tokens"])
-    return name.removeprefix("fixed:"), good[name]
+    """The cheapest fixed effort within half a point of the most accurate one."""
+    fixed = {name: entry for name, entry in baselines.items() if name.startswith("fixed:")}
+    best = max(entry["accuracy"] for entry in fixed.values())
+    accurate = {name: entry for name, entry in fixed.items() if entry["accuracy"] >= best - 0.005}
+    name = min(accurate, key=lambda name: accurate[name]["tokens"])
+    return name.removeprefix("fixed:"), accurate[name]
 
 
 def learner_table(logs: Sequence[Log]) -> Iterator[str]:
-    """Log loss, AUC and area gained of every learner on every log of enough problems."""
+    """Log loss, AUC and area gained of every learner on every log with enough problems."""
     large = [log for log in logs if _problems(log) >= RECOMMENDED_PROBLEMS]
     yield _row("learner", *(log.title for log in large))
     yield _row(*["---"] * (1 + len(large)))
@@ -159,7 +163,7 @@ def learner_table(logs: Sequence[Log]) -> Iterator[str]:
 
 
 def split_table(logs: Sequence[Log]) -> Iterator[str]:
-    """Fitted on half of the problems, judged on the other half, many times over."""
+    """Fitted on a random half of the problems and evaluated on the other half, `_SPLITS` times."""
     yield _row("log", "splits", "loss above the promise", "certified", "tokens saved %")
     yield _row(*["---"] * 5)
     for log in logs:
@@ -170,52 +174,54 @@ def split_table(logs: Sequence[Log]) -> Iterator[str]:
         for seed in range(_SPLITS):
             half = {*np.random.default_rng(seed).permutation(problems)[::2].tolist()}
             artifact = fit(_only(log.reading, half), FitSettings(max_loss=_MAX_LOSS)).artifact
-            loss, share = _on_rest(artifact, _only(log.reading, set(problems) - half))
+            loss, share = _held_out(artifact, _only(log.reading, set(problems) - half))
             broken += loss > _MAX_LOSS
             saved += share
             certified += artifact.prices.price_for(Policy(max_loss=_MAX_LOSS)) is not None
         yield _row(log.title, _SPLITS, broken, certified, f"{100 * saved / _SPLITS:.1f}")
 
 
-def _on_rest(artifact: Artifact, rest: OutcomeSet) -> tuple[float, float]:
-    """Accuracy lost against the baseline effort, and share of tokens saved, on other problems."""
-    table = tabulate([o for o in rest.outcomes if o.effort in artifact.efforts], artifact.efforts)
+def _held_out(artifact: Artifact, held_out: OutcomeSet) -> tuple[float, float]:
+    """Accuracy lost against the baseline effort, and share of tokens saved, when held out."""
+    outcomes = [row for row in held_out.outcomes if row.effort in artifact.efforts]
+    table = tabulate(outcomes, artifact.efforts)
     rows = judged_rows(table)
     chosen = decide(artifact, table, rows, Policy(max_loss=_MAX_LOSS)).chosen
     baseline = artifact.efforts.index(artifact.baseline)
     accuracy, tokens = table.accuracy[rows], table.tokens[rows]
-    each = np.arange(len(rows))
-    loss = accuracy[:, baseline].mean() - accuracy[each, chosen].mean()
-    return float(loss), float(1 - tokens[each, chosen].mean() / tokens[:, baseline].mean())
+    index = np.arange(len(rows))
+    loss = accuracy[:, baseline].mean() - accuracy[index, chosen].mean()
+    return float(loss), float(1 - tokens[index, chosen].mean() / tokens[:, baseline].mean())
 
 
 def speed_table(log: Log) -> Iterator[str]:
-    """Routing times, and their ratios to tf-idf with logistic regression, in turns."""
+    """Routing times against tf-idf with logistic regression, measured alternately."""
     artifact = fit(log.reading).artifact
     router = Router(artifact.efforts, artifact.baseline, artifact)
-    first = {o.problem_id: o for o in log.reading.outcomes}
-    texts = [str(outcome.messages) for outcome in first.values()]
-    labels = [outcome.correct for outcome in first.values()]
-    peer = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2), LogisticRegression())
-    peer.fit(texts, labels)
+    by_problem = {row.problem_id: row for row in log.reading.outcomes}
+    texts = [str(outcome.messages) for outcome in by_problem.values()]
+    labels = [outcome.correct for outcome in by_problem.values()]
+    reference = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2), LogisticRegression())
+    reference.fit(texts, labels)
     yield _row("prompt", "route(), us", "tf-idf + logistic, one effort, us", "ratio")
     yield _row(*["---"] * 4)
     for name, characters in (("500 tokens", 2_000), ("32k tokens", 128_000)):
         text = _prose(texts, characters)
         messages = [{"role": "user", "content": text}]
-        ours, theirs = _in_turns(
-            partial(router.route, messages), partial(peer.predict_proba, [text])
+        route_us, reference_us = _alternately(
+            partial(router.route, messages), partial(reference.predict_proba, [text])
         )
-        yield _row(name, f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}")
+        ratio = f"{route_us / reference_us:.2f}"
+        yield _row(name, f"{route_us:.0f}", f"{reference_us:.0f}", ratio)
     path = Path("router.json.speed")
     save(artifact, path)
     try:
-        loading, _ = _in_turns(partial(load, path), lambda: None, repeats=20)
+        load_us, _ = _alternately(partial(load, path), lambda: None, repeats=20)
     finally:
         path.unlink()
     yield ""
     words = artifact.parameters.word_weights.shape[0]
-    yield f"Loading that artifact ({words} words): {loading / 1000:.1f} ms."
+    yield f"Loading that artifact ({words} words): {load_us / 1000:.1f} ms."
 
 
 def _prose(texts: Sequence[str], characters: int) -> str:
@@ -223,17 +229,17 @@ def _prose(texts: Sequence[str], characters: int) -> str:
     return (joined * (characters // len(joined) + 1))[:characters]
 
 
-def _in_turns(
-    ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 300
+def _alternately(
+    call: Callable[[], object], reference: Callable[[], object], repeats: int = 300
 ) -> tuple[float, float]:
-    """Median microseconds of two calls, taken alternately."""
-    times: tuple[list[float], list[float]] = ([], [])
+    """Median microseconds of two functions that are called in turn."""
+    durations: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
-        for call, taken in zip((ours, theirs), times, strict=True):
+        for function, seconds in zip((call, reference), durations, strict=True):
             start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    return 1e6 * median(times[0]), 1e6 * median(times[1])
+            function()
+            seconds.append(time.perf_counter() - start)
+    return 1e6 * median(durations[0]), 1e6 * median(durations[1])
 
 
 def _problems(log: Log) -> int:
@@ -241,7 +247,7 @@ def _problems(log: Log) -> int:
 
 
 def _characters(log: Log) -> int:
-    """Of all prompts together: who has many, has many words."""
+    """Characters of all prompts, by which the log with the largest vocabulary is selected."""
     return sum(map(len, {o.problem_id: str(o.messages) for o in log.reading.outcomes}.values()))
 
 
@@ -253,8 +259,8 @@ def _ends(interval: Sequence[float], scale: float) -> str:
     return "[" + ", ".join(f"{scale * end:.{1 if scale > 1 else 2}f}" for end in interval) + "]"
 
 
-def _share(policy: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    return f"{100 * (policy['tokens'] / max(other['tokens'], 1e-9) - 1):+.0f} % tokens"
+def _share(policy: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    return f"{100 * (policy['tokens'] / max(baseline['tokens'], 1e-9) - 1):+.0f} % tokens"
 
 
 def _row(*cells: object) -> str:
@@ -271,7 +277,7 @@ def _row(*cells: object) -> str:
     "--section", "chosen", multiple=True, metavar="NAME", help="Only this section; repeatable."
 )
 def main(files: tuple[Path, ...], out: Path, chosen: tuple[str, ...]) -> None:
-    """Fill the sections of a Markdown file between its markers; the prose around them stays."""
+    """Replace the sections of a Markdown file between their markers; the text around them stays."""
     logs = list(read_logs(files))
     sections = {
         "policy": policy_table(logs),
@@ -282,11 +288,11 @@ def main(files: tuple[Path, ...], out: Path, chosen: tuple[str, ...]) -> None:
     sections = {name: sections[name] for name in chosen or sections}
     text = out.read_text(encoding="utf-8")
     for name, lines in sections.items():
-        head, mark, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, tail = rest.partition(f"<!-- end {name} -->")
+        before, begin, section = text.partition(f"<!-- {name} -->\n")
+        _, end, after = section.partition(f"<!-- end {name} -->")
         body = "".join(f"{line}\n" for line in lines)
         print(f"{name}\n{body}", flush=True)
-        text = f"{head}{mark}{body}{end}{tail}"
+        text = f"{before}{begin}{body}{end}{after}"
         out.write_text(text, encoding="utf-8")
 
 
