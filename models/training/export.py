@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from models.training.card import card
-from models.training.conversion import convert
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
 from models.training.run import StageContext, write_whole
@@ -29,6 +28,8 @@ def export(context: StageContext) -> dict[str, Any]:
         GenerateError: the engine fails or refuses too many problems.
         JudgeError: a user's judge failed.
     """
+    from models.training.conversion import convert  # noqa: PLC0415 - loads torch
+
     recipe, counts = context.recipe, Counter[str]()
     (checkpoint,) = (folder for name, folder in context.inputs.items() if name != "evaluate")
     folder = context.folder / "model"
