@@ -6,6 +6,7 @@ Further rounds of DPO add `pairs-2`, `dpo-2`, and so on. The paper's ablation, `
 `select-random` and `sft-random` where the recipe evaluates it.
 """
 
+import importlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -94,16 +95,20 @@ def _dpo_stages(start: str, suffix: str) -> list[Stage]:
     ]
 
 
+def _transformers() -> Any:
+    """The library, loaded by the stages that need it: it takes seconds and has no types."""
+    return importlib.import_module("transformers")
+
+
 def _base(context: StageContext) -> Mapping[str, Any]:
     """Train a base from scratch, or save the tokenizer of an existing one with its effort tags."""
-    from transformers import AutoConfig, AutoTokenizer  # noqa: PLC0415 - seconds to load
-
+    transformers = _transformers()
     model = context.recipe.model
     if model.scratch is not None:
         return _from_scratch(context, model.scratch)
     try:
-        config = AutoConfig.from_pretrained(model.base)
-        tokenizer = AutoTokenizer.from_pretrained(model.base)
+        config = transformers.AutoConfig.from_pretrained(model.base)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model.base)
     except (OSError, ValueError) as error:
         raise RunError(f"the base {model.base} cannot be loaded: {error}") from error
     if len(tokenizer) > config.get_text_config().vocab_size:
@@ -139,11 +144,10 @@ def _chat(context: StageContext) -> Chat:
     Raises:
         RunError: it cannot be read, or renders two of the recipe's efforts alike.
     """
-    from transformers import AutoTokenizer  # noqa: PLC0415 - seconds to load
-
     base = context.inputs["base"]
     try:
-        return Chat.of(context.recipe.model, AutoTokenizer.from_pretrained(base / "tokenizer"))
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(base / "tokenizer")
+        return Chat.of(context.recipe.model, tokenizer)
     except (OSError, ValueError, ChatError) as error:
         raise RunError(f"the tokenizer of {base} cannot be used: {error}") from error
 
