@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 """Far more than any condition takes on a loaded machine: passing it means a failure."""
 
 

@@ -150,6 +150,7 @@ def test_a_budget_that_is_not_reached_changes_nothing() -> None:
     assert not reply.cut
     assert answer["choices"][0]["message"]["reasoning"] == "hm "
     assert answer["usage"] == usage(2, prompt=9)
+    assert reply.retry_after is None
     assert len(engine.bodies) == 1
     assert phase_one.closed
 
@@ -163,9 +164,10 @@ def test_without_usage_each_chunk_of_reasoning_counts_as_a_token(budget: int, ch
         ),
         budget,
     )
-    message = completed(reply)["choices"][0]["message"]
+    answer = completed(reply)
     assert reply.cut
-    assert message["reasoning"] == "01234"[:chunks] + TRANSITION
+    assert answer["choices"][0]["message"]["reasoning"] == "01234"[:chunks] + TRANSITION
+    assert answer["usage"] == usage(chunks + 2, chunks, prompt=0) | {"total_tokens": chunks + 2}
 
 
 @pytest.mark.parametrize("budget", [6, 7, 8])
@@ -317,6 +319,10 @@ def test_an_engine_that_fails_while_generating_has_failed() -> None:
 def test_a_stream_that_ends_early_is_no_answer() -> None:
     with pytest.raises(EngineFailed, match="before it was complete"):
         completed(two_phase(Recorder(ScriptedReply())))
+
+
+def test_a_stream_without_events_has_no_bytes() -> None:
+    assert streamed(two_phase(Recorder(ScriptedReply()), stream=True)) == []
 
 
 @pytest.mark.parametrize("events_read", [0, 1, 3])

@@ -6,15 +6,15 @@ import pickle
 import shutil
 import signal
 import sqlite3
-import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from engines import scripted
+from polling import until
 from processes import ROOT, Server, serving
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -55,13 +55,6 @@ def sums(url: str) -> Counter[str]:
         for sample in family.samples:
             found[sample.name] += sample.value  # pyright: ignore[reportArgumentType]
     return found
-
-
-def until(there: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def family(pid: int) -> dict[int, str]:
@@ -206,8 +199,9 @@ def test_a_replacement_that_cannot_start_ends_the_gateway(engine: str, tmp_path:
         processes = family(server.process.pid)
         router.write_text("{}")
         os.kill(min(workers_of(server)), signal.SIGKILL)
-        assert server.process.wait(PATIENCE) == 1
-        assert server.logged("a worker cannot start")
+        until(lambda: server.process.poll() is not None)
+        assert server.process.returncode == 1
+        until(lambda: any("a worker cannot start" in line for line in server.lines))
         until(lambda: not any(alive(pid) for pid in processes))
 
 

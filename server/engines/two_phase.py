@@ -49,7 +49,7 @@ class TwoPhase:
         self._common_fields: dict[str, Any] = {}
         self._reasoning_field = "reasoning"
         self._events = self._both_phases()
-        self._buffered = b""
+        self._buffered: bytes
         self._refusal: tuple[int, bytes] | None = None
         self.cut = False
         self.retry_after: str | None = None
