@@ -1,4 +1,4 @@
-"""Other people's tools around the gateway, unchanged: vllm-router behind it, lm-eval before it.
+"""Unmodified third-party tools: vllm-router behind the gateway, lm-eval in front of it.
 
 They live in vLLM's environment; without it these tests skip.
 """
@@ -82,10 +82,16 @@ def test_lm_evaluation_harness(tmp_path: Path) -> None:
     (tmp_path / "stories.yaml").write_text(task)
     with serving() as server:
         url = f"{server.url}/v1/chat/completions"
-        how = f"model=demo,base_url={url},num_concurrent=4,tokenizer_backend=None"
-        words += ["--model_args", how, "--include_path", str(tmp_path), "--apply_chat_template"]
+        arguments = f"model=demo,base_url={url},num_concurrent=4,tokenizer_backend=None"
+        words += [
+            "--model_args",
+            arguments,
+            "--include_path",
+            str(tmp_path),
+            "--apply_chat_template",
+        ]
         offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "OPENAI_API_KEY": "unused"}
-        done = subprocess.run(
+        evaluation = subprocess.run(
             [*words, "--output_path", str(tmp_path / "out")],
             cwd=ROOT,
             env={**os.environ, **offline, "HF_HOME": str(tmp_path)},
@@ -94,7 +100,7 @@ def test_lm_evaluation_harness(tmp_path: Path) -> None:
             timeout=300,
             check=False,
         )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = re.search(r"exact_match\|\S*\s*\|\s*([0-9.]+)", done.stdout)
-    assert found, done.stdout
-    assert float(found[1]) > 0.9
+    assert evaluation.returncode == 0, evaluation.stderr[-2000:]
+    accuracy = re.search(r"exact_match\|\S*\s*\|\s*([0-9.]+)", evaluation.stdout)
+    assert accuracy, evaluation.stdout
+    assert float(accuracy[1]) > 0.9

@@ -1,4 +1,4 @@
-"""The canary against engines that hold budgets or do not, scripted: no real one does all this."""
+"""The canary on scripted engines that enforce budgets in every way, or not at all."""
 
 import asyncio
 from typing import Any
@@ -11,44 +11,44 @@ from server.engines.dialect import DIALECTS, Name
 
 
 class Scripted:
-    """An engine that thinks `free` tokens, and ends a budget as its kind says."""
+    """An engine that thinks `unbounded` tokens, and enforces a budget as its kind says."""
 
-    def __init__(self, kind: str, free: int = 200) -> None:
+    def __init__(self, kind: str, unbounded: int = 200) -> None:
         self.kind = kind
-        self.free = free
-        self.asked = 0
+        self.unbounded = unbounded
+        self.requests = 0
 
     async def ask(self, body: dict[str, Any], budget: int | None) -> tuple[int, Any]:
-        self.asked += 1
-        told = body.get("thinking_token_budget")
-        thinking = min(self.free, body["max_tokens"])
+        self.requests += 1
+        native_budget = body.get("thinking_token_budget")
+        thinking = min(self.unbounded, body["max_tokens"])
         if budget is not None:
-            thinking = self.free if self.kind == "ignores all" else min(thinking, budget)
-        elif told is not None:
+            thinking = self.unbounded if self.kind == "ignores all" else min(thinking, budget)
+        elif native_budget is not None:
             if self.kind.startswith("refuses"):
                 return 400, None if "html" in self.kind else {"error": {"message": "set --this"}}
-            thinking = self._held(told, thinking)
+            thinking = self._limited(native_budget, thinking)
         if "no usage" in self.kind:
             return 200, {"choices": []}
         details = {"completion_tokens_details": {"reasoning_tokens": thinking}}
         return 200, {"usage": {"prompt_tokens": 5, "completion_tokens": 300, **details}}
 
-    def _held(self, told: int, thinking: int) -> int:
-        ends = {"holds": told, "one short": told - 1, "sentence on top": told + 12}
+    def _limited(self, budget: int, thinking: int) -> int:
+        ends = {"holds": budget, "one short": budget - 1, "sentence on top": budget + 12}
         if self.kind == "random":
-            return told + 7 * self.asked
+            return budget + 7 * self.requests
         return min(thinking, ends.get(self.kind, thinking))
 
 
-def proven(kind: str, free: int = 200, name: Name = "vllm") -> BudgetSupport:
-    engine = Scripted(kind, free)
-    binding = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
-    assert engine.asked <= 4
-    return binding
+def probed(kind: str, unbounded: int = 200, name: Name = "vllm") -> BudgetSupport:
+    engine = Scripted(kind, unbounded)
+    support = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
+    assert engine.requests <= 4
+    return support
 
 
 @pytest.mark.parametrize(
-    ("kind", "how", "sure", "offset"),
+    ("kind", "mode", "is_proven", "offset"),
     [
         ("holds", "native", True, 0),
         ("one short", "native", True, -1),
@@ -62,32 +62,32 @@ def proven(kind: str, free: int = 200, name: Name = "vllm") -> BudgetSupport:
         ("refuses, no usage", "none", False, 0),
     ],
 )
-def test_what_the_canary_concludes(kind: str, how: str, sure: bool, offset: int) -> None:
-    binding = proven(kind)
-    assert (binding.mode, binding.proven, binding.offset) == (how, sure, offset)
-    assert binding.detail
+def test_the_canary_s_conclusions(kind: str, mode: str, is_proven: bool, offset: int) -> None:
+    support = probed(kind)
+    assert (support.mode, support.proven, support.offset) == (mode, is_proven, offset)
+    assert support.detail
 
 
-def test_an_engine_s_reason_to_refuse_a_budget_is_told() -> None:
-    assert proven("refuses, no usage").detail.endswith("with HTTP 400: set --this")
+def test_an_engine_s_reason_to_refuse_a_budget_is_reported() -> None:
+    assert probed("refuses, no usage").detail.endswith("with HTTP 400: set --this")
 
 
-def test_thinking_that_is_short_by_itself_proves_nothing() -> None:
-    binding = proven("holds", free=BUDGET)
-    assert binding.state == "native, unproven"
-    assert "too little" in binding.detail
+def test_thinking_that_ends_before_the_budget_proves_nothing() -> None:
+    support = probed("holds", unbounded=BUDGET)
+    assert support.state == "native, unproven"
+    assert "too little" in support.detail
 
 
-def test_an_engine_that_cannot_go_on_is_left_without_budgets() -> None:
-    binding = proven("ignores", name="llama.cpp")
-    assert binding.state == "none"
-    assert str(BUDGET) in binding.detail
+def test_an_engine_that_cannot_continue_a_message_has_no_budgets() -> None:
+    support = probed("ignores", name="llama.cpp")
+    assert support.state == "none"
+    assert str(BUDGET) in support.detail
 
 
 @pytest.mark.parametrize("name", ["openai", "deepseek", "openrouter", "anthropic"])
-def test_nothing_is_spent_on_probing_what_is_paid_for(name: Name) -> None:
+def test_hosted_apis_are_not_probed(name: Name) -> None:
     engine = Scripted("holds")
-    binding = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
-    assert engine.asked == 0
-    assert not binding.proven
-    assert binding.mode == ("none" if DIALECTS[name].budget is None else "native")
+    support = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
+    assert engine.requests == 0
+    assert not support.proven
+    assert support.mode == ("none" if DIALECTS[name].budget is None else "native")

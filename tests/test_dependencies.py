@@ -1,0 +1,113 @@
+"""Private parts of dependencies that are used: a version without one of them fails here by name.
+
+pyproject.toml bounds aiohttp, uvicorn and httptools below the next minor version for this reason.
+To raise a bound, run this file, tests/test_server_fast_relay.py and tests/test_server_connection.py
+on the new version.
+"""
+
+import asyncio
+import inspect
+from typing import Any
+
+import aiohttp
+import httptools
+import pytest
+from aiohttp.client_proto import ResponseHandler
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+from uvicorn.supervisors import Multiprocess
+
+from server.http.connection import Connection
+
+USED: dict[Any, tuple[str, ...]] = {
+    # server.engines.fast_relay and server.engines.http_reply
+    aiohttp.ClientResponse: ("connection", "content", "release", "close"),
+    aiohttp.connector.Connection: ("transport",),
+    aiohttp.StreamReader: (
+        *("at_eof", "exception", "is_eof", "read_nowait", "readany", "set_exception"),
+    ),
+    ResponseHandler: (
+        *("connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing"),
+    ),
+    # server.http.connection
+    HttpToolsProtocol: (
+        *("_unset_keepalive_if_required", "connection_lost", "on_headers_complete"),
+        *("on_message_begin", "on_message_complete", "pause_writing", "resume_writing"),
+        "send_400_response",
+    ),
+    httptools.HttpRequestParser: (
+        *("feed_data", "get_http_version", "get_method", "set_dangerous_leniencies"),
+        "should_upgrade",
+    ),
+    # server.workers
+    Multiprocess: ("run",),
+}
+
+
+@pytest.mark.parametrize("owner", USED, ids=lambda owner: owner.__name__)
+def test_classes_have_the_members_that_are_used(owner: Any) -> None:
+    missing = [name for name in USED[owner] if not hasattr(owner, name)]
+    assert not missing, f"{owner.__module__}.{owner.__name__} has no {', '.join(missing)}"
+
+
+def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:
+    """And gives each request a new list of headers, by which a head is recognised."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def main() -> None:
+        config = Config(application)
+        config.load()
+        state = ServerState()
+        connection = Connection(1.0, config=config, server_state=state, app_state={})
+        connection.on_message_begin()
+        for name in ("loop", "parser", "transport", "headers", "url"):
+            assert hasattr(connection, name), f"uvicorn's HttpToolsProtocol has no {name}"
+        headers = connection.headers
+        connection.on_message_begin()
+        assert connection.headers is not headers
+
+    asyncio.run(main())
+
+
+def test_an_upgrade_stops_the_parser_with_the_offset_of_the_remaining_data() -> None:
+    parser = httptools.HttpRequestParser(object())
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    head = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
+        parser.feed_data(head + b"body")
+    assert upgrade.value.args[0] == len(head)
+
+
+def test_data_that_aiohttp_s_protocol_receives_is_in_the_reader_at_once() -> None:
+    """The fast relay reads it in the same call, without a turn of the event loop."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        await writer.drain()
+
+    async def main() -> bytes:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, aiohttp.ClientSession() as session:
+            response = await session.get(f"http://127.0.0.1:{port}/")
+            assert response.connection is not None
+            transport = response.connection.transport
+            assert transport is not None
+            protocol = transport.get_protocol()
+            assert isinstance(protocol, ResponseHandler)
+            protocol.data_received(b"3\r\nabc\r\n")
+            received = response.content.read_nowait()
+            response.close()
+            return received
+
+    assert asyncio.run(main()) == b"abc"
+
+
+def test_uvicorn_s_workers_have_the_attributes_that_are_used() -> None:
+    assert STARTUP_FAILURE != 0
+    assert "timeout_worker_healthcheck" in inspect.signature(Config).parameters
+    workers = inspect.getsource(Multiprocess)
+    assert all(f"self.{name}" in workers for name in ("processes", "should_exit"))
