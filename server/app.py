@@ -39,6 +39,7 @@ from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
 from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST, RequestTracker
 from server.observe.metrics import Metrics
+from server.openapi.document import openapi_document
 
 _IDLE_SECONDS = 2.0
 """For requests that were cancelled as draining took too long: to be told so, and to be counted."""
@@ -93,6 +94,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
             yield
 
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.openapi = openapi_document
     app.add_middleware(RequestId)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)

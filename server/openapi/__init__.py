@@ -1,0 +1,1 @@
+"""The OpenAPI description of the gateway: request bodies, response bodies, and operations."""

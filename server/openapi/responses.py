@@ -1,0 +1,220 @@
+"""Response bodies. Answers of engines are described as far as their APIs require.
+
+The gateway relays an engine's answer with all its fields, and adds the object `tops`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.effort import Effort
+
+
+class Open(BaseModel):
+    """An object that may have further fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Tops(BaseModel):
+    """What the gateway decided, and what came of it; token counts are thinking tokens."""
+
+    effort: Effort
+    source: str = Field(description="request, key, pinned, router, fallback, holdout or explore.")
+    budget: int | None
+    budget_source: str | None
+    budget_hit: bool | None = Field(description="Whether thinking was cut at the budget.")
+    thinking_tokens: int | None
+    baseline_tokens: int | None = Field(description="Estimate for the baseline effort.")
+
+
+class Usage(Open):
+    """Token counts; reasoning tokens are in `completion_tokens_details`."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatChoice(Open):
+    index: int
+    message: dict[str, Any]
+    finish_reason: str | None = None
+
+
+class ChatCompletion(Open):
+    """An answer of the engine, with `tops` beside it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage | None = None
+    tops: Tops
+
+
+class Response(Open):
+    """An answer of the engine, with `tops` beside it."""
+
+    id: str
+    object: Literal["response"]
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+    tops: Tops
+
+
+class Message(Open):
+    """An answer of the engine, with `tops` beside it."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    content: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+    tops: Tops
+
+
+class Completion(Open):
+    """The engine's answer, unchanged."""
+
+    id: str
+    object: Literal["text_completion"]
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+class Embeddings(Open):
+    """The engine's answer, unchanged."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+
+
+class TokenCount(Open):
+    """The engine's answer, unchanged."""
+
+    input_tokens: int
+
+
+class StreamEvent(Open):
+    """One event of a stream; `data` is a chunk of the API as JSON, or [DONE] at the end.
+
+    The last chunk but [DONE] has the object `tops`. A stream that fails ends with an error in
+    place of a chunk.
+    """
+
+    data: str
+    event: str | None = None
+
+
+class RouteExplanation(BaseModel):
+    """The decision that a request would get; token counts are thinking tokens."""
+
+    effort: Effort
+    source: str
+    arm: str | None
+    reason: str
+    abstained: str | None = Field(description="Why the router gave no estimate that is used.")
+    budget: int | None
+    budget_source: str | None
+    baseline_effort: Effort
+    difficulty: float | None = Field(ge=0, le=1)
+    p_correct: dict[Effort, float] | None
+    tokens: dict[Effort, float] | None
+    calibrated: bool
+    load: float = Field(ge=0, le=1)
+    features: dict[str, float]
+
+
+class FeedbackNote(BaseModel):
+    """The feedback as it is in the ledger."""
+
+    request_id: str
+    score: float = Field(ge=0, le=1)
+
+
+class ModelCard(BaseModel):
+    id: str
+    object: Literal["model"]
+    owned_by: str
+    max_model_len: int | None
+
+
+class ModelList(BaseModel):
+    """The served model."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class HealthState(BaseModel):
+    """The process runs, whether or not an engine answers."""
+
+    status: Literal["ok"]
+
+
+class EngineState(BaseModel):
+    engine: str = Field(description="Host and port.")
+    up: bool
+    budgets: str = Field(description="How budgets are enforced: native, two-phase, none, ...")
+
+
+class ReadyState(BaseModel):
+    """Whether an engine answers, and what it was found to support."""
+
+    engine: bool
+    model: str | None
+    router: str
+    budgets: str
+    engines: list[EngineState]
+
+
+class Timeline(BaseModel):
+    """Totals per bin of equal length; `efforts` are counts of requests."""
+
+    begin: float = Field(description="Start of the first bin, in Unix seconds.")
+    bin_seconds: float
+    efforts: list[dict[str, int]]
+    thinking_tokens: list[int]
+    budget_hits: list[int]
+
+
+class RowsRead(BaseModel):
+    """Ledger rows that the savings are estimated from, and their largest number."""
+
+    read: int
+    most: int
+
+
+class DashboardState(BaseModel):
+    """The data of the dashboard; `savings` as `tops savings --json` prints it."""
+
+    requests: dict[str, int]
+    savings: dict[str, Any]
+    accuracy: dict[str, Any] | None
+    by_effort: dict[str, Any]
+    rows: RowsRead
+    timeline: Timeline
+    latest: list[dict[str, Any]]
+
+
+class ErrorBody(Open):
+    message: str
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+
+
+class Error(Open):
+    """OpenAI's error envelope; also that of an engine, passed on."""
+
+    error: ErrorBody
+
+
+class MessagesError(Open):
+    """Anthropic's error envelope, with the fields of OpenAI's."""
+
+    type: Literal["error"] | None = None
+    error: ErrorBody
