@@ -50,6 +50,19 @@ def test_troubleshooting_covers_every_abstention() -> None:
     assert [reason for reason in reasons if f"| {reason} |" not in text] == []
 
 
+def test_troubleshooting_quotes_messages_as_they_are() -> None:
+    prose = re.sub(r"`[^`]*`", "", _troubleshooting())
+    quotes = re.findall(r"(?<!\*)\*([^*|]+)\*(?!\*)", prose)
+    known = [*GENERATOR.texts_of("server", "router")]
+    pieces = [quote.strip(" …").split(" … ") for quote in quotes]
+    assert len(quotes) > 10
+    assert [words for words in pieces if not any(_all_in(words, text) for text in known)] == []
+
+
+def _all_in(words: list[str], text: str) -> bool:
+    return all(part in text for part in words)
+
+
 def test_every_error_has_its_messages() -> None:
     messages = GENERATOR.error_messages()
     for error in GENERATOR.error_classes():

@@ -289,7 +289,8 @@ own refusals (400 to 499) pass through with their status, body and `Retry-After`
 
 _STARTUP = """\
 `tops serve` refuses what it cannot run with. It prints one of these on standard error, after the
-name of the setting where there is one, and exits with status 2."""
+name of the setting where there is one, and exits with status 2; with status 1 where the engine is
+at fault."""
 
 _ABSTAINED = """\
 Where the router cannot judge a prompt, the request gets the baseline effort. The reason is in the
@@ -328,7 +329,7 @@ def _status(kind: type[errors.GatewayError]) -> str:
 
 
 def _listed(texts: list[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
+    return "\n".join(f"- {' '.join(text.split())}" for text in texts)
 
 
 def error_classes() -> list[type[errors.GatewayError]]:
@@ -378,7 +379,21 @@ def startup_messages() -> list[str]:
         for call in _calls(module):
             if _called(call) in names and call.args:
                 texts.add(_text(call.args[0], _constants(module)) or "")
+    supervisor = ast.parse((ROOT / "server/engines/supervisor.py").read_text())
+    for function in ast.walk(supervisor):
+        if getattr(function, "name", "") == "_describe":
+            returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+            texts |= {(_text(value, {}) or "") for value in returned if value is not None}
     return sorted(text for text in texts if text.strip("… :"))
+
+
+def texts_of(*packages: str) -> Iterator[str]:
+    """Every text in the code of some packages."""
+    for package in packages:
+        for module in _modules(package):
+            for node in ast.walk(module):
+                if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+                    yield _text(node, {}) or ""
 
 
 def abstentions() -> list[str]:
