@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+LOG_SECONDS = 60
 
 
 class Server:
@@ -39,14 +40,14 @@ class Server:
             assert self.process.poll() is None, "".join(self.lines)
             assert time.monotonic() < deadline, "".join(self.lines)
 
-    def logged(self, text: str, seconds: float = 5) -> bool:
-        """Whether a line with `text` appears in time."""
+    def logged(self, text: str, seconds: float = LOG_SECONDS) -> bool:
+        """Whether a line with `text` appears in time; 0 seconds look at the lines so far."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if any(text in line for line in list(self.lines)):
-                return True
+        while not any(text in line for line in list(self.lines)):
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.05)
-        return False
+        return True
 
 
 @contextmanager
