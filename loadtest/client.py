@@ -67,8 +67,8 @@ class Sender:
 
         Args:
             task: the conversation, and its arm and client.
-            scheduled: time of the opening request on the clock of `time.perf_counter`; None is
-                now. Each further request follows its predecessor's answer.
+            scheduled: time of the first request on the clock of `time.perf_counter`; None is
+                now. Each further request follows the answer to the previous one.
         """
         conversation_id, turn = task.conversation[0].problem_id, 0
         messages: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ class Problem:
     Attributes:
         answer: None where it is unknown, or cannot be judged.
         difficulty: on the scale of its source.
-        system: instructions of the conversation; only its opening problem has them.
+        system: instructions of the conversation; only its first problem has them.
     """
 
     problem_id: str

@@ -19,7 +19,7 @@ class Record:
         scheduled_at: when it was to be sent, on the clock of `time.perf_counter`.
         latency: from `scheduled_at` to the end of the answer.
         start_delay: from `scheduled_at` to when it was sent.
-        ttft: from `scheduled_at` to the earliest token of reasoning or answer.
+        ttft: from `scheduled_at` to the first token of reasoning or answer.
         correct: None where the answer cannot be judged.
         answered: whether the answer has any text.
         ended: with an answer, with a refusal that was right, by the client's disconnect, or with
@@ -28,7 +28,7 @@ class Record:
         error: the error's class; None where there was none.
         message: the server's error message.
         request_id: the request's `x-request-id` header, which is also in the server's log.
-        conversation: id of the conversation's opening problem. Requests of one conversation are
+        conversation: id of the conversation's first problem. Requests of one conversation are
             statistically dependent.
     """
 
@@ -65,7 +65,7 @@ class Record:
 
     @property
     def tpot(self) -> float | None:
-        """Seconds per completion token after the earliest; None where that is unknown."""
+        """Seconds per completion token after the first; None where that is unknown."""
         if self.ttft is None or (self.completion_tokens or 0) < 2:
             return None
         return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)

@@ -52,7 +52,7 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
 
     Errors, and answers without a value that the SLO limits, are not within it. Requests that the
     client abandoned, read slowly, or that were rightly refused do not count. The run lasts from
-    its earliest scheduled time to its latest end.
+    its first scheduled time to its last end.
     """
     counted = [
         record
@@ -72,7 +72,7 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
 
 
 def _example_messages(records: Sequence[Record]) -> dict[str, str]:
-    """By class of error, the earliest message of the server."""
+    """By class of error, the first message of the server."""
     examples: dict[str, str] = {}
     for record in records:
         if record.error and record.message:

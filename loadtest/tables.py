@@ -1,4 +1,4 @@
-"""Tables of a report, with one row per arm, and their Markdown."""
+"""Tables as Markdown, and those of a report, with one row per arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ _TIME_COLUMNS: Mapping[str, Callable[[Any], float]] = {
 
 @dataclass(frozen=True)
 class Trace:
-    """Seconds since the earliest arrival, ascending, and the number of lines without a time."""
+    """Seconds since the first arrival, ascending, and the number of lines without a time."""
 
     times: list[float]
     broken_lines: int

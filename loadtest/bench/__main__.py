@@ -42,7 +42,7 @@ def main(rounds: int, vllm_router: str | None, litellm: str | None, only: tuple[
         engine = servers.start_fake_engine("1")
         running = [_start(peer, engine, servers, folder) for peer in peers]
         results = measure_rounds(running, rounds)
-    click.echo(f"{results_table(results)}\n\n{ratio_table(results)}")
+    click.echo(f"{results_table(results).markdown()}\n\n{ratio_table(results).markdown()}")
     click.echo(f"\nPython {sys.version.split()[0]}, {', '.join(versions)}")
 
 

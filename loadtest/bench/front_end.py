@@ -22,7 +22,9 @@ from child_python import ROOT
 from loadtest.bench.generator import Batch, generate
 from loadtest.bench.peers import gateway, proxy, vllm_router
 from loadtest.bench.servers import Server, Servers
+from loadtest.bench.tables import median_and_each
 from loadtest.process_usage import cpu_seconds
+from loadtest.tables import Table
 
 _START_SECONDS = 300
 _CORES = "0,1"
@@ -74,7 +76,7 @@ def main(python: str, rounds: int) -> None:
             for proxy_name, command in commands.items()
         }
         samples = _measure_rounds(proxies, vllm, rounds)
-    click.echo(_table(samples))
+    click.echo(_table(samples).markdown())
 
 
 def _measure_rounds(
@@ -106,16 +108,13 @@ def _measure(batch: Batch, server: Server, vllm: Server) -> Sample:
     return scale * (after[0] - before[0]), scale * (after[1] - before[1])
 
 
-def _table(samples: Mapping[tuple[str, str], Sequence[Sample]]) -> str:
-    lines = ["| | through | CPU | vLLM's API server | ratio (each round) |"]
-    lines.append("| --- | --- | --- | --- | --- |")
+def _table(samples: Mapping[tuple[str, str], Sequence[Sample]]) -> Table:
+    rows: list[list[str]] = []
     for (batch_name, name), rounds in samples.items():
         own, vllm = (statistics.median(column) for column in zip(*rounds, strict=True))
-        ratios = [proxy_cpu / vllm_cpu for proxy_cpu, vllm_cpu in rounds]
-        each_round = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        median = f"{statistics.median(ratios):.2f} ({each_round})"
-        lines.append(f"| {batch_name} | {name} | {own:.2f} | {vllm:.2f} | {median} |")
-    return "\n".join(lines)
+        ratios = median_and_each([proxy_cpu / vllm_cpu for proxy_cpu, vllm_cpu in rounds])
+        rows.append([batch_name, name, f"{own:.2f}", f"{vllm:.2f}", ratios])
+    return Table(("", "through", "CPU", "vLLM's API server", "ratio (each round)"), rows)
 
 
 if __name__ == "__main__":

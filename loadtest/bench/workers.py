@@ -18,6 +18,7 @@ from loadtest.bench.generator import Batch, generate
 from loadtest.bench.peers import gateway
 from loadtest.bench.servers import Server, Servers
 from loadtest.process_usage import cpu_seconds
+from loadtest.tables import Table
 
 _CORES = "0,1"
 _WORKERS = (1, 2)
@@ -39,12 +40,13 @@ def main(rounds: int) -> None:
         for _ in tqdm(range(rounds), unit="round"):
             for workers in _WORKERS:
                 samples[workers].append(_measure(workers, engine, folder))
-    click.echo("| workers | requests/s | CPU ms per request | of engine and generator |")
-    click.echo("| --- | --- | --- | --- |")
+    header = ("workers", "requests/s", "CPU ms per request", "of engine and generator")
+    rows: list[list[str]] = []
     for workers, worker_samples in samples.items():
         columns = zip(*worker_samples, strict=True)
         rate, own, others = (statistics.median(column) for column in columns)
-        click.echo(f"| {workers} | {rate:,.0f} | {own:.2f} | {others:.2f} |")
+        rows.append([str(workers), f"{rate:,.0f}", f"{own:.2f}", f"{others:.2f}"])
+    click.echo(Table(header, rows).markdown())
 
 
 def _measure(workers: int, engine: Server, folder: Path) -> Sample:

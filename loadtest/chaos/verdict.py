@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadtest.chaos.evidence import Evidence
 from loadtest.record import Record
+from loadtest.tables import Table
 
 _MAX_GROWTH_BYTES = 32 * 2**20
 _MAX_MORE_DESCRIPTORS = 8
@@ -37,13 +38,11 @@ def verdict(evidence: Evidence) -> list[Check]:
 
 def verdict_table(evidence: Evidence, checks: Sequence[Check]) -> str:
     """The checks as a Markdown table, and how requests ended."""
-    lines = ["| requirement | holds | observed |", "| --- | --- | --- |"]
-    lines += [
-        f"| {check.name} | {'yes' if check.holds else 'NO'} | {check.details} |" for check in checks
-    ]
+    rows = [(check.name, "yes" if check.holds else "NO", check.details) for check in checks]
+    table = Table(("requirement", "holds", "observed"), rows).markdown()
     kinds = Counter(record.error or record.ended for record in evidence.records)
     counts = ", ".join(f"{kind} x {count}" for kind, count in kinds.most_common())
-    return "\n".join([*lines, "", f"{len(evidence.records)} requests: {counts}"])
+    return f"{table}\n\n{len(evidence.records)} requests: {counts}"
 
 
 def _faults_occurred(evidence: Evidence) -> tuple[bool, str]:
