@@ -12,13 +12,13 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402 - the path comes first
-from prometheus_client import Counter, Histogram  # noqa: E402
+from prometheus_client import CollectorRegistry, Counter, Histogram  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
@@ -121,7 +121,7 @@ def _default(name: str, field: FieldInfo) -> str:
     if isinstance(value, Path):
         return f"`{value.resolve().relative_to(ROOT)}`"
     if isinstance(value, tuple):
-        return f"`{', '.join(map(str, value))}`"
+        return f"`{', '.join(map(str, cast('tuple[object, ...]', value)))}`"
     return f"`{json.dumps(value).strip(chr(34))}`"
 
 
@@ -144,7 +144,7 @@ def _value(schema: Mapping[str, Any]) -> str:
         bounds.append(f"at least {schema['minLength']} characters")
     if "pattern" in schema:
         bounds.append(f"matches `{schema['pattern']}`")
-    word = {"path": "path", "password": "secret"}.get(schema.get("format", ""), kind)
+    word = str({"path": "path", "password": "secret"}.get(schema.get("format", ""), kind))
     return " ".join((word, ", ".join(bounds))).strip()
 
 
@@ -198,18 +198,23 @@ series. Histograms add the suffixes `_bucket`, `_sum` and `_count`.
 
 
 def _metrics() -> str:
-    registry = Metrics().registry
     rows: list[tuple[str, ...]] = []
-    for metric in registry._collector_to_names:
+    for metric in _instruments(Metrics().registry):
         described = next(iter(metric.describe()))
         name = described.name + ("_total" if isinstance(metric, Counter) else "")
-        labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ()))
+        label_names: tuple[str, ...] = cast("Any", metric)._labelnames
+        labels = ", ".join(f"`{label}`" for label in label_names)
         kind = described.type
         if isinstance(metric, Histogram):
-            bounds = [bound for bound in metric._upper_bounds if bound != float("inf")]
-            kind = f"histogram, {bounds[0]:g} to {bounds[-1]:g} s"
+            bounds = cast("Any", metric)._upper_bounds
+            kind = f"histogram, {bounds[0]:g} to {bounds[-2]:g} s"
         rows.append((f"`{name}`", kind, labels or "-", described.documentation))
     return _page("Metrics", _METRICS, _table(("metric", "type", "labels", "meaning"), rows))
+
+
+def _instruments(registry: CollectorRegistry) -> list[Any]:
+    """The metrics of a registry in the order of their creation; it has no public list of them."""
+    return list(cast("Any", registry)._collector_to_names)
 
 
 # dialects ---------------------------------------------------------------------------------------
