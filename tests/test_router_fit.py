@@ -9,7 +9,8 @@ from models.domain.stories import stories
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
 from router.features import Prompt, read_prompt
-from router.fitting.fit import FitSettings, fit, fold_of, upper_quantile
+from router.fitting.cross_fit import fold_of
+from router.fitting.fit import FitSettings, fit, upper_quantile
 from router.fitting.learner import fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.messages import read_messages

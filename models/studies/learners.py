@@ -18,7 +18,7 @@ from router.estimate import sigmoid
 from router.evaluation.comparison import Means, area
 from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES, log_loss_rows
-from router.fitting.fit import fold_of
+from router.fitting.cross_fit import fold_of
 from router.fitting.learner import fit_log_tokens, fit_logits, one_thread
 from router.fitting.table import Table
 from router.policy import choose_rows

@@ -25,7 +25,7 @@ from router.artifact import Artifact, save
 from router.estimate import sigmoid
 from router.features import Prompt, read_prompt
 from router.fitting.basis import Basis
-from router.fitting.fit import fold_of
+from router.fitting.cross_fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
 from router.messages import read_messages
 from router.parameters import Parameters, range_excess

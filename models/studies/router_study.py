@@ -27,7 +27,8 @@ from router.artifact import Artifact, load, save
 from router.conversation import routed_text
 from router.evaluation.replay import Decisions, decide, judged_rows, report
 from router.features import window
-from router.fitting.fit import FitSettings, fit, fold_of
+from router.fitting.cross_fit import fold_of
+from router.fitting.fit import FitSettings, fit
 from router.fitting.outcomes import OutcomeError, OutcomeSet, read_outcomes
 from router.fitting.table import RECOMMENDED_PROBLEMS, check, tabulate
 from router.messages import read_messages

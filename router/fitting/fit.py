@@ -2,8 +2,7 @@
 
     tops fit OUTCOMES... --out router.json
 
-Every metric and certificate comes from cross-fitted estimates: each problem is estimated by a fit
-without it.
+Every metric and certificate comes from the cross-fitted estimates of `router.fitting.cross_fit`.
 """
 
 from collections.abc import Mapping
@@ -12,25 +11,17 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from router.arrays import Array, Index
+from router.arrays import Array
 from router.artifact import Artifact
-from router.estimate import sigmoid
 from router.fitting.basis import Basis
-from router.fitting.calibration import HeldOut, log_loss_rows, measure, price_table
-from router.fitting.learner import (
-    INTERCEPT_ONLY,
-    SETTINGS,
-    Setting,
-    fit_log_tokens,
-    fit_logits,
-    one_thread,
-)
+from router.fitting.calibration import HeldOut, measure, price_table
+from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
+from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.table import Table, check, tabulate
-from router.parameters import Parameters, range_excess
+from router.parameters import Parameters
 from router.policy import Prices
 
-_FOLDS = 5
 _OUTLIER_SHARE = 0.01
 """Share of the fit's own prompts that each of the two limits may call out of distribution."""
 _MIN_RANGE_LIMIT = 1.0
@@ -61,20 +52,6 @@ class Fitted:
 
     artifact: Artifact
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _CrossFit:
-    """Held-out estimates of N problems at E efforts.
-
-    `p` (N, E): P(correct). `log_tokens` (N, E): log(1 + tokens). `excess` (N,): summed
-    `range_excess` of the features. `known_share` (N,): share of words in the vocabulary.
-    """
-
-    p: Array
-    log_tokens: Array
-    excess: Array
-    known_share: Array
 
 
 @dataclass(frozen=True)
@@ -122,15 +99,15 @@ def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
     """Fit, certify and measure. Raises OutcomeError: no problem has outcomes at every effort."""
     folds = fold_of(len(table.problem_ids), settings.seed)
     with one_thread():
-        setting, cross = _cross_fit(table, folds)
-        parameters = _fit_all(table, setting, cross, settings)
+        cross = cross_fit(table, folds)
+        parameters = _fit_all(table, cross, settings)
     held_out = _held_out(table, parameters, cross, table.efforts.index(baseline))
     certified = price_table(held_out, [settings.max_loss], settings.delta)
     return Learned(
         parameters=parameters,
         prices=Prices(certified, held_out.frontier()),
         metrics=measure(held_out, dict(certified)[settings.max_loss]),
-        setting=setting,
+        setting=cross.setting,
         certified_on=len(held_out.p),
     )
 
@@ -142,15 +119,8 @@ def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[st
         "rows": len(table.row_correct),
         "problems": len(table.problem_ids),
         "settings": asdict(settings)
-        | {"penalty_c": learned.setting.c, "words": learned.setting.words, "folds": _FOLDS},
+        | {"penalty_c": learned.setting.c, "words": learned.setting.words, "folds": FOLDS},
     }
-
-
-def fold_of(problems: int, seed: int) -> Index:
-    """A random fold number (N,) per problem, in folds of equal size."""
-    numbers = np.arange(problems, dtype=np.intp) % _FOLDS
-    np.random.default_rng(seed).shuffle(numbers)
-    return numbers
 
 
 def _baseline(efforts: tuple[str, ...], table: Table, requested: str | None) -> str:
@@ -186,52 +156,12 @@ def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
     )
 
 
-def _cross_fit(table: Table, folds: Index) -> tuple[Setting, _CrossFit]:
-    """Held-out estimates of every problem, with the setting that `_select` chooses."""
-    shape = table.counts.shape
-    p = {setting: np.zeros(shape) for setting in SETTINGS}
-    log_tokens = np.zeros(shape)
-    excess, known_share = np.zeros(shape[0]), np.zeros(shape[0])
-    for fold in range(_FOLDS):
-        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        x, words = table.prompts(train)
-        basis = Basis.learn(x, words)
-        z = basis.predictors(x, words)
-        x, words = table.prompts(test)
-        z_test = basis.predictors(x, words)
-        log_tokens[test] = fit_log_tokens(z, table.tokens[train])(z_test)
-        excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
-        known_share[test] = [basis.vocabulary.known_share(counts) for counts in words]
-        for setting in SETTINGS:
-            width = z.shape[1] if setting.words else x.shape[1]
-            logits = fit_logits(
-                z[:, :width], table.successes[train], table.counts[train], setting.c
-            )
-            p[setting][test] = sigmoid(logits(z_test[:, :width]))
-    chosen = _select(p, table.accuracy)
-    return chosen, _CrossFit(p[chosen], log_tokens, excess, known_share)
-
-
-def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:
-    """The setting of the lowest held-out log loss, if it clearly beats INTERCEPT_ONLY.
-
-    Clearly: by more than one standard error of the paired difference over problems. On few problems
-    the best of many settings looks better than it is (the one-standard-error rule of Breiman et
-    al., "Classification and Regression Trees", 1984).
-    """
-    losses = {setting: log_loss_rows(estimates, accuracy) for setting, estimates in p.items()}
-    best = min(SETTINGS, key=lambda setting: float(losses[setting].mean()))
-    gain = losses[INTERCEPT_ONLY] - losses[best]
-    clear = gain.mean() > gain.std() / np.sqrt(len(gain))
-    return best if clear else INTERCEPT_ONLY
-
-
-def _fit_all(table: Table, setting: Setting, cross: _CrossFit, settings: FitSettings) -> Parameters:
+def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters:
     """Parameters from all problems; token spread and range limits from held-out estimates."""
     basis = Basis.learn(table.x, table.words)
     z = basis.predictors(table.x, table.words)
-    width = z.shape[1] if setting.words else table.x.shape[1]
-    logits = fit_logits(z[:, :width], table.successes, table.counts, setting.c)
+    width = z.shape[1] if cross.setting.words else table.x.shape[1]
+    logits = fit_logits(z[:, :width], table.successes, table.counts, cross.setting.c)
     p_weights, p_words, p_bias = basis.unfold(logits)
     token_weights, token_words, token_bias = basis.unfold(fit_log_tokens(z, table.tokens))
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
@@ -274,7 +204,7 @@ def upper_quantile(values: Array, tail: float) -> float:
     return float(np.sort(values)[min(rank, len(values)) - 1])
 
 
-def _held_out(table: Table, parameters: Parameters, cross: _CrossFit, baseline: int) -> HeldOut:
+def _held_out(table: Table, parameters: Parameters, cross: CrossFit, baseline: int) -> HeldOut:
     """Held-out estimates of the problems with outcomes at every effort."""
     rows = table.complete
     if not rows.any():
