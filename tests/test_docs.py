@@ -33,6 +33,16 @@ def test_the_readme_links_to_files_that_exist() -> None:
     assert [link for link in relative if not (ROOT / link).is_file()] == []
 
 
+def test_a_page_that_is_named_anywhere_exists() -> None:
+    named = {
+        page
+        for file in _tracked("*.md", "*.py", "*.toml", "*.yaml", "Makefile")
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", (ROOT / file).read_text())
+    }
+    assert len(named) > 10
+    assert [page for page in named if not (ROOT / page).is_file()] == []
+
+
 def test_the_readme_links_to_every_guide_and_reference_page() -> None:
     readme = (ROOT / "README.md").read_text()
     pages = [*(DOCS / "guides").glob("*.md"), *(DOCS / "reference").glob("*.md")]
