@@ -10,11 +10,11 @@ from models.domain.stories import Split, Story, stories
 
 
 def unique_stories(seed: int, split: Split, low: int, high: int) -> Iterator[Story]:
-    """The stream of stories without repeats."""
-    seen: set[str] = set()
+    """The stories of `models.domain.stories.stories`, without repeats."""
+    ids: set[str] = set()
     for story in stories(seed, split, low, high):
-        if story.problem_id not in seen:
-            seen.add(story.problem_id)
+        if story.problem_id not in ids:
+            ids.add(story.problem_id)
             yield story
 
 

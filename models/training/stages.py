@@ -121,7 +121,7 @@ def _base(context: StageContext) -> Mapping[str, Any]:
     if model.add_tokens:
         tokenizer.add_tokens(list(model.add_tokens))
     if model.placement == "generation":
-        tokenizer.chat_template = tagged(tokenizer.chat_template, model.tags)
+        tokenizer.chat_template = tagged(tokenizer.chat_template, {**model.tags})
     try:
         Chat.of(model, tokenizer)
     except ChatError as error:
