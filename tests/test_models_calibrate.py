@@ -17,15 +17,15 @@ from router.artifact import load
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
     words = [sys.executable, "-m", "tops", "problems", "--n", "60", "--seed", "4"]
-    made = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
-    file.write_bytes(made.stdout)
+    listing = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
+    file.write_bytes(listing.stdout)
     return file
 
 
-def command(problems: Path, url: str, out: Path, *more: str) -> list[str]:
+def command(problems: Path, url: str, out: Path, *flags: str) -> list[str]:
     words = [sys.executable, "-m", "tops", "calibrate", "--model", "demo", "--url", f"{url}/v1"]
     words += ["--problems", str(problems), "--efforts", "none,low,high", "--out", str(out)]
-    return [*words, "--concurrency", "4", *more]
+    return [*words, "--concurrency", "4", *flags]
 
 
 def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,24 +42,24 @@ def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "router.json"
-    done = call(*command(problems, gateway, out, "--price", "2"))
-    assert done.returncode == 1
-    assert "171 generations to go: about" in done.stderr
-    assert "at 2 per million tokens" in done.stderr
-    assert "Pass --yes to go on" in done.stderr
+    result = call(*command(problems, gateway, out, "--price", "2"))
+    assert result.returncode == 1
+    assert "171 generations to go: about" in result.stderr
+    assert "at 2 per million tokens" in result.stderr
+    assert "Pass --yes to continue" in result.stderr
     assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()
 
 
-def test_a_killed_calibration_goes_on_to_a_router(
+def test_a_killed_calibration_continues_to_a_router(
     gateway: str, problems: Path, tmp_path: Path
 ) -> None:
     out, outcomes = tmp_path / "router.json", tmp_path / "outcomes.jsonl"
     words = command(problems, gateway, out, "--yes", "--outcomes", str(outcomes))
-    kept = kill_when(words, outcomes, 30)
+    finished = kill_when(words, outcomes, 30)
     again = call(*words)
     assert again.returncode == 0, again.stderr
-    assert f"{kept} of 180 are there already" in again.stderr
+    assert f"{finished} of 180 are there already" in again.stderr
     rows = [json.loads(line) for line in outcomes.read_text().splitlines()]
     assert len(rows) == len({(r["problem_id"], r["effort"], r["sample"]) for r in rows}) == 180
     artifact = load(out)
@@ -69,7 +69,7 @@ def test_a_killed_calibration_goes_on_to_a_router(
     assert "held out: ECE" in again.stdout
 
 
-def test_bad_calls_are_told(problems: Path, tmp_path: Path) -> None:
+def test_bad_calls_are_reported(problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "router.json"
     down = call(*command(problems, "http://127.0.0.1:1", out, "--yes", "--limit", "1"))
     assert down.returncode == 1
@@ -77,17 +77,17 @@ def test_bad_calls_are_told(problems: Path, tmp_path: Path) -> None:
     absent = call(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
     assert "there is no file" in absent.stderr
     assert "Traceback" not in down.stderr + absent.stderr
-    for more in (("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max")):
-        odd = call(*command(problems, "http://127.0.0.1:1", out, "--yes", *more))
-        assert odd.returncode == 2
-        assert more[0] in odd.stderr
+    for flags in (("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max")):
+        refused = call(*command(problems, "http://127.0.0.1:1", out, "--yes", *flags))
+        assert refused.returncode == 2
+        assert flags[0] in refused.stderr
 
 
 def test_the_key_goes_to_the_endpoint_and_nowhere_else(problems: Path, tmp_path: Path) -> None:
     with misbehaving() as endpoint:
         words = command(problems, f"{endpoint.url}/fine", tmp_path / "r.json", "--limit", "1")
         words[words.index(f"{endpoint.url}/fine/v1")] = f"{endpoint.url}/fine"
-        done = call(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
+        result = call(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
         assert endpoint.keys == {"Bearer sk-very-secret"}
-    assert "sk-very-secret" not in done.stdout + done.stderr
+    assert "sk-very-secret" not in result.stdout + result.stderr
     assert not any("sk-very" in file.read_text() for file in tmp_path.iterdir())

@@ -26,101 +26,101 @@ EFFORTS = ("none", "high")
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
-    made = subprocess.run(
+    listing = subprocess.run(
         [sys.executable, "-m", "tops", "problems", "--n", "40", "--seed", "9", "--steps", "1-3"],
         cwd=ROOT,
         capture_output=True,
         check=True,
     )
-    file.write_bytes(made.stdout)
+    file.write_bytes(listing.stdout)
     return file
 
 
-def command(problems: Path, url: str, out: Path, *more: str) -> list[str]:
+def command(problems: Path, url: str, out: Path, *flags: str) -> list[str]:
     words = [sys.executable, "-m", "tops", "generate", str(problems), "--url", f"{url}/v1"]
-    return [*words, "--out", str(out), "--efforts", ",".join(EFFORTS), "--samples", "2", *more]
+    return [*words, "--out", str(out), "--efforts", ",".join(EFFORTS), "--samples", "2", *flags]
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_a_killed_run_goes_on_and_neither_loses_nor_doubles(
+def test_a_killed_run_continues_without_loss_or_repeats(
     gateway: str, problems: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "outcomes.jsonl"
     words = command(problems, gateway, out, "--concurrency", "4")
-    kept = kill_when(words, out, 20)
+    finished = kill_when(words, out, 20)
     with out.open("a") as file:
         file.write('{"problem_id": "half a li')
     before = out.read_bytes()
     again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"{kept} of 160 are there already" in again.stderr
+    assert f"{finished} of 160 are there already" in again.stderr
     assert out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    found = rows(out)
-    keys = {(row["problem_id"], row["effort"], row["sample"]) for row in found}
-    assert len(found) == len(keys) == 160
+    outcomes = rows(out)
+    keys = {(row["problem_id"], row["effort"], row["sample"]) for row in outcomes}
+    assert len(outcomes) == len(keys) == 160
 
 
 def test_rows_follow_the_outcome_contract(gateway: str, problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "outcomes.jsonl"
     subprocess.run(command(problems, gateway, out), cwd=ROOT, capture_output=True, check=True)
-    found = rows(out)
+    outcomes = rows(out)
     gold = {row["problem_id"]: row for row in rows(problems)}
-    for row in found:
+    for row in outcomes:
         assert row["prompt"] == gold[row["problem_id"]]["prompt"]
         assert row["correct"] in (0, 1)
         assert row["tokens"] > row["thinking_tokens"] >= 0
         assert row["response"] is None
         assert not row["truncated"]
     right = {
-        effort: sum(row["correct"] for row in found if row["effort"] == effort)
+        effort: sum(row["correct"] for row in outcomes if row["effort"] == effort)
         for effort in EFFORTS
     }
     assert right["high"] > right["none"]
 
 
 @pytest.mark.parametrize(
-    ("line", "says"), [('{"prompt": "x"}', "line 41"), ("{", "line 41"), ("[]", "line 41")]
+    ("line", "message"), [('{"prompt": "x"}', "line 41"), ("{", "line 41"), ("[]", "line 41")]
 )
 def test_a_broken_problem_file_is_named_by_line(
-    problems: Path, tmp_path: Path, line: str, says: str
+    problems: Path, tmp_path: Path, line: str, message: str
 ) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text(problems.read_text() + line + "\n")
     words = command(broken, "http://127.0.0.1:1", tmp_path / "out.jsonl")
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert says in done.stderr
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert message in result.stderr
 
 
-def test_an_endpoint_that_refuses_is_told(gateway: str, problems: Path, tmp_path: Path) -> None:
+def test_an_endpoint_that_refuses_is_reported(gateway: str, problems: Path, tmp_path: Path) -> None:
     words = command(problems, gateway, tmp_path / "out.jsonl", "--model", "absent")
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "HTTP 404" in done.stderr
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "HTTP 404" in result.stderr
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Generator[Endpoint]:
-    with misbehaving() as found:
-        yield found
+    with misbehaving() as server:
+        yield server
 
 
 PROBLEM = '{"problem_id": "a", "prompt": "2 + 3?", "answer": 5}\n'
 
 
-def ask(endpoint: Endpoint, name: str, folder: Path, *more: str) -> int:
+def generate(endpoint: Endpoint, name: str, folder: Path, *flags: str) -> int:
     file = folder / "problem.jsonl"
     if not file.exists():
         file.write_text(PROBLEM)
     words = [str(file), "--url", f"{endpoint.url}/{name}", "--out", str(folder / "out.jsonl")]
-    return main(["generate", *words, "--efforts", "low", *more])
+    return main(["generate", *words, "--efforts", "low", *flags])
 
 
 @pytest.mark.parametrize("name", ["busy", "busy-date", "busy-odd"])
-def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, tmp_path: Path, name: str) -> None:
-    assert ask(endpoint, name, tmp_path) == 0
+def test_a_busy_endpoint_is_retried(endpoint: Endpoint, tmp_path: Path, name: str) -> None:
+    assert generate(endpoint, name, tmp_path) == 0
     assert endpoint.asked[name] == 3
     assert [row["correct"] for row in rows(tmp_path / "out.jsonl")] == [1]
 
@@ -130,7 +130,7 @@ def test_retries_wait_as_long_as_retry_after_says(
 ) -> None:
     monkeypatch.setattr(client, "_BACKOFF", wait_none())
     start = time.monotonic()
-    assert ask(endpoint, "busy-second", tmp_path) == 0
+    assert generate(endpoint, "busy-second", tmp_path) == 0
     assert time.monotonic() - start >= 2
 
 
@@ -141,7 +141,7 @@ def test_an_endpoint_that_stays_down_gets_six_attempts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(client, "_BACKOFF", wait_none())
-    assert ask(endpoint, "status-503", tmp_path) == 1
+    assert generate(endpoint, "status-503", tmp_path) == 1
     assert endpoint.asked["status-503"] == 6
     assert "did not answer a at low: HTTP 503" in capsys.readouterr().err
 
@@ -154,7 +154,7 @@ def test_a_read_timeout_is_not_retried(
 ) -> None:
     monkeypatch.setattr(client, "_READ_SECONDS", 0.05)
     before = endpoint.asked["slow"]
-    assert ask(endpoint, "slow", tmp_path) == 1
+    assert generate(endpoint, "slow", tmp_path) == 1
     assert endpoint.asked["slow"] == before + 1
     assert "lower the concurrency or max_tokens" in capsys.readouterr().err
 
@@ -163,7 +163,7 @@ def test_a_read_timeout_is_not_retried(
 def test_statuses_that_concern_every_problem_end_the_run_at_once(
     endpoint: Endpoint, tmp_path: Path, status: int
 ) -> None:
-    assert ask(endpoint, f"status-{status}", tmp_path) == 1
+    assert generate(endpoint, f"status-{status}", tmp_path) == 1
     assert endpoint.asked[f"status-{status}"] == 1
 
 
@@ -197,26 +197,26 @@ def test_retry_after_in_both_forms() -> None:
 
 
 @pytest.mark.parametrize("name", ["html", "silent-usage", "parts", "null-message", "list-details"])
-def test_an_answer_that_is_no_completion_is_told(
+def test_an_answer_that_is_not_a_completion_is_reported(
     endpoint: Endpoint, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(endpoint, name, tmp_path) == 1
+    assert generate(endpoint, name, tmp_path) == 1
     assert "no chat completion with its usage" in capsys.readouterr().err
     assert endpoint.asked[name] == 1
 
 
 @pytest.mark.parametrize(("name", "correct"), [("cut-number", 0), ("cut-later", 1)])
-def test_a_truncated_answer_counts_only_if_it_was_given(
+def test_a_truncated_answer_counts_only_if_it_is_complete(
     endpoint: Endpoint, tmp_path: Path, name: str, correct: int
 ) -> None:
-    assert ask(endpoint, name, tmp_path) == 0
+    assert generate(endpoint, name, tmp_path) == 0
     (row,) = rows(tmp_path / "out.jsonl")
     assert row["truncated"]
     assert row["correct"] == correct
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("flags", "message"),
     [
         (["--concurrency", "0"], "x>=1"),
         (["--samples", "0"], "x>=1"),
@@ -227,33 +227,33 @@ def test_a_truncated_answer_counts_only_if_it_was_given(
 def test_flags_that_make_no_sense_are_refused(
     endpoint: Endpoint,
     tmp_path: Path,
-    more: list[str],
-    says: str,
+    flags: list[str],
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert ask(endpoint, "fine", tmp_path, *more) == 2
-    assert says in capsys.readouterr().err
+    assert generate(endpoint, "fine", tmp_path, *flags) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [(PROBLEM * 2, "line 2: a is there"), (PROBLEM.replace("5", '""'), "the answer is empty")],
 )
 def test_problems_that_cannot_be_judged_are_refused(
-    endpoint: Endpoint, tmp_path: Path, text: str, says: str, capsys: pytest.CaptureFixture[str]
+    endpoint: Endpoint, tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "problem.jsonl").write_text(text)
-    assert ask(endpoint, "fine", tmp_path) == 1
-    assert says in capsys.readouterr().err
+    assert generate(endpoint, "fine", tmp_path) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_file_keeps_models_apart_and_refuses_other_weights(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in ("one", "two", "one"):
-        assert ask(endpoint, "fine", tmp_path, "--model", model, "--weights", "w1") == 0
+        assert generate(endpoint, "fine", tmp_path, "--model", model, "--weights", "w1") == 0
     assert [row["model"] for row in rows(tmp_path / "out.jsonl")] == ["one", "two"]
-    assert ask(endpoint, "fine", tmp_path, "--model", "one", "--weights", "w2") == 1
+    assert generate(endpoint, "fine", tmp_path, "--model", "one", "--weights", "w2") == 1
     assert "weights w1, not w2" in capsys.readouterr().err
     assert len(rows(tmp_path / "out.jsonl")) == 2
 
@@ -261,9 +261,9 @@ def test_a_file_keeps_models_apart_and_refuses_other_weights(
 def test_another_problem_under_the_same_id_is_refused(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(endpoint, "fine", tmp_path) == 0
+    assert generate(endpoint, "fine", tmp_path) == 0
     (tmp_path / "problem.jsonl").write_text(PROBLEM.replace("5", "6"))
-    assert ask(endpoint, "fine", tmp_path) == 1
+    assert generate(endpoint, "fine", tmp_path) == 1
     assert "was another problem then" in capsys.readouterr().err
 
 
@@ -271,10 +271,10 @@ def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demo = ROOT / "models" / "demo"
-    assert ask(endpoint, "fine", tmp_path, "--weights", str(demo)) == 0
+    assert generate(endpoint, "fine", tmp_path, "--weights", str(demo)) == 0
     fitted = json.loads((demo / "router.json").read_text())["weights"]
     assert [row["weights"] for row in rows(tmp_path / "out.jsonl")] == [fitted]
-    assert ask(endpoint, "fine", tmp_path, "--weights", str(tmp_path)) == 2
+    assert generate(endpoint, "fine", tmp_path, "--weights", str(tmp_path)) == 2
     assert "has no safetensors" in capsys.readouterr().err
 
 
@@ -282,7 +282,7 @@ def test_a_broken_line_of_the_outcomes_is_named(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out.jsonl").write_text("{broken\n")
-    assert ask(endpoint, "fine", tmp_path) == 1
+    assert generate(endpoint, "fine", tmp_path) == 1
     assert "out.jsonl, line 1" in capsys.readouterr().err
 
 
@@ -291,14 +291,14 @@ def many(folder: Path) -> None:
     (folder / "problem.jsonl").write_text("".join(lines))
 
 
-def test_a_refused_problem_is_left_out_and_told(
+def test_a_refused_problem_is_left_out_and_reported(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     many(tmp_path)
-    assert ask(endpoint, "picky", tmp_path, "--concurrency", "1") == 0
-    told = capsys.readouterr().err
-    assert "4 generations were refused and left out" in told
-    assert "HTTP 400" in told
+    assert generate(endpoint, "picky", tmp_path, "--concurrency", "1") == 0
+    log = capsys.readouterr().err
+    assert "4 generations were refused and left out" in log
+    assert "HTTP 400" in log
     assert (tmp_path / "out.jsonl").read_text().count("\n") == 56
 
 
@@ -306,7 +306,7 @@ def test_an_endpoint_that_refuses_everything_stops_the_run(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     many(tmp_path)
-    assert ask(endpoint, "refuses", tmp_path, "--concurrency", "1") == 1
+    assert generate(endpoint, "refuses", tmp_path, "--concurrency", "1") == 1
     assert "20 of 20 generations were refused" in capsys.readouterr().err
     assert endpoint.asked["refuses"] == 20
 
@@ -315,6 +315,6 @@ def test_redirects_are_not_followed(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = endpoint.asked["fine"]
-    assert ask(endpoint, "moved", tmp_path) == 1
+    assert generate(endpoint, "moved", tmp_path) == 1
     assert "HTTP 307" in capsys.readouterr().err
     assert endpoint.asked["fine"] == before

@@ -30,7 +30,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[dict[st
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        yield {name: PublicSet(f"{base}/{name}", one.problem) for name, one in PUBLIC.items()}
+        yield {name: PublicSet(f"{base}/{name}", public.problem) for name, public in PUBLIC.items()}
         server.shutdown()
 
 
@@ -41,7 +41,9 @@ def test_public_sets_are_fetched_once(served: dict[str, PublicSet], tmp_path: Pa
     (problem,) = read_problems("math", served)
     assert (problem.problem_id, problem.answer) == ("test/a/1.json", "\\frac{1}{2}")
     assert "\\boxed{}" in problem.prompt
-    gone = {name: PublicSet("http://127.0.0.1:1/x", one.problem) for name, one in served.items()}
+    gone = {
+        name: PublicSet("http://127.0.0.1:1/x", public.problem) for name, public in served.items()
+    }
     assert read_problems("math", gone) == [problem]
     assert sorted(path.name for path in (tmp_path / "cache" / "tops").iterdir()) == [
         "gsm8k.jsonl",
@@ -49,7 +51,7 @@ def test_public_sets_are_fetched_once(served: dict[str, PublicSet], tmp_path: Pa
     ]
 
 
-def test_without_a_network_it_says_what_to_do(
+def test_without_a_network_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -60,7 +62,7 @@ def test_without_a_network_it_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ('{"problem_id": 1, "prompt": "x", "answer": 2}\n{"problem_id": 1}', "line 2: KeyError"),
         ('{"problem_id": 1, "prompt": "x", "answer": 2}\n' * 2, "line 2: 1 is there already"),
@@ -70,14 +72,14 @@ def test_without_a_network_it_says_what_to_do(
         ("", "has no problems"),
     ],
 )
-def test_bad_files_are_named_by_line(tmp_path: Path, text: str, says: str) -> None:
+def test_bad_files_are_named_by_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text(text)
-    with pytest.raises(ProblemError, match=says):
+    with pytest.raises(ProblemError, match=message):
         read_problems(str(file))
 
 
-def test_unreadable_files_are_told(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="public sets are gsm8k, math"):
         read_problems(str(tmp_path / "absent.jsonl"))
     cut = tmp_path / "cut.jsonl.gz"

@@ -16,28 +16,28 @@ from tops import main
 
 
 def test_a_seed_gives_the_same_stories_and_another_seed_others() -> None:
-    first = list(islice(stories(5), 20))
-    assert first == list(islice(stories(5), 20))
-    assert first != list(islice(stories(6), 20))
+    stream = list(islice(stories(5), 20))
+    assert stream == list(islice(stories(5), 20))
+    assert stream != list(islice(stories(6), 20))
 
 
 def test_splits_are_disjoint_by_content() -> None:
-    seen = {
+    numbers = {
         split: {
             (story.steps[0].before, tuple((s.symbol, s.operand) for s in story.steps))
             for story in islice(stories(1, split, 1, 2), 400)
         }
         for split in ("train", "validation", "test")
     }
-    assert not seen["train"] & seen["test"]
-    assert not seen["train"] & seen["validation"]
-    assert not seen["validation"] & seen["test"]
+    assert not numbers["train"] & numbers["test"]
+    assert not numbers["train"] & numbers["validation"]
+    assert not numbers["validation"] & numbers["test"]
     story = next(stories(3, "test"))
     assert split_of(story.steps[0].before, story.steps) == "test"
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10])
-def test_the_answer_follows_from_the_numbers_told(steps: int) -> None:
+def test_the_answer_follows_from_the_numbers_in_the_story(steps: int) -> None:
     for seed in range(50):
         story = write_story(random.Random(seed), steps)
         assert story.difficulty == len(story.steps) == steps
@@ -84,16 +84,16 @@ def test_efforts_think_longer_as_they_rise_and_reach_further() -> None:
 
 
 def test_problems_do_not_repeat() -> None:
-    found = list(islice(unique_stories(0, "test", 1, 1), 300))
-    assert len({story.problem_id for story in found}) == 300
+    problems = list(islice(unique_stories(0, "test", 1, 1), 300))
+    assert len({story.problem_id for story in problems}) == 300
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:
     words = f"{sys.executable} -m tops problems --n 20000 | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert (result.returncode, result.stderr, result.stdout.count("\n")) == (0, "", 1)
 
 
 def test_a_negative_count_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from server.embedded.checkpoint import Checkpoint
 transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
 
 DEMO = ROOT / "models" / "demo"
-ASKED = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
+PROMPT = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
 FOREIGN = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -37,39 +37,39 @@ def chat(tokenizer: Any) -> Chat:
 def test_prompts_are_those_of_serving(chat: Chat, effort: str) -> None:
     checkpoint = Checkpoint(DEMO, 1)
     variables = {} if effort == "auto" else {"reasoning_effort": effort}
-    served = checkpoint.render([{"role": "user", "content": ASKED}], variables)
-    assert chat.prompt(ASKED, effort) == served
-    encoded = chat.encode(ASKED, effort, "42 35" if effort != "none" else "", "35", [])
+    served = checkpoint.render([{"role": "user", "content": PROMPT}], variables)
+    assert chat.prompt(PROMPT, effort) == served
+    encoded = chat.encode(PROMPT, effort, "42 35" if effort != "none" else "", "35", [])
     assert encoded.ids[: encoded.prompt] == checkpoint.encode(served)
 
 
-def test_completions_have_the_tokens_that_the_model_wrote(chat: Chat) -> None:
+def test_completions_encode_to_the_tokens_that_the_model_generated(chat: Chat) -> None:
     with running("embedded") as engine:
         for effort in ("low", "medium", "high"):
             body = {
-                "messages": [{"role": "user", "content": ASKED}],
+                "messages": [{"role": "user", "content": PROMPT}],
                 "reasoning_effort": effort,
                 "temperature": 0,
             }
             answer = httpx.post(f"{engine.url}/v1/chat/completions", json=body, timeout=30).json()
-            said = answer["choices"][0]["message"]
-            encoded = chat.encode(ASKED, effort, said["reasoning"], said["content"], [])
+            message = answer["choices"][0]["message"]
+            encoded = chat.encode(PROMPT, effort, message["reasoning"], message["content"], [])
             assert encoded.prompt == answer["usage"]["prompt_tokens"]
             assert len(encoded.ids) - encoded.prompt == answer["usage"]["completion_tokens"]
 
 
 def test_only_the_completion_carries_loss_and_wrong_steps_do_not(chat: Chat) -> None:
     reasoning = "12+30=43\n42-7=35"
-    encoded = chat.encode(ASKED, "medium", reasoning, "The answer is 35.", [[0, 8]])
+    encoded = chat.encode(PROMPT, "medium", reasoning, "The answer is 35.", [[0, 8]])
     assert set(encoded.labels[: encoded.prompt]) == {IGNORED}
     learned = [label for label in encoded.labels if label != IGNORED]
     assert chat.tokenizer.decode(learned) == "\n42-7=35\n</think>\n\nThe answer is 35.<|im_end|>"
     assert chat.tokenizer.decode(encoded.ids[encoded.prompt :]).startswith(reasoning)
 
 
-def test_what_is_too_long_is_left_out_and_counted(chat: Chat) -> None:
-    short = Example("a", ASKED, "low", "42 35", "35", 9)
-    long = Example("b", ASKED, "high", "1 " * 400, "35", 9)
+def test_samples_that_are_too_long_are_left_out_and_counted(chat: Chat) -> None:
+    short = Example("a", PROMPT, "low", "42 35", "35", 9)
+    long = Example("b", PROMPT, "high", "1 " * 400, "35", 9)
     counts = Counter[str]()
     assert len(encode_all([short, long], chat, 200, counts)) == 1
     assert (counts["too_long"], counts["examples"]) == (1, 1)
@@ -83,20 +83,22 @@ def test_a_foreign_template_gets_tags_after_its_generation_prompt(tokenizer: Any
         Chat.of(model, foreign)
     foreign.chat_template = tagged(FOREIGN, model.tags)
     chat = Chat.of(model, foreign)
-    untagged = f"<|im_start|>user\n{ASKED}<|im_end|>\n<|im_start|>assistant\n"
-    assert chat.prompt(ASKED, "auto") == untagged
-    assert chat.prompt(ASKED, "medium") == f"{untagged}[m'ed\"]\n"
-    encoded = chat.encode(ASKED, "low", "42 35", "35", [[0, 2]])
+    untagged = f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n"
+    assert chat.prompt(PROMPT, "auto") == untagged
+    assert chat.prompt(PROMPT, "medium") == f"{untagged}[m'ed\"]\n"
+    encoded = chat.encode(PROMPT, "low", "42 35", "35", [[0, 2]])
     assert foreign.decode(encoded.ids[encoded.prompt :]) == (
         "<think>\n42 35\n</think>\n\n35<|im_end|>"
     )
-    assert foreign.decode([one for one in encoded.labels if one >= 0]).startswith("<think>\n 35")
+    assert foreign.decode([label for label in encoded.labels if label >= 0]).startswith(
+        "<think>\n 35"
+    )
 
 
-def test_the_system_prompt_tells_the_effort_where_the_recipe_says_so(tokenizer: Any) -> None:
-    told = {effort: f"Think {effort}." for effort in ("low", "medium", "high")}
-    chat = Chat.of(Model(base="x", placement="system", system_prompts=told), tokenizer)
-    text = chat.prompt(ASKED, "high")
+def test_a_recipe_can_set_the_effort_by_the_system_prompt(tokenizer: Any) -> None:
+    prompts = {effort: f"Think {effort}." for effort in ("low", "medium", "high")}
+    chat = Chat.of(Model(base="x", placement="system", system_prompts=prompts), tokenizer)
+    text = chat.prompt(PROMPT, "high")
     assert text.startswith("<|im_start|>system\nThink high.<|im_end|>\n")
     assert "<|high|>" not in text
-    assert "system" not in chat.prompt(ASKED, "auto")
+    assert "system" not in chat.prompt(PROMPT, "auto")

@@ -15,7 +15,7 @@ from models.training.mistakes import mark, steps_of, wrong_sentences, wrong_step
 from models.training.recipe import Critic, Mistakes
 
 
-def slipped(n: int, slips: float) -> list[Example]:
+def with_slips(n: int, slips: float) -> list[Example]:
     rng = random.Random(5)
     return [
         Example(
@@ -31,14 +31,14 @@ def slipped(n: int, slips: float) -> list[Example]:
 
 
 def test_every_slip_is_found_and_nothing_else() -> None:
-    told = slipped(300, 0.3)
-    for one in told:
-        wrong = wrong_sentences(one.reasoning)
-        assert len(wrong) == one.reasoning.count("Wrong, again.")
-        for first, end in wrong:
-            assert one.reasoning[first:end].endswith(".")
-            assert one.reasoning[end:].startswith(" Check ")
-    assert sum("Wrong" in one.reasoning for one in told) > 100
+    examples = with_slips(300, 0.3)
+    for example in examples:
+        wrong = wrong_sentences(example.reasoning)
+        assert len(wrong) == example.reasoning.count("Wrong, again.")
+        for start, end in wrong:
+            assert example.reasoning[start:end].endswith(".")
+            assert example.reasoning[end:].startswith(" Check ")
+    assert sum("Wrong" in example.reasoning for example in examples) > 100
     for story in islice(stories(2), 300):
         assert all(
             not wrong_sentences(trace(story, effort)) for effort in ("low", "medium", "high")
@@ -57,41 +57,42 @@ def test_every_slip_is_found_and_nothing_else() -> None:
     ],
 )
 def test_arithmetic(reasoning: str, wrong: list[str]) -> None:
-    assert [reasoning[first:end] for first, end in wrong_sentences(reasoning)] == wrong
+    assert [reasoning[start:end] for start, end in wrong_sentences(reasoning)] == wrong
 
 
 @pytest.mark.parametrize("then", ["mask", "train", "drop"])
-def test_what_becomes_of_them(tmp_path: Path, then: str) -> None:
-    told, counts = slipped(40, 0.3), Counter[str]()
+def test_wrong_steps_are_masked_trained_or_dropped(tmp_path: Path, then: str) -> None:
+    examples, counts = with_slips(40, 0.3), Counter[str]()
     mistakes = Mistakes.model_validate({"found_by": "arithmetic", "then": then})
-    kept = mark(told, mistakes, tmp_path / "critic.jsonl", counts)
-    assert counts["with_wrong_steps"] == sum("Wrong" in one.reasoning for one in told)
-    assert len(kept) == 40 - (counts["with_wrong_steps"] if then == "drop" else 0)
-    assert any(one.wrong for one in kept) is (then == "mask")
+    marked = mark(examples, mistakes, tmp_path / "critic.jsonl", counts)
+    assert counts["with_wrong_steps"] == sum("Wrong" in row.reasoning for row in examples)
+    assert len(marked) == 40 - (counts["with_wrong_steps"] if then == "drop" else 0)
+    assert any(example.wrong for example in marked) is (then == "mask")
 
 
-def test_a_critic_is_asked_once_for_each_and_a_killed_run_goes_on(tmp_path: Path) -> None:
-    told, file = slipped(12, 0.3), tmp_path / "critic.jsonl"
+def test_a_critic_gets_one_request_per_example_and_a_killed_run_continues(tmp_path: Path) -> None:
+    examples, file = with_slips(12, 0.3), tmp_path / "critic.jsonl"
     with teaching({}) as critic:
-        found = Mistakes(found_by="critic", critic=Critic(url=critic.url, model="c"))
-        marked = mark(told[:7], found, file, Counter())
+        mistakes = Mistakes(found_by="critic", critic=Critic(url=critic.url, model="c"))
+        marked = mark(examples[:7], mistakes, file, Counter())
         with file.open("a") as out:
             out.write('{"half a li')
-        asked = critic.asked
-        marked = mark(told, found, file, Counter())
-        assert critic.asked < asked + 9
-        asked = critic.asked
+        requests = critic.asked
+        marked = mark(examples, mistakes, file, Counter())
+        assert critic.asked < requests + 9
+        requests = critic.asked
         assert (
-            mark(told, found, tmp_path / "other.jsonl", Counter(), already_marked=marked) == marked
+            mark(examples, mistakes, tmp_path / "other.jsonl", Counter(), already_marked=marked)
+            == marked
         )
-        assert critic.asked == asked
-        assert [one.problem_id for one in marked] == [one.problem_id for one in told]
-    for one in marked:
-        lines = [one.reasoning[first:end] for first, end in one.wrong]
-        assert lines == [line for line in one.reasoning.split("\n") if "Wrong, again" in line]
+        assert critic.asked == requests
+        assert [row.problem_id for row in marked] == [row.problem_id for row in examples]
+    for example in marked:
+        lines = [example.reasoning[start:end] for start, end in example.wrong]
+        assert lines == [line for line in example.reasoning.split("\n") if "Wrong, again" in line]
 
 
-def test_a_critic_s_last_list_counts_and_odd_numbers_do_not() -> None:
+def test_the_critic_s_last_list_counts_and_unknown_numbers_do_not() -> None:
     assert wrong_step_numbers("[1] no: [2, 9, 0, 2]", 3) == [2]
     assert wrong_step_numbers("nothing wrong", 3) == []
     assert wrong_step_numbers("[1, 2,]", 3) == [1, 2]
@@ -100,6 +101,6 @@ def test_a_critic_s_last_list_counts_and_odd_numbers_do_not() -> None:
 
 def test_steps_are_paragraphs_or_lines() -> None:
     text = "a\nb\n\nc"
-    assert [text[first:end] for first, end in steps_of(text)] == ["a\nb", "c"]
+    assert [text[start:end] for start, end in steps_of(text)] == ["a\nb", "c"]
     text = "a\n\tb\n"
-    assert [text[first:end] for first, end in steps_of(text)] == ["a", "\tb"]
+    assert [text[start:end] for start, end in steps_of(text)] == ["a", "\tb"]

@@ -19,9 +19,8 @@ needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem 
 
 def read(*sources: dict[str, Any], **data: Any) -> tuple[list[Problem], Counter[str]]:
     counts = Counter[str]()
-    told = [Source.model_validate(one) for one in sources]
-    found = load(told, Data(**data), counts, Judge().unjudgeable)
-    return found, counts
+    parsed = [Source.model_validate(source) for source in sources]
+    return load(parsed, Data(**data), counts, Judge().unjudgeable), counts
 
 
 def lines(file: Path, *rows: Any) -> str:
@@ -47,30 +46,32 @@ def problem(number: int) -> dict[str, Any]:
 )
 def test_real_sets(name: str, rows: int, columns: dict[str, str], levels: range) -> None:
     source = {"path": SHARED / f"{name}.jsonl.gz", "columns": columns}
-    found, counts = read(source, most_broken=0.05)
-    assert len(found) + counts["repeated"] + counts["unjudgeable"] + counts["broken"] >= rows
-    assert len(found) > 0.9 * rows
-    assert {one.difficulty for one in found} >= {float(level) for level in levels}
+    problems, counts = read(source, most_broken=0.05)
+    assert len(problems) + counts["repeated"] + counts["unjudgeable"] + counts["broken"] >= rows
+    assert len(problems) > 0.9 * rows
+    assert {row.difficulty for row in problems} >= {float(level) for level in levels}
     if columns:
-        assert all("\nB)" in one.prompt for one in found)
+        assert all("\nB)" in row.prompt for row in problems)
 
 
 @needs_data
-def test_training_problems_that_evaluation_asks_are_left_out() -> None:
+def test_problems_of_evaluation_are_removed_from_training() -> None:
     train, _ = read({"path": SHARED / "gsm8k_train.jsonl.gz", "limit": 2000})
     test, _ = read({"path": SHARED / "gsm8k_test.jsonl.gz"})
     counts = Counter[str]()
     leaked = [Problem("leak", f"Listen!  {test[3].prompt.upper()}", "1")]
-    kept = without_contamination([*train, *leaked], test, 13, counts)
-    assert "leak" not in {one.problem_id for one in kept}
+    clean = without_contamination([*train, *leaked], test, 13, counts)
+    assert "leak" not in {row.problem_id for row in clean}
     assert 1 <= counts["contaminated"] < 20
 
 
-def test_without_word_runs_only_whole_prompts_count() -> None:
-    held = [Problem("e", "One two three.", "1")]
-    told = [Problem("a", "one  two, three", "1"), Problem("b", "One two three four.", "1")]
-    assert [one.problem_id for one in without_contamination(told, held, 0, Counter())] == ["b"]
-    assert without_contamination(told, held, 3, Counter()) == []
+def test_without_ngrams_only_whole_prompts_count() -> None:
+    evaluation = [Problem("e", "One two three.", "1")]
+    train = [Problem("a", "one  two, three", "1"), Problem("b", "One two three four.", "1")]
+    assert [row.problem_id for row in without_contamination(train, evaluation, 0, Counter())] == [
+        "b"
+    ]
+    assert without_contamination(train, evaluation, 3, Counter()) == []
 
 
 def test_the_public_mappings_read_their_publishers_rows(tmp_path: Path) -> None:
@@ -83,28 +84,28 @@ def test_the_public_mappings_read_their_publishers_rows(tmp_path: Path) -> None:
     )
     aime = lines(tmp_path / "a.jsonl", {"id": 60, "problem": "How many?", "answer": "204"})
     numina = lines(tmp_path / "n.jsonl", {"problem": "Which?", "answer": "B"})
-    found, _ = read(
+    problems, _ = read(
         {"public": "gsm8k", "path": gsm8k},
         {"public": "math", "path": math},
         {"public": "aime", "path": aime},
         {"public": "numinamath", "path": numina},
     )
-    assert [(one.answer, one.difficulty) for one in found] == [
+    assert [(row.answer, row.difficulty) for row in problems] == [
         ("5", None),
         ("\\frac{1}{2}", 4.0),
         ("204", None),
         ("B", None),
     ]
-    assert found[0].prompt.startswith("2 + 3?\n\nGive")
-    assert (found[1].problem_id, found[2].problem_id) == ("u", "60")
-    assert len({one.problem_id for one in found}) == 4
+    assert problems[0].prompt.startswith("2 + 3?\n\nGive")
+    assert (problems[1].problem_id, problems[2].problem_id) == ("u", "60")
+    assert len({row.problem_id for row in problems}) == 4
 
 
 def test_broken_lines_are_left_out_and_counted_and_fatal_past_a_share(tmp_path: Path) -> None:
     rows = [problem(number) for number in range(20)]
     file = lines(tmp_path / "p.jsonl", *rows, '{"half', {"prompt": "no answer"}, "[1]")
-    found, counts = read({"path": file}, most_broken=0.2)
-    assert (len(found), counts["broken"]) == (20, 3)
+    problems, counts = read({"path": file}, most_broken=0.2)
+    assert (len(problems), counts["broken"]) == (20, 3)
     with pytest.raises(
         ProblemError, match=r"3 of 23 rows are broken[^$]*line 21: it is not a JSON"
     ):
@@ -119,8 +120,8 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
 
 def test_repeats_are_dropped_and_doubled_ids_refused(tmp_path: Path) -> None:
     rows = [problem(1), {**problem(1), "prompt": "what is 1 +  1"}, problem(2)]
-    found, counts = read({"path": lines(tmp_path / "p.jsonl", *rows)})
-    assert (len(found), counts["repeated"]) == (2, 1)
+    problems, counts = read({"path": lines(tmp_path / "p.jsonl", *rows)})
+    assert (len(problems), counts["repeated"]) == (2, 1)
     rows = [problem(1), {**problem(2), "problem_id": "p1"}]
     with pytest.raises(ProblemError, match="have the id p1"):
         read({"path": lines(tmp_path / "q.jsonl", *rows)})
@@ -128,15 +129,15 @@ def test_repeats_are_dropped_and_doubled_ids_refused(tmp_path: Path) -> None:
 
 def test_answers_that_cannot_be_judged_are_counted(tmp_path: Path) -> None:
     file = lines(tmp_path / "p.jsonl", problem(1), {**problem(2), "answer": " "})
-    found, counts = read({"path": file}, most_broken=0.5)
-    assert (len(found), counts["broken"] + counts["unjudgeable"]) == (1, 1)
+    problems, counts = read({"path": file}, most_broken=0.5)
+    assert (len(problems), counts["broken"] + counts["unjudgeable"]) == (1, 1)
 
 
 def test_rows_without_an_answer_are_not_broken(tmp_path: Path) -> None:
-    told = [{**problem(number), "answer": answer} for number, answer in enumerate(("", "Proof"))]
-    file = lines(tmp_path / "p.jsonl", problem(7), *told)
-    found, counts = read({"path": file, "no_answers": ["", "proof"]}, most_broken=0)
-    assert (len(found), counts["without_answer"]) == (1, 2)
+    without = [{**problem(number), "answer": answer} for number, answer in enumerate(("", "Proof"))]
+    file = lines(tmp_path / "p.jsonl", problem(7), *without)
+    problems, counts = read({"path": file, "no_answers": ["", "proof"]}, most_broken=0)
+    assert (len(problems), counts["without_answer"]) == (1, 2)
 
 
 def test_files_may_be_gzipped_and_limited(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_files_may_be_gzipped_and_limited(tmp_path: Path) -> None:
     file.write_bytes(
         gzip.compress("\n".join(json.dumps(problem(number)) for number in range(9)).encode())
     )
-    drawn = [[one.problem_id for one in read({"path": file, "limit": 4})[0]] for _ in range(2)]
+    drawn = [[row.problem_id for row in read({"path": file, "limit": 4})[0]] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len({*drawn[0]}) == 4
     assert drawn[0] != ["p0", "p1", "p2", "p3"]
@@ -156,8 +157,8 @@ def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="needs the extra [train]")
     lines(tmp_path / "train.jsonl", {"q": "2 + 3?", "a": "so \\boxed{5}", "hard": 2})
     columns = {"prompt": "q", "answer": "a", "problem_id": None, "difficulty": "hard"}
-    (found,), _ = read({"dataset": str(tmp_path), "columns": columns, "answer_in": "boxed"})
-    assert (found.prompt, found.answer, found.difficulty) == ("2 + 3?", "5", 2.0)
+    (problem,), _ = read({"dataset": str(tmp_path), "columns": columns, "answer_in": "boxed"})
+    assert (problem.prompt, problem.answer, problem.difficulty) == ("2 + 3?", "5", 2.0)
     with pytest.raises(ProblemError, match="no column prompt; it has q, a, hard"):
         read({"dataset": str(tmp_path)})
     with pytest.raises(ProblemError, match="cannot be loaded"):
@@ -165,5 +166,5 @@ def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
 
 
 def test_stories_are_problems_with_their_steps() -> None:
-    found, _ = read({"stories": {"n": 30, "steps": [2, 4]}})
-    assert {one.difficulty for one in found} == {2, 3, 4}
+    problems, _ = read({"stories": {"n": 30, "steps": [2, 4]}})
+    assert {row.difficulty for row in problems} == {2, 3, 4}

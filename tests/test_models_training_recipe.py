@@ -74,7 +74,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("toml", "message"),
     [
         ("[tag]\nlearning_rte = 1", "tag.learning_rte: Extra inputs"),
         ('[tag]\nepochs = "many"', "tag.epochs: Input should be a valid number"),
@@ -86,9 +86,9 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ("[[[", "cannot be read"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, more: str, told: str) -> None:
-    with pytest.raises(RecipeError, match=told.replace("[", r"\[")):
-        read_recipe(written(tmp_path, f"{SMALL}{more}\n"))
+def test_an_invalid_key_or_value_is_named(tmp_path: Path, toml: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message.replace("[", r"\[")):
+        read_recipe(written(tmp_path, f"{SMALL}{toml}\n"))
 
 
 def test_a_model_needs_what_its_placement_needs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which answers are learned from: shortest correct, pairs, the seed's order by length."""
+"""Selection of training data: shortest correct answers, pairs, the seed relabelled by length."""
 
 from collections import Counter
 from typing import Any
@@ -13,16 +13,20 @@ from models.training.selection import Rule, chosen_answers, preference_pairs
 LADDER = ("low", "medium", "high")
 
 
-def row(effort: str, tokens: int, correct: int = 1, sample: int = 0, **more: Any) -> dict[str, Any]:
-    told = {"problem_id": "p", "prompt": "?", "reasoning": f"{effort}{sample}", "response": "5"}
+def row(
+    effort: str, tokens: int, correct: int = 1, sample: int = 0, **fields: Any
+) -> dict[str, Any]:
     return {
-        **told,
+        "problem_id": "p",
+        "prompt": "?",
+        "reasoning": f"{effort}{sample}",
+        "response": "5",
         "effort": effort,
         "tokens": tokens,
         "correct": correct,
         "sample": sample,
         "truncated": False,
-        **more,
+        **fields,
     }
 
 
@@ -36,8 +40,8 @@ def choose(
     rule: Rule = "shortest",
     **selection: Any,
 ) -> tuple[list[Example], Counter[str]]:
-    counts, told = Counter[str](), Selection(**selection)
-    chosen = chosen_answers(rows, seeds or [], rule, told, LADDER, 0, counts)
+    counts, table = Counter[str](), Selection(**selection)
+    chosen = chosen_answers(rows, seeds or [], rule, table, LADDER, 0, counts)
     return chosen, counts
 
 
@@ -61,7 +65,7 @@ def test_problems_without_a_correct_answer_are_counted() -> None:
 def test_the_seed_s_low_answers_are_added_and_its_tags_where_asked() -> None:
     seeds = [example(effort, 9) for effort in LADDER]
     chosen, _ = choose([], seeds)
-    assert [one.effort for one in chosen] == ["auto"]
+    assert [example.effort for example in chosen] == ["auto"]
     chosen, _ = choose([], seeds, keep_tags=True, with_seed_low=False)
     assert chosen == seeds
 
@@ -72,14 +76,14 @@ def test_random_takes_any_correct_answer_and_the_order_of_the_file_does_not_matt
     chosen, counts = choose(rows, rule="random")
     assert 5 < counts["from_low"] < 35
     again, _ = choose(list(reversed(rows)), rule="random")
-    assert [one.problem_id for one in again] == [one.problem_id for one in chosen]
+    assert [example.problem_id for example in again] == [example.problem_id for example in chosen]
 
 
 def pairs(*rows: dict[str, Any]) -> list[tuple[str, str]]:
     return [(a.reasoning, b.reasoning) for a, b in preference_pairs(rows, Counter())]
 
 
-def test_pairs_are_the_published_ones() -> None:
+def test_pairs_are_those_of_the_paper() -> None:
     short = row("auto", 30, sample=0)
     long = row("auto", 50, sample=1)
     longest_wrong = row("auto", 99, correct=0, sample=2)
@@ -99,8 +103,8 @@ def test_a_cut_off_answer_is_neither_chosen_nor_rejected() -> None:
 
 def test_the_seed_is_relabelled_by_length() -> None:
     counts = Counter[str]()
-    told = [example("low", 30), example("medium", 10), example("high", 20)]
-    assert [(one.effort, one.tokens) for one in relabelled(told, LADDER, 0, counts)] == [
+    examples = [example("low", 30), example("medium", 10), example("high", 20)]
+    assert [(row.effort, row.tokens) for row in relabelled(examples, LADDER, 0, counts)] == [
         ("low", 10),
         ("medium", 20),
         ("high", 30),
@@ -116,8 +120,8 @@ def test_a_seed_whose_lengths_hardly_differ_is_left_out(
     tokens: tuple[int, ...], gap: int, why: str
 ) -> None:
     counts = Counter[str]()
-    told = [example(effort, count) for effort, count in zip(LADDER, tokens, strict=True)]
-    assert relabelled(told, LADDER, gap, counts) == []
+    examples = [example(effort, count) for effort, count in zip(LADDER, tokens, strict=True)]
+    assert relabelled(examples, LADDER, gap, counts) == []
     assert counts[why] == 1
 
 

@@ -1,4 +1,4 @@
-"""Judging answers: right ones in any dress, and wrong ones that look right."""
+"""Judging answers: correct ones in any notation, and wrong ones that look correct."""
 
 import asyncio
 import gzip
@@ -101,7 +101,7 @@ def test_a_truncated_answer_must_have_given_its_number(answer: str, right: bool)
 )
 def test_choices_are_judged_by_the_letter_given(answer: str, letter: str) -> None:
     assert is_correct(answer, letter)
-    assert not any(is_correct(answer, other) for other in "ABCDEFGHIJ" if other != letter)
+    assert not any(is_correct(answer, wrong) for wrong in "ABCDEFGHIJ" if wrong != letter)
 
 
 @pytest.mark.parametrize("answer", ["I think it is A or B", "", "Bananas", "The answer is Banana"])
@@ -122,7 +122,7 @@ def test_the_last_complete_box_holds_the_answer() -> None:
     assert not is_correct("It is not 61 but \\boxed{62}, not 61", "61")
 
 
-WORKED_OUT = [
+EXPRESSIONS = [
     ("\\boxed{\\frac12}", "0.5", True),
     ("\\boxed{\\dfrac{1}{2}}", "\\frac{1}{2}", True),
     ("so it is \\boxed{0.5}", "\\frac{1}{2}", True),
@@ -141,16 +141,16 @@ WORKED_OUT = [
 ]
 
 
-def test_mathematics_is_worked_out() -> None:
+def test_mathematics_is_judged_by_math_verify() -> None:
     async def judged() -> list[bool]:
         with Judge() as judge:
             cut = {"First $\\sqrt{2}"}
-            return [await judge.is_correct(a, gold, a in cut) for a, gold, _ in WORKED_OUT]
+            return [await judge.is_correct(a, gold, a in cut) for a, gold, _ in EXPRESSIONS]
 
-    assert asyncio.run(judged()) == [right for _, _, right in WORKED_OUT]
+    assert asyncio.run(judged()) == [right for _, _, right in EXPRESSIONS]
 
 
-def test_what_takes_for_ever_is_given_up_and_the_next_is_judged() -> None:
+def test_a_judgement_that_times_out_is_wrong_and_the_next_is_judged() -> None:
     async def judged() -> list[bool]:
         with Judge(seconds=8) as judge:
             hard = await judge.is_correct("\\boxed{9^{9^{9^9}}}", "x + 9^{9^{9^8}}")
@@ -175,11 +175,11 @@ def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
     with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as rows:
         golds = [json.loads(row)["answer"] for row in rows][::20]
     golds = [gold for gold in golds if Judge().unjudgeable(gold) is None]
-    said = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
-    assert all(judged(zip(said, golds, strict=True), processes=2))
-    others = list(zip(said, golds[1:], strict=False))
+    answers = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
+    assert all(judged(zip(answers, golds, strict=True), processes=2))
+    shifted = list(zip(answers, golds[1:], strict=False))
     same = [a == b for a, b in pairwise(golds)]
-    wrong = judged(others, processes=2)
+    wrong = judged(shifted, processes=2)
     assert sum(wrong) <= sum(same) + 0.02 * len(golds)
 
 
@@ -213,12 +213,12 @@ def test_a_user_s_function_judges_in_its_own_process(
     assert judged(pairs, by="mine:near", seconds=3, processes=2) == [True, False, False, True]
     with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
         judged([("bad", "5")], by="mine:near")
-    for name, told in (("mine:far", "no attribute"), ("mine:number", "not a function")):
-        with pytest.raises(JudgeError, match=told):
+    for name, message in (("mine:far", "no attribute"), ("mine:number", "not a function")):
+        with pytest.raises(JudgeError, match=message):
             Judge(by=name)
 
 
-def test_a_gold_answer_that_the_way_cannot_judge_is_told() -> None:
+def test_a_gold_answer_that_cannot_be_judged_is_reported() -> None:
     assert "not a number" in (Judge(by="number").unjudgeable("x + y") or "")
     assert "not a letter" in (Judge(by="choice").unjudgeable("12") or "")
     assert "braces" in (Judge().unjudgeable("5}\n\\end{align*") or "")
