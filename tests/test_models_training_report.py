@@ -1,0 +1,116 @@
+"""The report of a run from synthetic outcomes: comparisons, the page, the model card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import ROOT
+
+from models.outcomes.problem_sets import Problem
+from models.training.card import card
+from models.training.evaluation import compare, policies_of
+from models.training.page import page
+from models.training.recipe import Recipe
+from models.training.recipe_file import read_recipe
+
+EFFORTS = ("low", "medium", "high")
+TOKENS = {"low": 10, "medium": 40, "high": 160}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return read_recipe(ROOT / "models" / "recipes" / "smoke.toml", ["name=a<b"])
+
+
+def outcome(problem: Problem, effort: str, tokens: int, correct: bool) -> dict[str, Any]:
+    return {
+        "problem_id": problem.problem_id,
+        "effort": effort,
+        "tokens": tokens,
+        "thinking_tokens": tokens - 5,
+        "correct": int(correct),
+    }
+
+
+@pytest.fixture(scope="module")
+def report(recipe: Recipe) -> dict[str, Any]:
+    """The tag model at three efforts, and a model that always thinks like `medium`."""
+    problems = [Problem(str(number), "?", "1", float(number % 9 + 1)) for number in range(90)]
+    tag = [
+        outcome(problem, effort, TOKENS[effort], effort == "high" or problem.difficulty < 5)
+        for problem in problems
+        for effort in EFFORTS
+    ]
+    auto = [outcome(problem, "auto", 42, True) for problem in problems[1:]]  # one was refused
+    policies = policies_of("tag", problems, tag, EFFORTS)
+    policies += policies_of("sft", problems, auto, ["auto"])
+    return compare(recipe, problems, policies)
+
+
+def test_policies_and_comparisons_are_exact(report: dict[str, Any]) -> None:
+    low, _, high, auto = report["policies"]
+    assert low["accuracy"]["value"] == pytest.approx(4 / 9)
+    assert high["accuracy"] == pytest.approx({"value": 1.0, "low": 1.0, "high": 1.0})
+    assert auto["accuracy"]["value"] == pytest.approx(89 / 90)
+    assert auto["tokens"]["value"] == pytest.approx(42 * 89 / 90)
+    assert low["bands"]["hardest third"]["accuracy"]["value"] == 0
+    pairs = [(row["this"], row["other"]) for row in report["comparisons"]]
+    assert pairs == [
+        ("tag, medium", "tag, low"),
+        ("tag, high", "tag, medium"),
+        ("tag, high", "tag, low"),
+        ("sft, auto", "tag, high"),
+    ]
+    ratio = report["comparisons"][3]["tokens_ratio"]
+    assert ratio["value"] == pytest.approx(42 * 89 / 90 / 160)
+    assert ratio["low"] <= ratio["value"] <= ratio["high"]
+
+
+def test_shares_are_of_the_nearest_effort(report: dict[str, Any]) -> None:
+    shares = report["shares"]["sft"]
+    assert list(shares) == [f"{level}.0" for level in range(1, 10)]
+    assert shares["2.0"] == {"low": 0.0, "medium": 1.0, "high": 0.0}
+    assert shares["1.0"]["low"] == pytest.approx(0.1)  # the refused problem has 0 tokens
+    assert np.sum(list(shares["1.0"].values())) == pytest.approx(1)
+
+
+def test_the_page_is_self_contained_and_escaped(report: dict[str, Any], tmp_path: Path) -> None:
+    html = page(report, tmp_path)
+    assert html.count("data:image/png;base64,") == 3
+    assert "http" not in html
+    assert "<h1>a&lt;b: accuracy and tokens</h1>" in html
+    assert html.count("<tr>") == 2 + len(report["policies"]) + len(report["comparisons"])
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_a_report_of_the_tag_model_alone_has_no_plot_of_chosen_efforts(
+    report: dict[str, Any], tmp_path: Path
+) -> None:
+    html = page({**report, "shares": {}}, tmp_path)
+    assert html.count("data:image/png;base64,") == 2
+    assert not (tmp_path / "efforts_difficulty.png").exists()
+
+
+def test_the_card_has_the_report_s_figures(recipe: Recipe, report: dict[str, Any]) -> None:
+    text = card(recipe, report, "no router\nat all", "sft")
+    assert "| tag, low | 44.4% [" in text
+    assert "| sft, auto against tag, high | -1.1 [" in text
+    assert "Router: no router; at all\n" in text
+    assert '"name": "a<b"' in text
+
+
+def test_the_shipped_card_has_the_words_of_the_template(report: dict[str, Any]) -> None:
+    shipped = (ROOT / "models" / "demo" / "README.md").read_text()
+    demo = read_recipe(ROOT / "models" / "recipes" / "demo.toml")
+    rendered = card(demo, report, "", "sft")
+    figures = ("|", "Router:", "1000 held-out", "90 held-out", "95 %")
+    words = [
+        [
+            line
+            for line in text.partition("## Recipe")[0].splitlines()
+            if line[:6] and not line.startswith(figures)
+        ]
+        for text in (shipped, rendered)
+    ]
+    assert words[0] == words[1]
