@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from models.domain.stories import MAX_STEPS, Split
-from models.options import GenerationOptions, StepRange, generation_options
+from models.options import AT_LEAST_ONE, GenerationOptions, StepRange, generation_options
+from router.options import NOT_NEGATIVE, FiniteRange
 
 if TYPE_CHECKING:
     from models.outcomes.client import RequestSettings
 
 _FILE = click.Path(path_type=Path)
-_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_SHARE = FiniteRange(0, 1, min_open=True, max_open=True)
 _REQUIRED_MODULES = (
     "torch",
     "transformers",
@@ -88,7 +89,7 @@ def generate_command(problems: str, out: Path, model: str, options: GenerationOp
     "--problems", required=True, metavar="FILE|gsm8k|math",
     help="JSON Lines with problem_id, prompt and answer, or a public set.",
 )  # fmt: skip
-@click.option("--limit", type=int, metavar="N", help="Use only the first N problems.")
+@click.option("--limit", type=AT_LEAST_ONE, metavar="N", help="Use only the first N problems.")
 @click.option(
     "--out", type=_FILE, default=Path("router.json"), show_default=True, metavar="FILE",
     help="Router to write.",
@@ -105,7 +106,9 @@ def generate_command(problems: str, out: Path, model: str, options: GenerationOp
     "--delta", type=_SHARE, default=0.1, show_default=True, metavar="SHARE",
     help="1 - confidence of the certificate.",
 )  # fmt: skip
-@click.option("--price", type=float, metavar="PRICE", help="Price of a million completion tokens.")
+@click.option(
+    "--price", type=NOT_NEGATIVE, metavar="PRICE", help="Price of a million completion tokens."
+)
 @click.option("--yes", is_flag=True, help="Start without asking for confirmation.")
 @generation_options
 def calibrate_command(

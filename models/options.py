@@ -10,6 +10,7 @@ import click
 
 from models.domain.stories import MAX_STEPS
 from router.effort import EFFORTS, is_effort
+from router.options import NOT_NEGATIVE
 
 AT_LEAST_ONE = click.IntRange(min=1)
 
@@ -86,7 +87,7 @@ _OPTIONS = (
         help="Generations per problem and effort.",
     ),
     click.option(
-        "--temperature", type=float, default=0.6, show_default=True, metavar="NUMBER",
+        "--temperature", type=NOT_NEGATIVE, default=0.6, show_default=True, metavar="NUMBER",
         help="Sampling temperature.",
     ),
     click.option(

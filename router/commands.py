@@ -62,7 +62,7 @@ def fit_command(
 @click.argument("prompt", required=False)
 @click.option(
     "--router", "path", type=_FILE, metavar="FILE",
-    help="Router; default: router.json in the current folder, else the demo's.",
+    help="Router, or the word portable; default: router.json here, else the demo's.",
 )  # fmt: skip
 @click.option(
     "--input", "lines", type=click.File(encoding="utf-8"), metavar="FILE",
@@ -88,7 +88,7 @@ def route_command(
     """
     from router.artifact import ArtifactError
     from router.explanation import as_json, as_text, read_prompts
-    from router.router import Router
+    from router.router import PORTABLE, Router
 
     policy = policy_of(max_loss, price, tokens, effort)
     if prompt is not None and lines is not None:
@@ -100,6 +100,8 @@ def route_command(
     if path is None:
         path = _LOCAL_ROUTER if _LOCAL_ROUTER.is_file() else _DEMO_ROUTER
         click.echo(f"router: {path}", err=True)
+    if path == Path("portable"):
+        path = PORTABLE
     try:
         router = Router.load(path)
         prompts = [{"prompt": prompt}] if lines is None else read_prompts(lines, lines.name)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from router.policy import Policy
+if TYPE_CHECKING:
+    from router.policy import Policy
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -24,6 +25,7 @@ class FiniteRange(click.FloatRange):
 
 
 SHARE = FiniteRange(0, 1)
+NOT_NEGATIVE = FiniteRange(0)
 POSITIVE = FiniteRange(0, min_open=True)
 
 
@@ -56,12 +58,14 @@ def policy_options(command: _Command) -> _Command:
 
 def policy_of(
     max_loss: float | None, price: float | None, tokens: float | None, effort: str | None
-) -> Policy:
+) -> "Policy":
     """The policy of the options.
 
     Raises:
         click.UsageError: more than one of them is given.
     """
+    from router.policy import Policy
+
     if sum(option is not None for option in (max_loss, price, tokens, effort)) > 1:
         raise click.UsageError("--max-loss, --price, --tokens and --effort exclude each other.")
     if effort is not None:

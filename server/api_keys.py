@@ -32,12 +32,12 @@ class Caller:
         """Count a request against the key's limit on requests in flight.
 
         Raises:
-            TooManyRequests: the key has as many requests in flight as it may have.
+            TooManyRequests: the key has as many requests in flight as its limit.
         """
         if self.max_in_flight is not None and self.in_flight >= self.max_in_flight:
             raise TooManyRequests(
-                f"key '{self.name}' has {self.in_flight} requests in flight, the most it may have; "
-                "wait for one to end"
+                f"key '{self.name}' has {self.in_flight} requests in flight, its limit; "
+                "retry when one of them has finished"
             )
         self.in_flight += 1
         try:
@@ -70,7 +70,7 @@ class ApiKeys:
             raise Unauthorized("no API key: send the header 'Authorization: Bearer YOUR_KEY'")
         caller = self._callers.get(digest(key.strip()))
         if caller is None:
-            raise Unauthorized("this API key is not known here")
+            raise Unauthorized("unknown API key")
         return caller
 
 

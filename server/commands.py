@@ -4,6 +4,7 @@ import json
 
 import click
 
+from router.options import NOT_NEGATIVE
 from server.config.load_settings import SettingsError, load_settings
 from server.config.options import ServeCommand
 
@@ -66,7 +67,7 @@ def key_command(name: str) -> None:
 @click.option("--key", metavar="NAME", help="Only requests of the API key with this name.")
 @click.option(
     "--completion-price",
-    type=float,
+    type=NOT_NEGATIVE,
     metavar="PRICE",
     help="Price of a million completion tokens; default: that of tops serve.",
 )

@@ -108,6 +108,8 @@ def test_route_reads_standard_input_with_the_local_or_the_demo_router(
     local = CliRunner().invoke(route_command, ["--json"], input=prompt)
     assert local.stderr == "router: router.json\n"
     assert json.loads(local.stdout)["p_correct"] != json.loads(demo.stdout)["p_correct"]
+    portable = CliRunner().invoke(route_command, ["--router", "portable", "--json", prompt])
+    assert json.loads(portable.stdout)["p_correct"].keys() == {"low", "medium", "high"}
     lines = json.dumps({"problem_id": "a", "prompt": prompt}) + "\n"
     result = CliRunner().invoke(route_command, ["--json", "--input", "-"], input=lines * 2)
     assert [json.loads(line)["problem_id"] for line in result.stdout.splitlines()] == ["a", "a"]

@@ -233,6 +233,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ["--what-if", "max_loss=0.01"],
         ["--what-if", "effort=lowest"],
         ["--what-if", "price=dear"],
+        ["--what-if", "price=inf"],
+        ["--completion-price", "nan"],
     ],
 )
 def test_bad_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,6 +114,14 @@ def test_the_version_is_that_of_the_package() -> None:
     assert process.stdout.startswith("tops 0.")
 
 
+def test_problems_loads_no_numpy() -> None:
+    program = "import sys, tops; tops.main(['problems', '--n', '1']); print('numpy' in sys.modules)"
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines()[-1] == "False"
+
+
 def test_problems_prints_ten_by_default() -> None:
     rows = [json.loads(line) for line in run("problems").output.splitlines()]
     assert len(rows) == 10

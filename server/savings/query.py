@@ -1,5 +1,6 @@
 """The savings report of a ledger, with other policies evaluated from the same rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,7 +54,10 @@ def parse_policy(text: str, router: str | None) -> Choice:
     if name == "effort" and is_effort(value):
         return fixed(value)
     if name == "price":
-        return at_price(float(value))
+        price = float(value)
+        if not 0 <= price < math.inf:
+            raise ValueError(f"--what-if price={value}: a price is a finite number of 0 or more")
+        return at_price(price)
     if name == "max_loss":
         if router is None:
             raise ValueError("--what-if max_loss=L needs --router FILE: its prices give the policy")
