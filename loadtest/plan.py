@@ -1,8 +1,8 @@
 """The plan of a load test: arms, problems, clients and arrivals, read from a TOML file."""
 
 import difflib
+import sys
 import tomllib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -39,14 +39,13 @@ class _Table(BaseModel):
     def _accept_former_names(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        current: dict[str, Any] = {}
-        for name, setting in cast("dict[str, Any]", table).items():
-            if name in cls.renamed:
-                message = f"plan: {name} is now {cls.renamed[name]}"
-                warnings.warn(message, FutureWarning, stacklevel=2)
-                current.setdefault(cls.renamed[name], setting)
-            else:
-                current[name] = setting
+        current = cast("dict[str, Any]", table).copy()
+        for former, name in cls.renamed.items():
+            if former in current:
+                if name in current:
+                    raise ValueError(f"{former} is the old name of {name}: set only {name}")
+                print(f"warning: plan: {former} is deprecated: use {name}", file=sys.stderr)
+                current[name] = current.pop(former)
         return current
 
 

@@ -1,7 +1,7 @@
 """Files of records: written while a run goes on, and read again from a run's report or lines."""
 
 import json
-import warnings
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -61,7 +61,7 @@ def read_run(file: Path) -> tuple[list[Record], list[str]]:
         raise PlanError(f"{file} has no records")
     if former := sorted({key for row in rows for key in _FORMER_KEYS if key in row}):
         names = ", ".join(f"{key} is now {_FORMER_KEYS[key]}" for key in former)
-        warnings.warn(f"{file}: {names}", FutureWarning, stacklevel=2)
+        print(f"warning: {file} has former keys: {names}", file=sys.stderr)
     return records, notes
 
 

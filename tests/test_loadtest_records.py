@@ -168,13 +168,15 @@ def test_a_file_without_records_is_refused(tmp_path: Path, text: str) -> None:
         read_records(tmp_path / "records_file.jsonl")
 
 
-def test_records_with_former_keys_are_read_with_a_warning(tmp_path: Path) -> None:
+def test_records_with_former_keys_are_read_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "records.jsonl"
     row = {"arm": "a", "problem_id": "p", "budget": None, "at": 3.0, "late": 0.5}
     rows = [{**row, "ended": "left", "client": "disconnecting"}, {**row, "client": "waiting"}]
     file.write_text("".join(json.dumps(each) + "\n" for each in rows))
-    with pytest.warns(FutureWarning, match="at is now scheduled_at, late is now start_delay"):
-        disconnected, answer = read_records(file)
+    disconnected, answer = read_records(file)
+    assert "at is now scheduled_at, late is now start_delay" in capsys.readouterr().err
     assert (disconnected.scheduled_at, disconnected.start_delay) == (3.0, 0.5)
     assert (disconnected.ended, answer.ended) == ("disconnected", "answer")
     assert answer.client == "normal"
