@@ -25,7 +25,8 @@ PLAN = read_plan(ROOT / "loadtest" / "plans" / "chaos.toml")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
 def test_under_faults_every_request_ends_once_and_is_counted() -> None:
-    evidence = asyncio.run(chaos(PLAN, Scale(seconds=8, stall_seconds=2, shutdown_timeout=3)))
+    scale = Scale(seconds=8, stall_seconds=2, shutdown_timeout=3, capacity_repeats=5)
+    evidence = asyncio.run(chaos(PLAN, scale))
     checks = verdict(evidence)
     assert all(check.holds for check in checks), verdict_table(evidence, checks)
 

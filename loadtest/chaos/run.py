@@ -28,7 +28,6 @@ from loadtest.workload import Task, plan_tasks
 
 _SHARE_OF_CAPACITY = 0.5
 _CAPACITY_CLIENTS = 32
-_CAPACITY_REPEATS = 12
 _DOWN_SECONDS = 1.0
 _REST_SECONDS = 20.0
 _POLL_SECONDS = 0.2
@@ -41,11 +40,19 @@ _STREAMS_PER_SCRIPT = 6
 
 @dataclass(frozen=True)
 class Scale:
-    """Durations: of the load with faults, of the engine's stall, of the gateway's shutdown."""
+    """The size of a run.
+
+    Attributes:
+        seconds: duration of the load with faults.
+        stall_seconds: duration of the engine's stall.
+        shutdown_timeout: the gateway's, in seconds.
+        capacity_repeats: how often the capacity measurement sends each conversation.
+    """
 
     seconds: float = 60.0
     stall_seconds: float = 10.0
     shutdown_timeout: float = 5.0
+    capacity_repeats: int = 12
 
 
 class StoppedError(Exception):
@@ -64,7 +71,7 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
     with tempfile.TemporaryDirectory(prefix="tops-chaos-") as name:
         async with engine_and_gateway(Path(name), scale.shutdown_timeout) as (engine, gateway):
             plan = plan.model_copy(update={"url": f"{gateway.url}/v1", "model": "fake"})
-            rate = _SHARE_OF_CAPACITY * await _capacity(plan)
+            rate = _SHARE_OF_CAPACITY * await _capacity(plan, scale.capacity_repeats)
             _report(f"injecting faults at {rate:.1f} requests/s, half of the capacity")
             await _wait_until_idle(engine, gateway)
             usage_before = gateway.usage()
@@ -97,13 +104,13 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
             )
 
 
-async def _capacity(plan: Plan) -> float:
+async def _capacity(plan: Plan, repeats: int) -> float:
     """Requests per second that generator, gateway and engine manage together on this machine."""
     plan = plan.model_copy(
         update={"arrivals": Arrivals(), "clients": Clients(), "concurrency": _CAPACITY_CLIENTS}
     )
     conversations = read_conversations(plan.problems.model_copy(update={"n": None}), [])
-    tasks = plan_tasks(plan, conversations * _CAPACITY_REPEATS)
+    tasks = plan_tasks(plan, conversations * repeats)
     started = time.perf_counter()
     await run_tasks(plan, tasks)
     return len(tasks) / (time.perf_counter() - started)
