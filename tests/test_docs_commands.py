@@ -35,6 +35,9 @@ from server.config.load_settings import load_settings
 SECONDS = 120
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "guides").glob("*.md"))]
+RECORDS = sorted((DOCS / "benchmarks").glob("*.md"))
+"""Pages that show past runs: their commands are checked, and not run again."""
+
 SHARED = ("Makefile", "loadtest", "models", "docker")
 """What commands read of the repository, in the folder where they run."""
 
@@ -151,7 +154,7 @@ def test_the_commands_of_a_page_run(page: Path, servers: Servers, tmp_path: Path
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_are_valid(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         assert not block.note or block.note.startswith(NOTES), block.note
