@@ -1,0 +1,125 @@
+"""The gateway changes nothing else: bodies, chunks, disconnects and back-pressure pass through."""
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import httpx
+import pytest
+from polling import until
+from processes import Server, serving
+from scripted_engine import CHUNK, INTERLEAVED, ScriptedEngine, ask, scripted_engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[ScriptedEngine]:
+    with scripted_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def front(engine: ScriptedEngine) -> Generator[Server]:
+    limits = ("--upstream-timeout", "1")
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
+        yield server
+
+
+def has_stopped(count: Callable[[], int]) -> bool:
+    """Whether a count does not grow for a second."""
+    before = count()
+    time.sleep(1)
+    return count() == before
+
+
+def test_the_body_passes_through_with_the_decision_added(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    extra = {
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_format": {"type": "json_object"},
+        "logit_bias": {"5": -100},
+        "some_future_field": {"deep": [1, 2.5, None, "ü"]},
+        "chat_template_kwargs": {"custom": 1, "reasoning_effort": "low"},
+    }
+    response = ask(front, "complete", **extra, max_tokens=100)
+    assert engine.bodies[-1] == {
+        "model": "scripted",
+        "messages": [{"role": "user", "content": "complete"}],
+        **extra,
+        "chat_template_kwargs": {"custom": 1},
+        "max_tokens": 100,
+        "reasoning_effort": "low",
+        "thinking_token_budget": 50,
+    }
+    assert response.json()["extra"] == {"unknown": "field"}
+    assert response.json()["tops"]["thinking_tokens"] is None
+
+
+def test_reasoning_in_a_tool_loop_reaches_the_engine_unchanged(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "look it up"},
+        {"role": "assistant", "content": None, "reasoning": "I must look", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": "found"},
+        {"role": "assistant", "content": None, "reasoning_content": "once more \u00e9"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": "s"}]},
+        {"role": "user", "content": "complete"},
+    ]
+    body = {"messages": messages, "stream": False}
+    assert httpx.post(f"{front.url}/v1/chat/completions", json=body).status_code == 200
+    assert engine.bodies[-1]["messages"] == messages
+
+
+def test_interleaved_thinking_is_relayed_byte_for_byte(front: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "interleave"}], "stream": True}
+    answer = httpx.post(f"{front.url}/v1/chat/completions", json=body)
+    assert answer.content == INTERLEAVED + b"data: [DONE]\n\n"
+
+
+def test_the_client_s_key_and_cookies_do_not_reach_the_engine(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    body = {"messages": [{"role": "user", "content": "complete"}]}
+    secrets = {"authorization": "Bearer sk-client", "cookie": "session=1", "x-request-id": "my-id"}
+    response = httpx.post(f"{front.url}/v1/chat/completions", json=body, headers=secrets)
+    assert response.headers["x-request-id"] == "my-id"
+    head = engine.heads[-1].lower()
+    assert "sk-client" not in head
+    assert "cookie" not in head
+    assert "x-request-id: my-id" in head
+
+
+def test_chunks_are_passed_on_immediately(front: Server) -> None:
+    body = {"messages": [{"role": "user", "content": "stall"}], "stream": True}
+    with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+        blocks = response.iter_raw()
+        assert next(blocks) == CHUNK
+        assert b'"error"' in next(blocks)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_disconnects_cancels_the_engine_s_request(
+    front: Server, engine: ScriptedEngine, stream: bool
+) -> None:
+    engine.cancelled.clear()
+    script = "endless" if stream else "wait"
+    body = {"messages": [{"role": "user", "content": script}], "stream": stream}
+    if stream:
+        with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+            next(response.iter_raw())
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{front.url}/v1/chat/completions", json=body, timeout=0.5)
+    assert engine.cancelled.wait(60)
+    assert front.logged('"status":499')
+
+
+def test_a_client_that_stops_reading_stops_the_engine(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    body = {"messages": [{"role": "user", "content": "flood"}], "stream": True}
+    with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:
+        next(response.iter_raw())
+        until(lambda: has_stopped(lambda: engine.flooded))
