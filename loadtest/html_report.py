@@ -9,7 +9,12 @@ from loadtest.report import Report
 from loadtest.summary import PERCENTILES
 from loadtest.tables import Table
 
-_LATENCIES = ("latency", "start_delay", "ttft", "tpot")
+_LATENCIES = {
+    "latency": "latency",
+    "start_delay": "start delay",
+    "ttft": "TTFT",
+    "tpot": "time per token",
+}
 
 
 def html_report(report: Report) -> str:
@@ -44,8 +49,8 @@ def _latency_table(report: Report) -> Table:
     header = ["milliseconds", "arm", *(f"p{percent}" for percent in PERCENTILES)]
     rows: list[list[str]] = []
     for summary in report.summaries:
-        for name in _LATENCIES:
+        for name, label in _LATENCIES.items():
             if percentiles := summary.get(f"{name}_ms"):
                 intervals = [interval.text() for interval in percentiles.values()]
-                rows.append([name.replace("_", " "), summary["arm"], *intervals])
+                rows.append([label, summary["arm"], *intervals])
     return Table(header, rows)
