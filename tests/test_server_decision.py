@@ -161,9 +161,42 @@ def test_the_context_bounds_the_budget_and_leaves_an_eighth_for_thinking() -> No
     assert long_prompt.budget == 62
 
 
+def test_the_room_in_a_context_is_a_whole_number_of_tokens() -> None:
+    decision = decide({"messages": [user("word " * 2000)]}, router=ABSTAINING, context=1004)
+    assert (decision.budget, type(decision.budget)) == (62, int)
+
+
 def test_an_explicit_budget_above_the_context_is_refused() -> None:
-    with pytest.raises(BadRequest, match="context of 1000"):
-        decide({"thinking_token_budget": 10**12}, context=1000)
+    assert decide({"thinking_token_budget": 1000}, context=1000).budget == 1000
+    with pytest.raises(BadRequest, match="context of 1000") as refused:
+        decide({"thinking_token_budget": 1001}, context=1000)
+    assert refused.value.param == "thinking_token_budget"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "server", "budget", "source", "limit"),
+    [
+        ({}, None, 90, 90, "limit", 90),
+        ({}, None, 150, 150, "router", 150),
+        ({"thinking_token_budget": 100}, None, 90, 90, "limit", 90),
+        ({"thinking_token_budget": 100}, 80, 90, 80, "key", 80),
+        ({"thinking_token_budget": 100}, 95, 90, 90, "limit", 90),
+        ({"thinking_token_budget": 100}, 100, 100, 100, "request", 100),
+        ({"thinking_token_budget": 100}, 120, None, 100, "request", 120),
+        ({"thinking_token_budget": 100}, None, None, 100, "request", None),
+    ],
+)
+def test_the_lowest_of_budget_and_limits_holds(
+    fields: dict[str, Any],
+    key: int | None,
+    server: int | None,
+    budget: int,
+    source: str,
+    limit: int | None,
+) -> None:
+    decision = decide(fields, Caller("k", max_budget=key), max_budget=server)
+    assert (decision.budget, decision.budget_source) == (budget, source)
+    assert decision.budget_limit == limit
 
 
 def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> None:
@@ -241,3 +274,123 @@ def test_the_budget_policy_thinks_less_for_a_lower_target() -> None:
     ]
     assert efforts == sorted(efforts, key=LADDER.index, reverse=True)
     assert efforts[0] != efforts[-1] == "none"
+
+
+class RecordingRouter(Scripted):
+    """Also keeps the policies that it was given."""
+
+    def route(
+        self,
+        messages: Any,
+        allowed: Sequence[str] | None = None,
+        policy: Policy | None = None,
+    ) -> Route:
+        policies.append(policy)
+        return super().route(messages, allowed, policy)
+
+
+policies: list[Policy | None] = []
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [
+        ({}, Policy("quality", 0.01, 0.1, None, "high")),
+        ({"max_loss": 0.05, "baseline_effort": "low"}, Policy("quality", 0.05, 0.1, None, "low")),
+        ({"policy": "price", "price": 0.25}, Policy("price", 0.01, 0.25, None, "high")),
+        (
+            {"policy": "budget", "tokens_per_request": 90.0},
+            Policy("budget", 0.01, 0.1, 90.0, "high"),
+        ),
+        ({"policy": "fixed", "baseline_effort": "low"}, Policy("fixed", 0.01, 0.1, None, "low")),
+    ],
+)
+def test_the_router_gets_the_policy_of_the_settings(
+    settings: dict[str, Any], policy: Policy
+) -> None:
+    decide(router=RecordingRouter(LADDER, "high"), **settings)
+    assert policies.pop() == policy
+
+
+def test_a_long_wait_for_the_first_token_is_load_too() -> None:
+    assert decide(load=Load(0, 3.0), overload_ttft=2.0).pressure == 0.5
+
+
+def test_a_conversation_belongs_to_its_opening_and_its_caller() -> None:
+    decider = Decider(Settings(), ROUTED)
+
+    def turn(text: str, caller: Caller) -> Decision:
+        messages = [user(text), {"role": "assistant", "content": "so"}, user("yes")]
+        return decider.decide(parse({"messages": messages}, {}), caller, SERVED)
+
+    question = parse({"messages": [user("a hard plan")]}, {})
+    assert decider.decide(question, Caller("a"), SERVED).effort == "high"
+    pinned = turn("a hard plan", Caller("a"))
+    assert (pinned.effort, pinned.source) == ("high", "pinned")
+    assert pinned.reason == "effort only rises within a conversation"
+    assert turn("a hard plan", Caller("b")).source == "router"
+    assert turn("an easy plan", Caller("a")).source == "router"
+
+
+def test_the_same_opening_again_is_routed_afresh() -> None:
+    decider = Decider(Settings(), ROUTED)
+    talk: list[dict[str, Any]] = [user("a plan")]
+    hard = [*talk, {"role": "assistant", "content": "which?"}, user("a hard one")]
+    for messages, effort in ((talk, "medium"), (hard, "high"), (talk, "medium")):
+        decision = decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
+        assert (decision.effort, decision.source) == (effort, "router")
+
+
+def test_a_key_that_excludes_all_efforts_of_the_model_gets_the_nearest() -> None:
+    only = decide({}, Caller("k", effort_cap="low"), efforts=("high",))
+    assert (only.effort, only.allowed) == ("high", ("high",))
+    between = Caller("k", effort_floor="medium", effort_cap="xhigh")
+    decision = decide({}, between, efforts=("low", "max"), baseline_effort="max")
+    assert decision.allowed == ("low",)
+
+
+def test_a_router_without_an_artifact_abstains_in_front_of_an_upstream() -> None:
+    decision = decide(router=ABSTAINING, upstream="http://127.0.0.1:1")
+    assert decision.abstained == "no router artifact"
+
+
+def test_the_reason_of_an_abstention_for_another_model() -> None:
+    router = Router(LADDER, "high", load(ROOT / "models" / "demo" / "router.json"))
+    decider = Decider(Settings(upstream="http://127.0.0.1:1"), router)
+    request = parse({"messages": [user(STORY)]}, {})
+    decision = decider.decide(request, ANYONE, ModelInfo("another", None))
+    assert decision.abstained == "the router was fitted on another model"
+
+
+def test_an_abstention_is_not_reported_where_the_client_chose() -> None:
+    assert decide({"reasoning_effort": "low"}, router=ABSTAINING).abstained is None
+
+
+def test_an_uncalibrated_estimate_is_marked() -> None:
+    router = Router.portable(LADDER, "high")
+    assert decide({"messages": [user(STORY)]}, router=router).calibrated is False
+    assert decide().calibrated is True
+
+
+@pytest.mark.parametrize(
+    ("fields", "caller", "reason"),
+    [
+        ({"reasoning_effort": "low"}, ANYONE, "requested low"),
+        (
+            {"reasoning_effort": "max"},
+            ANYONE,
+            "requested max; the nearest effort of the model is high",
+        ),
+        (
+            {"reasoning_effort": "high"},
+            Caller("k", effort_cap="low"),
+            "requested high, limited to low by key 'k'",
+        ),
+    ],
+)
+def test_the_reason_of_an_explicit_effort(
+    fields: dict[str, Any], caller: Caller, reason: str
+) -> None:
+    decision = decide(fields, caller)
+    assert decision.reason == reason
+    assert decision.source == ("key" if caller.name == "k" else "request")

@@ -4,14 +4,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from test_server_decision import ANYONE, LADDER, ROUTED, SERVED, user
+from test_server_decision import ABSTAINING, ANYONE, LADDER, ROUTED, SERVED, user
 
+from router.effort import Effort
 from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decider import Decider
 from server.decide.decision import Decision
-from server.decide.holdout import NO_HOLDOUT, Holdout, Shares
+from server.decide.holdout import NO_HOLDOUT, Arm, Draw, Holdout, Shares
 
 ALL = Holdout(Shares(holdout=1.0), b"key")
 EXPLORED = Holdout(Shares(explore=1.0), b"key")
@@ -38,6 +39,23 @@ def test_arms_have_their_shares_and_are_deterministic() -> None:
     assert draws[0].shares.treated == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize(
+    ("shares", "arm", "effort"),
+    [
+        (Shares(0.1, 0.5), "explore", "medium"),
+        (Shares(0.5, 0.25), "holdout", "high"),
+        (Shares(0.1, 0.1), "treated", None),
+    ],
+)
+def test_a_draw_is_the_same_on_every_gateway(
+    shares: Shares, arm: Arm, effort: Effort | None
+) -> None:
+    """Golden: gateways of different versions must agree, and the ledger holds the hash."""
+    drawn = Holdout(shares, b"key").draw("conversation \ud800", LADDER, "high")
+    digest = "3e550be83d7e3df228ebfc1b3b3bacbb"
+    assert drawn == Draw(arm, effort, digest, shares, shares.explore / len(LADDER))
+
+
 def test_another_key_draws_independently_under_other_hashes() -> None:
     draws = [
         [Holdout(Shares(holdout=0.5), key).draw(f"c{n}", LADDER, "high") for n in range(400)]
@@ -54,6 +72,14 @@ def test_the_holdout_gets_the_baseline_without_the_router_s_budget() -> None:
     assert (decision.budget, decision.budget_source) == (None, "none")
     assert decision.draw is not None
     assert decision.draw.arm == "holdout"
+    reason = "holdout: high, drawn at random so that savings can be measured"
+    assert (decision.reason, decision.abstained) == (reason, None)
+
+
+def test_an_abstention_is_reported_in_the_holdout_too() -> None:
+    request = parse({"messages": [user()]}, {})
+    decision = Decider(Settings(), ABSTAINING, ALL).decide(request, ANYONE, SERVED)
+    assert (decision.source, decision.abstained) == ("holdout", "no router artifact")
 
 
 def test_the_holdout_records_whether_the_router_would_have_pinned() -> None:
