@@ -12,7 +12,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx
 import openai
 import pytest
@@ -323,6 +322,8 @@ def test_responses(client: openai.OpenAI, engine: Running) -> None:
 
 
 def test_messages(front: Server, engine: Running) -> None:
+    import anthropic
+
     with anthropic.Anthropic(base_url=front.url, api_key="-", max_retries=0) as client:
         fields: Any = {"model": "demo", "messages": MESSAGES, "max_tokens": 500}
         if engine.name == "embedded":

@@ -3,10 +3,6 @@
 from typing import Any
 
 import pytest
-from anthropic.types import OutputConfigParam, ThinkingConfigParam
-from openai.types import CompletionUsage, ReasoningEffort
-from openai.types.responses import ResponseUsage
-from openai.types.shared_params import Reasoning
 from pydantic import TypeAdapter
 
 from router.effort import EFFORTS, Effort
@@ -108,6 +104,10 @@ def test_what_is_not_ours_in_a_shared_object_is_kept() -> None:
 
 
 def test_the_sdks_know_what_is_sent() -> None:
+    from anthropic.types import OutputConfigParam, ThinkingConfigParam
+    from openai.types import ReasoningEffort
+    from openai.types.shared_params import Reasoning
+
     thinking, config = TypeAdapter(ThinkingConfigParam), TypeAdapter(OutputConfigParam)
     effort, reasoning = TypeAdapter(ReasoningEffort), TypeAdapter(Reasoning)
     for said in SAID["anthropic"].values():
@@ -168,6 +168,9 @@ def test_usage_of_every_dialect(reported: dict[str, Any], read: Usage | None) ->
 
 
 def test_usage_as_the_sdks_write_it() -> None:
+    from openai.types import CompletionUsage
+    from openai.types.responses import ResponseUsage
+
     chat_usage = CompletionUsage.model_validate(
         {
             "prompt_tokens": 5,

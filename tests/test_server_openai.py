@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletion
 
 STORY = "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. How many apples now?"
@@ -223,6 +222,8 @@ def test_a_request_that_the_demo_model_cannot_answer_gets_a_clear_400(
 
 
 def test_langchain(gateway: str) -> None:
+    from langchain_openai import ChatOpenAI
+
     chat = ChatOpenAI(
         base_url=f"{gateway}/v1", api_key="unused", model="demo", reasoning_effort="low"
     )

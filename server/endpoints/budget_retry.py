@@ -4,8 +4,6 @@ import re
 from typing import Any, cast
 
 import orjson
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
 
 from server.api.request import ParsedRequest
 from server.lifecycle.record import RequestRecord
@@ -84,6 +82,9 @@ def _conforms(value: object, schema: object) -> bool:
     """Whether a value conforms to a JSON schema; true where the schema is not evaluated."""
     if not isinstance(schema, dict) or _COSTLY.search(str(cast("object", schema))):
         return True
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - a tenth of the start-up's imports
+    from jsonschema.exceptions import SchemaError, ValidationError  # noqa: PLC0415
+
     checked = cast("dict[str, Any]", schema)
     try:
         Draft202012Validator.check_schema(checked)  # pyright: ignore[reportUnknownMemberType]

@@ -4,10 +4,6 @@ import secrets
 from pathlib import Path
 
 import orjson
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -138,6 +134,11 @@ def prepare(engine: Engine) -> None:
         LedgerDown: it cannot be reached now.
         LedgerError: it is no database, or a newer version's.
     """
+    from alembic import command  # noqa: PLC0415 - 0.15 s, which no other start needs
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     where = engine.url.render_as_string(hide_password=True)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
