@@ -31,6 +31,7 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("serve",),
         ("workers",),
         ("app",),
+        ("openapi",),
         ("dashboard",),
         ("savings",),
         ("endpoints", "ledger"),
