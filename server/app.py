@@ -42,7 +42,7 @@ from server.observe.metrics import Metrics
 from server.openapi.document import openapi_document
 
 _IDLE_SECONDS = 2.0
-"""For requests that were cancelled as draining took too long: to be told so, and to be counted."""
+"""Time for requests that were cancelled at shutdown to send their error and to be counted."""
 
 
 def create_app(settings: Settings, router: Router, shared: Shared | None = None) -> Gateway:
@@ -110,7 +110,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     }
     for path in ("/completions", "/embeddings", "/messages/count_tokens"):
         endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
-    for path, endpoint in endpoints.items():  # for other methods than POST, which the Gateway takes
+    for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_api(app, bodies, keys, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
@@ -128,7 +128,7 @@ def _add_api(
     fleet: Fleet,
     tracker: RequestTracker,
 ) -> None:
-    """What a caller may ask besides completions."""
+    """Routes for clients besides the endpoints: the model list and explanations."""
 
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
@@ -155,7 +155,7 @@ def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Fee
 
 
 def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metrics) -> None:
-    """What an operator's tools ask; open, and without anything private."""
+    """Routes for probes and Prometheus: without API key, and without private data."""
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -181,7 +181,7 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
 
 
 def _envelope(error: GatewayError, path: str) -> dict[str, Any]:
-    """An error in the form of the API that was spoken."""
+    """An error in the envelope of the API that the path belongs to."""
     anthropic = path.startswith(f"/v1{messages.PATH}")
     return messages.envelope(error) if anthropic else error.envelope()
 
@@ -194,16 +194,16 @@ def _gateway_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    what = {
+    message = {
         404: f"there is no {request.url.path} here",
         405: f"{request.url.path} does not answer {request.method}",
     }.get(error.status_code, str(error.detail))
-    envelope = error_envelope(what, "invalid_request_error")
+    envelope = error_envelope(message, "invalid_request_error")
     return JSONResponse(envelope, status_code=error.status_code, headers=error.headers)
 
 
 def _client_disconnected(_: Request, __: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)  # for whoever reads it
+    return Response(status_code=CLIENT_CLOSED_REQUEST)  # for middleware; the client is gone
 
 
 def _unexpected(_: Request, error: Exception) -> Response:

@@ -1,28 +1,28 @@
 """Every error a client can see, and the OpenAI envelope that carries it.
 
 GatewayError
-├── BadRequest            400  the request contradicts itself or the contract
-├── Unauthorized          401  no key, or a wrong one
-├── NotFound              404  no such model
-├── NoSuchEndpoint        404  the engine does not speak this API
-├── UnknownRequest        404  no such request in the ledger
-├── BodyTimeout           408  the body did not arrive in time
-├── BodyTooLarge          413  the body is larger than allowed
-├── TooManyRequests       429  the key has too many requests in flight
-├── LedgerUnavailable     503  there is no ledger, or it is down
-├── Stopping              503  the gateway ends, and the time for draining is over
-├── EngineRefused         4xx  the engine will not answer this, and says why
-└── EngineError                the engine did not answer as it should
-    ├── EngineFailed      502  it broke off, or answered something else than a completion
-    ├── EngineDown        503  it cannot be reached
-    └── EngineTimeout     504  it was silent for too long
+├── BadRequest            400  a field has the wrong type or value, or two fields disagree
+├── Unauthorized          401  no API key, or an unknown one
+├── NotFound              404  another model than the served one was requested
+├── NoSuchEndpoint        404  the engine does not have this API
+├── UnknownRequest        404  the ledger has no request with this id and API key
+├── BodyTimeout           408  the body was not complete within body_timeout
+├── BodyTooLarge          413  the body is larger than max_body_bytes
+├── TooManyRequests       429  the API key has max_in_flight requests in flight
+├── LedgerUnavailable     503  the gateway has no ledger, or its database is down
+├── Stopping              503  the gateway stops, and shutdown_timeout has passed
+├── EngineRefused         4xx  the engine refused the request and gave a reason
+└── EngineError                the engine failed
+    ├── EngineFailed      502  it closed the connection early, or its answer is unreadable
+    ├── EngineDown        503  no connection
+    └── EngineTimeout     504  it sent nothing for upstream_timeout
 """
 
 from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
-    """An error with an HTTP status; the message says what to change."""
+    """An error with an HTTP status; the message tells the client what to change."""
 
     status: int = 500
     type: str = "server_error"
@@ -44,59 +44,45 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):  # noqa: N818 - named as HTTP names it
-    """400."""
-
     status = 400
     type = "invalid_request_error"
 
 
 class Unauthorized(GatewayError):  # noqa: N818
-    """401."""
-
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
 
     def headers(self) -> dict[str, str]:
-        """RFC 9110 asks for a challenge."""
+        """The challenge that RFC 9110 requires with status 401."""
         return {"www-authenticate": "Bearer"}
 
 
 class NotFound(GatewayError):  # noqa: N818
-    """404."""
-
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
 
 
 class NoSuchEndpoint(GatewayError):  # noqa: N818
-    """404."""
-
     status = 404
     type = "invalid_request_error"
     code = "unsupported_endpoint"
 
 
 class UnknownRequest(GatewayError):  # noqa: N818
-    """404."""
-
     status = 404
     type = "invalid_request_error"
     code = "request_not_found"
 
 
 class LedgerUnavailable(GatewayError):  # noqa: N818
-    """503."""
-
     status = 503
     code = "ledger_unavailable"
     retry_after = 5
 
 
 class Stopping(GatewayError):  # noqa: N818
-    """503."""
-
     status = 503
     code = "stopping"
     retry_after = 1
@@ -106,24 +92,18 @@ class Stopping(GatewayError):  # noqa: N818
 
 
 class BodyTimeout(GatewayError):  # noqa: N818
-    """408."""
-
     status = 408
     type = "invalid_request_error"
     code = "request_timeout"
 
 
 class BodyTooLarge(GatewayError):  # noqa: N818
-    """413."""
-
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
 
 
 class TooManyRequests(GatewayError):  # noqa: N818
-    """429."""
-
     status = 429
     type = "rate_limit_error"
     code = "too_many_in_flight"
@@ -134,7 +114,7 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 
 class EngineRefused(GatewayError):  # noqa: N818
-    """The engine's own status, of 400 to 499, where it does not tell it as OpenAI does."""
+    """The engine's status of 400 to 499, where its error is not in OpenAI's envelope."""
 
     def __init__(self, message: str, status: int, retry_after: str | None) -> None:
         super().__init__(message)
@@ -144,28 +124,22 @@ class EngineRefused(GatewayError):  # noqa: N818
 
 
 class EngineError(GatewayError):
-    """The engine did not answer as it should."""
+    """The engine failed on the request, or cannot be reached."""
 
 
 class EngineFailed(EngineError):  # noqa: N818
-    """502."""
-
     status = 502
     code = "engine_failed"
     retry_after = 1
 
 
 class EngineDown(EngineError):  # noqa: N818
-    """503."""
-
     status = 503
     code = "engine_down"
     retry_after = 2
 
 
 class EngineTimeout(EngineError):  # noqa: N818
-    """504."""
-
     status = 504
     code = "engine_timeout"
     retry_after = 5
@@ -174,5 +148,5 @@ class EngineTimeout(EngineError):  # noqa: N818
 def error_envelope(
     message: str, kind: str, param: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    """The OpenAI error object around one sentence."""
+    """The OpenAI error envelope around a message of type `kind`."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

@@ -206,7 +206,7 @@ def test_old_rows_are_deleted(engine: Engine) -> None:
 def test_a_ledger_that_is_down_keeps_rows_up_to_a_bound_and_counts_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_MOST_KEPT", 10)
+    monkeypatch.setattr(writer, "_MAX_PENDING_ROWS", 10)
     folder = tmp_path / "not there yet"
     engine = connect(f"sqlite:///{folder}/ledger.db")
     ledger = Ledger(engine, counter("w"), counter("l"), None, prepared=False)

@@ -28,7 +28,7 @@ def simulate(seed: int, off: float = 1.0, conversations: int = 6_000) -> tuple[S
         conversation=conversation,
         p_treated=np.full(size, 0.97),
         p_held_out=np.full(size, 0.03),
-        taken=np.where(held_out, baseline, chosen),
+        outcomes=np.where(held_out, baseline, chosen),
         predicted=off * expected,
     )
     return sample, np.where(held_out, 0.0, baseline - chosen)
@@ -37,7 +37,9 @@ def simulate(seed: int, off: float = 1.0, conversations: int = 6_000) -> tuple[S
 def difference_in_means(sample: Sample) -> float:
     """The plain estimate: the arms' means, as often as there are treated requests."""
     treated = sample.treated
-    return float((sample.taken[~treated].mean() - sample.taken[treated].mean()) * treated.sum())
+    return float(
+        (sample.outcomes[~treated].mean() - sample.outcomes[treated].mean()) * treated.sum()
+    )
 
 
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
@@ -49,8 +51,8 @@ def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: f
         found = estimate(sample)
         errors.append(found.saved - truth)
         plain.append(difference_in_means(sample) - truth)
-        covered += found.ends[0] <= truth <= found.ends[1]
-        always += found.always[0] <= truth <= found.always[1]
+        covered += found.interval[0] <= truth <= found.interval[1]
+        always += found.always_valid[0] <= truth <= found.always_valid[1]
     standard_error = np.std(errors) / np.sqrt(REPEATS)
     assert abs(np.mean(errors)) < 4 * standard_error
     assert 0.93 <= covered / REPEATS <= 0.97
@@ -79,7 +81,7 @@ def test_shares_may_change_within_a_conversation() -> None:
             np.where(held_out, baseline, 0.4 * baseline),
             expected * rng.lognormal(0, 0.3, len(late)),
         )
-        low, high = estimate(sample).ends
+        low, high = estimate(sample).interval
         covered += low <= 0.6 * baseline[~held_out].sum() <= high
     assert covered >= 0.91 * 300
 
@@ -91,8 +93,8 @@ def test_the_always_valid_interval_covers_at_every_look() -> None:
         for until in range(300, 3_001, 300):
             rows = sample.conversation < until
             truth = float(saved[rows].sum())
-            found = estimate(sample.only(rows))
-            if not found.always[0] <= truth <= found.always[1]:
+            found = estimate(sample.subset(rows))
+            if not found.always_valid[0] <= truth <= found.always_valid[1]:
                 missed += 1
                 break
     assert missed / 200 <= 0.05
@@ -101,7 +103,7 @@ def test_the_always_valid_interval_covers_at_every_look() -> None:
 def test_predictions_may_be_missing_or_useless() -> None:
     sample, saved = simulate(1)
     truth = float(saved.sum())
-    size = len(sample.taken)
+    size = len(sample.outcomes)
     for predicted in (np.full(size, np.nan), np.zeros(size), np.full(size, 1e9)):
         found = estimate(
             Sample(
@@ -109,11 +111,11 @@ def test_predictions_may_be_missing_or_useless() -> None:
                 sample.conversation,
                 sample.p_treated,
                 sample.p_held_out,
-                sample.taken,
+                sample.outcomes,
                 predicted,
             )
         )
-        assert found.ends[0] < truth < found.ends[1]
+        assert found.interval[0] < truth < found.interval[1]
 
 
 def test_pending_until_the_interval_says_something() -> None:
@@ -121,8 +123,8 @@ def test_pending_until_the_interval_says_something() -> None:
     large, _ = simulate(2)
     assert estimate(small).pending
     assert not estimate(large).pending
-    assert estimate(large.only(large.treated)).pending
-    nothing = estimate(large.only(np.zeros(len(large.taken), dtype=bool)))
+    assert estimate(large.subset(large.treated)).pending
+    nothing = estimate(large.subset(np.zeros(len(large.outcomes), dtype=bool)))
     assert nothing.pending
     assert nothing.saved == 0
 

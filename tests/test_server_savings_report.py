@@ -181,13 +181,13 @@ def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) 
     for effort in EFFORTS:
         value = evaluate(rows, fixed(effort))
         assert value is not None
-        assert value.ends[0] < 1.046 * TOKENS[effort] < value.ends[1]
+        assert value.interval[0] < 1.046 * TOKENS[effort] < value.interval[1]
         assert value.supported == 1
     thrifty, careful = evaluate(rows, at_price(5.0)), evaluate(rows, at_price(0.0))
     assert thrifty is not None
     assert careful is not None
     assert thrifty.tokens < careful.tokens
-    assert careful.ends[0] < 1.046 * 400 < careful.ends[1]
+    assert careful.interval[0] < 1.046 * 400 < careful.interval[1]
 
 
 def test_what_if_tells_what_rests_on_predictions_alone() -> None:

@@ -1,4 +1,4 @@
-"""What the gateway starts where it is given no upstream: the embedded engine, or vLLM."""
+"""The command of the engine that the gateway starts if no upstream is set."""
 
 import json
 import shutil
@@ -23,10 +23,10 @@ class EngineCommand:
 
 
 def check_engine_command(settings: Settings) -> None:
-    """Refuse early what could not be started.
+    """Check that the engine of the settings is installed.
 
     Raises:
-        SettingsError: with a sentence that says what to do.
+        SettingsError: it is not; the message says what to do.
     """
     if settings.upstream:
         return
@@ -44,7 +44,7 @@ def check_engine_command(settings: Settings) -> None:
 
 
 def engine_command(settings: Settings) -> EngineCommand:
-    """How to start the engine of the settings, on a free port of loopback."""
+    """The command that starts the engine of the settings on a free loopback port."""
     port = free_port()
     if settings.engine == "embedded":
         model = settings.model or settings.checkpoint.name

@@ -1,4 +1,4 @@
-"""Finds the fitted router that belongs to the weights being served."""
+"""Loads the router that was fitted to the served weights."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from server.config.settings import Settings
 
 
 def load_router(settings: Settings) -> Router:
-    """The router of the settings; one that always abstains where there is none for these weights.
+    """The router of the settings; one that always abstains if none was fitted to these weights.
 
     Raises:
         ArtifactError: the artifact cannot be used; the message says what to do.
@@ -31,11 +31,11 @@ def load_router(settings: Settings) -> Router:
 
 
 def _check_ladder(router: Router, settings: Settings, path: Path) -> None:
-    unknown = [effort for effort in router.efforts if effort not in settings.efforts]
-    if unknown:
+    missing = [effort for effort in router.efforts if effort not in settings.efforts]
+    if missing:
         raise ArtifactError(
             f"{path} was fitted on the efforts {', '.join(router.efforts)}, of which the model "
-            f"lacks {', '.join(unknown)}: set efforts to what the model has, or fit again"
+            f"lacks {', '.join(missing)}: set efforts to what the model has, or fit again"
         )
     if router.baseline != settings.baseline_effort:
         raise ArtifactError(

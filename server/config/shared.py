@@ -1,4 +1,4 @@
-"""What workers have from the process that keeps them."""
+"""What the workers of one gateway get from their parent process."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,15 +8,17 @@ from multiprocessing.synchronize import Semaphore
 
 from server.config.engine_command import EngineCommand
 
-_PATIENCE_SECONDS = 5
+_STARTUP_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The same for every worker.
+    """The same values in every worker.
 
-    `key` is the key of the conversations' hashes, `engine` one that runs for all of them, None
-    where others run it; `ready` is released by each worker that can serve.
+    Attributes:
+        key: the key of the conversations' hashes.
+        engine: the engine that the parent runs; None with an upstream.
+        ready: released once by each worker that can serve.
     """
 
     key: bytes
@@ -25,15 +27,18 @@ class Shared:
 
     @asynccontextmanager
     async def awaiting(self, up: asyncio.Event) -> AsyncGenerator[None]:
-        """Entered once the engine is `up`, or a while later; other workers answer meanwhile."""
+        """Delay a worker's startup until an engine is `up`, for a few seconds at most.
 
-        async def tell() -> None:
+        The other workers answer meanwhile. `ready` is released as soon as an engine is up.
+        """
+
+        async def release() -> None:
             await up.wait()
             self.ready.release()
 
-        telling = asyncio.create_task(tell())
+        releasing = asyncio.create_task(release())
         try:
-            await asyncio.wait({telling}, timeout=_PATIENCE_SECONDS)
+            await asyncio.wait({releasing}, timeout=_STARTUP_SECONDS)
             yield
         finally:
-            telling.cancel()
+            releasing.cancel()

@@ -23,7 +23,10 @@ _POLICY = {
 
 
 def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
-    """The page is open and empty; where there are API keys, its data asks for one."""
+    """Routes of the page, which is public, and of its data, which needs an API key if any are set.
+
+    Without a ledger, `data` is None and the data route answers 503.
+    """
     router = APIRouter()
 
     def serve(path: str, name: str) -> None:
@@ -40,9 +43,9 @@ def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
         keys.caller(request.headers)
         name = request.query_params.get("range", "24h")
         if name not in RANGES:
-            raise BadRequest(f"range is one of {', '.join(RANGES)}, not {name!r}", "range")
+            raise BadRequest(f"range must be one of {', '.join(RANGES)}, not {name!r}", "range")
         if data is None:
-            raise LedgerUnavailable("the dashboard shows the ledger, and this gateway has none")
+            raise LedgerUnavailable("the dashboard needs a ledger, and this gateway has none")
         try:
             return JSONResponse(await asyncio.to_thread(data.read, name))
         except LedgerDown as error:

@@ -65,7 +65,7 @@ def main(ledger: str | None, rate: int, seconds: int) -> None:
         stopped = time.perf_counter() - begun
         process = time.process_time() - process
         rows = len(records)
-        count = sum(one.samples[0].value for one in written.collect())
+        count = sum(family.samples[0].value for family in written.collect())
         print(
             f"{rows / took:,.0f} rows a second for {took:.0f} s; {count:,.0f} of {rows:,} written,"
         )

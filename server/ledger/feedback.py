@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: whether an answer was right, noted beside its request in the ledger."""
+"""`POST /v1/feedback`: whether an answer was right, stored in the row of its request."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ _FIELDS = ("request_id", "correct", "score")
 
 
 class Feedback:
-    """The endpoint's work; without a ledger it refuses."""
+    """Validates feedback, stores it, and counts it in the metrics."""
 
     def __init__(self, ledger: Ledger | None, metrics: Metrics) -> None:
         self._ledger = ledger
         self._metrics = metrics
 
     async def note(self, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Note it, once more if need be; later feedback replaces earlier. Returns what is noted.
+        """Store feedback, and return it as stored; later feedback replaces earlier.
 
         Raises:
             BadRequest: the body is not `request_id` with `correct` or `score`.
@@ -30,13 +30,13 @@ class Feedback:
         """
         request_id, score = _read(body)
         if self._ledger is None:
-            raise LedgerUnavailable("feedback is kept in the ledger, and this gateway has none")
+            raise LedgerUnavailable("feedback needs a ledger, and this gateway has none")
         try:
             row = await asyncio.to_thread(self._ledger.score, request_id, key, score)
         except LedgerDown as error:
             raise LedgerUnavailable(str(error)) from error
         if row is None:
-            raise UnknownRequest(f"the ledger has no request {request_id!r} of this key")
+            raise UnknownRequest(f"the ledger has no request {request_id!r} of this API key")
         self._count(row, score)
         return {"request_id": request_id, "score": score}
 
@@ -56,12 +56,14 @@ class Feedback:
 def _read(body: Mapping[str, Any]) -> tuple[str, float]:
     for name in body:
         if name not in _FIELDS:
-            raise BadRequest(f"unknown field {name}: feedback has {', '.join(_FIELDS)}", name)
+            raise BadRequest(
+                f"unknown field {name}: the fields of feedback are {', '.join(_FIELDS)}", name
+            )
     request_id, correct, score = (body.get(name) for name in _FIELDS)
     if not isinstance(request_id, str) or not 0 < len(request_id) <= 128:
-        raise BadRequest("request_id must be what x-request-id said", "request_id")
+        raise BadRequest("request_id must be the header x-request-id of the response", "request_id")
     if (correct is None) == (score is None):
-        raise BadRequest("give either correct (true or false) or score (0 to 1)", "score")
+        raise BadRequest("set either correct (true or false) or score (0 to 1)", "score")
     if correct is not None:
         if not isinstance(correct, bool):
             raise BadRequest("correct must be true or false", "correct")

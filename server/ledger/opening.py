@@ -1,4 +1,4 @@
-"""Opens the ledger of the settings, or says why there is none."""
+"""Opens the ledger that the settings name."""
 
 import secrets
 
@@ -13,15 +13,15 @@ log = structlog.get_logger(__name__)
 
 
 def open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger | None, bytes]:
-    """The ledger, and the key of the conversations' hashes.
+    """The ledger, or None if the settings name none, and the key of the conversations' hashes.
 
-    A database that cannot be reached now does not keep the gateway from serving: rows wait.
+    The gateway starts even if the database is down: rows wait in memory.
 
     Raises:
-        LedgerError: the ledger can never be used as it is; the message says what to do.
+        LedgerError: the ledger cannot be used as it is; the message says what to do.
     """
-    given = settings.hash_key
-    key = given.get_secret_value().encode() if given else None
+    secret = settings.hash_key
+    key = secret.get_secret_value().encode() if secret else None
     if not settings.ledger:
         return None, key or secrets.token_bytes(32)
     engine = connect(settings.ledger)
@@ -31,7 +31,7 @@ def open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger | None, by
         prepared = True
         key = key or shared_key(engine)
     except LedgerDown as error:
-        log.warning("the ledger is down; rows are kept", error=str(error))
+        log.warning("the ledger is down; rows wait in memory", error=str(error))
     ledger = Ledger(
         engine, metrics.ledger_rows, metrics.ledger_lost, settings.ledger_retention_days, prepared
     )

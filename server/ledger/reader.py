@@ -1,4 +1,4 @@
-"""Reads the ledger: the requests whose effort was the gateway's to choose, and the latest ones."""
+"""Reads the ledger: rows for the savings report, for off-policy evaluation and the dashboard."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,22 +25,22 @@ from server.ledger.schema import LedgerDown, requests
 
 @dataclass(frozen=True)
 class Selection:
-    """Which requests: those at or after `since` (Unix seconds), of one model, of one API key."""
+    """A filter: rows at or after `since` (Unix seconds), of one model, of one API key."""
 
     since: float | None = None
     model: str | None = None
     key: str | None = None
 
     def where(self) -> list[ColumnElement[bool]]:
-        """As conditions."""
-        found: list[ColumnElement[bool]] = []
+        """The filter as SQL conditions."""
+        conditions: list[ColumnElement[bool]] = []
         if self.since is not None:
-            found.append(requests.c.at >= self.since)
+            conditions.append(requests.c.at >= self.since)
         if self.model is not None:
-            found.append(requests.c.model == self.model)
+            conditions.append(requests.c.model == self.model)
         if self.key is not None:
-            found.append(requests.c.key == self.key)
-        return found
+            conditions.append(requests.c.key == self.key)
+        return conditions
 
 
 Row = Mapping[str, Any]
@@ -54,42 +54,42 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def comparable(engine: Engine, selection: Selection, most: int | None = None) -> Columns:
-    """What savings are estimated from: answered requests, treated or held out; the newest `most`.
+def comparable(engine: Engine, selection: Selection, limit: int | None = None) -> Columns:
+    """Answered requests, treated or held out, newest first; at most `limit` of them.
 
     Raises:
         LedgerDown: the database cannot be read.
     """
     columns = requests.c
-    wanted = (
+    query = (
         select(*(columns[name] for name in (*NAMES, *NUMBERS)))
         .where(columns.arm.in_(("treated", "holdout")), *_answered(selection))
         .order_by(columns.id.desc())
-        .limit(most)
+        .limit(limit)
     )
     with _reading(engine) as connection:
-        return as_columns(connection.execute(wanted).all())
+        return as_columns(connection.execute(query).all())
 
 
 def as_columns(rows: Sequence[Sequence[Any]]) -> Columns:
-    """Rows of names and numbers as arrays (N,); None is nan."""
+    """Rows as one array (N,) per column: NAMES as objects, NUMBERS as floats with None as nan."""
     values = list(zip(*rows, strict=True)) or [()] * (len(NAMES) + len(NUMBERS))
     names = dict(zip(NAMES, values, strict=False))
     numbers = dict(zip(NUMBERS, values[len(NAMES) :], strict=True))
     return {
-        **{name: np.array(of, dtype=object) for name, of in names.items()},
-        **{name: np.array(of, dtype=np.float64) for name, of in numbers.items()},
+        **{name: np.array(column, dtype=object) for name, column in names.items()},
+        **{name: np.array(column, dtype=np.float64) for name, column in numbers.items()},
     }
 
 
 def decided(engine: Engine, selection: Selection) -> Sequence[Row]:
-    """Answered requests of every arm, whole rows, oldest first: what other policies are judged by.
+    """All columns of answered requests of every arm, oldest first: for off-policy evaluation.
 
     Raises:
         LedgerDown: the database cannot be read.
     """
-    wanted = select(requests).where(requests.c.arm.is_not(None), *_answered(selection))
-    return _all(engine, wanted.order_by(requests.c.id))
+    query = select(requests).where(requests.c.arm.is_not(None), *_answered(selection))
+    return _all(engine, query.order_by(requests.c.id))
 
 
 def _answered(selection: Selection) -> list[ColumnElement[bool]]:
@@ -98,28 +98,28 @@ def _answered(selection: Selection) -> list[ColumnElement[bool]]:
 
 
 def counts(engine: Engine, selection: Selection) -> Mapping[str, int]:
-    """Requests by arm: treated, holdout, explore, and explicit where the client chose."""
+    """Requests by arm: treated, holdout, explore, and explicit if the client chose the effort."""
     arm = func.coalesce(requests.c.arm, "explicit")
-    wanted = select(arm.label("arm"), func.count().label("requests"))
-    found = _all(engine, wanted.where(*selection.where()).group_by(arm))
-    return {row["arm"]: row["requests"] for row in found}
+    query = select(arm.label("arm"), func.count().label("requests"))
+    rows = _all(engine, query.where(*selection.where()).group_by(arm))
+    return {row["arm"]: row["requests"] for row in rows}
 
 
 def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Row]:
     """Requests, thinking tokens and budget hits by `bin` (Unix time over `seconds`) and effort."""
     columns = requests.c
     bins = columns.at / seconds
-    if engine.dialect.name != "sqlite":  # whose casts cut, where PostgreSQL's round
+    if engine.dialect.name != "sqlite":  # whose casts truncate; PostgreSQL's round
         bins = func.floor(bins)
-    place = cast(bins, BigInteger).label("bin")
-    wanted = select(
-        place,
+    index = cast(bins, BigInteger).label("bin")
+    query = select(
+        index,
         columns.effort,
         func.count().label("requests"),
         func.sum(columns.thinking_tokens).label("thinking"),
         func.sum(case((columns.budget_hit, 1), else_=0)).label("hits"),
     )
-    return _all(engine, wanted.where(*selection.where()).group_by(place, columns.effort))
+    return _all(engine, query.where(*selection.where()).group_by(index, columns.effort))
 
 
 def latest(engine: Engine, number: int) -> Sequence[Row]:
@@ -130,14 +130,14 @@ def latest(engine: Engine, number: int) -> Sequence[Row]:
 def find(engine: Engine, request_id: str, key: str) -> Row | None:
     """The newest request of an id and an API key."""
     same = requests.c.request_id == request_id, requests.c.key == key
-    wanted = select(requests).where(*same).order_by(requests.c.id.desc()).limit(1)
-    return next(iter(_all(engine, wanted)), None)
+    query = select(requests).where(*same).order_by(requests.c.id.desc()).limit(1)
+    return next(iter(_all(engine, query)), None)
 
 
-def _all(engine: Engine, wanted: Executable) -> Sequence[Row]:
+def _all(engine: Engine, query: Executable) -> Sequence[Row]:
     with _reading(engine) as connection:
-        found = connection.execute(wanted).mappings()
-        return [{str(name): value for name, value in row.items()} for row in found]
+        rows = connection.execute(query).mappings()
+        return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 @contextmanager

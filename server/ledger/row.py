@@ -1,4 +1,4 @@
-"""A closed request as a row of the ledger: numbers and names, never text of a prompt or answer."""
+"""A closed request as a row of the ledger, without any text of the prompt or the answer."""
 
 import time
 from collections.abc import Mapping
@@ -9,22 +9,22 @@ from server.decide.decision import Decision
 from server.ledger.schema import to_json
 from server.lifecycle.record import RequestRecord
 
-_LARGEST = 2**31 - 1
-_REASON = 512
-_ABSTAINED = 256
+_MAX_INTEGER = 2**31 - 1
+_REASON_CHARACTERS = 512
+_ABSTAINED_CHARACTERS = 256
 
 
-def _within(decision: Decision, each: Mapping[str, float]) -> Mapping[str, float]:
-    """Of every effort that the key leaves: no other policy could give the others either."""
-    if len(decision.allowed) in (0, len(each)):
-        return each
-    return {effort: value for effort, value in each.items() if effort in decision.allowed}
+def _allowed(decision: Decision, values: Mapping[str, float]) -> Mapping[str, float]:
+    """The values of the efforts that the API key allows; no policy could choose another one."""
+    if len(decision.allowed) in (0, len(values)):
+        return values
+    return {effort: value for effort, value in values.items() if effort in decision.allowed}
 
 
 def row_of(record: RequestRecord) -> dict[str, Any] | None:
-    """The row of a request, as a database driver takes it.
+    """The row of a request, as parameters for a database driver.
 
-    None where the request was refused before anything was decided.
+    None if the request was refused before a decision.
     """
     decision = record.decision
     if decision is None or record.closed_at is None:
@@ -50,19 +50,19 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
         "features": FEATURES_VERSION,
         "baseline_tokens": record.baseline_tokens,
         "baseline_p_correct": estimate and estimate.p_correct.get(decision.baseline_effort),
-        "p_correct": estimate and to_json(_within(decision, estimate.p_correct)),
-        "expected_tokens": estimate and to_json(_within(decision, estimate.tokens)),
-        "budget": None if decision.budget is None else min(decision.budget, _LARGEST),
+        "p_correct": estimate and to_json(_allowed(decision, estimate.p_correct)),
+        "expected_tokens": estimate and to_json(_allowed(decision, estimate.tokens)),
+        "budget": None if decision.budget is None else min(decision.budget, _MAX_INTEGER),
         "budget_hit": record.budget_hit,
-        "choices": min(record.choices, _LARGEST),
+        "choices": min(record.choices, _MAX_INTEGER),
         "prompt_tokens": usage.prompt if usage else None,
         "thinking_tokens": usage.thinking if usage else None,
         "answer_tokens": usage.answer if usage else None,
         "ttft_seconds": (record.first_byte_at or 0) - record.opened_at if streamed else None,
         "seconds": record.closed_at - record.opened_at,
         "status": record.status,
-        "abstained": decision.abstained and decision.abstained[:_ABSTAINED],
-        "reason": decision.reason[:_REASON],
+        "abstained": decision.abstained and decision.abstained[:_ABSTAINED_CHARACTERS],
+        "reason": decision.reason[:_REASON_CHARACTERS],
         "score": None,
         "scored_at": None,
     }

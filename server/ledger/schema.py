@@ -1,4 +1,4 @@
-"""The ledger's tables, and how a database gets and keeps them."""
+"""The ledger's tables; connects to a database and migrates it to this version."""
 
 import secrets
 from pathlib import Path
@@ -79,7 +79,7 @@ secret = Table(
     Column("name", String(32), primary_key=True),
     Column("value", String(128), nullable=False),
 )
-"""What gateways on one ledger share: the key of the conversations' hashes."""
+"""Shared by the gateways on one ledger: the key of the conversations' hashes."""
 
 
 class LedgerError(Exception):
@@ -91,17 +91,17 @@ class LedgerDown(Exception):  # noqa: N818 - reads as what it says
 
 
 def connect(url: str) -> Engine:
-    """An engine for a database URL; nothing is opened yet. Its statements name their parameters.
+    """An engine for a database URL; it connects at its first use. Parameters are named.
 
     Raises:
-        LedgerError: the URL is none, or its driver is not installed.
+        LedgerError: the URL is invalid, or its driver is not installed.
     """
     try:
         named = {"paramstyle": "named"} if url.startswith("sqlite") else {}
         engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **named)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(
-            "the ledger is no database URL: use sqlite:///FILE or "
+            "the ledger is not a database URL: use sqlite:///FILE or "
             "postgresql+psycopg://USER@HOST/NAME"
         ) from error
     except ModuleNotFoundError as error:
@@ -115,7 +115,7 @@ def connect(url: str) -> Engine:
 
 
 def to_json(value: object) -> str:
-    """How the ledger keeps what is no number and no name."""
+    """JSON text of a column that is neither a number nor a name."""
     return orjson.dumps(value).decode()
 
 
@@ -128,11 +128,11 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
 
 
 def prepare(engine: Engine) -> None:
-    """Bring the database to this version's tables.
+    """Create the tables, or migrate them to this version.
 
     Raises:
         LedgerDown: it cannot be reached now.
-        LedgerError: it is no database, or a newer version's.
+        LedgerError: it is not a database, or a newer version has written it.
     """
     from alembic import command  # noqa: PLC0415 - 0.15 s, which no other start needs
     from alembic.config import Config  # noqa: PLC0415
@@ -146,7 +146,7 @@ def prepare(engine: Engine) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "sqlite":
                 connection.execute(text("PRAGMA quick_check(1)")).all()
-            elif engine.dialect.name == "postgresql":  # gateways that start together take turns
+            elif engine.dialect.name == "postgresql":  # one migration at a time
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -160,17 +160,17 @@ def prepare(engine: Engine) -> None:
         raise LedgerDown(f"the ledger {where} cannot be opened: {error.orig}") from error
     except DatabaseError as error:
         raise LedgerError(
-            f"the ledger {where} is damaged or no database ({error.orig}): move it away, and a new "
-            "one is made"
+            f"the ledger {where} is damaged or not a database ({error.orig}): move it away, and a "
+            "new one is created"
         ) from error
 
 
 def shared_key(engine: Engine) -> bytes:
-    """The key of the conversations' hashes, made by whoever comes first."""
+    """The key of the conversations' hashes; the first gateway on the database creates it."""
     find = select(secret.c.value).where(secret.c.name == "conversations")
     with engine.connect() as connection:
-        found = connection.execute(find).scalar()
-    if found is None:
+        stored = connection.execute(find).scalar()
+    if stored is None:
         try:
             with engine.begin() as connection:
                 connection.execute(
@@ -179,5 +179,5 @@ def shared_key(engine: Engine) -> bytes:
         except IntegrityError:  # another gateway was first
             pass
         with engine.connect() as connection:
-            found = connection.execute(find).scalar_one()
-    return bytes.fromhex(found)
+            stored = connection.execute(find).scalar_one()
+    return bytes.fromhex(stored)

@@ -1,7 +1,7 @@
-"""Writes the ledger in batches, from a thread of its own: no request ever waits for it.
+"""Writes the ledger in batches, from a thread of its own: no request waits for the database.
 
-A killed process loses what the last quarter of a second brought. While the database cannot be
-written, rows are kept up to a bound and tried again; what falls out is counted.
+A killed process loses the rows of the last quarter of a second. While the database is down, up to
+100,000 rows wait in memory; the oldest ones beyond that are dropped and counted.
 """
 
 import threading
@@ -20,27 +20,27 @@ from server.ledger.schema import LedgerDown, LedgerError, prepare, requests
 from server.lifecycle.record import RequestRecord
 
 _BATCH_SECONDS = 0.25
-_LOOKS = 3
+_SCORE_ATTEMPTS = 3
 _BATCH_ROWS = 2_000
-_MOST_KEPT = 100_000
+_MAX_PENDING_ROWS = 100_000
 _RETRY_SECONDS = 2.0
 _CLEAN_SECONDS = 3_600.0
 _STOP_SECONDS = 5.0
 _DAY = 86_400.0
-_SPOILED = (DataError, IntegrityError, OverflowError)
-"""What a database says of values that it cannot hold, such as an engine's absurd token count."""
+_INVALID_ROW = (DataError, IntegrityError, OverflowError)
+"""Errors for values that a column cannot hold, such as a token count beyond 2**31."""
 
 log = structlog.get_logger(__name__)
 
 
 class Ledger:
-    """One gateway's end of a ledger.
+    """Writes one gateway's rows.
 
     Args:
-        engine: of the database; see `server.ledger.schema.connect`.
+        engine: the database's; see `server.ledger.schema.connect`.
         written, lost: count rows.
         days: rows older than this are deleted; None keeps them.
-        prepared: the tables are there already.
+        prepared: whether the tables exist already.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Ledger:
         self._prepared = prepared
         columns = [column.name for column in requests.c if not column.primary_key]
         self._insertion = str(insert(requests).compile(engine, column_keys=columns))
-        self._kept: deque[dict[str, Any]] = deque()
+        self._pending: deque[dict[str, Any]] = deque()
         self._records: deque[RequestRecord] = deque()
         self._recorded = self._settled = 0
         self._progress = threading.Condition()
@@ -63,44 +63,43 @@ class Ledger:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left, as far as that takes a few seconds."""
+        """Write the rows that wait, and stop; rows that take longer than 5 s are lost."""
         self._stopping = True
         self._wake.set()
         self._thread.join(_STOP_SECONDS)
         self.engine.dispose()
 
     def record(self, record: RequestRecord) -> None:
-        """Note a closed request; returns at once."""
+        """Queue a closed request; does not block."""
         self._recorded += 1
         self._records.append(record)
 
     def score(self, request_id: str, key: str, score: float) -> Row | None:
-        """Note feedback on the newest request of that id and key; its row, None without one.
+        """Store feedback with the newest request of an id and API key; its row, or None.
 
-        Waits for rows on their way: a client may have its answer's last byte before the request is
-        closed here. Call it off the event loop. Later feedback replaces earlier.
+        Blocks until queued rows are written: a client may have the last byte of its answer before
+        the request is closed here. Call it in a thread. Later feedback replaces earlier.
 
         Raises:
             LedgerDown: the database cannot be written now.
         """
-        for _ in range(_LOOKS):
+        for _ in range(_SCORE_ATTEMPTS):
             self._flush()
             row = find(self.engine, request_id, key)
             if row is not None:
-                self._note_score(row["id"], score)
+                self._store_score(row["id"], score)
                 return row
             time.sleep(_BATCH_SECONDS)
         return None
 
-    def _note_score(self, row: int, score: float) -> None:
-        noted = update(requests).where(requests.c.id == row)
+    def _store_score(self, row: int, score: float) -> None:
+        statement = update(requests).where(requests.c.id == row)
         try:
             with self.engine.begin() as connection:
-                connection.execute(noted.values(score=score, scored_at=time.time()))
+                connection.execute(statement.values(score=score, scored_at=time.time()))
         except DBAPIError as error:
             raise LedgerDown("the ledger cannot be written now") from error
 
@@ -118,7 +117,7 @@ class Ledger:
             wrote = self._write_all()
             if stopping:
                 if not wrote:
-                    self._lost.inc(len(self._kept))
+                    self._lost.inc(len(self._pending))
                 return
             if not wrote:
                 self._wake.wait(_RETRY_SECONDS)
@@ -126,49 +125,49 @@ class Ledger:
                 self._clean()
 
     def _write_all(self) -> bool:
-        """Whether everything that was recorded is in the database, or was never to be."""
-        taken = 0
+        """Write all queued requests; whether none is left."""
+        converted = 0
         while self._records:
-            taken += 1
+            converted += 1
             row = row_of(self._records.popleft())
             if row is not None:
-                self._kept.append(row)
+                self._pending.append(row)
         try:
-            while self._kept:
+            while self._pending:
                 self._write_batch()
         except (SQLAlchemyError, LedgerDown, LedgerError) as error:
             self._note_failure(error)
         else:
             self._failing = False
-        self._forget_excess()
+        self._drop_excess()
         with self._progress:
-            self._settled += taken
+            self._settled += converted
             self._progress.notify_all()
-        return not self._kept
+        return not self._pending
 
     def _write_batch(self) -> None:
         if not self._prepared:
             prepare(self.engine)
             self._prepared = True
-        batch = [self._kept[place] for place in range(min(len(self._kept), _BATCH_ROWS))]
+        batch = [self._pending[index] for index in range(min(len(self._pending), _BATCH_ROWS))]
         try:
             self._insert(batch)
-        except _SPOILED:  # by one row; the others need not wait for that
+        except _INVALID_ROW:  # one row is invalid; the others are written without it
             for row in batch:
                 self._write_alone(row)
-                self._kept.popleft()
+                self._pending.popleft()
             return
         self._written.inc(len(batch))
         for _ in batch:
-            self._kept.popleft()
+            self._pending.popleft()
 
     def _write_alone(self, row: dict[str, Any]) -> None:
         try:
             self._insert([row])
             self._written.inc()
-        except _SPOILED as error:
+        except _INVALID_ROW as error:
             self._lost.inc()
-            log.warning("the ledger does not take a row", error=type(error).__name__)
+            log.warning("the ledger cannot store a row", error=type(error).__name__)
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
@@ -177,12 +176,12 @@ class Ledger:
     def _note_failure(self, error: Exception) -> None:
         if not self._failing:  # once per outage
             cause = getattr(error, "orig", None) or error
-            log.warning("the ledger cannot be written; rows are kept", error=str(cause))
+            log.warning("the ledger cannot be written; rows wait in memory", error=str(cause))
         self._failing = True
 
-    def _forget_excess(self) -> None:
-        while len(self._kept) > _MOST_KEPT:
-            self._kept.popleft()
+    def _drop_excess(self) -> None:
+        while len(self._pending) > _MAX_PENDING_ROWS:
+            self._pending.popleft()
             self._lost.inc()
 
     def _clean(self) -> None:

@@ -143,7 +143,7 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The served model."""
+    """A list that holds the one served model."""
 
     object: Literal["list"]
     data: list[ModelCard]

@@ -1,10 +1,10 @@
 """Savings of treated requests, estimated from a randomised holdout; pure arithmetic.
 
-What a treated request would have taken at the baseline effort is never seen. It is predicted by
-the router, and the prediction is corrected by the held out requests, where it can be compared with
-what was taken: augmented inverse-propensity weighting (Robins, Rotnitzky & Zhao, JASA 89, 1994)
-for the treated, with propensities that are known. A wrong prediction widens the interval and does
-not bias the figure. Randomised, and so also resampled in thought, are conversations.
+What a treated request would have consumed at the baseline effort is never observed. The router
+predicts it, and the held out requests, for which outcome and prediction are both known, correct
+the prediction: augmented inverse-propensity weighting (Robins, Rotnitzky & Zhao, JASA 89, 1994) of
+the effect on the treated, with known propensities. A wrong prediction widens the interval and does
+not bias the estimate. The unit of randomisation, and of the variance, is the conversation.
 """
 
 from dataclasses import dataclass
@@ -17,95 +17,98 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ENOUGH_HELD_OUT = 30
-"""Held out conversations below which no interval is meaningful."""
+"""Below this many held out conversations, no interval is reported."""
 
 _ALPHA = 0.05
-_LEAST_SCALE = 0.1
-_MOST_LEVERAGE = 0.9
+_MIN_SCALE = 0.1
+_MAX_LEVERAGE = 0.9
 _TUNED_TO = 20_000
-"""Conversations at which the always-valid interval is at its narrowest, relative to the other."""
+"""Conversations at which the always-valid interval is narrowest relative to the fixed one."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """N requests whose effort was left to the gateway, all arrays (N,).
 
-    `treated`: else held out. `conversation`: an index. `p_treated` and `p_held_out`: the arms'
-    probabilities when the request came. `taken`: the outcome. `predicted`: what the router expected
-    it to be at the baseline effort, nan where unknown.
+    `treated`: False for held out requests. `conversation`: an index. `p_treated` and `p_held_out`:
+    the arms' probabilities at the time of the request. `outcomes`: tokens, seconds or scores.
+    `predicted`: the outcome that the router expects at the baseline effort, nan if unknown.
     """
 
     treated: NDArray[np.bool_]
     conversation: NDArray[np.intp]
     p_treated: Array
     p_held_out: Array
-    taken: Array
+    outcomes: Array
     predicted: Array
 
-    def only(self, rows: NDArray[np.bool_]) -> "Sample":
-        """Some of the requests."""
+    def subset(self, rows: NDArray[np.bool_]) -> "Sample":
+        """The requests that `rows`, a mask (N,), selects."""
         return Sample(
             self.treated[rows],
             self.conversation[rows],
             self.p_treated[rows],
             self.p_held_out[rows],
-            self.taken[rows],
+            self.outcomes[rows],
             self.predicted[rows],
         )
 
 
 @dataclass(frozen=True)
 class Saving:
-    """What the treated requests took less than they would have at the baseline effort.
+    """How much less the treated requests consumed than they would have at the baseline effort.
 
-    `saved` is a sum over them; `ends` its 95 % interval at one look; `always` the ends of an
-    interval that holds at all looks at once. `taken` is what they took.
+    `saved` is the sum over them, `interval` its 95 % interval for a single evaluation, and
+    `always_valid` an interval that holds at all evaluations at once. `consumed` is their total.
     """
 
     saved: float
-    ends: tuple[float, float]
-    always: tuple[float, float]
-    taken: float
+    interval: tuple[float, float]
+    always_valid: tuple[float, float]
+    consumed: float
     requests: int
     held_out_requests: int
     held_out_conversations: int
 
     @property
     def pending(self) -> bool:
-        """Whether the interval says nothing yet: too few held out, or wider than all there is."""
+        """Whether too few are held out, or the interval is wider than the total consumption."""
         if self.held_out_conversations < ENOUGH_HELD_OUT:
             return True
-        return self.ends[1] - self.ends[0] > max(self.saved + self.taken, 0.0)
+        return self.interval[1] - self.interval[0] > max(self.saved + self.consumed, 0.0)
 
     def share(self, saved: float) -> float:
-        """A sum saved, as a share of what would have been taken without the gateway."""
+        """A saved sum as a share of what would have been consumed at the baseline effort."""
         if saved == 0:
             return 0.0
-        without = saved + self.taken
+        without = saved + self.consumed
         return saved / without if without > 0 else float("-inf")
 
 
 def estimate(sample: Sample, imagined: float = 0.0) -> Saving:
     """The saving of a sample, in the outcome's unit.
 
-    `imagined` is a miss of one more held out conversation, for the interval alone: where nearly all
-    outcomes are the same, such as right answers, few seen ones do not tell how others may scatter.
+    Args:
+        sample: treated and held out requests.
+        imagined: the residual of one additional held out conversation, which widens the interval.
+            Where nearly all outcomes are equal, such as scores of 1, a few observations say little
+            about the variance.
     """
     held_out = ~sample.treated
     expected, residual = _calibrated(sample)
     factor = sample.p_treated / np.where(held_out, sample.p_held_out, 1.0)
     saved = float(
-        (expected - sample.taken)[sample.treated].sum() + (factor * residual)[held_out].sum()
+        (expected - sample.outcomes)[sample.treated].sum() + (factor * residual)[held_out].sum()
     )
     variance, groups = _variance(sample, expected, residual, imagined)
     conversations = len(np.unique(sample.conversation))
-    wide = _t_quantile(1 - _ALPHA / 2, groups - 2) * sqrt(variance)
-    always = max(_always_valid(variance, conversations), wide)
+    half_width = _t_quantile(1 - _ALPHA / 2, groups - 2) * sqrt(variance)
+    always_width = max(_always_valid(variance, conversations), half_width)
     return Saving(
         saved=saved,
-        ends=(saved - wide, saved + wide),
-        always=(saved - always, saved + always),
-        taken=float(sample.taken[sample.treated].sum()),
+        interval=(saved - half_width, saved + half_width),
+        always_valid=(saved - always_width, saved + always_width),
+        consumed=float(sample.outcomes[sample.treated].sum()),
         requests=int(sample.treated.sum()),
         held_out_requests=int(held_out.sum()),
         held_out_conversations=groups,
@@ -113,53 +116,52 @@ def estimate(sample: Sample, imagined: float = 0.0) -> Saving:
 
 
 def _calibrated(sample: Sample) -> tuple[Array, Array]:
-    """Expected outcomes at the baseline effort (N,), and how the held out ones missed theirs.
+    """Expected outcomes at the baseline effort and residuals of held out requests, both (N,).
 
-    The router's predictions on the scale that the held out requests set: a regression on them
-    (Cassel, Sarndal & Wretman, Biometrika 63, 1976), as if misses grew with the prediction. They
-    are divided by one less their leverage, as if each had been left out of the regression (HC3).
+    The held out outcomes are regressed on the router's predictions (Cassel, Sarndal & Wretman,
+    Biometrika 63, 1976), with a standard deviation proportional to the prediction. Residuals are
+    divided by 1 - leverage, as if each request had been left out of the regression (HC3).
     """
     held_out = ~sample.treated
-    known = np.isfinite(sample.predicted)
-    middle = float(sample.predicted[known].mean()) if known.any() else 0.0
-    control = np.where(known, sample.predicted, middle)
-    residual = np.zeros_like(sample.taken)
+    predicted = np.isfinite(sample.predicted)
+    middle = float(sample.predicted[predicted].mean()) if predicted.any() else 0.0
+    control = np.where(predicted, sample.predicted, middle)
+    residual = np.zeros_like(sample.outcomes)
     if not held_out.any():
         return control, residual
     design = np.stack([np.ones_like(control), control], axis=1)
     if np.ptp(control[held_out]) <= 1e-9 * max(abs(middle), 1.0):
         design = design[:, :1]
-    scale = np.maximum(control, max(middle, 1e-9) * _LEAST_SCALE)[held_out]
+    scale = np.maximum(control, max(middle, 1e-9) * _MIN_SCALE)[held_out]
     rows = design[held_out] / scale[:, None]
     inverse = np.linalg.pinv(rows.T @ rows)
-    taken = sample.taken[held_out]
-    fitted = design @ (inverse @ (rows.T @ (taken / scale)))
-    leverage = np.einsum("ij,jk,ik->i", rows, inverse, rows).clip(0.0, _MOST_LEVERAGE)
-    residual[held_out] = (taken - fitted[held_out]) / (1 - leverage)
+    observed = sample.outcomes[held_out]
+    fitted = design @ (inverse @ (rows.T @ (observed / scale)))
+    leverage = np.einsum("ij,jk,ik->i", rows, inverse, rows).clip(0.0, _MAX_LEVERAGE)
+    residual[held_out] = (observed - fitted[held_out]) / (1 - leverage)
     return fitted, residual
 
 
 def _variance(
     sample: Sample, expected: Array, residual: Array, imagined: float
 ) -> tuple[float, int]:
-    """The variance of the estimated sum, and from how many held out conversations it is known.
+    """The variance of the estimated sum, and the number of held out conversations behind it.
 
-    A conversation's misses enter with p_treated / p_held_out where it is held out, and with -1
-    where it is treated; only in the first case are they seen. Each request's has its own weight,
-    for the arms' shares may change within a conversation. Few large ones make most of it, so
-    their squares are not just weighted up: their ratio to the squares of what was expected is,
-    which is known of all conversations.
+    A conversation's residuals enter with weight p_treated / p_held_out if it is held out, and with
+    -1 if it is treated; only the former are observed. Weights are per request, since the arms'
+    shares may change within a conversation. A few large residuals dominate, so a ratio estimator is
+    used: squared residuals over squared expectations, which are known for all conversations.
     """
     held_out = ~sample.treated
     if not held_out.any():
         return 0.0, 0
-    of, group = np.unique(sample.conversation, return_inverse=True)
+    conversations, group = np.unique(sample.conversation, return_inverse=True)
     p_held_out = np.where(held_out, sample.p_held_out, 1.0)
     entering = sample.p_treated**2 / sample.p_held_out + sample.p_treated
     weight = np.sqrt(entering / p_held_out) * held_out
 
     def squares(values: Array) -> float:
-        return float((np.bincount(group, weights=values, minlength=len(of)) ** 2).sum())
+        return float((np.bincount(group, weights=values, minlength=len(conversations)) ** 2).sum())
 
     missed = squares(weight * residual) + imagined**2 * float((weight[held_out] ** 2).mean())
     expected_of_seen = squares(weight * expected)

@@ -92,7 +92,7 @@ def _evaluate(rows: Sequence[Row], policy: Choice) -> dict[str, Any] | None:
     value = evaluate(rows, policy)
     return value and {
         "tokens": value.tokens,
-        "tokens_ci": list(value.ends),
+        "tokens_ci": list(value.interval),
         "supported": value.supported,
         "requests": value.requests,
         "pending": value.pending,

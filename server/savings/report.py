@@ -1,4 +1,4 @@
-"""The savings report: what was saved, in which unit, by whom, with intervals or `pending`."""
+"""The savings report: savings per unit and group, with intervals, or `pending`."""
 
 import time
 from collections.abc import Mapping
@@ -13,76 +13,84 @@ from server.ledger.reader import Columns
 from server.savings.estimator import Array, Sample, Saving, estimate
 
 _DAY = 86_400
-_WORST_SCORE = 1.0
-"""By how much an answer's score can miss what was expected."""
+_MAX_SCORE_ERROR = 1.0
+"""The largest difference between a score and its expectation."""
 
 
 def report(rows: Columns, counts: Mapping[str, int], price: float | None) -> dict[str, Any]:
-    """The report as one JSON object; see the README for its fields.
+    """The report as one JSON object; its fields are in docs/.
 
     Args:
-        rows: requests that were treated or held out; see `server.ledger.reader.comparable`.
+        rows: treated and held out requests; see `server.ledger.reader.comparable`.
         counts: requests by arm.
         price: of a million completion tokens.
     """
     compared = rows["p_holdout"] > 0
-    kept = {name: column[compared] for name, column in rows.items()}
-    whole = _Traffic(kept)
-    days = np.array([str(day) for day in _days(kept["at"])], dtype=object)
-    groups = {"effort": kept["routed"], "model": kept["model"], "key": kept["key"], "day": days}
+    comparable = {name: column[compared] for name, column in rows.items()}
+    traffic = _Traffic(comparable)
+    days = np.array([str(day) for day in _days(comparable["at"])], dtype=object)
+    groups = {
+        "effort": comparable["routed"],
+        "model": comparable["model"],
+        "key": comparable["key"],
+        "day": days,
+    }
     return {
         "created": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         "requests": dict(counts),
         "not_comparable": int((~compared).sum()),
-        "savings": {name: _entry(whole.sample(*one)) for name, one in _measures(kept, price)},
-        "accuracy": _accuracy(whole, kept),
-        "by": {name: _by(whole, kept, of) for name, of in groups.items()},
+        "savings": {
+            name: _entry(traffic.sample(*measure)) for name, measure in _measures(comparable, price)
+        },
+        "accuracy": _accuracy(traffic, comparable),
+        "by": {name: _by(traffic, comparable, group) for name, group in groups.items()},
     }
 
 
 class _Traffic:
-    """What every sample of the same requests shares."""
+    """Arms, conversations and propensities, which all samples of the same requests share."""
 
     def __init__(self, rows: Columns) -> None:
         names = dict.fromkeys(rows["conversation"].tolist())
-        place = {name: number for number, name in enumerate(names)}
+        index = {name: number for number, name in enumerate(names)}
         self._conversation = np.array(
-            [place[name] for name in rows["conversation"].tolist()], dtype=np.intp
+            [index[name] for name in rows["conversation"].tolist()], dtype=np.intp
         )
         self._treated = rows["arm"] == "treated"
         self._p_treated, self._p_held_out = rows["p_treated"], rows["p_holdout"]
 
-    def sample(self, taken: Array, predicted: Array) -> Sample:
-        """The requests with one of their outcomes."""
+    def sample(self, outcomes: Array, predicted: Array) -> Sample:
+        """The requests with one outcome per request, both arrays (N,)."""
         return Sample(
             self._treated,
             self._conversation,
             self._p_treated,
             self._p_held_out,
-            taken,
+            outcomes,
             predicted,
         )
 
 
 def _measures(rows: Columns, price: float | None) -> list[tuple[str, tuple[Array, Array]]]:
-    """What savings are told in, and what predicts it; money where tokens have a price."""
+    """Outcomes and their predictions by the measure's name; money only if tokens have a price."""
     thinking, predicted = rows["thinking_tokens"], rows["baseline_tokens"]
     completion = thinking + rows["answer_tokens"]
-    found = [
+    measures = [
         ("thinking_tokens", (thinking, predicted)),
         ("completion_tokens", (completion, predicted)),
         ("seconds", (rows["seconds"], predicted)),
     ]
     if price is not None:
-        each = price / 1e6
-        found.append(("money", (each * completion, each * predicted)))
-    return found
+        token_price = price / 1e6
+        money = token_price * completion, token_price * predicted
+        measures.append(("money", money))
+    return measures
 
 
 def _by(traffic: _Traffic, rows: Columns, group: NDArray[Any]) -> dict[str, Any]:
-    """Thinking tokens saved in each group; an effort's group is who the router would give it."""
-    whole = traffic.sample(rows["thinking_tokens"], rows["baseline_tokens"])
-    return {name: _entry(whole.only(group == name)) for name in sorted(set(group.tolist()))}
+    """Thinking tokens saved per group; requests are grouped by the effort that the router chose."""
+    sample = traffic.sample(rows["thinking_tokens"], rows["baseline_tokens"])
+    return {name: _entry(sample.subset(group == name)) for name in sorted(set(group.tolist()))}
 
 
 def _days(at: Array) -> NDArray[np.datetime64]:
@@ -90,41 +98,42 @@ def _days(at: Array) -> NDArray[np.datetime64]:
 
 
 def _accuracy(traffic: _Traffic, rows: Columns) -> dict[str, Any] | None:
-    """Mean feedback of treated requests minus what it would be at the baseline effort.
+    """Mean score of treated requests minus their expected score at the baseline effort.
 
-    Of requests with feedback only: they stand for the others if both arms are judged alike.
+    Only requests with feedback count. They represent the others if both arms get feedback at the
+    same rate.
     """
     scored = np.isfinite(rows["score"])
     if not scored.any():
         return None
-    sample = traffic.sample(rows["score"], rows["baseline_p_correct"]).only(scored)
-    found = estimate(sample, imagined=_WORST_SCORE)
-    each = max(found.requests, 1)
-    low, high = (-end / each for end in reversed(found.ends))
+    sample = traffic.sample(rows["score"], rows["baseline_p_correct"]).subset(scored)
+    saving = estimate(sample, imagined=_MAX_SCORE_ERROR)
+    count = max(saving.requests, 1)
+    low, high = (-end / count for end in reversed(saving.interval))
     return {
-        "requests": found.requests,
-        "held_out_requests": found.held_out_requests,
-        "treated": found.taken / each,
-        "difference": -found.saved / each,
+        "requests": saving.requests,
+        "held_out_requests": saving.held_out_requests,
+        "treated": saving.consumed / count,
+        "difference": -saving.saved / count,
         "difference_ci": _finite((low, high)),
-        "pending": found.pending,
+        "pending": saving.pending,
     }
 
 
 def _entry(sample: Sample) -> dict[str, Any]:
-    found: Saving = estimate(sample)
+    saving: Saving = estimate(sample)
     return {
-        "pending": found.pending,
-        "saved": found.saved,
-        "saved_ci": _finite(found.ends),
-        "saved_always": _finite(found.always),
-        "share": _known(found.share(found.saved)),
-        "share_ci": _finite(tuple(map(found.share, found.ends))),
-        "share_always": _finite(tuple(map(found.share, found.always))),
-        "taken": found.taken,
-        "requests": found.requests,
-        "held_out_requests": found.held_out_requests,
-        "held_out_conversations": found.held_out_conversations,
+        "pending": saving.pending,
+        "saved": saving.saved,
+        "saved_ci": _finite(saving.interval),
+        "saved_always": _finite(saving.always_valid),
+        "share": _known(saving.share(saving.saved)),
+        "share_ci": _finite(tuple(map(saving.share, saving.interval))),
+        "share_always": _finite(tuple(map(saving.share, saving.always_valid))),
+        "taken": saving.consumed,
+        "requests": saving.requests,
+        "held_out_requests": saving.held_out_requests,
+        "held_out_conversations": saving.held_out_conversations,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """What was saved, in lines."""
+    """The report as lines of text, one per measure and group."""
     return "\n".join(_lines(report))
 
 
@@ -13,7 +13,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     requests = report["requests"]
     yield "requests: " + (", ".join(f"{n} {arm}" for arm, n in sorted(requests.items())) or "none")
     if report["not_comparable"]:
-        yield f"{report['not_comparable']} of them came while nothing was held out: left out below"
+        yield f"{report['not_comparable']} of them without a holdout: not counted below"
     yield ""
     for name, entry in report["savings"].items():
         yield f"{name.replace('_', ' '):<18} {saving(entry)}"
@@ -27,13 +27,13 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         for group, entry in groups.items():
             yield f"  {group:<16} {saving(entry)}"
     if report.get("what_if"):
-        yield "\nwhat if: thinking tokens a request"
+        yield "\nwhat if: thinking tokens per request"
         for name, value in report["what_if"].items():
             yield f"  {name:<16} {_value(value)}"
 
 
 def saving(entry: Mapping[str, Any]) -> str:
-    """One saving in a line: its share, or why it is pending."""
+    """One saving as a line: its share with an interval, or the counts it is pending on."""
     held_out = f"{entry['requests']} treated, {entry['held_out_requests']} held out"
     if entry["pending"]:
         return f"pending ({held_out})"
@@ -49,24 +49,26 @@ def _amount(number: float) -> str:
 
 
 def difference(accuracy: Mapping[str, Any]) -> str:
-    """What the savings cost in accuracy, or why that is pending."""
-    told = f"{accuracy['requests']} treated, {accuracy['held_out_requests']} held out with feedback"
+    """The accuracy difference as a line, or the counts it is pending on."""
+    counts = (
+        f"{accuracy['requests']} treated, {accuracy['held_out_requests']} held out with feedback"
+    )
     if accuracy["pending"] or accuracy["difference_ci"] is None:
-        return f"pending ({told})"
+        return f"pending ({counts})"
     low, high = accuracy["difference_ci"]
     return (
         f"{100 * accuracy['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] "
-        f"against the baseline effort ({told})"
+        f"against the baseline effort ({counts})"
     )
 
 
 def _value(value: Mapping[str, Any] | None) -> str:
     if value is None:
-        return "no requests to judge it by"
+        return "no requests to evaluate it on"
     if value["pending"]:
-        return "pending: too few requests got what it would have given"
+        return "pending: too few requests got the effort that it would choose"
     low, high = value["tokens_ci"]
-    told = f"{value['tokens']:.1f} [{low:.1f}, {high:.1f}]"
+    text = f"{value['tokens']:.1f} [{low:.1f}, {high:.1f}]"
     if value["supported"] < 1:
-        told += f"; {1 - value['supported']:.0%} of it from predictions alone"
-    return told
+        text += f"; {1 - value['supported']:.0%} of it from predictions alone"
+    return text

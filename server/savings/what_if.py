@@ -1,8 +1,8 @@
 """Other policies, evaluated from the ledger before they are deployed.
 
-Every logged effort keeps its probability, so a policy that was not followed can be judged by the
-requests that happened to get what it would have given, the router's predictions filling in for the
-others: doubly robust off-policy evaluation (Dudik, Langford & Li, ICML 2011).
+The ledger keeps the probability of each effort. A policy that was not deployed is evaluated on the
+requests that got the effort it would choose; the router's predictions stand in for the others:
+doubly robust off-policy evaluation (Dudik, Langford & Li, ICML 2011).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from server.ledger.reader import Row
 from server.savings.estimator import ENOUGH_HELD_OUT
 
 Choice = Callable[[Row], str]
-"""The effort that a policy gives a request."""
+"""The effort that a policy chooses for a request."""
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -26,20 +26,20 @@ _Z = NormalDist().inv_cdf(0.975)
 class Value:
     """Mean thinking tokens of a request under a policy, with a 95 % interval.
 
-    `supported` is the share of requests whose effort under it had a chance of being logged; of the
-    others only the router's prediction is known, and the interval does not tell that doubt.
-    `pending` where it had that chance in too few conversations to tell anything by.
+    `supported` is the share of requests for which the policy's effort had a positive probability.
+    The others count with the router's prediction, whose error is not in the interval. `pending` if
+    too few conversations got the policy's effort.
     """
 
     tokens: float
-    ends: tuple[float, float]
+    interval: tuple[float, float]
     supported: float
     requests: int
     pending: bool
 
 
 def at_price(price: float) -> Choice:
-    """Most P(correct) less price x tokens; the baseline where there is no estimate."""
+    """The effort with the highest P(correct) - price x tokens / 1000, or the baseline."""
 
     def choose(row: Row) -> str:
         p, tokens = row["p_correct"], row["expected_tokens"]
@@ -51,43 +51,44 @@ def at_price(price: float) -> Choice:
 
 
 def fixed(effort: Effort) -> Choice:
-    """Always one effort, or the nearest that the model has."""
+    """Always the same effort, or the nearest one that the model has."""
 
     def choose(row: Row) -> str:
         levels: list[str] = [*(row["expected_tokens"] or ())]
-        known: list[Effort] = [level for level in levels if is_effort(level)]
-        return nearest(effort, known) if known else row["baseline"]
+        efforts: list[Effort] = [level for level in levels if is_effort(level)]
+        return nearest(effort, efforts) if efforts else row["baseline"]
 
     return choose
 
 
 def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
-    """What a policy would have come to; None without requests to judge it by.
+    """The value of a policy; None without requests to evaluate it on.
 
-    Requests pinned by an earlier turn are left out: another policy would have pinned otherwise.
+    Requests whose effort an earlier turn pinned are left out: another policy would have pinned
+    another effort.
     """
     judged = [row for row in rows if row["expected_tokens"] and not row.get("pinned")]
-    judged = [row for row in judged if row["source"] != "pinned"]  # of rows that tell no more
+    judged = [row for row in judged if row["source"] != "pinned"]  # rows of older versions
     if not judged:
         return None
-    worth = np.zeros(len(judged))
+    values = np.zeros(len(judged))
     supported, followed = 0, set[str]()
-    for place, row in enumerate(judged):
+    for index, row in enumerate(judged):
         effort = choice(row)
         model = row["choices"] * row["expected_tokens"][effort]
         chance = _chance(row, effort)
         supported += chance > 0
-        worth[place] = model
+        values[index] = model
         if row["effort"] == effort and chance > 0:
             followed.add(row["conversation"])
-            worth[place] += (row["thinking_tokens"] - model) / chance
-    mean = float(worth.mean())
+            values[index] += (row["thinking_tokens"] - model) / chance
+    mean = float(values.mean())
     names = np.unique([row["conversation"] for row in judged], return_inverse=True)[1]
-    sums = np.bincount(names, weights=worth - mean)
-    wide = _Z * sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / len(judged)
+    sums = np.bincount(names, weights=values - mean)
+    half_width = _Z * sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / len(judged)
     return Value(
         mean,
-        (mean - wide, mean + wide),
+        (mean - half_width, mean + half_width),
         supported / len(judged),
         len(judged),
         supported > 0 and len(followed) < ENOUGH_HELD_OUT,

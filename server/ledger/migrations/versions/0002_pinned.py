@@ -8,5 +8,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column `requests.pinned`."""
     op.add_column("requests", sa.Column("pinned", sa.Boolean))
