@@ -57,6 +57,8 @@ QUICK = (
 """The smoke recipe with fewer problems and epochs."""
 SMALL_SEED = "data.seed=[{stories={n=16,seed=1,steps=[1,4]}}]"
 TIMEOUT = 400
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of torch that wait do not spin: beside other tests, training is five times as fast."""
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,7 @@ def train(stage: str, run: Path, *settings: str) -> subprocess.CompletedProcess[
     return subprocess.run(
         command(stage, run, *settings),
         cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -113,7 +116,11 @@ def copy_stages(source: Path, run: Path, *stages: str) -> None:
 def kill_once(words: list[str], condition: Callable[[], bool]) -> None:
     """Run a command until the condition holds, and kill it with SIGKILL."""
     process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + TIMEOUT
     while not condition():
@@ -363,6 +370,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(smoke: Path) -> None:
     result = subprocess.run(
         ["bash", "-c", f"ulimit -f 16; exec {shlex.join(words)}"],
         cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
