@@ -308,7 +308,7 @@ def _errors() -> str:
         (
             _status(kind),
             f"`{kind.code}`" if kind.code else "-",
-            f"`{kind.type}`",
+            "OpenAI's for the status" if kind is errors.EngineRefused else f"`{kind.type}`",
             "-" if kind.retry_after is None else f"{kind.retry_after} s",
             _summaries()[kind.__name__],
         )
