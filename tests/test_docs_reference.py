@@ -2,11 +2,12 @@
 
 import importlib.util
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
-from processes import ROOT
 
+ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
 
