@@ -1,10 +1,11 @@
-"""The embedded engine alone, as a process: vLLM's dialect, strict budgets, fairness, stopping."""
+"""The embedded engine as a process of its own: dialect, strict budgets, fairness, stopping."""
 
 import asyncio
 import json
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from engines import await_health
+from polling import until
 from processes import ROOT
 
 from server.embedded.generation import Scheduler
@@ -35,15 +38,7 @@ def engine() -> Generator[str]:
     words = ["-m", "server.embedded", "--model", "models/demo", "--port", str(port)]
     process = subprocess.Popen([sys.executable, *words, "--workers", "2"], cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(f"{url}/health").status_code == 200:
-                break
-        except httpx.TransportError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    await_health(url, process, 60)
     yield url
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) in (0, -signal.SIGTERM)
@@ -69,9 +64,9 @@ def reasoning_tokens(response: httpx.Response) -> int:
 
 
 def gauge(engine: str, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", httpx.get(f"{engine}/metrics").text, re.MULTILINE)
-    assert found
-    return float(found[1])
+    sample = re.search(rf"^{name} (\S+)$", httpx.get(f"{engine}/metrics").text, re.MULTILINE)
+    assert sample
+    return float(sample[1])
 
 
 def test_the_shape_of_an_answer_is_vllm_s(engine: str) -> None:
@@ -101,10 +96,10 @@ def test_without_an_effort_the_model_decides(engine: str) -> None:
     assert message(ask(engine))["reasoning"]
 
 
-def test_a_stream_adds_up_to_the_whole_answer(engine: str) -> None:
+def test_a_stream_adds_up_to_the_complete_answer(engine: str) -> None:
     for effort in ("none", "low", "high"):
         fields = {"reasoning_effort": effort, "temperature": 0}
-        whole = ask(engine, LONG_STORY, **fields).json()
+        complete = ask(engine, LONG_STORY, **fields).json()
         text = ask(
             engine, LONG_STORY, **fields, stream=True, stream_options={"include_usage": True}
         ).text
@@ -113,14 +108,14 @@ def test_a_stream_adds_up_to_the_whole_answer(engine: str) -> None:
         chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
         assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
         assert chunks[-1]["choices"] == []
-        assert chunks[-1]["usage"] == whole["usage"]
+        assert chunks[-1]["usage"] == complete["usage"]
         deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
         joined = {
             name: "".join(delta.get(name) or "" for delta in deltas)
             for name in ("reasoning", "content")
         }
-        told = whole["choices"][0]["message"]
-        assert joined == {"reasoning": told["reasoning"] or "", "content": told["content"]}
+        answer = complete["choices"][0]["message"]
+        assert joined == {"reasoning": answer["reasoning"] or "", "content": answer["content"]}
         assert "think>" not in text
         assert "<|" not in text
 
@@ -133,13 +128,13 @@ def test_the_openai_client_streams_two_choices(engine: str) -> None:
             stream_options={"include_usage": True},
             extra_body={"thinking_token_budget": 40},
         )
-        said, finished, usage = ["", ""], [], None
+        contents, finished, usage = ["", ""], [], None
         for chunk in stream:
             usage = chunk.usage or usage
             for choice in chunk.choices:
-                said[choice.index] += choice.delta.content or ""
+                contents[choice.index] += choice.delta.content or ""
                 finished += [choice.finish_reason] if choice.finish_reason else []
-    assert all(re.fullmatch(r"The answer is \d+\.", text) for text in said)
+    assert all(re.fullmatch(r"The answer is \d+\.", text) for text in contents)
     assert finished == ["stop", "stop"]
     assert usage
     assert 0 < usage.completion_tokens_details.reasoning_tokens <= 80
@@ -166,9 +161,7 @@ def test_budgets_bind_strictly_and_the_answer_comes(engine: str) -> None:
 
 
 @pytest.mark.parametrize("effort", ["low", "medium", "high"])
-def test_a_budget_is_spent_exactly_where_it_binds_and_else_changes_nothing(
-    engine: str, effort: str
-) -> None:
+def test_a_budget_is_spent_exactly_or_changes_nothing(engine: str, effort: str) -> None:
     for text in (STORY, LONG_STORY):
         fields: dict[str, Any] = {"reasoning_effort": effort, "temperature": 0}
         free = ask(engine, text, **fields)
@@ -190,11 +183,11 @@ def test_a_budget_closes_the_block_with_the_transition_sentence(engine: str) -> 
     assert reasoning_tokens(answer) == 150
 
 
-@pytest.mark.parametrize("most", [1, 5, 20, 60])
-def test_max_tokens_counts_everything(engine: str, most: int) -> None:
+@pytest.mark.parametrize("limit", [1, 5, 20, 60])
+def test_max_tokens_counts_all_tokens(engine: str, limit: int) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
-        answer = ask(engine, LONG_STORY, reasoning_effort="high", **{name: most}).json()
-        assert answer["usage"]["completion_tokens"] == most
+        answer = ask(engine, LONG_STORY, reasoning_effort="high", **{name: limit}).json()
+        assert answer["usage"]["completion_tokens"] == limit
         assert answer["choices"][0]["finish_reason"] == "length"
 
 
@@ -202,12 +195,12 @@ def test_stop_strings_end_the_content_and_are_left_out(engine: str) -> None:
     fields: dict[str, Any] = {"reasoning_effort": "none", "temperature": 0}
     assert message(ask(engine, stop=" is", **fields))["content"] == "The answer"
     assert message(ask(engine, stop=["zzz", "answer i"], **fields))["content"] == "The "
-    whole = message(ask(engine, **fields))["content"]
-    assert message(ask(engine, stop=["is never said"], **fields))["content"] == whole
+    content = message(ask(engine, **fields))["content"]
+    assert message(ask(engine, stop=["is never said"], **fields))["content"] == content
     text = ask(engine, stop=["er is"], stream=True, **fields).text
     chunks = [json.loads(line[6:]) for line in text.split("\n\n")[:-2]]
-    content = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
-    assert content == "The answ"
+    streamed = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert streamed == "The answ"
 
 
 def test_seeds_reproduce_and_differ(engine: str) -> None:
@@ -227,10 +220,10 @@ def test_logprobs_of_the_answer(engine: str) -> None:
     answer = ask(engine, reasoning_effort="none", temperature=0, logprobs=True).json()
     scored = answer["choices"][0]["logprobs"]["content"]
     assert (
-        "".join(one["token"] for one in scored).strip()
+        "".join(token["token"] for token in scored).strip()
         == (answer["choices"][0]["message"]["content"])
     )
-    assert all(one["logprob"] <= 0 for one in scored)
+    assert all(token["logprob"] <= 0 for token in scored)
 
 
 @pytest.mark.parametrize(
@@ -264,18 +257,16 @@ def test_logprobs_of_the_answer(engine: str) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_honoured_is_a_clear_400(
+def test_unsupported_fields_are_a_400_that_names_them(
     engine: str, fields: dict[str, Any], says: str, stream: bool
 ) -> None:
-    begun = time.monotonic()
     answer = ask(engine, stream=stream, **fields)
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
-    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b'{"n":1e'])
-def test_what_is_no_json_object_is_a_400(engine: str, raw: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_400(engine: str, raw: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = httpx.post(f"{engine}/v1/chat/completions", content=raw, headers=headers)
     assert answer.status_code == 400
@@ -321,7 +312,7 @@ def test_any_text_is_a_prompt(engine: str) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_many_at_once_and_short_ones_are_not_stuck_behind_long_ones(engine: str) -> None:
+def test_short_requests_are_not_stuck_behind_long_ones(engine: str) -> None:
     async def run() -> tuple[list[float], list[float]]:
         async with httpx.AsyncClient(timeout=120) as http:
 
@@ -347,31 +338,27 @@ def test_a_client_that_leaves_stops_its_generation(engine: str, stream: bool) ->
     fields = {"stream": stream, "n": 16, "reasoning_effort": "high", "temperature": 1}
     request = body(LONG_STORY, **fields)
     before = gauge(engine, "vllm:generation_tokens_total")
-    with httpx.Client(timeout=0.25 if not stream else 30) as http:
-        if stream:
-            with http.stream("POST", f"{engine}/v1/chat/completions", json=request) as answer:
-                next(answer.iter_raw())
-        else:
-            with pytest.raises(httpx.ReadTimeout):
-                http.post(f"{engine}/v1/chat/completions", json=request)
-    deadline = time.monotonic() + 5
-    while gauge(engine, "vllm:num_requests_running") > 0:
-        assert time.monotonic() < deadline
-    stopped = gauge(engine, "vllm:generation_tokens_total")
-    time.sleep(0.5)
-    assert gauge(engine, "vllm:generation_tokens_total") - stopped <= 100
-    assert stopped - before < 16 * 300
+    raw = json.dumps(request).encode()
+    host, port = engine.removeprefix("http://").split(":")
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(raw)}\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(f"{head}content-type: application/json\r\n\r\n".encode() + raw)
+        until(lambda: gauge(engine, "vllm:generation_tokens_total") > before)
+        assert gauge(engine, "vllm:num_requests_running") == 1
+    until(lambda: gauge(engine, "vllm:num_requests_running") == 0)
+    # 16 choices of 350 tokens and more, if nobody disconnects
+    assert gauge(engine, "vllm:generation_tokens_total") - before < 16 * 175
 
 
-def test_a_generation_that_fails_is_told_instead_of_hanging(
+def test_a_generation_that_fails_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken:
         def advance(self) -> bool:
             raise TypeError("out of nowhere")
 
-    told = threading.Event()
+    reported = threading.Event()
     broken: Any = Broken()
-    Scheduler(workers=1).start(broken, on_failure=told.set)
-    assert told.wait(5)
+    Scheduler(workers=1).start(broken, on_failure=reported.set)
+    assert reported.wait(60)
     assert "out of nowhere" in caplog.text
