@@ -346,8 +346,10 @@ def test_a_client_that_leaves_stops_its_generation(engine: str, stream: bool) ->
         until(lambda: gauge(engine, "vllm:generation_tokens_total") > before)
         assert gauge(engine, "vllm:num_requests_running") == 1
     until(lambda: gauge(engine, "vllm:num_requests_running") == 0)
-    # 16 choices of 350 tokens and more, if nobody disconnects
-    assert gauge(engine, "vllm:generation_tokens_total") - before < 16 * 175
+    complete = ask(engine, LONG_STORY, **{**fields, "stream": False}).json()
+    # choices that were not cancelled would have taken turns with these, and doubled the tokens
+    tokens = complete["usage"]["completion_tokens"]
+    assert gauge(engine, "vllm:generation_tokens_total") - before < 1.5 * tokens
 
 
 def test_a_generation_that_fails_is_reported(
