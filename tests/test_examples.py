@@ -41,7 +41,7 @@ def test_a_router_is_calibrated_on_one_s_own_problems(gateway: str, tmp_path: Pa
     tops.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tops "$@"\n')
     tops.chmod(0o755)
     problems = (EXAMPLES / "calibrate" / "problems.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "problems.jsonl").write_text("".join(problems[:24]))
+    (tmp_path / "problems.jsonl").write_text("".join(problems[:30]))
     environment = {
         "URL": f"{gateway}/v1",
         "OUT": str(tmp_path / "router.json"),
