@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -30,14 +29,14 @@ from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
-from server.errors import GatewayError, error_envelope
-from server.gateway import Gateway, unexpected
+from server.error_handlers import add_error_handlers, envelope
+from server.gateway import Gateway
 from server.http.body import BodyReader
-from server.http.disconnect import ClientDisconnected
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
-from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST, RequestTracker
+from server.ledger.writer import Ledger
+from server.lifecycle.tracker import RequestTracker
 from server.observe.metrics import Metrics
 from server.openapi.document import openapi_document
 
@@ -51,16 +50,47 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     Args:
         settings: resolved settings.
         router: decides efforts; see `server.config.load_router.load_router`.
-        shared: what a worker has in common with others; None where this process serves alone.
+        shared: what the workers of one gateway have in common; None if this process serves alone.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
     """
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics)
-    key = shared.key if shared else key
-    holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
+    holdout = Holdout(
+        Shares(settings.holdout_share, settings.exploration_share), shared.key if shared else key
+    )
     decider = Decider(settings, router, holdout)
+    fleet, supervisor = _engines(settings, shared, metrics)
+    tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
+    bodies = BodyReader(settings.max_body_bytes, settings.body_timeout)
+    keys = ApiKeys(settings.keys)
+    apis: tuple[Api, ...] = (chat, responses, messages)
+    endpoints: dict[str, ASGIApp] = {
+        f"/v1{api.PATH}": ReasoningEndpoint(api, settings, bodies, keys, decider, fleet, tracker)
+        for api in apis
+    }
+    for path in ("/completions", "/embeddings", "/messages/count_tokens"):
+        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
+    lifespan = partial(_lifespan, ledger, fleet, supervisor, tracker, shared)
+    app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.openapi = openapi_document
+    app.add_middleware(RequestId)
+    add_error_handlers(app)
+    for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+    _add_api(app, bodies, keys, decider, fleet, tracker)
+    _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
+    data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
+    app.include_router(dashboard_routes(keys, data))
+    _add_operations(app, decider, fleet, metrics)
+    return Gateway(app, endpoints, envelope, fleet, supervisor)
+
+
+def _engines(
+    settings: Settings, shared: Shared | None, metrics: Metrics
+) -> tuple[Fleet, Supervisor | None]:
+    """The engines, and the supervisor of the one that this process starts, if it starts one."""
     urls, model, command = settings.upstream, settings.model, None
     if not urls:
         running = shared.engine if shared else None
@@ -76,48 +106,32 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         settings.efforts[-1],
         metrics,
     )
-    restarts = metrics.engine_restarts.inc
-    supervisor = Supervisor(command, fleet.health.ready.is_set, restarts) if command else None
+    if command is None:
+        return fleet, None
+    return fleet, Supervisor(command, fleet.health.ready.is_set, metrics.engine_restarts.inc)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with AsyncExitStack() as stack:
-            if supervisor is not None:
-                await stack.enter_async_context(supervisor.running())
-            await stack.enter_async_context(fleet.connected())
-            if ledger is not None:
-                ledger.start()
-                stack.callback(ledger.stop)
-            stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
-            if shared is not None:
-                await stack.enter_async_context(shared.awaiting(fleet.health.ready))
-            yield
 
-    app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.openapi = openapi_document
-    app.add_middleware(RequestId)
-    app.add_exception_handler(GatewayError, _gateway_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnected, _client_disconnected)
-    app.add_exception_handler(Exception, _unexpected)
-    bodies = BodyReader(settings.max_body_bytes, settings.body_timeout)
-    keys = ApiKeys(settings.keys)
-    tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
-    apis: tuple[Api, ...] = (chat, responses, messages)
-    endpoints: dict[str, ASGIApp] = {
-        f"/v1{api.PATH}": ReasoningEndpoint(api, settings, bodies, keys, decider, fleet, tracker)
-        for api in apis
-    }
-    for path in ("/completions", "/embeddings", "/messages/count_tokens"):
-        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
-    for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
-        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_api(app, bodies, keys, decider, fleet, tracker)
-    _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
-    data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
-    app.include_router(dashboard_routes(keys, data))
-    _add_operations(app, decider, fleet, metrics)
-    return Gateway(app, endpoints, _envelope, fleet, supervisor)
+@asynccontextmanager
+async def _lifespan(
+    ledger: Ledger | None,
+    fleet: Fleet,
+    supervisor: Supervisor | None,
+    tracker: RequestTracker,
+    shared: Shared | None,
+    _: FastAPI,
+) -> AsyncGenerator[None]:
+    """Run what the requests need; at the end, in reverse order, wait for requests first."""
+    async with AsyncExitStack() as stack:
+        if supervisor is not None:
+            await stack.enter_async_context(supervisor.running())
+        await stack.enter_async_context(fleet.connected())
+        if ledger is not None:
+            ledger.start()
+            stack.callback(ledger.stop)
+        stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
+        if shared is not None:
+            await stack.enter_async_context(shared.awaiting(fleet.health.ready))
+        yield
 
 
 def _add_api(
@@ -178,33 +192,3 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
         if fleet.health.model_info is not None:
             metrics.declare(fleet.health.model_info.model)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _envelope(error: GatewayError, path: str) -> dict[str, Any]:
-    """An error in the envelope of the API that the path belongs to."""
-    anthropic = path.startswith(f"/v1{messages.PATH}")
-    return messages.envelope(error) if anthropic else error.envelope()
-
-
-def _gateway_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    body = _envelope(error, request.url.path)
-    return JSONResponse(body, status_code=error.status, headers=error.headers())
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = {
-        404: f"there is no {request.url.path} here",
-        405: f"{request.url.path} does not answer {request.method}",
-    }.get(error.status_code, str(error.detail))
-    envelope = error_envelope(message, "invalid_request_error")
-    return JSONResponse(envelope, status_code=error.status_code, headers=error.headers)
-
-
-def _client_disconnected(_: Request, __: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)  # for middleware; the client is gone
-
-
-def _unexpected(_: Request, error: Exception) -> Response:
-    return JSONResponse(unexpected(error), status_code=500)

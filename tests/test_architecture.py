@@ -31,7 +31,7 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("serve",),
         ("workers",),
         ("app",),
-        ("openapi",),
+        ("openapi", "error_handlers"),
         ("dashboard",),
         ("savings",),
         ("endpoints", "ledger"),

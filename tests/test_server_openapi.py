@@ -9,11 +9,8 @@ from typing import Any
 import httpx
 import hypothesis
 import pytest
-import schemathesis
 import uvicorn
 from processes import serving
-from schemathesis import Case
-from schemathesis.checks import CHECKS, load_all_checks
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -90,28 +87,52 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield server.url
 
 
-load_all_checks()
-CHECKS = CHECKS.get_by_names(
-    [
-        "not_a_server_error",
-        "status_code_conformance",
-        "content_type_conformance",
-        "response_schema_conformance",
-    ]
-)
-schema = schemathesis.openapi.from_dict(openapi_document())
+@pytest.fixture(scope="module")
+def api() -> Any:
+    """The description as schemathesis reads it; the import takes a second."""
+    import schemathesis
+
+    return schemathesis.openapi.from_dict(openapi_document())
 
 
-@schema.parametrize()
-@hypothesis.settings(
-    max_examples=6,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-def test_generated_requests_are_answered_as_described(case: Case, url: str) -> None:
-    case.call_and_validate(base_url=url, checks=CHECKS)
+@pytest.fixture(scope="module")
+def checks() -> Any:
+    from schemathesis.checks import CHECKS, load_all_checks
+
+    load_all_checks()
+    return CHECKS.get_by_names(
+        [
+            "not_a_server_error",
+            "status_code_conformance",
+            "content_type_conformance",
+            "response_schema_conformance",
+        ]
+    )
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
+def test_generated_requests_are_answered_as_described(
+    method: str, path: str, url: str, api: Any, checks: Any
+) -> None:
+    from schemathesis.generation import GenerationMode
+
+    modes = [GenerationMode.POSITIVE]
+    if method == "post":  # only bodies can be wrong
+        modes.append(GenerationMode.NEGATIVE)
+    for mode in modes:
+
+        @hypothesis.settings(
+            max_examples=20,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(case=api[path][method].as_strategy(generation_mode=mode))
+        def conforms(case: Any) -> None:
+            case.call_and_validate(base_url=url, checks=checks)
+
+        conforms()
 
 
 def test_the_served_document_is_the_one_described(url: str) -> None:
