@@ -119,7 +119,7 @@ def serve_many(settings: Settings, listener: socket.socket) -> bool:
     app = partial(_worker, settings, Shared(key, engine, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
-    workers = Multiprocess(config, [listener])
+    workers = _Workers(config, [listener])
     was_up = threading.Event()
 
     def announce() -> None:
@@ -143,6 +143,19 @@ def serve_many(settings: Settings, listener: socket.socket) -> bool:
         if supervisor.failure is not None:
             raise supervisor.failure
     return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
+
+
+class _Workers(Multiprocess):
+    """uvicorn's supervisor, which notices at once that a worker ended while it started.
+
+    uvicorn keeps the worker's end of their pipe open in the parent, so its wait for the answer to a
+    ping lasts for the whole time-out (30 s here), although the worker is gone.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 def _worker(settings: Settings, shared: Shared) -> Gateway:

@@ -42,7 +42,7 @@ USED: dict[Any, tuple[str, ...]] = {
         "should_upgrade",
     ),
     # server.workers
-    Multiprocess: ("run",),
+    Multiprocess: ("keep_subprocess_alive", "run"),
 }
 
 

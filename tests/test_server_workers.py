@@ -31,6 +31,28 @@ def engine() -> Generator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("router") / "router.json"
+    shutil.copy(ROOT / "models" / "demo" / "router.json", copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def pair(engine: str, router: Path) -> Generator[Server]:
+    """Two workers without a ledger, which the tests that use them damage one after the other."""
+    flags = ("--upstream", engine, "--model", "fake", "--router", str(router))
+    with serving(*flags, "--workers", "2", "--holdout-share", "0.5") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def embedded_pair() -> Generator[Server]:
+    """Two workers with one embedded engine; the last test that uses them ends them."""
+    with serving("--workers", "2") as server:
+        yield server
+
+
 def routed(engine: str) -> tuple[str, ...]:
     router = ROOT / "models" / "demo" / "router.json"
     return ("--upstream", engine, "--model", "fake", "--router", str(router))
@@ -123,17 +145,15 @@ def test_metrics_and_ledger_are_right_whoever_answers(engine: str, tmp_path: Pat
         assert sum(line.startswith("ready: ") for line in server.lines) == 1
 
 
-def test_without_a_ledger_workers_still_draw_the_same_arms(engine: str) -> None:
-    flags = ("--workers", "2", "--holdout-share", "0.5")
-    with serving(*routed(engine), *flags) as server:
-        contents = [f"{STORY}{number} think=1 chunks=1" for number in range(12)]
-        answers = asyncio.run(each(server.url, 6 * contents))
-        arms = [answer.headers["x-tops-arm"] for answer in answers]
-        assert arms == 6 * arms[:12]
-        assert len(set(arms)) == 2
+def test_without_a_ledger_workers_still_draw_the_same_arms(pair: Server) -> None:
+    contents = [f"{STORY}{number} think=1 chunks=1" for number in range(12)]
+    answers = asyncio.run(each(pair.url, 6 * contents))
+    arms = [answer.headers["x-tops-arm"] for answer in answers]
+    assert arms == 6 * arms[:12]
+    assert len(set(arms)) == 2
 
 
-def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(engine: str) -> None:
+def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> None:
     async def scenario(server: Server) -> list[httpx.Response | BaseException]:
         url, before = server.url, workers_of(server)
         limits = httpx.Limits(max_keepalive_connections=0)
@@ -149,20 +169,42 @@ def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(engine: str) -> N
             )
             return await open_streams
 
-    with serving(*routed(engine), "--workers", "2") as server:
-        asyncio.run(each(server.url, [STORY + "think=1 chunks=1"] * 20))
-        ended = asyncio.run(scenario(server))
-        whole = [one for one in ended if isinstance(one, httpx.Response)]
-        assert all(one.text.endswith("data: [DONE]\n\n") for one in whole)
-        until(lambda: sums(server.url)["tops_in_flight"] == 0)
-        assert sums(server.url)["tops_requests_total"] == 20 + len(whole)
-        answers = asyncio.run(each(server.url, [STORY + "think=1 chunks=1"] * 40))
-        assert [answer.status_code for answer in answers] == [200] * 40
-        assert sums(server.url)["tops_requests_total"] == 60 + len(whole)
-        assert sum(line.startswith("ready: ") for line in server.lines) == 1
+    asyncio.run(each(pair.url, [STORY + "think=1 chunks=1"] * 20))
+    before = sums(pair.url)["tops_requests_total"]
+    ended = asyncio.run(scenario(pair))
+    whole = [one for one in ended if isinstance(one, httpx.Response)]
+    assert all(one.text.endswith("data: [DONE]\n\n") for one in whole)
+    until(lambda: sums(pair.url)["tops_in_flight"] == 0)
+    assert sums(pair.url)["tops_requests_total"] == before + len(whole)
+    answers = asyncio.run(each(pair.url, [STORY + "think=1 chunks=1"] * 40))
+    assert [answer.status_code for answer in answers] == [200] * 40
+    assert sums(pair.url)["tops_requests_total"] == before + 40 + len(whole)
+    assert sum(line.startswith("ready: ") for line in pair.lines) == 1
 
 
-def test_sigterm_drains_all_workers_and_ends_every_process() -> None:
+def test_a_replacement_that_cannot_start_ends_the_gateway(pair: Server, router: Path) -> None:
+    processes = family(pair.process.pid)
+    router.write_text("{}")
+    os.kill(min(workers_of(pair)), signal.SIGKILL)
+    until(lambda: pair.process.poll() is not None)
+    assert pair.process.returncode == 1
+    until(lambda: any("a worker cannot start" in line for line in pair.lines))
+    until(lambda: not any(alive(pid) for pid in processes))
+
+
+def test_the_engine_of_several_workers_is_restarted_and_told_of_once(embedded_pair: Server) -> None:
+    processes = family(embedded_pair.process.pid)
+    assert sum("server.embedded" in words for words in processes.values()) == 1
+    assert sum('"engine started"' in line for line in embedded_pair.lines) == 1
+    pid = next(pid for pid, words in processes.items() if "server.embedded" in words)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: sums(embedded_pair.url)["tops_engine_restarts_total"] == 1)
+    until(
+        lambda: {a.status_code for a in asyncio.run(each(embedded_pair.url, [STORY] * 8))} == {200}
+    )
+
+
+def test_sigterm_drains_all_workers_and_ends_every_process(embedded_pair: Server) -> None:
     async def scenario(server: Server) -> list[httpx.Response]:
         content = STORY + "Then Ben wins 77 coins. Ben loses 17 coins. How many coins now?"
         asks = asyncio.create_task(
@@ -172,37 +214,12 @@ def test_sigterm_drains_all_workers_and_ends_every_process() -> None:
         server.process.send_signal(signal.SIGTERM)
         return await asks
 
-    with serving("--workers", "2") as server:
-        assert sum('"engine started"' in line for line in server.lines) == 1
-        processes = family(server.process.pid)
-        assert sum("server.embedded" in words for words in processes.values()) == 1
-        answers = asyncio.run(scenario(server))
-        assert all(answer.text.endswith("data: [DONE]\n\n") for answer in answers)
-        assert server.process.wait(PATIENCE) == 0
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
-
-
-def test_the_engine_of_several_workers_is_restarted_and_told_of_once() -> None:
-    with serving("--workers", "2") as server:
-        processes = family(server.process.pid)
-        pid = next(pid for pid, words in processes.items() if "server.embedded" in words)
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: sums(server.url)["tops_engine_restarts_total"] == 1)
-        until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
-
-
-def test_a_replacement_that_cannot_start_ends_the_gateway(engine: str, tmp_path: Path) -> None:
-    router = tmp_path / "router.json"
-    shutil.copy(ROOT / "models" / "demo" / "router.json", router)
-    flags = ("--upstream", engine, "--model", "fake", "--router", str(router), "--workers", "2")
-    with serving(*flags) as server:
-        processes = family(server.process.pid)
-        router.write_text("{}")
-        os.kill(min(workers_of(server)), signal.SIGKILL)
-        until(lambda: server.process.poll() is not None)
-        assert server.process.returncode == 1
-        until(lambda: any("a worker cannot start" in line for line in server.lines))
-        until(lambda: not any(alive(pid) for pid in processes))
+    server = embedded_pair
+    processes = family(server.process.pid)
+    answers = asyncio.run(scenario(server))
+    assert all(answer.text.endswith("data: [DONE]\n\n") for answer in answers)
+    assert server.process.wait(PATIENCE) == 0
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
 
 
 def test_nothing_outlives_a_killed_parent() -> None:
