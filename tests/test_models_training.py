@@ -73,7 +73,7 @@ ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
         ),
     ],
 )
-def test_what_is_evaluated_says_which_stages_there_are(
+def test_the_evaluated_models_determine_the_stages(
     besides: list[str], judged: list[str], added: set[str]
 ) -> None:
     stages = stages_of(read_recipe(SMOKE, ["dpo.rounds=2", f"evaluate.besides={besides}"]))
@@ -176,7 +176,7 @@ def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
     assert [line.split(":")[1][:11] for line in result.stdout.splitlines()] == [" up to date"] * 11
 
 
-def test_the_exported_folder_is_served_as_it_is(smoke: Path) -> None:
+def test_the_exported_folder_can_be_served(smoke: Path) -> None:
     folder = smoke / "export" / "model"
     assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "router.json"} <= {
         file.name for file in folder.iterdir()
@@ -250,7 +250,7 @@ def test_two_processes_resume_in_their_data_order(smoke: Path, tmp_path: Path) -
     assert all(abs(uninterrupted[name] - killed[name]).max() < 1e-3 for name in killed)
 
 
-def test_engines_that_run_already_must_serve_the_stage_s_model(tmp_path: Path) -> None:
+def test_running_engines_must_serve_the_stage_s_model(tmp_path: Path) -> None:
     with teaching({}) as engine:
         engine_table = f"engine={{kind='urls',urls=['{engine.url}']}}"
         recipe = read_recipe(SMOKE, [engine_table])
@@ -306,7 +306,7 @@ def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
     assert all("proj" in name for name in changed)
 
 
-def test_the_ablation_learns_from_as_many_answers_chosen_at_random(smoke: Path) -> None:
+def test_the_ablation_draws_as_many_answers_at_random(smoke: Path) -> None:
     ablation = trained("select-random", smoke, "evaluate.besides=['sft-random', 'sft']")
     assert ablation["examples"] == manifest(smoke, "select")["examples"]
     files = [smoke / stage / "examples.jsonl" for stage in ("select", "select-random")]
