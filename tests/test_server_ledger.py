@@ -48,8 +48,8 @@ def counter(name: str) -> Counter:
     return Counter(name, "", registry=None)
 
 
-def value(found: Counter) -> float:
-    return found._value.get()
+def value(counter: Counter) -> float:
+    return counter._value.get()
 
 
 @pytest.fixture(scope="session")
@@ -84,23 +84,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Engine]:
     if request.param == "sqlite":
-        found = connect(f"sqlite:///{tmp_path}/ledger.db")
+        engine = connect(f"sqlite:///{tmp_path}/ledger.db")
     else:
-        found = connect(request.getfixturevalue("postgres"))
-        with found.begin() as connection:
+        engine = connect(request.getfixturevalue("postgres"))
+        with engine.begin() as connection:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
-    prepare(found)
-    yield found
-    found.dispose()
+    prepare(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
 def ledger(engine: Engine) -> Generator[Ledger]:
-    found = Ledger(engine, counter("written"), counter("lost"), None, prepared=True)
-    found.start()
-    yield found
-    found.stop()
+    writing = Ledger(engine, counter("written"), counter("lost"), None, prepared=True)
+    writing.start()
+    yield writing
+    writing.stop()
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
@@ -133,9 +133,9 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     assert [row["request_id"] for row in latest(engine, 5)] == ["two", "one"]
     assert counts(engine, Selection()) == {"treated": 2}
     assert decided(engine, Selection(since=time.time() + 9)) == []
-    found = comparable(engine, Selection())
-    assert found["conversation"].tolist() == ["c" * 32]
-    assert found["thinking_tokens"].tolist() == [20]
+    columns = comparable(engine, Selection())
+    assert columns["conversation"].tolist() == ["c" * 32]
+    assert columns["thinking_tokens"].tolist() == [20]
     assert value(ledger._written) == 2
 
 
@@ -296,7 +296,7 @@ def ask(http: httpx.Client, url: str, number: int) -> str:
 def test_kill_9_loses_at_most_the_last_second(tmp_path: Path, http: httpx.Client) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     with serving("--ledger", url) as server:
-        kept = [ask(http, server.url, number) for number in range(10)]
+        scored = [ask(http, server.url, number) for number in range(10)]
         time.sleep(1)
         for number in range(3):
             ask(http, server.url, number)
@@ -304,10 +304,10 @@ def test_kill_9_loses_at_most_the_last_second(tmp_path: Path, http: httpx.Client
         server.process.wait()
     engine = connect(url)
     prepare(engine)
-    found = {row["request_id"] for row in latest(engine, 99)}
+    stored = {row["request_id"] for row in latest(engine, 99)}
     engine.dispose()
-    assert set(kept) <= found
-    assert len(found) <= 13
+    assert set(scored) <= stored
+    assert len(stored) <= 13
 
 
 def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.Client) -> None:
@@ -336,14 +336,14 @@ def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.
         for body, status in refused.items():
             answer = http.post(f"{server.url}/v1/feedback", content=body)
             assert (answer.status_code, "message" in answer.json()["error"]) == (status, True), body
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tops", "savings", "--ledger", url],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "pending" in told.stdout
+    assert "pending" in process.stdout
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         rows = connection.execute("SELECT arm, count(*), sum(score) FROM requests GROUP BY arm")
         arms = {arm: (number, score) for arm, number, score in rows}
@@ -354,7 +354,7 @@ def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.
     assert "pens" not in text_of_all
 
 
-def test_without_a_ledger_feedback_is_told_so(gateway: str, http: httpx.Client) -> None:
+def test_without_a_ledger_feedback_is_refused(gateway: str, http: httpx.Client) -> None:
     answer = http.post(f"{gateway}/v1/feedback", json={"request_id": "x", "correct": True})
     assert answer.status_code == 503
     assert "ledger" in answer.json()["error"]["message"]
@@ -364,13 +364,13 @@ def test_without_a_ledger_feedback_is_told_so(gateway: str, http: httpx.Client) 
 def test_a_ledger_that_can_never_work_stops_the_start(ledger: str, tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"no database " * 999)
     words = ["serve", "--port", "0", "--ledger", ledger.format(tmp_path)]
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tops", *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 2
-    assert told.stderr.startswith("Error: ")
-    assert len(told.stderr.splitlines()) == 1
+    assert process.returncode == 2
+    assert process.stderr.startswith("Error: ")
+    assert len(process.stderr.splitlines()) == 1

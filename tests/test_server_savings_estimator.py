@@ -48,11 +48,11 @@ def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: f
     for seed in range(REPEATS):
         sample, saved = simulate(seed, off)
         truth = float(saved.sum())
-        found = estimate(sample)
-        errors.append(found.saved - truth)
+        saving = estimate(sample)
+        errors.append(saving.saved - truth)
         plain.append(difference_in_means(sample) - truth)
-        covered += found.interval[0] <= truth <= found.interval[1]
-        always += found.always_valid[0] <= truth <= found.always_valid[1]
+        covered += saving.interval[0] <= truth <= saving.interval[1]
+        always += saving.always_valid[0] <= truth <= saving.always_valid[1]
     standard_error = np.std(errors) / np.sqrt(REPEATS)
     assert abs(np.mean(errors)) < 4 * standard_error
     assert 0.93 <= covered / REPEATS <= 0.97
@@ -93,8 +93,8 @@ def test_the_always_valid_interval_covers_at_every_look() -> None:
         for until in range(300, 3_001, 300):
             rows = sample.conversation < until
             truth = float(saved[rows].sum())
-            found = estimate(sample.subset(rows))
-            if not found.always_valid[0] <= truth <= found.always_valid[1]:
+            saving = estimate(sample.subset(rows))
+            if not saving.always_valid[0] <= truth <= saving.always_valid[1]:
                 missed += 1
                 break
     assert missed / 200 <= 0.05
@@ -105,7 +105,7 @@ def test_predictions_may_be_missing_or_useless() -> None:
     truth = float(saved.sum())
     size = len(sample.outcomes)
     for predicted in (np.full(size, np.nan), np.zeros(size), np.full(size, 1e9)):
-        found = estimate(
+        saving = estimate(
             Sample(
                 sample.treated,
                 sample.conversation,
@@ -115,7 +115,7 @@ def test_predictions_may_be_missing_or_useless() -> None:
                 predicted,
             )
         )
-        assert found.interval[0] < truth < found.interval[1]
+        assert saving.interval[0] < truth < saving.interval[1]
 
 
 def test_pending_until_the_interval_says_something() -> None:

@@ -84,8 +84,8 @@ def simulated(number: int = 8_000, off: float = 1.0) -> list[dict[str, Any]]:
 
 def columns(rows: list[dict[str, Any]]) -> Columns:
     """What the report reads of them."""
-    kept = [row for row in rows if row["arm"] in ("treated", "holdout")]
-    return as_columns([[row[name] for name in (*NAMES, *NUMBERS)] for row in kept])
+    compared = [row for row in rows if row["arm"] in ("treated", "holdout")]
+    return as_columns([[row[name] for name in (*NAMES, *NUMBERS)] for row in compared])
 
 
 TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
@@ -94,23 +94,23 @@ TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
 
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
 def test_the_report_finds_what_was_saved(off: float) -> None:
-    found = report(columns(simulated(off=off)), {"treated": 1}, 2.0)
+    summary = report(columns(simulated(off=off)), {"treated": 1}, 2.0)
     for name, share in (("thinking_tokens", TRUE_SHARE), ("seconds", TRUE_SHARE)):
-        low, high = found["savings"][name]["share_ci"]
+        low, high = summary["savings"][name]["share_ci"]
         assert low < share < high
         assert high - low < 0.1
-        outer = found["savings"][name]["share_always"]
+        outer = summary["savings"][name]["share_always"]
         assert outer[0] < low < high < outer[1]
-    tokens, money = (found["savings"][name] for name in ("completion_tokens", "money"))
+    tokens, money = (summary["savings"][name] for name in ("completion_tokens", "money"))
     assert money["saved"] == pytest.approx(tokens["saved"] * 2e-6)
     assert (
-        found["by"]["effort"]["high"]["share_ci"][0]
+        summary["by"]["effort"]["high"]["share_ci"][0]
         < 0
-        < found["by"]["effort"]["high"]["share_ci"][1]
+        < summary["by"]["effort"]["high"]["share_ci"][1]
     )
-    assert found["by"]["effort"]["low"]["share"] == pytest.approx(0.9, abs=0.05)
-    assert set(found["by"]["key"]) == {"k", "other"}
-    assert len(found["by"]["day"]) >= 3
+    assert summary["by"]["effort"]["low"]["share"] == pytest.approx(0.9, abs=0.05)
+    assert set(summary["by"]["key"]) == {"k", "other"}
+    assert len(summary["by"]["day"]) >= 3
 
 
 def test_the_report_tells_what_savings_cost_in_accuracy() -> None:
@@ -130,14 +130,14 @@ def test_right_answers_alone_do_not_make_an_interval_of_no_width() -> None:
     assert high - low > 0.02
 
 
-def test_a_share_of_nothing_is_told_as_none() -> None:
+def test_a_share_of_nothing_is_null() -> None:
     rows = [{**row, "thinking_tokens": 0} for row in simulated(200)]
     for row in rows[:100]:
         row["key"] = "few"
         row["thinking_tokens"] = 10 if row["arm"] == "treated" else 0
-    found = report(columns(rows), {}, None)
-    json.dumps(found, allow_nan=False)
-    assert "pending" in table(found)
+    summary = report(columns(rows), {}, None)
+    json.dumps(summary, allow_nan=False)
+    assert "pending" in table(summary)
 
 
 def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
@@ -154,17 +154,17 @@ def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
 
 
 def test_an_empty_ledger_is_pending_everywhere() -> None:
-    found = report(columns([]), {}, 1.0)
-    assert all(entry["pending"] for entry in found["savings"].values())
-    assert "pending" in table(found)
-    json.dumps(found, allow_nan=False)
+    summary = report(columns([]), {}, 1.0)
+    assert all(entry["pending"] for entry in summary["savings"].values())
+    assert "pending" in table(summary)
+    json.dumps(summary, allow_nan=False)
 
 
 def test_rows_without_a_holdout_prove_nothing() -> None:
     rows = [{**row, "p_holdout": 0.0} for row in simulated(100) if row["arm"] == "treated"]
-    found = report(columns(rows), {"treated": len(rows)}, None)
-    assert found["not_comparable"] == len(rows)
-    assert found["savings"]["thinking_tokens"]["pending"]
+    summary = report(columns(rows), {"treated": len(rows)}, None)
+    assert summary["not_comparable"] == len(rows)
+    assert summary["savings"]["thinking_tokens"]["pending"]
 
 
 def test_predictions_may_be_missing() -> None:
@@ -215,15 +215,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     engine.dispose()
     words = ["--ledger", url, "--what-if", "effort=low", "--what-if", "price=0.5", "--json"]
     assert main(["savings", *words]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["requests"]["treated"] > 2_000
-    assert set(found["what_if"]) == {"effort=low", "price=0.5"}
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["requests"]["treated"] > 2_000
+    assert set(summary["what_if"]) == {"effort=low", "price=0.5"}
     assert main(["savings", "--ledger", url, "--since", "30m", "--key", "k"]) == 0
     assert "saved:" in capsys.readouterr().out
     assert main(["savings", "--ledger", url, "--since", "2990-01-01", "--html"]) == 0
-    told = capsys.readouterr().out
-    assert "pending" in told
-    assert "http" not in told
+    output = capsys.readouterr().out
+    assert "pending" in output
+    assert "http" not in output
 
 
 @pytest.mark.parametrize(
@@ -242,14 +242,14 @@ def test_bad_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[s
     assert "Error:" in capsys.readouterr().err
 
 
-def test_a_ledger_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tops", "savings", "--ledger", f"sqlite:///{tmp_path}/no/db"]
-    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 1
-    assert told.stderr.startswith("Error: ")
+    output = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert output.returncode == 1
+    assert output.stderr.startswith("Error: ")
 
 
 def test_the_page_escapes() -> None:
-    found = report(columns(simulated(200)), {}, None)
-    found["by"]["model"] = {"<script>": found["savings"]["seconds"]}
-    assert "<script>" not in page(found)
+    summary = report(columns(simulated(200)), {}, None)
+    summary["by"]["model"] = {"<script>": summary["savings"]["seconds"]}
+    assert "<script>" not in page(summary)

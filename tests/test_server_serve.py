@@ -46,7 +46,7 @@ def keys_file(folder: Path, **limits: dict[str, Any]) -> Path:
     return file
 
 
-def test_keys_are_asked_for_and_their_limits_hold(tmp_path: Path) -> None:
+def test_api_keys_are_required_and_their_limits_hold(tmp_path: Path) -> None:
     file = keys_file(
         tmp_path,
         free={},
@@ -153,12 +153,12 @@ def test_prompts_are_logged_only_when_switched_on() -> None:
 
 def engine_pid(server: Server) -> int:
     line = [line for line in server.lines if '"engine started"' in line][-1]
-    found = re.search(r'"pid":(\d+)', line)
-    assert found
-    return int(found[1])
+    match = re.search(r'"pid":(\d+)', line)
+    assert match
+    return int(match[1])
 
 
-def test_the_engine_s_death_is_an_error_event_and_it_comes_back() -> None:
+def test_a_dead_engine_ends_streams_with_an_error_event_and_is_restarted() -> None:
     with serving() as server:
         body = {"messages": [{"role": "user", "content": STORY}], "stream": True, "n": 16}
         body["reasoning_effort"] = "high"
@@ -229,7 +229,7 @@ def refused(*flags: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_what_cannot_be_served_is_refused_with_a_sentence(tmp_path: Path, gateway: str) -> None:
+def test_unusable_settings_are_refused_with_a_message(tmp_path: Path, gateway: str) -> None:
     assert "--max-loss" in refused("--maxloss", "1")
     assert "TOPS_POLICY" in refused(TOPS_POLCY="price")
     assert "--allow-unauthenticated" in refused("--host", "0.0.0.0")

@@ -72,16 +72,16 @@ async def each(url: str, contents: list[str], **fields: Any) -> list[httpx.Respo
 
 def sums(url: str) -> Counter[str]:
     """Every metric's samples by name, over their labels."""
-    found: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):
         for sample in family.samples:
-            found[sample.name] += sample.value  # pyright: ignore[reportArgumentType]
-    return found
+            totals[sample.name] += sample.value  # pyright: ignore[reportArgumentType]
+    return totals
 
 
 def family(pid: int) -> dict[int, str]:
     """The living descendants of a process, with their command lines."""
-    found: dict[int, str] = {}
+    descendants: dict[int, str] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -90,8 +90,8 @@ def family(pid: int) -> dict[int, str]:
             except OSError:
                 continue
             if int(parent) == pid and state != "Z":
-                found |= {int(folder.name): words} | family(int(folder.name))
-    return found
+                descendants |= {int(folder.name): words} | family(int(folder.name))
+    return descendants
 
 
 def workers_of(server: Server) -> set[int]:
@@ -192,7 +192,7 @@ def test_a_replacement_that_cannot_start_ends_the_gateway(pair: Server, router: 
     until(lambda: not any(alive(pid) for pid in processes))
 
 
-def test_the_engine_of_several_workers_is_restarted_and_told_of_once(embedded_pair: Server) -> None:
+def test_the_engine_of_several_workers_is_restarted_and_counted_once(embedded_pair: Server) -> None:
     processes = family(embedded_pair.process.pid)
     assert sum("server.embedded" in words for words in processes.values()) == 1
     assert sum('"engine started"' in line for line in embedded_pair.lines) == 1
