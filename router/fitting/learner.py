@@ -88,8 +88,7 @@ def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
         p = sigmoid(design @ (theta[0] + theta[1:]).T)
         own = (total * p - positive).T @ design
         gradient = np.vstack([own.sum(axis=0), own]) + penalty * theta
-        hessian = _hessian(design, total * p * (1 - p), penalty)
-        step = np.linalg.solve(hessian, gradient.ravel()).reshape(theta.shape)
+        step = _newton_step(design, total * p * (1 - p), gradient, penalty)
         theta -= step / max(1.0, float(np.abs(step).max()) / 5.0)
         if np.abs(step).max() < _STEP_TOLERANCE:
             break
@@ -97,19 +96,35 @@ def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
     return Linear(slopes[:, :-1], slopes[:, -1])
 
 
-def _hessian(design: Array, weights: Array, penalty: Array) -> Array:
-    """Second derivatives ((E+1)*F, (E+1)*F): shared slopes, then each effort's deviations."""
-    groups, width = penalty.shape
-    hessian = np.zeros((groups, width, groups, width))
-    for effort in range(1, groups):
-        block = (design * weights[:, effort - 1 : effort]).T @ design
-        hessian[0, :, 0, :] += block
-        hessian[effort, :, effort, :] = block
-        hessian[0, :, effort, :] = block
-        hessian[effort, :, 0, :] = block
-    flat = hessian.reshape(groups * width, groups * width)
-    flat[np.diag_indices_from(flat)] += penalty.ravel()
-    return flat
+def _newton_step(design: Array, weights: Array, gradient: Array, penalty: Array) -> Array:
+    """Newton's step (E+1, F) of the shared slopes and of each effort's own.
+
+    With B the curvature (F, F) of one effort and P the penalty, the Hessian has B in the effort's
+    row and column and in the shared corner, plus P on its diagonal. Eliminating each effort's block
+    A = B + P leaves one F x F system for the shared slopes (the Schur complement), instead of one
+    of (E+1) F.
+
+    Args:
+        design: features with a constant, (N, F).
+        weights: of each prompt at each effort, (N, E).
+        gradient: of the penalised likelihood, (E+1, F).
+        penalty: on each parameter, (E+1, F).
+    """
+    roots = [design * root[:, np.newaxis] for root in np.sqrt(weights).T]
+    blocks = np.stack([root.T @ root for root in roots])
+    own = penalty[1:]
+    diagonal = np.arange(design.shape[1])
+    blocks[:, diagonal, diagonal] += own
+    right = np.zeros((*blocks.shape[:2], blocks.shape[2] + 1))
+    right[:, diagonal, diagonal] = own
+    right[:, :, -1] = gradient[1:]
+    solved = np.linalg.solve(blocks, right)
+    by_penalty, by_gradient = solved[:, :, :-1], solved[:, :, -1]  # A^-1 P, A^-1 g
+    shared = -(own[:, :, np.newaxis] * by_penalty).sum(axis=0)
+    shared[diagonal, diagonal] += penalty[0] + own.sum(axis=0)
+    target = gradient[0] - (gradient[1:] - own * by_gradient).sum(axis=0)
+    step = np.linalg.solve(shared, target)
+    return np.vstack([step, by_gradient + by_penalty @ step - step])
 
 
 def fit_log_tokens(z: Array, tokens: Array) -> Linear:
