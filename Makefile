@@ -6,6 +6,8 @@ VLLM_VENV ?= .venv-vllm
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
 JOBS ?= 4
+# servers that the tests start compile their modules once, not at every start
+unexport PYTHONDONTWRITEBYTECODE
 TRAIN_EXTRAS := -e '.[dev,train]'
 # pip's own words on what it fetches and installs, a line each; its errors stay whole
 INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off \
@@ -19,17 +21,17 @@ help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--port 9000" passes flags)
-	@echo "starting tops serve $(ARGS): it prints its URL when it is ready; Ctrl-C ends it"
+	@echo "starting: tops serve $(ARGS)  (it prints its URL when it is ready; Ctrl-C ends it)"
 	@exec $(BIN)/tops serve $(ARGS)
 
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest -n $(JOBS) $(ARGS)"
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 fast: check unit ## what CI runs first: format, lint, types and the unit tests
 
 unit: $(VENV)/dev.done ## run the tests that start no process, on every supported Python that is installed
-	@$(BIN)/python -m pytest -n $(JOBS) -m unit -q $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m unit -q $(ARGS)
 	@for version in 3.11 3.12 3.13 3.14; do \
 	  if command -v python$$version > /dev/null && \
 	    [ "$$(python$$version -c 'import sys; print(sys.version_info[:2])')" != "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])')" ]; \
@@ -38,7 +40,7 @@ unit: $(VENV)/dev.done ## run the tests that start no process, on every supporte
 unit-%: ## the unit tests on another installed Python, in an environment of its own
 	@$(MAKE) --no-print-directory VENV=.venv-$* PYTHON=python$* .venv-$*/dev.done
 	@echo "running the unit tests on Python $*"
-	@.venv-$*/bin/python -m pytest -n $(JOBS) -m unit -q $(ARGS)
+	@.venv-$*/bin/python -m pytest -n $(JOBS) --dist loadfile -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py $(ARGS)"

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ class Arrows:
         return self.imported | self.named
 
 
+@cache
 def import_graph() -> dict[str, Arrows]:
     """The arrows of every module, by dotted name; packages stand for their `__init__`."""
     files = {_module(file): file for package in PACKAGES for file in (ROOT / package).rglob("*.py")}

@@ -9,8 +9,6 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from import_graph import PACKAGES, ROOT, import_graph, room
 
-GRAPH = import_graph()
-
 ALLOWED = {
     "child_python": set[str](),
     "router": set[str](),
@@ -66,7 +64,7 @@ def outside(module: str, targets: frozenset[str]) -> set[str]:
 @pytest.mark.parametrize("name", sorted(ALLOWED))
 def test_imports_follow_the_arrows(name: str) -> None:
     startable = ALLOWED[name] | CHILD_PROCESSES.get(name, set())
-    for module, arrows in GRAPH.items():
+    for module, arrows in import_graph().items():
         if package(module) == name:
             assert outside(module, arrows.imported) <= ALLOWED[name], module
             assert outside(module, arrows.named) <= startable, module
@@ -78,7 +76,7 @@ def floors_of(name: str) -> dict[str, int]:
     numbers = {
         tenant: floor for floor, tenants in enumerate(reversed(floors)) for tenant in tenants
     }
-    rooms = {room(module) for module in GRAPH if package(module) == name} - {""}
+    rooms = {room(module) for module in import_graph() if package(module) == name} - {""}
     assert set(numbers) - {OTHERS} <= rooms, "FLOORS names a room that is gone"
     if OTHERS not in numbers:
         assert rooms <= set(numbers), "FLOORS lacks a room: give it a floor above all it imports"
@@ -91,7 +89,7 @@ def test_imports_within_a_package_run_downwards(name: str) -> None:
     floors = floors_of(name)
     others = floors.keys() - {tenant for tenants in FLOORS[name] for tenant in tenants}
     upwards: set[str] = set()
-    for module, arrows in GRAPH.items():
+    for module, arrows in import_graph().items():
         for target in arrows.targets:
             if package(module) != name or package(target) != name:
                 continue
@@ -106,7 +104,7 @@ def test_imports_within_a_package_run_downwards(name: str) -> None:
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
     # whoever starts `tops` as a child uses it as a user does
-    graph = {module: arrows.targets - {"tops"} for module, arrows in GRAPH.items()}
+    graph = {module: arrows.targets - {"tops"} for module, arrows in import_graph().items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -115,15 +113,15 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
 
 def test_every_arrow_of_the_graph_is_read() -> None:
     """Imports at the top, imports within functions, children by name, and modules in tables."""
-    assert "router.router" in GRAPH["server.app"].imported
-    assert "server.embedded" in GRAPH["models.training.serving"].named
-    assert "models.training.trl_worker" in GRAPH["models.training.tuning"].named
-    assert "tops" in GRAPH["loadtest.chaos.gateway_process"].named
-    assert not [module for module, arrows in GRAPH.items() if "tops" in arrows.imported]
+    assert "router.router" in import_graph()["server.app"].imported
+    assert "server.embedded" in import_graph()["models.training.serving"].named
+    assert "models.training.trl_worker" in import_graph()["models.training.tuning"].named
+    assert "tops" in import_graph()["loadtest.chaos.gateway_process"].named
+    assert not [module for module, arrows in import_graph().items() if "tops" in arrows.imported]
 
 
 def test_the_embedded_engine_is_independent_of_the_gateway() -> None:
-    for module, arrows in GRAPH.items():
+    for module, arrows in import_graph().items():
         if module.startswith("server.embedded"):
             ours = {target for target in arrows.targets if package(target) in PACKAGES}
             assert all(target.startswith(("server.embedded", "server.http")) for target in ours)

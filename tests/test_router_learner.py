@@ -8,10 +8,13 @@ import pytest
 from router.arrays import Array
 from router.fitting.learner import fit_log_tokens, fit_logits
 
-linear_model: Any = pytest.importorskip("sklearn.linear_model")
-
 EFFORTS, FEATURES, PROBLEMS = 3, 8, 500
 BIAS_PENALTY = 1e-2
+
+
+@pytest.fixture(scope="module")
+def linear_model() -> Any:
+    return pytest.importorskip("sklearn.linear_model")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def pooled_design(z: Array, c: float) -> Array:
 @pytest.mark.parametrize("c", [0.01, 1.0, 10.0])
 @pytest.mark.parametrize("samples", [1, 4])
 def test_fit_logits_is_the_pooled_logistic_regression_of_scikit_learn(
-    standardised: Array, logits: Array, c: float, samples: int
+    standardised: Array, logits: Array, c: float, samples: int, linear_model: Any
 ) -> None:
     """Equal to 1e-7 in logits that span about 10; 5 % more penalty would differ by more.
 
@@ -78,7 +81,7 @@ def test_fit_logits_is_the_pooled_logistic_regression_of_scikit_learn(
 
 
 def test_fit_log_tokens_is_the_leave_one_out_ridge_of_scikit_learn(
-    standardised: Array, logits: Array
+    standardised: Array, logits: Array, linear_model: Any
 ) -> None:
     """Both choose the same penalty, and have a closed solution: equal up to rounding."""
     noise = np.random.default_rng(3).normal(size=logits.shape)
