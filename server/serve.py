@@ -51,6 +51,7 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
+        listener.close()
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
             "pass another --port, or --port 0 for a free one"

@@ -1,16 +1,39 @@
 """Fixtures that several test files share."""
 
 import ast
+import atexit
+import os
+import tempfile
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 from processes import serving
 
 PROCESS_STARTERS = {"asyncio.subprocess", "engines", "playwright", "processes", "subprocess"}
 """Modules with which a test file starts processes; the others' tests are unit tests."""
+
+
+def trust_one_certificate() -> None:
+    """Name a file of one certificate as the trusted ones, for this process and its children.
+
+    The tests speak to loopback only, and httpx loads all of certifi's 140 certificates for each
+    client: 22 ms, which `httpx.get` takes each time.
+    """
+    end = "-----END CERTIFICATE-----\n"
+    first = Path(certifi.where()).read_text().partition(end)[0] + end
+    with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+        file.write(first)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    os.environ["SSL_CERT_FILE"] = file.name
+    os.environ.pop("SSL_CERT_DIR", None)
+
+
+trust_one_certificate()
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -101,8 +102,9 @@ def test_the_working_folder_leaves_the_path_unless_it_is_the_checkout(
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The console script of a wheel, in an environment that sees this one's dependencies."""
-    pytest.importorskip("pip")
-    pytest.importorskip("setuptools")
+    for tool in ("pip", "setuptools"):
+        if find_spec(tool) is None:
+            pytest.skip(f"{tool} is not installed")
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     shutil.copytree(

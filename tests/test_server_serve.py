@@ -13,7 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from processes import ROOT, Server, serving
+
+import tops
 
 SECRET_WORD = "zanzibar"
 PLAIN = "Ada has 34 apples. Ada buys 27 more apples. How many apples does Ada have now?"
@@ -200,7 +203,7 @@ def test_sigterm_drains_what_was_accepted() -> None:
     with serving() as server:
 
         def long_ask() -> None:
-            answers.append(ask(server.url, text=story, reasoning_effort="high", n=16))
+            answers.append(ask(server.url, text=story, reasoning_effort="high", n=8))
 
         asks = [threading.Thread(target=long_ask) for _ in range(4)]
         for thread in asks:
@@ -208,6 +211,7 @@ def test_sigterm_drains_what_was_accepted() -> None:
         deadline = time.monotonic() + 20
         while metric(server.url, "tops_in_flight") < 4:
             assert time.monotonic() < deadline
+            time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         for thread in asks:
             thread.join()
@@ -215,18 +219,10 @@ def test_sigterm_drains_what_was_accepted() -> None:
 
 
 def refused(*flags: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tops", "serve", *flags],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    """What `tops serve` prints on standard error before it ends with status 2."""
+    result = CliRunner().invoke(tops.cli, ["serve", *flags], env=environment)
+    assert result.exit_code == 2, result.output
+    return result.stderr
 
 
 def test_unusable_settings_are_refused_with_a_message(tmp_path: Path, gateway: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import click
 import numpy as np
@@ -255,7 +256,7 @@ def _panel(data: Path, name: str) -> Iterator[tuple[str, float]]:
     for problem in _lines(data / "outcomes", f"{name}.problems.jsonl.gz"):
         by_model = cells.get(str(problem["problem_id"]))
         if problem["prompt"] and by_model:
-            yield str(problem["prompt"]), float(np.mean([np.mean(c) for c in by_model.values()]))
+            yield str(problem["prompt"]), fmean(sum(c) / len(c) for c in by_model.values())
 
 
 def _graded(data: Path, name: str, shares: Mapping[int, float]) -> Iterator[tuple[str, float]]:
