@@ -33,7 +33,8 @@ def trust_one_certificate() -> None:
 
 
 trust_one_certificate()
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core,
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # and matrices of the tests are too small to share
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -127,8 +127,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (Path(paths["purelib"]) / "dependencies.pth").write_text("\n".join(others))
     python = str(environment / "bin" / "python")
     (built,) = folder.glob("*.whl")
-    install = [*pip, "--python", python, "install", "--no-compile", *offline, str(built)]
-    subprocess.run(install, check=True, cwd=folder)
+    # this environment's own installation, which is visible there, must not count as the wheel's
+    install = [*pip, "--python", python, "install", "--ignore-installed", "--no-compile", *offline]
+    subprocess.run([*install, str(built)], check=True, cwd=folder)
     return environment / "bin" / "tops"
 
 
