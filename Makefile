@@ -26,12 +26,12 @@ serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--po
 
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest -n $(JOBS) $(ARGS)"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fast: check unit ## what CI runs first: format, lint, types and the unit tests
 
 unit: $(VENV)/dev.done ## run the tests that start no process, on every supported Python that is installed
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m unit -q $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 	@for version in 3.11 3.12 3.13 3.14; do \
 	  if command -v python$$version > /dev/null && \
 	    [ "$$(python$$version -c 'import sys; print(sys.version_info[:2])')" != "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])')" ]; \
@@ -40,7 +40,7 @@ unit: $(VENV)/dev.done ## run the tests that start no process, on every supporte
 unit-%: ## the unit tests on another installed Python, in an environment of its own
 	@$(MAKE) --no-print-directory VENV=.venv-$* PYTHON=python$* .venv-$*/dev.done
 	@echo "running the unit tests on Python $*"
-	@.venv-$*/bin/python -m pytest -n $(JOBS) --dist loadfile -m unit -q $(ARGS)
+	@.venv-$*/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py $(ARGS)"

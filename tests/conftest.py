@@ -17,6 +17,15 @@ PROCESS_STARTERS = {"asyncio.subprocess", "engines", "playwright", "processes", 
 """Modules with which a test file starts processes; the others' tests are unit tests."""
 
 
+SLOWEST_FIRST = (
+    *("router_portable", "server_workers", "router_commands", "engine_contract", "server_fleet"),
+    *("models_calibrate", "loadtest_chaos", "server_dashboard", "docker_dashboards", "router_fit"),
+    *("server_embedded", "child_python", "server_serve", "docs_commands", "server_start_and_stop"),
+    *("models_verify", "server_ledger", "examples", "server_failures", "loadtest_arrivals"),
+)
+"""The files that take longest, so that none of them is left for one worker at the end."""
+
+
 def trust_one_certificate() -> None:
     """Name a file of one certificate as the trusted ones, for this process and its children.
 
@@ -38,7 +47,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # and matrices of the tests are too sm
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `unit` what neither starts a process nor is marked `slow`: the fast lane."""
+    """Put the slowest files first; mark what neither starts a process nor is `slow` as `unit`."""
+    rank = {f"test_{name}": number for number, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # others stay as they are
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("slow") or "gateway" in fixtures or starts_processes(item.path):

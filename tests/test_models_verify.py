@@ -150,6 +150,7 @@ def test_mathematics_is_judged_by_math_verify() -> None:
     assert asyncio.run(judged()) == [right for _, _, right in EXPRESSIONS]
 
 
+@pytest.mark.slow
 def test_a_judgement_that_times_out_is_wrong_and_the_next_is_judged() -> None:
     async def judged() -> list[bool]:
         with Judge(seconds=8) as judge:

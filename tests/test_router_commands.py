@@ -174,6 +174,7 @@ def test_replay_of_a_fixed_policy_is_that_baseline(
     assert "no rows of model 'other'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
 def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -200,6 +201,7 @@ def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
     assert {outcome.effort for outcome in dataset.outcomes} == {"strong"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
 def test_the_certified_loss_holds_on_repeated_splits_of_real_outcomes() -> None:
     """Fitted on one half of the problems, the loss is measured on the other half."""

@@ -72,6 +72,7 @@ def story_prompt() -> str:
     return next(stories(3)).prompt
 
 
+@pytest.mark.slow
 def test_the_routed_loss_stays_within_max_loss() -> None:
     fresh = list(islice(stories(55, "test"), 1500))
     truth = [{effort: true_p(story, effort) for effort in LADDER} for story in fresh]

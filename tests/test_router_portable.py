@@ -66,6 +66,7 @@ def test_the_gateway_reports_that_it_is_uncalibrated() -> None:
         assert answer.json()["tops"]["baseline_tokens"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared problem sets are not on this machine")
 def test_the_shipped_artifact_is_what_the_script_fits() -> None:
     fitted, shipped = portable(DATA), load(PORTABLE)
