@@ -5,7 +5,7 @@ VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
-JOBS ?= 4
+JOBS ?= 6
 # servers that the tests start compile their modules once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
 TRAIN_EXTRAS := -e '.[dev,train]'
