@@ -113,7 +113,7 @@ def _newton_step(design: Array, weights: Array, gradient: Array, penalty: Array)
     roots = [design * root[:, np.newaxis] for root in np.sqrt(weights).T]
     blocks = np.stack([root.T @ root for root in roots])
     own = penalty[1:]
-    diagonal = np.arange(design.shape[1])
+    diagonal = np.array(range(design.shape[1]), dtype=np.intp)
     blocks[:, diagonal, diagonal] += own
     right = np.zeros((*blocks.shape[:2], blocks.shape[2] + 1))
     right[:, diagonal, diagonal] = own
@@ -123,7 +123,7 @@ def _newton_step(design: Array, weights: Array, gradient: Array, penalty: Array)
     shared = -(own[:, :, np.newaxis] * by_penalty).sum(axis=0)
     shared[diagonal, diagonal] += penalty[0] + own.sum(axis=0)
     target = gradient[0] - (gradient[1:] - own * by_gradient).sum(axis=0)
-    step = np.linalg.solve(shared, target)
+    step = np.array(np.linalg.solve(shared, target), dtype=np.float64)
     return np.vstack([step, by_gradient + by_penalty @ step - step])
 
 
