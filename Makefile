@@ -21,7 +21,7 @@ help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--port 9000" passes flags)
-	@echo "starting: tops serve $(ARGS)  (it prints its URL when it is ready; Ctrl-C ends it)"
+	@echo "starting: tops serve $(ARGS) (it prints its URL when it is ready; Ctrl-C ends it)"
 	@exec $(BIN)/tops serve $(ARGS)
 
 test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)

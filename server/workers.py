@@ -231,10 +231,11 @@ def _tune_garbage_collector() -> None:
 
 
 def _announce(listener: socket.socket) -> None:
-    """Print the URL, now that an engine answers."""
+    """Print the URL, and where to go next, now that an engine answers."""
     host, port = listener.getsockname()[:2]
-    host = f"[{host}]" if ":" in host else host
-    print(f"ready: http://{host}:{port}/v1", flush=True)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    print(f"ready: {url}/v1", flush=True)
+    print(f"next: {url}/dashboard; docs/quickstart.md has requests to try", flush=True)
 
 
 def _report_missing_upstream(settings: Settings) -> None:
