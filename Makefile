@@ -28,10 +28,11 @@ test: $(VENV)/dev.done ## run the tests (ARGS="-k budget" passes flags)
 	@echo "running: pytest -n $(JOBS) $(ARGS)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-fast: check unit ## what CI runs first: format, lint, types and the unit tests
+fast: $(VENV)/dev.done ## what CI runs first: format, lint, types and the unit tests, side by side
+	@$(MAKE) --no-print-directory -j2 -O check unit
 
 unit: $(VENV)/dev.done ## run the tests that start no process, on every supported Python that is installed
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in 3.11 3.12 3.13 3.14; do \
 	  if [ $$version != $$own ] && python$$version -c '' 2> /dev/null; then \
@@ -40,7 +41,7 @@ unit: $(VENV)/dev.done ## run the tests that start no process, on every supporte
 unit-%: ## the unit tests on another installed Python, in an environment of its own
 	@$(MAKE) --no-print-directory VENV=.venv-$* PYTHON=python$* .venv-$*/dev.done
 	@echo "running the unit tests on Python $*"
-	@.venv-$*/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
+	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py $(ARGS)"

@@ -168,6 +168,7 @@ def judged(pairs: Iterable[tuple[str, str]], **how: object) -> list[bool]:
     return asyncio.run(all_of_them())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
 @pytest.mark.parametrize("name", ["gsm8k_test", "svamp", "aqua", "math_4500"])
 def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(

@@ -42,6 +42,7 @@ def difference_in_means(sample: Sample) -> float:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
 def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: float) -> None:
     errors, plain, covered, always = [], [], 0, 0
