@@ -13,7 +13,7 @@ import httpx
 import pytest
 from processes import serving
 
-PROCESS_STARTERS = {"asyncio.subprocess", "engines", "playwright", "processes", "subprocess"}
+PROCESS_STARTERS = {"engines", "playwright", "processes", "subprocess"}
 """Modules with which a test file starts processes; the others' tests are unit tests."""
 
 
