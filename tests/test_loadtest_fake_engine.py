@@ -81,19 +81,21 @@ def test_the_log_has_how_each_request_ended(tmp_path: Path) -> None:
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
             next(answer.iter_raw())
         deadline = time.monotonic() + 10
-        while file.read_bytes().count(b"\n") < 5:
+        while file.read_bytes().count(b"\n") < 7:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [(row["request_id"], row["ended"]) for row in rows] == [
+    assert [(row["request_id"], row["event"]) for row in rows] == [
+        ("think=7 chunks=9", "completing"),
         ("think=7 chunks=9", "complete"),
+        ("bare", "completing"),
         ("bare", "complete"),
         ("error=503", "broken"),
         ("error@5", "broken"),
         ("", "disconnected"),
     ]
-    assert rows[0]["usage"]["completion_tokens"] == 16
-    assert rows[1]["usage"] is None
+    assert [rows[n]["usage"]["completion_tokens"] for n in (0, 1)] == [16, 16]
+    assert rows[2]["usage"] is None
 
 
 def test_the_generator_counts_what_the_engine_sent(engine: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from child_python import path_variables, python_command
 from loadtest.chaos.closed_request import ClosedRequest
+from loadtest.fake_engine.state import Event
 from loadtest.free_port import free_port
 
 
@@ -42,13 +43,13 @@ class EngineProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def completed(self) -> Mapping[str, ClosedRequest]:
-        """The requests that the engine answered completely, by id."""
+    def answers(self, event: Event) -> Mapping[str, ClosedRequest]:
+        """The answers for which the engine logged an event, by request id."""
         if not self._log.exists():
             return {}
         rows = [json.loads(line) for line in self._log.read_bytes().splitlines()]
         return {
             row["request_id"]: ClosedRequest.of_engine_log(row)
             for row in rows
-            if row["ended"] == "complete"
+            if row["event"] == event
         }

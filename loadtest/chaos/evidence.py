@@ -32,7 +32,8 @@ class Evidence:
     Attributes:
         records: the clients' records of all requests after the capacity measurement.
         closed: the gateway's log, one line per request of the whole run.
-        engine_completed: the requests that the engine answered completely, by id.
+        engine_completing: the answers whose last bytes the engine was about to send, by id.
+        engine_completed: those of them that were sent before the engine was killed.
         ledger: the ledger's rows by request id.
         closed_at_rest: lines of `closed` when the gateway was idle before SIGTERM.
         metrics: the gateway's metrics at that time, summed over labels.
@@ -47,6 +48,7 @@ class Evidence:
 
     records: Sequence[Record]
     closed: Sequence[ClosedRequest]
+    engine_completing: Mapping[str, ClosedRequest]
     engine_completed: Mapping[str, ClosedRequest]
     ledger: Mapping[str, ClosedRequest]
     closed_at_rest: int

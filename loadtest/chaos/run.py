@@ -89,7 +89,8 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
             return Evidence(
                 records=[*records, *final_records],
                 closed=list(gateway.closed),
-                engine_completed=engine.completed(),
+                engine_completing=engine.answers("completing"),
+                engine_completed=engine.answers("complete"),
                 ledger=gateway.ledger(),
                 closed_at_rest=closed_at_rest,
                 metrics=metrics,

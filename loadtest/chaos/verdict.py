@@ -127,8 +127,8 @@ def _tokens(evidence: Evidence) -> tuple[bool, str]:
     different = [
         request_id
         for request_id, closed in answered.items()
-        if (completed := evidence.engine_completed.get(request_id)) is None
-        or (completed.thinking, completed.answer) != (closed.thinking, closed.answer)
+        if (sent := evidence.engine_completing.get(request_id)) is None
+        or (sent.thinking, sent.answer) != (closed.thinking, closed.answer)
     ]
     dropped = [
         request_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
 import httptools
@@ -68,13 +69,15 @@ class Connection(asyncio.Protocol):
         except (ValueError, LookupError, TypeError, AttributeError):
             self._transport.write(whole_response(error_body("malformed", "BadRequestError"), 400))
             return
-        reply = Reply(self._state, self._transport, self._writable, script)
+        before_end = partial(self._state.log, request_id, "completing", script)
+        reply = Reply(self._state, self._transport, self._writable, script, before_end)
         self._state.begin(len(request["messages"]))
         ended: Ended = "disconnected"
         try:
             ended = await reply.run(bool(request.get("stream")))
         finally:
-            self._state.end(request_id, ended, script)
+            self._state.end()
+            self._state.log(request_id, ended, script)
 
 
 def _script(request: dict[str, Any]) -> Script:

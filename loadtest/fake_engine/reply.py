@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from loadtest.fake_engine.dialect import (
     ANSWER_FRAME,
@@ -22,7 +23,10 @@ _BATCH = 16
 
 
 class Reply:
-    """One reply; `writable` is cleared while the transport's buffer is full."""
+    """One reply; `writable` is cleared while the transport's buffer is full.
+
+    `before_end` is called before the bytes that complete the answer are written.
+    """
 
     def __init__(
         self,
@@ -30,11 +34,13 @@ class Reply:
         transport: asyncio.Transport,
         writable: asyncio.Event,
         script: Script,
+        before_end: Callable[[], None],
     ) -> None:
         self._state = state
         self._transport = transport
         self._writable = writable
         self._script = script
+        self._before_end = before_end
 
     async def run(self, stream: bool) -> Ended:
         script = self._script
@@ -50,6 +56,7 @@ class Reply:
         if stream:
             return await self._stream()
         await asyncio.sleep(script.first)
+        self._before_end()
         self._transport.write(whole_response(completion(script)))
         return "complete"
 
@@ -77,6 +84,7 @@ class Reply:
             await self._writable.wait()
             next_at = started + position / script.rate if script.rate else 0.0
             await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
+        self._before_end()
         self._transport.write(end_of_stream(script))
         return "complete"
 

@@ -9,15 +9,19 @@ from loadtest.fake_engine.script import Script
 Ended = Literal["complete", "broken", "disconnected"]
 """How a request ended: answered, broken off by its script, or abandoned by its client."""
 
+Event = Ended | Literal["completing"]
+"""What the log says of a request. `completing` is logged before the answer's last bytes are sent,
+so that an answer is in the log even if the engine is killed before it can log `complete`."""
+
 
 class EngineState:
     """Counters of all requests, and the log.
 
     Args:
         model: the name under which the engine serves.
-        log: unbuffered; receives one JSON line per request that ended: its `x-request-id`, how it
-            `ended`, and the `usage` that the client received. Requests in flight when the engine
-            is killed have no line.
+        log: unbuffered; receives JSON lines: a request's `x-request-id`, its `event`, and the
+            `usage` that the client receives. Requests whose answer was not complete when the
+            engine was killed have no line.
     """
 
     def __init__(self, model: str = "fake", log: IO[bytes] | None = None) -> None:
@@ -40,10 +44,13 @@ class EngineState:
         self.messages += messages
         self.running += 1
 
-    def end(self, request_id: bytes, ended: Ended, script: Script) -> None:
+    def end(self) -> None:
         self.running -= 1
+
+    def log(self, request_id: bytes, event: Event, script: Script) -> None:
         if self._log is None:
             return
-        counts = usage(script) if ended == "complete" and not script.bare else None
-        line = {"request_id": request_id.decode("latin-1"), "ended": ended, "usage": counts}
+        answered = event in ("completing", "complete") and not script.bare
+        counts = usage(script) if answered else None
+        line = {"request_id": request_id.decode("latin-1"), "event": event, "usage": counts}
         self._log.write(json.dumps(line).encode() + b"\n")
