@@ -4,6 +4,7 @@ Exit status: 0, 1 for failures, 2 for usage errors, 130 when stopped from the ke
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -116,8 +117,23 @@ def completion_command(shell: str) -> None:
     click.echo(kind(cli, {}, "tops", "_TOPS_COMPLETE").source())
 
 
+def _replace_closed_streams() -> None:
+    """Point closed standard streams to /dev/null.
+
+    A socket or database that is opened later would get their number, and the log be written to it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    _replace_closed_streams()
     avoid_working_folder()
     try:
         cli.main(argv, prog_name="tops")

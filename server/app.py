@@ -84,7 +84,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
-    return Gateway(app, endpoints, envelope, fleet, supervisor)
+    return Gateway(app, endpoints, envelope, fleet, metrics, supervisor)
 
 
 def _engines(

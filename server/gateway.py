@@ -16,6 +16,7 @@ from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
 from server.errors import GatewayError, error_envelope
 from server.http.request_id import assign_request_id
+from server.observe.metrics import Metrics
 
 
 class Gateway:
@@ -26,6 +27,7 @@ class Gateway:
         endpoints: by path; each answers POST, or raises a GatewayError before its first byte.
         envelope: makes an error's body for a path.
         fleet: the engines, for callers that wait until one is up.
+        metrics: of this gateway, for what runs outside of its requests.
         supervisor: keeps the engine running that this process has started, if any.
     """
 
@@ -35,9 +37,11 @@ class Gateway:
         endpoints: Mapping[str, ASGIApp],
         envelope: Callable[[GatewayError, str], dict[str, Any]],
         fleet: Fleet,
+        metrics: Metrics,
         supervisor: Supervisor | None = None,
     ) -> None:
         self.fleet = fleet
+        self.metrics = metrics
         self.supervisor = supervisor
         self._app = app
         self._endpoints = endpoints

@@ -24,13 +24,13 @@ def serve(settings: Settings) -> bool:
     check_engine_command(settings)
     router = load_router(settings)
     listener = _listen(settings)
-    configure_logs(settings.log_level)
+    logs = configure_logs(settings.log_level)
     with _metrics_folder(settings.workers):
         from server.workers import serve_many, serve_one  # noqa: PLC0415 - after the folder
 
         if settings.workers == 1:
-            return serve_one(settings, router, listener)
-        return serve_many(settings, listener)
+            return serve_one(settings, router, listener, logs)
+        return serve_many(settings, listener, logs)
 
 
 @contextmanager

@@ -9,10 +9,9 @@ import gc
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, cast
@@ -34,6 +33,7 @@ from server.gateway import Gateway
 from server.http.connection import Connection
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
+from server.observe.log_stream import LogStream
 from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
 
@@ -44,9 +44,6 @@ connection that is being closed."""
 _HUNG_SECONDS = 30
 """A worker that answers no ping for this long is replaced; a worker that starts answers none."""
 
-_UPSTREAM_SECONDS, _WORKERS_UPSTREAM_SECONDS = 3, 15
-"""Time after which a missing upstream is reported; workers need longer until they look for it."""
-
 _STARTUP_POLL_SECONDS = 0.05
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
@@ -54,7 +51,7 @@ _FULL_COLLECTION_THRESHOLD = 1_000
 log = structlog.get_logger(__name__)
 
 
-def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bool:
+def serve_one(settings: Settings, router: Router, listener: socket.socket, logs: LogStream) -> bool:
     """Serve in this process until SIGTERM or SIGINT; False if the server could not start.
 
     Raises:
@@ -62,29 +59,22 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket) -> bo
         EngineNeverStarted: the engine exited before it was up.
     """
     app = create_app(settings, router)
+    logs.count_losses(app.metrics.log_lines_lost.inc)
     _tune_garbage_collector()
     server = uvicorn.Server(_config(app, settings))
     # uvicorn raises the signal that stopped it once more at its end, to be handled by these
     signal.signal(signal.SIGINT, server.handle_exit)
     signal.signal(signal.SIGTERM, server.handle_exit)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, app, settings, listener))
+        runner.run(_serve(server, app, listener))
     if app.supervisor is not None and app.supervisor.failure is not None:
         raise app.supervisor.failure
     return server.started
 
 
-async def _serve(
-    server: uvicorn.Server, app: Gateway, settings: Settings, listener: socket.socket
-) -> None:
+async def _serve(server: uvicorn.Server, app: Gateway, listener: socket.socket) -> None:
     async def announce() -> None:
-        ready = app.fleet.health.ready
-        try:
-            async with asyncio.timeout(_UPSTREAM_SECONDS if settings.upstream else None):
-                await ready.wait()
-        except TimeoutError:
-            _report_missing_upstream(settings)
-            await ready.wait()
+        await app.fleet.health.ready.wait()
         _announce(listener)
 
     async def stop_on_failure(supervisor: Supervisor) -> None:
@@ -101,7 +91,7 @@ async def _serve(
         task.cancel()
 
 
-def serve_many(settings: Settings, listener: socket.socket) -> bool:
+def serve_many(settings: Settings, listener: socket.socket, logs: LogStream) -> bool:
     """Serve in workers until SIGTERM or SIGINT; a worker that dies is replaced.
 
     False if a worker could not start.
@@ -111,6 +101,7 @@ def serve_many(settings: Settings, listener: socket.socket) -> bool:
         EngineNeverStarted: the engine exited before it was up.
     """
     metrics = Metrics()
+    logs.count_losses(metrics.log_lines_lost.inc)
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
@@ -123,11 +114,7 @@ def serve_many(settings: Settings, listener: socket.socket) -> bool:
     was_up = threading.Event()
 
     def announce() -> None:
-        if settings.upstream and not ready.acquire(timeout=_WORKERS_UPSTREAM_SECONDS):
-            _report_missing_upstream(settings)
-            ready.acquire()
-        elif not settings.upstream:
-            ready.acquire()
+        ready.acquire()
         was_up.set()
         for _ in range(settings.workers - 1):
             ready.acquire()
@@ -160,13 +147,14 @@ class _Workers(Multiprocess):
 
 def _worker(settings: Settings, shared: Shared) -> Gateway:
     """The application of one worker, which ends when its parent does."""
-    configure_logs(settings.log_level)
+    logs = configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         app = create_app(settings, load_router(settings), shared)
     except (ArtifactError, LedgerError) as error:  # changed since the parent checked them
         log.critical("a worker cannot start", error=str(error))
         raise SystemExit(STARTUP_FAILURE) from error
+    logs.count_losses(app.metrics.log_lines_lost.inc)
     _tune_garbage_collector()
     return app
 
@@ -234,10 +222,6 @@ def _announce(listener: socket.socket) -> None:
     """Print the URL, and where to go next, now that an engine answers."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    print(f"ready: {url}/v1", flush=True)
-    print(f"next: {url}/dashboard; docs/quickstart.md has requests to try", flush=True)
-
-
-def _report_missing_upstream(settings: Settings) -> None:
-    urls = " or ".join(settings.upstream)
-    print(f"tops serve: no engine answers at {urls}; waiting for it", file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody reads standard output, or its disk is full
+        print(f"ready: {url}/v1", flush=True)
+        print(f"next: {url}/dashboard; docs/quickstart.md has requests to try", flush=True)

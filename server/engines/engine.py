@@ -4,6 +4,7 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +17,7 @@ import orjson
 from server.engines.budget_support import UNKNOWN
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
 from server.engines.model_info import ModelInfo
-from server.errors import BadRequest
+from server.errors import BadRequest, EngineDown
 from server.http.timeouts import TimeoutPool
 
 _CONNECT_SECONDS = 5
@@ -30,6 +31,7 @@ _READ_BUFFER_BYTES = 2**18
 class Engine:
     """One OpenAI-compatible engine; its state is set by `server.engines.health`.
 
+    `name`, `address`: host and port, and the URL without credentials, for logs and metrics;
     `up`: whether it answers; `model_info`: the model that it serves, None before it was up;
     `budget_support`: how it enforces budgets; `in_flight`: our requests that it is serving;
     `recheck`: set to have its health checked at once.
@@ -42,7 +44,9 @@ class Engine:
 
     def __init__(self, url: str, api_key: str | None, timeout_seconds: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
-        self.name = urlsplit(self.url).netloc.rpartition("@")[2]
+        parts = urlsplit(self.url)
+        self.name = parts.netloc.rpartition("@")[2]
+        self.address = f"{parts.scheme}://{self.name}{parts.path}"
         self.up = False
         self.model_info: ModelInfo | None = None
         self.budget_support = UNKNOWN
@@ -91,16 +95,39 @@ class Engine:
         return HttpReply(post, self._timeouts)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """The models that it lists; empty where it is down or its answer cannot be parsed."""
+        """The models that it lists, at least one.
+
+        Raises:
+            EngineDown: it lists none; the message says why.
+        """
         assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=_MODELS_SECONDS)
         try:
             async with self._session.get(
                 f"{self.url}/models", allow_redirects=False, timeout=timeout
             ) as response:
-                return _parse_models(await response.read()) if response.ok else ()
-        except CLIENT_ERRORS:
-            return ()
+                status, raw = response.status, await response.read()
+        except CLIENT_ERRORS as error:
+            raise EngineDown(_describe(error)) from error
+        if status in (401, 403):
+            raise EngineDown(f"GET /models answers HTTP {status}: set upstream_api_key")
+        models = _parse_models(raw) if status < 400 else ()
+        if not models:
+            raise EngineDown(
+                f"GET /models answers HTTP {status} without a list of models: upstream must be the "
+                "base URL of an OpenAI-compatible engine"
+            )
+        return models
+
+
+def _describe(error: Exception) -> str:
+    """Why there was no answer, in the operating system's words where it has some."""
+    cause = getattr(error, "os_error", None) or error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    if isinstance(error, TimeoutError):
+        return f"no answer to GET /models within {_MODELS_SECONDS} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _integer(value: object) -> int | None:

@@ -6,7 +6,7 @@ An engine that comes up, or comes back, passes the canary before it counts as up
 
 import asyncio
 from collections.abc import Generator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,15 +21,30 @@ from server.engines.model_info import ModelInfo
 from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError
+from server.observe.backoff import Backoff
 from server.observe.metrics import Metrics
 
 _UP_SECONDS, _DOWN_SECONDS = 5.0, 0.25
-_HOSTED_SECONDS = 60.0
-"""Seconds between two checks of an engine that is up, one that is down, and a vendor's API."""
+_HOSTED_UP_SECONDS, _HOSTED_DOWN_SECONDS = 60.0, 5.0
+"""Seconds between two checks of an engine that is up, of one that is down, and of a vendor's."""
 
 _CANARY_SECONDS = 30.0
+_MAX_LISTED = 5
+_WARNING_DELAY_SECONDS, _WARNING_SECONDS, _MAX_WARNING_SECONDS = 3.0, 10.0, 600.0
+"""Seconds until an outage is reported, and between two reports of the same outage."""
+
+_CANARY_RETRY_SECONDS, _MAX_CANARY_RETRY_SECONDS = 5.0, 600.0
 
 log = structlog.get_logger(__name__)
+
+
+class _Watch:
+    """One engine, with the paces at which its outages are reported and its canary is repeated."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.warning = Backoff(_WARNING_DELAY_SECONDS, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
+        self.canary = Backoff(0.0, _CANARY_RETRY_SECONDS, _MAX_CANARY_RETRY_SECONDS)
 
 
 class Health:
@@ -90,32 +105,56 @@ class Health:
     @contextmanager
     def watching(self) -> Generator[None]:
         """Check the engines while the context is open; their connections must be open."""
-        watches = [asyncio.create_task(self._watch(engine)) for engine in self._engines]
+        watches = [asyncio.create_task(self._watch(_Watch(engine))) for engine in self._engines]
         try:
             yield
         finally:
             for watch in watches:
                 watch.cancel()
 
-    async def _watch(self, engine: Engine) -> None:
+    async def _watch(self, watch: _Watch) -> None:
+        engine, is_hosted = watch.engine, self._dialect.hosted
         while True:
-            await self._check(engine)
-            engine.recheck.clear()
-            interval = _UP_SECONDS if engine.up else _DOWN_SECONDS
             try:
-                async with asyncio.timeout(_HOSTED_SECONDS if self._dialect.hosted else interval):
+                await self._check(watch)
+            except EngineDown as error:
+                self._mark_down(engine)
+                if watch.warning.due():
+                    log.warning(
+                        f"no engine answers at {engine.address}; waiting for it",
+                        engine=engine.name,
+                        reason=error.message,
+                    )
+            except Exception:
+                self._mark_down(engine)
+                if watch.warning.due():
+                    log.exception("the health check failed", engine=engine.name)
+            else:
+                watch.warning.reset()
+            engine.recheck.clear()
+            up_seconds = _HOSTED_UP_SECONDS if is_hosted else _UP_SECONDS
+            down_seconds = _HOSTED_DOWN_SECONDS if is_hosted else _DOWN_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(up_seconds if engine.up else down_seconds):
                     await engine.recheck.wait()
-            except TimeoutError:
-                pass
 
-    async def _check(self, engine: Engine) -> None:
-        """List the engine's models; run the canary on an engine that came up or was not probed."""
+    async def _check(self, watch: _Watch) -> None:
+        """List the engine's models; run the canary on an engine that came up or was not probed.
+
+        Raises:
+            EngineDown: it lists no models, or not the one that is served.
+        """
+        engine = watch.engine
         models = await engine.models()
         model_info = next((info for info in models if self._model in (None, info.model)), None)
         if model_info is None:
-            self._mark_down(engine)
-            return
+            listed = ", ".join(info.model for info in models[:_MAX_LISTED])
+            raise EngineDown(f"it does not serve the model {self._model}, but {listed}")
         if engine.up and engine.budget_support is not UNKNOWN:
+            return
+        if not engine.up:
+            watch.canary.reset()
+        if not watch.canary.due():
             return
         engine.budget_support = await self._run_canary(engine, model_info.model)
         self._model = model_info.model
@@ -135,7 +174,7 @@ class Health:
         self.ready.set()
 
     async def _run_canary(self, engine: Engine, model: str) -> BudgetSupport:
-        """What the canary measured; UNKNOWN, and probed again soon, where it got no answer."""
+        """What the canary measured; UNKNOWN, and probed again later, where it got no answer."""
         try:
             async with asyncio.timeout(_CANARY_SECONDS):
                 return await probe(partial(self._ask, engine), self._dialect, model, self._effort)

@@ -120,9 +120,7 @@ class Supervisor:
         """Copy the engine's output to standard error, and keep the end of it."""
         while chunk := await output.read(_CHUNK_BYTES):
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
-            with contextlib.suppress(OSError):  # nobody reads standard error any longer
-                sys.stderr.buffer.write(chunk)
-                sys.stderr.flush()
+            sys.stderr.buffer.write(chunk)  # a log stream, which neither raises nor blocks
 
     def _describe(self, status: int | str) -> str:
         if isinstance(status, str):

@@ -100,9 +100,9 @@ class RequestTracker:
         self._in_flight_gauge.set(self._in_flight)
         if self._on_close is not None:
             self._on_close(record)
-        write_request_line(record)
         self._request_metrics.count(record)
         self._update_mean_wait(record)
+        write_request_line(record)
 
     def _update_mean_wait(self, record: RequestRecord) -> None:
         if record.status != 200 or record.forwarded_at is None or record.first_byte_at is None:

@@ -10,9 +10,15 @@ from typing import Any
 import orjson
 import structlog
 
+from server.observe.log_stream import LogStream, replace_stderr
 
-def configure_logs(level: str) -> None:
-    """Send every log line of this process through one JSON formatter."""
+
+def configure_logs(level: str) -> LogStream:
+    """Send every log line of this process through one JSON formatter to standard error.
+
+    Returns the stream, which counts the lines that cannot be written.
+    """
+    stream = replace_stderr()
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -27,7 +33,7 @@ def configure_logs(level: str) -> None:
                     "()": structlog.stdlib.ProcessorFormatter,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        structlog.processors.JSONRenderer(_json),
+                        structlog.processors.JSONRenderer(_json_text),
                     ],
                     "foreign_pre_chain": shared,
                 }
@@ -38,11 +44,12 @@ def configure_logs(level: str) -> None:
         }
     )
     structlog.configure(  # straight to the stream: a logger of `logging` costs three times as much
-        processors=[*shared, structlog.processors.JSONRenderer(_json)],
+        processors=[*shared, structlog.processors.JSONRenderer(_json_text)],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
+    return stream
 
 
 def write_info(event: str, fields: dict[str, Any]) -> None:
@@ -50,12 +57,16 @@ def write_info(event: str, fields: dict[str, Any]) -> None:
     if logging.getLogger().isEnabledFor(logging.INFO):
         stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         line = {**fields, "event": event, "level": "info", "timestamp": stamp}
-        sys.stderr.write(f"{_json(line)}\n")
+        sys.stderr.buffer.write(_json(line) + b"\n")
 
 
-def _json(line: Any, **options: Any) -> str:
+def _json(line: Any, **options: Any) -> bytes:
     """A line as JSON; by `json` for what orjson refuses: lone surrogates, integers past 64 bits."""
     try:
-        return orjson.dumps(line, default=options.get("default")).decode()
+        return orjson.dumps(line, default=options.get("default"))
     except TypeError:
-        return json.dumps(line, **options)
+        return json.dumps(line, **options).encode()
+
+
+def _json_text(line: Any, **options: Any) -> str:
+    return _json(line, **options).decode()

@@ -60,6 +60,9 @@ class Metrics:
         )
         self._engines()
         self._arms()
+        self.log_lines_lost = self._counter(
+            "tops_log_lines_lost", "Log lines that could not be written to standard error."
+        )
         self.ledger_rows = self._counter("tops_ledger_rows", "Rows written to the ledger.")
         self.ledger_lost = self._counter(
             "tops_ledger_lost", "Rows that could not be written to the ledger."
