@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from server.engines.budget_support import BudgetSupport
-from server.engines.canary import BUDGET, probe
+from server.engines.canary import BUDGET, ProbeReply, probe
 from server.engines.dialect import DIALECTS, Name
+
+ERROR = {"error": {"message": "set --this"}}
 
 
 class Scripted:
@@ -18,7 +20,7 @@ class Scripted:
         self.unbounded = unbounded
         self.requests = 0
 
-    async def ask(self, body: dict[str, Any], budget: int | None) -> tuple[int, Any]:
+    async def ask(self, body: dict[str, Any], budget: int | None) -> ProbeReply:
         self.requests += 1
         native_budget = body.get("thinking_token_budget")
         thinking = min(self.unbounded, body["max_tokens"])
@@ -26,12 +28,12 @@ class Scripted:
             thinking = self.unbounded if self.kind == "ignores all" else min(thinking, budget)
         elif native_budget is not None:
             if self.kind.startswith("refuses"):
-                return 400, None if "html" in self.kind else {"error": {"message": "set --this"}}
+                return ProbeReply(400, None if "html" in self.kind else ERROR)
             thinking = self._limited(native_budget, thinking)
         if "no usage" in self.kind:
-            return 200, {"choices": []}
+            return ProbeReply(200, {"choices": []})
         details = {"completion_tokens_details": {"reasoning_tokens": thinking}}
-        return 200, {"usage": {"prompt_tokens": 5, "completion_tokens": 300, **details}}
+        return ProbeReply(200, {"usage": {"prompt_tokens": 5, "completion_tokens": 300, **details}})
 
     def _limited(self, budget: int, thinking: int) -> int:
         ends = {"holds": budget, "one short": budget - 1, "sentence on top": budget + 12}
@@ -43,7 +45,7 @@ class Scripted:
 def probed(kind: str, unbounded: int = 200, name: Name = "vllm") -> BudgetSupport:
     engine = Scripted(kind, unbounded)
     support = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
-    assert engine.requests <= 4
+    assert engine.requests <= 6
     return support
 
 

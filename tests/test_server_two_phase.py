@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from server.engines.continuation import TRANSITION
+from server.engines.reasoning_counter import Tokenize
 from server.engines.reply import Sink
-from server.engines.two_phase import TRANSITION, TwoPhase
+from server.engines.two_phase import TwoPhase
 from server.errors import EngineFailed
 
 RESUME = {"continue_final_message": True, "add_generation_prompt": False}
@@ -87,9 +89,16 @@ def answered(finish: str = "stop") -> tuple[dict[str, Any], dict[str, Any], str]
     return answer, {"id": "second", "choices": [], "usage": usage(2, prompt=9)}, DONE
 
 
-def two_phase(engine: Recorder, budget: int = 10, **fields: Any) -> TwoPhase:
-    messages = [{"role": "user", "content": "2 + 3?"}]
-    return TwoPhase(engine.post, {"messages": messages, **fields}, budget, RESUME)
+def two_phase(
+    engine: Recorder,
+    budget: int = 10,
+    tokenize: Tokenize | None = None,
+    adds_logprobs: bool = False,
+    **fields: Any,
+) -> TwoPhase:
+    body = {"messages": [{"role": "user", "content": "2 + 3?"}], **fields}
+    reserve = 4
+    return TwoPhase(engine.post, body, budget, RESUME, tokenize, reserve, adds_logprobs)
 
 
 def completed(reply: TwoPhase) -> dict[str, Any]:
@@ -226,7 +235,8 @@ def test_both_phases_together_keep_to_the_client_s_max_tokens(
     """Phase one has spent 9 of them; an engine takes no max_tokens below 1."""
     phase_one = ScriptedReply(*(thought(3 * number) for number in range(1, 9)))
     engine = Recorder(phase_one, ScriptedReply(*answered()))
-    completed(two_phase(engine, **{field: requested}))
+    fields: dict[str, Any] = {field: requested}
+    completed(two_phase(engine, **fields))
     assert engine.bodies[0][field] == requested
     assert engine.bodies[1][field] == remaining
 
@@ -276,7 +286,12 @@ def test_a_stream_s_final_usage_and_comments_pass_unchanged() -> None:
 
 
 def test_the_error_of_an_event_is_not_in_later_events() -> None:
-    broken = {"id": "first", "error": {"message": "x"}, "choices": [], "usage": None}
+    broken: dict[str, Any] = {
+        "id": "first",
+        "error": {"message": "x"},
+        "choices": [],
+        "usage": None,
+    }
     phase_one = ScriptedReply(broken, event({"reasoning": "a"}), event({"reasoning": "b"}))
     reply = two_phase(Recorder(phase_one, ScriptedReply(*answered())), 0, stream=True)
     transition = payloads(streamed(reply))[1]
@@ -340,3 +355,207 @@ def test_closing_the_reply_closes_the_engine_s(events_read: int) -> None:
 
     asyncio.run(main())
     assert [phase.closed for phase in phases] == [events_read > 0, events_read > 1]
+
+
+async def count_words(text: str) -> int:
+    """A tokenizer whose tokens are words."""
+    return len(text.split())
+
+
+async def no_tokenizer(_: str) -> None:
+    return None
+
+
+def three_words(number: int, logprobs: bool = False) -> Any:
+    """A chunk of three tokens, in a stream that reports no usage before its end."""
+    chunk = event({"reasoning": f"w{number} and then "})
+    if logprobs:
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": "w"}] * 3}
+    return chunk
+
+
+def cut(tokenize: Tokenize | None, logprobs: bool = False, **fields: Any) -> tuple[TwoPhase, Any]:
+    """A budget of 100 tokens on an engine that thinks 120 chunks of three tokens each."""
+    chunks = [three_words(number, logprobs) for number in range(120)]
+    answer, last, done = answered()
+    last["usage"] = usage(2, prompt=7 + 99 + 19)
+    engine = Recorder(ScriptedReply(*chunks), ScriptedReply(answer, last, done))
+    reply = two_phase(engine, 100, tokenize, **fields)
+    return reply, completed(reply)
+
+
+@pytest.mark.parametrize(
+    ("tokenize", "logprobs", "method"),
+    [
+        (count_words, False, "tokenizer"),
+        (count_words, True, "tokenizer"),
+        (no_tokenizer, True, "logprobs"),
+        (None, True, "logprobs"),
+        (no_tokenizer, False, "estimate"),
+    ],
+)
+def test_a_chunk_of_several_tokens_counts_as_several(
+    tokenize: Tokenize | None, logprobs: bool, method: str
+) -> None:
+    reply, answer = cut(tokenize, logprobs)
+    words = len(answer["choices"][0]["message"]["reasoning"].removesuffix(TRANSITION).split())
+    details = answer["usage"]["completion_tokens_details"]
+    assert reply.cut
+    assert reply.method == method
+    assert words <= 100
+    if method != "estimate":
+        assert words == details["reasoning_tokens"] == 99
+        assert answer["usage"]["completion_tokens"] == 99 + 2
+
+
+def test_the_prompt_s_tokens_follow_from_phase_two_where_phase_one_was_cut() -> None:
+    """They are those of phase two without the reasoning and the 19 words that close it."""
+    assert cut(count_words)[1]["usage"]["prompt_tokens"] == 7
+
+
+def test_few_chunks_are_sent_to_the_tokenizer() -> None:
+    counted: list[str] = []
+
+    async def tokenize(text: str) -> int:
+        counted.append(text)
+        return len(text.split())
+
+    cut(tokenize)
+    assert len(counted) < 25
+
+
+def test_log_probabilities_that_only_the_gateway_requested_are_not_passed_on() -> None:
+    engine = Recorder(ScriptedReply(three_words(1, logprobs=True), *answered()))
+    chunks = streamed(two_phase(engine, 5, adds_logprobs=True, stream=True))
+    assert engine.bodies[0]["logprobs"] is True
+    assert all(choice["logprobs"] is None for choice in payloads(chunks)[0]["choices"])
+    engine = Recorder(ScriptedReply(three_words(1, logprobs=True), *answered()))
+    wanted = completed(two_phase(engine, 5, adds_logprobs=True, logprobs=True))
+    assert len(wanted["choices"][0]["logprobs"]["content"]) == 3
+
+
+def test_a_usage_that_stands_still_is_no_count_of_tokens() -> None:
+    chunks = [event({"reasoning": "so "}, usage(0)) for _ in range(20)]
+    reply = two_phase(Recorder(ScriptedReply(*chunks), ScriptedReply(*answered())), 10, count_words)
+    assert completed(reply)["usage"]["completion_tokens_details"]["reasoning_tokens"] == 10
+    assert reply.cut
+
+
+ODD: list[Any] = [
+    {"choices": None},
+    {"choices": [None]},
+    {"choices": "none"},
+    {"choices": [{"index": 0, "delta": None}]},
+    {"choices": [{"index": 0, "delta": "text"}]},
+    {"choices": [{"index": 0, "delta": {"content": 5, "reasoning": ["a"]}}]},
+    {"choices": [{"index": 0, "delta": {}, "logprobs": "x"}]},
+    {"choices": [{"index": 1, "delta": {"content": "another choice"}}]},
+    {"choices": [], "usage": "many"},
+    {"choices": [], "usage": {"prompt_tokens": "3", "completion_tokens": "4"}},
+    {"usage": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("chunk", ODD, ids=str)
+@pytest.mark.parametrize("phase", [1, 2])
+@pytest.mark.parametrize("stream", [False, True])
+def test_odd_chunks_break_neither_phase(chunk: Any, phase: int, stream: bool) -> None:
+    first = [thought(3), thought(20)]
+    second: list[Any] = list(answered())
+    (first if phase == 1 else second).insert(0, chunk)
+    reply = two_phase(Recorder(ScriptedReply(*first), ScriptedReply(*second)), stream=stream)
+    if stream:
+        assert payloads(streamed(reply))[-1] == DONE
+    else:
+        answer = completed(reply)
+        assert answer["choices"][0]["message"]["content"] == "5"
+        assert answer["usage"]["total_tokens"] == 3 + 3 + 2
+    assert reply.cut
+
+
+def test_odd_tool_calls_are_dropped() -> None:
+    calls = [None, {"index": 10**9}, {"index": "a"}, {"index": 0, "function": {"name": "add"}}]
+    odd = [event({"tool_calls": "x"}), event({"tool_calls": calls})]
+    answer = completed(two_phase(Recorder(ScriptedReply(*odd, *answered()))))
+    function = {"name": "add", "arguments": ""}
+    call = {"id": None, "type": "function", "function": function}
+    assert answer["choices"][0]["message"]["tool_calls"] == [call]
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_an_error_in_either_phase_is_the_engine_s_failure(phase: int) -> None:
+    first, second = [thought(3), thought(20)], list(answered())
+    (first if phase == 1 else second).insert(1, {"error": {"message": "out of memory"}})
+    reply = two_phase(Recorder(ScriptedReply(*first), ScriptedReply(*second)))
+    with pytest.raises(EngineFailed, match="while generating"):
+        completed(reply)
+
+
+def finished(reason: str, tokens: int) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The end of a phase one that has only thought, for so many tokens."""
+    finish = event({})
+    finish["choices"][0]["finish_reason"] = reason
+    return finish, {"id": "first", "choices": [], "usage": usage(tokens)}, DONE
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("reason", ["length", "stop"])
+def test_thinking_that_ended_by_itself_still_ends_in_an_answer(reason: str, stream: bool) -> None:
+    phase_one = ScriptedReply(thought(3), thought(6), *finished(reason, 7))
+    engine = Recorder(phase_one, ScriptedReply(*answered()))
+    reply = two_phase(engine, max_tokens=50, stream=stream)
+    if stream:
+        *events, total, done = payloads(streamed(reply))
+        texts = [item["choices"][0]["delta"].get("content") for item in events]
+        assert [text for text in texts if text] == ["5"]
+        assert [item["choices"][0]["finish_reason"] for item in events][-2:] == [None, "stop"]
+        assert done == DONE
+    else:
+        total = completed(reply)
+        assert total["choices"][0]["message"]["content"] == "5"
+        assert total["choices"][0]["finish_reason"] == "stop"
+    assert total["usage"]["completion_tokens"] == 7 + 2
+    assert total["usage"]["prompt_tokens"] == 3
+    assert not reply.cut
+    assert engine.bodies[1]["max_tokens"] == 50 - 7
+
+
+def test_a_full_context_is_given_room_for_the_answer() -> None:
+    phase_one = ScriptedReply(thought(4), thought(8), *finished("length", 8))
+    engine = Recorder(phase_one, ScriptedReply(*answered()))
+    completed(two_phase(engine))
+    prefix = engine.bodies[1]["messages"][-1]["content"]
+    assert prefix == f"<think>\nhm{TRANSITION}\n</think>\n\n"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_that_cannot_continue_leaves_its_own_end(stream: bool) -> None:
+    phase_one = ScriptedReply(thought(3), *finished("length", 7))
+    refusal = ScriptedReply("no", status=400, is_stream=False)
+    reply = two_phase(Recorder(phase_one, refusal), stream=stream)
+    if stream:
+        assert payloads(streamed(reply))[1:] == list(finished("length", 7))
+    else:
+        answer = completed(reply)
+        assert answer["choices"][0]["finish_reason"] == "length"
+        assert answer["usage"] == usage(7)
+
+
+@pytest.mark.parametrize("answer", [{"content": "5"}, {"tool_calls": [{"index": 0, "id": "t"}]}])
+def test_an_answer_that_was_cut_is_not_continued(answer: dict[str, Any]) -> None:
+    phase_one = ScriptedReply(thought(3), event(answer), *finished("length", 7))
+    engine = Recorder(phase_one)
+    assert completed(two_phase(engine))["choices"][0]["finish_reason"] == "length"
+    assert len(engine.bodies) == 1
+
+
+def test_a_message_that_the_client_has_begun_stays_one_message() -> None:
+    resumed: dict[str, Any] = dict(RESUME)
+    messages = [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "Well. "}]
+    engine = Recorder(ScriptedReply(thought(3), thought(20)), ScriptedReply(*answered()))
+    completed(two_phase(engine, messages=messages, min_tokens=30, max_tokens=20, **resumed))
+    begun = engine.bodies[1]["messages"]
+    assert [message["role"] for message in begun] == ["user", "assistant"]
+    assert begun[1]["content"].startswith("Well. <think>\nhm")
+    assert engine.bodies[1]["min_tokens"] == engine.bodies[1]["max_tokens"] == 17

@@ -9,8 +9,8 @@ from pathlib import Path
 from child_python import python_command
 from server.config.load_settings import SettingsError
 from server.config.settings import Settings
+from server.engines.continuation import TRANSITION
 from server.engines.supervisor import free_port
-from server.engines.two_phase import TRANSITION
 
 
 @dataclass(frozen=True)

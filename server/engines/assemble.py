@@ -3,8 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+from server.engines import chat_chunk
 from server.errors import EngineFailed
 from server.http.sse import is_done, payload
+
+_MAX_TOOL_CALLS = 256
 
 
 async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
@@ -26,11 +29,16 @@ async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
         if chunk.get("error"):
             raise EngineFailed("the engine failed while generating")
         fields |= {key: value for key, value in chunk.items() if key != "choices"}
-        for part in cast("list[dict[str, Any]]", chunk.get("choices") or []):
-            _extend_message(message, part.get("delta") or {})
-            logprobs: dict[str, Any] = part.get("logprobs") or {}
-            token_logprobs += logprobs.get("content") or []
-            choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
+        part = chat_chunk.first_choice(chunk)
+        if part is not None:
+            _extend_message(message, chat_chunk.part(part, "delta"))
+            logprobs = chat_chunk.part(part, "logprobs").get("content")
+            token_logprobs += cast("list[Any]", logprobs) if isinstance(logprobs, list) else []
+            choice |= {
+                name: value
+                for name, value in part.items()
+                if name not in ("index", "delta", "logprobs") and value not in (None, "")
+            }
     if not is_complete:
         raise EngineFailed("the engine's stream ended before it was complete")
     choice["logprobs"] = {"content": token_logprobs} if token_logprobs else None
@@ -40,18 +48,24 @@ async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
 def _extend_message(message: dict[str, Any], delta: dict[str, Any]) -> None:
     for name, value in delta.items():
         if name == "tool_calls":
-            for part in cast("list[dict[str, Any]]", value or []):
-                _extend_tool_calls(message.setdefault("tool_calls", []), part)
-        elif name in ("content", "reasoning", "reasoning_content") and isinstance(value, str):
-            message[name] = (message.get(name) or "") + value
+            for part in cast("list[Any]", value if isinstance(value, list) else []):
+                if isinstance(part, dict):
+                    _extend_tool_calls(message.setdefault(name, []), cast("dict[str, Any]", part))
+        elif name in ("content", "reasoning", "reasoning_content", "refusal"):
+            if isinstance(value, str):
+                message[name] = (message.get(name) or "") + value
+        elif name != "role" and value is not None:
+            message[name] = value
 
 
 def _extend_tool_calls(calls: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    index: int = part.get("index", 0)
+    index = part.get("index", 0)
+    if not isinstance(index, int) or not 0 <= index < _MAX_TOOL_CALLS:
+        return
     while len(calls) <= index:
         calls.append({"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[index]
-    function: dict[str, Any] = part.get("function") or {}
+    call, function = calls[index], chat_chunk.part(part, "function")
     call["id"] = part.get("id") or call["id"]
     for name in ("name", "arguments"):
-        call["function"][name] += function.get(name) or ""
+        piece = function.get(name)
+        call["function"][name] += piece if isinstance(piece, str) else ""

@@ -16,6 +16,7 @@ class Call:
             is to enforce, None for no budget in the body.
         budget: thinking tokens, None without a limit.
         conversation: key of the conversation; its requests stay on one engine.
+        reserve: completion tokens that the answer needs besides thinking.
     """
 
     path: str
@@ -23,3 +24,4 @@ class Call:
     write: Callable[[int | None], dict[str, Any]]
     budget: int | None = None
     conversation: str | None = None
+    reserve: int = 1

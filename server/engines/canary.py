@@ -1,15 +1,19 @@
 """The canary: proves that a tiny budget holds on a prompt that takes longer thinking.
 
 Engines have shipped releases that accepted a budget and ignored it. The canary runs when an engine
-comes up and whenever it has come back: at most four short generations.
+comes up and whenever it has come back: at most six short generations.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 from router.effort import Effort
+from server.engines import chat_chunk
 from server.engines.budget_support import BudgetSupport
+from server.engines.continuation import closed_block, continued_chat
 from server.engines.dialect import Dialect
+from server.engines.reasoning_counter import Method
 from server.engines.usage import read_usage
 
 BUDGET = 16
@@ -19,6 +23,7 @@ _UNBOUNDED_TOKENS = 64
 """Completion tokens that show whether the prompt takes more thinking than the budget."""
 
 _MAX_TOKENS = 256
+_CONTINUED_TOKENS = 16
 _MAX_UNDERSHOOT = 4
 _PROMPT = (
     "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. Ada finds 31 apples. Ada "
@@ -26,9 +31,17 @@ _PROMPT = (
     "have now?"
 )
 
-Ask = Callable[[dict[str, Any], int | None], Awaitable[tuple[int, Any]]]
-"""Sends a chat body, and a budget to enforce in two phases or None; gives HTTP status and answer
-(parsed JSON, None where it is not JSON)."""
+
+class ProbeReply(NamedTuple):
+    """A reply: its HTTP status, its body (None where that is not JSON), how two phases counted."""
+
+    status: int
+    answer: Any
+    method: Method | None = None
+
+
+Ask = Callable[[dict[str, Any], int | None], Awaitable[ProbeReply]]
+"""Sends a chat body, and a budget to enforce in two phases or None."""
 
 
 async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> BudgetSupport:
@@ -47,9 +60,17 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
         return BudgetSupport("none", False, "this kind of engine has no thinking budget")
     if dialect.hosted:
         return BudgetSupport("native", False, "not probed, because requests cost money")
+    support = await _enforcement(ask, dialect, model, effort)
+    if support.mode == "native":
+        body = _body(dialect, model, effort, None)
+        support = replace(support, continues=await _continues(ask, body, dialect))
+    return support
+
+
+async def _enforcement(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> BudgetSupport:
     unbounded = _body(dialect, model, effort, None) | {"max_tokens": _UNBOUNDED_TOKENS}
-    unbounded_thinking = _thinking(*await ask(unbounded, None))
-    status, answer = await ask(_body(dialect, model, effort, BUDGET), None)
+    unbounded_thinking = _thinking(*(await ask(unbounded, None))[:2])
+    status, answer, _ = await ask(_body(dialect, model, effort, BUDGET), None)
     thinking = _thinking(status, answer)
     result = f"{thinking} thinking tokens" if thinking is not None else f"HTTP {status}"
     detail = f"the engine answered a budget of {BUDGET} with {result}{_reason(answer)}"
@@ -75,7 +96,7 @@ async def _has_offset(ask: Ask, body: dict[str, Any], offset: int) -> bool:
 
     If so, the engine cuts at the budget and counts its transition sentence on top.
     """
-    thinking = _thinking(*await ask(body, None))
+    thinking = _thinking(*(await ask(body, None))[:2])
     return thinking is not None and thinking - 2 * BUDGET == offset
 
 
@@ -83,12 +104,37 @@ async def _two_phase(
     ask: Ask, body: dict[str, Any], dialect: Dialect, detail: str
 ) -> BudgetSupport:
     """Whether the gateway can enforce in two phases what the engine does not."""
-    if dialect.resume is not None:
-        thinking = _thinking(*await ask(body, BUDGET))
-        if thinking is not None and 0 < thinking <= BUDGET:
-            return BudgetSupport("two-phase", True, detail)
-        detail += ", and two phases did not enforce it either"
-    return BudgetSupport("none", False, detail)
+    if dialect.resume is None:
+        return BudgetSupport("none", False, detail)
+    for adds_logprobs in (False, True):
+        probed = {**body, "logprobs": True} if adds_logprobs else body
+        reply = await ask(probed, BUDGET)
+        thinking = _thinking(reply.status, reply.answer)
+        if thinking is None or not 0 < thinking <= BUDGET:
+            break
+        if reply.method != "estimate":
+            return BudgetSupport("two-phase", True, detail, 0, adds_logprobs, continues=True)
+        uncounted = ", and its streams do not show how many tokens they carry"
+        support = BudgetSupport("two-phase", False, detail + uncounted, continues=True)
+        if adds_logprobs:
+            return support
+    return BudgetSupport("none", False, detail + ", and two phases did not enforce it either")
+
+
+async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
+    """Whether the engine goes on after a reasoning block that was closed, and answers."""
+    if dialect.resume is None:
+        return False
+    prefix = closed_block("I add and subtract the numbers in turn.")
+    continued = continued_chat(
+        body | {"max_tokens": _CONTINUED_TOKENS}, dialect.resume, prefix, None
+    )
+    reply = await ask(continued, None)
+    is_object = isinstance(reply.answer, dict)
+    answer = cast("dict[str, Any]", reply.answer) if is_object else {}
+    message = chat_chunk.part(chat_chunk.first_choice(answer) or {}, "message")
+    has_text = chat_chunk.has_answer(message) and not chat_chunk.reasoning(message)[0]
+    return reply.status == 200 and has_text
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

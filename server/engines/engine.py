@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
 from server.engines.model_info import ModelInfo
@@ -34,6 +35,7 @@ class Engine:
     `name`, `address`: host and port, and the URL without credentials, for logs and metrics;
     `up`: whether it answers; `model_info`: the model that it serves, None before it was up;
     `budget_support`: how it enforces budgets; `in_flight`: our requests that it is serving;
+    `has_tokenizer`: False once it turned out to have none;
     `recheck`: set to have its health checked at once.
 
     Args:
@@ -51,6 +53,7 @@ class Engine:
         self.model_info: ModelInfo | None = None
         self.budget_support = UNKNOWN
         self.in_flight = 0
+        self.has_tokenizer = True
         self.recheck = asyncio.Event()
         self._timeouts = TimeoutPool(timeout_seconds)
         self._headers = {"content-type": "application/json"}
@@ -93,6 +96,25 @@ class Engine:
             allow_redirects=False,
         )
         return HttpReply(post, self._timeouts)
+
+    async def count_tokens(self, text: str) -> int | None:
+        """The tokens of a text by the engine's tokenizer; None where it has none or is down."""
+        assert self._session is not None
+        if not self.has_tokenizer:
+            return None
+        model = self.model_info.model if self.model_info else None
+        try:
+            async with self._session.post(
+                self.url.removesuffix("/v1") + tokenizer.PATH,
+                data=tokenizer.token_request(text, model),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=_MODELS_SECONDS),
+            ) as response:
+                self.has_tokenizer = response.status not in (404, 405, 501)
+                raw = await response.read()
+                return tokenizer.read_token_count(raw) if response.ok else None
+        except CLIENT_ERRORS:
+            return None
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models that it lists, at least one.

@@ -128,7 +128,15 @@ class Fleet:
         sent_budget = None if budget is None else engine.budget_support.budget_to_send(budget)
         if budget is not None and sent_budget is None and resume is not None and call.path == CHAT:
             post = partial(engine.post, call.path, request_id=call.request_id)
-            return TwoPhase(post, call.write(None), budget, resume)
+            return TwoPhase(
+                post,
+                call.write(None),
+                budget,
+                resume,
+                engine.count_tokens,
+                call.reserve,
+                engine.budget_support.adds_logprobs,
+            )
         body = call.write(budget if sent_budget is None else sent_budget)
         return engine.post(call.path, body, call.request_id)
 

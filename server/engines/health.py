@@ -14,7 +14,7 @@ import structlog
 
 from router.effort import Effort
 from server.engines.budget_support import UNKNOWN, BudgetSupport
-from server.engines.canary import probe
+from server.engines.canary import ProbeReply, probe
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine
 from server.engines.model_info import ModelInfo
@@ -91,7 +91,12 @@ class Health:
     def states(self) -> list[dict[str, Any]]:
         """The `engines` list of `GET /ready`."""
         return [
-            {"engine": engine.name, "up": engine.up, "budgets": engine.budget_support.state}
+            {
+                "engine": engine.name,
+                "up": engine.up,
+                "budgets": engine.budget_support.state,
+                "continues": engine.budget_support.continues,
+            }
             for engine in self._engines
         ]
 
@@ -156,6 +161,7 @@ class Health:
             watch.canary.reset()
         if not watch.canary.due():
             return
+        engine.has_tokenizer = True
         engine.budget_support = await self._run_canary(engine, model_info.model)
         self._model = model_info.model
         engine.model_info, engine.up = model_info, True
@@ -169,6 +175,7 @@ class Health:
             model=model_info.model,
             context=model_info.context,
             budgets=engine.budget_support.state,
+            continues=engine.budget_support.continues,
             canary=engine.budget_support.detail,
         )
         self.ready.set()
@@ -191,16 +198,15 @@ class Health:
             self._metrics.engine_up.labels(engine.name).set(0)
             log.warning("engine down", engine=engine.name)
 
-    async def _ask(
-        self, engine: Engine, body: dict[str, Any], budget: int | None
-    ) -> tuple[int, Any]:
+    async def _ask(self, engine: Engine, body: dict[str, Any], budget: int | None) -> ProbeReply:
         """The canary's requests: not counted as in flight, not retried, not in the ledger."""
         post = partial(engine.post, CHAT, request_id="canary")
         if budget is None:
             reply = post(body)
         else:
             assert self._dialect.resume is not None
-            reply = TwoPhase(post, body, budget, self._dialect.resume)
+            reply = TwoPhase(post, body, budget, self._dialect.resume, engine.count_tokens)
         async with aclosing(reply):
             await reply.begin()
-            return reply.status, parse_json(await reply.read())
+            method = reply.method if isinstance(reply, TwoPhase) else None
+            return ProbeReply(reply.status, parse_json(await reply.read()), method)

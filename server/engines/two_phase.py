@@ -2,8 +2,8 @@
 
 Phase one streams, and its thinking tokens are counted; when the next would exceed the budget, that
 stream is closed. Phase two has the engine continue from the reasoning so far, closed with a
-transition sentence. Both appear as a single stream with one id and one usage. For models whose
-reasoning block is `<think>...</think>`.
+transition sentence; also where phase one ended without an answer. Both appear as a single stream
+with one id and one usage.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -12,16 +12,25 @@ from typing import Any
 
 import orjson
 
+from server.engines import chat_chunk
 from server.engines.assemble import assemble
+from server.engines.continuation import (
+    TRANSITION,
+    closed_block,
+    continued_chat,
+    requested_limit,
+    shortened,
+)
+from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
 from server.engines.reply import Reply, Sink
-from server.engines.usage import read_usage
-from server.errors import EngineFailed
+from server.engines.usage import Usage, read_usage
+from server.errors import EngineError, EngineFailed
 from server.http.sse import encode, events, payload
-
-TRANSITION = "\nThat is all the time there is for thinking. The answer, from what is known so far:"
 
 Post = Callable[[dict[str, Any]], Reply]
 """Makes the reply to a chat body, which is sent when the reply begins."""
+
+_PER_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 
 
 class TwoPhase:
@@ -32,22 +41,43 @@ class TwoPhase:
         body: the chat body, without a budget.
         budget: thinking tokens.
         resume: fields that make the engine continue the last message.
+        tokenize: counts a text on the engine; None where the engine cannot.
+        reserve: tokens of a full context that the answer needs.
+        adds_logprobs: whether the log-probabilities are requested to count by, and not passed on
+            unless the client wants them.
     """
 
     def __init__(
-        self, post: Post, body: dict[str, Any], budget: int, resume: dict[str, Any]
+        self,
+        post: Post,
+        body: dict[str, Any],
+        budget: int,
+        resume: dict[str, Any],
+        tokenize: Tokenize | None = None,
+        reserve: int = 1,
+        adds_logprobs: bool = False,
     ) -> None:
         self._post = post
-        self._budget = budget
         self._resume = resume
+        self._reserve = reserve
+        self._counter = ReasoningCounter(budget, tokenize)
         self.is_stream = bool(body.get("stream"))
-        options = {"include_usage": True, "continuous_usage_stats": True}
-        self._body = {**body, "stream": True, "stream_options": options}
-        self._reasoning = ""
-        self._thinking_tokens = 0
-        self._prompt_tokens = 0
+        self._body = {**body, "stream": True, "stream_options": _PER_CHUNK}
+        self._hides_logprobs = adds_logprobs and not body.get("logprobs")
+        if adds_logprobs:
+            self._body["logprobs"] = True
+        self._usage: Usage | None = None
+        self._closing_tokens = 0
+        self._first_tokens = 0
         self._common_fields: dict[str, Any] = {}
         self._reasoning_field = "reasoning"
+        self._answered = False
+        self._finish_reason: str | None = None
+        """Of a phase one that ended without an answer."""
+
+        self._finish: list[bytes] = []
+        """The events of that end."""
+
         self._events = self._both_phases()
         self._buffered: bytes
         self._refusal: tuple[int, bytes] | None = None
@@ -58,6 +88,11 @@ class TwoPhase:
     def status(self) -> int:
         """The HTTP status code."""
         return self._refusal[0] if self._refusal else 200
+
+    @property
+    def method(self) -> Method | None:
+        """How the thinking tokens were counted; None where there were none."""
+        return self._counter.method
 
     async def begin(self) -> None:
         """Wait for a stream's first event, or for all of an answer that is not a stream.
@@ -104,97 +139,145 @@ class TwoPhase:
                 return
             async for event in events(reply.next_chunk):
                 chunk = payload(event)
-                if chunk is not None and self._exceeds_budget(chunk):
+                if chunk is not None and await self._exceeds_budget(chunk):
                     self.cut = True
                     break
-                yield event if chunk is None else _without_running_usage(chunk)
-            else:
+                visible = event if chunk is None else await self._visible(chunk)
+                if self._ends_unanswered(chunk):
+                    self._finish.append(visible)
+                else:
+                    yield visible
+        if not (self.cut or self._finish_reason):
+            return
+        await self._counter.settle()
+        async with aclosing(self._post(await self._second_body())) as reply:
+            if not await self._continues(reply):
+                for event in self._finish:
+                    yield event
                 return
-        yield encode(self._chunk({self._reasoning_field: TRANSITION}))
-        async with aclosing(self._post(self._second_body())) as reply:
-            await reply.begin()
-            if reply.status != 200 or not reply.is_stream:
-                raise EngineFailed(
-                    f"the engine refused to continue after the budget (HTTP {reply.status})"
-                )
+            yield encode(self._chunk({self._reasoning_field: TRANSITION}))
             async for event in events(reply.next_chunk):
                 chunk = payload(event)
                 yield event if chunk is None else encode(self._as_answer(chunk))
 
-    def _exceeds_budget(self, chunk: dict[str, Any]) -> bool:
+    async def _continues(self, reply: Reply) -> bool:
+        """Whether phase two has begun; without it, an answer that was not cut stays as it is.
+
+        Raises:
+            EngineError: it has not, and the reasoning was cut.
+        """
+        try:
+            await reply.begin()
+        except EngineError:
+            if self.cut:
+                raise
+            return False
+        if reply.status == 200 and reply.is_stream:
+            return True
+        if self.cut:
+            raise EngineFailed(
+                f"the engine refused to continue after the budget (HTTP {reply.status})"
+            )
+        return False
+
+    async def _exceeds_budget(self, chunk: dict[str, Any]) -> bool:
         """Count a chunk of phase one; whether its reasoning is beyond the budget."""
         self._common_fields = self._common_fields or {
             key: value for key, value in chunk.items() if key not in ("choices", "usage", "error")
         }
-        usage = read_usage(chunk)
-        if usage is not None:
-            self._prompt_tokens = usage.prompt
-        delta = _delta(chunk)
-        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-        if not reasoning:
+        self._usage = read_usage(chunk) or self._usage
+        delta = chat_chunk.part(chat_chunk.first_choice(chunk) or {}, "delta")
+        reasoning, field = chat_chunk.reasoning(delta)
+        if not reasoning or self._answered:  # an answer that has begun cannot be continued
+            self._answered = self._answered or chat_chunk.has_answer(delta)
             return False
-        if not delta.get("reasoning"):
-            self._reasoning_field = "reasoning_content"
-        if usage is None:
-            thinking_tokens = self._thinking_tokens + 1
-        else:  # up to here, all completion tokens are thinking tokens
-            thinking_tokens = usage.completion if usage.thinking is None else usage.thinking
-        if thinking_tokens > self._budget:
+        self._reasoning_field = field
+        choice = chat_chunk.first_choice(chunk) or {}
+        if not await self._counter.accept(chunk, choice, reasoning):
             return True
-        self._thinking_tokens = thinking_tokens
-        self._reasoning += reasoning
+        self._answered = chat_chunk.has_answer(delta)
         return False
+
+    def _ends_unanswered(self, chunk: dict[str, Any] | None) -> bool:
+        """Whether the choice has finished with reasoning and no answer, by this chunk at last."""
+        if self._finish_reason is None and self._counter.text and not self._answered:
+            choice = chat_chunk.first_choice(chunk or {}) or {}
+            if choice.get("finish_reason") in ("length", "stop"):
+                self._finish_reason = choice["finish_reason"]
+        return self._finish_reason is not None
+
+    async def _visible(self, chunk: dict[str, Any]) -> bytes:
+        """An event without what the client did not request: running usage, log-probabilities."""
+        if chunk.get("choices"):
+            chunk = {key: value for key, value in chunk.items() if key != "usage"}
+            if self._hides_logprobs:
+                visible = [{**choice, "logprobs": None} for choice in chat_chunk.choices(chunk)]
+                chunk["choices"] = visible
+        elif (usage := read_usage(chunk)) and self.method in ("tokenizer", "logprobs"):
+            await self._counter.settle()
+            details = {"reasoning_tokens": min(self._counter.tokens, usage.completion)}
+            if usage.thinking is None:
+                chunk = {**chunk, "usage": chunk["usage"] | {"completion_tokens_details": details}}
+        return encode(chunk)
 
     def _chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         return {**self._common_fields, "choices": [choice]}
 
-    def _second_body(self) -> dict[str, Any]:
+    async def _second_body(self) -> dict[str, Any]:
         """The body of phase two: the closed reasoning block as a message to continue."""
-        closed = f"<think>\n{self._reasoning.strip()}{TRANSITION}\n</think>\n\n"
-        body: dict[str, Any] = {**self._body, **self._resume}
-        body["messages"] = [*body["messages"], {"role": "assistant", "content": closed}]
+        counter, limit = self._counter, requested_limit(self._body)
+        reasoning, used = counter.text, counter.tokens
+        if self._usage and not self.cut:
+            used = max(used, self._usage.completion)
+            counter.tokens = used if self._usage.thinking is None else self._usage.thinking
+        if self._finish_reason == "length" and (limit is None or used < limit):
+            reasoning = shortened(reasoning, used, self._reserve)  # the context is full
+        self._first_tokens = used
+        if self._usage is None or self.method == "estimate":
+            self._closing_tokens = await counter.count(closed_block(""))
+        remaining = None if limit is None else limit - used
+        body = continued_chat(self._body, self._resume, closed_block(reasoning), remaining)
         body["stream_options"] = {"include_usage": True}
-        for name in ("max_tokens", "max_completion_tokens"):
-            if body.get(name) is not None:
-                body[name] = max(1, body[name] - self._thinking_tokens)
+        if self._hides_logprobs:
+            del body["logprobs"]
         return body
 
     def _as_answer(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """A chunk of phase two as a chunk of the single stream; all of its text is answer."""
-        delta = _delta(chunk)
-        if delta:
+        choice = chat_chunk.first_choice(chunk)
+        delta = chat_chunk.part(choice or {}, "delta")
+        if choice is not None and delta:
             answer = {
                 key: value
                 for key, value in delta.items()
                 if key not in ("role", "reasoning", "reasoning_content")
             }
-            reasoning = delta.get("reasoning") or delta.get("reasoning_content") or ""
-            if text := reasoning + (delta.get("content") or ""):
+            if text := chat_chunk.reasoning(delta)[0] + chat_chunk.text(delta):
                 answer["content"] = text
-            chunk = {**chunk, "choices": [{**chunk["choices"][0], "delta": answer}]}
+            chunk = {**chunk, "choices": [{**choice, "delta": answer}]}
         usage = read_usage(chunk)
         if usage is not None:
-            chunk = {**chunk, "usage": self._total_usage(usage.completion)}
+            chunk = {**chunk, "usage": self._total_usage(usage)}
         return {**chunk, **self._common_fields}
 
-    def _total_usage(self, answer_tokens: int) -> dict[str, Any]:
-        """The prompt once, and the tokens of both phases; cut reasoning is not counted."""
+    def _total_usage(self, second: Usage) -> dict[str, Any]:
+        """The prompt once, and the tokens of both phases; cut reasoning is not counted.
+
+        The prompt of phase two is that of phase one, the reasoning and the transition sentence:
+        what phase one did not report follows from it.
+        """
+        thinking, used = self._counter.tokens, self._first_tokens
+        if self._usage is None:
+            prompt = max(0, second.prompt - thinking - self._closing_tokens)
+        else:
+            prompt = self._usage.prompt
+            if self.method == "estimate":  # the prompt of phase two tells it better
+                thinking = max(thinking, second.prompt - prompt - self._closing_tokens)
+        completion = max(used, thinking) + second.completion
         return {
-            "prompt_tokens": self._prompt_tokens,
-            "completion_tokens": self._thinking_tokens + answer_tokens,
-            "total_tokens": self._prompt_tokens + self._thinking_tokens + answer_tokens,
-            "completion_tokens_details": {"reasoning_tokens": self._thinking_tokens},
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "completion_tokens_details": {"reasoning_tokens": thinking},
         }
-
-
-def _without_running_usage(chunk: dict[str, Any]) -> bytes:
-    """An event without the running usage, which the client did not ask for."""
-    if chunk.get("choices"):
-        chunk = {key: value for key, value in chunk.items() if key != "usage"}
-    return encode(chunk)
-
-
-def _delta(chunk: dict[str, Any]) -> dict[str, Any]:
-    choices = chunk.get("choices")
-    return (choices[0].get("delta") or {}) if choices else {}

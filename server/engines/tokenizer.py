@@ -1,0 +1,26 @@
+"""The request and the reply of an engine's `/tokenize`, which is beside `/v1` on every engine."""
+
+from typing import cast
+
+import orjson
+
+PATH = "/tokenize"
+
+
+def token_request(text: str, model: str | None) -> bytes:
+    """The JSON body: vLLM and SGLang read `prompt`, llama.cpp `content`."""
+    body = {"prompt": text, "content": text, "add_special_tokens": False}
+    return orjson.dumps(body if model is None else {**body, "model": model})
+
+
+def read_token_count(raw: bytes) -> int | None:
+    """The number of tokens that a reply counts or lists; None where it does neither."""
+    try:
+        body: object = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    reply = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    count, tokens = reply.get("count"), reply.get("tokens")
+    if isinstance(count, int):
+        return count
+    return len(cast("list[object]", tokens)) if isinstance(tokens, list) else None
