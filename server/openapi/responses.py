@@ -159,6 +159,7 @@ class EngineState(BaseModel):
     engine: str = Field(description="Host and port.")
     up: bool
     budgets: str = Field(description="How budgets are enforced: native, two-phase, none, ...")
+    continues: bool = Field(description="Whether it answers after thinking that ran out of room.")
 
 
 class ReadyState(BaseModel):
