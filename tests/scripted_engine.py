@@ -29,13 +29,15 @@ MODELS = {"object": "list", "data": [{"id": "scripted", "max_model_len": 4096}]}
 class ScriptedEngine:
     """A raw HTTP/1.1 server in a thread; the last message of a request names what it does.
 
-    `bodies` and `heads` are those of all requests; `cancelled` is set when the client of `endless`
+    `bodies` and `heads` are those of all requests; `replies` are whole replies by the script that
+    gets them; `cancelled` is set when the client of `endless`
     or `wait` has disconnected; `flooded` counts the bytes of `flood`.
     """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.heads: list[str] = []
+        self.replies: dict[str, bytes] = {}
         self.cancelled = threading.Event()
         self.flooded = 0
         self.port = 0
@@ -73,6 +75,9 @@ class ScriptedEngine:
             self.heads.append(head)
             self.bodies.append(body)
             script = body.get("prompt") or body["messages"][-1]["content"]
+            if script in self.replies:
+                writer.write(self.replies[script])
+                return
             respond = getattr(self, f"do_{script}", self.do_complete)
             await respond(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):

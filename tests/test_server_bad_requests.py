@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Generator
-from typing import Any
 
 import httpx
 import pytest
@@ -75,12 +74,3 @@ def test_bad_requests(
     assert says in error_of(response, status)["message"]
     assert "x-request-id" in response.headers
     assert ask(front, "complete").status_code == 200
-
-
-def test_a_body_nested_too_deeply_is_refused(front: Server) -> None:
-    deep: Any = 1
-    for _ in range(400):
-        deep = [deep]
-    refused = ask(front, "think", extra=deep)
-    assert refused.status_code == 400
-    assert "nested" in refused.json()["error"]["message"]

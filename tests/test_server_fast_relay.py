@@ -81,7 +81,7 @@ async def streaming(
     engine = Engine(f"{'https' if tls else 'http'}://localhost:{port}", None, silence)
 
     async def ask() -> HttpReply:
-        reply = engine.post("/chat/completions", {}, "test")
+        reply = engine.post("/chat/completions", {}, {})
         await reply.begin()
         return reply
 

@@ -91,6 +91,19 @@ def test_the_client_s_key_and_cookies_do_not_reach_the_engine(
     assert "x-request-id: my-id" in head
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "completions"])
+def test_the_trace_is_continued_on_the_engine(
+    front: Server, engine: ScriptedEngine, path: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "complete"}], "prompt": "complete"}
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    trace = {"traceparent": parent, "tracestate": "vendor=1", "baggage": "user=7"}
+    assert httpx.post(f"{front.url}/v1/{path}", json=body, headers=trace).status_code == 200
+    head = engine.heads[-1].lower()
+    assert f"traceparent: {parent}\r\ntracestate: vendor=1\r\n" in head
+    assert "baggage" not in head
+
+
 def test_chunks_are_passed_on_immediately(front: Server) -> None:
     body = {"messages": [{"role": "user", "content": "stall"}], "stream": True}
     with httpx.stream("POST", f"{front.url}/v1/chat/completions", json=body) as response:

@@ -2,12 +2,11 @@
 
 from typing import Any, cast
 
-import orjson
-
 from server.api.protocol import Api
 from server.engines.dialect import CHAT
 from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.errors import EngineFailed, EngineRefused, NoSuchEndpoint
+from server.http.json_codec import dumps
 
 
 async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
@@ -26,6 +25,6 @@ async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
         return answer
     reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's
     if 400 <= status < 500 and reason:
-        message = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
+        message = reason if isinstance(reason, str) else dumps(reason).decode()
         raise EngineRefused(message, status, reply.retry_after)
     raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")

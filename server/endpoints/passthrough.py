@@ -44,7 +44,7 @@ class Passthrough(TrackedEndpoint):
             record.body_read_at = time.perf_counter()
             record.model = self._fleet.resolve_model(string(body, "model")).model
             forwarded = {**body, "model": record.model}
-            call = Call(self._path, record.request_id, lambda _: forwarded)
+            call = Call(self._path, record.engine_headers, lambda _: forwarded)
             with cancel_on_disconnect(receive):
                 await self._forward(record, call, send)
 

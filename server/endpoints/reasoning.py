@@ -1,10 +1,8 @@
 """The endpoints of requests that think. `ReasoningEndpoint._respond` is the whole online flow."""
 
 import time
-from contextlib import suppress
 from typing import Any
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -28,6 +26,7 @@ from server.engines.usage import read_usage
 from server.errors import GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
+from server.http.json_codec import dumps
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
@@ -72,7 +71,7 @@ class ReasoningEndpoint(TrackedEndpoint):
                     answer = await self._relay(record, request, in_flight, send)
                 if answer is not None:  # not streamed
                     answer = await self._account(record, request, answer, in_flight)
-                    await send_json(record, orjson.dumps(answer), send, in_flight.reply.retry_after)
+                    await send_json(record, dumps(answer), send, in_flight.reply.retry_after)
 
     def _authenticate(self, record: RequestRecord, headers: Headers) -> Caller:
         caller = self._keys.caller(headers)
@@ -95,8 +94,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.model, record.decision = model.model, decision
         record.choices, record.stream = request.n, request.stream
         if self._log_prompts:
-            with suppress(orjson.JSONEncodeError):  # nested too deeply; `Engine.post` refuses it
-                record.prompt_json = orjson.dumps(request.messages).decode()
+            record.prompt_json = dumps(request.messages).decode()
 
     async def _forward(self, record: RequestRecord, request: ParsedRequest) -> InFlight:
         """The request on an engine whose reply has begun."""
@@ -115,7 +113,7 @@ class ReasoningEndpoint(TrackedEndpoint):
 
         return Call(
             self._api.PATH,
-            record.request_id,
+            record.engine_headers,
             write,
             None if decision.effort == "none" else decision.budget,
             conversation_key(request.conversation) if self._fleet.has_alternatives else None,

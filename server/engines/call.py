@@ -1,6 +1,6 @@
 """One request of the gateway to its engines, whichever of them takes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ class Call:
 
     Args:
         path: below the engine's `/v1`.
-        request_id: sent along as `x-request-id`.
+        headers: sent along; `x-request-id`, and the trace of the request.
         write: makes the JSON body; its argument is the budget in thinking tokens that the engine
             is to enforce, None for no budget in the body.
         budget: thinking tokens, None without a limit.
@@ -20,7 +20,7 @@ class Call:
     """
 
     path: str
-    request_id: str
+    headers: Mapping[str, str]
     write: Callable[[int | None], dict[str, Any]]
     budget: int | None = None
     conversation: str | None = None

@@ -5,7 +5,7 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -18,7 +18,8 @@ from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
 from server.engines.model_info import ModelInfo
-from server.errors import BadRequest, EngineDown
+from server.errors import EngineDown
+from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 
 _CONNECT_SECONDS = 5
@@ -75,24 +76,14 @@ class Engine:
         ) as self._session:
             yield
 
-    def post(self, path: str, body: dict[str, Any], request_id: str) -> HttpReply:
-        """The reply to a request, which is sent by its `begin`; `aclose` cancels it.
-
-        Raises:
-            BadRequest: the body is nested too deeply to be encoded.
-        """
+    def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> HttpReply:
+        """The reply to a request, which is sent by its `begin`; `aclose` cancels it."""
         assert self._session is not None
-        try:
-            data = orjson.dumps(body)
-        except orjson.JSONEncodeError:
-            raise BadRequest(
-                "the request body is nested more than 250 levels deep: flatten it"
-            ) from None
         post = partial(
             self._session.post,
             self.url + path,
-            data=data,
-            headers={"x-request-id": request_id},
+            data=dumps(body),
+            headers=headers,
             allow_redirects=False,
         )
         return HttpReply(post, self._timeouts)

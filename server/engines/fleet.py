@@ -127,7 +127,7 @@ class Fleet:
         budget, resume = call.budget, self.dialect.resume
         sent_budget = None if budget is None else engine.budget_support.budget_to_send(budget)
         if budget is not None and sent_budget is None and resume is not None and call.path == CHAT:
-            post = partial(engine.post, call.path, request_id=call.request_id)
+            post = partial(engine.post, call.path, headers=call.headers)
             return TwoPhase(
                 post,
                 call.write(None),
@@ -138,7 +138,7 @@ class Fleet:
                 engine.budget_support.adds_logprobs,
             )
         body = call.write(budget if sent_budget is None else sent_budget)
-        return engine.post(call.path, body, call.request_id)
+        return engine.post(call.path, body, call.headers)
 
     def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
         """The conversation's engine, or the least loaded where that is too busy, down or tried."""

@@ -200,7 +200,7 @@ class Health:
 
     async def _ask(self, engine: Engine, body: dict[str, Any], budget: int | None) -> ProbeReply:
         """The canary's requests: not counted as in flight, not retried, not in the ledger."""
-        post = partial(engine.post, CHAT, request_id="canary")
+        post = partial(engine.post, CHAT, headers={"x-request-id": "canary"})
         if budget is None:
             reply = post(body)
         else:

@@ -1,5 +1,6 @@
 """An engine's reply over HTTP, and the translation of the HTTP client's errors into ours."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -11,6 +12,12 @@ from server.http.timeouts import TimeoutPool
 
 CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 """Everything that a request of the HTTP client may raise."""
+
+_STATUSES = range(200, 600)
+"""HTTP statuses of a final response."""
+
+_RETRY_AFTER = re.compile(r"\d{1,9}(\.\d{1,9})?|[A-Z][a-z]{2,8},? [A-Za-z0-9 :-]{10,40}", re.ASCII)
+"""Seconds or a date."""
 
 _UNREACHABLE = (
     aiohttp.ClientConnectorError,
@@ -48,8 +55,9 @@ class HttpReply:
 
     @property
     def retry_after(self) -> str | None:
-        """The `Retry-After` header, if any."""
-        return self._begun.headers.get("retry-after")
+        """The `Retry-After` header, if there is a valid one."""
+        value = self._begun.headers.get("retry-after", "")
+        return value if _RETRY_AFTER.fullmatch(value) else None
 
     @property
     def _begun(self) -> aiohttp.ClientResponse:
@@ -61,7 +69,7 @@ class HttpReply:
 
         Raises:
             EngineDown: no connection.
-            EngineFailed: the connection broke.
+            EngineFailed: the connection broke, or the status is none.
             EngineTimeout: no byte arrived in time.
         """
         try:
@@ -69,6 +77,8 @@ class HttpReply:
                 self._response = await self._post()
         except CLIENT_ERRORS as error:
             raise translate(error) from error
+        if self.status not in _STATUSES:
+            raise EngineFailed(f"the engine answered with HTTP status {self.status}")
         self._buffered = await (self.next_chunk() if self.is_stream else self._read_all())
 
     async def next_chunk(self) -> bytes:

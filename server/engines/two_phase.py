@@ -10,8 +10,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from server.engines import chat_chunk
 from server.engines.assemble import assemble
 from server.engines.continuation import (
@@ -25,6 +23,7 @@ from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
 from server.engines.reply import Reply, Sink
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineError, EngineFailed
+from server.http.json_codec import dumps
 from server.http.sse import encode, events, payload
 
 Post = Callable[[dict[str, Any]], Reply]
@@ -104,7 +103,7 @@ class TwoPhase:
             self._buffered = await anext(self._events, b"")
         else:
             try:
-                self._buffered = orjson.dumps(await assemble(self._events))
+                self._buffered = dumps(await assemble(self._events))
             except EngineFailed:
                 if self._refusal is None:
                     raise

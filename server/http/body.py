@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import orjson
 from starlette.types import Receive
 
 from server.errors import BadRequest, BodyTimeout, BodyTooLarge
 from server.http.disconnect import ClientDisconnected
+from server.http.json_codec import JSONError, loads
 from server.http.timeouts import TimeoutPool
 
 
@@ -40,8 +40,8 @@ class BodyReader:
                 "send it again"
             ) from None
         try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
+            body = loads(raw)
+        except JSONError as error:
             raise BadRequest(f"the request body is not valid JSON: {error}") from None
         if not isinstance(body, dict):
             raise BadRequest("the request body must be a JSON object")

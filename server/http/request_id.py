@@ -5,18 +5,29 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.http.trace import trace_headers
+
 _RANDOM = random.Random()
 """Ids must be distinct, not secret: the system's random numbers would cost 20 us per id."""
 
 _VALID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_READ = frozenset((b"x-request-id", b"traceparent"))
 
 
 def assign_request_id(scope: Scope) -> str:
-    """The id of a request; also stored as `scope["state"]["request_id"]`."""
-    header = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    text = header.decode("latin-1")
+    """The id of a request, also stored as `scope["state"]["request_id"]`.
+
+    `scope["state"]["engine_headers"]` are the headers that the engine gets: the id, and the trace
+    that the request belongs to.
+    """
+    headers = {name: value for name, value in scope["headers"] if name in _READ}
+    text = headers.get(b"x-request-id", b"").decode("latin-1")
     request_id = text if _VALID.fullmatch(text) else f"req_{_RANDOM.getrandbits(96):024x}"
-    scope.setdefault("state", {})["request_id"] = request_id
+    engine_headers = {"x-request-id": request_id}
+    if b"traceparent" in headers:
+        engine_headers |= trace_headers(scope["headers"])
+    state = scope.setdefault("state", {})
+    state["request_id"], state["engine_headers"] = request_id, engine_headers
     return request_id
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
-import orjson
+from server.http.json_codec import JSONError, dumps, loads
 
 BOUNDARY = re.compile(rb"\r?\n\r?\n")
 DONE = b"data: [DONE]\n\n"
@@ -30,8 +30,8 @@ def payload(event: bytes) -> dict[str, Any] | None:
     """The JSON object of an event's data; None where the data is not a JSON object."""
     for data in _data(event):
         try:
-            body = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            body = loads(data)
+        except JSONError:
             return None
         return cast("dict[str, Any]", body) if isinstance(body, dict) else None
     return None
@@ -55,4 +55,4 @@ def complete_events(chunk: bytes) -> bytes:
 def encode(body: dict[str, Any], event: str | None = None) -> bytes:
     """An event with a JSON object as its data, and a name where the API names its events."""
     name = b"" if event is None else b"event: " + event.encode() + b"\n"
-    return name + b"data: " + orjson.dumps(body) + b"\n\n"
+    return name + b"data: " + dumps(body) + b"\n\n"

@@ -20,7 +20,9 @@ class TrackedEndpoint(ABC):
         """Answer one request, or raise a GatewayError before the first byte."""
         record = None
         try:
-            with self._tracker.open(scope["state"]["request_id"]) as record:
+            state = scope["state"]
+            with self._tracker.open(state["request_id"]) as record:
+                record.engine_headers = state["engine_headers"]
                 await self._respond(record, scope, receive, send)
         except ClientDisconnected:
             return

@@ -19,6 +19,8 @@ class RequestRecord:
     # opened
     request_id: str
     opened_at: float = field(default_factory=time.perf_counter)
+    engine_headers: dict[str, str] = field(default_factory=dict[str, str])
+    """Headers for the engine: the id, and the trace that the request belongs to."""
 
     # authenticated
     caller: str = ""
