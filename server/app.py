@@ -23,6 +23,7 @@ from server.decide.decider import Decider
 from server.decide.enforcement import check_budget
 from server.decide.explain import explain
 from server.decide.holdout import Holdout, Shares
+from server.endpoints.completions import Completions
 from server.endpoints.passthrough import Passthrough
 from server.endpoints.reasoning import ReasoningEndpoint
 from server.engines.dialect import DIALECTS
@@ -70,7 +71,8 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         f"/v1{api.PATH}": ReasoningEndpoint(api, settings, bodies, keys, decider, fleet, tracker)
         for api in apis
     }
-    for path in ("/completions", "/embeddings", "/messages/count_tokens"):
+    endpoints["/v1/completions"] = Completions(settings, bodies, keys, fleet, tracker)
+    for path in ("/embeddings", "/messages/count_tokens"):
         endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
     lifespan = partial(_lifespan, ledger, fleet, supervisor, tracker, shared)
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -152,12 +154,14 @@ def _add_api(
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
-        body = await bodies.read(request.receive)
-        parsed = chat.parse(body, request.headers)
-        model = fleet.resolve_model(parsed.model)
-        decision = decider.decide(parsed, caller, model, tracker.load(), remember=False)
-        decision = check_budget(decision, parsed, fleet.budget_support, fleet.dialect, chat.PATH)
-        return JSONResponse(explain(parsed, decision))
+        with caller.limit():
+            body = await bodies.read(request.receive)
+            parsed = chat.parse(body, request.headers)
+            model = fleet.resolve_model(parsed.model)
+            decision = decider.decide(parsed, caller, model, tracker.load(), remember=False)
+            support, dialect = fleet.budget_support, fleet.dialect
+            decision = check_budget(decision, parsed, support, dialect, chat.PATH)
+            return JSONResponse(explain(parsed, decision))
 
 
 def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:

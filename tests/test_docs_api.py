@@ -13,21 +13,6 @@ from server.errors import BadRequest
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "reference" / "api.md").read_text()
 MESSAGES = [{"role": "user", "content": "hi"}]
-SAMPLES: dict[str, Any] = {
-    "reasoning_effort": "low",
-    "chat_template_kwargs.reasoning_effort": "low",
-    "chat_template_kwargs.enable_thinking": False,
-    "reasoning.effort": "low",
-    "reasoning.max_tokens": 7,
-    "reasoning.enabled": False,
-    "thinking.type": "disabled",
-    "thinking.budget_tokens": 7,
-    "thinking_token_budget": 7,
-    "thinking_budget_tokens": 7,
-    "custom_params.thinking_budget": 7,
-}
-"""A value of each field that asks for an effort or a budget."""
-
 FORWARDED: dict[str, Any] = {
     "tools": [{"type": "function", "function": {"name": "f"}}],
     "response_format": {"type": "json_object"},
@@ -45,17 +30,6 @@ FORWARDED: dict[str, Any] = {
 """Fields that reach the engine as they are."""
 
 
-def rows() -> list[tuple[list[str], str]]:
-    """The fields of each row of the table of request fields, and how they are treated."""
-    section = PAGE[PAGE.index("## Request fields") : PAGE.index("Refused with a 400")]
-    found: list[tuple[list[str], str]] = []
-    for cells, treatment in re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.MULTILINE):
-        names: list[str] = re.findall(r"`([\w.]+)`", cells)
-        owner = names[0].partition(".")[0]
-        found.append(([owner + name if name[0] == "." else name for name in names], treatment))
-    return found
-
-
 def body(name: str, value: Any) -> dict[str, Any]:
     owner, _, key = name.partition(".")
     return {"messages": MESSAGES, owner: {key: value} if key else value}
@@ -64,22 +38,6 @@ def body(name: str, value: Any) -> dict[str, Any]:
 def written(request: dict[str, Any]) -> dict[str, Any]:
     """The body for an engine, with the effort `high` and no budget."""
     return write(parse(request, {}), "high", None, "served", DIALECTS["openai"])
-
-
-def test_the_table_lists_the_fields_that_ask_for_an_effort_or_a_budget() -> None:
-    listed = {name for names, treatment in rows() if "replaced" in treatment for name in names}
-    assert listed == set(SAMPLES)
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_a_replaced_field_is_honoured_and_removed(name: str) -> None:
-    request = parse(body(name, SAMPLES[name]), {})
-    assert (request.effort, request.budget) in ((SAMPLES[name], None), (None, 7), ("none", None))
-    assert written(body(name, SAMPLES[name])) == {
-        "messages": MESSAGES,
-        "model": "served",
-        "reasoning_effort": "high",
-    }
 
 
 @pytest.mark.parametrize("name", FORWARDED)

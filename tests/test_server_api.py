@@ -123,7 +123,8 @@ def test_effort_and_budget_of_messages(
         (responses.parse, {"input": "x", "max_output_tokens": 0}, "max_output_tokens"),
         (responses.parse, {"input": "x", "instructions": 5}, "instructions"),
         (messages.parse, {}, "messages"),
-        (messages.parse, {"messages": HI, "thinking": {"type": "on"}}, "thinking.type"),
+        (messages.parse, {"messages": HI, "thinking": {"type": True}}, "thinking.type"),
+        (messages.parse, {"messages": HI, "thinking": {"budget_tokens": 2000}}, "thinking.type"),
         (messages.parse, {"messages": HI, "thinking": {"type": "enabled"}}, BUDGET),
         (
             messages.parse,
@@ -178,7 +179,7 @@ USED = {
     "output_tokens_details": {"reasoning_tokens": 4},
 }
 COMPLETED = event("response.completed", response={"id": "r", "usage": USED})
-RESPONSE = event("response.created", response={"id": "r"}) + TEXT * 3
+CREATED = event("response.created", response={"id": "r", "reasoning": {"effort": None}})
 START = event("message_start", message={"id": "m", "usage": {"input_tokens": 5}})
 DELTA = event("content_block_delta", delta={"type": "text_delta", "text": "hi"})
 END = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7})
@@ -192,13 +193,15 @@ def relayed(relay: Relay, stream: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 3, 40, 10_000])
 def test_a_stream_of_responses_has_tops_in_its_last_event(size: int) -> None:
-    relay = ResponsesRelay(tops)
-    out = relayed(relay, RESPONSE + COMPLETED, size)
-    assert out.startswith(RESPONSE)
-    end = out[len(RESPONSE) :]
+    relay = ResponsesRelay(tops, "low")
+    out = relayed(relay, CREATED + TEXT * 3 + COMPLETED, size)
+    created, _, end = out.partition(TEXT * 3)
+    assert created.startswith(b"event: response.created\n")
+    effort = {"reasoning": {"effort": "low"}}
+    assert json.loads(created.partition(b"data: ")[2])["response"] == {"id": "r", **effort}
     assert end.startswith(b"event: response.completed\n")
     body = json.loads(end.partition(b"data: ")[2])
-    assert body["response"] == {"id": "r", "usage": USED, "tops": {"usage": [5, 7, 4]}}
+    assert body["response"] == {"id": "r", **effort, "usage": USED, "tops": {"usage": [5, 7, 4]}}
     assert relay.complete
     assert not relay.failed
 
@@ -216,8 +219,8 @@ def test_a_stream_of_messages_has_tops_beside_its_usage(size: int) -> None:
 
 def test_an_error_event_marks_the_stream_as_failed() -> None:
     for relay, error in (
-        (ResponsesRelay(tops), event("response.failed", response={})),
-        (ResponsesRelay(tops), event("error", message="no")),
+        (ResponsesRelay(tops, "low"), event("response.failed", response=None)),
+        (ResponsesRelay(tops, "low"), event("error", message="no")),
         (MessagesRelay(tops), event("error", error={"message": "no"})),
     ):
         assert relay.feed(error) == error

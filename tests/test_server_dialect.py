@@ -16,13 +16,19 @@ SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {
     "vllm": {
         ("low", None): {"reasoning_effort": "low"},
         ("low", 50): {"reasoning_effort": "low", "thinking_token_budget": 50},
-        ("none", 0): {"reasoning_effort": "none"},
+        ("none", None): {"reasoning_effort": "none"},
+        ("none", 0): {"reasoning_effort": "none", "thinking_token_budget": 0},
     },
     "sglang": {
         ("high", 50): {"reasoning_effort": "high", "custom_params": {"thinking_budget": 50}},
+        ("none", None): {
+            "reasoning_effort": "none",
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
         ("none", 0): {
             "reasoning_effort": "none",
             "chat_template_kwargs": {"enable_thinking": False},
+            "custom_params": {"thinking_budget": 0},
         },
     },
     "llama.cpp": {
@@ -30,7 +36,11 @@ SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {
             "chat_template_kwargs": {"reasoning_effort": "low", "enable_thinking": True},
             "thinking_budget_tokens": 50,
         },
-        ("none", 0): {
+        ("low", 0): {
+            "chat_template_kwargs": {"reasoning_effort": "low", "enable_thinking": False},
+            "thinking_budget_tokens": 0,
+        },
+        ("none", None): {
             "chat_template_kwargs": {"reasoning_effort": "none", "enable_thinking": False},
             "thinking_budget_tokens": 0,
         },

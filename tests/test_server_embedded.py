@@ -241,7 +241,9 @@ def test_logprobs_of_the_answer(engine: str) -> None:
         ({"stop": [""]}, "empty"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": CONTEXT}, "1024 tokens"),
-        ({"thinking_token_budget": -1}, "thinking_token_budget"),
+        ({"thinking_token_budget": -2}, "thinking_token_budget"),
+        ({"thinking_token_budget": 5.0}, "thinking_token_budget"),
+        ({"thinking_token_budget": True}, "thinking_token_budget"),
         ({"reasoning_effort": "odd"}, "reasoning_effort"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
@@ -286,6 +288,7 @@ def test_a_body_that_is_not_a_json_object_is_a_400(engine: str, raw: bytes) -> N
         {"temperature": 10},
         {"seed": -(10**30)},
         {"thinking_token_budget": 10**30},
+        {"thinking_token_budget": -1},
         {"chat_template_kwargs": {"self": 1, "no name": 2}},
     ],
 )

@@ -57,7 +57,7 @@ def test_effort_and_budget(
         ({}, {"x-tops-effort": "turbo"}, "x-tops-effort", "one of"),
         ({}, {"x-tops-budget": "-3"}, "x-tops-budget", "thinking tokens"),
         ({}, {"x-tops-budget": "9" * 40}, "x-tops-budget", "thinking tokens"),
-        ({"thinking_token_budget": -1}, {}, "thinking_token_budget", "at least 0"),
+        ({"thinking_token_budget": -2}, {}, "thinking_token_budget", "at least 0, or -1"),
         ({"thinking_token_budget": 1.5}, {}, "thinking_token_budget", "whole number"),
         ({"reasoning_effort": "low"}, {"x-tops-effort": "high"}, "reasoning_effort", "contradict"),
         (

@@ -26,6 +26,7 @@ import tops  # noqa: E402
 from router.effort import EFFORTS  # noqa: E402
 from router.fitting.outcomes import OutcomeError, read_outcomes  # noqa: E402
 from server import errors  # noqa: E402
+from server.api.thinking import FIELDS  # noqa: E402
 from server.config.api_key_settings import ApiKeySettings  # noqa: E402
 from server.config.renamed import RENAMED  # noqa: E402
 from server.config.settings import Settings  # noqa: E402
@@ -220,14 +221,28 @@ def _instruments(registry: CollectorRegistry) -> list[Any]:
 # dialects ---------------------------------------------------------------------------------------
 
 _DIALECTS = """\
-`--dialect` names how the upstream engine expects effort and budget in a chat request. Clients may
-use any of these spellings in front of any engine: the gateway reads them, removes them, and writes
-the upstream's. [llama.cpp and other engines](../guides/other-engines.md) says what was tested on a
-real engine.
+`--dialect` names how the upstream engine expects effort and budget. Clients may use any of [these
+fields](#what-clients-may-send) in front of any engine: the gateway reads them, removes them, and
+writes the upstream's. [llama.cpp and other engines](../guides/other-engines.md) says what was
+tested on a real engine.
 
 *Two phases* tells whether the gateway can enforce a budget that the engine ignores; *least budget*
 is the smallest that the engine accepts. A hosted service is not probed, because each request costs
 money."""
+
+
+_CLIENT_FIELDS = """\
+These fields are read on Chat Completions, Responses and Messages; on `/v1/completions`, budgets and
+switches are. Several may be used at once if they agree; two that differ are refused with a 400, as
+is a value of another type, with the field's name in `param`. Off is the effort `none`; on leaves
+the effort to the router, without `none`. *No limit* sets the router's budget aside; those of the
+API key, of the server and of the context still hold.
+
+In objects such as `reasoning` or `chat_template_kwargs`, fields that are not in the table are
+forwarded. On Messages, `thinking` follows Anthropic's rules: budgets from 1,024, with `enabled`.
+
+`chat_template_kwargs.thinking` and `.thinking_effort` reach the template of a self-hosted model
+with the decision's values, because engines do not set them from the effort."""
 
 
 def _dialects() -> str:
@@ -250,6 +265,12 @@ def _dialects() -> str:
         "The fields that the gateway adds to a chat request, for effort `high` with a budget of "
         "2,000 thinking tokens, and for effort `none`:",
         _table(("dialect", "`high`, 2,000 tokens", "`none`"), examples),
+        "## What clients may send",
+        _CLIENT_FIELDS,
+        _table(
+            ("field", "values", "from"),
+            [(f"`{field.name}`", field.kind.values, field.clients) for field in FIELDS],
+        ),
     )
 
 

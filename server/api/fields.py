@@ -6,6 +6,8 @@ from router.effort import EFFORTS, Effort
 from server.errors import BadRequest
 
 _T = TypeVar("_T")
+_SCALE = dict(zip(EFFORTS[1:], (0.1, 0.2, 0.5, 0.8, 0.95, 0.99), strict=True))
+"""Efforts as the share of a completion that OpenRouter gives to thinking."""
 
 
 def agreed(values: dict[str, _T]) -> _T | None:
@@ -71,13 +73,21 @@ def object_(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def level(name: str, value: object) -> str:
-    """An effort or `auto`; `name` is the field that has it."""
-    if value not in (*EFFORTS, "auto"):
-        raise BadRequest(
-            f"{name} must be one of {', '.join(get_args(Effort))} or auto, not {shown(value)}",
-            name.rpartition(" ")[2],
-        )
-    return cast("str", value)
+    """An effort or `auto`; `name` is the field that has it.
+
+    SGLang's `ultra` is `max`. A number, SGLang's too, is the nearest effort on a scale from 0 to
+    0.99, upwards between two.
+    """
+    if value in (*EFFORTS, "auto"):
+        return cast("str", value)
+    if value == "ultra":
+        return "max"
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 0.99:
+        return min(_SCALE, key=lambda effort: (abs(_SCALE[effort] - value), -_SCALE[effort]))
+    raise BadRequest(
+        f"{name} must be one of {', '.join(get_args(Effort))} or auto, not {shown(value)}",
+        name.rpartition(" ")[2],
+    )
 
 
 def shown(value: object) -> str:

@@ -8,67 +8,41 @@ from router.messages import read_messages
 from server.api.fields import boolean, integer, object_, string
 from server.api.protocol import Tops
 from server.api.relay import MessagesRelay
-from server.api.request import ParsedRequest, check_coherent, requested_budget, requested_effort
-from server.engines.dialect import MESSAGES, Dialect
+from server.api.request import ParsedRequest, check_coherent
+from server.api.thinking import requested_thinking, without_thinking
+from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
 PATH: str = MESSAGES
-MIN_BUDGET = 1024
-"""Thinking tokens; the API refuses smaller budgets."""
+_WORDS = ("enabled", "disabled", "adaptive", "auto")
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
-    thinking = object_(body, "thinking")
-    kind = thinking.get("type")
-    if thinking and kind not in ("enabled", "disabled", "adaptive"):
-        raise BadRequest("thinking.type must be enabled, disabled or adaptive", "thinking.type")
-    field = "thinking.budget_tokens"
-    budgets = {field: integer(thinking, "budget_tokens", minimum=MIN_BUDGET, param=field)}
-    if kind == "enabled" and budgets[field] is None:
-        raise BadRequest(f"thinking of type enabled needs {field}", field)
-    if kind != "enabled" and budgets[field] is not None:
-        raise BadRequest(f"{field} is allowed only with thinking of type enabled", field)
-    efforts = {"output_config.effort": object_(body, "output_config").get("effort")}
-    budget, budget_field = requested_budget(budgets, headers)
+    _check_thinking(body)
     messages = _messages(body)
     request = ParsedRequest(
         body=body,
         messages=messages,
         conversation=read_messages(messages),
         model=string(body, "model"),
-        effort=requested_effort(
-            efforts, {"thinking.type": False} if kind == "disabled" else {}, headers
-        ),
-        budget=budget,
+        thinking=requested_thinking(body, headers),
         max_tokens=integer(body, "max_tokens", minimum=1),
         stream=boolean(body, "stream"),
-        budget_field=budget_field,
     )
     return check_coherent(request)
 
 
 def write(
-    request: ParsedRequest,
-    effort: Effort,
-    budget: int | None,
-    model: str,
-    dialect: Dialect,  # noqa: ARG001 - all engines use the API's own fields
+    request: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
 ) -> dict[str, Any]:
-    body = {name: value for name, value in request.body.items() if name != "thinking"}
-    config: dict[str, Any] = {**object_(body, "output_config")}
-    config.pop("effort", None)
-    body |= {"model": model, "output_config": config}
-    if effort == "none":
-        body["thinking"] = {"type": "disabled"}
-    else:
-        config["effort"] = "low" if effort == "minimal" else effort
-        if budget is not None:
-            body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        elif request.body.get("thinking"):
-            body["thinking"] = {"type": "adaptive"}
-    if not config:
-        del body["output_config"]
+    body = {**without_thinking(request.body), "model": model}
+    thinking = object_(request.body, "thinking")
+    if thinking:
+        is_new = thinking["type"] not in _WORDS and dialect.hosted  # its vendor may have added it
+        word = thinking["type"] if is_new else "adaptive"
+        body["thinking"] = {**object_(body, "thinking"), "type": word}
+    dialect.apply_to_message(body, effort, budget)
     return body
 
 
@@ -76,8 +50,12 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return answer.get("type") == "message"
 
 
-def relay(request: ParsedRequest, tops: Tops) -> MessagesRelay:  # noqa: ARG001
+def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> MessagesRelay:  # noqa: ARG001
     return MessagesRelay(tops)
+
+
+def with_tops(answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "tops": tops}
 
 
 def error_event(error: GatewayError) -> bytes:
@@ -96,3 +74,18 @@ def _messages(body: dict[str, Any]) -> list[Any]:
     turns = cast("list[Any]", messages)
     system = body.get("system")
     return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def _check_thinking(body: dict[str, Any]) -> None:
+    """Refuse what Anthropic's API refuses in `thinking`; words that it adds later are accepted."""
+    thinking = object_(body, "thinking")
+    if not thinking:
+        return
+    word, field = thinking.get("type"), "thinking.budget_tokens"
+    if not isinstance(word, str):
+        raise BadRequest("thinking.type must be enabled, disabled or adaptive", "thinking.type")
+    budget = integer(thinking, "budget_tokens", minimum=MIN_MESSAGE_BUDGET, param=field)
+    if word == "enabled" and budget is None:
+        raise BadRequest(f"thinking of type enabled needs {field}", field)
+    if word in ("disabled", "adaptive") and budget is not None:
+        raise BadRequest(f"{field} is allowed only with thinking of type enabled", field)

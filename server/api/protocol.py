@@ -42,8 +42,12 @@ class Api(Protocol):
         """Whether an object is a whole answer of this API, rather than an error."""
         ...
 
-    def relay(self, request: ParsedRequest, tops: Tops) -> Relay:
-        """A relay for one stream of this API."""
+    def relay(self, request: ParsedRequest, tops: Tops, effort: Effort) -> Relay:
+        """A relay for one stream of this API, which was decided to have this effort."""
+        ...
+
+    def with_tops(self, answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:
+        """A whole answer with its `tops` object, and the effort where the API has it."""
         ...
 
     def error_event(self, error: GatewayError) -> bytes:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
+from router.effort import Effort
 from server.engines.usage import Usage, read_usage
 from server.http.sse import BOUNDARY, complete_events, encode, is_done, payload
 
@@ -141,22 +142,42 @@ class ChatRelay(Relay):
         return encode({**chunk, "tops": self._tops(self._usage)})
 
 
-class ResponsesRelay(Relay):
-    """A stream of the Responses API: `tops` goes into the response of its last event."""
+def with_effort(response: dict[str, Any], effort: Effort) -> dict[str, Any]:
+    """A response object of the Responses API that names the effort."""
+    reasoning: object = response.get("reasoning")
+    fields = cast("dict[str, Any]", reasoning) if isinstance(reasoning, dict) else {}
+    return {**response, "reasoning": {**fields, "effort": effort}}
 
-    ends = re.compile(rb"response\.(?:completed|incomplete|failed)|\"type\":\s*\"error\"")
+
+class ResponsesRelay(Relay):
+    """A stream of the Responses API: `tops` goes into the response of its last event.
+
+    Args:
+        tops: see Relay.
+        effort: goes into each event that has the response.
+    """
+
+    ends = re.compile(
+        rb"response\.(?:created|queued|in_progress|completed|incomplete|failed)"
+        rb"|\"type\":\s*\"error\""
+    )
     _LAST = ("response.completed", "response.incomplete")
+
+    def __init__(self, tops: Callable[[Usage | None], dict[str, Any]], effort: Effort) -> None:
+        super().__init__(tops)
+        self._effort: Effort = effort
 
     def _event(self, event: bytes) -> bytes:
         body = payload(event) or {}
         kind = body.get("type")
         if kind in ("error", "response.failed"):
             self.failed = True
-        if kind not in self._LAST or not isinstance(body.get("response"), dict):
+        if not isinstance(body.get("response"), dict):
             return event
-        self.complete = True
-        response = cast("dict[str, Any]", body["response"])
-        response = {**response, "tops": self._tops(read_usage(response))}
+        response = with_effort(cast("dict[str, Any]", body["response"]), self._effort)
+        if kind in self._LAST:
+            self.complete = True
+            response["tops"] = self._tops(read_usage(response))
         return encode({**body, "response": response}, str(kind))
 
 

@@ -1,20 +1,15 @@
 """A parsed request: the fields that the decision depends on. All other fields stay unread.
 
-Effort and budget can be requested in the body, in the fields of the API that is spoken, and in two
-headers. Several of them may be used at once as long as they agree.
+`server.api.thinking` has the fields for effort and budget.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from router.effort import Effort
 from router.messages import Conversation
-from server.api.fields import agreed, level, shown
+from server.api.thinking import RequestedThinking
 from server.errors import BadRequest
-
-EFFORT_HEADER = "x-tops-effort"
-BUDGET_HEADER = "x-tops-budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +21,7 @@ class ParsedRequest:
         messages: the conversation as messages, whatever the API calls them.
         conversation: the same, read as text.
         model: the requested model; None accepts the one that is served.
-        effort: the requested effort; None leaves it to the gateway.
-        budget: the requested budget in thinking tokens; None leaves it to the gateway.
-        budget_field: the field or header that named the budget, for error messages.
+        thinking: what it asks for in effort and budget.
         max_tokens: completion tokens at most.
         n: choices; `budget` and `max_tokens` hold for each.
         stream: whether to stream.
@@ -39,65 +32,26 @@ class ParsedRequest:
     messages: list[Any]
     conversation: Conversation
     model: str | None
-    effort: Effort | None
-    budget: int | None
-    budget_field: str
+    thinking: RequestedThinking
     max_tokens: int | None
     n: int = 1
     stream: bool = False
     include_usage: bool = False
 
+    @property
+    def effort(self) -> Effort | None:
+        """The requested effort; None leaves it to the gateway."""
+        return self.thinking.effort
 
-def requested_effort(
-    efforts: Mapping[str, object], switches: Mapping[str, bool], headers: Mapping[str, str]
-) -> Effort | None:
-    """The requested effort; None for `auto` or nothing.
+    @property
+    def budget(self) -> int | None:
+        """The requested budget in thinking tokens; None leaves it to the gateway."""
+        return self.thinking.budget
 
-    Args:
-        efforts: efforts by the field that names them; None where absent.
-        switches: whether to think at all, by the field that says so.
-        headers: the request's headers.
-
-    Raises:
-        BadRequest: an unknown effort, or two that differ.
-    """
-    named = {**efforts, f"header {EFFORT_HEADER}": headers.get(EFFORT_HEADER)}
-    levels = {name: level(name, value) for name, value in named.items() if value is not None}
-    requested = agreed(levels)
-    effort = None if requested == "auto" else cast("Effort | None", requested)
-    for name, thinks in switches.items():
-        if thinks == (effort == "none") and effort is not None:
-            raise BadRequest(
-                f"{name} {str(thinks).lower()} and effort '{effort}' contradict each other: "
-                "leave one out",
-                name,
-            )
-    return "none" if agreed(dict(switches)) is False else effort
-
-
-def requested_budget(
-    budgets: Mapping[str, int | None], headers: Mapping[str, str]
-) -> tuple[int | None, str]:
-    """The requested budget in thinking tokens, and the field that names it.
-
-    Args:
-        budgets: budgets by the field that names them; None where absent.
-        headers: the request's headers.
-
-    Raises:
-        BadRequest: a header that is no number, or two budgets that differ.
-    """
-    named = {name: value for name, value in budgets.items() if value is not None}
-    header = headers.get(BUDGET_HEADER)
-    if header is not None:
-        if not (header.isascii() and header.isdigit() and len(header) < 10):
-            raise BadRequest(
-                f"header {BUDGET_HEADER} must be a number of thinking tokens, not {shown(header)}",
-                BUDGET_HEADER,
-            )
-        named[f"header {BUDGET_HEADER}"] = int(header)
-    field = next(iter(named), "thinking_token_budget")
-    return agreed(named), field.rpartition(" ")[2]
+    @property
+    def budget_field(self) -> str:
+        """The field or header that named the budget, for error messages."""
+        return self.thinking.budget_field
 
 
 def check_coherent(request: ParsedRequest) -> ParsedRequest:

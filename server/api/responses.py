@@ -5,10 +5,11 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
-from server.api.fields import boolean, integer, object_, string
+from server.api.fields import boolean, integer, string
 from server.api.protocol import Tops
-from server.api.relay import ResponsesRelay
-from server.api.request import ParsedRequest, check_coherent, requested_budget, requested_effort
+from server.api.relay import ResponsesRelay, with_effort
+from server.api.request import ParsedRequest, check_coherent
+from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
@@ -17,46 +18,37 @@ PATH: str = RESPONSES
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
-    efforts = {
-        "reasoning.effort": object_(body, "reasoning").get("effort"),
-        "reasoning_effort": body.get("reasoning_effort"),
-    }
-    budgets = {"thinking_token_budget": integer(body, "thinking_token_budget", minimum=0)}
-    budget, budget_field = requested_budget(budgets, headers)
     messages = _messages(body)
     request = ParsedRequest(
         body=body,
         messages=messages,
         conversation=read_messages(messages),
         model=string(body, "model"),
-        effort=requested_effort(efforts, {}, headers),
-        budget=budget,
+        thinking=requested_thinking(body, headers),
         max_tokens=integer(body, "max_output_tokens", minimum=1),
         stream=boolean(body, "stream"),
-        budget_field=budget_field,
     )
     return check_coherent(request)
 
 
 def write(
-    request: ParsedRequest,
-    effort: Effort,
-    budget: int | None,  # noqa: ARG001 - the API has no field for one
-    model: str,
-    dialect: Dialect,  # noqa: ARG001 - all engines use the API's own fields
+    request: ParsedRequest, effort: Effort, budget: int | None, model: str, dialect: Dialect
 ) -> dict[str, Any]:
-    replaced = ("reasoning_effort", "thinking_token_budget")
-    body = {name: value for name, value in request.body.items() if name not in replaced}
-    reasoning = {**object_(body, "reasoning"), "effort": effort}
-    return {**body, "model": model, "reasoning": reasoning}
+    body = {**without_thinking(request.body), "model": model}
+    dialect.apply_to_response(body, effort, budget)
+    return body
 
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
     return "output" in answer
 
 
-def relay(request: ParsedRequest, tops: Tops) -> ResponsesRelay:  # noqa: ARG001
-    return ResponsesRelay(tops)
+def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ResponsesRelay:  # noqa: ARG001
+    return ResponsesRelay(tops, effort)
+
+
+def with_tops(answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:
+    return {**with_effort(answer, tops["effort"]), "tops": tops}
 
 
 def error_event(error: GatewayError) -> bytes:

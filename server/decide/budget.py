@@ -37,7 +37,8 @@ def choose_budget(
         caller: whose limit holds.
         settings: those of the gateway: its limit, and the reserve for the answer.
         effort: the decision's.
-        expected: the router's budget in thinking tokens, None where it has none.
+        expected: the router's budget in thinking tokens, None where it has none; not for a client
+            that wants no limit.
         context: the model's context in tokens, None where it is not known.
 
     Raises:
@@ -46,6 +47,7 @@ def choose_budget(
     if effort == "none":
         return 0, "effort"
     if request.budget is None:
+        expected = None if request.thinking.unlimited else expected
         budget = lower(expected, "router", _room(request, settings, context), "limit")
     elif context is not None and request.budget > context:
         raise BadRequest(
@@ -55,8 +57,14 @@ def choose_budget(
         )
     else:
         budget = request.budget, "request"
-    budget = lower(*budget, caller.max_budget, "key")
-    return lower(*budget, settings.max_budget, "limit")
+    return lower(*budget, *thinking_limit(caller, settings))
+
+
+def thinking_limit(caller: Caller, settings: Settings) -> Budget:
+    """The largest budget that key and server allow, whatever is requested."""
+    if caller.effort_cap == "none":
+        return 0, "key"
+    return lower(caller.max_budget, "key", settings.max_budget, "limit")
 
 
 def lower(

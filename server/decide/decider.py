@@ -14,14 +14,16 @@ from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import Conversation
 from router.policy import Policy
 from router.router import Route, Router
+from server.api.prefill import opens_thought, prefill_field
 from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
-from server.decide.budget import choose_budget, lower
+from server.decide.budget import choose_budget, thinking_limit
 from server.decide.conversations import Conversations
 from server.decide.decision import Decision, Source
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
 from server.engines.model_info import ModelInfo
+from server.errors import BadRequest
 
 _PROMPT_ROLES = ("user", "system", "developer")
 """Roles that a conversation has before its first answer."""
@@ -82,13 +84,18 @@ class Decider:
             remember: whether later turns of the conversation follow from this decision.
 
         Raises:
-            BadRequest: the explicit budget is larger than the context.
+            BadRequest: the explicit budget is larger than the context, or the messages open a
+                thought past the key's cap.
         """
+        _check_opened_thought(request, caller, self._settings)
         pressure = self._pressure.update(load)
         policy = self._policy
         if pressure:
             policy = replace(policy, surcharge=pressure * self._settings.overload_price)
         allowed = self._allowed(caller)
+        if request.thinking.thinks:
+            thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
+            allowed = thinking or allowed
         route = self.router_for(model.model).route(request.conversation, allowed, policy)
         baseline = nearest(_limited(self._settings.baseline_effort, caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, remember)
@@ -115,7 +122,7 @@ class Decider:
             draw=choice.draw,
             routed=choice.routed,
             pinned=choice.pinned,
-            budget_limit=lower(caller.max_budget, "key", self._settings.max_budget, "limit")[0],
+            budget_limit=thinking_limit(caller, self._settings)[0],
             allowed=allowed,
         )
 
@@ -154,7 +161,7 @@ class Decider:
         treated = self._treated(request.conversation, conversation, route)
         if remember:  # in the holdout too: `routed` is what the router's arm would get
             self._conversations.remember(conversation, treated.effort)
-        if request.budget is not None:
+        if request.budget is not None or request.thinking.unlimited:
             return treated
         draw = self._holdout.draw(conversation, allowed, baseline)
         if draw.effort is None:
@@ -172,6 +179,23 @@ class Decider:
         if carried.pinned:
             return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
         return _Choice(effort, source, route.reason, routed=effort)
+
+
+def _check_opened_thought(request: ParsedRequest, caller: Caller, settings: Settings) -> None:
+    """Refuse a thought that the client opens, at an effort that only its text names.
+
+    Where a budget limits the key, it limits that thought as well.
+    """
+    cap = caller.effort_cap
+    if cap is None or cap == EFFORTS[-1] or thinking_limit(caller, settings)[0] is not None:
+        return
+    field = prefill_field(request)
+    if field is not None and opens_thought(request):
+        raise BadRequest(
+            f"{field} opens a thought, to which the effort cap '{cap}' of key '{caller.name}' "
+            "would not apply: leave it out",
+            field,
+        )
 
 
 def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Choice:

@@ -1,6 +1,8 @@
 """Checks whether the engines can enforce a decision's budget."""
 
-from server.api.messages import MIN_BUDGET
+import math
+
+from server.api.prefill import prefill_field
 from server.api.request import ParsedRequest
 from server.decide.decision import Decision
 from server.engines.budget_support import BudgetSupport
@@ -18,7 +20,8 @@ def check_budget(
     """The decision with a budget that is enforced.
 
     A budget that the gateway chose is raised to the smallest that the engine takes, or dropped
-    where none can be enforced. A budget that the client requested is kept or refused.
+    where none can be enforced. A budget that the client requested is kept or refused, and so is one
+    that an API key or the server limits.
 
     Args:
         decision: the decision for the request.
@@ -28,11 +31,13 @@ def check_budget(
         path: the API's, one of `server.engines.dialect`'s.
 
     Raises:
-        BadRequest: nothing would enforce the budget that the client requested.
+        BadRequest: nothing would enforce the budget that the client requested, or the limit.
     """
-    budget = decision.budget
-    if budget is None or decision.effort == "none":
+    budget, limit = decision.budget, decision.budget_limit
+    if budget is None:
         return decision
+    if decision.effort == "none" and limit is None:
+        return decision._replace(is_told=False)
     explicit = request.budget is not None
     if dialect.exclusive and request.effort is not None and explicit:
         raise BadRequest(
@@ -40,18 +45,48 @@ def check_budget(
             request.budget_field,
         )
     obstacle, minimum = _obstacle(request, budget, support, dialect, path)
-    if obstacle is None and budget >= minimum:
-        if dialect.exclusive and not explicit:
-            return _without_budget(decision)
-        return decision
-    if not explicit:
-        answer_fits = request.max_tokens is None or request.max_tokens > minimum
-        if obstacle is None and answer_fits:
-            return decision._replace(budget=minimum, budget_source="limit")
-        return _without_budget(decision)
+    enforced = obstacle is None and budget >= minimum
+    if limit is not None:
+        is_native = enforced and support.budget_to_send(budget) is not None
+        if not (is_native and dialect.bounds_opened):
+            _check_prefill(request, limit)
+        if decision.effort == "none":
+            return decision._replace(is_told=enforced)
+    if enforced:
+        dropped = dialect.exclusive and not explicit and limit is None
+        return _without_budget(decision) if dropped else decision
+    is_requested = explicit and request.budget == budget
     if obstacle is None:
+        if not is_requested and minimum <= _largest_budget(request, limit):
+            return decision._replace(budget=minimum, budget_source="limit")
         obstacle = f"this engine takes at least {minimum} thinking tokens, not {budget}"
-    raise BadRequest(f"{request.budget_field} cannot be enforced: {obstacle}", request.budget_field)
+    if is_requested:
+        raise BadRequest(
+            f"{request.budget_field} cannot be enforced: {obstacle}", request.budget_field
+        )
+    if limit is None or _is_shorter(request, limit):
+        return _without_budget(decision)
+    raise BadRequest(
+        f"at most {limit} thinking tokens are allowed here, which cannot be enforced: {obstacle}, "
+        "or request the effort 'none'"
+    )
+
+
+def _largest_budget(request: ParsedRequest, limit: int | None) -> float:
+    """Thinking tokens that are allowed, and leave `max_tokens` room for an answer."""
+    room = math.inf if request.max_tokens is None else request.max_tokens - 1
+    return room if limit is None else min(limit, room)
+
+
+def _check_prefill(request: ParsedRequest, limit: int) -> None:
+    """Refuse a beginning of the answer by the client, in which a thought would have no limit."""
+    field = prefill_field(request)
+    if field is not None and not _is_shorter(request, limit):
+        raise BadRequest(
+            f"{field} begins the answer, where a thought could exceed the {limit} thinking tokens "
+            "that are allowed here: leave it out",
+            field,
+        )
 
 
 def _obstacle(
@@ -67,9 +102,15 @@ def _obstacle(
         if request.n > 1 and support.budget_to_send(budget) is None:
             return "a budget in two phases is for one choice; leave out n", 0
         return None, dialect.min_budget and dialect.min_budget + support.overshoot
-    if path == MESSAGES and support.mode == "native" and dialect.budget is not None:
-        return None, MIN_BUDGET + support.overshoot
+    if path in dialect.budget_paths and support.mode == "native" and dialect.budget is not None:
+        minimum = dialect.min_message_budget if path == MESSAGES else dialect.min_budget
+        return None, minimum and minimum + support.overshoot
     return "this API has no budget on this engine; use /v1/chat/completions", 0
+
+
+def _is_shorter(request: ParsedRequest, limit: int) -> bool:
+    """Whether no answer to the request can exceed the limit."""
+    return request.max_tokens is not None and request.max_tokens <= limit
 
 
 def _without_budget(decision: Decision) -> Decision:

@@ -138,7 +138,7 @@ class Completion:
                 top_k=int(default("top_k", 0)),
             ),
             max_tokens=request.limit or self._checkpoint.context - len(self._prompt),
-            budget=request.thinking_token_budget,
+            budget=request.budget,
             seed=None if request.seed is None else request.seed + index,
         )
 
@@ -187,9 +187,7 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
             f"the model's context is {checkpoint.context} tokens, and the request has at least "
             f"{len(prompt)} prompt tokens{completion}: shorten the messages or lower max_tokens"
         )
-    end = checkpoint.tokenizer.id_to_token(checkpoint.closing.end)
-    in_reasoning = text.rfind(checkpoint.reasoning_start) > text.rfind(end)
-    return Completion(request, checkpoint, model, prompt, in_reasoning)
+    return Completion(request, checkpoint, model, prompt, checkpoint.opens_block(prompt))
 
 
 def response_body(completion: Completion) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from server.embedded.control_tokens import ControlTokens, split
 from server.embedded.decoder import Decoder
 
 
@@ -23,16 +24,21 @@ class PromptError(Exception):
 
 
 @dataclass(frozen=True)
-class Closing:
-    """How a reasoning block is closed when its budget runs out, in token ids.
+class ReasoningBlock:
+    """How a reasoning block begins, and is closed when its budget runs out, in token ids.
 
-    `transition` is the sentence inside the block, `end` the closing tag, `gap` the blank lines
-    between the tag and the answer.
+    `start` is the opening tag, `transition` the sentence inside the block, `end` the closing tag,
+    `gap` the blank lines between the tag and the answer.
     """
 
+    start: tuple[int, ...]
     transition: tuple[int, ...]
     end: int
     gap: tuple[int, ...]
+
+    def starts_at(self, tokens: Sequence[int], position: int) -> bool:
+        """Whether the opening tag begins at a position."""
+        return tuple(tokens[position : position + len(self.start)]) == self.start
 
 
 class Checkpoint:
@@ -66,8 +72,10 @@ class Checkpoint:
         self.eos: list[int] = eos if isinstance(eos, list) else [eos]
         vocabulary: dict[str, int] = self.tokenizer.get_vocab()
         self._max_token_bytes = max(len(token) for token in vocabulary)
-        self.closing = self._closing(reasoning["reasoning_end_str"])
-        self.reasoning_start: str = reasoning["reasoning_start_str"]
+        self.block = self._block(reasoning["reasoning_start_str"], reasoning["reasoning_end_str"])
+        added: dict[int, Any] = self.tokenizer.get_added_tokens_decoder()
+        tags = self.tokens([*self.block.start, self.block.end])
+        self._control_tokens = ControlTokens([token.content for token in added.values()], tags)
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
@@ -81,7 +89,9 @@ class Checkpoint:
         prompt_generation: bool = True,
         continue_last: bool = False,
     ) -> str:
-        """The prompt's text, with the effort's tag at its end.
+        """The prompt's text, with the effort's tag at its end; for `encode`.
+
+        What the messages and variables have of control tokens is marked as plain text.
 
         Args:
             messages: the conversation.
@@ -92,9 +102,10 @@ class Checkpoint:
         Raises:
             PromptError: the template refuses the messages.
         """
+        messages = self._control_tokens.mark_messages(messages)
         engine = {"messages": messages, "add_generation_prompt": prompt_generation}
         try:
-            text = self._template.render({**variables, **engine})
+            text = self._template.render({**self._control_tokens.mark(dict(variables)), **engine})
         except TemplateError as error:
             raise PromptError(str(error)) from error
         if not continue_last:
@@ -114,23 +125,37 @@ class Checkpoint:
         Raises:
             PromptError: the text has a lone surrogate, which JSON can spell but UTF-8 cannot.
         """
+        pieces = split(text)
         try:
-            min_tokens = len(text.encode()) // self._max_token_bytes
+            min_tokens = sum(len(piece.encode()) for piece in pieces) // self._max_token_bytes
         except UnicodeEncodeError as error:
             raise PromptError(
                 "the messages have a lone surrogate, which is not a character"
             ) from error
         if min_tokens > self.context:
             return [0] * min_tokens
-        return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False).ids)
+        encodings: list[Any] = [
+            self.tokenizer.encode(piece, add_special_tokens=False) for piece in pieces
+        ]
+        return [token for encoding in encodings for token in encoding.ids]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Token strings of token ids: the form in which CTranslate2 takes prompts."""
         return [cast("str", self.tokenizer.id_to_token(token)) for token in ids]
 
-    def _closing(self, text: str) -> Closing:
-        ids = self.encode(text)
-        return Closing(tuple(ids[:-1]), ids[-1], tuple(self.encode("\n\n")))
+    def opens_block(self, prompt: Sequence[int]) -> bool:
+        """Whether a prompt, in token ids, ends inside a reasoning block."""
+        for position in range(len(prompt) - 1, -1, -1):
+            if prompt[position] == self.block.end:
+                return False
+            if prompt[position] == self.block.start[0] and self.block.starts_at(prompt, position):
+                return True
+        return False
+
+    def _block(self, start: str, end: str) -> ReasoningBlock:
+        start_ids, ids = self.encode(start.strip()), self.encode(end)
+        gap = self.encode("\n\n")
+        return ReasoningBlock(tuple(start_ids), tuple(ids[:-1]), ids[-1], tuple(gap))
 
 
 def _refuse(message: str) -> None:

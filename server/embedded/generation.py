@@ -36,7 +36,7 @@ class Step:
 
     token: int
     logprob: float
-    block: Literal["thinking", "end", "answer"]
+    block: Literal["thinking", "tag", "answer"]
 
 
 class Generation:
@@ -44,7 +44,8 @@ class Generation:
 
     A budget of B thinking tokens holds strictly: a reasoning block that is still open is closed so
     that, with the transition sentence counted, it has exactly B tokens. The sentence may take an
-    eighth of the budget; with a smaller budget the block is closed without it.
+    eighth of the budget; with a smaller budget the block is closed without it. A block that the
+    model opens later is bounded alike: B is for all of them together.
 
     Args:
         checkpoint: the model.
@@ -72,7 +73,7 @@ class Generation:
         self._finish: Finish | None = None
         self._decoder = checkpoint.decoder
         self.cancelled = False
-        transition = checkpoint.closing.transition
+        transition = checkpoint.block.transition
         budget = sampling.budget
         self._transition = transition if (budget or 0) >= 8 * len(transition) else ()
         self._close_at = None if budget is None else budget - len(self._transition)
@@ -81,7 +82,7 @@ class Generation:
         """Run one slice; returns whether the choice is still unfinished."""
         if self.cancelled:
             return False
-        if self._in_reasoning and self._thinking_tokens == self._close_at:
+        if self._is_exhausted():
             self._close()
         if self._finish is None:
             self._run_slice()
@@ -89,12 +90,18 @@ class Generation:
             self._emit(self._finish)
         return self._finish is None
 
+    def _is_exhausted(self) -> bool:
+        """Whether the budget is spent within a reasoning block."""
+        close_at = self._close_at
+        return self._in_reasoning and close_at is not None and self._thinking_tokens >= close_at
+
     def _close(self) -> None:
-        closing = self._checkpoint.closing
-        for token in self._transition:
-            self._append(token, 0.0)
-        self._append(closing.end, 0.0)
-        for token in closing.gap:
+        block = self._checkpoint.block
+        if self._thinking_tokens == self._close_at:
+            for token in self._transition:
+                self._append(token, 0.0)
+        self._append(block.end, 0.0)
+        for token in block.gap:
             self._append(token, 0.0)
 
     def _run_slice(self) -> None:
@@ -120,7 +127,7 @@ class Generation:
     def _on_token(self, token: int, logprob: float) -> bool:
         if not self.cancelled:
             self._append(token, logprob)
-        return self.cancelled or self._finish is not None
+        return self.cancelled or self._finish is not None or self._is_exhausted()
 
     def _append(self, token: int, logprob: float) -> None:
         if self._finish is not None:
@@ -131,12 +138,14 @@ class Generation:
             self._finish = "stop"
         elif self._completion_tokens == self._sampling.max_tokens:
             self._finish = "length"
-        block: Literal["thinking", "end", "answer"] = "answer"
-        if self._in_reasoning and token == self._checkpoint.closing.end:
-            self._in_reasoning, block = False, "end"
+        block: Literal["thinking", "tag", "answer"] = "answer"
+        if self._in_reasoning and token == self._checkpoint.block.end:
+            self._in_reasoning, block = False, "tag"
         elif self._in_reasoning:
             self._thinking_tokens += 1
             block = "thinking"
+        elif self._checkpoint.block.start == (token,):
+            self._in_reasoning, block = True, "tag"
         self._emit(Step(token, logprob, block))
 
 

@@ -84,7 +84,7 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False
     reasoning_effort: ReasoningEffort | None = None
-    thinking_token_budget: int | None = Field(None, ge=0)
+    thinking_token_budget: int | None = Field(None, ge=-1, strict=True)
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -142,6 +142,12 @@ class ChatRequest(BaseModel):
             if name in _NEUTRAL and value not in _NEUTRAL[name]:
                 raise ValueError(f"{name} is not supported by the embedded engine: leave it out")
         return self
+
+    @property
+    def budget(self) -> int | None:
+        """Thinking tokens at most; None, which vLLM also spells -1, without a limit."""
+        budget = self.thinking_token_budget
+        return None if budget == -1 else budget
 
     @property
     def limit(self) -> int | None:

@@ -40,7 +40,7 @@ class Text:
     def add(self, step: Step) -> Piece:
         """The text that can be shown after this step."""
         self.completion_tokens += 1
-        if step.block == "end":
+        if step.block == "tag":
             self._stream = DecodeStream(skip_special_tokens=True)
             self._line_breaks = ""
             return Piece()

@@ -1,14 +1,16 @@
-"""Forwards requests that need no decision: completions, embeddings, token counts."""
+"""Forwards requests that need no decision: embeddings, token counts, and see `completions`."""
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from server.api.chat import error_event
 from server.api.fields import string
-from server.api_keys import ApiKeys
+from server.api_keys import ApiKeys, Caller
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head, send_json
 from server.engines.call import Call
 from server.engines.fleet import Fleet
@@ -37,16 +39,26 @@ class Passthrough(TrackedEndpoint):
     async def _respond(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        caller = self._keys.caller(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        caller = self._keys.caller(headers)
         record.caller = caller.name
         with caller.limit():
             body = await self._bodies.read(receive)
             record.body_read_at = time.perf_counter()
             record.model = self._fleet.resolve_model(string(body, "model")).model
-            forwarded = {**body, "model": record.model}
+            forwarded = {**self._rewrite(body, headers, caller), "model": record.model}
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
             with cancel_on_disconnect(receive):
                 await self._forward(record, call, send)
+
+    def _rewrite(
+        self,
+        body: dict[str, Any],
+        headers: Mapping[str, str],  # noqa: ARG002
+        caller: Caller,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """The body for the engine."""
+        return body
 
     async def _forward(self, record: RequestRecord, call: Call, send: Send) -> None:
         async with await self._fleet.send(call) as in_flight:

@@ -115,7 +115,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             self._api.PATH,
             record.engine_headers,
             write,
-            None if decision.effort == "none" else decision.budget,
+            decision.budget if decision.is_told else None,
             conversation_key(request.conversation) if self._fleet.has_alternatives else None,
         )
 
@@ -125,7 +125,11 @@ class ReasoningEndpoint(TrackedEndpoint):
         """Send a stream's events to the client as they arrive; any other answer is returned."""
         reply = in_flight.reply
         if reply.status == 200 and request.stream:
-            relay = self._api.relay(request, lambda usage: record.record_usage(usage, reply.cut))
+            assert record.decision is not None
+            effort = record.decision.effort
+            relay = self._api.relay(
+                request, lambda usage: record.record_usage(usage, reply.cut), effort
+            )
             await relay_stream(record, reply, relay, self._api.error_event, send)
             return None
         answer = await read_answer(self._api, reply)
@@ -145,7 +149,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         tops = record.record_usage(read_usage(answer), in_flight.reply.cut)
         budget = self._budget_retry.larger_budget(record, request, answer)
         retried = None if budget is None else await self._retry(record, request, answer, budget)
-        return retried or {**answer, "tops": tops}
+        return retried or self._api.with_tops(answer, tops)
 
     async def _retry(
         self, record: RequestRecord, request: ParsedRequest, answer: dict[str, Any], budget: int
@@ -163,4 +167,4 @@ class ReasoningEndpoint(TrackedEndpoint):
             return None
         tops = record.record_usage(read_usage(retried), cut, retry=True)
         usage = add_usage(answer.get("usage"), retried.get("usage"))
-        return {**retried, "usage": usage, "tops": tops}
+        return self._api.with_tops({**retried, "usage": usage}, tops)

@@ -1,6 +1,6 @@
-"""How each engine spells effort and budget in a chat request: one table.
+"""How each engine spells effort and budget: one table.
 
-One function per dialect writes the decision into a body that has no effort or budget yet. Usage
+One function per dialect and API writes the decision into a body that has none yet. Usage
 needs no such table: the engines' field names do not collide, so one function reads them all
 (`server.engines.usage.read_usage`). The source is the engines' own documentation.
 """
@@ -15,6 +15,23 @@ Name = Literal["vllm", "sglang", "llama.cpp", "openai", "openrouter", "deepseek"
 Apply = Callable[[dict[str, Any], Effort, int | None], None]
 
 CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/messages"
+COMPLETIONS = "/completions"
+MIN_MESSAGE_BUDGET = 1024
+"""Thinking tokens; Anthropic's API refuses smaller budgets."""
+
+
+def _response(body: dict[str, Any], effort: Effort, budget: int | None) -> None:  # noqa: ARG001
+    _merge(body, "reasoning", effort=effort)
+
+
+def _message(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    """Effort and budget as Anthropic's Messages have them, which know no `minimal`."""
+    if effort == "none":
+        body["thinking"] = {"type": "disabled"}
+        return
+    _merge(body, "output_config", effort="low" if effort == "minimal" else effort)
+    if budget is not None:
+        _merge(body, "thinking", type="enabled", budget_tokens=budget)
 
 
 @dataclass(frozen=True)
@@ -22,7 +39,8 @@ class Dialect:
     """How one kind of engine spells effort and budget.
 
     Args:
-        apply: writes effort and budget (thinking tokens, None without one) into a chat body.
+        apply: writes effort and budget (thinking tokens, None without one) into a chat body; at
+            effort `none` a budget is for a thought that is opened nevertheless.
         effort: the field of the effort, for documentation.
         budget: the field of the budget; None where the engine has no budget.
         min_budget: the smallest budget that it accepts, in thinking tokens.
@@ -30,6 +48,12 @@ class Dialect:
         resume: fields that make it continue an unfinished assistant message; None where it cannot.
         efforts: the efforts that it can express.
         hosted: a vendor runs it, and every request costs money.
+        apply_to_response: `apply` for the Responses API.
+        apply_to_message: `apply` for Anthropic's Messages.
+        budget_paths: the APIs on which it takes a budget, where it has any.
+        bounds_opened: whether a budget holds for a thought that the prompt has opened.
+        min_message_budget: `min_budget` of Anthropic's Messages.
+        has_templates: whether clients may set variables of the model's chat template.
     """
 
     apply: Apply
@@ -40,11 +64,17 @@ class Dialect:
     resume: dict[str, Any] | None = None
     efforts: tuple[Effort, ...] = EFFORTS
     hosted: bool = False
+    apply_to_response: Apply = _response
+    apply_to_message: Apply = _message
+    budget_paths: tuple[str, ...] = (CHAT, MESSAGES)
+    min_message_budget: int = MIN_MESSAGE_BUDGET
+    bounds_opened: bool = False
+    has_templates: bool = False
 
 
 def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
     body["reasoning_effort"] = effort
-    if budget is not None and effort != "none":
+    if budget is not None:
         body["thinking_token_budget"] = budget
 
 
@@ -52,17 +82,37 @@ def _sglang(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
     body["reasoning_effort"] = effort
     if effort == "none":
         _merge(body, "chat_template_kwargs", enable_thinking=False)
-    elif budget is not None:
+    if budget is not None:
         _merge(body, "custom_params", thinking_budget=budget)
 
 
 def _llama_cpp(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
-    thinks = effort != "none"
-    _merge(body, "chat_template_kwargs", reasoning_effort=effort, enable_thinking=thinks)
-    if not thinks:
+    _llama_cpp_template(body, effort, budget)
+    if effort == "none":
         body["thinking_budget_tokens"] = 0
     elif budget is not None:
         body["thinking_budget_tokens"] = budget
+
+
+def _llama_cpp_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    """The variables of the template: the engine passes them on, on every API.
+
+    A budget of 0 does not bind there, so that thinking is switched off.
+    """
+    thinks = effort != "none" and budget != 0
+    _merge(body, "chat_template_kwargs", reasoning_effort=effort, enable_thinking=thinks)
+
+
+def _llama_cpp_response(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    """The engine takes the fields of Chat on its Responses API."""
+    _response(body, effort, budget)
+    _llama_cpp(body, effort, budget)
+
+
+def _llama_cpp_message(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    """Of Anthropic's fields the engine reads the budget only."""
+    _message(body, effort, budget)
+    _llama_cpp_template(body, effort, budget)
 
 
 def _openai(body: dict[str, Any], effort: Effort, budget: int | None) -> None:  # noqa: ARG001
@@ -109,17 +159,26 @@ DIALECTS: dict[Name, Dialect] = {
         "`reasoning_effort`",
         "`thinking_token_budget`",
         resume=_CONTINUE,
+        budget_paths=(CHAT, MESSAGES, COMPLETIONS),
+        bounds_opened=True,
+        has_templates=True,
     ),
     "sglang": Dialect(
         _sglang,
         "`reasoning_effort`",
         "`custom_params.thinking_budget`",
         resume=_CONTINUE,
+        has_templates=True,
     ),
     "llama.cpp": Dialect(
         _llama_cpp,
         "`chat_template_kwargs.reasoning_effort`",
         "`thinking_budget_tokens`",
+        apply_to_response=_llama_cpp_response,
+        apply_to_message=_llama_cpp_message,
+        budget_paths=(CHAT, RESPONSES, MESSAGES),
+        min_message_budget=0,
+        has_templates=True,
     ),
     "openai": Dialect(_openai, "`reasoning_effort`", None, hosted=True),
     "openrouter": Dialect(

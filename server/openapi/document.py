@@ -99,7 +99,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         error=responses.MessagesError,
     ),
     ("post", "/v1/completions"): Operation(
-        "Completions of a text, by the engine; nothing is decided",
+        "Completions of a text, by the engine; only budgets are limited",
         responses.Completion,
         requests.CompletionRequest,
         (*_BODY, *_ENGINE),
@@ -115,7 +115,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "The decision for a Chat Completions request, and its reasons, without generating",
         responses.RouteExplanation,
         requests.ChatCompletionRequest,
-        (*_BODY, 404, 503),
+        (*_BODY, 404, 429, 503),
         decides=True,
     ),
     ("post", "/v1/feedback"): Operation(

@@ -4,14 +4,14 @@ Bodies that are forwarded to the engine may have any other field of the API: it 
 unchanged. The endpoints do not validate with these models; `server.api` parses what it needs.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.effort import Effort
 
-EffortOrAuto = Effort | Literal["auto"]
-_BUDGET = "Thinking tokens at most; refused where the engine cannot enforce it."
+EffortOrAuto = Effort | Literal["ultra", "auto"] | Annotated[float, Field(ge=0, le=0.99)]
+_BUDGET = "Thinking tokens at most, -1 for no limit; refused where the engine cannot enforce it."
 _EFFORT = "How hard to think; `auto`, the default, leaves it to the router."
 _MODEL = "The served model; default: the one there is."
 
@@ -52,11 +52,14 @@ class StreamOptions(BaseModel):
 
 
 class ChatCompletionRequest(Forwarded):
-    """The body of POST /v1/chat/completions and of POST /v1/route."""
+    """The body of POST /v1/chat/completions and of POST /v1/route.
+
+    Effort and budget are also read from the fields of other dialects.
+    """
 
     messages: list[ChatMessage] = Field(min_length=1)
     reasoning_effort: EffortOrAuto | None = Field(None, description=_EFFORT)
-    thinking_token_budget: int | None = Field(None, ge=0, description=_BUDGET)
+    thinking_token_budget: int | None = Field(None, ge=-1, description=_BUDGET)
     reasoning: ReasoningOptions | None = None
     max_completion_tokens: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1)
@@ -79,7 +82,7 @@ class ResponseRequest(Forwarded):
     input: str | list[Any] = Field(description="A text, or a list of at least one item.")
     instructions: str | None = None
     reasoning: ResponsesReasoning | None = None
-    thinking_token_budget: int | None = Field(None, ge=0, description=_BUDGET)
+    thinking_token_budget: int | None = Field(None, ge=-1, description=_BUDGET)
     max_output_tokens: int | None = Field(None, ge=1)
     stream: bool | None = None
 
@@ -89,7 +92,9 @@ class Thinking(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: Literal["enabled", "disabled", "adaptive"]
+    type: str = Field(
+        description="`enabled`, `disabled`, `adaptive`; words of newer SDKs count as `adaptive`."
+    )
     budget_tokens: int | None = Field(None, ge=1024, description=_BUDGET)
 
 
@@ -116,6 +121,7 @@ class CompletionRequest(Forwarded):
     """The body of POST /v1/completions."""
 
     prompt: str | list[Any] | None = None
+    thinking_token_budget: int | None = Field(None, ge=-1, description=_BUDGET)
     max_tokens: int | None = None
     stream: bool | None = None
 

@@ -1,0 +1,236 @@
+"""The table of fields for effort, budget, off and no limit: each of them, on every API."""
+
+from typing import Any
+
+import pytest
+
+from server.api import chat, messages, responses
+from server.api.protocol import Api
+from server.api.thinking import FIELDS, RequestedThinking, requested_thinking, without_thinking
+from server.engines.dialect import DIALECTS
+from server.errors import BadRequest
+
+HI = [{"role": "user", "content": "hi"}]
+OFF, ON = RequestedThinking(effort="none"), RequestedThinking(thinks=True)
+OPEN = RequestedThinking()
+LOW = RequestedThinking(effort="low")
+
+
+def effort(level: Any) -> RequestedThinking:
+    return RequestedThinking(effort=level)
+
+
+def tokens(budget: int, name: str) -> RequestedThinking:
+    return RequestedThinking(budget=budget, budget_field=name)
+
+
+def unlimited(name: str) -> RequestedThinking:
+    return RequestedThinking(unlimited=True, budget_field=name)
+
+
+EFFORTS: list[tuple[Any, RequestedThinking | None]] = [
+    *((level, effort(level)) for level in ("none", "minimal", "low", "medium", "high", "xhigh")),
+    ("max", effort("max")),
+    ("ultra", effort("max")),
+    ("auto", OPEN),
+    *((share, effort("minimal")) for share in (0, 0.0, 0.14)),
+    *((share, effort("low")) for share in (0.16, 0.3)),
+    *((share, effort("medium")) for share in (0.4, 0.5)),
+    *((share, effort("high")) for share in (0.7, 0.8)),
+    (0.9, effort("xhigh")),
+    (0.99, effort("max")),
+    *((wrong, None) for wrong in ("lots", "", 1, 0.995, -0.1, True, False, ["low"], {})),
+]
+SWITCHES: list[tuple[Any, RequestedThinking | None]] = [
+    (True, ON),
+    (False, OFF),
+    *((wrong, None) for wrong in ("false", "true", 0, 1, "off", [], {})),
+]
+MODES: list[tuple[Any, RequestedThinking | None]] = [
+    ("enabled", ON),
+    ("disabled", OFF),
+    *((word, OPEN) for word in ("adaptive", "auto", "between_tools", "a word of next year")),
+    *((wrong, None) for wrong in (True, 1, {}, ["enabled"])),
+]
+WRONG_BUDGETS = (-2, 1.5, 5.0, "5", True, False, [5], {})
+
+
+def budgets(name: str) -> list[tuple[Any, RequestedThinking | None]]:
+    return [
+        *((count, tokens(count, name)) for count in (0, 7, 10**9)),
+        (-1, unlimited(name)),
+        *((wrong, None) for wrong in WRONG_BUDGETS),
+    ]
+
+
+def bounded(name: str) -> list[tuple[Any, RequestedThinking | None]]:
+    return [(value, None if value == -1 else wish) for value, wish in budgets(name)]
+
+
+def gemini(prefix: str) -> dict[str, list[tuple[Any, RequestedThinking | None]]]:
+    budget = f"{prefix}.thinking_budget"
+    return {
+        budget: [
+            (7, tokens(7, budget)),
+            (0, OFF),
+            (-1, OPEN),
+            *((wrong, None) for wrong in WRONG_BUDGETS),
+        ],
+        f"{prefix}.thinking_level": [
+            ("low", LOW),
+            ("HIGH", effort("high")),
+            ("MINIMAL", effort("minimal")),
+            ("THINKING_LEVEL_UNSPECIFIED", OPEN),
+            ("lots", None),
+            (True, None),
+        ],
+        f"{prefix}.include_thoughts": [(True, OPEN), (False, OPEN), ("true", None), (1, None)],
+    }
+
+
+BUDGETS = (
+    *("thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens"),
+    *("reasoning_budget", "max_thinking_tokens", "thinking_budget"),
+    *("custom_params.thinking_budget", "chat_template_kwargs.thinking_budget"),
+    "chat_template_kwargs.reasoning_budget",
+)
+TABLE: dict[str, list[tuple[Any, RequestedThinking | None]]] = {
+    "reasoning_effort": EFFORTS,
+    "reasoning.effort": EFFORTS,
+    "reasoning.reasoning_effort": EFFORTS,
+    "output_config.effort": EFFORTS,
+    "thinking.effort": EFFORTS,
+    "chat_template_kwargs.reasoning_effort": EFFORTS,
+    "chat_template_kwargs.thinking_effort": EFFORTS,
+    **{name: budgets(name) for name in BUDGETS},
+    "reasoning.max_tokens": bounded("reasoning.max_tokens"),
+    "thinking.budget_tokens": bounded("thinking.budget_tokens"),
+    "thinking.type": MODES,
+    "enable_thinking": SWITCHES,
+    "reasoning.enabled": SWITCHES,
+    "reasoning.enable": SWITCHES,
+    "chat_template_kwargs.enable_thinking": SWITCHES,
+    "chat_template_kwargs.thinking": SWITCHES,
+    "think": [(True, ON), (False, OFF), ("high", effort("high")), ("on", None), (1, None)],
+    "reasoning.exclude": [(True, OPEN), (False, OPEN), ("yes", None)],
+    **gemini("extra_body.google.thinking_config"),
+    **gemini("google.thinking_config"),
+}
+"""By field: its values, and what each of them asks for; None where it is refused."""
+
+
+def body(name: str, value: Any) -> dict[str, Any]:
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+def test_every_field_is_tested() -> None:
+    assert set(TABLE) == {field.name for field in FIELDS}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_the_values_of_a_field_ask_for(name: str) -> None:
+    for value, wish in TABLE[name]:
+        if wish is not None:
+            assert requested_thinking(body(name, value), {}) == wish, value
+            continue
+        with pytest.raises(BadRequest) as refused:
+            requested_thinking(body(name, value), {})
+        assert refused.value.param == name, value
+        assert refused.value.message.startswith(name), value
+    assert requested_thinking(body(name, None), {}) == OPEN
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_field_is_removed_and_its_neighbours_stay(field: Any) -> None:
+    request = {"kept": [1], **body(field.name, "x")}
+    expected = request if field.forwarded else {"kept": [1]}
+    assert without_thinking(request) == expected
+    root = field.keys[0]
+    if len(field.keys) > 1:
+        beside = {root: {**request[root], "beside": 1}}
+        assert without_thinking(beside)[root]["beside"] == 1
+        for depth in range(1, len(field.keys)):
+            owner = ".".join(field.keys[:depth])
+            with pytest.raises(BadRequest) as refused:
+                requested_thinking(body(owner, "no object"), {})
+            assert refused.value.param == owner
+
+
+CASES = [(name, value, wish) for name, rows in TABLE.items() for value, wish in rows]
+
+
+@pytest.mark.parametrize("api", [chat, responses, messages], ids=["chat", "responses", "messages"])
+def test_every_field_is_read_and_removed_on_every_api(api: Api) -> None:
+    plain: dict[str, Any] = {"input": "hi"} if api is responses else {"messages": HI}
+    for dialect in DIALECTS.values():
+        expected = api.write(api.parse(plain, {}), "high", None, "m", dialect)
+        for name, value, wish in CASES:
+            if wish is None or (api is messages and name.startswith("thinking.")):
+                continue  # Anthropic's own rules for `thinking` are tested with its API
+            written = api.write(
+                api.parse({**plain, **body(name, value)}, {}), "high", None, "m", dialect
+            )
+            shown = {field.keys[0] for field in FIELDS if field.forwarded and field.name == name}
+            variable = {"chat_template_kwargs"} & {name.partition(".")[0]}
+            assert without(written, shown | variable) == without(expected, shown | variable)
+
+
+def without(fields: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "param"),
+    [
+        ({"reasoning_effort": "low", "reasoning": {"effort": "high"}}, {}, "reasoning_effort"),
+        ({"reasoning_effort": 0.5, "output_config": {"effort": "low"}}, {}, "reasoning_effort"),
+        ({"thinking_budget": 5}, {"x-tops-budget": "-1"}, "thinking_budget"),
+        ({"thinking_budget": 5, "thinking_token_budget": -1}, {}, "thinking_token_budget"),
+        ({"enable_thinking": True, "think": False}, {}, "enable_thinking"),
+        ({"enable_thinking": False, "reasoning_effort": "low"}, {}, "enable_thinking"),
+        ({"think": "low", "thinking": {"type": "disabled"}}, {}, "thinking.type"),
+        ({"thinking": {"type": "enabled"}, "reasoning_effort": "none"}, {}, "thinking.type"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    fields: dict[str, Any], headers: dict[str, str], param: str
+) -> None:
+    with pytest.raises(BadRequest, match="contradict each other: leave one out") as refused:
+        requested_thinking(fields, headers)
+    assert refused.value.param == param
+
+
+def test_fields_that_agree_may_be_used_together() -> None:
+    fields = {
+        "reasoning_effort": "max",
+        "reasoning": {"effort": "ultra", "enabled": True},
+        "thinking": {"type": "enabled", "budget_tokens": 9},
+        "chat_template_kwargs": {"thinking": True, "enable_thinking": True, "thinking_budget": 9},
+    }
+    wish = requested_thinking(fields, {"x-tops-effort": "max", "x-tops-budget": "9"})
+    assert (wish.effort, wish.budget, wish.thinks) == ("max", 9, True)
+    off = requested_thinking({"enable_thinking": False, "thinking_budget_tokens": -1}, {})
+    assert (off.effort, off.unlimited) == ("none", True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "level", "written"),
+    [
+        ({"thinking": True}, "high", {"thinking": True}),
+        ({"thinking": True}, "none", {"thinking": False}),
+        ({"thinking": False, "mine": 1}, "none", {"mine": 1, "thinking": False}),
+        ({"thinking_effort": "max"}, "low", {"thinking_effort": "low"}),
+        ({"thinking_effort": "max"}, "none", None),
+        ({"enable_thinking": True, "reasoning_effort": "max"}, "low", None),
+    ],
+)
+def test_variables_that_only_the_template_knows_have_the_decision(
+    variables: dict[str, Any], level: Any, written: dict[str, Any] | None
+) -> None:
+    request = chat.parse({"messages": HI, "chat_template_kwargs": variables}, {})
+    sent = chat.write(request, level, None, "m", DIALECTS["vllm"])
+    assert sent.get("chat_template_kwargs") == written
+    hosted = chat.write(request, level, None, "m", DIALECTS["openai"])
+    assert "thinking" not in hosted.get("chat_template_kwargs", {})
