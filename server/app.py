@@ -57,10 +57,10 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         LedgerError: the ledger cannot be used as it is.
     """
     metrics = Metrics()
-    ledger, key = open_ledger(settings, metrics)
-    holdout = Holdout(
-        Shares(settings.holdout_share, settings.exploration_share), shared.key if shared else key
-    )
+    ledger, key = open_ledger(settings, metrics, shared.key if shared else None)
+    holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
+    if ledger is not None:
+        ledger.on_key = holdout.set_key
     decider = Decider(settings, router, holdout)
     fleet, supervisor = _engines(settings, shared, metrics)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)

@@ -10,10 +10,9 @@ from structlog.testing import capture_logs
 from server.engines import health
 from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.dialect import DIALECTS
-from server.engines.engine import Engine
+from server.engines.engine import Engine, NoModels
 from server.engines.health import Health
 from server.engines.model_info import ModelInfo
-from server.errors import EngineDown
 from server.observe.metrics import Metrics
 
 PROVEN = BudgetSupport("native", True, "it held")
@@ -67,7 +66,7 @@ def test_a_missing_engine_is_reported_with_a_reason_and_not_at_every_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "_WARNING_DELAY_SECONDS", 0.0)
-    _, logs = watched(lambda _: fail(EngineDown("Connection refused")))
+    _, logs = watched(lambda _: fail(NoModels("Connection refused")))
     (warning,) = logs
     assert warning["event"] == "no engine answers at http://127.0.0.1:9/v1; waiting for it"
     assert warning["reason"] == "Connection refused"
@@ -77,7 +76,7 @@ def test_a_missing_engine_is_reported_with_a_reason_and_not_at_every_check(
 def test_an_outage_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_WARNING_DELAY_SECONDS", 0.0)
     monkeypatch.setattr(health, "_WARNING_SECONDS", 0.0)
-    _, logs = watched(lambda _: fail(EngineDown("Connection refused")))
+    _, logs = watched(lambda _: fail(NoModels("Connection refused")))
     assert len(logs) >= CHECKS - 1
 
 

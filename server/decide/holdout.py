@@ -56,6 +56,10 @@ class Holdout:
 
     def __init__(self, shares: Shares, key: bytes) -> None:
         self._shares = shares
+        self.set_key(key)
+
+    def set_key(self, key: bytes) -> None:
+        """Draw by another key from now on."""
         self._key = key[: hashlib.blake2b.MAX_KEY_SIZE]
 
     def draw(self, conversation: str, efforts: Sequence[Effort], baseline: Effort) -> Draw:

@@ -18,7 +18,6 @@ from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
 from server.engines.model_info import ModelInfo
-from server.errors import EngineDown
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 
@@ -28,6 +27,10 @@ _KEEPALIVE_SECONDS = 3
 
 _MODELS_SECONDS = 10
 _READ_BUFFER_BYTES = 2**18
+
+
+class NoModels(Exception):  # noqa: N818 - named for what happened
+    """An engine does not list its models; the message says why."""
 
 
 class Engine:
@@ -111,7 +114,7 @@ class Engine:
         """The models that it lists, at least one.
 
         Raises:
-            EngineDown: it lists none; the message says why.
+            NoModels: it lists none; the message says why.
         """
         assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=_MODELS_SECONDS)
@@ -121,12 +124,12 @@ class Engine:
             ) as response:
                 status, raw = response.status, await response.read()
         except CLIENT_ERRORS as error:
-            raise EngineDown(_describe(error)) from error
+            raise NoModels(_describe(error)) from error
         if status in (401, 403):
-            raise EngineDown(f"GET /models answers HTTP {status}: set upstream_api_key")
+            raise NoModels(f"GET /models answers HTTP {status}: set upstream_api_key")
         models = _parse_models(raw) if status < 400 else ()
         if not models:
-            raise EngineDown(
+            raise NoModels(
                 f"GET /models answers HTTP {status} without a list of models: upstream must be the "
                 "base URL of an OpenAI-compatible engine"
             )

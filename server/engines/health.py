@@ -16,7 +16,7 @@ from router.effort import Effort
 from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.canary import ProbeReply, probe
 from server.engines.dialect import CHAT, Dialect
-from server.engines.engine import Engine
+from server.engines.engine import Engine, NoModels
 from server.engines.model_info import ModelInfo
 from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
@@ -122,13 +122,13 @@ class Health:
         while True:
             try:
                 await self._check(watch)
-            except EngineDown as error:
+            except NoModels as error:
                 self._mark_down(engine)
                 if watch.warning.due():
                     log.warning(
                         f"no engine answers at {engine.address}; waiting for it",
                         engine=engine.name,
-                        reason=error.message,
+                        reason=str(error),
                     )
             except Exception:
                 self._mark_down(engine)
@@ -147,14 +147,14 @@ class Health:
         """List the engine's models; run the canary on an engine that came up or was not probed.
 
         Raises:
-            EngineDown: it lists no models, or not the one that is served.
+            NoModels: it lists no models, or not the one that is served.
         """
         engine = watch.engine
         models = await engine.models()
         model_info = next((info for info in models if self._model in (None, info.model)), None)
         if model_info is None:
             listed = ", ".join(info.model for info in models[:_MAX_LISTED])
-            raise EngineDown(f"it does not serve the model {self._model}, but {listed}")
+            raise NoModels(f"it does not serve the model {self._model}, but {listed}")
         if engine.up and engine.budget_support is not UNKNOWN:
             return
         if not engine.up:

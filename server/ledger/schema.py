@@ -1,6 +1,9 @@
 """The ledger's tables; connects to a database and migrates it to this version."""
 
 import secrets
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -9,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Engine,
     Float,
     Integer,
@@ -18,14 +22,26 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    inspect,
+    make_url,
     select,
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+)
 
 _BUSY_SECONDS = 5
 _LOCK = 7_261_977
+_KEY_BYTES = 32
+_PRIMARY_CODE = 0xFF
+"""Mask of SQLite's extended error codes."""
+
+_KINDS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 metadata = MetaData()
 
@@ -97,19 +113,21 @@ def connect(url: str) -> Engine:
         LedgerError: the URL is invalid, or its driver is not installed.
     """
     try:
+        kind = make_url(url).get_backend_name()
+        if kind not in ("sqlite", "postgresql"):
+            raise LedgerError(f"the ledger cannot be kept in {kind}: {_KINDS}")
         named = {"paramstyle": "named"} if url.startswith("sqlite") else {}
         engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **named)
     except (ArgumentError, ValueError) as error:
-        raise LedgerError(
-            "the ledger is not a database URL: use sqlite:///FILE or "
-            "postgresql+psycopg://USER@HOST/NAME"
-        ) from error
+        raise LedgerError(f"the ledger is not a database URL: {_KINDS}") from error
     except ModuleNotFoundError as error:
         raise LedgerError(
             f"the driver {error.name} of this ledger is not installed: "
             "pip install 'tops-server[postgres]'"
         ) from error
     if engine.dialect.name == "sqlite":
+        if engine.url.database in (None, "", ":memory:"):
+            raise LedgerError(f"the ledger {url} names no file: {_KINDS}")
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
@@ -128,56 +146,127 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
 
 
 def prepare(engine: Engine) -> None:
-    """Create the tables, or migrate them to this version.
+    """Create the tables, or migrate them to this version; gateways that start together take turns.
 
     Raises:
         LedgerDown: it cannot be reached now.
-        LedgerError: it is not a database, or a newer version has written it.
+        LedgerError: it is damaged or not a database, or a newer version has written it.
     """
     from alembic import command  # noqa: PLC0415 - 0.15 s, which no other start needs
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
-    where = engine.url.render_as_string(hide_password=True)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
-        with engine.begin() as connection:
-            if engine.dialect.name == "sqlite":
-                connection.execute(text("PRAGMA quick_check(1)")).all()
-            elif engine.dialect.name == "postgresql":  # one migration at a time
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        with using(engine), _alone(engine) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            _check_tables(connection)
     except CommandError as error:
         newest = ScriptDirectory.from_config(config).get_current_head()
         raise LedgerError(
-            f"the ledger {where} was written by a newer version (this one knows up to {newest}): "
-            f"upgrade this gateway, or name another ledger ({error})"
-        ) from error
-    except OperationalError as error:
-        raise LedgerDown(f"the ledger {where} cannot be opened: {error.orig}") from error
-    except DatabaseError as error:
-        raise LedgerError(
-            f"the ledger {where} is damaged or not a database ({error.orig}): move it away, and a "
-            "new one is created"
+            f"the ledger {_name(engine)} was written by a newer version (this one knows up to "
+            f"{newest}): upgrade this gateway, or name another ledger ({error})"
         ) from error
 
 
-def shared_key(engine: Engine) -> bytes:
-    """The key of the conversations' hashes; the first gateway on the database creates it."""
-    find = select(secret.c.value).where(secret.c.name == "conversations")
-    with engine.connect() as connection:
-        stored = connection.execute(find).scalar()
-    if stored is None:
+@contextmanager
+def using(engine: Engine) -> Generator[None]:
+    """Translate the database's errors into LedgerDown and LedgerError."""
+    try:
+        yield
+    except DBAPIError as error:
+        if is_down(error):
+            raise LedgerDown(
+                f"the ledger {_name(engine)} cannot be opened: {error.orig}"
+            ) from error
+        raise _damaged(engine, str(error.orig)) from error
+
+
+def is_down(error: DBAPIError) -> bool:
+    """Whether the same may work later; else the database is damaged, or none of ours."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError) and (
+        code is None or code & _PRIMARY_CODE != sqlite3.SQLITE_ERROR
+    )
+
+
+def _damaged(engine: Engine, cause: str) -> LedgerError:
+    advice = "name another database, or restore this one from a backup"
+    if engine.dialect.name == "sqlite":
+        advice = (
+            "move it away, and a new one is created "
+            f"(`sqlite3 {engine.url.database} .recover` may save its rows)"
+        )
+    return LedgerError(f"the ledger {_name(engine)} is damaged or not a ledger ({cause}): {advice}")
+
+
+def _name(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Generator[Connection]:
+    """A transaction that excludes all others that migrate."""
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            yield connection
+        return
+    # autocommit, since the driver begins no transaction before a CREATE TABLE
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        problems = connection.execute(text("PRAGMA quick_check(1)")).scalars().all()
+        if problems != ["ok"]:
+            raise _damaged(engine, "; ".join(map(str, problems)))
+        connection.execute(text("BEGIN IMMEDIATE"))
         try:
-            with engine.begin() as connection:
-                connection.execute(
-                    insert(secret).values(name="conversations", value=secrets.token_hex(32))
-                )
-        except IntegrityError:  # another gateway was first
-            pass
+            yield connection
+        except BaseException:
+            connection.execute(text("ROLLBACK"))
+            raise
+        connection.execute(text("COMMIT"))
+
+
+def _check_tables(connection: Connection) -> None:
+    """Compare the tables with those of this version: somebody may have dropped or renamed one."""
+    found = inspect(connection)
+    for table in metadata.sorted_tables:
+        if not found.has_table(table.name):
+            raise _damaged(connection.engine, f"it has no table {table.name}")
+        columns = {column["name"] for column in found.get_columns(table.name)}
+        missing = ", ".join(sorted(set(table.columns.keys()) - columns))
+        if missing:
+            raise _damaged(connection.engine, f"its table {table.name} lacks {missing}")
+
+
+def shared_key(engine: Engine, preferred: bytes | None = None) -> bytes:
+    """The key of the conversations' hashes; the first gateway on the database stores it.
+
+    Args:
+        engine: the database's, with tables.
+        preferred: what is stored if there is none yet; None: a new random key.
+
+    Raises:
+        LedgerDown: it cannot be reached now.
+        LedgerError: it is damaged.
+    """
+    find = select(secret.c.value).where(secret.c.name == "conversations")
+    with using(engine):
         with engine.connect() as connection:
-            stored = connection.execute(find).scalar_one()
-    return bytes.fromhex(stored)
+            stored = connection.execute(find).scalar()
+        if stored is None:
+            key = preferred or secrets.token_bytes(_KEY_BYTES)
+            with suppress(IntegrityError), engine.begin() as connection:  # unless another is first
+                connection.execute(insert(secret).values(name="conversations", value=key.hex()))
+            with engine.connect() as connection:
+                stored = connection.execute(find).scalar_one()
+    try:
+        key = bytes.fromhex(stored)
+    except ValueError:
+        key = b""
+    if len(key) < _KEY_BYTES // 2:
+        raise _damaged(engine, "its secret key is unreadable")
+    return key

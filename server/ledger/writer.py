@@ -7,27 +7,32 @@ A killed process loses the rows of the last quarter of a second. While the datab
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Engine, delete, insert, update
+from sqlalchemy import Engine, insert, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from server.ledger.reader import Row, find
+from server.ledger.retention import Retention
 from server.ledger.row import row_of
-from server.ledger.schema import LedgerDown, LedgerError, prepare, requests
+from server.ledger.schema import LedgerDown, LedgerError, is_down, prepare, requests, shared_key
+from server.ledger.sqlite_file import SqliteFile
 from server.lifecycle.record import RequestRecord
+from server.observe.backoff import Backoff
 
 _BATCH_SECONDS = 0.25
 _SCORE_ATTEMPTS = 3
 _BATCH_ROWS = 2_000
 _MAX_PENDING_ROWS = 100_000
 _RETRY_SECONDS = 2.0
-_CLEAN_SECONDS = 3_600.0
+_WARNING_SECONDS, _MAX_WARNING_SECONDS = 60.0, 3_600.0
+"""Seconds between two reports of the same outage."""
+
 _STOP_SECONDS = 5.0
-_DAY = 86_400.0
-_INVALID_ROW = (DataError, IntegrityError, OverflowError)
+_INVALID_ROW = (DataError, IntegrityError, OverflowError, ValueError)
 """Errors for values that a column cannot hold, such as a token count beyond 2**31."""
 
 log = structlog.get_logger(__name__)
@@ -36,20 +41,35 @@ log = structlog.get_logger(__name__)
 class Ledger:
     """Writes one gateway's rows.
 
+    `on_key` is called, in the writer's thread, with a key that replaces the one from before.
+
     Args:
         engine: the database's; see `server.ledger.schema.connect`.
         written, lost: count rows.
         days: rows older than this are deleted; None keeps them.
         prepared: whether the tables exist already.
+        key: of the conversations' hashes, until the ledger turns out to have another one. It is
+            stored in a ledger that has none. None: the ledger's is not used.
     """
 
     def __init__(
-        self, engine: Engine, written: Counter, lost: Counter, days: float | None, prepared: bool
+        self,
+        engine: Engine,
+        written: Counter,
+        lost: Counter,
+        days: float | None,
+        prepared: bool,
+        key: bytes | None = None,
     ) -> None:
         self.engine = engine
+        self.on_key: Callable[[bytes], None] | None = None
         self._written, self._lost = written, lost
-        self._days = days
+        self._retention = None if days is None else Retention(engine, days)
         self._prepared = prepared
+        self._key = key
+        self._file = SqliteFile(engine)
+        if prepared:
+            self._file.remember()
         columns = [column.name for column in requests.c if not column.primary_key]
         self._insertion = str(insert(requests).compile(engine, column_keys=columns))
         self._pending: deque[dict[str, Any]] = deque()
@@ -58,8 +78,7 @@ class Ledger:
         self._progress = threading.Condition()
         self._wake = threading.Event()
         self._stopping = False
-        self._cleaned = 0.0
-        self._failing = False
+        self._warning = Backoff(0.0, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def start(self) -> None:
@@ -114,41 +133,76 @@ class Ledger:
             self._wake.wait(_BATCH_SECONDS)
             self._wake.clear()
             stopping = self._stopping
-            wrote = self._write_all()
+            wrote = self._work()
             if stopping:
                 if not wrote:
                     self._lost.inc(len(self._pending))
                 return
             if not wrote:
                 self._wake.wait(_RETRY_SECONDS)
-            elif self._days is not None and time.monotonic() - self._cleaned > _CLEAN_SECONDS:
-                self._clean()
+
+    def _work(self) -> bool:
+        try:
+            wrote = self._write_all()
+            if wrote and self._retention is not None:
+                self._retention.apply()
+        except DBAPIError as error:
+            self._note_failure(error)
+            return False
+        except Exception:
+            if self._warning.due():
+                log.exception("the ledger's writer failed; rows wait in memory")
+            return False
+        return wrote
 
     def _write_all(self) -> bool:
-        """Write all queued requests; whether none is left."""
+        """Write all queued requests; whether none is left and the ledger is open."""
         converted = 0
         while self._records:
             converted += 1
-            row = row_of(self._records.popleft())
-            if row is not None:
-                self._pending.append(row)
+            self._convert(self._records.popleft())
+        wrote = False
         try:
+            self._open()
             while self._pending:
                 self._write_batch()
+            wrote = True
         except (SQLAlchemyError, LedgerDown, LedgerError) as error:
             self._note_failure(error)
         else:
-            self._failing = False
+            self._warning.reset()
         self._drop_excess()
         with self._progress:
             self._settled += converted
             self._progress.notify_all()
-        return not self._pending
+        return wrote
+
+    def _convert(self, record: RequestRecord) -> None:
+        row = row_of(record)
+        if row is not None:
+            self._pending.append(row)
+
+    def _open(self) -> None:
+        """Make sure that the database has its tables, is the one at its path, and has our key."""
+        if self._prepared and self._file.was_replaced():
+            log.warning("the ledger's file was deleted or replaced; a new one is opened")
+            self._file.empty_its_log(self.engine)
+            self._prepared = False
+        if self._prepared and self._file.lost_its_log():
+            self.engine.dispose()  # which writes the log's rows into the file
+        if self._prepared:
+            return
+        self.engine.dispose()
+        prepare(self.engine)
+        if self._key is not None:
+            key = shared_key(self.engine, self._key)
+            if key != self._key and self.on_key is not None:
+                self.on_key(key)
+            self._key = key
+        self._file.remember()
+        self._prepared = True
 
     def _write_batch(self) -> None:
-        if not self._prepared:
-            prepare(self.engine)
-            self._prepared = True
         batch = [self._pending[index] for index in range(min(len(self._pending), _BATCH_ROWS))]
         try:
             self._insert(batch)
@@ -174,21 +228,13 @@ class Ledger:
             connection.exec_driver_sql(self._insertion, rows)  # 5 us a row less than `execute`
 
     def _note_failure(self, error: Exception) -> None:
-        if not self._failing:  # once per outage
+        if isinstance(error, DBAPIError) and not is_down(error):
+            self._prepared = False  # look whether it is damaged
+        if self._warning.due():
             cause = getattr(error, "orig", None) or error
             log.warning("the ledger cannot be written; rows wait in memory", error=str(cause))
-        self._failing = True
 
     def _drop_excess(self) -> None:
         while len(self._pending) > _MAX_PENDING_ROWS:
             self._pending.popleft()
             self._lost.inc()
-
-    def _clean(self) -> None:
-        self._cleaned = time.monotonic()
-        oldest = time.time() - (self._days or 0) * _DAY
-        try:
-            with self.engine.begin() as connection:
-                connection.execute(delete(requests).where(requests.c.at < oldest))
-        except DBAPIError as error:
-            self._note_failure(error)

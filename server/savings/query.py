@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
 from router.policy import Policy
 from server.ledger.reader import Row, Selection, comparable, counts, decided
-from server.ledger.schema import connect, prepare
+from server.ledger.schema import LedgerError, connect, prepare
 from server.savings.report import report
 from server.savings.what_if import Choice, at_price, evaluate, fixed
 
@@ -31,6 +32,9 @@ def query(
         LedgerError, LedgerDown: the ledger cannot be read.
     """
     engine = connect(url)
+    database = engine.url.database
+    if engine.dialect.name == "sqlite" and not Path(str(database)).exists():
+        raise LedgerError(f"there is no ledger {database}: name that of tops serve with --ledger")
     try:
         prepare(engine)
         document = report(
