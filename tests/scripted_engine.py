@@ -23,6 +23,7 @@ INTERLEAVED = b"".join(
         b'{"content":"done"}',
     )
 )
+FINISH = CHUNK.replace(b'"finish_reason":null', b'"finish_reason":"stop"')
 MODELS = {"object": "list", "data": [{"id": "scripted", "max_model_len": 4096}]}
 
 
@@ -143,7 +144,7 @@ class ScriptedEngine:
     async def do_linger(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The answer is complete, but the engine does not close the connection."""
         await self._begin(writer)
-        writer.write(b": ping\ndata:[DONE]\n\n")
+        writer.write(FINISH + b": ping\ndata:[DONE]\n\n")
         await reader.read()
 
     async def do_die_in_an_event(self, _: Any, writer: asyncio.StreamWriter) -> None:
@@ -204,7 +205,7 @@ class ScriptedEngine:
 
     async def do_interleave(self, _: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + INTERLEAVED)
-        writer.write(b"data: [DONE]\n\n")
+        writer.write(FINISH + b"data: [DONE]\n\n")
         await writer.drain()
 
     async def do_wait(self, reader: asyncio.StreamReader, _: Any) -> None:

@@ -22,14 +22,15 @@ from uvicorn.supervisors import Multiprocess
 from server.http.connection import Connection
 
 USED: dict[Any, tuple[str, ...]] = {
-    # server.engines.fast_relay and server.engines.http_reply
+    # server.engines.fast_relay, server.engines.http_reply and server.engines.connection
     aiohttp.ClientResponse: ("connection", "content", "release", "close"),
     aiohttp.connector.Connection: ("transport",),
     aiohttp.StreamReader: (
-        *("at_eof", "exception", "is_eof", "read_nowait", "readany", "set_exception"),
+        *("_read_nowait", "at_eof", "exception", "is_eof", "readany", "set_exception"),
     ),
     ResponseHandler: (
         *("connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing"),
+        *("set_exception", "set_response_params"),
     ),
     # server.http.connection
     HttpToolsProtocol: (
@@ -50,6 +51,16 @@ USED: dict[Any, tuple[str, ...]] = {
 def test_classes_have_the_members_that_are_used(owner: Any) -> None:
     missing = [name for name in USED[owner] if not hasattr(owner, name)]
     assert not missing, f"{owner.__module__}.{owner.__name__} has no {', '.join(missing)}"
+
+
+def test_aiohttp_s_connector_and_connection_have_the_attributes_that_are_used() -> None:
+    async def main() -> None:
+        async with aiohttp.TCPConnector() as connector:
+            for name in ("_factory", "_loop"):
+                assert hasattr(connector, name), f"aiohttp's TCPConnector has no {name}"
+            assert hasattr(ResponseHandler(asyncio.get_running_loop()), "_payload")
+
+    asyncio.run(main())
 
 
 def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from router.conversation import in_tool_loop
 from server.api import messages, responses
-from server.api.relay import MessagesRelay, Relay, ResponsesRelay
+from server.api.relay import Relay
+from server.api.response_relays import MessagesRelay, ResponsesRelay
 from server.engines.dialect import DIALECTS
 from server.engines.usage import Usage
 from server.errors import BadRequest, EngineFailed
@@ -193,7 +194,7 @@ def relayed(relay: Relay, stream: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 3, 40, 10_000])
 def test_a_stream_of_responses_has_tops_in_its_last_event(size: int) -> None:
-    relay = ResponsesRelay(tops, "low")
+    relay = ResponsesRelay(tops, responses.error_event, "low")
     out = relayed(relay, CREATED + TEXT * 3 + COMPLETED, size)
     created, _, end = out.partition(TEXT * 3)
     assert created.startswith(b"event: response.created\n")
@@ -202,30 +203,34 @@ def test_a_stream_of_responses_has_tops_in_its_last_event(size: int) -> None:
     assert end.startswith(b"event: response.completed\n")
     body = json.loads(end.partition(b"data: ")[2])
     assert body["response"] == {"id": "r", **effort, "usage": USED, "tops": {"usage": [5, 7, 4]}}
-    assert relay.complete
-    assert not relay.failed
+    assert relay.settled
+    assert relay.error is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 40, 10_000])
 def test_a_stream_of_messages_has_tops_beside_its_usage(size: int) -> None:
-    relay = MessagesRelay(tops)
+    relay = MessagesRelay(tops, messages.error_event)
     out = relayed(relay, START + DELTA * 3 + END + STOP, size)
     assert out.startswith(START + DELTA * 3)
     assert out.endswith(STOP)
     usage_event = out.removeprefix(START + DELTA * 3).removesuffix(STOP)
     assert json.loads(usage_event.partition(b"data: ")[2])["tops"] == {"usage": [5, 7, None]}
-    assert relay.complete
+    assert relay.settled
+    assert relay.error is None
 
 
 def test_an_error_event_marks_the_stream_as_failed() -> None:
     for relay, error in (
-        (ResponsesRelay(tops, "low"), event("response.failed", response=None)),
-        (ResponsesRelay(tops, "low"), event("error", message="no")),
-        (MessagesRelay(tops), event("error", error={"message": "no"})),
+        (
+            ResponsesRelay(tops, responses.error_event, "low"),
+            event("response.failed", response=None),
+        ),
+        (ResponsesRelay(tops, responses.error_event, "low"), event("error", message="no")),
+        (MessagesRelay(tops, messages.error_event), event("error", error={"message": "no"})),
     ):
-        assert relay.feed(error) == error
-        assert relay.failed
-        assert not relay.complete
+        assert relay.feed(error) + relay.finish() == error
+        assert relay.error is not None
+        assert relay.error.status == 502
 
 
 def test_an_error_event_has_the_form_of_its_api() -> None:

@@ -103,7 +103,7 @@ def test_refusals_in_other_formats_keep_status_and_reason(
 
 def test_a_complete_stream_is_no_error_however_its_connection_ends(front: Server) -> None:
     response = ask(front, "linger", stream=True)
-    assert response.text.split("\n\n")[1:] == [": ping\ndata:[DONE]", ""]
+    assert response.text.split("\n\n")[2:] == [": ping\ndata:[DONE]", ""]
     request_id = f'"request_id":"{response.headers["x-request-id"]}"'
     assert front.logged(request_id)
     assert any(request_id in line and '"status":200' in line for line in front.lines)

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
+from server.api.completion_relay import ChatRelay
 from server.api.fields import agreed, boolean, integer, object_, shown, string
-from server.api.protocol import Tops
-from server.api.relay import ChatRelay
+from server.api.relay import Tops
+from server.api.reported_error import chat_error, choices
 from server.api.request import ParsedRequest, check_coherent
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import CHAT, Dialect
@@ -63,11 +64,15 @@ def write(
 
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
-    return "choices" in answer
+    return bool(choices(answer)) and len(choices(answer)) == len(answer["choices"])
+
+
+def failure(answer: Mapping[str, Any]) -> GatewayError | None:
+    return chat_error(answer)
 
 
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ChatRelay:  # noqa: ARG001
-    return ChatRelay(request.include_usage, tops)
+    return ChatRelay(request.n, request.include_usage, tops, error_event)
 
 
 def with_tops(answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any, cast
 from router.effort import Effort
 from router.messages import read_messages
 from server.api.fields import boolean, integer, object_, string
-from server.api.protocol import Tops
-from server.api.relay import MessagesRelay
+from server.api.relay import Tops
+from server.api.reported_error import reported_error
 from server.api.request import ParsedRequest, check_coherent
+from server.api.response_relays import MessagesRelay
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect
 from server.errors import BadRequest, GatewayError
@@ -50,8 +51,14 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return answer.get("type") == "message"
 
 
+def failure(answer: Mapping[str, Any]) -> GatewayError | None:
+    if answer.get("error") or answer.get("type") == "error":
+        return reported_error(answer.get("error") or answer)
+    return None
+
+
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> MessagesRelay:  # noqa: ARG001
-    return MessagesRelay(tops)
+    return MessagesRelay(tops, error_event)
 
 
 def with_tops(answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:

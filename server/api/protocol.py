@@ -1,17 +1,13 @@
 """What each API that the gateway speaks must define."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from router.effort import Effort
-from server.api.relay import Relay
+from server.api.relay import Relay, Tops
 from server.api.request import ParsedRequest
 from server.engines.dialect import Dialect
-from server.engines.usage import Usage
 from server.errors import GatewayError
-
-Tops = Callable[[Usage | None], dict[str, Any]]
-"""Makes the `tops` object, once the usage is known or will not be reported."""
 
 
 class Api(Protocol):
@@ -40,6 +36,10 @@ class Api(Protocol):
 
     def is_answer(self, answer: Mapping[str, Any]) -> bool:
         """Whether an object is a whole answer of this API, rather than an error."""
+        ...
+
+    def failure(self, answer: Mapping[str, Any]) -> GatewayError | None:
+        """The error that an engine reports in an answer of status 200, if any."""
         ...
 
     def relay(self, request: ParsedRequest, tops: Tops, effort: Effort) -> Relay:

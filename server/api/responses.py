@@ -6,9 +6,10 @@ from typing import Any, cast
 from router.effort import Effort
 from router.messages import read_messages
 from server.api.fields import boolean, integer, string
-from server.api.protocol import Tops
-from server.api.relay import ResponsesRelay, with_effort
+from server.api.relay import Tops
+from server.api.reported_error import reported_error
 from server.api.request import ParsedRequest, check_coherent
+from server.api.response_relays import ResponsesRelay, with_effort
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
 from server.errors import BadRequest, GatewayError
@@ -43,8 +44,14 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
     return "output" in answer
 
 
+def failure(answer: Mapping[str, Any]) -> GatewayError | None:
+    if answer.get("error") or answer.get("status") == "failed":
+        return reported_error(answer.get("error"))
+    return None
+
+
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ResponsesRelay:  # noqa: ARG001
-    return ResponsesRelay(tops, effort)
+    return ResponsesRelay(tops, error_event, effort)
 
 
 def with_tops(answer: dict[str, Any], tops: dict[str, Any]) -> dict[str, Any]:

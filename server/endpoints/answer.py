@@ -14,13 +14,15 @@ async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
 
     Raises:
         NoSuchEndpoint: the engine does not have the API's path.
-        EngineRefused: it refused the request, in an envelope of its own.
-        EngineFailed: its body is neither an answer nor an error.
+        EngineRefused: it refused the request, in an envelope of its own or under status 200.
+        EngineFailed: its body is neither an answer nor an error, or an error under status 200.
     """
     status, body = reply.status, parse_json(await reply.read())
     answer = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
     if status == 404 and api.PATH != CHAT and is_unknown_path(answer):
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
+    if status == 200 and (failure := api.failure(answer)):
+        raise failure
     if api.is_answer(answer) if status == 200 else status >= 400 and "error" in answer:
         return answer
     reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's

@@ -1,24 +1,26 @@
 """Forwards requests that need no decision: embeddings, token counts, and see `completions`."""
 
-import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from server.api.chat import error_event
+from server.api.completion_relay import CompletionRelay
 from server.api.fields import string
+from server.api.reported_error import chat_error
 from server.api_keys import ApiKeys, Caller
-from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head, send_json
+from server.endpoints.respond import send_json
+from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
 from server.engines.fleet import Fleet
-from server.engines.reply import Reply, is_unknown_path, parse_json
-from server.errors import EngineError, EngineFailed, NoSuchEndpoint, Stopping
+from server.engines.reply import is_unknown_path, parse_json
+from server.errors import EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
-from server.http.sse import complete_events
+from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
@@ -35,6 +37,7 @@ class Passthrough(TrackedEndpoint):
         self._bodies = bodies
         self._keys = keys
         self._fleet = fleet
+        self._endings = TimeoutPool(ENDING_SECONDS)
 
     async def _respond(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
@@ -49,7 +52,7 @@ class Passthrough(TrackedEndpoint):
             forwarded = {**self._rewrite(body, headers, caller), "model": record.model}
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
             with cancel_on_disconnect(receive):
-                await self._forward(record, call, send)
+                await self._forward(record, call, _expected_choices(body), send)
 
     def _rewrite(
         self,
@@ -60,40 +63,29 @@ class Passthrough(TrackedEndpoint):
         """The body for the engine."""
         return body
 
-    async def _forward(self, record: RequestRecord, call: Call, send: Send) -> None:
+    async def _forward(self, record: RequestRecord, call: Call, choices: int, send: Send) -> None:
         async with await self._fleet.send(call) as in_flight:
             reply, record.status = in_flight.reply, in_flight.reply.status
-            if reply.is_stream:
-                await _relay_stream(record, reply, send)
+            if reply.is_stream and record.status == 200:
+                relay = CompletionRelay(choices, lambda _: {}, error_event)
+                await relay_stream(record, reply, relay, self._endings, send)
                 return
             raw = await reply.read()
         answer = parse_json(raw)
         if record.status == 404 and is_unknown_path(answer):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
+        if record.status == 200 and isinstance(answer, dict):
+            failure = chat_error(cast("dict[str, Any]", answer))
+            if failure is not None:
+                raise failure
         if answer is None or 300 <= record.status < 400:
             raise EngineFailed(f"the engine answered HTTP {record.status} without JSON")
         await send_json(record, raw, send, reply.retry_after)
 
 
-async def _relay_stream(record: RequestRecord, reply: Reply, send: Send) -> None:
-    await send_head(record, EVENT_STREAM, send)
-    partial, record.first_byte_at = b"", time.perf_counter()
-
-    async def sink(chunk: bytes) -> None:
-        nonlocal partial
-        chunk = partial + chunk
-        events = complete_events(chunk)
-        partial = chunk[len(events) :]
-        if events:
-            await send({"type": "http.response.body", "body": events, "more_body": True})
-
-    end = b""
-    try:
-        await reply.stream_to(sink)
-        end = partial
-    except EngineError as error:  # a partial event is dropped
-        record.status, end = error.status, error_event(error)
-    except asyncio.CancelledError:  # the gateway stops, or the client has disconnected
-        await end_at_shutdown(send, error_event(Stopping()))
-        raise
-    await send({"type": "http.response.body", "body": end})
+def _expected_choices(body: dict[str, Any]) -> int:
+    """The answers that a completion request asks for: `n` of each prompt."""
+    prompt, n = body.get("prompt"), body.get("n")
+    prompts = cast("list[object]", prompt) if isinstance(prompt, list) else [prompt]
+    several = isinstance(prompts[0] if prompts else 0, str | list)
+    return (len(prompts) if several else 1) * (n if isinstance(n, int) and n > 0 else 1)

@@ -17,16 +17,17 @@ from server.decide.enforcement import check_budget
 from server.endpoints.answer import read_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
 from server.endpoints.respond import send_json
-from server.endpoints.stream import relay_stream
+from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
 from server.engines.usage import read_usage
-from server.errors import GatewayError
+from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
 from server.http.json_codec import dumps
+from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
@@ -53,6 +54,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._fleet = fleet
         self._budget_retry = BudgetRetry(settings.retry_budget_factor)
         self._log_prompts = settings.log_prompts
+        self._endings = TimeoutPool(ENDING_SECONDS)
 
     async def _respond(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
@@ -124,15 +126,17 @@ class ReasoningEndpoint(TrackedEndpoint):
     ) -> dict[str, Any] | None:
         """Send a stream's events to the client as they arrive; any other answer is returned."""
         reply = in_flight.reply
-        if reply.status == 200 and request.stream:
+        if reply.status == 200 and request.stream and reply.is_stream:
             assert record.decision is not None
             effort = record.decision.effort
             relay = self._api.relay(
                 request, lambda usage: record.record_usage(usage, reply.cut), effort
             )
-            await relay_stream(record, reply, relay, self._api.error_event, send)
+            await relay_stream(record, reply, relay, self._endings, send)
             return None
         answer = await read_answer(self._api, reply)
+        if reply.status == 200 and request.stream:
+            raise EngineFailed("the engine did not answer a streaming request with a stream")
         record.status = reply.status
         return answer
 

@@ -2,23 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from starlette.types import Send
 
 from server.api.relay import Relay
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
 from server.engines.reply import Reply
-from server.errors import EngineError, EngineFailed, GatewayError, Stopping
+from server.errors import EngineError, EngineFailed, EngineTimeout, Stopping
+from server.http.timeouts import TimeoutPool
 from server.lifecycle.record import RequestRecord
+
+ENDING_SECONDS = 2.0
+"""Time for usage, [DONE] and the end of the stream, once the model has finished."""
 
 
 async def relay_stream(
-    record: RequestRecord,
-    reply: Reply,
-    relay: Relay,
-    error_event: Callable[[GatewayError], bytes],
-    send: Send,
+    record: RequestRecord, reply: Reply, relay: Relay, endings: TimeoutPool, send: Send
 ) -> None:
     """Send the engine's events to the client as they arrive.
 
@@ -26,36 +25,42 @@ async def relay_stream(
         record: the request; gets the time of the first byte, and the status of an error.
         reply: the engine's, begun.
         relay: rewrites the events of the API that is spoken.
-        error_event: the API's form of an error within a stream.
+        endings: time-outs of ENDING_SECONDS.
         send: ASGI's.
 
     Raises:
         EngineFailed: the reply is not a stream, or is empty; nothing has been sent yet.
     """
-    chunk = await reply.next_chunk()
-    if not reply.is_stream or not chunk:
+    first_chunk = await reply.next_chunk()
+    if not reply.is_stream or not first_chunk:
         raise EngineFailed("the engine did not answer a streaming request with a stream")
     record.first_byte_at = time.perf_counter()
     await send_head(record, EVENT_STREAM, send)
+    deadline, failure = endings.deadline(), None
 
     async def sink(chunk: bytes) -> None:
-        if events := relay.feed(chunk):
+        events = relay.feed(chunk)
+        if events is not chunk and relay.answered and not deadline.started:
+            deadline.start()
+        if events:
             await send({"type": "http.response.body", "body": events, "more_body": True})
 
     try:
-        await sink(chunk)
-        await reply.stream_to(sink)
-        if not (relay.complete or relay.failed):
-            raise EngineFailed("the engine's stream ended before it was complete")
-        end = relay.finish()
+        with deadline:
+            await sink(first_chunk)
+            await reply.stream_to(sink)
     except EngineError as error:
-        end = relay.finish()
-        if not relay.complete:  # after a complete stream only the connection's end is missing
-            record.status = error.status
-            end += error_event(error)
+        failure = error
+    except TimeoutError:
+        failure = EngineTimeout("the engine did not end its stream after the answer's end")
     except asyncio.CancelledError:  # the gateway stops, or the client has disconnected
-        await end_at_shutdown(send, relay.finish() + error_event(Stopping()))
+        record.delivered = relay.settled
+        events = relay.finish(Stopping())
+        if relay.error is not None:
+            record.status = relay.error.status
+        await end_at_shutdown(send, events)
         raise
-    if relay.failed:
-        record.status = EngineFailed.status
-    await send({"type": "http.response.body", "body": end})
+    events = relay.finish(failure)
+    if relay.error is not None:
+        record.status = relay.error.status
+    await send({"type": "http.response.body", "body": events})

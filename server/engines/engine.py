@@ -16,6 +16,7 @@ import orjson
 
 from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
+from server.engines.connection import EngineConnector, StaleConnection
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
 from server.engines.model_info import ModelInfo
 from server.http.json_codec import dumps
@@ -64,32 +65,45 @@ class Engine:
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._session: aiohttp.ClientSession | None = None
+        self._unpooled: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
         """Keep the connection pool open."""
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
-        async with aiohttp.ClientSession(
+        pool = EngineConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
+        unpooled = EngineConnector(limit=0, force_close=True)
+        async with self._client(pool) as self._session, self._client(unpooled) as self._unpooled:
+            yield
+
+    def _client(self, connector: EngineConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
             read_bufsize=_READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        ) as self._session:
-            yield
+        )
 
     def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> HttpReply:
         """The reply to a request, which is sent by its `begin`; `aclose` cancels it."""
+        return HttpReply(partial(self._send, path, dumps(body), headers), self._timeouts)
+
+    async def _send(
+        self, path: str, data: bytes, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Send a request; again on a new connection where the engine had closed a used one.
+
+        RFC 9110, section 9.2.2: a client that knows that a request was not applied may repeat it.
+        llama.cpp closes connections after a stream, though its headers promise to keep them.
+        """
         assert self._session is not None
-        post = partial(
-            self._session.post,
-            self.url + path,
-            data=dumps(body),
-            headers=headers,
-            allow_redirects=False,
-        )
-        return HttpReply(post, self._timeouts)
+        assert self._unpooled is not None
+        options: dict[str, Any] = {"data": data, "headers": headers, "allow_redirects": False}
+        try:
+            return await self._session.post(self.url + path, **options)
+        except StaleConnection:
+            return await self._unpooled.post(self.url + path, **options)
 
     async def count_tokens(self, text: str) -> int | None:
         """The tokens of a text by the engine's tokenizer; None where it has none or is down."""

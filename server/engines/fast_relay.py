@@ -91,12 +91,7 @@ class FastRelay(asyncio.Protocol):
     def _read(self, data: bytes) -> bytes:
         """The body as the client's parser decodes it, with what its reader had buffered."""
         self._client.data_received(data)
-        chunk = b""
-        try:
-            while buffered := self._reader.read_nowait():
-                chunk += buffered
-        except Exception:  # noqa: BLE001 - the next reader of the body gets it again
-            return chunk
+        chunk = read_buffered(self._reader)
         # No line of the encoding ends so; were this the body itself, it would end in \r\n as well.
         at_boundary = data.endswith(b"\n\n\r\n") and chunk.endswith(b"\n\n")
         self._between_chunks = at_boundary and not self._is_encoded
@@ -106,10 +101,8 @@ class FastRelay(asyncio.Protocol):
         return self._client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the client, which knows whether the body is complete; if it is silent, it is not."""
+        """Tell the client, which knows whether the body is complete."""
         self._client.connection_lost(exc)
-        if not self._reader.is_eof() and self._reader.exception() is None:
-            self._reader.set_exception(aiohttp.ClientPayloadError("the body is not readable"))
         self._end()
 
     def pause_writing(self) -> None:
@@ -138,6 +131,15 @@ class FastRelay(asyncio.Protocol):
         while self._pending is not _READY:
             yield self._pending
             self._pending = self._feeder.send(None)
+
+
+def read_buffered(reader: aiohttp.StreamReader) -> bytes:
+    """What arrived and was not read, before an error too; whoever reads next gets the error."""
+    read = reader._read_nowait  # pyright: ignore[reportPrivateUsage]
+    blocks = [read(-1)]
+    while blocks[-1]:  # a reader that has become empty lets its parser go on
+        blocks.append(read(-1))
+    return b"".join(blocks)
 
 
 def _decode_single(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from server.engines.fast_relay import FastRelay
+from server.engines.fast_relay import FastRelay, read_buffered
 from server.engines.reply import Sink
 from server.errors import EngineDown, EngineError, EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
@@ -90,6 +90,8 @@ class HttpReply:
             with self._timeout:
                 return await self._begun.content.readany()
         except CLIENT_ERRORS as error:
+            if buffered := read_buffered(self._begun.content):
+                return buffered
             raise translate(error) from error
 
     async def stream_to(self, sink: Sink) -> None:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
+
+import structlog
+
+MAX_TOKENS = 10**9
+"""Beyond any context: a larger count is an error of the engine's."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,29 +37,31 @@ class Usage:
 
 
 def read_usage(response: Mapping[str, Any]) -> Usage | None:
-    """The `usage` of a response or chunk, or None where it is absent or malformed.
+    """The `usage` of a response or chunk, or None where it is absent or not plausible.
 
     Chat Completions counts `prompt_tokens` and `completion_tokens`, Responses and Messages
     `input_tokens` and `output_tokens`; Messages reports cached prompt tokens
-    in fields of their own, which are added.
+    in fields of their own, which are added. Some engines count thinking beside the completion
+    (xAI): there `total_tokens` is the sum of all three.
     """
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return None
     counts = cast("dict[str, Any]", usage)
-    if isinstance(counts.get("prompt_tokens"), int):
-        prompt, completion = counts["prompt_tokens"], counts.get("completion_tokens")
+    if _count(counts, "prompt_tokens") is not None:
+        prompt, completion = counts["prompt_tokens"], _count(counts, "completion_tokens")
     else:
-        prompt, completion = counts.get("input_tokens"), counts.get("output_tokens")
-        cached = (counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens"))
-        if isinstance(prompt, int):
-            prompt += sum(count for count in cached if isinstance(count, int))
-    if not isinstance(prompt, int) or not isinstance(completion, int):
+        prompt, completion = _count(counts, "input_tokens"), _count(counts, "output_tokens")
+        for name in ("cache_read_input_tokens", "cache_creation_input_tokens"):
+            prompt = None if prompt is None else prompt + (_count(counts, name) or 0)
+    if prompt is None or completion is None:
         return None
     thinking = _thinking(counts)
-    if min(prompt, completion, thinking or 0) < 0:
+    if not all(0 <= count <= MAX_TOKENS for count in (prompt, completion, thinking or 0)):
+        _warn("usage")
         return None
-    if thinking is not None and thinking > completion:  # some engines count it beside completion
+    is_beside = counts.get("total_tokens") == prompt + completion + (thinking or 0)
+    if thinking is not None and (thinking > completion or is_beside):
         completion += thinking
     return Usage(prompt, completion, thinking)
 
@@ -62,8 +72,22 @@ def _thinking(counts: Mapping[str, Any]) -> int | None:
         details: object = counts.get(name)
         if isinstance(details, dict):
             for key in ("reasoning_tokens", "thinking_tokens"):
-                thinking = cast("dict[str, Any]", details).get(key)
-                if isinstance(thinking, int):
+                thinking = _count(cast("dict[str, Any]", details), key)
+                if thinking is not None:
                     return thinking
-    thinking = counts.get("reasoning_tokens")
-    return thinking if isinstance(thinking, int) else None
+    return _count(counts, "reasoning_tokens")
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int | None:
+    """A count of tokens; None where it is absent or no whole number."""
+    count = counts.get(name)
+    if count is None or type(count) is int:
+        return count
+    _warn(name)
+    return None
+
+
+@cache
+def _warn(name: str) -> None:
+    """Say once per process that counts were ignored."""
+    log.warning("an engine reports token counts that are not plausible: ignored", field=name)

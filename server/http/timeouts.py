@@ -28,6 +28,10 @@ class TimeoutPool:
         """A time-out of the current task."""
         return Timeout(self)
 
+    def deadline(self) -> "Deadline":
+        """A time-out of the current task that is not running yet."""
+        return Deadline(self)
+
     def check(self) -> None:
         """Expire the time-outs that are due; check again when the oldest of the others is."""
         latest_start = monotonic() - self._seconds + _TIMER_TOLERANCE
@@ -59,6 +63,10 @@ class Timeout:
         self._expired = False
 
     def __enter__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Start the time-out, within the context or by entering it."""
         pool = self._pool
         self.started = monotonic()
         pool.active.add(self)
@@ -79,3 +87,10 @@ class Timeout:
         """Cancel the task that is in the context."""
         self._expired = True
         self._task.cancel()
+
+
+class Deadline(Timeout):
+    """A time-out that runs from the call of `start` within its context, not from the beginning."""
+
+    def __enter__(self) -> None:
+        pass

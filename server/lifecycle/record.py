@@ -51,6 +51,8 @@ class RequestRecord:
     """All tokens spent, a retry with a larger budget included."""
     final_usage: Usage | None = None
     """The usage of the last attempt, which is the one that the decision's budget was for."""
+    delivered: bool = False
+    """Whether the answer was complete when the client, or the gateway, ended the connection."""
     cut_by_gateway: bool | None = None
     """Whether the gateway itself ended the thinking at its budget; None where the engine would."""
 

@@ -83,10 +83,12 @@ class RequestTracker:
             record.status = error.status
             raise
         except ClientDisconnected:
-            record.status = CLIENT_CLOSED_REQUEST
+            if not record.delivered:
+                record.status = CLIENT_CLOSED_REQUEST
             raise
         except asyncio.CancelledError as error:
-            record.status = Stopping.status
+            if not record.delivered:
+                record.status = Stopping.status
             raise Stopping from error
         except BaseException:
             record.status = 500
