@@ -21,7 +21,9 @@ from engines import await_health
 from polling import until
 from processes import ROOT
 
-from server.embedded.generation import Scheduler
+from server.embedded.checkpoint import ReasoningBlock
+from server.embedded.decoder import Draw
+from server.embedded.generation import Generation, Sampling, Scheduler
 from server.engines.supervisor import free_port
 
 STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
@@ -368,3 +370,47 @@ def test_a_generation_that_fails_is_reported(
     Scheduler(workers=1).start(broken, on_failure=reported.set)
     assert reported.wait(60)
     assert "out of nowhere" in caplog.text
+
+
+class Repeating:
+    """A checkpoint and its decoder: opens a thought of 20 tokens again and again."""
+
+    START, END, EOS, WORD, GAP = 6, 7, 0, 40, 41
+    eos = (EOS,)
+    block = ReasoningBlock((START,), (50, 51), END, (GAP,))
+
+    def __init__(self) -> None:
+        self.decoder = self
+
+    def tokens(self, ids: list[int]) -> list[str]:
+        return [str(token) for token in ids]
+
+    def run(self, tokens: list[str], max_tokens: int, eos: Any, draw: Any, on_token: Any) -> None:
+        for _ in range(max_tokens):
+            since = tokens[::-1].index(str(self.START)) if str(self.START) in tokens else 99
+            ended = str(self.END) in tokens[len(tokens) - since :]
+            token = (
+                self.WORD if since < 20 and not ended else self.END if since == 20 else self.START
+            )
+            if on_token(token, 0.0):
+                return
+
+
+@pytest.mark.parametrize("in_reasoning", [True, False])
+@pytest.mark.parametrize(("budget", "thinking"), [(0, 0), (7, 7), (30, 30), (None, 91)])
+def test_a_budget_is_for_all_reasoning_blocks_together(
+    budget: int | None, thinking: int, in_reasoning: bool
+) -> None:
+    steps: list[Any] = []
+    sampling = Sampling(Draw(0, 1, 0), 100 - in_reasoning, budget, None)
+    prompt = [Repeating.START] if in_reasoning else [Repeating.WORD]
+    checkpoint: Any = Repeating()
+    generation = Generation(checkpoint, prompt, in_reasoning, sampling, steps.append)
+    while generation.advance():
+        pass
+    assert steps.pop() == "length"
+    blocks = [step.block for step in steps]
+    assert blocks.count("thinking") == thinking
+    assert all(step.token in (6, 7) for step in steps if step.block == "tag")
+    sentence = [step.token for step in steps if step.token in (50, 51)]
+    assert sentence == ([50, 51] if budget == 30 else [])

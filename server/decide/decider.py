@@ -14,16 +14,15 @@ from router.load import IDLE, Limits, Load, Pressure, lowered
 from router.messages import Conversation
 from router.policy import Policy
 from router.router import Route, Router
-from server.api.prefill import opens_thought, prefill_field
 from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.budget import choose_budget, thinking_limit
 from server.decide.conversations import Conversations
 from server.decide.decision import Decision, Source
+from server.decide.effort_cap import check_messages
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
 from server.engines.model_info import ModelInfo
-from server.errors import BadRequest
 
 _PROMPT_ROLES = ("user", "system", "developer")
 """Roles that a conversation has before its first answer."""
@@ -87,7 +86,7 @@ class Decider:
             BadRequest: the explicit budget is larger than the context, or the messages open a
                 thought past the key's cap.
         """
-        _check_opened_thought(request, caller, self._settings)
+        check_messages(request, caller, self._settings)
         pressure = self._pressure.update(load)
         policy = self._policy
         if pressure:
@@ -179,23 +178,6 @@ class Decider:
         if carried.pinned:
             return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
         return _Choice(effort, source, route.reason, routed=effort)
-
-
-def _check_opened_thought(request: ParsedRequest, caller: Caller, settings: Settings) -> None:
-    """Refuse a thought that the client opens, at an effort that only its text names.
-
-    Where a budget limits the key, it limits that thought as well.
-    """
-    cap = caller.effort_cap
-    if cap is None or cap == EFFORTS[-1] or thinking_limit(caller, settings)[0] is not None:
-        return
-    field = prefill_field(request)
-    if field is not None and opens_thought(request):
-        raise BadRequest(
-            f"{field} opens a thought, to which the effort cap '{cap}' of key '{caller.name}' "
-            "would not apply: leave it out",
-            field,
-        )
 
 
 def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Choice:

@@ -7,6 +7,7 @@ from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
 from server.decide.budget import thinking_limit
 from server.decide.completion_budget import apply_completion_budget
+from server.decide.effort_cap import check_completion
 from server.endpoints.passthrough import Passthrough
 from server.engines.dialect import COMPLETIONS
 from server.engines.fleet import Fleet
@@ -31,6 +32,7 @@ class Completions(Passthrough):
     def _rewrite(
         self, body: dict[str, Any], headers: Mapping[str, str], caller: Caller
     ) -> dict[str, Any]:
+        check_completion(caller, self._settings)
         limit, _ = thinking_limit(caller, self._settings)
         fleet = self._fleet
         return apply_completion_budget(body, headers, limit, fleet.budget_support, fleet.dialect)

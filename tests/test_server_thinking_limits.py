@@ -1,0 +1,352 @@
+"""Limits on thinking hold whatever a client does: what an engine is sent, or what is refused."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from test_server_decision import ESTIMATE, ROUTED
+
+from router.effort import Effort
+from router.policy import Policy
+from router.router import Route, Router
+from server.api import chat, messages, responses
+from server.api.protocol import Api
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.completion_budget import apply_completion_budget
+from server.decide.decider import Decider
+from server.decide.decision import Decision
+from server.decide.effort_cap import check_completion
+from server.decide.enforcement import check_budget
+from server.engines.budget_support import BudgetSupport
+from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
+from server.engines.model_info import ModelInfo
+from server.errors import BadRequest
+
+HI = {"role": "user", "content": "hi"}
+THOUGHT = {"role": "assistant", "content": "<think>\nfirst"}
+NATIVE = BudgetSupport("native", True, "measured")
+TWO_PHASE = BudgetSupport("two-phase", True, "measured")
+NONE = BudgetSupport("none", False, "this kind of engine has no thinking budget")
+OVERSHOOT = BudgetSupport("native", True, "measured", 37)
+SILENT = Caller("k", effort_cap="none")
+SHORT = Caller("k", max_budget=5)
+LOW = Caller("k", effort_cap="low")
+APIS = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}
+
+
+def decided(
+    body: dict[str, Any],
+    caller: Caller,
+    support: BudgetSupport = NATIVE,
+    name: Name = "vllm",
+    path: str = CHAT,
+    **settings: Any,
+) -> tuple[Decision, dict[str, Any]]:
+    """The decision, and the body for the engine as the endpoint writes it."""
+    api = cast("Api", APIS[path])
+    plain = {"input": "hi"} if path == RESPONSES else {"messages": [HI]}
+    request = api.parse({**plain, **body}, {})
+    decision = Decider(Settings(**settings), ROUTED).decide(request, caller, ModelInfo("m", None))
+    decision = check_budget(decision, request, support, DIALECTS[name], path)
+    budget = decision.budget if decision.is_told else None
+    return decision, api.write(request, decision.effort, budget, "m", DIALECTS[name])
+
+
+SWITCHED_ON: list[dict[str, Any]] = [
+    {},
+    {"reasoning_effort": "high"},
+    {"thinking_token_budget": 4000},
+    {"thinking_token_budget": -1},
+    {"chat_template_kwargs": {"thinking": True}},
+    {"chat_template_kwargs": {"enable_thinking": True}},
+    {"thinking": {"type": "enabled", "budget_tokens": 4000}},
+    {"reasoning": {"enabled": True, "max_tokens": 4000}},
+    {"enable_thinking": True, "thinking_budget": -1},
+    {"extra_body": {"google": {"thinking_config": {"thinking_level": "HIGH"}}}},
+]
+PREFILLED: list[tuple[str, dict[str, Any]]] = [
+    ("continue_final_message", {"messages": [HI, THOUGHT], "continue_final_message": True}),
+    ("continue_final_message", {"messages": [HI, THOUGHT], "continue_final_message": "true"}),
+    ("add_generation_prompt", {"add_generation_prompt": False}),
+    ("add_generation_prompt", {"add_generation_prompt": "no"}),
+    (
+        "chat_template_kwargs.add_generation_prompt",
+        {"chat_template_kwargs": {"add_generation_prompt": False}},
+    ),
+    ("chat_template", {"chat_template": "<think>"}),
+    ("input_ids", {"input_ids": [1, 2]}),
+    ("messages[1]", {"messages": [HI, THOUGHT]}),
+    ("messages[1]", {"messages": [HI, {**THOUGHT, "prefix": True}]}),
+    ("messages[1]", {"messages": [HI, {"role": "Assistant", "content": "<think>"}]}),
+]
+
+
+@pytest.mark.parametrize("caller", [SILENT, Caller("k", effort_cap="none", max_budget=5)])
+@pytest.mark.parametrize("fields", [*SWITCHED_ON, *(fields for _, fields in PREFILLED)])
+def test_a_key_without_thinking_tells_the_engine_so(fields: dict[str, Any], caller: Caller) -> None:
+    decision, body = decided(fields, caller)
+    assert (decision.effort, decision.budget, decision.budget_limit) == ("none", 0, 0)
+    assert (body["reasoning_effort"], body["thinking_token_budget"]) == ("none", 0)
+    assert body.get("chat_template_kwargs", {}).get("thinking", False) is False
+
+
+@pytest.mark.parametrize("fields", SWITCHED_ON)
+@pytest.mark.parametrize(("caller", "server"), [(SHORT, None), (Caller(), 5)])
+def test_a_limit_in_tokens_holds_at_every_effort(
+    fields: dict[str, Any], caller: Caller, server: int | None
+) -> None:
+    decision, body = decided(fields, caller, max_budget=server)
+    assert decision.effort != "none"
+    assert body["thinking_token_budget"] == 5
+    _, off = decided({"reasoning_effort": "none"}, caller, max_budget=server)
+    assert off["thinking_token_budget"] == 0
+
+
+def test_without_a_limit_effort_none_has_no_budget_for_the_engine() -> None:
+    for fields in ({"reasoning_effort": "none"}, {"enable_thinking": False}):
+        decision, body = decided(fields, Caller())
+        assert (decision.effort, decision.budget) == ("none", 0)
+        assert "thinking_token_budget" not in body
+
+
+def test_a_cap_of_none_holds_on_a_model_that_always_thinks() -> None:
+    decision, body = decided({}, SILENT, efforts=("low", "high"))
+    assert (decision.effort, decision.budget, decision.budget_source) == ("low", 0, "key")
+    assert body["thinking_token_budget"] == 0
+
+
+@pytest.mark.parametrize(("field", "fields"), PREFILLED)
+@pytest.mark.parametrize(
+    ("support", "name"),
+    [(TWO_PHASE, "vllm"), (NONE, "vllm"), (OVERSHOOT, "vllm"), (NATIVE, "llama.cpp")],
+)
+@pytest.mark.parametrize("caller", [SILENT, SHORT])
+def test_a_prefilled_answer_is_refused_where_its_budget_would_not_bind(
+    field: str, fields: dict[str, Any], support: BudgetSupport, name: Name, caller: Caller
+) -> None:
+    with pytest.raises(BadRequest, match="begins the answer") as refused:
+        decided(fields, caller, support, name)
+    assert refused.value.param == field
+    decided(fields, Caller(), support, name)
+    decided({**fields, "max_tokens": 5}, Caller("k", max_budget=5), support, name)
+
+
+@pytest.mark.parametrize("path", [RESPONSES, MESSAGES])
+def test_a_prefilled_answer_of_the_other_apis_is_refused_alike(path: str) -> None:
+    turns = "input" if path == RESPONSES else "messages"
+    with pytest.raises(BadRequest, match="begins the answer") as refused:
+        decided({turns: [HI, THOUGHT]}, SILENT, path=path)
+    assert refused.value.param == ("input" if path == RESPONSES else "messages[1]")
+    decision, body = decided({turns: [HI]}, SILENT, path=path)
+    assert not decision.is_told
+    assert "none" in str(body) or "disabled" in str(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "support", "reason"),
+    [
+        (CHAT, "openai", NONE, "no thinking budget"),
+        (CHAT, "anthropic", NATIVE, "at least 1024"),
+        (RESPONSES, "vllm", NATIVE, "this API has no budget"),
+        (MESSAGES, "vllm", NATIVE, "at least 1024"),
+        (MESSAGES, "vllm", TWO_PHASE, "this API has no budget"),
+    ],
+)
+def test_a_limit_that_nothing_would_hold_is_refused(
+    path: str, name: Name, support: BudgetSupport, reason: str
+) -> None:
+    with pytest.raises(BadRequest, match="at most 5 thinking tokens are allowed") as refused:
+        decided({}, SHORT, support, name, path)
+    assert reason in refused.value.message
+    decision, _ = decided({"reasoning_effort": "none"}, SHORT, support, name, path)
+    assert not decision.is_told
+    limit = "max_output_tokens" if path == RESPONSES else "max_tokens"
+    shorter, _ = decided({limit: 5}, SHORT, support, name, path)
+    assert shorter.budget is None
+
+
+def test_several_choices_in_two_phases_do_not_get_round_a_limit() -> None:
+    with pytest.raises(BadRequest, match="leave out n"):
+        decided({"n": 2}, SHORT, TWO_PHASE)
+
+
+def test_an_engine_with_efforts_or_budgets_has_the_budget_of_a_limit() -> None:
+    for fields in ({}, {"reasoning_effort": "high"}):
+        _, body = decided(fields, SHORT, name="openrouter")
+        assert body["reasoning"] == {"max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "opens"),
+    [
+        ("<think>", True),
+        ("<think>\nso far", True),
+        ("<think>done</think> 4", False),
+        ("</think><think>again", True),
+        ("<seed:think>x", True),
+        ("[THINK]x", True),
+        ("[THINK]x[/THINK]", False),
+        ("◁think▷x", True),
+        ("<|START_THINKING|>x", True),
+        ("<|START_THINKING|>x<|END_THINKING|>", False),
+        ("<|channel|>analysis<|message|>x", True),
+        ("<|channel|>analysis<|message|>x<|channel|>final<|message|>", False),
+        ('{"answer": ', False),
+        ("", False),
+    ],
+)
+def test_a_thought_opened_past_an_effort_cap_is_refused(text: str, opens: bool) -> None:
+    fields = {"messages": [HI, {"role": "assistant", "content": text}]}
+    if opens:
+        with pytest.raises(BadRequest, match=r"effort cap 'low' of key 'k'") as refused:
+            decided(fields, LOW)
+        assert refused.value.param == "messages[1]"
+    else:
+        decided(fields, LOW)
+    decided(fields, Caller("k", effort_cap="high"))
+    decided(fields, Caller("k", effort_cap="low", max_budget=50))
+
+
+def test_a_client_that_wants_no_limit_has_those_of_key_server_and_room() -> None:
+    for name in ("thinking_token_budget", "thinking_budget_tokens", "thinking_budget"):
+        decision, body = decided({name: -1, "reasoning_effort": "high"}, Caller())
+        assert (decision.budget, decision.budget_source) == (None, "none")
+        assert body == {"model": "m", "messages": [HI], "reasoning_effort": "high"}
+    assert decided({"thinking_token_budget": -1}, SHORT)[0].budget_source == "key"
+    room, _ = decided({"thinking_token_budget": -1, "max_tokens": 5000}, Caller())
+    assert (room.budget, room.budget_source) == (5000 - 256, "limit")
+    assert decided({}, Caller())[0].budget == ESTIMATE.budget["medium"]
+
+
+class Cheapest(Router):
+    """Chooses the lowest effort that it is allowed."""
+
+    def route(
+        self, messages: Any, allowed: Sequence[str] | None = None, policy: Policy | None = None
+    ) -> Route:
+        return Route(next(iter(allowed or ())), ESTIMATE, "cheapest")
+
+
+def test_a_client_that_switches_thinking_on_gets_an_effort_above_none() -> None:
+    decider = Decider(Settings(), Cheapest(("none", "low", "high"), "high"))
+
+    def effort(caller: Caller, **fields: Any) -> str:
+        request = chat.parse({"messages": [HI], **fields}, {})
+        return decider.decide(request, caller, ModelInfo("m", None)).effort
+
+    on = {"thinking": {"type": "enabled"}}
+    assert (effort(Caller()), effort(Caller(), **on)) == ("none", "low")
+    assert effort(Caller(), thinking={"type": "adaptive"}) == "none"
+    assert effort(SILENT, **on) == "none"
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "budget"),
+    [
+        ({}, None, None),
+        ({}, 5, 5),
+        ({"thinking_token_budget": 9}, None, 9),
+        ({"thinking_token_budget": 9}, 5, 5),
+        ({"thinking_token_budget": -1}, 5, 5),
+        ({"thinking_token_budget": -1}, None, None),
+        ({"thinking_budget_tokens": 3}, 5, 3),
+        ({"enable_thinking": False}, None, 0),
+        ({"thinking": {"type": "disabled"}}, 5, 0),
+        ({"enable_thinking": True}, 5, 5),
+        ({"max_tokens": 3}, 5, 5),
+    ],
+)
+def test_a_text_completion_has_the_budget_of_its_key(
+    fields: dict[str, Any], limit: int | None, budget: int | None
+) -> None:
+    body = {"prompt": "<think>", **fields}
+    sent = apply_completion_budget(body, {}, limit, NATIVE, DIALECTS["vllm"])
+    assert sent.get("thinking_token_budget") == budget
+    assert sent["prompt"] == "<think>"
+    assert not sent.keys() & {"enable_thinking", "thinking", "thinking_budget_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "max_tokens"),
+        ({"max_tokens": 6}, "max_tokens"),
+        ({"thinking_token_budget": 3}, "thinking_token_budget"),
+        ({"thinking_token_budget": "3"}, "thinking_token_budget"),
+        ({"thinking_token_budget": True}, "thinking_token_budget"),
+        ({"max_tokens": "5"}, "max_tokens"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("support", "name"),
+    [(NATIVE, "llama.cpp"), (TWO_PHASE, "vllm"), (NONE, "vllm"), (OVERSHOOT, "vllm")],
+)
+def test_a_text_completion_that_could_exceed_a_limit_is_refused(
+    fields: dict[str, Any], param: str, support: BudgetSupport, name: Name
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        apply_completion_budget({"prompt": "x", **fields}, {}, 5, support, DIALECTS[name])
+    assert refused.value.param == param
+    untouched = {"prompt": "x", "max_tokens": 5, "reasoning_effort": "high"}
+    assert apply_completion_budget(untouched, {}, 5, support, DIALECTS[name]) is untouched
+
+
+def test_a_text_completion_is_refused_under_an_effort_cap_that_could_not_apply() -> None:
+    with pytest.raises(BadRequest, match="effort cap 'low' of key 'k' does not apply"):
+        check_completion(LOW, Settings())
+    for caller in (Caller(), SILENT, SHORT, Caller("k", effort_cap="high")):
+        check_completion(caller, Settings())
+
+
+LLAMA_CPP: dict[str, list[tuple[Effort, int | None, dict[str, Any]]]] = {
+    RESPONSES: [
+        ("low", None, {"reasoning": {"effort": "low"}}),
+        ("high", 9, {"reasoning": {"effort": "high"}, "thinking_budget_tokens": 9}),
+        ("none", None, {"reasoning": {"effort": "none"}, "thinking_budget_tokens": 0}),
+    ],
+    MESSAGES: [
+        ("low", None, {"output_config": {"effort": "low"}}),
+        (
+            "high",
+            9,
+            {
+                "output_config": {"effort": "high"},
+                "thinking": {"type": "enabled", "budget_tokens": 9},
+            },
+        ),
+        ("none", None, {"thinking": {"type": "disabled"}}),
+    ],
+}
+"""What llama.cpp has on an API besides the variables of its template."""
+
+
+@pytest.mark.parametrize("path", LLAMA_CPP)
+def test_llama_cpp_has_the_effort_as_a_variable_of_its_template_on_every_api(path: str) -> None:
+    api = cast("Api", APIS[path])
+    plain = {"input": "hi"} if path == RESPONSES else {"messages": [HI]}
+    for effort, budget, fields in LLAMA_CPP[path]:
+        request = api.parse({**plain, "chat_template_kwargs": {"mine": 1}}, {})
+        written = api.write(request, effort, budget, "m", DIALECTS["llama.cpp"])
+        variables = {"mine": 1, "reasoning_effort": effort, "enable_thinking": effort != "none"}
+        assert written == {**plain, "model": "m", "chat_template_kwargs": variables, **fields}
+    decision, _ = decided({"reasoning_effort": "high"}, SHORT, name="llama.cpp", path=path)
+    assert (decision.budget, decision.is_told) == (5, True)
+
+
+def test_new_words_of_anthropic_reach_its_own_engine_only() -> None:
+    between = {"messages": [HI], "thinking": {"type": "between_tools", "display": "omitted"}}
+    request = messages.parse(between, {})
+    for name, word in (("anthropic", "between_tools"), ("vllm", "adaptive")):
+        dialect = DIALECTS[cast("Name", name)]
+        written = messages.write(request, "high", None, "m", dialect)
+        assert written["thinking"] == {"type": word, "display": "omitted"}
+        bounded = messages.write(request, "high", 2000, "m", dialect)
+        assert bounded["thinking"] == {
+            "type": "enabled",
+            "display": "omitted",
+            "budget_tokens": 2000,
+        }
+        assert messages.write(request, "none", None, "m", dialect)["thinking"] == {
+            "type": "disabled"
+        }
