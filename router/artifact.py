@@ -94,7 +94,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
 def load(path: str | Path) -> Artifact:
     """Read an artifact. Raises ArtifactError unless it is complete and of this version."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # editors may write a BOM
     except FileNotFoundError as error:
         raise ArtifactError(
             f"there is no router artifact at {path}; make one with `tops fit`"
@@ -136,7 +136,7 @@ def _artifact(document: dict[str, Any]) -> Artifact:
         baseline=str(document["baseline"]),
         parameters=_parameters(document, len(efforts)),
         prices=_prices(document),
-        delta=_finite(document["delta"]),
+        delta=_within(document["delta"], 0, 1),
         metrics=dict(document["metrics"]),
         provenance=dict(document["provenance"]),
         calibrated=document["calibrated"] is True,
@@ -145,10 +145,13 @@ def _artifact(document: dict[str, Any]) -> Artifact:
 
 def _prices(document: dict[str, Any]) -> Prices:
     certified = tuple(
-        (_finite(loss), None if price is None else _finite(price))
+        (_within(loss, 0, 1), None if price is None else _within(price, 0))
         for loss, price in document["prices"]
     )
-    frontier = tuple(FrontierPoint(*map(_finite, point)) for point in document["frontier"])
+    frontier = tuple(
+        FrontierPoint(_within(price, 0), _within(accuracy, 0, 1), _within(tokens, 0))
+        for price, accuracy, tokens in document["frontier"]
+    )
     if not frontier or list(certified) != sorted(certified, key=lambda pair: pair[0]):
         raise ValueError("prices are out of order, or there is no frontier")
     return Prices(certified, frontier)
@@ -165,14 +168,15 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         "word_weights": (len(words), 2 * efforts),
     }
     arrays = {name: _array(numbers[name], name, shape) for name, shape in shapes.items()}
-    if not (arrays["scale"] > 0).all():
-        raise ValueError("parameter scale is not positive")
+    for name in ("scale", "smear", "spread"):
+        if not (arrays[name] > 0).all():
+            raise ValueError(f"parameter {name} is not positive")
     return Parameters(
         **arrays,
         vocabulary=Vocabulary(words, _array(numbers["vocabulary"], "vocabulary", (len(words),))),
-        slack=_finite(numbers["slack"]),
-        range_limit=_finite(numbers["range_limit"]),
-        known_share=_finite(numbers["known_share"]),
+        slack=_within(numbers["slack"], 0),
+        range_limit=_within(numbers["range_limit"], 0),
+        known_share=_within(numbers["known_share"], 0, 1),
     )
 
 
@@ -183,6 +187,13 @@ def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:
     if array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"parameter {name} has the wrong shape or is not finite")
     return array
+
+
+def _within(value: object, lowest: float, highest: float = math.inf) -> float:
+    number = _finite(value)
+    if not lowest <= number <= highest:
+        raise ValueError(f"{number:g} is not within {lowest:g} and {highest:g}")
+    return number
 
 
 def _finite(value: object) -> float:

@@ -75,6 +75,16 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("parameters", "word_weights"), [], "damaged"),
         (("delta",), None, "damaged"),
         (("metrics",), 5, "damaged"),
+        (("prices", 1, 1), -0.1, "-0.1 is not within 0"),
+        (("prices", 1, 0), 1.5, "1.5 is not within 0 and 1"),
+        (("frontier", 0, 0), -0.1, "damaged"),
+        (("frontier", 0, 1), 1.1, "damaged"),
+        (("frontier", 0, 2), -1.0, "damaged"),
+        (("delta",), -1, "damaged"),
+        (("parameters", "slack"), -1.0, "damaged"),
+        (("parameters", "smear", 0), -1.0, "damaged"),
+        (("parameters", "spread", 0), 0.0, "damaged"),
+        (("parameters", "known_share"), 2.0, "damaged"),
     ],
 )
 def test_an_invalid_artifact_is_refused_with_a_remedy(
@@ -102,6 +112,14 @@ def test_a_corrupted_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ArtifactError):
         load(path)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(
+    saved: tuple[Path, Artifact], tmp_path: Path
+) -> None:
+    path = tmp_path / "router.json"
+    path.write_bytes(b"\xef\xbb\xbf" + saved[0].read_bytes())
+    assert load(path).model == saved[1].model
 
 
 def test_a_truncated_and_a_missing_file_are_refused(

@@ -1,6 +1,7 @@
 """Settings: sources and their order, renamed settings, errors that name their source."""
 
 import pickle
+import re
 import tomllib
 from pathlib import Path
 
@@ -132,6 +133,18 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--", "--max-model-len", "9"], {}, "", "--engine vllm"),
         (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),
         ([], {}, KEYS, "the same sha256"),
+        ([], {}, "price = true", "price: Input should be a number, not true or false"),
+        ([], {}, "workers = true", "workers: Input should be a number, not true or false"),
+        ([], {"TOPS_OVERLOAD_TTFT": "-inf"}, "", "TOPS_OVERLOAD_TTFT: Input should be a finite"),
+        (["--upstream-timeout", "1e-9"], {}, "", "--upstream-timeout: Input should be greater"),
+        (["--upstream", "http://h:99999"], {}, "", "--upstream: 'http://h:99999' is not a URL"),
+        (["--upstream", "http://h:x/v1"], {}, "", "--upstream: 'http://h:x/v1' is not a URL"),
+        (["--upstream", "http://a b/v1"], {}, "", "'http://a b/v1' is not a URL"),
+        (["--upstream", "http://h/v1?a=b"], {}, "", "give the base URL"),
+        (["--upstream", "http://localhost:8000"], {}, "", "is this gateway"),
+        (["--upstream", "http://127.0.0.1:9/v1", "--port", "9"], {}, "", "is this gateway"),
+        (["--model", ""], {}, "", "--model: String should have at least 1 character"),
+        ([], {"TOPS_UPSTREAM_API_KEY": "two words"}, "", "TOPS_UPSTREAM_API_KEY: a key has only"),
         ([], {}, KEYS.replace("'b'", "'a'"), "the same name"),
     ],
 )
@@ -150,6 +163,31 @@ def test_unusable_settings_are_refused(
     with pytest.raises(SettingsError) as refused:
         settings_of(*argv)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["1e300", "1" + 30 * "0"])
+def test_every_number_has_bounds(text: str) -> None:
+    numbers = [
+        name
+        for name, field in Settings.model_fields.items()
+        if re.search(r"\b(int|float)\b", str(field.annotation))
+    ]
+    assert len(numbers) >= 19
+    for name in numbers:
+        with pytest.raises(SettingsError, match=flag_of(name)):
+            load_settings({name: text})
+    for name in ("max_budget", "max_in_flight"):
+        with pytest.raises(ValueError, match=name):
+            ApiKeySettings.model_validate({"name": "a", "sha256": DIGEST, name: text})
+
+
+def test_the_line_break_of_a_secret_s_file_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOPS_UPSTREAM_API_KEY", "sk-1\n")
+    key = settings_of().upstream_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-1"
 
 
 def test_nothing_is_suggested_for_an_unfamiliar_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,18 @@ def _default(name: str, field: FieldInfo) -> str:
     return f"`{json.dumps(value).strip(chr(34))}`"
 
 
+_SIGNS = {
+    "≥": ("minimum", "ge"),
+    ">": ("exclusiveMinimum", "gt"),
+    "≤": ("maximum", "le"),
+    "<": ("exclusiveMaximum", "lt"),
+}
+"""A bound's names in JSON schema, and where pydantic does not translate it."""
+
+_ANY_NUMBER = 1e9
+"""Bounds of this size only keep absurd numbers out."""
+
+
 def _values(schema: Mapping[str, Any]) -> str:
     """The accepted values of a property, from its JSON schema."""
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
@@ -139,9 +151,13 @@ def _value(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         item = schema.get("items", {})
         return "tables" if "$ref" in item else f"list of {_value(item)}"
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in signs.items() if bound in schema]
-    if "minLength" in schema:
+    bounds = [
+        f"{sign} {bound:,g}"
+        for sign, names in _SIGNS.items()
+        for bound in [next((schema[name] for name in names if name in schema), None)]
+        if bound is not None and abs(bound) < _ANY_NUMBER
+    ]
+    if schema.get("minLength", 1) > 1:
         bounds.append(f"at least {schema['minLength']} characters")
     if "pattern" in schema:
         bounds.append(f"matches `{schema['pattern']}`")

@@ -23,10 +23,13 @@ class ApiKeySettings(BaseModel):
         default=None, description="Highest effort for requests of this key."
     )
     max_budget: int | None = Field(
-        default=None, ge=0, description="Largest thinking budget per request, in tokens."
+        default=None, ge=0, lt=2**31, description="Largest thinking budget per request, in tokens."
     )
     max_in_flight: int | None = Field(
-        default=None, ge=1, description="Largest number of concurrent requests; 429 above it."
+        default=None,
+        ge=1,
+        lt=2**31,
+        description="Largest number of concurrent requests; 429 above it.",
     )
 
     @model_validator(mode="after")

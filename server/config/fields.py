@@ -1,10 +1,14 @@
 """Types of the settings' values, shared by all sources: lists, URLs, efforts, finite numbers."""
 
+import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, cast
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from router.effort import EFFORTS, Effort
@@ -13,7 +17,7 @@ from router.effort import EFFORTS, Effort
 def _split(words: object) -> object:
     """Lists: comma-separated text, or a sequence of such texts."""
     if isinstance(words, str):
-        return [word for word in words.replace(" ", "").split(",") if word]
+        return [word for part in words.split(",") if (word := part.strip())]
     if isinstance(words, list | tuple):
         parts = cast("Sequence[object]", words)
         return [word for part in parts for word in cast("list[object]", _split(part))]
@@ -24,9 +28,40 @@ def _check_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
     for url in urls:
         if not re.match(r"https?://[^/]", url):
             raise ValueError(f"'{url}' is not a URL: it must begin with http:// or https://")
+        _check_url(url)
     if len(set(urls)) < len(urls):
         raise ValueError("an engine is listed twice")
     return urls
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"'{url}' is not a URL: {error}") from error
+    if not is_usable or re.search(r"\s", url):
+        raise ValueError(f"'{url}' is not a URL: it needs a host, and a port of 1 to 65535 if any")
+    if parts.query or parts.fragment:
+        raise ValueError(f"'{url}' has a query or fragment: give the base URL, up to /v1")
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()  # files of secrets often end in a line break
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("a key has only printable ASCII characters, without spaces")
+    return SecretStr(text)
+
+
+def _check_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not true or false")  # noqa: TRY004 - pydantic's
+    number = 0.0
+    with suppress(ValueError, TypeError, OverflowError):  # pydantic says what is wrong with those
+        number = float(cast("str", value))
+    if not math.isfinite(number):
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    return value
 
 
 def _sort_efforts(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
@@ -46,4 +81,9 @@ URLs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValida
 Efforts = Annotated[
     tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)
 ]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+ApiKey = Annotated[SecretStr, AfterValidator(_check_secret)]
+_IS_NUMBER = BeforeValidator(_check_number)
+Number = Annotated[float, _IS_NUMBER, Field(ge=-1e9, le=1e9)]
+Integer = Annotated[int, _IS_NUMBER, Field(ge=-(2**31), lt=2**31)]
+Seconds = Annotated[float, _IS_NUMBER, Field(le=604_800)]
+"""A duration of a week at most: more would be a mistake, or mean never."""

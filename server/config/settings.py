@@ -7,13 +7,14 @@ import ipaddress
 import sys
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.effort import Effort
 from server.config.api_key_settings import ApiKeySettings
-from server.config.fields import Efforts, Number, URLs, setting
+from server.config.fields import ApiKey, Efforts, Integer, Number, Seconds, URLs, setting
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
@@ -36,12 +37,16 @@ class Settings(BaseSettings):
         "FILE",
     )
     host: str = setting("127.0.0.1", "Address to listen on.", "ADDRESS")
-    port: int = setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
+    port: Integer = setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
     allow_unauthenticated: bool = setting(
         False, "Listen on an address other than loopback without any API key."
     )
-    workers: int = setting(
-        1, "Number of gateway processes; raise it when one CPU core is not enough.", "N", ge=1
+    workers: Integer = setting(
+        1,
+        "Number of gateway processes; raise it when one CPU core is not enough.",
+        "N",
+        ge=1,
+        le=256,
     )
     upstream: URLs = setting(
         (),
@@ -71,17 +76,21 @@ class Settings(BaseSettings):
         "qwen3",
         "Reasoning parser of vllm for the model; vllm enforces budgets only with one.",
         "NAME",
+        min_length=1,
     )
-    upstream_api_key: SecretStr | None = setting(
+    upstream_api_key: ApiKey | None = setting(
         None, "API key sent to the upstream; prefer the variable TOPS_UPSTREAM_API_KEY.", "KEY"
     )
     checkpoint: Path = setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
-    engine_workers: int = setting(2, "Concurrent generations of the embedded engine.", "N", ge=1)
+    engine_workers: Integer = setting(
+        2, "Concurrent generations of the embedded engine.", "N", ge=1, le=256
+    )
     model: str | None = setting(
         None,
         "Model name, for engine vllm also a folder; default: the name of the checkpoint folder, or "
         "the upstream's only model.",
         "NAME",
+        min_length=1,
     )
     efforts: Efforts = setting(
         ("none", "low", "medium", "high"),
@@ -121,14 +130,14 @@ class Settings(BaseSettings):
     tokens_per_request: Number | None = setting(
         None, "Policy budget: target for the mean of thinking tokens per request.", "TOKENS", gt=0
     )
-    overload_requests: int | None = setting(
+    overload_requests: Integer | None = setting(
         None,
         "Number of requests in flight at which the gateway starts to lower efforts; it lowers them "
         "fully at twice as many, and max_loss does not hold meanwhile; default: never.",
         "N",
         ge=1,
     )
-    overload_ttft: Number | None = setting(
+    overload_ttft: Seconds | None = setting(
         None,
         "Like overload_requests, by the time to first token (TTFT) of recent streams, in seconds; "
         "default: never.",
@@ -141,13 +150,13 @@ class Settings(BaseSettings):
         "NUMBER",
         ge=0,
     )
-    answer_reserve: int = setting(
+    answer_reserve: Integer = setting(
         256,
         "Tokens of max_tokens reserved for the answer, at most half of max_tokens.",
         "TOKENS",
         ge=1,
     )
-    max_budget: int | None = setting(
+    max_budget: Integer | None = setting(
         None, "Largest thinking budget per request, in tokens; default: no limit.", "TOKENS", ge=0
     )
     retry_budget_factor: Number | None = setting(
@@ -181,7 +190,7 @@ class Settings(BaseSettings):
         "URL",
     )
     ledger_retention_days: Number | None = setting(
-        90, "Days after which the ledger deletes a row.", "DAYS", gt=0
+        90, "Days after which the ledger deletes a row.", "DAYS", gt=0, le=36_500
     )
     hash_key: SecretStr | None = setting(
         None,
@@ -196,25 +205,25 @@ class Settings(BaseSettings):
         "PRICE",
         ge=0,
     )
-    max_body_bytes: int = setting(
+    max_body_bytes: Integer = setting(
         32 * 2**20, "Largest request body in bytes; 413 above it.", "BYTES", ge=1024
     )
-    body_timeout: Number = setting(
-        30, "Seconds in which a request body must arrive; 408 after them.", "SECONDS", gt=0
+    body_timeout: Seconds = setting(
+        30, "Seconds in which a request body must arrive; 408 after them.", "SECONDS", ge=0.01
     )
-    upstream_timeout: Number = setting(
+    upstream_timeout: Seconds = setting(
         600,
         "Seconds without a byte from the engine after which a request fails.",
         "SECONDS",
-        gt=0,
+        ge=0.01,
     )
-    client_write_timeout: Number = setting(
+    client_write_timeout: Seconds = setting(
         60,
         "Seconds after which a client that does not read its response is disconnected.",
         "SECONDS",
-        gt=0,
+        ge=0.01,
     )
-    shutdown_timeout: Number = setting(
+    shutdown_timeout: Seconds = setting(
         30, "Seconds that requests in flight have to finish after SIGTERM.", "SECONDS", ge=0
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
@@ -247,6 +256,7 @@ class Settings(BaseSettings):
             raise ValueError("flags after -- need --engine vllm")
         if self.upstream and self.engine != "embedded":
             raise ValueError("engine vllm and upstream exclude each other: set only one of them")
+        self._check_upstream()
         self._check_dialect()
         if self.policy == "budget" and self.tokens_per_request is None:
             raise ValueError("policy budget needs tokens_per_request")
@@ -260,6 +270,14 @@ class Settings(BaseSettings):
         if len({key.sha256 for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same sha256: make a key for each with 'tops key'")
         return self
+
+    def _check_upstream(self) -> None:
+        is_on_loopback = is_loopback(self.host) or self.host in {"0.0.0.0", "::"}  # noqa: S104
+        for url in self.upstream:
+            host, port = urlsplit(url).hostname or "", urlsplit(url).port
+            is_own = host == self.host or (is_on_loopback and is_loopback(host))
+            if self.port and port == self.port and is_own:
+                raise ValueError(f"upstream {url} is this gateway: give the URL of an engine")
 
     def _check_dialect(self) -> None:
         dialect = DIALECTS[self.dialect]
