@@ -45,7 +45,7 @@ unit-%: ## the unit tests on another installed Python, in an environment of its 
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py $(ARGS)"
-	@$(BIN)/python -m pytest tests/test_models_training*.py $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py $(ARGS)
 
 train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIPE=models/recipes/demo.toml)
 	@echo "starting: tops train all $(RECIPE) $(ARGS)"
@@ -53,7 +53,7 @@ train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIP
 
 test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
 	@echo "running: pytest -m vllm $(ARGS)"
-	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -m vllm $(ARGS)
+	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m vllm $(ARGS)
 
 bench: $(VENV)/serve.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
 	@$(BIN)/python -m loadtest.bench $(ARGS)

@@ -371,21 +371,22 @@ def test_completions_and_embeddings_are_passed_through(
     assert "".join(chunk.choices[0].text for chunk in stream if chunk.choices)
 
 
-@pytest.mark.vllm
-def test_greedy_answers_agree_between_the_engines() -> None:
+@pytest.mark.parametrize("engine", [pytest.param("vllm", marks=pytest.mark.vllm)], indirect=True)
+def test_greedy_answers_agree_between_the_engines(engine: Running) -> None:
     source = stories(21, "test")
     prompts = [next(source).prompt for _ in range(40)]
     answers: dict[str, list[Any]] = {}
-    for name in ("embedded", "vllm"):
-        with running(name) as engine, httpx.Client(base_url=engine.url, timeout=60) as http:
+    with running("embedded") as embedded:
+        for name, url in (("embedded", embedded.url), ("vllm", engine.url)):
             answers[name] = []
-            for number, prompt in enumerate(prompts):
-                messages = [{"role": "user", "content": prompt}]
-                body = {"messages": messages, "temperature": 0}
-                body["reasoning_effort"] = EFFORTS[number % 4]
-                message = http.post("/v1/chat/completions", json=body).json()["choices"][0]
-                texts = (message["message"][field] or "" for field in ("reasoning", "content"))
-                answers[name].append([text.strip() for text in texts])
+            with httpx.Client(base_url=url, timeout=60) as http:
+                for number, prompt in enumerate(prompts):
+                    messages = [{"role": "user", "content": prompt}]
+                    body = {"messages": messages, "temperature": 0}
+                    body["reasoning_effort"] = EFFORTS[number % 4]
+                    message = http.post("/v1/chat/completions", json=body).json()["choices"][0]
+                    texts = (message["message"][field] or "" for field in ("reasoning", "content"))
+                    answers[name].append([text.strip() for text in texts])
     equal = sum(embedded == vllm for embedded, vllm in zip(*answers.values(), strict=True))
     assert equal >= 39, answers  # a tie between two logits may fall either way
 

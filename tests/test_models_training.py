@@ -1,27 +1,33 @@
-"""The entire loop by its commands: killed and resumed, in two processes, with an adapter.
+"""The entire loop by its commands: killed and resumed.
 
 One small run of the smoke recipe serves most tests; those that need stages of their own copy the
 run's earlier stages, which stay current because their settings are the same.
 """
 
 import json
-import os
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from engines import VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS
 from processes import ROOT, serving
 from teacher import teaching
+from training_runs import (
+    ENVIRONMENT,
+    PROBLEMS,
+    SMOKE,
+    TIMEOUT,
+    command,
+    copy_stages,
+    kill_once,
+    lines,
+    manifest,
+    train,
+    trained,
+)
 
 from models.domain.problems import unique_stories
 from models.training.recipe_file import read_recipe
@@ -33,7 +39,6 @@ pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 from models.training.stages import stages_of
 from tops import main
 
-SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 STAGES = [
     "base",
     "seed",
@@ -47,18 +52,7 @@ STAGES = [
     "evaluate",
     "export",
 ]
-PROBLEMS = 24
-QUICK = (
-    f"data.train=[{{stories={{n={PROBLEMS},seed=2}}}}]",
-    "data.router=[{stories={n=40,seed=4,split='validation'}}]",
-    "sft.epochs=3",
-    "pairs.temperature=2",  # of fewer samples, enough are still incorrect
-)
-"""The smoke recipe with fewer problems and epochs."""
 SMALL_SEED = "data.seed=[{stories={n=16,seed=1,steps=[1,4]}}]"
-TIMEOUT = 400
-ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads of torch that wait do not spin: beside other tests, training is five times as fast."""
 
 
 @pytest.mark.parametrize(
@@ -79,60 +73,6 @@ def test_the_evaluated_models_determine_the_stages(
     stages = stages_of(read_recipe(SMOKE, ["dpo.rounds=2", f"evaluate.besides={besides}"]))
     assert set(stages) == {*STAGES, "pairs-2", "dpo-2"} | added
     assert list(stages["evaluate"].needs) == judged
-
-
-def command(stage: str, run: Path, *settings: str) -> list[str]:
-    words = [sys.executable, "-m", "tops", "train", stage, str(SMOKE), "--run", str(run)]
-    return [*words, *(word for setting in (*QUICK, *settings) for word in ("--set", setting))]
-
-
-def train(stage: str, run: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(stage, run, *settings),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-
-def trained(stage: str, run: Path, *settings: str) -> dict[str, Any]:
-    result = train(stage, run, *settings)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return manifest(run, stage)
-
-
-def manifest(run: Path, stage: str) -> dict[str, Any]:
-    return json.loads((run / stage / "manifest.json").read_text())
-
-
-def copy_stages(source: Path, run: Path, *stages: str) -> None:
-    for stage in stages:
-        shutil.copytree(source / stage, run / stage)
-
-
-def kill_once(words: list[str], condition: Callable[[], bool]) -> None:
-    """Run a command until the condition holds, and kill it with SIGKILL."""
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-def lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
 
 
 @pytest.fixture(scope="module")
@@ -215,41 +155,6 @@ def test_the_report_and_the_card_have_the_same_figures(smoke: Path) -> None:
     assert "dpo, auto against sft, auto" in card
 
 
-def test_two_processes_learn_the_same_as_one(smoke: Path, tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
-
-    losses: list[float] = []
-    weights: list[dict[str, Any]] = [load_file(ROOT / "models" / "demo" / "model.safetensors")]
-    copy_stages(smoke, tmp_path, "base", "seed")
-    for settings in ((), ("launch.processes=2", "tag.micro_batch=8")):
-        losses.append(trained("tag", tmp_path, "tag.learning_rate=1e-3", *settings)["loss"])
-        weights.append(load_file(tmp_path / "tag" / "model" / "model.safetensors"))
-
-    def distance(a: dict[str, Any], b: dict[str, Any]) -> float:
-        return sum(float(((a[name] - b[name]) ** 2).sum()) for name in a) ** 0.5
-
-    base, single, parallel = weights
-    assert losses[1] == pytest.approx(losses[0], rel=0.01)
-    assert distance(single, parallel) < 0.01 * distance(base, single)
-
-
-def test_two_processes_resume_in_their_data_order(smoke: Path, tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
-
-    settings = ("launch.processes=2", "sft.micro_batch=8")
-    models: list[dict[str, Any]] = []
-    for name in ("uninterrupted", "killed"):
-        run = tmp_path / name
-        copy_stages(smoke, run, "base", "select")
-        if name == "killed":  # in its second epoch
-            checkpoint = run / "sft" / "trainer" / "checkpoint-20" / "trainer_state.json"
-            kill_once(command("sft", run, *settings), checkpoint.exists)
-        trained("sft", run, *settings)
-        models.append(load_file(run / "sft" / "model" / "model.safetensors"))
-    uninterrupted, killed = models
-    assert all(abs(uninterrupted[name] - killed[name]).max() < 1e-3 for name in killed)
-
-
 def test_running_engines_must_serve_the_stage_s_model(tmp_path: Path) -> None:
     with teaching({}) as engine:
         engine_table = f"engine={{kind='urls',urls=['{engine.url}']}}"
@@ -268,42 +173,6 @@ def test_running_engines_must_serve_the_stage_s_model(tmp_path: Path) -> None:
             engine_of(recipe, tmp_path / "model", tmp_path),
         ):
             pass
-
-
-def test_a_base_from_scratch_resumes_where_it_was_killed(tmp_path: Path) -> None:
-    scratch = (
-        "tokens=300_000,hidden=32,intermediate=32,layers=1,heads=2,batch_tokens=4096,"
-        "compile=false,checkpoint_minutes=0"
-    )
-    settings = (f"model={{scratch={{{scratch}}}}}", "launch.processes=2")
-    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    expected = trained("base", uninterrupted, *settings)
-    assert expected["tokens"] >= 300_000
-    checkpoint = killed / "base" / "trainer" / "checkpoint.pt"
-    kill_once(command("base", killed, *settings), checkpoint.exists)
-    assert not (killed / "base" / "model").exists()
-    resumed = trained("base", killed, *settings)
-    assert (resumed["tokens"], resumed["steps"]) == (expected["tokens"], expected["steps"])
-    from safetensors.numpy import load_file
-
-    a, b = (load_file(run / "base/model/model.safetensors") for run in (uninterrupted, killed))
-    assert all(abs(a[name] - b[name]).max() < 1e-3 for name in a)
-
-
-def test_an_adapter_is_trained_and_merged(smoke: Path, tmp_path: Path) -> None:
-    run = tmp_path / "lora"
-    copy_stages(smoke, run, "base", "seed")
-    lora = ("tag.lora={rank=4,alpha=8}", "tag.learning_rate=1e-2", "tag.epochs=0.3")
-    trained("tag", run, *lora)
-    from transformers import AutoModelForCausalLM
-
-    assert (run / "tag" / "adapter" / "adapter_model.safetensors").is_file()
-    before = AutoModelForCausalLM.from_pretrained(ROOT / "models" / "demo").state_dict()
-    after = AutoModelForCausalLM.from_pretrained(run / "tag" / "model").state_dict()
-    assert before.keys() == after.keys()
-    changed = [name for name in before if not before[name].equal(after[name])]
-    assert changed
-    assert all("proj" in name for name in changed)
 
 
 def test_the_ablation_draws_as_many_answers_at_random(smoke: Path) -> None:
@@ -384,18 +253,3 @@ def test_a_full_disk_is_reported_and_loses_nothing(smoke: Path) -> None:
     judged = lines(smoke / "verify" / "outcomes.jsonl")
     assert len(judged) == PROBLEMS * 3
     assert judged[: len(written) - 1] == written[:-1]
-
-
-@pytest.mark.vllm
-def test_a_real_vllm_generates_from_a_checkpoint(smoke: Path) -> None:
-    if VLLM is None:
-        pytest.skip("no vLLM here: make test-vllm sets one up")
-    flags = ["--reasoning-parser", "qwen3", *VLLM_FLAGS]
-    os.environ.update(VLLM_ENVIRONMENT)
-    settings = (f"engine.python={VLLM}", "engine.kind=vllm", f"engine.flags={json.dumps(flags)}")
-    generated = trained("generate", smoke, *settings)
-    assert (generated["generations"], generated["refused"]) == (PROBLEMS * 3, 0)
-    outcomes = [json.loads(line) for line in lines(smoke / "generate" / "generations.jsonl")]
-    assert all(row["reasoning"] for row in outcomes)
-    verified = trained("verify", smoke, *settings)
-    assert verified["correct"] > PROBLEMS * 3 / 2
