@@ -1,11 +1,8 @@
 """Judges answers: whether they are correct, and whether their tokens were reported."""
 
-import re
-
 from loadtest.record import Record
-from router.final_number import NUMBER, final_number
-
-_ONLY_A_NUMBER = re.compile(rf"\s*\$?\s*{NUMBER.pattern}\s*%?\s*")
+from router.answers.number import lone_number
+from router.answers.verdict import is_correct
 
 
 def judge(record: Record, reference: str | None, content: str) -> None:
@@ -20,8 +17,7 @@ def judge(record: Record, reference: str | None, content: str) -> None:
     """
     record.answered = bool(content.strip())
     if reference is not None:
-        number = final_number(content)
-        record.correct = number is not None and number == final_number(reference)
+        record.correct = is_correct(content, reference)
     if record.completion_tokens is None:
         record.error = "no usage"
     elif record.budget is not None and record.thinking_tokens is None:
@@ -30,4 +26,4 @@ def judge(record: Record, reference: str | None, content: str) -> None:
 
 def judgeable(reference: str) -> bool:
     """Whether a reference answer is a number and nothing else."""
-    return _ONLY_A_NUMBER.fullmatch(reference) is not None
+    return lone_number(reference) is not None

@@ -164,11 +164,11 @@ def test_reference_answers_that_are_not_numbers_are_counted_and_not_judged(tmp_p
         "18",
         "145.0",
         None,
-        None,
+        "\\frac{2}{3}",
         "$1,200",
-        None,
+        "5 km",
     ]
-    assert notes == ["3 of 6 reference answers are not numbers and are not judged"]
+    assert notes == ["1 of 6 reference answers are not numbers and are not judged"]
     assert not judgeable("")
 
 

@@ -1,8 +1,8 @@
 """Judges a model's visible answer against the gold answer.
 
-Numbers are compared by value, choices by letter, and anything else as mathematics by math-verify,
-in a worker process with a time-out: an answer like 9^{9^{9^9}} must not block the run. A user's
-function can judge instead.
+`router.answers` reads which answer a response commits to, and compares numbers, letters, words,
+dates, tuples and intervals. Expressions are compared by math-verify, in a worker process with a
+time-out: an answer like 9^{9^{9^9}} must not block the run. A user's function can judge instead.
 """
 
 import asyncio
@@ -10,29 +10,19 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
-import re
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from router.final_number import final_number
+from router.answers.choice import gold_letters
+from router.answers.expression import stated_expression
+from router.answers.phrase import normal
+from router.answers.response import boxes
+from router.answers.verdict import gold_number, is_correct, needs_algebra, verdict
 
-_ENDING_NUMBER = re.compile(r"[\d.,]*\d$")
-_LONE_NUMBER = re.compile(
-    r"\W*[-\u2212]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)(?:\s*[A-Za-z%]*|\W*)"
-)
-_LETTER = re.compile(r"[A-J]")
-_LONE_LETTER = r"[A-HJ](?![A-Za-z])|I(?!\s+[a-z]|[A-Za-z'])"
-"""A choice that is not part of a word, nor the pronoun I."""
+__all__ = ["Judge", "JudgeError", "is_correct", "is_plain", "last_boxed", "unjudgeable"]
 
-_CHOICES = (
-    re.compile(rf"(?i:answer)(?:\s+is)?(?:\s+(?i:option|choice))?\W{{0,8}}({_LONE_LETTER})"),
-    re.compile(r"\*\*\(?([A-J])\)?[.:]?(?:\s[^*]*)?\*\*"),
-    re.compile(rf"(?i:option|choice|choose|pick)(?:\s+is)?\W{{0,8}}({_LONE_LETTER})"),
-    re.compile(r"^\W*([A-J])\W*(?:$|\n)", re.MULTILINE),
-)
-_STYLE = re.compile(r"\\(?:text|math)[a-z]*")
 _PARSED_CHARACTERS = 2_000
 _JUDGE_SECONDS = 10.0
 _INSTALL = "pip install 'tops-server[math]'"
@@ -44,7 +34,7 @@ def unjudgeable(gold: str) -> str | None:
         return "the answer is empty"
     if is_plain(gold) or _has_math_verify():
         return None
-    return f"judging {gold[:40]!r}, neither a number nor a letter, needs math-verify: {_INSTALL}"
+    return f"judging {gold[:40]!r}, an expression, needs math-verify: {_INSTALL}"
 
 
 def _has_math_verify() -> bool:
@@ -52,72 +42,27 @@ def _has_math_verify() -> bool:
 
 
 def is_plain(gold: str) -> bool:
-    """Whether a gold answer is a number or a letter, so that math-verify is not needed."""
-    return bool(_LONE_NUMBER.fullmatch(gold.strip()) or _LETTER.fullmatch(gold.strip()))
-
-
-def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
-    r"""Whether an answer gives the gold number or letter; `Judge` handles other gold answers.
-
-    The answer is the content of the last \boxed{}, else the last number, or the letter that is
-    named as the answer. A number at the end of a `truncated` answer does not count, since digits
-    may be missing.
-    """
-    boxed = last_boxed(answer)
-    if _LETTER.fullmatch(gold.strip()):
-        return _letter(answer if boxed is None else f"answer: {_bare(boxed)}") == gold.strip()
-    if boxed is not None:
-        number = final_number(boxed.replace("{,}", ","))
-    else:
-        number = final_number(_ENDING_NUMBER.sub("", answer) if truncated else answer)
-    return number is not None and number == final_number(gold)
+    """Whether a gold answer can be judged without math-verify."""
+    return not needs_algebra(gold)
 
 
 def last_boxed(text: str) -> str | None:
     r"""The content of the last complete \boxed{...} of a text, or None."""
-    start = text.rfind("\\boxed{")
-    while start >= 0:
-        depth, brace = 0, start + len("\\boxed")
-        for position in range(brace, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[brace + 1 : position]
-        start = text.rfind("\\boxed{", 0, start)
-    return None
+    contents = [content for _, _, content in boxes(text)]
+    return contents[-1] if contents else None
 
 
-def _letter(answer: str) -> str | None:
-    """The last letter that matches the first pattern of `_CHOICES` with a match, clearest first."""
-    for pattern in _CHOICES:
-        if letters := pattern.findall(answer):
-            return letters[-1]
-    return None
-
-
-def _bare(boxed: str) -> str:
-    return _STYLE.sub("", boxed).strip("{}() .")
-
-
-def same_expression(answer: str, gold: str) -> bool:
-    """Whether math-verify finds an answer equal to the gold one; this may never return."""
+def same_expression(expression: str, gold: str) -> bool:
+    """Whether math-verify calls an expression equal to the gold one; this may never return."""
     library: Any = importlib.import_module("math_verify")
-    boxed = last_boxed(answer)
-    if boxed is not None and _without_spaces(boxed) == _without_spaces(gold):
-        return True
-    expression = library.parse(answer[-_PARSED_CHARACTERS:])
-    return bool(library.verify(library.parse(f"${gold}$"), expression))  # not symmetric
-
-
-def _without_spaces(text: str) -> str:
-    return "".join(text.split())
+    parsed = library.parse(f"${expression[-_PARSED_CHARACTERS:]}$")
+    return bool(library.verify(library.parse(f"${gold}$"), parsed))  # not symmetric
 
 
 def same_text(answer: str, gold: str) -> bool:
     """Whether an answer, or its last box, equals the gold text apart from case and spaces."""
     boxed = last_boxed(answer)
-    if boxed is not None:
-        answer, gold = _bare(boxed), _bare(gold)
-    return " ".join(answer.casefold().split()) == " ".join(gold.casefold().split())
+    return normal(answer if boxed is None else boxed) == normal(gold)
 
 
 class JudgeError(Exception):
@@ -193,9 +138,9 @@ class Judge:
             return "the answer's braces do not match"
         if self._by == "auto" or not gold.strip():
             return unjudgeable(gold)
-        if self._by == "number" and final_number(gold) is None:
+        if self._by == "number" and gold_number(gold) is None:
             return f"{gold[:40]!r} is not a number"
-        if self._by == "choice" and not _LETTER.fullmatch(gold.strip()):
+        if self._by == "choice" and gold_letters(gold) is None:
             return f"{gold[:40]!r} is not a letter"
         if self._by == "math" and not _has_math_verify():
             return f"judging needs math-verify: {_INSTALL}"
@@ -209,25 +154,18 @@ class Judge:
         """
         if ":" in self._by:
             return await self._call_user(answer, gold)
-        verdict = self._judge_directly(answer, gold, truncated)
-        if verdict is not None:
-            return verdict
-        try:
-            return await self._run_in_worker(same_expression, answer, gold)
-        except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
-            return False
-
-    def _judge_directly(self, answer: str, gold: str, truncated: bool) -> bool | None:
-        """Whether an answer is correct; None where math-verify must decide."""
         if self._by == "exact":
             return same_text(answer, gold)
-        boxed = last_boxed(answer)
-        readable = boxed is None or is_plain(boxed) or not _has_math_verify()
-        by_value = self._by == "auto" and is_plain(gold) and readable
-        by_letter = self._by == "auto" and _LETTER.fullmatch(gold.strip())
-        if by_value or by_letter or self._by in ("number", "choice"):
-            return is_correct(answer, gold, truncated)
-        return False if truncated and boxed is None else None
+        right = verdict(answer, gold, truncated)
+        if right or self._by in ("number", "choice"):
+            return right is True
+        expression = stated_expression(answer, gold, truncated)
+        if expression is None or not _has_math_verify():
+            return False
+        try:
+            return await self._run_in_worker(same_expression, expression, gold)
+        except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
+            return False
 
     async def _call_user(self, answer: str, gold: str) -> bool:
         try:

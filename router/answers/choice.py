@@ -1,0 +1,124 @@
+"""The letters of a multiple choice that a clause or a response names."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from router.answers.clause import HYPOTHETICAL, affirmed, is_denial
+from router.answers.notation import plain, unmarked
+
+_NOT_WORD = r"(?![A-Za-z0-9_'])"
+_REASONS = "because|since|as|is|and|or|for|due|which|und|oder|et|ou|y|o"
+_CAPITAL = (
+    rf"[B-HJ-Z]{_NOT_WORD}|A{_NOT_WORD}(?!\s+[a-z])|A(?=\s+(?:{_REASONS})\b)"
+    rf"|I{_NOT_WORD}(?!\s+[a-z])"
+)
+"""A choice that is neither part of a word, nor an article, nor the pronoun I."""
+
+_NOUN = r"(?:options?|choices?|answers?|letters?|alternatives?|statements?|opci[oó]n|选项)"
+_OPENING = re.compile(
+    rf"[\W_]*(?:(?:the|an?|la|die)\s+)?(?:(?:both|either|clearly|probably|most likely)\s+)?"
+    rf"(?:(?:correct|right|best)\s+)?(?:{_NOUN}[\s:]*(?:is\s+)?)?[\W_]*?"
+    rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
+)
+_FURTHER = re.compile(
+    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:or|oder|ou|o|to)\b|或)|\b(?:and|und|et|y)\b|和"
+    r"|及)\s*"
+    rf"(?:(?P<last>and|or)\s+)?(?:(?:also|maybe|possibly|perhaps|even|{_NOUN})\s+)*"
+    rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).]))"
+    r"(?!\s+(?:is|was|because)\b)"
+)
+_MENTION = re.compile(rf"\(([A-Z])\)|(?i:\b{_NOUN})\s+\(?([A-Z])(?![A-Za-z0-9'])")
+
+_CORRECT = re.compile(
+    r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*|\s+and\s+|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
+    r"(?:is|are|would be|must be|seems|has to be|ist|est|es|是)\s+"
+    r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
+    r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
+    r"|likely)"
+    r"|(?P<chinese>[A-Z])\s?(?:是正确|正确|对)"
+)
+_PICK = re.compile(
+    r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer)"
+    r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
+    r"|would be)"
+    r"|it's|(?:correct|right) one is|choice is|option is|matches|corresponds to|richtig ist"
+    r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
+    r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
+    r"[\s,:]*(?P<rest>.*)"
+    r"|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
+    re.IGNORECASE,
+)
+_LINE = re.compile(
+    r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(])"
+    r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
+)
+_REJECTED = re.compile(
+    r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely)\b|n't",
+    re.IGNORECASE,
+)
+
+
+def gold_letters(gold: str) -> frozenset[str] | None:
+    """The letters of a gold answer such as B, (B), b) or "A and C"; None for any other."""
+    text = unmarked(plain(gold)).strip()
+    if re.fullmatch(r"\(?[A-Z]\)?[.:]?|\([a-z]\)|[a-z]\)", text):
+        return frozenset(re.sub(r"[^A-Za-z]", "", text).upper())
+    if re.fullmatch(r"\(?[A-Z]\)?(?:\s*(?:,\s*and\s|,|\band\b|&)\s*\(?[A-Z]\)?)+", text):
+        return frozenset(re.findall(r"[A-Z]", text))
+    return None
+
+
+def committed_letters(clause: str) -> frozenset[str] | None:
+    """The letters that a clause puts forward, empty if it denies; None where it names no letter."""
+    text = affirmed(clause)
+    if is_denial(text):
+        return frozenset()
+    match = _OPENING.match(text)
+    if match is None:
+        mentioned = {a or b for a, b in _MENTION.findall(text)}
+        return frozenset(mentioned) or None
+    letters = {(match["capital"] or match["braced"] or match["small"]).upper()}
+    end = match.end()
+    while further := _FURTHER.match(text, end):
+        if further["open"] or further["last"] == "or":
+            return frozenset()
+        letters.add(further["letter"].upper())
+        end = further.end()
+    return frozenset(letters)
+
+
+def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
+    """The letters on which sentences without a stated answer agree; empty if they do not."""
+    texts = [unmarked(plain(sentence)).strip() for sentence in sentences]
+    if len(texts) == 1 and (letters := gold_letters(texts[0].rstrip("."))):
+        return letters
+    for read in (_correct, _picked, _at_line_start):
+        choices = set(read(texts))
+        if choices:
+            return choices.pop() if len(choices) == 1 else frozenset()
+    final = texts[-1] if texts else ""
+    mentioned = {a or b for a, b in _MENTION.findall(final)}
+    return frozenset() if _REJECTED.search(final) else frozenset(mentioned)
+
+
+def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
+    for text in texts:
+        for match in _CORRECT.finditer(text):
+            if not text.endswith("?") and not HYPOTHETICAL.search(text[: match.start()]):
+                yield frozenset(re.findall(r"[A-Z]", match["letters"] or match["chinese"]))
+
+
+def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
+    for text in texts:
+        match = _PICK.search(text)
+        if match and not text.endswith("?") and not HYPOTHETICAL.search(text[: match.start()]):
+            letters = committed_letters(match["rest"] or match["chinese"] or "")
+            if letters is not None:
+                yield letters
+
+
+def _at_line_start(texts: Sequence[str]) -> Iterator[frozenset[str]]:
+    for text in texts:
+        if (match := _LINE.match(text)) and not text.endswith("?"):
+            letter = match["braced"] or match["marked"] or match["lone"]
+            yield committed_letters(text) or frozenset(letter.upper())

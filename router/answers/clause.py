@@ -1,0 +1,56 @@
+"""Clauses: what denials, reasons and questions leave of them."""
+
+import re
+
+from router.answers.notation import plain, unmarked
+
+_QUOTES = " \t\n\"'«»„"
+_CONTRAST = re.compile(
+    r"^\W*(?:(?:it|this|that)\s(?:is|was)\s)?(?:isn't|not|nicht|pas|no)\b.*?"
+    r"(?:\bbut(?: rather)?|[,;]\s*(?:it(?:'s| is)|rather|instead)|—|\bsondern|\bmais|\bsino)\s",
+    re.IGNORECASE | re.DOTALL,
+)
+_DENIED = re.compile(
+    r"\W*(?:isn't|not|never|neither|none|no longer|anything but|nicht|unknown|unclear|undetermined"
+    r"|不是|n't|cannot|can't)\b",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r",?\s+(?:because|since|as|which|where|given|due|rather than|instead of|weil|da|denn|parce|car"
+    r"|porque|ya que|so that|obtained|found|by (?:the|[a-z]+ing))\b|,\s+(?:not|so|from|giving)\b"
+    r"|因为|(?<=\w)\s+\((?!\d+\s?/)|[,.:;]?\s+[-–—]\s+(?=[A-Za-z])",
+    re.IGNORECASE,
+)
+
+HYPOTHETICAL = re.compile(
+    r"\b(?:if|whether|unless|suppose|assum\w+|doubt|unsure|tempting|wrong(?:ly)?|incorrect(?:ly)?"
+    r"|(?:might|may|could|would|not|n't|can't|cannot) (?:\w+ )?(?:think|say|believe|assume|guess"
+    r"|be sure"
+    r"|know|conclude)|(?<!\bI )(?<!\bi )(?<!\bwe )(?<!\bWe )(?:claims?|says?|said|thinks?"
+    r"|believes?|claimed|thought|isn't"
+    r"|is not) (?:that )?"
+    r"(?:the|his|her|their)?|nor|never|how|what|why|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
+    r"|n't (?:\w+ )?(?:think|say|believe|assume|guess|be sure|know|conclude|mean)\b[^.!?;\n]*$"
+    r"|\bno\s$"
+    r"|\b(?:wenn|ob|falls|si)\b[^.!?;\n]*$|如果[^。\n]*$",
+    re.IGNORECASE,
+)
+"""The beginning of a sentence whose end is supposed, doubted or only quoted."""
+
+
+def affirmed(clause: str) -> str:
+    """A clause in plain notation without the part that it denies: "not A, it is B" is "B"."""
+    return _CONTRAST.sub("", unmarked(plain(clause)).strip(_QUOTES))
+
+
+def is_denial(text: str) -> bool:
+    """Whether an affirmed clause still denies or asks."""
+    return text.endswith("?") or _DENIED.match(text) is not None
+
+
+def without_reason(text: str, needed: str) -> str:
+    """The part of a clause before its reason, as long as that part matches the pattern `needed`."""
+    for match in _REASON.finditer(text):
+        if re.search(needed, text[: match.start()]):
+            return text[: match.start()]
+    return text

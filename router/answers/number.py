@@ -1,0 +1,248 @@
+"""The number that a clause commits to, by value, in any usual notation.
+
+Read are signs, currencies, thousands by comma, point, space, apostrophe or underscore, decimals by
+point or comma, mixed and plain fractions, powers of ten, percent, words like million, and units.
+A clause that names a bound, a range, two numbers, or a term like 2π or x^2 commits to no number.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from router.answers.clause import affirmed, is_denial, without_reason
+from router.answers.notation import plain, unmarked
+from router.answers.numeral import NUMBER, Number, read_number
+from router.answers.units import MONTHS
+
+_TERM = re.compile(
+    r"\s?[\^√!|_\\]|\s?[*/+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
+    rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
+    rf"|sixths|eighths)\b"
+    r"|(?:st|nd|rd|th)\s[a-z]|\sand (?:a|one) (?:half|quarter|third)\b"
+    r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
+    r"|(?:\w+\s){0,3}?(?:more|less|fewer|greater) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
+    re.IGNORECASE,
+)
+"""What makes a number part of a longer term, directly behind it."""
+
+_BOUND_BEFORE = re.compile(
+    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller|bigger|later|earlier|older"
+    r"|other|different|rather) than(?: or equal to)?|at (?:least|most)|over|under|above|below|up to"
+    r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
+    r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
+    r"|including|near|not|cannot"
+    r"|never|nor|(?:cube|square|reciprocal|inverse|negative|opposite|factorial|order|multiple"
+    r"|factor|divisor|power|fraction"
+    r"|digits) of|divisible by|divided by|multiplied by|all but|one in"
+    r"|no answer is"
+    r"|mehr als|weniger als|größer als|kleiner als|mindestens|höchstens|zwischen|nicht|fast|über"
+    r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
+    r"|menor que|menos de|al menos|como máximo|no es|casi|log|ln|sin|cos|tan|sqrt|mod|base)"
+    r"|n't|[<>≥≤≠±√|∛]|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
+    r"\s*(?:(?:about|exactly|be|equal|equal to|or equal to|a|the|either|just|possibly"
+    r"|=)\s+)*[({]?\s*$",
+    re.IGNORECASE,
+)
+_BOUND_AFTER = re.compile(
+    r"\s?(?:[^\W\d]+\s+){0,3}?(?:(?:or|and|oder|ou|o|y)\s+(?:more|less|fewer|above|below|greater"
+    r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
+    r"|as an? (?:upper|lower) bound|(?:is|was) (?:wrong|incorrect|not|too|mentioned|given|stated"
+    r"|the trap)"
+    r"|or (?:so|thereabouts)\b|(?:up|on)wards?\b|以上|以下|左右)",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(r"\b(?:either|neither|between|anywhere from|entweder|soit)\b", re.IGNORECASE)
+_JOINED = re.compile(
+    r"\s?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
+    r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
+    r"|或者?|和|到|至)[\s,]*)+"
+    r"(?:(?:about|possibly|maybe|perhaps|probably|also|even|else|approximately|with|either|a|an"
+    r"|is)\s+"
+    r"|[A-Za-z]\s?=\s?|[€£(]\s?)*",
+    re.IGNORECASE,
+)
+"""What stands between two numbers that are both put forward."""
+
+_COMPOUND = re.compile(r"\s?[^\W\d_]+\.?,?\s|['\"°]\s?|\s")
+_FILLER = re.compile(
+    r"(?:\s|[(\[{\"'«»,:=≈~→]|\b(?:about|approximately|approx\.?|around|roughly|exactly"
+    r"|precisely|just"
+    r"|simply|only|equals?|equal to|is|are|was|be|a|an|the|total|sum|of|therefore|thus|hence|so"
+    r"|then"
+    r"|it|she|he|they|we|has|have|had|now|also|indeed|actually|obviously|clearly|numerically|value"
+    r"|number|answer|option|etwa|ungefähr|genau|ca\.?|environ|exactement|aproximadamente|unos|est"
+    r"|es|ist|sind|sont|son|[a-z](?:\(\w+\))?\s?(?==)|[A-Z]\s?(?==))(?![\w']))*",
+    re.IGNORECASE,
+)
+_DOLLARS = re.compile(r"\s*-?\\?\$\s?-?\d[^$]*")
+_QUOTES = " \t\n\"'«»"
+_PAIR = re.compile(r"[(\[{]\s*\d+,\d+\s*[)\]}]")
+_LABEL = re.compile(
+    r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
+    rf"|line|item|method|phase|chapter|page|statement|no\.|schritt|étape|paso)$|#$"
+    rf"|(?-i:\b{MONTHS})$",
+    re.IGNORECASE,
+)
+"""Words whose number counts steps, names a figure or is a day."""
+
+
+_COMMA_LANGUAGE = re.compile(
+    r"\b(?:antwort|ergebnis|endergebnis|lösung|beträgt|lautet|réponse|résultat|donc|respuesta"
+    r"|resultado|risposta|risultato|resposta|antwoord|ответ)\b|\d\s?€",
+    re.IGNORECASE,
+)
+_RESULT = re.compile(
+    r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?|gets?|equals?|leaves?|leaving|totals?|totaling|has"
+    r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
+    r"|receives?|remain(?:s|ing)?|to|ist|sind|est|sont|es|son))\s*(?:about|a total of|exactly"
+    r"|only)?"
+    r"\s*[€£(]?-?\s*$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class _Token:
+    start: int
+    end: int
+    number: Number | None
+
+
+def decimal_comma(response: str) -> bool:
+    """Whether a response is in a language that writes 1.234,5, by the words for its answer."""
+    return _COMMA_LANGUAGE.search(response) is not None
+
+
+def lone_number(text: str) -> Number | None:
+    """The number that a text consists of, with its unit; None if it is anything else."""
+    dollars = _DOLLARS.fullmatch(text)
+    text = unmarked(plain(text)).strip(_QUOTES)
+    match = NUMBER.match(re.sub(r"(?<!\.)\.$", "", text))
+    if not match:
+        return None
+    number, end = read_number(match, text, comma=False)
+    if number is None or _TERM.match(text, end) or _BOUND_AFTER.match(text, end):
+        return None
+    if not re.fullmatch(r"(?:\s?[^\W\d_]+){0,3}\W*", text[end:]):
+        return None
+    return replace(number, unit="usd") if dollars and number.unit is None else number
+
+
+def committed_number(clause: str, comma: bool = False) -> Number | None:
+    """The number that a clause puts forward as an answer, or None.
+
+    Args:
+        clause: what follows "the answer is", or the content of a box.
+        comma: whether the text writes 1.234,5.
+    """
+    text = affirmed(clause)
+    if _is_open(text):
+        return None
+    text = _right_side(without_reason(text, r"\d"))
+    if text is None:
+        return None
+    tokens = _tokens(text, comma)
+    if not tokens:
+        return None
+    if _FILLER.fullmatch(text, 0, tokens[0].start):
+        return _settled(text, tokens, 0)
+    return _final(text, tokens)
+
+
+def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | None:
+    """The number on which sentences without a stated answer end; None where they leave it open."""
+    for sentence in reversed(sentences):
+        text = affirmed(sentence)
+        if not re.search(r"\d", text) or _REMARK.match(text):
+            continue
+        text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
+        if _is_open(text) or _QUOTATION.match(text):
+            return None
+        right = _right_side(re.sub(r"[.!]$", "", text))
+        tokens = _tokens(right, comma) if right else []
+        if not right or not tokens:
+            return None
+        return (
+            _settled(right, tokens, 0) if right != text and "=" in text else _final(right, tokens)
+        )
+    return None
+
+
+def _is_open(text: str) -> bool:
+    """Whether a text denies, asks, offers a choice or is a pair."""
+    return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR))
+
+
+def _final(text: str, tokens: Sequence[_Token]) -> Number | None:
+    """The only number of a text, or the final one behind words like "makes"."""
+    if len({token.number for token in tokens}) == 1:
+        return _settled(text, tokens, 0)
+    is_result = _RESULT.search(text[: tokens[-1].start][-_WINDOW:]) is not None
+    return _settled(text, tokens, len(tokens) - 1) if is_result else None
+
+
+def _settled(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
+    """A token's number, unless it is a bound, a part of a term or an alternative."""
+    token = tokens[index]
+    if _BOUND_BEFORE.search(text[max(0, token.start - _WINDOW) : token.start]):
+        return None
+    if _TERM.match(text, token.end) or _BOUND_AFTER.match(text, token.end):
+        return None
+    for before, after in pairwise(tokens):
+        gap = text[before.end : after.start]
+        beside = token in (before, after) or before.number == token.number
+        compound = before.number is None or before.number.unit or not gap.strip()
+        if beside and (_JOINED.fullmatch(gap) or (compound and _COMPOUND.fullmatch(gap))):
+            return None
+    return token.number
+
+
+_WINDOW = 80
+"""Characters in front of a number that decide what it means."""
+
+_CONCLUSION = re.compile(
+    r"^.*[\s,](?:so|therefore|thus|hence|and so|which means)\s(?=.*\d)", re.IGNORECASE | re.DOTALL
+)
+_QUOTATION = re.compile(
+    r"\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
+    r"|statement)\b(?:\s\w+)?\s"
+    r"(?:has|says?|mentions?|states?|asks?|contains?|gives?)|we (?:are given|know)|given\b"
+    r"|\d+[.)]\s+\D*$)",
+    re.IGNORECASE,
+)
+"""A sentence that repeats the problem, or an item's number."""
+
+_REMARK = re.compile(
+    r"\((?!-?\d+\)$)[^)]*\)?\W*$|\W*(?:check|verif\w*|note|for example|e\.g\.|step \d+\b\W*$)",
+    re.IGNORECASE,
+)
+
+
+def _right_side(text: str) -> str | None:
+    """What the last equation of a text equals; None where equations are listed."""
+    if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|\w\s*→\s*\d", text):
+        return None
+    *left, right = re.split(r"(?<![:!])=+|≈", text)
+    *parts, computed = re.split(
+        r"\b(?:or|and|so|then|und|oder|ou|et|o|y)\b|[,;±]", " ".join(left[1:])
+    )
+    if parts and not re.search(r"\d\s*[-+*/]\s*\d", computed):
+        return None
+    return right if left and re.search(r"\d", right) else text if not left else None
+
+
+def _tokens(text: str, comma: bool) -> list[_Token]:
+    tokens: list[_Token] = []
+    for match in NUMBER.finditer(text):
+        before = text[max(0, match.start() - _WINDOW) : match.start()].rstrip()
+        number, end = read_number(match, text, comma)
+        if match["sign"] and (before[-1:].isalnum() or before.endswith((")", "%"))):
+            detached = match[0][1:2].isspace() or not text[: match.start()].endswith(" ")
+            if detached or before[-1:].isdigit():
+                number = None  # an operand: 12 - 5
+        elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[\w)]\($", before):
+            number = None  # a term, or the argument of a function
+        if not _LABEL.search(before):
+            tokens.append(_Token(match.start(), end, number))
+    return tokens

@@ -1,0 +1,120 @@
+"""Numbers as they are written: digits in any locale, fractions, powers, percent and units."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from router.answers.units import CURRENCIES, MULTIPLIERS, SYMBOLS, unit_name
+
+LONGEST_DIGITS = 1_000
+LARGEST_EXPONENT = 1_000
+"""Powers of ten above it are not read: their digits would fill the memory."""
+
+_DIGITS = r"\d{1,3}(?: \d{3})+(?![\d/])(?:[.,]\d+)?|\d+(?:[.,'_]\d+)*|\.\d+"
+_CURRENCY = r"(?:[€£¥₹￥]|US\b|USD|EUR|GBP|CHF|Rs\.?)"
+NUMBER = re.compile(
+    rf"(?:(?P<sign>[-+])\s?|\b(?P<minus>minus|negative|moins"
+    rf"|menos)\s+)?(?:{_CURRENCY}\s?)?(?P<inner>-)?"
+    rf"(?<![A-Za-zÀ-ÿα-ω\d_.^/:√|])(?P<digits>{_DIGITS})"
+    r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
+    r"(?:\s+(?P<above>\d+)\s?/\s?(?P<below>\d+)(?![\d/])|\s?/\s?(?P<over>\d+(?:\.\d+)?)(?![\d/]))?",
+)
+_SUFFIX = re.compile(
+    r"\s?(?P<percent>%|percent\b|per cent\b|prozent\b|pour ?cent\b|por ciento\b)"
+    rf"|\s?(?P<multiplier>{'|'.join(sorted(MULTIPLIERS, key=len, reverse=True))})(?![A-Za-z])"
+    r"|\s?(?P<unit>(?:[A-Za-zµΩπθ°]|[^\W\d_]{2,})[^\W\d_]*(?:[/^·*]-?[A-Za-z0-9]+)*|[€£¥₹元个￥])",
+    re.IGNORECASE,
+)
+_PER = re.compile(r"\s?(?:per|/)\s(?:an?\s)?([a-z]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value as it was written; `value` of 5 % is 5, and `unit` is None where it is no unit."""
+
+    value: Fraction
+    percent: bool = False
+    unit: str | None = None
+
+    def equals(self, gold: "Number") -> bool:
+        """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage."""
+        if self.unit and gold.unit and self.unit != gold.unit:
+            return False
+        if self.percent == gold.percent:
+            return self.value == gold.value
+        share, bare = (self, gold) if self.percent else (gold, self)
+        return bare.value in (share.value, share.value / 100)
+
+
+def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:
+    """A match's number and where it ends with its suffix; None where it is part of a term."""
+    value = _value(match, comma)
+    suffix = _SUFFIX.match(text, match.end())
+    if value is None or suffix is None:
+        return (None if value is None else Number(value)), match.end()
+    if suffix["percent"]:
+        share = re.match(r"\s+(?:of|von|de)\b\s*(?:the\s+)?[€£]?\d", text[suffix.end() :])
+        return (None if share else Number(value, percent=True)), suffix.end()
+    if suffix["multiplier"]:
+        factor = MULTIPLIERS[suffix["multiplier"].casefold()]
+        return Number(value * factor), suffix.end()
+    name = unit_name(suffix["unit"])
+    end = suffix.end() if name else match.end()
+    attached = suffix.start("unit") == match.end()
+    if _is_symbol(suffix["unit"], attached) or text[suffix.end() : suffix.end() + 1].isdigit():
+        return None, end
+    if name and name not in CURRENCIES and (per := _PER.match(text, end)):
+        name, end = f"{name}/{unit_name(per[1]) or per[1]}", per.end()
+    return Number(value, unit=name), end
+
+
+def _is_symbol(unit: str, attached: bool) -> bool:
+    """Whether what follows a number is no unit: 2x, 2π, 2ab."""
+    if not attached:
+        return unit in {"x", "y", "i", "π", "θ"}
+    if unit in SYMBOLS:
+        return True
+    short = unit.isascii() and len(unit) < 3 and unit not in {"st", "nd", "rd", "th"}
+    return short and unit_name(unit) is None
+
+
+def _value(match: re.Match[str], comma: bool) -> Fraction | None:
+    value = _decimal(match["digits"], comma)
+    if value is None:
+        return None
+    if exponent := match["e"] or match["power"]:
+        if len(exponent) > 5 or abs(int(exponent)) > LARGEST_EXPONENT:
+            return None
+        value *= Fraction(10) ** int(exponent)
+    below = Fraction(match["below"] or match["over"] or 1)
+    if not below:
+        return None
+    value = value + Fraction(match["above"]) / below if match["above"] else value / below
+    negative = (match["sign"] == "-") != bool(match["inner"] or match["minus"])
+    return -value if negative else value
+
+
+def _decimal(digits: str, comma: bool) -> Fraction | None:
+    """The value of digits with separators; None where no locale writes them so."""
+    separators = set(re.findall(r"\D", digits))
+    if len(digits) > LONGEST_DIGITS or len(separators) > 2:
+        return None
+    integer, decimals = digits, ""
+    if len(separators) == 2 or (separators <= {".", ","} and not _is_grouped(digits, comma)):
+        integer, _, decimals = digits.replace(",", ".").rpartition(".")
+        integer = digits[: len(integer)]
+    if not re.fullmatch(r"\d*", integer) and not _GROUPED.fullmatch(re.sub(r"\D", ",", integer)):
+        return None
+    return Fraction(f"{re.sub('[^0-9]', '', integer) or 0}.{decimals or 0}")
+
+
+def _is_grouped(digits: str, comma: bool) -> bool:
+    """Whether the only kind of separator in digits, a point or a comma, separates thousands."""
+    count = digits.count(".") + digits.count(",")
+    if count == 0 or not _GROUPED.fullmatch(digits.replace(".", ",")):
+        return count != 1
+    return count > 1 or ("." in digits) == comma
+
+
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3}")
+"""Thousands in groups of three, or of two as in India."""

@@ -1,0 +1,219 @@
+r"""Which answers a response states: boxed, as "the answer is", behind #### or in bold."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from router.answers.clause import HYPOTHETICAL
+from router.answers.notation import unmarked
+
+_NOUNS = (
+    r"(?:(?:final|correct|right|best|overall|exact|missing)\s+"
+    r"(?:answer|option|choice|result|solution|letter|alternative|one)s?"
+    r"|answers?|ans\.?"
+    r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
+    r"|richtige\s+(?:option|wahl)|(?:richtige\s+)?(?:antwort|lösung)|(?:end)?ergebnis"
+    r"|réponse(?:\s+(?:finale|correcte|est))?|résultat(?:\s+final)?"
+    r"|respuesta(?:\s+(?:final|correcta))?|resultado(?:\s+final)?|结果"
+    r"|(?:risposta|risultato|resposta)(?:\s+(?:finale?|corretta|correta))?|antwoord"
+    r"|(?:правильный\s+)?ответ|(?:最终|正确)?(?:的)?(?:答案|选项)|正解|答え?|정답|답)"
+)
+_LINK = (
+    r"(?:(?:is|are|was|would be|will be|should be|must be|has to be|comes? (?:out )?to|equals|turns"
+    r" out to be|lautet|ist|beträgt|sind|est|sont|es|son|è|é)\b|应该是|應該是|是|为|為|は|은|는)"
+)
+_CUE = re.compile(
+    rf"(?<![A-Za-zÀ-ÿ])(?P<noun>{_NOUNS})(?![a-zà-ÿ])(?P<qualifier>\s*\([^()\n]{{1,40}}\)"
+    r"|\s+(?:to|of|for|in|auf|à|de|a)\s(?:[^.:=\n](?!\b(?:is|ist|est|es)\b)){1,80}?)?"
+    rf"[\"'*_`]*(?:,\s\w+,)?\s*(?:{_LINK}\s*(?:therefore|thus|hence|then|also|donc)?[,\s]*[:：]?"
+    rf"|(?=isn't\b|is not\b)|[:：=]|[-–—]+>?\s|→|⇒)[\"'*_`\s]*"
+    r"|\[(?:final\s)?answer\][:\s]*|(?P<heading>^[\W_]*(?:the\s+)?(?:final\s+)?answer[\W_]*?\n"
+    r"|^\W*answer\s+(?=[\d($\\]|[A-J]\b))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_PREDICATE = re.compile(
+    r"(?<!\S)(?P<subject>(?:[^\s.!?]|\.(?=\d)){1,40}(?: (?:[^\s.!?]"
+    r"|\.(?=\d)){1,40}){0,3}?)\s+(?:is|are|must be"
+    r"|would be|ist|est|es)\s+"
+    r"(?:therefore |thus |clearly |indeed |then )?(?:the|my|our|die|la)\s+(?:\w+\s+)?"
+    r"(?:answer|antwort|réponse|respuesta)\b(?!\s+(?:to|is|for)\b)",
+    re.IGNORECASE,
+)
+_HASHES = re.compile(r"^[ \t]*####[ \t]*(?P<text>\S.*)$", re.MULTILINE)
+_TAG = re.compile(
+    r"<(?P<tag>answer|final_answer)>(?P<text>.*?)</(?P=tag)>", re.IGNORECASE | re.DOTALL
+)
+_BOLD = re.compile(r"(?<![\w*])(?:\*\*|__)(?P<text>[^*_\n]{1,120})(?:\*\*|__)(?![\w*])")
+_BOX = re.compile(r"\\f?boxed\s*\{")
+_BRACE = re.compile(rf"{_BOX.pattern}|(?<!\\)[{{}}]")
+
+_RETRACTION = re.compile(
+    r"(?:\b(?:no,? wait|wait[,.!—…-]|hold on|scratch that|correction[:,]|on (?:second thought"
+    r"|reflection)"
+    r"|(?:i|we) made an? (?:mistake|error)|(?:that|this)(?:'s| is| was) (?:wrong|incorrect"
+    r"|not right"
+    r"|not correct|a mistake)|oops|let me (?:re-?\w+|correct|try again|redo)|actually,? (?:no"
+    r"|that|it|i))"
+    r"|[.!]\s+(?:hmm|actually)\b|[?]\s+no\b)",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:(?:do not|don't|cannot|can't|can not|could not|couldn't|unable to|impossible to"
+    r"|hard to|not able"
+    r" to|no way to)\s+(?:\w+\s+)?(?:know|determine|answer|solve|say|tell|decide|compute"
+    r"|calculate|find"
+    r"|conclude|be (?:determined|solved|answered|computed|known))|(?:not|isn't|in)\s?(?:enough"
+    r"|sufficient)"
+    r" (?:information|data)|not sure|unsure|no idea|(?:not|n't) certain|undetermined"
+    r"|no (?:unique )?"
+    r"(?:answer|solution)|give up|who knows|none of (?:them|these|the above)|could be (?:any"
+    r"|either)|(?:might|may|could) be\b|depends on"
+    r"|weiß (?:ich |es )*nicht|keine ahnung|ne sais pas|no (?:lo )?sé)\b|不知道|无法|不确定",
+    re.IGNORECASE,
+)
+_CONTRAST = re.compile(
+    r"\b(?:but|however|actually|wait|no|instead|rather|corrected|correction|therefore|so|thus|hence"
+    r"|finally|now|then|sorry|mistake|aber|mais|pero)\b|\n\s*\n|但",
+    re.IGNORECASE,
+)
+_ABBREVIATION = (
+    r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig)\.)"
+    r"(?<!\\!)(?<!approx\.)(?<!\b[eig]\.[eg]\.)"
+)
+_SENTENCE_END = re.compile(
+    rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
+    rf"|(?<!\\);\s(?!\d)|\n+"
+)
+_BROKEN_LINE = re.compile(r"\\text[a-z]*\{[^{}]*\}")
+_FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)
+LONGEST_TEXT = 20_000
+"""Characters that are read, from the end of an answer."""
+
+_LONGEST_SENTENCE = 500
+_UNFINISHED = re.compile(r"(?<![\w.,/^])[\w.,/^]*\w$")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A clause that is put forward as an answer, from `start` to `end` in the response's text."""
+
+    text: str
+    start: int
+    end: int
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Response:
+    """A model's visible answer, without thoughts and without what it takes back.
+
+    `truncated` says that it was cut off: its final word counts for nothing.
+    """
+
+    content: str
+    truncated: bool = False
+
+    @cached_property
+    def text(self) -> str:
+        text = self.content.rpartition("</think>")[2]
+        text = text.partition("<think>")[0]
+        if self.truncated:
+            text = _UNFINISHED.sub("", text)
+        text = _BROKEN_LINE.sub(lambda match: match[0].replace("\n", " "), text[-LONGEST_TEXT:])
+        prose = _FENCE.sub("", text)
+        return prose if re.search(r"\w", prose) else text
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """Explicit answers in their order; those in bold if there are no others."""
+        explicit = [*self._boxes(), *self._phrases(), *_matches(_HASHES, self.text)]
+        explicit += _matches(_TAG, self.text)
+        ordered = sorted(explicit, key=lambda statement: statement.start)
+        bold = [] if ordered else [*_bold(self.text)]
+        return tuple(item for item in ordered or bold if item.start >= self._retracted)
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """Sentences behind the last retraction, in their order."""
+        return tuple(split_sentences(self.text[self._retracted :]))
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it says that there is no answer, or that it does not know it."""
+        return _REFUSAL.search(self.text) is not None or any(
+            HYPOTHETICAL.search(_sentence_before(self.text, match.start()))
+            for match in _CUE.finditer(self.text)
+        )
+
+    @cached_property
+    def _retracted(self) -> int:
+        """Where the last retraction ends; 0 if there is none."""
+        ends = [match.end() for match in _RETRACTION.finditer(self.text)]
+        return ends[-1] if ends else 0
+
+    def _boxes(self) -> Iterator[Statement]:
+        for start, end, content in boxes(self.text):
+            if not HYPOTHETICAL.search(_sentence_before(self.text, start)):
+                yield Statement(content, start, end)
+
+    def _phrases(self) -> Iterator[Statement]:
+        for match in _CUE.finditer(self.text):
+            clause = _clause(self.text, match.end())
+            sentence = _sentence_before(self.text, match.start())
+            if not _BOX.search(clause) and not HYPOTHETICAL.search(sentence):
+                yield Statement(clause, match.start(), match.end() + len(clause))
+        yield from _matches(_PREDICATE, self.text, "subject")
+
+    def conflicts(self, earlier: Statement, later: Statement) -> bool:
+        """Whether two statements stand side by side and neither corrects the other."""
+        between = self.text[earlier.end : later.start + 1]
+        return "\n" not in between.strip("\n") and not _CONTRAST.search(between)
+
+
+def _sentence_before(text: str, end: int) -> str:
+    return re.split(r"[.!?]\s|\n", text[max(0, end - _LONGEST_SENTENCE) : end])[-1]
+
+
+def boxes(text: str) -> list[tuple[int, int, str]]:
+    r"""Start, end and content of every complete \boxed{...}, nested braces included, in order."""
+    complete: list[tuple[int, int, str]] = []
+    opened: list[re.Match[str] | None] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace if len(brace[0]) > 1 else None)
+        elif opened and (box := opened.pop()):
+            complete.append((box.start(), brace.end(), text[box.end() : brace.start()]))
+    return sorted(complete)
+
+
+def split_sentences(text: str) -> list[str]:
+    return [part for part in _SENTENCE_END.split(text) if part and re.search(r"\w", part)]
+
+
+def _clause(text: str, start: int) -> str:
+    """The clause at `start`, through the end of its sentence."""
+    opening = re.compile(r"[\s*_`:：]*(?:\\\[|\$\$|\\\()?\s*").match(text, start)
+    begin = opening.end() if opening else start
+    end = _SENTENCE_END.search(text, begin)
+    return text[start : end.start() if end else len(text)].lstrip(" \n:：").rstrip("!")
+
+
+def _matches(pattern: re.Pattern[str], text: str, group: str = "text") -> Iterator[Statement]:
+    for match in pattern.finditer(text):
+        yield Statement(match[group].strip(), match.start(), match.end())
+
+
+def _bold(text: str) -> Iterator[Statement]:
+    for match in _BOLD.finditer(text):
+        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
+        heading = not line and (
+            match["text"].rstrip().endswith(":") or text[match.end() :][:1] == ":"
+        )
+        marker = re.fullmatch(r"(?:\d+|[A-Za-z])[.):]", match["text"].strip()) and not line
+        label = re.match(
+            r"(?:step|part|question|problem)\b", unmarked(match["text"]), re.IGNORECASE
+        )
+        followed = text[match.end() :].split("\n", 1)[0].strip()
+        if not heading and not label and not (marker and followed):
+            yield Statement(match["text"].strip(), match.start(), match.end(), bold=True)

@@ -1,0 +1,90 @@
+"""Units of measurement, words for large numbers, and letters that are symbols and not units."""
+
+MULTIPLIERS = {
+    "hundred": 100,
+    "dozen": 12,
+    "k": 1_000,
+    **dict.fromkeys(("thousand", "tausend", "mille", "mil", "千"), 1_000),
+    **dict.fromkeys(("lakh", "lakhs", "lac"), 100_000),
+    **dict.fromkeys(
+        ("million", "millions", "mio.", "mio", "millionen", "millones", "millón", "milhões"), 10**6
+    ),
+    **dict.fromkeys(("crore", "crores"), 10**7),
+    **dict.fromkeys(
+        ("billion", "billions", "bn", "milliarde", "milliarden", "mrd.", "mrd", "milliards"), 10**9
+    ),
+    **dict.fromkeys(("trillion", "trillions"), 10**12),
+    "万": 10_000,
+    "亿": 10**8,
+}
+"""Factors by the word behind a number, in lower case."""
+
+MONTHS = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?"
+    "|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
+)
+"""A pattern of the months' names, beside which a number is a day."""
+
+SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
+"""Letters that, directly behind a number, multiply it: 2x, 3i, 2π."""
+
+CURRENCIES = frozenset({"usd", "eur", "gbp", "cent"})
+
+_NAMES = {
+    "m": "m meter meters metre metres",
+    "km": "km kilometer kilometers kilometre kilometres",
+    "cm": "cm centimeter centimeters centimetre centimetres",
+    "mm": "mm millimeter millimeters",
+    "mi": "mile miles mi",
+    "ft": "ft foot feet",
+    "in": "inch inches",
+    "yd": "yard yards yd",
+    "g": "g gram grams",
+    "kg": "kg kilogram kilograms kilo kilos",
+    "mg": "mg milligram milligrams",
+    "lb": "lb lbs pound pounds",
+    "oz": "oz ounce ounces",
+    "t": "ton tons tonne tonnes",
+    "l": "l liter liters litre litres",
+    "ml": "ml milliliter milliliters millilitres",
+    "gal": "gallon gallons",
+    "s": "s sec secs second seconds",
+    "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours",
+    "d": "day days",
+    "week": "week weeks",
+    "month": "month months",
+    "year": "year years",
+    "usd": "dollar dollars usd",
+    "cent": "cent cents ¢",
+    "eur": "euro euros eur €",
+    "gbp": "gbp £",
+    "deg": "° deg degree degrees",
+    "rad": "rad radian radians",
+    "j": "J joule joules",
+    "w": "W watt watts",
+    "n": "newton newtons",
+    "v": "V volt volts",
+    "a": "A amp amps ampere amperes",
+    "hz": "hz hertz",
+    "k": "K kelvin",
+    "c": "°c celsius",
+    "f": "°f F fahrenheit",
+    "pa": "pa pascal",
+    "m/s": "m/s",
+    "km/h": "km/h kph",
+    "mi/h": "mph",
+    "m^2": "m^2 m2 sqm",
+    "cm^2": "cm^2 cm2",
+    "km^2": "km^2",
+    "m^3": "m^3 m3",
+    "cm^3": "cm^3 cm3 cc",
+}
+_BY_SPELLING = {spelling: name for name, words in _NAMES.items() for spelling in words.split()}
+
+
+def unit_name(spelling: str) -> str | None:
+    """The name that all spellings of a unit share; None where the word is no known unit."""
+    return _BY_SPELLING.get(spelling) or (
+        _BY_SPELLING.get(spelling.casefold()) if len(spelling) > 1 else None
+    )

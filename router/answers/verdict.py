@@ -1,0 +1,166 @@
+"""Whether a response gives the gold answer, by the kind of the gold answer.
+
+A stated answer counts before any other text, and a response that commits to nothing, to two things,
+to a bound or to a range is wrong.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from router.answers.choice import committed_letters, concluded_letters, gold_letters
+from router.answers.clause import affirmed, is_denial
+from router.answers.collection import (
+    commits_to_collection,
+    concludes_collection,
+    gold_collection,
+)
+from router.answers.notation import plain, unmarked
+from router.answers.number import (
+    Number,
+    committed_number,
+    concluded_number,
+    decimal_comma,
+    lone_number,
+)
+from router.answers.phrase import (
+    commits_to_phrase,
+    concludes_phrase,
+    is_phrase,
+    is_same_phrase,
+    normal,
+)
+from router.answers.response import Response
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How clauses are compared with a gold answer.
+
+    `commits` is None for a clause that gives no answer of the gold answer's kind.
+    """
+
+    commits: Callable[[str], bool | None]
+    concludes: Callable[[Sequence[str]], bool]
+
+
+def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
+    """Whether an answer gives the gold one; False where only algebra could tell, see `verdict`.
+
+    Args:
+        answer: the text that the model shows, with or without its thoughts.
+        gold: the right answer.
+        truncated: whether the answer was cut off, so that its final word may be incomplete.
+    """
+    return verdict(answer, gold, truncated) is True
+
+
+def verdict(answer: str, gold: str, truncated: bool = False) -> bool | None:
+    """Whether an answer gives the gold one; None where the gold answer needs algebra."""
+    response = Response(answer, truncated)
+    if not gold.strip():
+        return False
+    reader = _reader(gold, response)
+    if reader is None:
+        return True if _states_text(response, gold) else None
+    return _judge(response, reader)
+
+
+def needs_algebra(gold: str) -> bool:
+    """Whether a gold answer is neither number, letter, phrase nor collection of numbers."""
+    return _reader(gold, Response("")) is None
+
+
+def _judge(response: Response, reader: Reader) -> bool:
+    read = [(item, reader.commits(item.text)) for item in response.statements]
+    committed = [(item, right) for item, right in read if right is not None]
+    if not committed:
+        return not response.refuses and reader.concludes(response.sentences)
+    item, right = committed.pop()
+    while right and committed:
+        earlier, agrees = committed.pop()
+        if not response.conflicts(earlier, item):
+            break
+        item, right = earlier, agrees
+    if right and item.bold:
+        return _is_upheld(response, item.end, reader)
+    return right
+
+
+def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
+    """Whether no conclusion behind an answer in bold contradicts it."""
+    tail = [
+        sentence
+        for sentence in Response(response.text[end:]).sentences
+        if re.match(r"\W*(?:so|therefore|thus|hence|finally|in total|altogether)\b", sentence, re.I)
+    ]
+    verdicts = [reader.commits(sentence) for sentence in tail if re.search(r"\d|[A-Z]\b", sentence)]
+    return not verdicts or reader.concludes(tail)
+
+
+def _reader(gold: str, response: Response) -> Reader | None:
+    letters = gold_letters(gold)
+    if letters is not None:
+        return Reader(
+            lambda clause: _same_letters(clause, letters),
+            lambda sentences: concluded_letters(sentences) == letters,
+        )
+    items = gold_collection(gold)
+    if items is not None:
+        return Reader(
+            lambda clause: commits_to_collection(clause, items),
+            lambda sentences: concludes_collection(sentences, items),
+        )
+    if is_phrase(gold) or _RATIO.fullmatch(unmarked(plain(gold)).strip()):
+        return Reader(
+            lambda clause: commits_to_phrase(clause, gold),
+            lambda sentences: concludes_phrase(sentences, gold),
+        )
+    number = gold_number(gold)
+    return None if number is None else _number_reader(number, response)
+
+
+_RATIO = re.compile(r"\d+\s?:\s?\d+(?:\s?:\s?\d+)?(?:\s?[ap]\.?m\.?)?", re.IGNORECASE)
+"""A ratio or a time of day."""
+
+
+def gold_number(gold: str) -> Number | None:
+    """The number that a gold answer such as 1,200, 3/4, 5% or "x = 12 m" is, or None."""
+    number = lone_number(gold)
+    if number is None and re.match(r"\W*[a-zA-Z]\s*=", plain(gold)):
+        return committed_number(gold)
+    return number
+
+
+def _number_reader(gold: Number, response: Response) -> Reader:
+    comma = decimal_comma(response.text)
+
+    def commits(clause: str) -> bool | None:
+        if not re.search(r"\d", plain(clause)):
+            return False if is_denial(affirmed(clause)) else None
+        number = committed_number(clause, comma)
+        return number is not None and number.equals(gold)
+
+    def concludes(sentences: Sequence[str]) -> bool:
+        number = concluded_number(sentences, comma)
+        return number is not None and number.equals(gold)
+
+    return Reader(commits, concludes)
+
+
+def _same_letters(clause: str, letters: frozenset[str]) -> bool | None:
+    committed = committed_letters(clause)
+    return None if committed is None else committed == letters
+
+
+def _states_text(response: Response, gold: str) -> bool:
+    """Whether an answer is the gold one character by character, spaces and styles apart."""
+    stated = response.statements[-1].text if response.statements else response.text
+    return _bare(stated) == _bare(gold) or is_same_phrase(stated, gold)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s{}]", "", plain(text)).strip(".")
+
+
+__all__ = ["gold_number", "is_correct", "needs_algebra", "normal", "verdict"]
