@@ -16,7 +16,7 @@ import numpy as np
 from router.arrays import Array
 from router.features import FEATURE_NAMES, FEATURES_VERSION
 from router.parameters import Parameters
-from router.policy import FrontierPoint, Prices
+from router.policy import FrontierPoint, Prices, hopeless_below
 from router.vocabulary import Vocabulary
 
 SCHEMA = 2
@@ -79,6 +79,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "frontier": [
             [point.price, point.accuracy, point.tokens] for point in artifact.prices.frontier
         ],
+        "hopeless": artifact.prices.hopeless,
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
@@ -154,7 +155,10 @@ def _prices(document: dict[str, Any]) -> Prices:
     )
     if not frontier or list(certified) != sorted(certified, key=lambda pair: pair[0]):
         raise ValueError("prices are out of order, or there is no frontier")
-    return Prices(certified, frontier)
+    best = max(point.accuracy for point in frontier)  # for artifacts of older versions
+    return Prices(
+        certified, frontier, _within(document.get("hopeless", hopeless_below(best)), 0, 1)
+    )
 
 
 def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
@@ -177,7 +181,27 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         slack=_within(numbers["slack"], 0),
         range_limit=_within(numbers["range_limit"], 0),
         known_share=_within(numbers["known_share"], 0, 1),
+        **_added_later(numbers, efforts),
     )
+
+
+def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
+    """Parameters that artifacts of older versions lack, with what stands in for them.
+
+    There a prompt with an unknown word has no budget, and a system message is foreign if no prompt
+    of the fit had any text around the one that is routed.
+    """
+    top: list[float | None] = numbers.get("top_budget", [None] * efforts)
+    if len(top) != efforts:
+        raise ValueError("parameter top_budget has the wrong shape")
+    characters, context = (FEATURE_NAMES.index(f) for f in ("characters", "context_characters"))
+    alone = all(
+        numbers[name][characters] == numbers[name][context] for name in ("center", "low", "high")
+    )
+    return {
+        "top_budget": np.array([math.inf if value is None else _within(value, 0) for value in top]),
+        "system_share": _within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
+    }
 
 
 def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:
@@ -203,10 +227,14 @@ def _finite(value: object) -> float:
 
 
 def _plain(value: object) -> object:
-    """A JSON value: arrays as nested lists of seven significant digits, floats unchanged."""
+    """A JSON value: arrays as nested lists of seven significant digits, floats unchanged.
+
+    An infinite number of an array is null.
+    """
     if isinstance(value, Vocabulary):
         return _plain(value.idf)
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, np.dtype[np.float64]]", value)
-        return np.array([float(f"{v:.7g}") for v in array.ravel()]).reshape(array.shape).tolist()
+        rounded = [None if math.isinf(v) else float(f"{v:.7g}") for v in array.ravel()]
+        return np.array(rounded, dtype=object).reshape(array.shape).tolist()
     return value

@@ -5,18 +5,20 @@ Linear algebra on a handful of small arrays; knows nothing of how the parameters
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, isfinite
+from math import ceil, exp, inf, isfinite
 
 import numpy as np
 
 from router.arrays import Array, Mask
 from router.features import FEATURE_NAMES
-from router.parameters import Parameters, Projected, range_excess
+from router.parameters import Parameters, Projected
 from router.vocabulary import Words
 
 _MAX_LOGIT = 30.0
 _MAX_LOG_TOKENS = 16.0
 _ROUNDING = 1e-6
+_SEEN_SHARE = 0.01
+"""The share of the fit's prompts from which a prompt with, or without, a system message is known"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Estimate:
     """What one prompt is expected to need from one model, per effort.
 
     `difficulty`: 1 - the mean of P(correct) over the efforts. `tokens`: expected thinking tokens.
-    `budget`: a high quantile of the thinking tokens of correct answers, times `slack`.
+    `budget`: a high quantile of the thinking tokens of correct answers, times `slack`, and for a
+    prompt with an unknown word the fit's largest; an effort without one has no bound.
     """
 
     difficulty: float
@@ -33,9 +36,19 @@ class Estimate:
     budget: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """In place of an estimate that the router does not trust: why, and no figure of it."""
+
+    cause: str
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """Estimates for N prompts: P(correct), expected tokens and budgets, each (N, E)."""
+    """Estimates for N prompts: P(correct), expected tokens and budgets, each (N, E).
+
+    A budget of inf is none.
+    """
 
     p_correct: Array
     tokens: Array
@@ -56,9 +69,17 @@ def predict(parameters: Parameters, x: Array, words: Sequence[Words]) -> Predict
     log_tokens = z @ parameters.token_weights.T + parameters.token_bias + word_sum[:, efforts:]
     median = np.exp(np.minimum(log_tokens, _MAX_LOG_TOKENS))
     tokens = np.maximum(median * parameters.smear - 1.0, 0.0)
-    quantile = np.maximum(median * parameters.spread - 1.0, 0.0)
-    budget = np.ceil(parameters.slack * quantile - _ROUNDING)
+    own = budgets(log_tokens, parameters.spread, parameters.slack)
+    unknown = np.array([parameters.vocabulary.known_share(counts) < 1.0 for counts in words])
+    top = parameters.top_budget
+    budget = np.where(unknown[:, np.newaxis], top, np.minimum(own, top))
     return Predictions(sigmoid(logits), tokens, budget)
+
+
+def budgets(log_tokens: Array, spread: Array, slack: float) -> Array:
+    """Budgets (N, E) of prompts whose words are all known, from log(1 + tokens) (N, E)."""
+    median = np.exp(np.minimum(log_tokens, _MAX_LOG_TOKENS))
+    return np.ceil(slack * np.maximum(median * spread - 1.0, 0.0) - _ROUNDING) + 0.0  # no -0.0
 
 
 def estimate(parameters: Parameters, efforts: tuple[str, ...], projected: Projected) -> Estimate:
@@ -75,13 +96,17 @@ def estimate(parameters: Parameters, efforts: tuple[str, ...], projected: Projec
     p_correct: dict[str, float] = {}
     tokens: dict[str, float] = {}
     budget: dict[str, int] = {}
-    for effort, logit, log_tokens, (smear, spread) in zip(
+    has_unknown = projected.known_share < 1.0
+    for effort, logit, log_tokens, (smear, spread, top) in zip(
         efforts, values[:size], values[size:], folded.factors, strict=True
     ):
         p_correct[effort] = 1.0 / (1.0 + exp(-min(max(logit, -_MAX_LOGIT), _MAX_LOGIT)))
         median = exp(min(log_tokens, _MAX_LOG_TOKENS))
         tokens[effort] = max(median * smear - 1.0, 0.0)
-        budget[effort] = ceil(parameters.slack * max(median * spread - 1.0, 0.0) - _ROUNDING)
+        quantile = parameters.slack * max(median * spread - 1.0, 0.0) - _ROUNDING
+        bound = top if has_unknown else min(ceil(quantile), top)
+        if bound < inf:
+            budget[effort] = int(bound)
     return Estimate(1.0 - sum(p_correct.values()) / size, p_correct, tokens, budget)
 
 
@@ -92,11 +117,27 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
         return f"feature {FEATURE_NAMES[int((projected.excess * per_unit).argmax())]}"
     if projected.known_share < parameters.known_share:
         return f"only {projected.known_share:.0%} of its words are in the vocabulary"
+    if projected.has_system and parameters.system_share < _SEEN_SHARE:
+        return "it has a system message"
+    if not projected.has_system and parameters.system_share > 1.0 - _SEEN_SHARE:
+        return "it has no system message"
     return None
 
 
-def in_distribution(parameters: Parameters, x: Array, words: Sequence[Words]) -> Mask:
-    """Which of N prompts (N,) are not `out_of_distribution`; features are (N, F)."""
-    in_range = range_excess(parameters, x).sum(axis=1) <= parameters.range_limit
-    known_share = np.array([parameters.vocabulary.known_share(counts) for counts in words])
-    return in_range & (known_share >= parameters.known_share)
+def in_distribution(
+    parameters: Parameters, excess: Array, known_share: Array, has_system: Mask
+) -> Mask:
+    """Which of N prompts are not `out_of_distribution`.
+
+    Args:
+        parameters: the fit's.
+        excess: each prompt's summed `range_excess`, (N,).
+        known_share: the share of its words in the vocabulary, (N,).
+        has_system: whether it has a system or developer message, (N,).
+    """
+    seen = np.where(has_system, parameters.system_share, 1.0 - parameters.system_share)
+    return (
+        (excess <= parameters.range_limit)
+        & (known_share >= parameters.known_share)
+        & (seen >= _SEEN_SHARE)
+    )

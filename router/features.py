@@ -6,6 +6,7 @@ rest by its length, so the cost of a huge prompt is bounded. Knows nothing of ef
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log1p, log10
 
@@ -67,6 +68,9 @@ _SHARES = (
     "digit_share", "symbol_share", "han_share", "other_share", "distinct_share", "word_length",
     "largest_number", "numbers_linear", "sentences_linear", "ends_with_question",
 )  # fmt: skip
+_SYSTEM = ("system", "developer")
+_WRITTEN = ("user", *_SYSTEM)
+"""Roles of messages that the model reads and did not write."""
 _CONTEXT = ("turns", "assistant_turns", "tool_turns", "context_characters")
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -83,12 +87,15 @@ CONTEXT_FEATURES = len(_CONTEXT)
 class Prompt:
     """A prompt's features `x` (len(FEATURE_NAMES),) and the words of its routed text.
 
-    `wordless`: it has no letter and no digit of any script.
+    `wordless`: it has no letter and no digit of any script. `read`: the words of all user, system
+    and developer messages. `has_system`: whether there is a system or developer message.
     """
 
     x: Array
     words: Words
     wordless: bool
+    read: Words
+    has_system: bool
 
 
 def features(messages: object) -> Array:
@@ -110,7 +117,10 @@ def read_prompt(conversation: Conversation) -> Prompt:
     counts, groups, shares, words = _measure(ends)
     counts[0] = len(text)
     x = np.array([*map(log1p, counts + groups), *shares, *map(log1p, context)], dtype=np.float64)
-    return Prompt(x, words, not words and _WORDLIKE.search(ends) is None)
+    texts = [turn.text for turn in turns if turn.role in _WRITTEN and not turn.tool_result]
+    read = words if texts == [text] else _words(window("\n".join(texts)))
+    has_system = any(turn.role in _SYSTEM for turn in turns)
+    return Prompt(x, words, not words and _WORDLIKE.search(ends) is None, read, has_system)
 
 
 def window(text: str, half: int = HALF_WINDOW) -> str:
@@ -161,8 +171,21 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
     )  # fmt: skip
     groups = _groups(text, words, han)
     if han:
-        words.update(c.encode() for c in window(text, _HAN_WINDOW) if _FIRST_HAN <= c <= _LAST_HAN)
+        words.update(_han(text))
     return counts, groups, shares, words
+
+
+def _words(text: str) -> Words:
+    """Occurrences of each word, as `_measure` counts them."""
+    words = Counter(text.encode(errors="replace").translate(_WORD_BYTES).split())
+    if not text.isascii():
+        words.update(_han(text))
+    return words
+
+
+def _han(text: str) -> Iterator[bytes]:
+    """The characters that count as words each."""
+    return (c.encode() for c in window(text, _HAN_WINDOW) if _FIRST_HAN <= c <= _LAST_HAN)
 
 
 def _choices(text: str) -> int:

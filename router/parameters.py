@@ -49,8 +49,10 @@ class Parameters(Standardizer):
     `smear` (E,): factor from median to mean tokens (Duan, JASA 78, 1983).
     `spread` (E,): factor from median tokens to a high quantile of the correct answers' tokens;
     times `slack` it gives the budget.
+    `top_budget` (E,): the largest budget, in tokens; the budget where a word is unknown.
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
     is out of distribution. `known_share`: the same for the least share of vocabulary words.
+    `system_share`: share of the fit's prompts with a system message.
     """
 
     p_weights: Array
@@ -62,8 +64,10 @@ class Parameters(Standardizer):
     smear: Array
     spread: Array
     slack: float
+    top_budget: Array
     range_limit: float
     known_share: float
+    system_share: float
 
     @cached_property
     def folded(self) -> "FoldedParameters":
@@ -73,7 +77,9 @@ class Parameters(Standardizer):
         lowest, highest = (self.center + self.scale * bound for bound in (self.low, self.high))
         per_unit = 1.0 / self.scale
         per_unit[-CONTEXT_FEATURES:] = 0.0
-        factors = tuple(zip(self.smear.tolist(), self.spread.tolist(), strict=True))
+        factors = tuple(
+            zip(self.smear.tolist(), self.spread.tolist(), self.top_budget.tolist(), strict=True)
+        )
         return FoldedParameters(lowest, highest, per_unit, weights, bias, factors)
 
     def project(self, prompt: Prompt) -> "Projected":
@@ -82,8 +88,12 @@ class Parameters(Standardizer):
         clipped = np.minimum(np.maximum(x, folded.lowest), folded.highest)
         rows, weights = self.vocabulary.vector(prompt.words)
         word_sum = weights.dot(self.word_weights.take(rows, 0))
-        known_share = len(rows) / len(prompt.words) if prompt.words else 1.0
-        return Projected(clipped, np.abs(x - clipped), word_sum, known_share)
+        known_share = 1.0
+        if len(rows) < len(prompt.words):
+            known_share = self.vocabulary.known_share(prompt.words)
+        if prompt.read is not prompt.words:
+            known_share = min(known_share, self.vocabulary.known_share(prompt.read))
+        return Projected(clipped, np.abs(x - clipped), word_sum, known_share, prompt.has_system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,7 @@ class FoldedParameters:
 
     `lowest` and `highest` (F,): the range of the fit. `per_unit` (F,): standard deviations per
     unit, 0 for features whose excess does not count. `weights` (2E, F), `bias` (2E,): logits, then
-    log tokens. `factors`: `smear` and `spread` of each effort.
+    log tokens. `factors`: `smear`, `spread` and `top_budget` of each effort.
     """
 
     lowest: Array
@@ -100,7 +110,7 @@ class FoldedParameters:
     per_unit: Array
     weights: Array
     bias: Array
-    factors: tuple[tuple[float, float], ...]
+    factors: tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +119,15 @@ class Projected:
 
     `clipped` (F,): features clipped to the range of the fit, in their own units. `excess` (F,): the
     distance from the range, in the same units. `word_sum` (2E,): what the words add to the logits,
-    then to the log tokens. `known_share`: the share of distinct words that the vocabulary has.
+    then to the log tokens. `known_share`: the share of words that the vocabulary has.
+    `has_system`: whether there is a system or developer message.
     """
 
     clipped: Array
     excess: Array
     word_sum: Array
     known_share: float
+    has_system: bool
 
 
 def range_excess(standardizer: Standardizer, x: Array) -> Array:

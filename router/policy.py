@@ -17,6 +17,10 @@ from router.estimate import Estimate
 
 Mode = Literal["quality", "price", "budget", "fixed"]
 _ROUNDING = 1e-12
+_HOPELESS_SHARE = 1 / 3
+"""Of the accuracy of the best fixed effort: where no effort has this P(correct), all are hopeless.
+On public logs this holds for 0 to 4 % of the problems; half of the accuracy would be the level of
+guessing between four options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,12 @@ class Prices:
 
     `certified`: (loss, price) by rising loss: the highest price that is certified to lose at most
     that much accuracy, or None. `frontier`: the measured points, by rising price, not empty.
+    `hopeless`: the P(correct) below which an effort does not count as a chance.
     """
 
     certified: tuple[tuple[float, float | None], ...]
     frontier: tuple[FrontierPoint, ...]
+    hopeless: float = 0.0
 
     def price_for(self, policy: Policy) -> float | None:
         """The price of a policy whose mode is not fixed; None where none is certified.
@@ -86,6 +92,17 @@ class Prices:
             return min(affordable, default=self.frontier[-1].price)
         rows = bisect_right([loss for loss, _ in self.certified], policy.max_loss + _ROUNDING)
         return self.certified[rows - 1][1] if rows else None
+
+
+def hopeless_below(accuracy: float) -> float:
+    """`Prices.hopeless` of a fit whose best fixed effort has this mean accuracy."""
+    return _HOPELESS_SHARE * accuracy
+
+
+def is_hopeless(estimate: Estimate, efforts: Sequence[str], prices: Prices) -> bool:
+    """Whether none of several `efforts` has a chance, so that the cheapest is no saving."""
+    best = max(estimate.p_correct[effort] for effort in efforts)
+    return len(efforts) > 1 and best < prices.hopeless
 
 
 def choose(estimate: Estimate, price: float, efforts: Sequence[str]) -> str:

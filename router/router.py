@@ -10,10 +10,10 @@ from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
 from router.effort import Effort, is_effort, nearest
-from router.estimate import Estimate, estimate, out_of_distribution
-from router.features import read_prompt
+from router.estimate import Abstention, Estimate, estimate, out_of_distribution
+from router.features import Prompt, read_prompt
 from router.messages import read_messages
-from router.policy import Policy, choose, explain
+from router.policy import Policy, choose, explain, is_hopeless
 
 DEFAULT_POLICY = Policy()
 PORTABLE = Path(__file__).with_name("portable.json")
@@ -24,22 +24,29 @@ PORTABLE = Path(__file__).with_name("portable.json")
 class Route:
     """A decision, and the sentence that explains it (`reason`).
 
-    `abstained`: why the router made no estimate of its own, else None. `calibrated` is False where
-    the estimate is not of the model that is served.
+    `judgement`: the estimate that the router trusts, or that it abstains; None where a fixed policy
+    needs no estimate. `calibrated` is False where the estimate is not of the model that is served.
     """
 
     effort: str
-    estimate: Estimate | None
+    judgement: Estimate | Abstention | None
     reason: str
-    abstained: str | None = None
     calibrated: bool = True
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The estimate that the router trusts; None where it abstains."""
+        return self.judgement if isinstance(self.judgement, Estimate) else None
+
+    @property
+    def abstained(self) -> str | None:
+        """Why the router abstains; None where it trusts its estimate or needs none."""
+        return self.judgement.cause if isinstance(self.judgement, Abstention) else None
 
     @property
     def budget(self) -> int | None:
         """The thinking-token budget of the effort; None without a trusted estimate."""
-        if self.estimate is None or self.abstained is not None:
-            return None
-        return self.estimate.budget.get(self.effort)
+        return self.estimate.budget.get(self.effort) if self.estimate else None
 
 
 @dataclass(frozen=True)
@@ -110,61 +117,37 @@ class Router:
         route = self._route(messages, allowed, policy)
         if self.artifact is None or self.artifact.calibrated:
             return route
-        estimate = route.estimate and replace(route.estimate, budget={})
-        return replace(route, estimate=estimate, calibrated=False)
+        judgement = replace(route.estimate, budget={}) if route.estimate else route.judgement
+        return replace(route, judgement=judgement, calibrated=False)
 
     def _route(self, messages: object, allowed: Sequence[str] | None, policy: Policy) -> Route:
-        if policy.mode == "fixed" and policy.effort is not None:
-            effort = self._within(policy.effort, allowed)
-            route = self._estimated(messages, allowed, policy, effort)
-            trusted = None if route.abstained else route.estimate
-            return Route(effort, trusted, "the policy fixes the effort")
-        return self._estimated(messages, allowed, policy, self._within(self.baseline, allowed))
-
-    def _estimated(
-        self, messages: object, allowed: Sequence[str] | None, policy: Policy, fallback: str
-    ) -> Route:
         artifact = self.artifact
         if artifact is None:
-            return _abstain(fallback, self.unusable or "no router artifact")
-        conversation = read_messages(messages)
-        if conversation.unreadable is not None:
-            return _abstain(fallback, conversation.unreadable)
-        try:
-            prompt = read_prompt(conversation)
-            if prompt.wordless:
-                return _abstain(fallback, "the prompt has no words and no numbers")
-            projected = artifact.parameters.project(prompt)
-            expected = estimate(artifact.parameters, artifact.efforts, projected)
-            unlike = out_of_distribution(artifact.parameters, projected)
-        except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
-            return _abstain(fallback, f"the estimate failed: {error}")
-        if unlike is not None:
-            return _abstain(fallback, f"the prompt is unlike those of the fit ({unlike})", expected)
-        return self._decide(artifact, expected, policy, allowed, fallback)
+            candidates: list[str] = []
+            judgement = Abstention(self.unusable or "no router artifact")
+        else:
+            candidates = self._candidates(artifact, allowed)
+            judgement = _judge(artifact, messages, candidates)
+        if policy.mode == "fixed" and policy.effort is not None:
+            trusted = judgement if isinstance(judgement, Estimate) else None
+            effort = self._within(policy.effort, allowed)
+            return Route(effort, trusted, "the policy fixes the effort")
+        fallback = self._within(self.baseline, allowed)
+        if isinstance(judgement, Abstention):
+            return Route(fallback, judgement, f"{judgement.cause}: baseline effort")
+        price = artifact and artifact.prices.price_for(policy)
+        if price is None:
+            reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
+            return Route(fallback, judgement, reason)
+        effort = choose(judgement, price, candidates)
+        return Route(effort, judgement, explain(judgement, price, candidates, effort))
 
-    def _decide(
-        self,
-        artifact: Artifact,
-        expected: Estimate,
-        policy: Policy,
-        allowed: Sequence[str] | None,
-        fallback: str,
-    ) -> Route:
-        if policy.mode == "fixed":
-            return Route(fallback, expected, "the policy fixes the effort")
+    def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:
+        """The efforts that may be chosen, cheapest first."""
         ladder = artifact.efforts
         if not artifact.calibrated:  # may cost no more than the baseline would
             ladder = ladder[: ladder.index(self.baseline) + 1]
-        candidates = [effort for effort in ladder if allowed is None or effort in allowed]
-        if not candidates:
-            return _abstain(fallback, "the router has no estimate for any allowed effort", expected)
-        price = artifact.prices.price_for(policy)
-        if price is None:
-            reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
-            return Route(fallback, expected, reason)
-        effort = choose(expected, price, candidates)
-        return Route(effort, expected, explain(expected, price, candidates, effort))
+        return [effort for effort in ladder if allowed is None or effort in allowed]
 
     def _within(self, effort: str, allowed: Sequence[str] | None) -> str:
         """The allowed effort nearest to `effort`; of efforts without a rank, the last allowed."""
@@ -175,5 +158,32 @@ class Router:
         return nearest(effort, ranked) if is_effort(effort) and ranked else ladder[-1]
 
 
-def _abstain(effort: str, cause: str, expected: Estimate | None = None) -> Route:
-    return Route(effort, expected, f"{cause}: baseline effort", cause)
+def _judge(
+    artifact: Artifact, messages: object, candidates: Sequence[str]
+) -> Estimate | Abstention:
+    """The estimate for `messages`, or why there is none that can be trusted."""
+    conversation = read_messages(messages)
+    if conversation.unreadable is not None:
+        return Abstention(conversation.unreadable)
+    try:
+        judgement = _estimated(artifact, read_prompt(conversation))
+    except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
+        return Abstention(f"the estimate failed: {error}")
+    if isinstance(judgement, Abstention):
+        return judgement
+    if not candidates:
+        return Abstention("the router has no estimate for any allowed effort")
+    if is_hopeless(judgement, candidates, artifact.prices):
+        return Abstention("every effort is likely to fail")
+    return judgement
+
+
+def _estimated(artifact: Artifact, prompt: Prompt) -> Estimate | Abstention:
+    """The estimate of a prompt like those of the fit. Raises ArithmeticError: it is not finite."""
+    if prompt.wordless:
+        return Abstention("the prompt has no words and no numbers")
+    projected = artifact.parameters.project(prompt)
+    unlike = out_of_distribution(artifact.parameters, projected)
+    if unlike is not None:
+        return Abstention(f"the prompt is unlike those of the fit ({unlike})")
+    return estimate(artifact.parameters, artifact.efforts, projected)

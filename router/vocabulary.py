@@ -26,7 +26,10 @@ _LOGS = tuple(1.0 + log(n) for n in range(1, 257))
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """V words, each with its inverse document frequency (V,); V may be 0."""
+    """V words, each with its inverse document frequency (V,); V may be 0.
+
+    A frequency of 0 marks a word that is known and has no influence.
+    """
 
     words: tuple[bytes, ...]
     idf: Array
@@ -37,19 +40,21 @@ class Vocabulary:
         return {word: (i, values[i]) for i, word in enumerate(self.words)}
 
     @classmethod
-    def learn(cls, prompts: Sequence[Words]) -> "Vocabulary":
-        """The most frequent words of N prompts, each with log((1 + N) / (1 + prompts)) + 1."""
-        frequency: Counter[bytes] = Counter()
-        for words in prompts:
-            frequency.update(words.keys())
-        size = len(prompts)
-        frequent = [
-            (word, count)
+    def learn(cls, prompts: Sequence[Words], read: Sequence[Words] = ()) -> "Vocabulary":
+        """The most frequent words of N prompts, each with log((1 + N) / (1 + prompts)) + 1.
+
+        Words in nearly all prompts, and words of `read` (N) alone, are known without influence.
+        """
+        frequency, size = _prompts_by_word(prompts), len(prompts)
+        idf = {
+            word: log((1 + size) / (1 + count)) + 1.0 if count <= _MAX_PROMPT_SHARE * size else 0.0
             for word, count in frequency.most_common(_MAX_WORDS)
-            if _MIN_PROMPTS <= count <= _MAX_PROMPT_SHARE * size
-        ]
-        idf = [log((1 + size) / (1 + count)) + 1.0 for _, count in frequent]
-        return cls(tuple(word for word, _ in frequent), np.array(idf, dtype=np.float64))
+            if count >= _MIN_PROMPTS
+        }
+        for word, count in _prompts_by_word(read).most_common(_MAX_WORDS):
+            if count >= _MIN_PROMPTS:
+                idf.setdefault(word, 0.0)
+        return cls(tuple(idf), np.array([*idf.values()], dtype=np.float64))
 
     def vector(self, words: Words) -> tuple[list[int], Array]:
         """Rows of the words that the vocabulary has (K,), and their weights (K,).
@@ -73,8 +78,22 @@ class Vocabulary:
         return rows, np.array(weights) / (sqrt(square) or 1.0)
 
     def known_share(self, words: Words) -> float:
-        """The share of a text's distinct words that is in the vocabulary; 1 for no words."""
-        return len(words.keys() & self._index.keys()) / len(words) if words else 1.0
+        """The share of a text's words that is in the vocabulary; 1 for no words.
+
+        The smaller of two shares: of its distinct words, and of their occurrences.
+        """
+        unknown = words.keys() - self._index.keys()
+        if not unknown:
+            return 1.0
+        occurrences = sum(words[word] for word in unknown) / sum(words.values())
+        return 1.0 - max(len(unknown) / len(words), occurrences)
+
+    def known_shares(self, words: Sequence[Words], read: Sequence[Words]) -> list[float]:
+        """The share of each of N prompts: the smaller one of its `words` and of its `read`."""
+        return [
+            min(self.known_share(routed), self.known_share(every) if every is not routed else 1.0)
+            for routed, every in zip(words, read, strict=True)
+        ]
 
     def project(self, prompts: Sequence[Words], columns: Array) -> Array:
         """Word vectors (N, V) times `columns` (V, K), without building the (N, V) matrix."""
@@ -91,3 +110,11 @@ class Vocabulary:
             rows, weights = self.vector(words)
             vectors[row, rows] = weights
         return vectors
+
+
+def _prompts_by_word(prompts: Sequence[Words]) -> Counter[bytes]:
+    """In how many prompts each word occurs."""
+    frequency: Counter[bytes] = Counter()
+    for words in prompts:
+        frequency.update(words.keys())
+    return frequency

@@ -78,7 +78,8 @@ def test_route_reads_a_file_and_prints_objects(
 ) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text(
-        '{"problem_id": "a", "prompt": "Ada has 5 eggs. How many eggs are there?"}\n\n'
+        '{"problem_id": "a", "prompt": "Ada has 5 eggs. Ada finds 3 eggs. '
+        'How many eggs are there in the end?"}\n\n'
         '{"messages": [{"role": "user", "content": "hello"}]}\n'
     )
     assert main(["route", "--router", str(files[1]), "--input", str(path), "--json"]) == 0
@@ -86,6 +87,8 @@ def test_route_reads_a_file_and_prints_objects(
     assert with_id["problem_id"] == "a"
     assert set(with_id["p_correct"]) == {"none", "low", "medium", "high"}
     assert without_id["abstained"]
+    refused = ("budget", "budgets", "difficulty", "p_correct", "tokens")
+    assert [without_id[name] for name in refused] == [None] * 5
     path.write_text("{}\n[]\n")
     assert main(["route", "--router", str(files[1]), "--input", str(path)]) == 1
     assert "in.jsonl:2: not an object" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulated import simulated
 
 from models.domain.stories import stories
+from router.estimate import Abstention
 from router.fitting.fit import fit
 from router.policy import Policy
 from router.router import Route, Router
@@ -84,7 +85,7 @@ def test_an_error_in_the_estimate_gets_the_baseline(router: Router) -> None:
 def test_without_an_artifact_it_always_abstains() -> None:
     router = Router.without_artifact(("none", "low", "high"), "low")
     assert router.route(user(EASY)) == Route(
-        "low", None, "no router artifact: baseline effort", "no router artifact"
+        "low", Abstention("no router artifact"), "no router artifact: baseline effort"
     )
     assert router.route(user(EASY), ("high",)).effort == "high"
     assert Router.without_artifact(("low",), "low", "damaged").route("x").abstained == "damaged"

@@ -18,6 +18,9 @@ from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.decider import Decider
 from server.decide.decision import Decision
+from server.decide.explain import explain
+from server.decide.headers import decision_headers
+from server.decide.holdout import Holdout, Shares
 from server.engines.model_info import ModelInfo
 from server.errors import BadRequest
 from server.ledger.row import row_of
@@ -394,3 +397,58 @@ def test_the_reason_of_an_explicit_effort(
     decision = decide(fields, caller)
     assert decision.reason == reason
     assert decision.source == ("key" if caller.name == "k" else "request")
+
+
+FOREIGN = {"messages": [user("What is the capital of France?")]}
+TOLD_TO = {"messages": [{"role": "system", "content": "Be brief."}, user(STORY)]}
+
+
+@pytest.mark.parametrize("fields", [FOREIGN, TOLD_TO])
+@pytest.mark.parametrize(
+    ("requested", "settings", "source"),
+    [
+        ({}, {}, "fallback"),
+        ({"reasoning_effort": "high"}, {}, "request"),
+        ({"reasoning_effort": "low"}, {}, "request"),
+        ({"thinking_token_budget": 500}, {}, "fallback"),
+        ({}, {"policy": "fixed"}, "router"),
+        ({}, {"overload_requests": 1}, "fallback"),
+    ],
+)
+def test_nothing_of_a_refused_estimate_is_used_or_told(
+    fields: dict[str, Any], requested: dict[str, Any], settings: dict[str, Any], source: str
+) -> None:
+    router = Router.load(ROOT / "models" / "demo" / "router.json")
+    decision = decide({**fields, **requested}, router=router, load=Load(9), **settings)
+    assert (decision.source, decision.estimate) == (source, None)
+    assert decision.budget == requested.get("thinking_token_budget")
+    assert decision.baseline_tokens is None
+    record = RequestRecord("id", decision=decision, closed_at=1.0)
+    assert (record.expected_tokens, record.tops()["baseline_tokens"]) == (None, None)
+    row = row_of(record)
+    assert row is not None
+    figures = ("p_correct", "expected_tokens", "baseline_tokens", "baseline_p_correct")
+    assert [row[name] for name in figures] == [None] * 4
+    names = {name for name, _ in decision_headers(decision)}
+    assert not names & {b"x-tops-difficulty", b"x-tops-p-correct"}
+    explanation = explain(parse(fields, {}), decision)
+    assert [explanation[name] for name in ("difficulty", "p_correct", "tokens")] == [None] * 3
+
+
+def test_a_later_turn_that_the_router_refuses_has_no_budget() -> None:
+    router = Router.load(ROOT / "models" / "demo" / "router.json")
+    decider = Decider(Settings(), router)
+    talk: list[dict[str, Any]] = [user(STORY)]
+    opened = decider.decide(parse({"messages": talk}, {}), ANYONE, SERVED)
+    assert opened.source == "router"
+    talk += [{"role": "assistant", "content": "35"}, user("Who wrote the play about Hamlet?")]
+    later = decider.decide(parse({"messages": talk}, {}), ANYONE, SERVED)
+    assert (later.effort, later.budget, later.estimate) == ("high", None, None)
+
+
+def test_the_holdout_of_a_refused_prompt_has_no_estimate() -> None:
+    router = Router.load(ROOT / "models" / "demo" / "router.json")
+    decider = Decider(Settings(), router, Holdout(Shares(1.0), b"key"))
+    decision = decider.decide(parse(FOREIGN, {}), ANYONE, SERVED)
+    assert (decision.source, decision.estimate, decision.budget) == ("holdout", None, None)
+    assert decision.abstained

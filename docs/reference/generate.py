@@ -446,7 +446,7 @@ def abstentions() -> list[str]:
             if not isinstance(function, ast.FunctionDef):
                 continue
             for call in _calls(function):
-                if _called(call) in ("_abstain", "without_artifact"):
+                if _called(call) in ("Abstention", "without_artifact"):
                     texts.update(*(_texts(word, _constants(function)) for word in call.args))
     for call in _calls(ast.parse((ROOT / "router/messages.py").read_text())):
         if _called(call) in ("append", "Conversation"):

@@ -30,7 +30,7 @@ from router.fitting.cross_fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
 from router.messages import read_messages
 from router.parameters import Parameters, range_excess
-from router.policy import FrontierPoint, Prices
+from router.policy import FrontierPoint, Prices, hopeless_below
 from router.vocabulary import Words
 
 EFFORTS = ("low", "medium", "high")
@@ -125,7 +125,7 @@ def portable(data: Path) -> Artifact:
         efforts=EFFORTS,
         baseline="high",
         parameters=_parameters(basis, linear, excess, *_hard_end(data), hard),
-        prices=Prices(((0.0, 0.0),), (FrontierPoint(0.0, float(share.mean()), 0.0),)),
+        prices=_prices(float(share.mean())),
         delta=1.0,
         metrics=metrics,
         provenance={
@@ -135,6 +135,11 @@ def portable(data: Path) -> Artifact:
         },
         calibrated=False,
     )
+
+
+def _prices(accuracy: float) -> Prices:
+    frontier = (FrontierPoint(0.0, accuracy, 0.0),)
+    return Prices(((0.0, 0.0),), frontier, hopeless_below(accuracy))
 
 
 def _learn(
@@ -212,8 +217,10 @@ def _parameters(
         smear=ones,
         spread=ones,
         slack=1.0,
+        top_budget=np.full(len(EFFORTS), np.inf),
         range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
         known_share=0.0,
+        system_share=0.5,  # it ranks the user's text alone, whatever the system message
     )
 
 

@@ -22,6 +22,7 @@ from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.table import Table, tabulate
+from router.parameters import range_excess
 from router.policy import Policy, choose_rows
 
 _NEIGHBOURS = 25
@@ -66,7 +67,14 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     """The efforts that a router chooses for the problems `rows` (N,), abstentions included."""
     x, words = table.prompts(rows)
     predictions = predict(artifact.parameters, x, words)
-    trusted = in_distribution(artifact.parameters, x, words) & table.readable[rows]
+    parameters = artifact.parameters
+    excess = range_excess(parameters, x).sum(axis=1)
+    known = parameters.vocabulary.known_shares(words, table.read_by(rows))
+    trusted = (
+        table.readable[rows]
+        & in_distribution(parameters, excess, np.array(known), table.has_system[rows])
+        & (predictions.p_correct.max(axis=1) >= artifact.prices.hopeless)
+    )
     baseline = artifact.efforts.index(artifact.baseline)
 
     def at(price: float) -> Index:

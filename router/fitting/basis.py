@@ -39,9 +39,12 @@ class Basis:
     center: Array
 
     @classmethod
-    def learn(cls, x: Array, words: Sequence[Words]) -> "Basis":
-        """A basis from the features (N, F) and the words of N prompts."""
-        vocabulary = Vocabulary.learn(words)
+    def learn(cls, x: Array, words: Sequence[Words], read: Sequence[Words] = ()) -> "Basis":
+        """A basis from the features (N, F) and the words of N prompts.
+
+        `read` (N): as of `router.features.Prompt`; its words are known too.
+        """
+        vocabulary = Vocabulary.learn(words, read)
         order: list[int] = np.random.default_rng(0).permutation(len(words)).tolist()
         vectors = vocabulary.matrix([words[i] for i in order[:_MAX_PROMPTS]])
         mean = vectors.mean(axis=0)

@@ -46,13 +46,13 @@ def cross_fit(table: Table, folds: Index) -> CrossFit:
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         x, words = table.prompts(train)
-        basis = Basis.learn(x, words)
+        basis = Basis.learn(x, words, table.read_by(train))
         z = basis.predictors(x, words)
         x, words = table.prompts(test)
         z_test = basis.predictors(x, words)
         log_tokens[test] = fit_log_tokens(z, table.tokens[train])(z_test)
         excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
-        known_share[test] = [basis.vocabulary.known_share(counts) for counts in words]
+        known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test))
         for setting in SETTINGS:
             width = z.shape[1] if setting.words else x.shape[1]
             logits = fit_logits(

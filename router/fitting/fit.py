@@ -13,6 +13,7 @@ import numpy as np
 
 from router.arrays import Array
 from router.artifact import Artifact
+from router.estimate import budgets, in_distribution
 from router.fitting.basis import Basis
 from router.fitting.calibration import HeldOut, measure, price_table
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
@@ -20,14 +21,11 @@ from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thre
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.table import Table, check, tabulate
 from router.parameters import Parameters
-from router.policy import Prices
+from router.policy import Prices, hopeless_below
 
 _OUTLIER_SHARE = 0.01
 """Share of the fit's own prompts that each of the two limits may call out of distribution."""
 _MIN_RANGE_LIMIT = 1.0
-_MAX_KNOWN_SHARE = 0.9
-_KNOWN_SHARE_MARGIN = 0.1
-"""The limit on known words lies this far below the fit's own prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +99,12 @@ def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
     with one_thread():
         cross = cross_fit(table, folds)
         parameters = _fit_all(table, cross, settings)
-    held_out = _held_out(table, parameters, cross, table.efforts.index(baseline))
+    hopeless = hopeless_below(float(np.nanmean(table.accuracy, axis=0).max()))
+    held_out = _held_out(table, parameters, cross, table.efforts.index(baseline), hopeless)
     certified = price_table(held_out, [settings.max_loss], settings.delta)
     return Learned(
         parameters=parameters,
-        prices=Prices(certified, held_out.frontier()),
+        prices=Prices(certified, held_out.frontier(), hopeless),
         metrics=measure(held_out, dict(certified)[settings.max_loss]),
         setting=cross.setting,
         certified_on=len(held_out.p),
@@ -158,12 +157,13 @@ def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
 
 def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters:
     """Parameters from all problems; token spread and range limits from held-out estimates."""
-    basis = Basis.learn(table.x, table.words)
+    basis = Basis.learn(table.x, table.words, table.read)
     z = basis.predictors(table.x, table.words)
     width = z.shape[1] if cross.setting.words else table.x.shape[1]
     logits = fit_logits(z[:, :width], table.successes, table.counts, cross.setting.c)
     p_weights, p_words, p_bias = basis.unfold(logits)
-    token_weights, token_words, token_bias = basis.unfold(fit_log_tokens(z, table.tokens))
+    log_tokens = fit_log_tokens(z, table.tokens)
+    token_weights, token_words, token_bias = basis.unfold(log_tokens)
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
     spread = np.ones(len(table.efforts))
@@ -172,7 +172,6 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         smear[effort] = np.exp(residual[of_effort]).mean()
         correct = residual[of_effort & (table.row_correct == 1)]
         spread[effort] = np.exp(upper_quantile(correct, settings.cut))
-    known_share = float(np.quantile(cross.known_share, _OUTLIER_SHARE))
     return Parameters(
         center=basis.standardizer.center,
         scale=basis.standardizer.scale,
@@ -187,8 +186,10 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         smear=smear,
         spread=spread,
         slack=settings.slack,
+        top_budget=budgets(log_tokens(z), spread, settings.slack).max(axis=0),
         range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
-        known_share=max(min(known_share - _KNOWN_SHARE_MARGIN, _MAX_KNOWN_SHARE), 0.0),
+        known_share=float(np.quantile(cross.known_share, _OUTLIER_SHARE)),
+        system_share=float(table.has_system.mean()),
     )
 
 
@@ -204,7 +205,9 @@ def upper_quantile(values: Array, tail: float) -> float:
     return float(np.sort(values)[min(rank, len(values)) - 1])
 
 
-def _held_out(table: Table, parameters: Parameters, cross: CrossFit, baseline: int) -> HeldOut:
+def _held_out(
+    table: Table, parameters: Parameters, cross: CrossFit, baseline: int, hopeless: float
+) -> HeldOut:
     """Held-out estimates of the problems with outcomes at every effort."""
     rows = table.complete
     if not rows.any():
@@ -213,14 +216,13 @@ def _held_out(table: Table, parameters: Parameters, cross: CrossFit, baseline: i
             "missing ones, or omit an effort"
         )
     tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
-    in_range = cross.excess[rows] <= parameters.range_limit
+    like = in_distribution(parameters, cross.excess, cross.known_share, table.has_system)
+    trusted = table.readable & like & (cross.p.max(axis=1) >= hopeless)
     return HeldOut(
         p=cross.p[rows],
         tokens=tokens,
         accuracy=table.accuracy[rows],
         spent=table.tokens[rows],
         baseline=baseline,
-        trusted=in_range
-        & (cross.known_share[rows] >= parameters.known_share)
-        & table.readable[rows],
+        trusted=trusted[rows],
     )

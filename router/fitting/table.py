@@ -26,15 +26,18 @@ _MIN_COVERAGE = 0.5
 class Table:
     """N problems at E efforts, cheapest first, from R generations.
 
-    `x` (N, F): features. `words` (N): word counts of the prompts. `readable` (N,): whether a router
-    can estimate the prompt. `counts`, `successes` (N, E): generations, and correct ones. `tokens`
-    (N, E): mean tokens, nan without generations. `row_*` (R,): one entry per generation.
+    `x` (N, F), `words` (N), `read` (N), `has_system` (N,): the prompts, as
+    `router.features.Prompt`. `readable` (N,): whether a router can estimate them. `counts`,
+    `successes` (N, E): generations, and correct ones. `tokens` (N, E): mean tokens, nan without
+    generations. `row_*` (R,): one entry per generation.
     """
 
     problem_ids: tuple[str, ...]
     efforts: tuple[str, ...]
     x: Array
     words: tuple[Words, ...]
+    read: tuple[Words, ...]
+    has_system: Mask
     readable: Mask
     counts: Array
     successes: Array
@@ -53,6 +56,10 @@ class Table:
     def prompts(self, rows: Index) -> tuple[Array, list[Words]]:
         """Features (M, F) and words (M) of the problems `rows` (M,)."""
         return self.x[rows], [self.words[row] for row in rows]
+
+    def read_by(self, rows: Index) -> list[Words]:
+        """Words (M) of all that the model reads in the problems `rows` (M,)."""
+        return [self.read[row] for row in rows]
 
     @property
     def complete(self) -> Mask:
@@ -94,6 +101,8 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
         efforts=ladder,
         x=np.stack([prompt.x for prompt in prompts]),
         words=tuple(prompt.words for prompt in prompts),
+        read=tuple(prompt.read for prompt in prompts),
+        has_system=np.array([prompt.has_system for prompt in prompts], dtype=np.bool_),
         readable=np.array(readable, dtype=np.bool_),
         counts=counts,
         successes=cell_sums(correct),
