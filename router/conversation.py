@@ -1,6 +1,6 @@
 """Rules across the turns of a conversation: pure functions without memory.
 
-The gateway stores the last effort of each `conversation_key`; `carry` applies it to the next turn.
+The gateway remembers the effort of the turns before; `carry` applies it to the next turn.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ class Carried:
     reason: str
 
 
-def conversation_key(messages: object) -> str:
-    """A stable key of a conversation: 128-bit hash of its turns up to the first user message."""
+def opening_key(messages: object) -> str:
+    """The 128-bit hash of the turns up to the first user message; equal openings have one key."""
     parts: list[bytes] = []
     for turn in read_messages(messages).turns:
         for field in (turn.role, turn.text):

@@ -19,10 +19,12 @@ from server.config.settings import Settings
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
+from server.decide.conversations import Conversations
 from server.decide.decider import Decider
 from server.decide.enforcement import check_budget
 from server.decide.explain import explain
 from server.decide.holdout import Holdout, Shares
+from server.decide.turn_memory import TurnMemory
 from server.endpoints.completions import Completions
 from server.endpoints.passthrough import Passthrough
 from server.endpoints.reasoning import ReasoningEndpoint
@@ -34,6 +36,7 @@ from server.error_handlers import add_error_handlers, envelope
 from server.gateway import Gateway
 from server.http.body import BodyReader
 from server.http.request_id import RequestId
+from server.ledger.answers import AnswerArchive
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
 from server.ledger.writer import Ledger
@@ -59,8 +62,13 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics, shared.key if shared else None)
     holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
+    conversations = Conversations(
+        key,
+        TurnMemory(memoryview(shared.turns).cast("B") if shared else None),
+        AnswerArchive(ledger.engine).find if ledger else None,
+    )
     if ledger is not None:
-        ledger.on_key = holdout.set_key
+        ledger.on_key = partial(_set_keys, holdout, conversations)
     decider = Decider(settings, router, holdout)
     fleet, supervisor = _engines(settings, shared, metrics)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
@@ -68,7 +76,9 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     keys = ApiKeys(settings.keys)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
-        f"/v1{api.PATH}": ReasoningEndpoint(api, settings, bodies, keys, decider, fleet, tracker)
+        f"/v1{api.PATH}": ReasoningEndpoint(
+            api, settings, bodies, keys, conversations, decider, fleet, tracker
+        )
         for api in apis
     }
     endpoints["/v1/completions"] = Completions(settings, bodies, keys, fleet, tracker)
@@ -81,12 +91,17 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     add_error_handlers(app)
     for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_api(app, bodies, keys, decider, fleet, tracker)
+    _add_api(app, bodies, keys, conversations, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
     return Gateway(app, endpoints, envelope, fleet, metrics, supervisor)
+
+
+def _set_keys(holdout: Holdout, conversations: Conversations, key: bytes) -> None:
+    holdout.set_key(key)
+    conversations.set_key(key)
 
 
 def _engines(
@@ -140,6 +155,7 @@ def _add_api(
     app: FastAPI,
     bodies: BodyReader,
     keys: ApiKeys,
+    conversations: Conversations,
     decider: Decider,
     fleet: Fleet,
     tracker: RequestTracker,
@@ -158,10 +174,12 @@ def _add_api(
             body = await bodies.read(request.receive)
             parsed = chat.parse(body, request.headers)
             model = fleet.resolve_model(parsed.model)
-            decision = decider.decide(parsed, caller, model, tracker.load(), remember=False)
+            thread = await conversations.thread(parsed, caller.name)
+            known = thread if thread.evidence else None  # no arm is drawn for a question about one
+            decision = decider.decide(parsed, caller, model, tracker.load(), known)
             support, dialect = fleet.budget_support, fleet.dialect
             decision = check_budget(decision, parsed, support, dialect, chat.PATH)
-            return JSONResponse(explain(parsed, decision))
+            return JSONResponse(explain(parsed, decision, thread))
 
 
 def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:

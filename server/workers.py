@@ -1,7 +1,7 @@
 """The processes that serve: this one, or several workers on one socket, which uvicorn keeps alive.
 
-Workers share the socket, the engine, the ledger with its key, and a folder for their metrics. Each
-worker keeps its own record of conversations' efforts and of a key's requests in flight.
+Workers share the socket, the engine, the ledger with its key, the memory of conversations, and a
+folder for their metrics. Each worker counts a key's requests in flight by itself.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from ctypes import c_ubyte
 from functools import partial
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, cast
@@ -28,6 +29,7 @@ from server.config.engine_command import engine_command
 from server.config.load_router import load_router
 from server.config.settings import Settings
 from server.config.shared import Shared
+from server.decide import turn_memory
 from server.engines.supervisor import Supervisor
 from server.gateway import Gateway
 from server.http.connection import Connection
@@ -105,9 +107,11 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream) -> 
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
-    ready = get_context("spawn").Semaphore(0)
+    spawning = get_context("spawn")
+    ready = spawning.Semaphore(0)
+    turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
-    app = partial(_worker, settings, Shared(key, engine, ready))
+    app = partial(_worker, settings, Shared(key, turns, engine, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
     workers = _Workers(config, [listener])

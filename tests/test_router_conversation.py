@@ -4,9 +4,9 @@ import pytest
 
 from router.conversation import (
     carry,
-    conversation_key,
     in_tool_loop,
     is_follow_up,
+    opening_key,
     routed_text,
 )
 from router.messages import read_messages
@@ -90,15 +90,15 @@ def test_carry(
     assert (carried.effort, carried.pinned) == (expected, pinned)
 
 
-def test_the_key_is_stable_within_a_conversation_and_differs_between_two() -> None:
+def test_equal_openings_have_one_key_and_others_another() -> None:
     opening = dialogue("What is 2 + 2?")
     later = dialogue("What is 2 + 2?", "4", "and 3 + 3?")
-    assert conversation_key(opening) == conversation_key(later)
-    assert conversation_key(opening) != conversation_key(dialogue("What is 2 + 3?"))
+    assert opening_key(opening) == opening_key(later)
+    assert opening_key(opening) != opening_key(dialogue("What is 2 + 3?"))
     system = [{"role": "system", "content": "be brief"}]
-    assert conversation_key(opening) != conversation_key(system + opening)
+    assert opening_key(opening) != opening_key(system + opening)
     parts = [{"role": "user", "content": [{"type": "text", "text": "What is 2 + 2?"}]}]
-    assert conversation_key(opening) == conversation_key(parts)
-    assert conversation_key([{"role": "a", "content": "bc"}]) != conversation_key(
+    assert opening_key(opening) == opening_key(parts)
+    assert opening_key([{"role": "a", "content": "bc"}]) != opening_key(
         [{"role": "ab", "content": "c"}]
     )

@@ -1,20 +1,352 @@
-"""The memory of conversations: bounded, least recently used first out."""
+"""Conversations: what shows one, what pins a turn, and what does neither."""
 
-from server.decide.conversations import Conversations
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from dialogue import Dialogues, assistant, user
+from test_server_decision import ROUTED
+
+from server.api import messages, responses
+from server.api.answers import given_identities, response_identity
+from server.api_keys import Caller
+from server.config.settings import Settings
+from server.decide.conversations import Conversations, Thread
+from server.decide.decider import Decider
+from server.decide.turn_memory import Entry, TurnMemory
+
+HARD, EASY = (
+    user("a hard plan"),
+    user("something new that is long enough to be routed alone, truly"),
+)
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+LONG = "First, I will list the tables of the billing database; then I copy them one by one."
+CLOCK = "You are helpful. The time is 12:0{}."
 
 
-def test_the_effort_of_the_latest_turn_is_remembered() -> None:
-    conversations = Conversations()
-    assert conversations.effort("a") is None
-    conversations.remember("a", "low")
-    conversations.remember("a", "high")
-    assert conversations.effort("a") == "high"
+def dialogues(conversations: Conversations | None = None) -> Dialogues:
+    return Dialogues(Decider(Settings(), ROUTED), conversations)
 
 
-def test_beyond_capacity_the_least_recently_used_is_forgotten() -> None:
-    conversations = Conversations(capacity=2)
-    conversations.remember("a", "low")
-    conversations.remember("b", "medium")
-    conversations.remember("a", "low")
-    conversations.remember("c", "high")
-    assert [conversations.effort(name) for name in "abc"] == ["low", None, "high"]
+def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> None:
+    talk = dialogues()
+    assert talk.turn([HARD], "a plan").effort == "high"
+    later = [HARD, assistant("a plan"), EASY]
+    followed = talk.turn(later)
+    assert (followed.effort, followed.source) == ("high", "pinned")
+    assert followed.reason == "effort only rises within a conversation"
+    assert talk.turn(later, reasoning_effort="low").effort == "low"
+    calling = assistant(None, tool_calls=[CALL])
+    assert talk.turn([EASY], calling).effort == "medium"
+    looped = talk.turn([EASY, calling, {"role": "tool", "content": "hard"}])
+    assert (looped.effort, looped.source) == ("medium", "pinned")
+    assert talk.turn([EASY]).source == "router"
+
+
+def test_a_conversation_belongs_to_its_api_key() -> None:
+    talk = dialogues()
+    talk.turn([HARD], LONG, Caller("a"))
+    later = [HARD, assistant(LONG), EASY]
+    assert talk.turn(later, caller=Caller("a")).source == "pinned"
+    assert talk.turn(later, caller=Caller("b")).source == "router"
+    named = {"x-session-id": "s"}
+    threads = [talk.thread([HARD], Caller(name), named).conversation for name in ("a", "b", "a")]
+    assert threads[0] == threads[2] != threads[1]
+
+
+def test_few_shot_examples_are_no_conversation() -> None:
+    talk = dialogues()
+    shots = [user("2 + 2?"), assistant("4"), user("3 + 3?"), assistant(LONG)]
+    assert talk.turn([*shots, HARD], "a plan").effort == "high"
+    again = talk.turn([*shots, EASY], "sure")
+    assert (again.effort, again.source) == ("medium", "router")
+    assert talk.thread([*shots, EASY]).evidence is None
+    ids = {talk.thread([*shots, EASY]).conversation for _ in range(9)}
+    assert len(ids) == 9
+    assert len({name[:16] for name in ids}) == 1, "the prefix cache serves them all"
+    continued = [*shots, HARD, assistant("a plan"), EASY]
+    assert talk.turn(continued).source == "pinned"
+
+
+def test_an_example_with_the_words_of_an_answer_is_none() -> None:
+    """A short answer counts only after the question that it was given to."""
+    talk = dialogues()
+    talk.turn([HARD], "4")
+    assert talk.turn([user("2 + 2?"), assistant("4"), EASY]).source == "router"
+    assert talk.turn([HARD, assistant("4"), EASY]).source == "pinned"
+
+
+def test_two_users_who_begin_alike_share_nothing() -> None:
+    talk = dialogues()
+    hi = [user("Hi"), assistant("Hello! How can I help?")]
+    assert {talk.turn(hi[:1], "Hello! How can I help?").effort for _ in range(2)} == {"medium"}
+    first = [*hi, HARD, assistant("a plan"), EASY]
+    assert talk.turn(first[:3], "a plan").effort == "high"
+    assert talk.turn(first).source == "pinned"
+    second = talk.turn([*hi, EASY], "sure")
+    assert (second.effort, second.source) == ("medium", "router")
+    assert talk.thread([*hi, EASY]).evidence is None, "both were greeted so: it shows neither"
+    assert talk.thread(first).evidence == "history"
+
+
+def test_an_answer_that_a_long_conversation_and_a_new_one_got_pins_neither_high() -> None:
+    talk = dialogues()
+    thanks = [user("thanks"), assistant("You are welcome!")]
+    talk.turn([HARD], "a plan")
+    assert talk.turn([HARD, assistant("a plan"), thanks[0]], "You are welcome!").effort == "high"
+    talk.turn(thanks[:1], "You are welcome!")
+    assert talk.turn([*thanks, EASY]).effort == "medium"
+    long = [HARD, assistant("a plan"), *thanks, EASY]
+    assert talk.turn(long).effort == "high", "its own earlier turn was hard"
+
+
+def test_a_clock_in_the_system_prompt_changes_nothing() -> None:
+    talk = dialogues()
+    system = [{"role": "system", "content": CLOCK.format(minute)} for minute in range(2)]
+    talk.turn([system[0], HARD], "a plan")
+    later = [system[1], HARD, assistant("a plan"), EASY]
+    assert talk.turn(later).source == "pinned"
+    assert talk.thread(later).evidence == "history"
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        assistant(f"  {LONG}\n"),
+        assistant(LONG, reasoning_content="hmm", reasoning="hmm"),
+        assistant(None) | {"content": [{"type": "text", "text": LONG}]},
+        assistant(f"<think>\nhmm\n</think>\n\n{LONG}"),
+        assistant(LONG, name="bot", refusal=None),
+    ],
+    ids=["space", "thoughts", "parts", "inline thoughts", "fields"],
+)
+def test_an_answer_is_recognised_as_clients_return_it(returned: dict[str, Any]) -> None:
+    talk = dialogues()
+    talk.turn([HARD], LONG)
+    assert talk.turn([HARD, returned, EASY]).source == "pinned"
+
+
+def test_a_window_of_the_history_still_shows_the_conversation() -> None:
+    talk = dialogues()
+    talk.turn([HARD], LONG)
+    talk.turn([HARD, assistant(LONG), EASY], "sure")
+    for window in ([assistant(LONG), EASY], [EASY, assistant("sure"), user("and?")]):
+        assert talk.turn(window).effort == "high"
+        assert talk.thread(window).evidence == "history"
+    rewritten = [user("context: ... a hard plan"), assistant(LONG), EASY]
+    assert talk.turn(rewritten).source == "pinned", "as after retrieval added to the question"
+
+
+def test_the_beginning_of_a_long_answer_is_enough() -> None:
+    """A client that stopped the stream returns what it got."""
+    talk = dialogues()
+    talk.turn([HARD], LONG * 5)
+    assert talk.turn([HARD, assistant(LONG * 3), EASY]).source == "pinned"
+    assert talk.turn([HARD, assistant(LONG[:100]), EASY]).source == "router"
+
+
+def test_an_explicit_effort_pins_nothing_and_hides_nothing() -> None:
+    talk = dialogues()
+    talk.turn([EASY], "sure", reasoning_effort="high")
+    assert talk.turn([EASY, assistant("sure"), EASY]).source == "router"
+    talk.turn([HARD], "a plan")
+    later = [HARD, assistant("a plan"), EASY]
+    talk.turn(later, "done", reasoning_effort="low")
+    assert talk.turn([*later, assistant("done"), EASY]).effort == "high"
+
+
+def test_a_compacted_history_keeps_effort_and_conversation_under_a_name() -> None:
+    talk = dialogues()
+    headers = {"x-session-id": "ses_1"}
+    before = talk.thread([HARD], headers=headers)
+    assert talk.turn([HARD], "a plan", headers=headers).effort == "high"
+    compacted = [user("Summary of the work so far: it went well and is nearly done. Go on.")]
+    after = talk.thread(compacted, headers=headers)
+    assert (after.conversation, after.evidence) == (before.conversation, "x-session-id")
+    assert talk.turn(compacted, headers=headers).source == "pinned"
+    assert talk.turn(compacted).source == "router"
+    assert talk.turn(compacted, headers={"x-session-id": "ses_2"}).source == "router"
+
+
+def test_within_a_name_a_turn_is_pinned_by_its_own_history_first() -> None:
+    """As where two chats of one session go on side by side."""
+    talk = dialogues()
+    headers = {"x-session-id": "ses_1"}
+    talk.turn([EASY], "sure", headers=headers)
+    assert talk.turn([HARD], "a plan", headers=headers).effort == "high"
+    assert talk.turn([EASY, assistant("sure"), EASY], headers=headers).effort == "medium"
+
+
+def test_sub_agents_remember_their_own_effort_and_share_their_root() -> None:
+    talk = dialogues()
+    root = {"x-claude-code-session-id": "s"}
+    agent = root | {"x-claude-code-agent-id": "a"}
+    other = root | {"x-claude-code-agent-id": "b"}
+    assert talk.turn([HARD], "a plan", headers=agent).effort == "high"
+    assert talk.turn([EASY], headers=agent).effort == "high"
+    assert talk.turn([EASY], headers=root).effort == "medium"
+    assert talk.turn([EASY], headers=other).effort == "medium"
+    assert len({talk.thread([EASY], headers=h).conversation for h in (root, agent, other)}) == 1
+
+
+def test_a_sub_agent_of_a_sub_agent_shares_the_root_too() -> None:
+    talk = dialogues()
+    root = {"x-session-id": "ses_a"}
+    child = {"x-session-id": "ses_b", "x-parent-session-id": "ses_a"}
+    grandchild = {"x-session-id": "ses_c", "x-parent-session-id": "ses_b"}
+    for headers in (root, child, grandchild):
+        talk.turn([EASY], headers=headers)
+    threads = [talk.thread([EASY], headers=headers) for headers in (root, child, grandchild)]
+    assert len({thread.conversation for thread in threads}) == 1
+    assert len({thread.agent for thread in threads}) == 3
+
+
+def test_a_pin_stays_within_the_limits_of_the_key() -> None:
+    """The limits may have changed since the earlier turn."""
+    talk = dialogues()
+    talk.turn([HARD], "a plan", Caller("k"))
+    later = [HARD, assistant("a plan"), EASY]
+    assert talk.turn(later, caller=Caller("k", effort_cap="low")).effort == "low"
+
+
+def test_messages_answers_are_recognised() -> None:
+    talk = dialogues()
+    answer = {"content": [{"type": "thinking", "thinking": "hmm"}, {"type": "text", "text": LONG}]}
+    talk.turn([HARD], assistant(None) | answer, api=messages, max_tokens=2000)
+    later = [HARD, assistant(None) | {"content": answer["content"][1:]}, EASY]
+    assert talk.turn(later, api=messages, max_tokens=2000).source == "pinned"
+    use = assistant(None) | {"content": [{"type": "tool_use", "id": "toolu_1", "name": "f"}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "content": "5"}]}
+    talk.turn([EASY], use, api=messages, max_tokens=2000)
+    looped = talk.turn([EASY, use, result], api=messages, max_tokens=2000)
+    assert (looped.effort, looped.source) == ("medium", "pinned")
+
+
+OUTPUT: list[dict[str, Any]] = [
+    {"type": "reasoning", "id": "rs_1", "summary": []},
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "a plan", "annotations": []}],
+    },
+]
+CALLING: list[dict[str, Any]] = [
+    {"type": "reasoning", "id": "rs_2", "summary": []},
+    {"type": "function_call", "call_id": "call_2", "name": "f", "arguments": "{}"},
+]
+
+
+def test_responses_answers_are_recognised_by_items_and_by_id() -> None:
+    conversations = Conversations(b"key")
+
+    def thread(**body: Any) -> Thread:
+        return asyncio.run(conversations.thread(responses.parse(body, {}), "k"))
+
+    opening: list[Any] = [{"role": "user", "content": "a hard plan"}]
+    for output, later in (
+        (OUTPUT, [{"role": "user", "content": "yes"}]),
+        (CALLING, [{"type": "function_call_output", "call_id": "call_2", "output": "5"}]),
+    ):
+        request = responses.parse({"input": opening}, {})
+        begun = asyncio.run(conversations.thread(request, "k"))
+        answer = {"id": f"resp_{len(later)}", "output": output}
+        identities = given_identities(request.conversation.turns, responses.answers(answer))
+        assert len(identities) == 1
+        response_id = f"resp_{output[0]['id']}"
+        conversations.remember_answers(begun, "high", [*identities, response_identity(response_id)])
+        for continued in (
+            thread(input=[*opening, *output, *later]),
+            thread(input=[*opening, *output[1:], *later]),
+            thread(input=later, previous_response_id=response_id),
+        ):
+            assert continued.conversation == begun.conversation
+            assert continued.previous == "high"
+    assert thread(input="hi", previous_response_id="resp_unknown").evidence is None
+
+
+class Ledger:
+    """The answers that a ledger has; counts how often it is read."""
+
+    def __init__(self, rows: list[tuple[str, str, Any]]) -> None:
+        self.rows: list[tuple[str, str, Any]] | None = rows
+        self.reads = 0
+
+    async def find(self, hashes: Sequence[str]) -> list[tuple[str, str, Any]] | None:
+        self.reads += 1
+        return self.rows and [row for row in self.rows if row[0] in hashes]
+
+
+def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
+    ledger = Ledger([])
+    one, other = (Conversations(b"key", archive=ledger.find) for _ in range(2))
+    request = messages.parse({"messages": [HARD], "max_tokens": 9}, {})
+    begun = asyncio.run(one.thread(request, "k"))
+    identities = given_identities(request.conversation.turns, [[assistant("a plan")]])
+    stored = one.remember_answers(begun, "high", identities)
+    later = messages.parse({"messages": [HARD, assistant("a plan"), EASY], "max_tokens": 9}, {})
+    assert stored is not None
+    ledger.rows = [(stored, begun.conversation, "high")]
+    for gateway, reads in ((one, 0), (other, 1), (other, 1)):
+        thread = asyncio.run(gateway.thread(later, "k"))
+        assert (thread.conversation, thread.previous) == (begun.conversation, "high")
+        assert ledger.reads == reads
+    assert asyncio.run(other.thread(later, "another")).evidence is None
+
+
+def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> None:
+    ledger = Ledger([])
+    ledger.rows = [("0" * 32, "0" * 32, None)]
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    shots = [user("2 + 2?"), assistant("4")]
+    for _ in range(5):
+        talk.turn([*shots, EASY])
+    assert ledger.reads == 1
+    talk.turn([HARD])
+    talk.turn([EASY], headers={"x-session-id": "s"})
+    assert ledger.reads == 1
+    talk.turn(shots[:1], "4")
+    assert talk.thread([*shots, EASY]).evidence == "history"
+
+
+def test_a_ledger_that_is_down_costs_the_conversation_alone() -> None:
+    ledger = Ledger([])
+    ledger.rows = None
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    assert talk.turn([HARD, assistant("a plan"), EASY]).source == "router"
+
+
+def test_ids_depend_on_the_key() -> None:
+    named = {"x-session-id": "s"}
+    threads = [dialogues(Conversations(key)).thread([EASY], headers=named) for key in (b"a", b"b")]
+    assert threads[0].conversation != threads[1].conversation
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(8, "big") * 2
+
+
+def test_the_memory_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+    memory = TurnMemory(memoryview(bytearray(352)))  # one bucket
+    for number in range(1, 9):
+        memory.put(key(number), Entry(key(99), number % 7 or None))
+        now += 1
+    assert memory.get(key(1)) == Entry(key(99), 1, False, 1000)
+    memory.put(key(9), Entry(key(98), None, foreign=True))
+    assert memory.get(key(2)) is None, "the oldest that was not used since"
+    assert memory.get(key(1)) == Entry(key(99), 1, False, 1008)
+    assert memory.get(key(9)) == Entry(key(98), None, True, 1008)
+    memory.put(key(1), Entry(key(97), 6))
+    assert memory.get(key(1)) == Entry(key(97), 6, False, 1008)
+    assert sum(memory.get(key(number)) is not None for number in range(1, 10)) == 8
+
+
+def test_a_slot_that_two_workers_wrote_at_once_counts_as_empty() -> None:
+    raw = bytearray(352)
+    memory, shared = TurnMemory(memoryview(raw)), TurnMemory(memoryview(raw))
+    memory.put(key(5), Entry(key(7), 3))
+    assert shared.get(key(5)) == memory.get(key(5)) is not None
+    raw[raw.find(key(5)) + 20] ^= 1
+    assert shared.get(key(5)) is None

@@ -16,6 +16,7 @@ from router.router import Route, Router
 from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
+from server.decide.conversations import Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.explain import explain
@@ -70,7 +71,7 @@ def decide(
 ) -> Decision:
     decider = Decider(Settings(**settings), router)
     request = parse({"messages": [user()], **(fields or {})}, {})
-    return decider.decide(request, caller, ModelInfo("m", context), load)
+    return decider.decide(request, caller, ModelInfo("m", context), load, Thread("0" * 32))
 
 
 def test_the_router_decides_where_the_client_does_not() -> None:
@@ -202,33 +203,6 @@ def test_the_lowest_of_budget_and_limits_holds(
     assert decision.budget_limit == limit
 
 
-def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> None:
-    decider = Decider(Settings(), ROUTED)
-
-    def turn(messages: list[dict[str, Any]], **fields: Any) -> Decision:
-        return decider.decide(parse({"messages": messages, **fields}, {}), ANYONE, SERVED)
-
-    talk: list[dict[str, Any]] = [user("a hard plan")]
-    assert turn(talk).effort == "high"
-    talk += [{"role": "assistant", "content": "a plan"}, user("yes")]
-    followed = turn(talk)
-    assert (followed.effort, followed.source) == ("high", "pinned")
-    assert turn([*talk], reasoning_effort="low").effort == "low"
-    loop = [user("look it up"), {"role": "assistant", "content": None}]
-    assert turn(loop[:1]).effort == "medium"
-    looped = turn([*loop, {"role": "tool", "content": "hard"}])
-    assert (looped.effort, looped.source) == ("medium", "pinned")
-    assert turn([user("something new")]).source == "router"
-
-
-def test_a_decision_that_is_not_remembered_does_not_affect_the_next_turn() -> None:
-    decider = Decider(Settings(), ROUTED)
-    question = parse({"messages": [user("a hard plan")]}, {})
-    decider.decide(question, ANYONE, SERVED, remember=False)
-    later = [user("a hard plan"), {"role": "assistant", "content": "x"}, user("yes")]
-    assert decider.decide(parse({"messages": later}, {}), ANYONE, SERVED).effort == "medium"
-
-
 def test_a_router_of_another_model_abstains() -> None:
     artifact = load(ROOT / "models" / "demo" / "router.json")
     router = Router(LADDER, "high", artifact)
@@ -317,31 +291,6 @@ def test_the_router_gets_the_policy_of_the_settings(
 
 def test_a_long_wait_for_the_first_token_is_load_too() -> None:
     assert decide(load=Load(0, 3.0), overload_ttft=2.0).pressure == 0.5
-
-
-def test_a_conversation_belongs_to_its_opening_and_its_caller() -> None:
-    decider = Decider(Settings(), ROUTED)
-
-    def turn(text: str, caller: Caller) -> Decision:
-        messages = [user(text), {"role": "assistant", "content": "so"}, user("yes")]
-        return decider.decide(parse({"messages": messages}, {}), caller, SERVED)
-
-    question = parse({"messages": [user("a hard plan")]}, {})
-    assert decider.decide(question, Caller("a"), SERVED).effort == "high"
-    pinned = turn("a hard plan", Caller("a"))
-    assert (pinned.effort, pinned.source) == ("high", "pinned")
-    assert pinned.reason == "effort only rises within a conversation"
-    assert turn("a hard plan", Caller("b")).source == "router"
-    assert turn("an easy plan", Caller("a")).source == "router"
-
-
-def test_the_same_opening_again_is_routed_afresh() -> None:
-    decider = Decider(Settings(), ROUTED)
-    talk: list[dict[str, Any]] = [user("a plan")]
-    hard = [*talk, {"role": "assistant", "content": "which?"}, user("a hard one")]
-    for messages, effort in ((talk, "medium"), (hard, "high"), (talk, "medium")):
-        decision = decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
-        assert (decision.effort, decision.source) == (effort, "router")
 
 
 def test_a_key_that_excludes_all_efforts_of_the_model_gets_the_nearest() -> None:

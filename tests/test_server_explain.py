@@ -4,6 +4,7 @@ from test_server_decision import ABSTAINING, ESTIMATE, decide, user
 
 from router.features import FEATURE_NAMES
 from server.api.chat import parse
+from server.decide.conversations import Thread
 from server.decide.explain import explain
 from server.decide.headers import decision_headers
 
@@ -40,11 +41,14 @@ def test_an_effort_without_an_estimate_has_a_difficulty_and_no_p_correct() -> No
 
 def test_the_explanation_has_the_decision_the_estimate_and_the_features() -> None:
     request = parse({"messages": [user("How many?")]}, {})
-    explanation = explain(request, decide({"messages": [user("How many?")]}))
+    explanation = explain(
+        request, decide({"messages": [user("How many?")]}), Thread("0" * 32, "x-session-id")
+    )
     features = explanation.pop("features")
     assert explanation == {
         "effort": "medium",
         "source": "router",
+        "conversation": "x-session-id",
         "arm": "treated",
         "reason": "scripted",
         "abstained": None,
@@ -62,6 +66,8 @@ def test_the_explanation_has_the_decision_the_estimate_and_the_features() -> Non
 
 
 def test_the_explanation_of_an_abstention_has_no_estimate() -> None:
-    explanation = explain(parse({"messages": [user()]}, {}), decide(router=ABSTAINING))
+    explanation = explain(
+        parse({"messages": [user()]}, {}), decide(router=ABSTAINING), Thread("0" * 32)
+    )
     assert explanation["abstained"] == "no router artifact"
     assert [explanation[name] for name in ("difficulty", "p_correct", "tokens")] == [None] * 3

@@ -4,25 +4,28 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from dialogue import Dialogues, assistant
 from test_server_decision import ABSTAINING, ANYONE, LADDER, ROUTED, SERVED, user
 
 from router.effort import Effort
 from server.api.chat import parse
 from server.api_keys import Caller
 from server.config.settings import Settings
+from server.decide.conversations import Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.holdout import NO_HOLDOUT, Arm, Draw, Holdout, Shares
 
 ALL = Holdout(Shares(holdout=1.0), b"key")
 EXPLORED = Holdout(Shares(explore=1.0), b"key")
+THREAD = Thread("0" * 32)
 
 
 def decide(
     holdout: Holdout, fields: dict[str, Any] | None = None, caller: Caller = ANYONE
 ) -> Decision:
     request = parse({"messages": [user()], **(fields or {})}, {})
-    return Decider(Settings(), ROUTED, holdout).decide(request, caller, SERVED)
+    return Decider(Settings(), ROUTED, holdout).decide(request, caller, SERVED, thread=THREAD)
 
 
 def test_arms_have_their_shares_and_are_deterministic() -> None:
@@ -50,20 +53,18 @@ def test_arms_have_their_shares_and_are_deterministic() -> None:
 def test_a_draw_is_the_same_on_every_gateway(
     shares: Shares, arm: Arm, effort: Effort | None
 ) -> None:
-    """Golden: gateways of different versions must agree, and the ledger holds the hash."""
-    drawn = Holdout(shares, b"key").draw("conversation \ud800", LADDER, "high")
-    digest = "3e550be83d7e3df228ebfc1b3b3bacbb"
-    assert drawn == Draw(arm, effort, digest, shares, shares.explore / len(LADDER))
+    """Golden: gateways of different versions must agree."""
+    drawn = Holdout(shares, b"key").draw(f"{1:032x}", LADDER, "high")
+    assert drawn == Draw(arm, effort, shares, shares.explore / len(LADDER))
 
 
-def test_another_key_draws_independently_under_other_hashes() -> None:
+def test_another_key_draws_independently() -> None:
     draws = [
         [Holdout(Shares(holdout=0.5), key).draw(f"c{n}", LADDER, "high") for n in range(400)]
         for key in (b"one", b"another")
     ]
     pairs = list(zip(*draws, strict=True))
     assert 100 < sum(a.arm == b.arm for a, b in pairs) < 300
-    assert all(a.conversation != b.conversation for a, b in pairs)
 
 
 def test_the_holdout_gets_the_baseline_without_the_router_s_budget() -> None:
@@ -78,22 +79,17 @@ def test_the_holdout_gets_the_baseline_without_the_router_s_budget() -> None:
 
 def test_an_abstention_is_reported_in_the_holdout_too() -> None:
     request = parse({"messages": [user()]}, {})
-    decision = Decider(Settings(), ABSTAINING, ALL).decide(request, ANYONE, SERVED)
+    decision = Decider(Settings(), ABSTAINING, ALL).decide(request, ANYONE, SERVED, thread=THREAD)
     assert (decision.source, decision.abstained) == ("holdout", "no router artifact")
 
 
 def test_the_holdout_records_whether_the_router_would_have_pinned() -> None:
-    tool_loop = [
-        user("hard"),
-        {"role": "assistant", "content": None, "tool_calls": []},
-        {"role": "tool", "content": "42"},
-    ]
+    calling = assistant(None, tool_calls=[{"id": "call_1"}])
+    tool_loop = [user("hard"), calling, {"role": "tool", "content": "42"}]
     for holdout in (ALL, NO_HOLDOUT):
-        decider = Decider(Settings(), ROUTED, holdout)
-        begun, looped = (
-            decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
-            for messages in (tool_loop[:1], tool_loop)
-        )
+        dialogues = Dialogues(Decider(Settings(), ROUTED, holdout))
+        begun = dialogues.turn(tool_loop[:1], calling)
+        looped = dialogues.turn(tool_loop)
         assert (begun.pinned, looped.pinned) == (False, True)
         assert looped.routed == begun.routed
         assert (looped.source == "holdout") is (holdout is ALL)
@@ -123,13 +119,23 @@ def test_a_key_limits_the_holdout_too() -> None:
 
 def test_turns_of_a_conversation_stay_in_their_arm() -> None:
     holdout = Holdout(Shares(holdout=0.5), b"key")
-    decider = Decider(Settings(), ROUTED, holdout)
+    dialogues = Dialogues(Decider(Settings(), ROUTED, holdout))
+    arms_of_all: set[str | None] = set()
     for number in range(40):
         messages = [user(f"question {number}")]
-        arms: set[str] = set()
+        arms: set[str | None] = set()
         for _ in range(3):
-            decision = decider.decide(parse({"messages": messages}, {}), ANYONE, SERVED)
-            assert decision.draw is not None
-            arms.add(decision.draw.arm)
-            messages = [*messages, {"role": "assistant", "content": "so"}, user("go on")]
+            arms.add(dialogues.turn(messages, "so").arm)
+            messages = [*messages, assistant("so"), user(f"go on with {number}")]
         assert len(arms) == 1
+        arms_of_all |= arms
+    assert arms_of_all == {"treated", "holdout"}
+
+
+def test_without_a_conversation_each_request_is_drawn_by_itself() -> None:
+    dialogues = Dialogues(Decider(Settings(), ROUTED, Holdout(Shares(holdout=0.5), b"key")))
+    shots = [user("2 + 2?"), assistant("4"), user("3 + 3?"), assistant("6"), user("4 + 4?")]
+    for messages in ([user("Hi")], shots):
+        arms = Counter(dialogues.turn(messages).arm for _ in range(60))
+        assert arms.keys() == {"treated", "holdout"}
+        assert min(arms.values()) > 10

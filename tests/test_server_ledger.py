@@ -33,7 +33,7 @@ from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, pre
 from server.ledger.writer import Ledger
 from server.lifecycle.record import RequestRecord
 
-DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
+DRAW = Draw("treated", None, Shares(0.02), 0.0)
 
 
 def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> RequestRecord:

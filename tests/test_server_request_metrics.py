@@ -74,7 +74,7 @@ def test_tokens_are_counted_apart_and_against_the_estimates() -> None:
 
 
 def test_the_arms_sum_thinking_tokens_and_squared_misses() -> None:
-    draw = Draw("treated", None, "c", Shares(0.1), 0.0)
+    draw = Draw("treated", None, Shares(0.1), 0.0)
     decision = decision_with(10, estimate=ESTIMATE)._replace(draw=draw)
     value = counted(answered(decision=decision))
     labels = {"model": "m", "arm": "treated"}

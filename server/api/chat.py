@@ -10,17 +10,20 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
+from server.api.answers import CHAT_FORM, StreamForm
 from server.api.completion_relay import ChatRelay
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.relay import Tops
 from server.api.reported_error import chat_error, choices
 from server.api.request import ParsedRequest, check_coherent
+from server.api.session import named_session
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import CHAT, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
 PATH: str = CHAT
+STREAM_FORM: StreamForm = CHAT_FORM
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
@@ -45,6 +48,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
         n=integer(body, "n", minimum=1) or 1,
         stream=stream,
         include_usage=boolean(options, "include_usage", "stream_options.include_usage"),
+        session=named_session(headers, body),
     )
     return check_coherent(request)
 
@@ -69,6 +73,17 @@ def is_answer(answer: Mapping[str, Any]) -> bool:
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:
     return chat_error(answer)
+
+
+def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
+    choices: object = answer.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [
+        [cast("dict[str, Any]", choice).get("message")]
+        for choice in cast("list[Any]", choices)
+        if isinstance(choice, dict)
+    ]
 
 
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ChatRelay:  # noqa: ARG001

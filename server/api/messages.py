@@ -5,17 +5,20 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
+from server.api.answers import MESSAGES_FORM, StreamForm
 from server.api.fields import boolean, integer, object_, string
 from server.api.relay import Tops
 from server.api.reported_error import reported_error
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import MessagesRelay
+from server.api.session import named_session
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
 PATH: str = MESSAGES
+STREAM_FORM: StreamForm = MESSAGES_FORM
 _WORDS = ("enabled", "disabled", "adaptive", "auto")
 
 
@@ -30,6 +33,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
         thinking=requested_thinking(body, headers),
         max_tokens=integer(body, "max_tokens", minimum=1),
         stream=boolean(body, "stream"),
+        session=named_session(headers, body),
     )
     return check_coherent(request)
 
@@ -49,6 +53,10 @@ def write(
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
     return answer.get("type") == "message"
+
+
+def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
+    return [[answer]]
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from router.effort import Effort
+from server.api.answers import StreamForm
 from server.api.relay import Relay, Tops
 from server.api.request import ParsedRequest
 from server.engines.dialect import Dialect
@@ -14,6 +15,7 @@ class Api(Protocol):
     """An API; the modules `server.api.chat`, `.responses` and `.messages` implement it."""
 
     PATH: str
+    STREAM_FORM: StreamForm
 
     def parse(self, body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
         """Parse a request.
@@ -36,6 +38,10 @@ class Api(Protocol):
 
     def is_answer(self, answer: Mapping[str, Any]) -> bool:
         """Whether an object is a whole answer of this API, rather than an error."""
+        ...
+
+    def answers(self, answer: Mapping[str, Any]) -> list[list[Any]]:
+        """The answers of a whole answer, one a choice, each as chat messages."""
         ...
 
     def failure(self, answer: Mapping[str, Any]) -> GatewayError | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from router.effort import Effort
 from router.messages import Conversation
+from server.api.session import Session
 from server.api.thinking import RequestedThinking
 from server.errors import BadRequest
 
@@ -26,6 +27,8 @@ class ParsedRequest:
         n: choices; `budget` and `max_tokens` hold for each.
         stream: whether to stream.
         include_usage: whether a stream ends with a usage chunk.
+        session: the conversation that the client names, if it names one.
+        previous_response: the id of the answer that the Responses API continues, if any.
     """
 
     body: dict[str, Any]
@@ -37,6 +40,8 @@ class ParsedRequest:
     n: int = 1
     stream: bool = False
     include_usage: bool = False
+    session: Session | None = None
+    previous_response: str | None = None
 
     @property
     def effort(self) -> Effort | None:

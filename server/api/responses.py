@@ -5,17 +5,20 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
+from server.api.answers import RESPONSES_FORM, StreamForm
 from server.api.fields import boolean, integer, string
 from server.api.relay import Tops
 from server.api.reported_error import reported_error
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import ResponsesRelay, with_effort
+from server.api.session import named_session
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
 PATH: str = RESPONSES
+STREAM_FORM: StreamForm = RESPONSES_FORM
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
@@ -28,6 +31,8 @@ def parse(body: dict[str, Any], headers: Mapping[str, str]) -> ParsedRequest:
         thinking=requested_thinking(body, headers),
         max_tokens=integer(body, "max_output_tokens", minimum=1),
         stream=boolean(body, "stream"),
+        session=named_session(headers, body),
+        previous_response=string(body, "previous_response_id"),
     )
     return check_coherent(request)
 
@@ -42,6 +47,13 @@ def write(
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
     return "output" in answer
+
+
+def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
+    output: object = answer.get("output")
+    if not isinstance(output, list):
+        return []
+    return [[_message(item) for item in cast("list[Any]", output)]]
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:
@@ -82,5 +94,6 @@ def _message(item: Any) -> Any:
         fields = cast("dict[str, Any]", item)
         if str(fields.get("type")).endswith("_output"):
             return {"role": "tool", "content": [fields]}
-        return {"role": "assistant", "content": None}
+        call = fields.get("call_id")
+        return {"role": "assistant", "content": None, "tool_calls": [{"id": call}]}
     return cast("Any", item)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from ctypes import Array, c_ubyte
 from dataclasses import dataclass
 from multiprocessing.synchronize import Semaphore
 
@@ -17,11 +18,13 @@ class Shared:
 
     Attributes:
         key: the key of the conversations' hashes.
+        turns: memory for `server.decide.turn_memory`, of the process that started them.
         engine: the engine that the parent runs; None with an upstream.
         ready: released once by each worker that can serve.
     """
 
     key: bytes
+    turns: "Array[c_ubyte]"
     engine: EngineCommand | None
     ready: Semaphore
 

@@ -1,34 +1,181 @@
-"""Remembers the effort that each conversation got.
+"""The conversation of each turn: the one that its client names, or that its history shows.
 
-In memory only and bounded, least recently used out first; a forgotten conversation is routed
-afresh. Keys are hashes, never text.
+A history shows a conversation by the answers in it that this gateway gave. Their keyed hashes are
+remembered with the conversation and the effort of their turn, in memory that the workers share, and
+in the ledger, for gateways that did not give them and after a restart. No text is kept.
 """
 
-from collections import OrderedDict
+import hashlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from router.effort import Effort
+from router.conversation import opening_key
+from router.effort import EFFORTS, Effort, rank
+from server.api.answers import answer_identities, response_identity
+from server.api.request import ParsedRequest
+from server.api.session import Session
+from server.decide.turn_memory import Entry, TurnMemory
 
-_CAPACITY = 50_000
+_SEVERAL = bytes(16)
+_FOREIGN_SECONDS = 60
+_RANDOM = random.Random()
+
+HISTORY = "history"
+
+Archive = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str, Effort | None]] | None]]
+"""Finds given answers in the ledger: their hashes to hash, conversation and effort of each; None
+while it cannot be read."""
+
+
+class Thread(NamedTuple):
+    """The conversation of one turn.
+
+    Attributes:
+        conversation: its id, 32 hexadecimal digits; a new one where the turn belongs to none.
+        evidence: the field that names it, or `history`; None where the turn belongs to none.
+        previous: the effort of the turns before; None where it is not known.
+        agent: the key of the agent's memory; None where no client names the conversation.
+        caller: the name of the API key.
+    """
+
+    conversation: str
+    evidence: str | None = None
+    previous: Effort | None = None
+    agent: bytes | None = None
+    caller: str = ""
+
+    @property
+    def affinity(self) -> str:
+        """What engines' prefix caches share: equal for a conversation, and for equal openings."""
+        return self.conversation[:16]
 
 
 class Conversations:
-    """The effort of the latest turn of each conversation.
+    """Finds and remembers the conversations of turns.
+
+    An answer that several conversations got, such as the answer to a greeting, shows none of them,
+    and of the efforts of their turns the lowest: nothing pins a turn but its own history.
 
     Args:
-        capacity: conversations remembered at most.
+        key: secret bytes; another key makes other ids.
+        memory: of the answers and agents.
+        archive: the ledger's answers; None without a ledger.
     """
 
-    def __init__(self, capacity: int = _CAPACITY) -> None:
-        self._efforts: OrderedDict[str, Effort] = OrderedDict()
-        self._capacity = capacity
+    def __init__(
+        self, key: bytes, memory: TurnMemory | None = None, archive: Archive | None = None
+    ) -> None:
+        self._memory = memory or TurnMemory()
+        self._archive = archive
+        self.set_key(key)
 
-    def effort(self, conversation: str) -> Effort | None:
-        """The effort of the conversation's latest turn; None where it is not remembered."""
-        return self._efforts.get(conversation)
+    def set_key(self, key: bytes) -> None:
+        """Hash with another key from now on, which forgets what is remembered."""
+        self._key = key[: hashlib.blake2b.MAX_KEY_SIZE]
 
-    def remember(self, conversation: str, effort: Effort) -> None:
-        """Remember the effort of a turn; the oldest conversation is forgotten beyond capacity."""
-        self._efforts[conversation] = effort
-        self._efforts.move_to_end(conversation)
-        if len(self._efforts) > self._capacity:
-            self._efforts.popitem(last=False)
+    async def thread(self, request: ParsedRequest, caller: str) -> Thread:
+        """The conversation of a request by the caller of this name."""
+        entry = self._recall(self._answer_keys(request, caller))
+        if entry is None and self._archive is not None:
+            entry = await self._find_in_archive([*self._answer_keys(request, caller)])
+        previous = None if entry is None or entry.rank is None else EFFORTS[entry.rank]
+        if request.session is not None:
+            return self._named(request.session, previous, caller)
+        if entry is not None and entry.conversation != _SEVERAL:
+            return Thread(entry.conversation.hex(), HISTORY, previous, None, caller)
+        return Thread(self._new_id(request, caller), None, previous, None, caller)
+
+    def remember_agent(self, thread: Thread, effort: Effort | None) -> None:
+        """Remember the effort of a named agent's turn; None is the client's own choice."""
+        if thread.agent is not None and effort is not None:
+            conversation = bytes.fromhex(thread.conversation)
+            self._memory.put(thread.agent, Entry(conversation, rank(effort)))
+
+    def remember_answers(
+        self, thread: Thread, effort: Effort | None, identities: Sequence[str]
+    ) -> str | None:
+        """Remember answers of a turn; the hash of the first for the ledger, None without any."""
+        keys = [self._digest("answer", thread.caller, identity) for identity in identities]
+        carried = effort or thread.previous
+        entry = Entry(
+            bytes.fromhex(thread.conversation), None if carried is None else rank(carried)
+        )
+        for key in keys:
+            self._add(key, entry)
+        return keys[0].hex() if keys else None
+
+    def _answer_keys(self, request: ParsedRequest, caller: str) -> Iterator[bytes]:
+        """The keys of the answers in a request's history, latest first."""
+        if request.previous_response is not None:
+            yield self._digest("answer", caller, response_identity(request.previous_response))
+        for identity in answer_identities(request.messages, request.conversation.turns):
+            yield self._digest("answer", caller, identity)
+
+    def _recall(self, keys: Iterable[bytes]) -> Entry | None:
+        """The conversation and the effort that given answers show; None where none is known.
+
+        Efforts only rise within a conversation, so the latest answer that shows one has its
+        highest effort.
+        """
+        highest, is_known, conversation = -1, False, _SEVERAL
+        for key in keys:
+            entry = self._memory.get(key)
+            if entry is None or entry.foreign:
+                continue
+            is_known = True
+            highest = max(highest, -1 if entry.rank is None else entry.rank)
+            if conversation == _SEVERAL:
+                conversation = entry.conversation
+            if conversation != _SEVERAL and highest >= 0:
+                break
+        return Entry(conversation, highest if highest >= 0 else None) if is_known else None
+
+    async def _find_in_archive(self, keys: Sequence[bytes]) -> Entry | None:
+        """As `_recall`, after the answers that are in the ledger were added to the memory."""
+        expired = time.time() - _FOREIGN_SECONDS
+        entries = {key: self._memory.get(key) for key in keys}
+        unknown = [key for key, entry in entries.items() if entry is None or entry.at < expired]
+        if not unknown or self._archive is None:
+            return None
+        answers = await self._archive([key.hex() for key in unknown])
+        if answers is None:
+            return None
+        for key in unknown:
+            self._memory.put(key, Entry(_SEVERAL, None, foreign=True))
+        for key, conversation, effort in answers:
+            entry = Entry(bytes.fromhex(conversation), None if effort is None else rank(effort))
+            self._add(bytes.fromhex(key), entry)
+        return self._recall(keys)
+
+    def _add(self, key: bytes, entry: Entry) -> None:
+        former = self._memory.get(key)
+        if former is not None and not former.foreign:
+            lowest = (
+                None if former.rank is None or entry.rank is None else min(former.rank, entry.rank)
+            )
+            is_same = former.conversation == entry.conversation
+            entry = Entry(entry.conversation if is_same else _SEVERAL, lowest)
+        self._memory.put(key, entry)
+
+    def _named(self, session: Session, previous: Effort | None, caller: str) -> Thread:
+        """The conversation that a client names; without a history, the agent's memory counts."""
+        agent = self._digest("agent", caller, session.agent)
+        memory = self._memory.get(agent)
+        if previous is None and memory is not None and memory.rank is not None:
+            previous = EFFORTS[memory.rank]
+        if memory is None and session.agent != session.root:  # the parent may be a sub-agent too
+            memory = self._memory.get(self._digest("agent", caller, session.root))
+        root = self._digest("conversation", caller, session.root)
+        conversation = memory.conversation if memory else root
+        return Thread(conversation.hex(), session.field, previous, agent, caller)
+
+    def _new_id(self, request: ParsedRequest, caller: str) -> str:
+        """A new id: its first half is that of equal openings, for the engines' prefix caches."""
+        opening = self._digest("opening", caller, opening_key(request.conversation))
+        return opening[:8].hex() + f"{_RANDOM.getrandbits(64):016x}"
+
+    def _digest(self, *parts: str) -> bytes:
+        data = "\0".join(parts).encode(errors="surrogatepass")
+        return hashlib.blake2b(data, digest_size=16, key=self._key).digest()

@@ -8,24 +8,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from router.conversation import carry, conversation_key
+from router.conversation import carry
 from router.effort import EFFORTS, Effort, nearest, rank
 from router.load import IDLE, Limits, Load, Pressure, lowered
-from router.messages import Conversation
 from router.policy import Policy
 from router.router import Route, Router
 from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.budget import choose_budget, thinking_limit
-from server.decide.conversations import Conversations
+from server.decide.conversations import Thread
 from server.decide.decision import Decision, Source
 from server.decide.effort_cap import check_messages
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
 from server.engines.model_info import ModelInfo
-
-_PROMPT_ROLES = ("user", "system", "developer")
-"""Roles that a conversation has before its first answer."""
 
 
 class _Choice(NamedTuple):
@@ -40,7 +36,7 @@ class _Choice(NamedTuple):
 
 
 class Decider:
-    """Applies the precedence; owns the router's policy and the memory of conversations.
+    """Applies the precedence; owns the router's policy.
 
     Args:
         settings: the gateway's.
@@ -63,7 +59,6 @@ class Decider:
             effort=settings.baseline_effort,
         )
         self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
-        self._conversations = Conversations()
 
     def decide(
         self,
@@ -71,7 +66,7 @@ class Decider:
         caller: Caller,
         model: ModelInfo,
         load: Load = IDLE,
-        remember: bool = True,
+        thread: Thread | None = None,
     ) -> Decision:
         """The decision for a request.
 
@@ -80,7 +75,7 @@ class Decider:
             caller: whose limits hold.
             model: the engine's.
             load: the engine's at present.
-            remember: whether later turns of the conversation follow from this decision.
+            thread: the conversation of the request; None draws no arm.
 
         Raises:
             BadRequest: the explicit budget is larger than the context, or the messages open a
@@ -97,7 +92,7 @@ class Decider:
             allowed = thinking or allowed
         route = self.router_for(model.model).route(request.conversation, allowed, policy)
         baseline = nearest(_limited(self._settings.baseline_effort, caller), allowed)
-        choice = self._choose(request, caller, allowed, baseline, route, remember)
+        choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
         if source == "holdout":  # as it would be without a router
@@ -152,32 +147,31 @@ class Decider:
         allowed: Sequence[Effort],
         baseline: Effort,
         route: Route,
-        remember: bool,
+        thread: Thread | None,
     ) -> _Choice:
         if request.effort is not None:
             return _explicit(request.effort, caller, allowed)
-        conversation = f"{caller.name}:{conversation_key(request.conversation)}"
-        treated = self._treated(request.conversation, conversation, route)
-        if remember:  # in the holdout too: `routed` is what the router's arm would get
-            self._conversations.remember(conversation, treated.effort)
-        if request.budget is not None or request.thinking.unlimited:
+        previous = thread.previous if thread else None
+        if previous is not None:  # under limits that may have been others at that time
+            previous = nearest(_limited(previous, caller), allowed)
+        treated = _treated(request, previous, route)
+        if request.budget is not None or request.thinking.unlimited or thread is None:
             return treated
-        draw = self._holdout.draw(conversation, allowed, baseline)
+        draw = self._holdout.draw(thread.conversation, allowed, baseline)
         if draw.effort is None:
             return treated._replace(draw=draw)
         reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
         return _Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
 
-    def _treated(self, conversation: Conversation, name: str, route: Route) -> _Choice:
-        """The choice of the arm treated: the router's, unless an earlier turn pins it."""
-        source: Source = "fallback" if route.abstained else "router"
-        has_answer = any(turn.role not in _PROMPT_ROLES for turn in conversation.turns)
-        previous = self._conversations.effort(name) if has_answer else None
-        carried = carry(conversation, previous, route.effort, EFFORTS)
-        effort = cast("Effort", carried.effort)
-        if carried.pinned:
-            return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
-        return _Choice(effort, source, route.reason, routed=effort)
+
+def _treated(request: ParsedRequest, previous: Effort | None, route: Route) -> _Choice:
+    """The choice of the arm treated: the router's, unless an earlier turn pins it."""
+    source: Source = "fallback" if route.abstained else "router"
+    carried = carry(request.conversation, previous, route.effort, EFFORTS)
+    effort = cast("Effort", carried.effort)
+    if carried.pinned:
+        return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
+    return _Choice(effort, source, route.reason, routed=effort)
 
 
 def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Choice:

@@ -4,15 +4,17 @@ from typing import Any
 
 from router.features import FEATURE_NAMES, features
 from server.api.request import ParsedRequest
+from server.decide.conversations import Thread
 from server.decide.decision import Decision
 
 
-def explain(request: ParsedRequest, decision: Decision) -> dict[str, Any]:
+def explain(request: ParsedRequest, decision: Decision, thread: Thread) -> dict[str, Any]:
     """The decision with everything that led to it; token counts are thinking tokens."""
     estimate = decision.estimate
     return {
         "effort": decision.effort,
         "source": decision.source,
+        "conversation": thread.evidence,
         "arm": decision.arm,
         "reason": decision.reason,
         "abstained": decision.abstained,

@@ -1,7 +1,7 @@
 """Assigns conversations to arms at random, so that savings can be measured.
 
-The arm follows from a keyed hash of the conversation: every turn of it, on every gateway with the
-same key, is in the same arm, without any memory. The hash does not reveal the text without the key.
+The arm follows from a keyed hash of the conversation's id: every turn of it, on every gateway with
+the same key, is in the same arm.
 """
 
 import hashlib
@@ -34,14 +34,12 @@ class Draw:
     Attributes:
         arm: holdout gets the baseline effort, explore a uniformly drawn one.
         effort: the arm's effort; None where the router decides.
-        conversation: the conversation's hash, 32 hexadecimal digits.
         shares: the probabilities of the arms.
         p_each: the probability of each effort to be drawn by the arm explore.
     """
 
     arm: Arm
     effort: Effort | None
-    conversation: str
     shares: Shares
     p_each: float
 
@@ -66,22 +64,22 @@ class Holdout:
         """The arm of a conversation.
 
         Args:
-            conversation: its name.
+            conversation: its id.
             efforts: those that it may get, at least one.
             baseline: the effort of the arm holdout.
         """
-        data = conversation.encode(errors="surrogatepass")
-        digest = hashlib.blake2b(data, digest_size=32, key=self._key).digest()
-        name = digest[:16].hex()
-        uniform = int.from_bytes(digest[16:24], "big") / 2**64
+        digest = hashlib.blake2b(
+            conversation.encode(), digest_size=16, key=self._key, person=b"arm"
+        ).digest()
+        uniform = int.from_bytes(digest[:8], "big") / 2**64
         shares = self._shares
         p_each = shares.explore / len(efforts)
         if uniform < shares.holdout:
-            return Draw("holdout", baseline, name, shares, p_each)
+            return Draw("holdout", baseline, shares, p_each)
         if uniform < shares.holdout + shares.explore:
-            index = int.from_bytes(digest[24:32], "big") * len(efforts) >> 64
-            return Draw("explore", efforts[index], name, shares, p_each)
-        return Draw("treated", None, name, shares, p_each)
+            index = int.from_bytes(digest[8:], "big") * len(efforts) >> 64
+            return Draw("explore", efforts[index], shares, p_each)
+        return Draw("treated", None, shares, p_each)
 
 
 NO_HOLDOUT = Holdout(Shares(), b"")

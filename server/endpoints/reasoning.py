@@ -6,23 +6,24 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from router.conversation import conversation_key
 from server.api.protocol import Api
 from server.api.request import ParsedRequest
 from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
+from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.enforcement import check_budget
 from server.endpoints.answer import read_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
+from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
-from server.engines.usage import read_usage
+from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
@@ -42,6 +43,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         settings: Settings,
         bodies: BodyReader,
         keys: ApiKeys,
+        conversations: Conversations,
         decider: Decider,
         fleet: Fleet,
         tracker: RequestTracker,
@@ -50,6 +52,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._api = api
         self._bodies = bodies
         self._keys = keys
+        self._conversations = conversations
         self._decider = decider
         self._fleet = fleet
         self._budget_retry = BudgetRetry(settings.retry_budget_factor)
@@ -65,14 +68,17 @@ class ReasoningEndpoint(TrackedEndpoint):
             body = await self._read_body(record, receive)
             request = self._api.parse(body, headers)
             model = self._fleet.resolve_model(request.model)
-            decision = self._decider.decide(request, caller, model, self._tracker.load())
+            thread = await self._conversations.thread(request, caller.name)
+            decision = self._decider.decide(request, caller, model, self._tracker.load(), thread)
             decision = self._check_budget(decision, request)
-            self._record_decision(record, request, decision, model)
+            self._record_decision(record, request, decision, thread, model)
+            given = GivenAnswer(self._conversations, record, request, self._api)
             with cancel_on_disconnect(receive):
                 async with await self._forward(record, request) as in_flight:
-                    answer = await self._relay(record, request, in_flight, send)
+                    answer = await self._relay(record, request, given, in_flight, send)
                 if answer is not None:  # not streamed
                     answer = await self._account(record, request, answer, in_flight)
+                    given.whole(answer)
                     await send_json(record, dumps(answer), send, in_flight.reply.retry_after)
 
     def _authenticate(self, record: RequestRecord, headers: Headers) -> Caller:
@@ -90,11 +96,18 @@ class ReasoningEndpoint(TrackedEndpoint):
         return check_budget(decision, request, fleet.budget_support, fleet.dialect, self._api.PATH)
 
     def _record_decision(
-        self, record: RequestRecord, request: ParsedRequest, decision: Decision, model: ModelInfo
+        self,
+        record: RequestRecord,
+        request: ParsedRequest,
+        decision: Decision,
+        thread: Thread,
+        model: ModelInfo,
     ) -> None:
         record.decided_at = time.perf_counter()
         record.model, record.decision = model.model, decision
         record.choices, record.stream = request.n, request.stream
+        record.thread = thread
+        self._conversations.remember_agent(thread, decision.routed)
         if self._log_prompts:
             record.prompt_json = dumps(request.messages).decode()
 
@@ -118,21 +131,29 @@ class ReasoningEndpoint(TrackedEndpoint):
             record.engine_headers,
             write,
             decision.budget if decision.is_told else None,
-            conversation_key(request.conversation) if self._fleet.has_alternatives else None,
+            record.thread.affinity if record.thread else None,
         )
 
     async def _relay(
-        self, record: RequestRecord, request: ParsedRequest, in_flight: InFlight, send: Send
+        self,
+        record: RequestRecord,
+        request: ParsedRequest,
+        given: GivenAnswer,
+        in_flight: InFlight,
+        send: Send,
     ) -> dict[str, Any] | None:
         """Send a stream's events to the client as they arrive; any other answer is returned."""
         reply = in_flight.reply
         if reply.status == 200 and request.stream and reply.is_stream:
             assert record.decision is not None
             effort = record.decision.effort
-            relay = self._api.relay(
-                request, lambda usage: record.record_usage(usage, reply.cut), effort
-            )
-            await relay_stream(record, reply, relay, self._endings, send)
+
+            def tops(usage: Usage | None) -> dict[str, Any]:
+                given.ending = True
+                return record.record_usage(usage, reply.cut)
+
+            relay = self._api.relay(request, tops, effort)
+            await relay_stream(record, reply, relay, given, self._endings, send)
             return None
         answer = await read_answer(self._api, reply)
         if reply.status == 200 and request.stream:

@@ -6,6 +6,7 @@ import time
 from starlette.types import Send
 
 from server.api.relay import Relay
+from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
 from server.engines.reply import Reply
 from server.errors import EngineError, EngineFailed, EngineTimeout, Stopping
@@ -17,7 +18,12 @@ ENDING_SECONDS = 2.0
 
 
 async def relay_stream(
-    record: RequestRecord, reply: Reply, relay: Relay, endings: TimeoutPool, send: Send
+    record: RequestRecord,
+    reply: Reply,
+    relay: Relay,
+    given: GivenAnswer,
+    endings: TimeoutPool,
+    send: Send,
 ) -> None:
     """Send the engine's events to the client as they arrive.
 
@@ -25,6 +31,7 @@ async def relay_stream(
         record: the request; gets the time of the first byte, and the status of an error.
         reply: the engine's, begun.
         relay: rewrites the events of the API that is spoken.
+        given: reads the answer, so that a later turn is recognised by it.
         endings: time-outs of ENDING_SECONDS.
         send: ASGI's.
 
@@ -36,13 +43,15 @@ async def relay_stream(
         raise EngineFailed("the engine did not answer a streaming request with a stream")
     record.first_byte_at = time.perf_counter()
     await send_head(record, EVENT_STREAM, send)
-    deadline, failure = endings.deadline(), None
+    deadline, failure, is_reading = endings.deadline(), None, True
 
     async def sink(chunk: bytes) -> None:
+        nonlocal is_reading
         events = relay.feed(chunk)
         if events is not chunk and relay.answered and not deadline.started:
             deadline.start()
         if events:
+            is_reading = is_reading and given.read(events)
             await send({"type": "http.response.body", "body": events, "more_body": True})
 
     try:
@@ -60,6 +69,9 @@ async def relay_stream(
             record.status = relay.error.status
         await end_at_shutdown(send, events)
         raise
+    finally:
+        if is_reading:
+            given.end()
     events = relay.finish(failure)
     if relay.error is not None:
         record.status = relay.error.status

@@ -8,6 +8,7 @@ import click
 from prometheus_client import Counter
 
 from router.estimate import Estimate
+from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.decide.holdout import Draw, Shares
 from server.engines.usage import Usage
@@ -22,7 +23,7 @@ _ESTIMATE = Estimate(
     tokens=dict.fromkeys(_LADDER, 100.0),
     budget=dict.fromkeys(_LADDER, 400),
 )
-_DRAW = Draw("treated", None, "c" * 32, Shares(0.02), 0.0)
+_DRAW = Draw("treated", None, Shares(0.02), 0.0)
 _DECISION = Decision(
     "low", "router", 400, "router", "a reason of usual length " * 4, None, _ESTIMATE, "high",
     draw=_DRAW, routed="low",
@@ -31,6 +32,7 @@ _DECISION = Decision(
 
 def _closed(number: int) -> RequestRecord:
     record = RequestRecord(f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous")
+    record.thread, record.answer = Thread("c" * 32), f"{number:032x}"
     record.usage = Usage(100, 300, 250)
     record.closed_at = record.opened_at + 0.5
     return record

@@ -67,7 +67,7 @@ def comparable(engine: Engine, selection: Selection, limit: int | None = None) -
         .order_by(columns.id.desc())
         .limit(limit)
     )
-    with _reading(engine) as connection:
+    with reading(engine) as connection:
         return as_columns(connection.execute(query).all())
 
 
@@ -135,13 +135,14 @@ def find(engine: Engine, request_id: str, key: str) -> Row | None:
 
 
 def _all(engine: Engine, query: Executable) -> Sequence[Row]:
-    with _reading(engine) as connection:
+    with reading(engine) as connection:
         rows = connection.execute(query).mappings()
         return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 @contextmanager
-def _reading(engine: Engine) -> Generator[Connection]:
+def reading(engine: Engine) -> Generator[Connection]:
+    """A connection; errors of the database are raised as LedgerDown."""
     try:
         with engine.connect() as connection:
             yield connection

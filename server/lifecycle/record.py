@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
 
@@ -35,6 +36,7 @@ class RequestRecord:
 
     # decided
     decided_at: float | None = None
+    thread: Thread | None = None
     decision: Decision | None = None
     model: str = ""
     """The engine's name of it."""
@@ -55,6 +57,9 @@ class RequestRecord:
     """Whether the answer was complete when the client, or the gateway, ended the connection."""
     cut_by_gateway: bool | None = None
     """Whether the gateway itself ended the thinking at its budget; None where the engine would."""
+
+    answer: str | None = None
+    """The keyed hash by which a later turn's history shows this answer."""
 
     # closed
     closed_at: float | None = None

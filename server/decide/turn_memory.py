@@ -1,0 +1,84 @@
+"""A bounded table of turns in memory that all workers of a gateway share.
+
+A hash table of fixed size in plain bytes, without locks: eight slots a bucket, of which the one
+that was used longest ago is overwritten. A slot has a checksum, so that one that two workers write
+at once counts as empty.
+"""
+
+import struct
+import time
+from typing import NamedTuple
+from zlib import crc32
+
+_SLOT = struct.Struct("<16s16sBBxxII")
+"""Key, conversation, effort's rank + 1 or 0, state, time of use (Unix seconds), checksum."""
+_CHECKED = 36
+_WAYS = 8
+_BUCKET = _WAYS * _SLOT.size
+
+CAPACITY = 2**18
+"""Slots, of 44 bytes each."""
+
+BYTES = CAPACITY * _SLOT.size
+
+
+class Entry(NamedTuple):
+    """What is remembered under a key.
+
+    Attributes:
+        conversation: 16 bytes; all zero where several conversations have the key.
+        rank: of the effort; None where no effort is to be carried on.
+        foreign: whether the key was looked up in the ledger and is not there.
+        at: Unix seconds of its last use.
+    """
+
+    conversation: bytes
+    rank: int | None
+    foreign: bool = False
+    at: int = 0
+
+
+class TurnMemory:
+    """The table.
+
+    Args:
+        memory: writable zero bytes that other processes may share, a multiple of a bucket's 352.
+    """
+
+    def __init__(self, memory: memoryview | None = None) -> None:
+        self._memory = memory if memory is not None else memoryview(bytearray(BYTES))
+        self._buckets = len(self._memory) // _BUCKET
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a key of 16 random bytes, which counts as used now."""
+        start = self._start(key)
+        bucket = bytes(self._memory[start : start + _BUCKET])
+        at = bucket.find(key)
+        if at < 0 or at % _SLOT.size:
+            return None
+        slot = bucket[at : at + _SLOT.size]
+        _, conversation, effort, foreign, used_at, checksum = _SLOT.unpack(slot)
+        if crc32(slot[:_CHECKED]) != checksum:
+            return None
+        if not foreign and used_at != int(time.time()):  # foreign ones expire
+            self._write(start + at, key, conversation, effort, foreign)
+        return Entry(conversation, effort - 1 if effort else None, bool(foreign), used_at)
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Store an entry in the place of the key's former one, or of the bucket's oldest."""
+        start = self._start(key)
+        bucket = bytes(self._memory[start : start + _BUCKET])
+        at = bucket.find(key)
+        if at < 0 or at % _SLOT.size:
+            ages = [slot[4] for slot in _SLOT.iter_unpack(bucket)]
+            at = _SLOT.size * ages.index(min(ages))
+        effort = 0 if entry.rank is None else entry.rank + 1
+        self._write(start + at, key, entry.conversation, effort, entry.foreign)
+
+    def _start(self, key: bytes) -> int:
+        return int.from_bytes(key[:8], "big") % self._buckets * _BUCKET
+
+    def _write(self, at: int, key: bytes, conversation: bytes, effort: int, foreign: bool) -> None:
+        slot = _SLOT.pack(key, conversation, effort, foreign, int(time.time()), 0)
+        checksum = crc32(slot[:_CHECKED])
+        self._memory[at : at + _SLOT.size] = slot[:-4] + checksum.to_bytes(4, "little")

@@ -1,0 +1,59 @@
+"""Remembers an answer before its client can continue from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.api.answers import StreamedAnswer, given_identities, response_identity
+from server.api.protocol import Api
+from server.api.request import ParsedRequest
+from server.decide.conversations import Conversations
+from server.lifecycle.record import RequestRecord
+
+
+class GivenAnswer:
+    """The answer to one request, whole or streamed.
+
+    `ending` is set before the end of a stream is sent.
+    """
+
+    def __init__(
+        self, conversations: Conversations, record: RequestRecord, request: ParsedRequest, api: Api
+    ) -> None:
+        self._conversations = conversations
+        self._record = record
+        self._request = request
+        self._api = api
+        self._streamed = StreamedAnswer(api.STREAM_FORM)
+        self.ending = False
+
+    def read(self, events: bytes) -> bool:
+        """Read events of a stream; whether later ones are to be read as well.
+
+        The answer is remembered as soon as it is identified, at the latest when the stream ends.
+        """
+        self._streamed.feed(events)
+        if not (self.ending or self._streamed.settled):
+            return True
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Remember a streamed answer as far as it was read."""
+        if self._request.n == 1:  # the texts of several choices alternate
+            self._remember([self._streamed.messages()], self._streamed.response_id)
+
+    def whole(self, answer: Mapping[str, Any]) -> None:
+        """Remember an answer that is not streamed."""
+        response_id = answer.get("id") if self._api.PATH == "/responses" else None
+        self._remember(self._api.answers(answer), response_id if response_id else "")
+
+    def _remember(self, answers: list[list[Any]], response_id: str) -> None:
+        record = self._record
+        if record.thread is None or record.decision is None:
+            return
+        identities = given_identities(self._request.conversation.turns, answers)
+        if response_id:
+            identities.append(response_identity(response_id))
+        record.answer = self._conversations.remember_answers(
+            record.thread, record.decision.routed, identities
+        )
