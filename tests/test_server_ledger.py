@@ -1,5 +1,6 @@
 """The ledger on a real SQLite and a real PostgreSQL: nothing lost, nothing private."""
 
+import asyncio
 import os
 import pwd
 import re
@@ -23,11 +24,13 @@ from prometheus_client import Counter
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
+from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.decide.holdout import Draw, Shares
 from server.engines.supervisor import free_port
 from server.engines.usage import Usage
 from server.ledger import writer
+from server.ledger.answers import AnswerArchive
 from server.ledger.reader import Selection, comparable, counts, decided, latest
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
 from server.ledger.writer import Ledger
@@ -39,6 +42,7 @@ DRAW = Draw("treated", None, Shares(0.02), 0.0)
 def closed(request_id: str = "r", status: int = 200, budget: int | None = 9) -> RequestRecord:
     decision = Decision("low", "router", budget, "router", "why", None, None, "high", draw=DRAW)
     record = RequestRecord(request_id, decision=decision, model="m", caller="k", status=status)
+    record.thread = Thread("c" * 32)
     record.usage = Usage(5, 30, 20)
     record.closed_at = record.opened_at + 0.5
     return record
@@ -116,7 +120,9 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
     ledger.record(closed("one"))
     ledger._flush()
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE requests DROP COLUMN pinned"))
+        connection.execute(text("DROP INDEX ix_requests_answer"))
+        for column in ("pinned", "answer"):
+            connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     prepare(engine)
     assert [(row["request_id"], row["pinned"]) for row in latest(engine, 5)] == [("one", None)]
@@ -137,6 +143,29 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     assert columns["conversation"].tolist() == ["c" * 32]
     assert columns["thinking_tokens"].tolist() == [20]
     assert value(ledger._written) == 2
+
+
+def test_answers_are_found_by_their_hashes(engine: Engine, ledger: Ledger) -> None:
+    answers = AnswerArchive(engine)
+    assert asyncio.run(answers.find(["a" * 32])) == []
+    for number, name in enumerate("aab"):
+        record = closed(f"r{number}")
+        record.answer, record.thread = name * 32, Thread(f"{number:032x}")
+        assert record.decision is not None
+        record.decision = record.decision._replace(routed="low" if number else None)
+        ledger.record(record)
+    ledger._flush()
+    rows = asyncio.run(answers.find(["a" * 32, "c" * 32]))
+    assert rows == [("a" * 32, f"{1:032x}", "low"), ("a" * 32, f"{0:032x}", None)]
+
+
+def test_answers_of_a_ledger_that_is_down_are_not_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = AnswerArchive(connect(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
+    assert asyncio.run(answers.find(["a" * 32])) is None
+    monkeypatch.setattr(answers, "_select", lambda _: pytest.fail("asked again at once"))
+    assert asyncio.run(answers.find(["a" * 32])) is None
 
 
 def test_feedback_is_noted_on_the_newest_of_its_key_and_replaced(

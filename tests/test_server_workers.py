@@ -58,16 +58,48 @@ def routed(engine: str) -> tuple[str, ...]:
     return ("--upstream", engine, "--model", "fake", "--router", str(router))
 
 
-async def each(url: str, contents: list[str], **fields: Any) -> list[httpx.Response]:
-    """Ask everything at once, each over a connection of its own, so that all workers get some."""
+async def each(
+    url: str, contents: list[str], named: bool = False, **fields: Any
+) -> list[httpx.Response]:
+    """Ask everything at once, each over a connection of its own, so that all workers get some.
+
+    With `named`, equal contents are one conversation.
+    """
+    return await each_dialogue(
+        url,
+        [[{"role": "user", "content": content}] for content in contents],
+        [{"x-session-id": str(hash(content))} if named else {} for content in contents],
+        **fields,
+    )
+
+
+async def each_dialogue(
+    url: str, dialogues: list[list[dict[str, Any]]], headers: list[dict[str, str]], **fields: Any
+) -> list[httpx.Response]:
     limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
 
-        async def ask(content: str) -> httpx.Response:
-            body = {"messages": [{"role": "user", "content": content}], **fields}
-            return await http.post(f"{url}/v1/chat/completions", json=body)
+        async def ask(messages: list[dict[str, Any]], named: dict[str, str]) -> httpx.Response:
+            body = {"messages": messages, **fields}
+            return await http.post(f"{url}/v1/chat/completions", json=body, headers=named)
 
-        return list(await asyncio.gather(*map(ask, contents)))
+        return list(await asyncio.gather(*map(ask, dialogues, headers)))
+
+
+def continued(contents: list[str], answers: list[httpx.Response]) -> list[list[dict[str, Any]]]:
+    """The next turns of conversations."""
+    return [
+        [
+            {"role": "user", "content": content},
+            answer.json()["choices"][0]["message"],
+            {"role": "user", "content": f"{STORY}again think=3 chunks=2"},
+        ]
+        for content, answer in zip(contents, answers, strict=True)
+    ]
+
+
+def arms_of(answers: list[httpx.Response]) -> list[str]:
+    return [answer.headers["x-tops-arm"] for answer in answers]
 
 
 def sums(url: str) -> Counter[str]:
@@ -120,9 +152,9 @@ def test_metrics_and_ledger_are_right_whoever_answers(engine: str, tmp_path: Pat
     with serving(*routed(engine), *flags) as server:
         assert len(workers_of(server)) == 2
         contents = [f"{STORY}{number} think=3 chunks=2" for number in range(40)]
-        answers = asyncio.run(each(server.url, contents + contents))
+        answers = asyncio.run(each(server.url, contents + contents, named=True))
         assert [answer.status_code for answer in answers] == [200] * 80
-        arms = [answer.headers["x-tops-arm"] for answer in answers]
+        arms = arms_of(answers)
         assert arms[:40] == arms[40:]
         assert set(arms) == {"treated", "holdout"}
         streams = asyncio.run(each(server.url, contents, stream=True))
@@ -145,12 +177,18 @@ def test_metrics_and_ledger_are_right_whoever_answers(engine: str, tmp_path: Pat
         assert sum(line.startswith("ready: ") for line in server.lines) == 1
 
 
-def test_without_a_ledger_workers_still_draw_the_same_arms(pair: Server) -> None:
-    contents = [f"{STORY}{number} think=1 chunks=1" for number in range(12)]
-    answers = asyncio.run(each(pair.url, 6 * contents))
-    arms = [answer.headers["x-tops-arm"] for answer in answers]
-    assert arms == 6 * arms[:12]
+def test_whichever_worker_answers_a_conversation_keeps_its_arm_and_effort(pair: Server) -> None:
+    """Without a ledger, by the memory that the workers share."""
+    contents = [f"Prove that {number} is odd. think=1 chunks=1" for number in range(12)]
+    answers = asyncio.run(each(pair.url, contents))
+    arms = arms_of(answers)
     assert len(set(arms)) == 2
+    turns = 6 * continued(contents, answers)
+    for turn in turns:
+        turn[-1] = {"role": "tool", "tool_call_id": "c", "content": STORY}
+    later = asyncio.run(each_dialogue(pair.url, turns, [{}] * len(turns)))
+    assert arms_of(later) == 6 * arms
+    assert {answer.headers["x-tops-source"] for answer in later} == {"pinned", "holdout"}
 
 
 def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> None:
@@ -244,10 +282,12 @@ def test_several_gateways_share_nothing_but_the_database(engine: str, tmp_path: 
     contents = [f"{STORY}{number} think=3 chunks=2" for number in range(30)]
     with serving(*flags) as one, serving(*flags, "--workers", "2") as other:
         here = asyncio.run(each(one.url, contents))
-        there = asyncio.run(each(other.url, contents))
-        arms = [answer.headers["x-tops-arm"] for answer in here]
-        assert arms == [answer.headers["x-tops-arm"] for answer in there]
+        arms = arms_of(here)
         assert len(set(arms)) == 2
+        until(lambda: len(rows(ledger)) == 30)
+        turns = continued(contents, here)
+        there = asyncio.run(each_dialogue(other.url, turns, [{}] * 30))
+        assert arms == arms_of(there)
         assert sums(one.url)["tops_requests_total"] == 30
         assert sums(other.url)["tops_requests_total"] == 30
         until(lambda: len(rows(ledger)) == 60)
