@@ -153,7 +153,7 @@ class ReasoningEndpoint(TrackedEndpoint):
                 return record.record_usage(usage, reply.cut)
 
             relay = self._api.relay(request, tops, effort)
-            await relay_stream(record, reply, relay, given, self._endings, send)
+            await relay_stream(record, reply, relay, self._endings, send, given)
             return None
         answer = await read_answer(self._api, reply)
         if reply.status == 200 and request.stream:

@@ -21,9 +21,9 @@ async def relay_stream(
     record: RequestRecord,
     reply: Reply,
     relay: Relay,
-    given: GivenAnswer,
     endings: TimeoutPool,
     send: Send,
+    given: GivenAnswer | None = None,
 ) -> None:
     """Send the engine's events to the client as they arrive.
 
@@ -31,9 +31,10 @@ async def relay_stream(
         record: the request; gets the time of the first byte, and the status of an error.
         reply: the engine's, begun.
         relay: rewrites the events of the API that is spoken.
-        given: reads the answer, so that a later turn is recognised by it.
         endings: time-outs of ENDING_SECONDS.
         send: ASGI's.
+        given: reads the answer, so that a later turn is recognised by it; None for an API whose
+            requests have no history.
 
     Raises:
         EngineFailed: the reply is not a stream, or is empty; nothing has been sent yet.
@@ -43,15 +44,16 @@ async def relay_stream(
         raise EngineFailed("the engine did not answer a streaming request with a stream")
     record.first_byte_at = time.perf_counter()
     await send_head(record, EVENT_STREAM, send)
-    deadline, failure, is_reading = endings.deadline(), None, True
+    deadline, failure, reading = endings.deadline(), None, given
 
     async def sink(chunk: bytes) -> None:
-        nonlocal is_reading
+        nonlocal reading
         events = relay.feed(chunk)
         if events is not chunk and relay.answered and not deadline.started:
             deadline.start()
         if events:
-            is_reading = is_reading and given.read(events)
+            if reading is not None and not reading.read(events):
+                reading = None
             await send({"type": "http.response.body", "body": events, "more_body": True})
 
     try:
@@ -70,8 +72,8 @@ async def relay_stream(
         await end_at_shutdown(send, events)
         raise
     finally:
-        if is_reading:
-            given.end()
+        if reading is not None:
+            reading.end()
     events = relay.finish(failure)
     if relay.error is not None:
         record.status = relay.error.status
