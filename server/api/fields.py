@@ -6,6 +6,7 @@ from router.effort import EFFORTS, Effort
 from server.errors import BadRequest
 
 _T = TypeVar("_T")
+_LEVELS = frozenset((*EFFORTS, "auto"))
 _SCALE = dict(zip(EFFORTS[1:], (0.1, 0.2, 0.5, 0.8, 0.95, 0.99), strict=True))
 """Efforts as the share of a completion that OpenRouter gives to thinking."""
 
@@ -16,14 +17,14 @@ def agreed(values: dict[str, _T]) -> _T | None:
     Raises:
         BadRequest: two of them differ.
     """
-    distinct = list(values.values())
-    if any(value != distinct[0] for value in distinct):
+    common_value = next(iter(values.values()), None)
+    if len(values) > 1 and any(value != common_value for value in values.values()):
         raise BadRequest(
             " and ".join(f"{name} {value}" for name, value in values.items())
             + " contradict each other: leave one out",
             next(iter(values)).rpartition(" ")[2],
         )
-    return distinct[0] if distinct else None
+    return common_value
 
 
 def integer(body: dict[str, Any], name: str, minimum: int, param: str | None = None) -> int | None:
@@ -78,8 +79,8 @@ def level(name: str, value: object) -> str:
     SGLang's `ultra` is `max`. A number, SGLang's too, is the nearest effort on a scale from 0 to
     0.99, upwards between two.
     """
-    if value in (*EFFORTS, "auto"):
-        return cast("str", value)
+    if isinstance(value, str) and value in _LEVELS:
+        return value
     if value == "ultra":
         return "max"
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 0.99:

@@ -66,8 +66,7 @@ class Field:
         return tuple(self.name.split("."))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedThinking:
+class RequestedThinking(NamedTuple):
     """What a request's fields and headers ask for together.
 
     Attributes:
@@ -230,9 +229,16 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
         wishes[f"header {BUDGET_HEADER}"] = _budget_header(headers[BUDGET_HEADER])
     if not wishes:
         return _NOTHING
-    efforts = {name: wish.effort for name, wish in wishes.items() if wish.effort is not None}
-    budgets = {name: wish.budget for name, wish in wishes.items() if wish.budget is not None}
-    switches = {name: wish.thinks for name, wish in wishes.items() if wish.thinks is not None}
+    efforts: dict[str, str] = {}
+    budgets: dict[str, int] = {}
+    switches: dict[str, bool] = {}
+    for name, (effort, budget, thinks) in wishes.items():
+        if effort is not None:
+            efforts[name] = effort
+        if budget is not None:
+            budgets[name] = budget
+        if thinks is not None:
+            switches[name] = thinks
     budget = agreed(budgets)
     return RequestedThinking(
         effort=_requested_effort(efforts, switches),
@@ -303,9 +309,9 @@ def _budget_header(value: str) -> Wish:
     return Wish(budget=int(value))
 
 
-def _requested_effort(efforts: Mapping[str, str], switches: Mapping[str, bool]) -> Effort | None:
+def _requested_effort(efforts: dict[str, str], switches: dict[str, bool]) -> Effort | None:
     """The effort that all fields agree on; None for `auto` or nothing."""
-    requested = agreed(dict(efforts))
+    requested = agreed(efforts)
     effort = None if requested == "auto" else cast("Effort | None", requested)
     for name, thinks in switches.items():
         if thinks == (effort == "none") and effort is not None:
@@ -314,4 +320,4 @@ def _requested_effort(efforts: Mapping[str, str], switches: Mapping[str, bool]) 
                 "leave one out",
                 name,
             )
-    return "none" if agreed(dict(switches)) is False else effort
+    return "none" if agreed(switches) is False else effort
