@@ -31,14 +31,14 @@ class ScriptedEngine:
     """A raw HTTP/1.1 server in a thread; the last message of a request names what it does.
 
     `bodies` and `heads` are those of all requests; `replies` are whole replies by the script that
-    gets them; `cancelled` is set when the client of `endless`
-    or `wait` has disconnected; `flooded` counts the bytes of `flood`.
+    gets them: bytes, or segments of bytes and pauses in seconds; `cancelled` is set when the client
+    of `endless` or `wait` has disconnected; `flooded` counts the bytes of `flood`.
     """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.heads: list[str] = []
-        self.replies: dict[str, bytes] = {}
+        self.replies: dict[str, bytes | tuple[bytes | float, ...]] = {}
         self.cancelled = threading.Event()
         self.flooded = 0
         self.port = 0
@@ -77,7 +77,7 @@ class ScriptedEngine:
             self.bodies.append(body)
             script = body.get("prompt") or body["messages"][-1]["content"]
             if script in self.replies:
-                writer.write(self.replies[script])
+                await self._write(writer, self.replies[script])
                 return
             respond = getattr(self, f"do_{script}", self.do_complete)
             await respond(reader, writer)
@@ -87,6 +87,16 @@ class ScriptedEngine:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    async def _write(
+        self, writer: asyncio.StreamWriter, reply: bytes | tuple[bytes | float, ...]
+    ) -> None:
+        for part in (reply,) if isinstance(reply, bytes) else reply:
+            if isinstance(part, bytes):
+                writer.write(part)
+                await writer.drain()
+            else:
+                await asyncio.sleep(part)
 
     async def _respond(
         self,

@@ -1,9 +1,13 @@
 """The relay of a stream, byte by byte: what passes unchanged, is held back, is added."""
 
 import json
+import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_server_record import decision_with
 
 from server.api import messages
@@ -11,6 +15,9 @@ from server.api.chat import error_event
 from server.api.completion_relay import ChatRelay
 from server.api.response_relays import MessagesRelay
 from server.engines.usage import Usage
+from server.errors import EngineFailed
+from server.http import sse
+from server.http.sse import encode, read_event, split
 from server.lifecycle.record import RequestRecord
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
@@ -170,3 +177,138 @@ def test_a_stream_that_breaks_off_ends_with_its_last_complete_event() -> None:
     assert finish["choices"][0]["finish_reason"] == "stop"
     assert error["error"]["code"] == "engine_failed"
     assert relay.error is not None
+
+
+EMPTY = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":""}]}\n\n'
+
+
+def test_an_empty_finish_reason_is_none() -> None:
+    out, relay = run([EMPTY, EMPTY, STOP])
+    assert out[:2] == [EMPTY, EMPTY]
+    assert relay.error is None
+
+
+def test_done_needs_a_finish_reason() -> None:
+    out, relay = run([WORD, USAGE, DONE])
+    assert relay.error is not None
+    assert events(out)[-1]["error"]["code"] == "engine_failed"
+
+
+def test_every_choice_must_finish_where_the_engine_does_not_say_done() -> None:
+    assert run([WORD, STOP, USAGE], choices=2)[1].error is not None
+    assert run([WORD, STOP, STOP_1, USAGE], choices=2)[1].error is None
+
+
+def test_a_heartbeat_releases_the_finish_of_one_of_several_choices() -> None:
+    out, _ = run([WORD, STOP, COMMENT, STOP_1, USAGE, DONE], choices=2)
+    assert out[2] == STOP + COMMENT
+    assert "tops" in events(out[3:])[-2]
+
+
+def test_a_heartbeat_after_the_last_finish_waits_for_no_chunk() -> None:
+    assert run([WORD, STOP, COMMENT])[0][1:3] == [b"", COMMENT]
+
+
+def test_usage_that_was_requested_must_come_where_the_engine_does_not_say_done() -> None:
+    assert run([WORD, STOP], wants_usage=True)[1].error is not None
+    assert run([WORD, STOP])[1].error is None
+    assert run([WORD, STOP, DONE], wants_usage=True)[1].error is None
+
+
+def test_an_engine_error_with_a_status_of_the_client_s_has_it() -> None:
+    relay = run([WORD, b'data: {"error":{"message":"too long","code":400}}\n\n'])[1]
+    assert relay.error is not None and relay.error.status == 400
+
+
+def test_nothing_follows_done() -> None:
+    assert b"".join(run([WORD, STOP, DONE, WORD, USAGE])[0]).endswith(DONE)
+
+
+def test_the_stream_s_account_stands_once_nothing_can_change_it() -> None:
+    relay = run([])[1]
+    relay = ChatRelay(1, False, tops, error_event)
+    relay.feed(WORD + STOP)
+    assert relay.answered and not relay.settled
+    relay.feed(USAGE)
+    assert relay.settled
+
+
+def test_an_event_has_a_limit_and_its_parts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 2**20)
+    relay = ChatRelay(1, False, tops, error_event)
+    part, fed = b"x" * 64, 0
+    started = time.process_time()
+    with pytest.raises(EngineFailed, match="MiB"):
+        while True:
+            assert relay.feed(part) == b""
+            fed += len(part)
+    assert fed <= 2**20
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "a\\", "x\ty", "[DONE]", 'finish_reason":"stop'])
+def test_a_chunk_that_differs_in_its_text_only_passes(text: str) -> None:
+    relay = ChatRelay(1, False, tops, error_event)
+    body = json.loads(WORD[6:])
+    for content in ("one", "two", text, "three"):
+        body["choices"][0]["delta"]["content"] = content
+        event = encode(body)
+        assert relay.feed(event) == event
+    assert not relay.answered
+
+
+def test_a_chunk_like_the_last_but_for_its_end_is_read() -> None:
+    relay = ChatRelay(1, False, tops, error_event)
+    assert relay.feed(WORD) == relay.feed(WORD) == WORD
+    relay.feed(WORD.replace(b"null", b'"stop"'))
+    assert relay.answered
+
+
+STREAM = (ROLE, WORD, EMPTY, WORD, STOP, USAGE, DONE)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_segments_line_ends_and_comments_change_nothing(data: st.DataObject) -> None:
+    """The client reads the same and the account is the same, however the stream is written."""
+    wants_usage = data.draw(st.booleans())
+    kept = data.draw(st.lists(st.booleans(), min_size=len(STREAM), max_size=len(STREAM)))
+    stream = [event for event, keep in zip(STREAM, kept, strict=True) if keep]
+    whole = accounted([b"".join(stream)], wants_usage)
+    comment = st.sampled_from([b"", b": ping\n\n", b":\n\n", b"id: 4\n\n"])
+    written = b"".join(data.draw(comment) + rewritten(data, event) for event in stream)
+    ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
+    one, lines = data.draw(st.none() | ends), b""
+    for line in written.split(b"\n")[:-1]:
+        end = one or data.draw(ends)
+        is_one_end = not line and end == b"\n" and lines.endswith(b"\r")  # CRLF, not CR and LF
+        lines += line + (b"\r" if is_one_end else end)
+    raw = data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + lines
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=12)))
+    segments = [raw[a:b] for a, b in pairwise([0, *cuts, len(raw)]) if a < b]
+    assert accounted(segments, wants_usage) == whole
+
+
+def rewritten(data: st.DataObject, event: bytes) -> bytes:
+    """The event in another spelling of the same."""
+    spelling = data.draw(st.integers(0, 3))
+    if spelling == 1:
+        return event.replace(b"data: ", b"data:")
+    if spelling == 2:
+        return b"event: message\nid: 7\n" + event
+    return event.replace(b',"', b',\ndata:"') if spelling == 3 and event != DONE else event
+
+
+def accounted(chunks: list[bytes], wants_usage: bool) -> tuple[Any, ...]:
+    """What a client reads in the stream, what is recorded, and whether it is an error."""
+    usages: list[Usage | None] = []
+
+    def record(usage: Usage | None) -> dict[str, Any]:
+        usages.append(usage)
+        return tops(usage)
+
+    relay = ChatRelay(1, wants_usage, record, error_event)
+    out = b"".join([*(relay.feed(chunk) for chunk in chunks), relay.finish()])
+    data = [read_event(event)[1] for event in split(out)]
+    read = [line if line == b"[DONE]" else json.loads(line) for line in data if line is not None]
+    return read, usages, relay.error and relay.error.message
