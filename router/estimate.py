@@ -117,9 +117,14 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
         return f"feature {FEATURE_NAMES[int((projected.excess * per_unit).argmax())]}"
     if projected.known_share < parameters.known_share:
         return f"only {projected.known_share:.0%} of its words are in the vocabulary"
-    if projected.has_system and parameters.system_share < _SEEN_SHARE:
+    return None
+
+
+def unlike_by_system(parameters: Parameters, has_system: bool) -> str | None:
+    """What the same says of a prompt before it is read: whether there is a system message."""
+    if has_system and parameters.system_share < _SEEN_SHARE:
         return "it has a system message"
-    if not projected.has_system and parameters.system_share > 1.0 - _SEEN_SHARE:
+    if not has_system and parameters.system_share > 1.0 - _SEEN_SHARE:
         return "it has no system message"
     return None
 
@@ -127,7 +132,7 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
 def in_distribution(
     parameters: Parameters, excess: Array, known_share: Array, has_system: Mask
 ) -> Mask:
-    """Which of N prompts are not `out_of_distribution`.
+    """Which of N prompts are unlike those of the fit by neither of the two functions above.
 
     Args:
         parameters: the fit's.

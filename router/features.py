@@ -15,7 +15,7 @@ import numpy as np
 from router.arrays import Array
 from router.conversation import routed_text
 from router.keywords import CHINESE, ENGLISH, GROUPS
-from router.messages import Conversation, read_messages
+from router.messages import SYSTEM_ROLES, Conversation, read_messages
 from router.vocabulary import Words
 
 FEATURES_VERSION = 1
@@ -68,9 +68,10 @@ _SHARES = (
     "digit_share", "symbol_share", "han_share", "other_share", "distinct_share", "word_length",
     "largest_number", "numbers_linear", "sentences_linear", "ends_with_question",
 )  # fmt: skip
-_SYSTEM = ("system", "developer")
-_WRITTEN = ("user", *_SYSTEM)
+_WRITTEN = ("user", *SYSTEM_ROLES)
 """Roles of messages that the model reads and did not write."""
+_READ_WINDOW = 1_500
+"""Characters at each end of those messages whose words count."""
 _CONTEXT = ("turns", "assistant_turns", "tool_turns", "context_characters")
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -88,14 +89,13 @@ class Prompt:
     """A prompt's features `x` (len(FEATURE_NAMES),) and the words of its routed text.
 
     `wordless`: it has no letter and no digit of any script. `read`: the words of all user, system
-    and developer messages. `has_system`: whether there is a system or developer message.
+    and developer messages.
     """
 
     x: Array
     words: Words
     wordless: bool
     read: Words
-    has_system: bool
 
 
 def features(messages: object) -> Array:
@@ -118,9 +118,8 @@ def read_prompt(conversation: Conversation) -> Prompt:
     counts[0] = len(text)
     x = np.array([*map(log1p, counts + groups), *shares, *map(log1p, context)], dtype=np.float64)
     texts = [turn.text for turn in turns if turn.role in _WRITTEN and not turn.tool_result]
-    read = words if texts == [text] else _words(window("\n".join(texts)))
-    has_system = any(turn.role in _SYSTEM for turn in turns)
-    return Prompt(x, words, not words and _WORDLIKE.search(ends) is None, read, has_system)
+    read = words if texts == [text] else _words(window("\n".join(texts), _READ_WINDOW))
+    return Prompt(x, words, not words and _WORDLIKE.search(ends) is None, read)
 
 
 def window(text: str, half: int = HALF_WINDOW) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+SYSTEM_ROLES = ("system", "developer")
 _TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 _WRAPPERS = frozenset(("tool_result", "function_call_output"))
 _SILENT_PARTS = frozenset(("tool_use", "thinking", "redacted_thinking", "reasoning", "refusal"))
@@ -32,6 +33,11 @@ class Conversation:
 
     turns: tuple[Turn, ...]
     unreadable: str | None = None
+
+    @property
+    def has_system(self) -> bool:
+        """Whether there is a system or developer message."""
+        return any(turn.role in SYSTEM_ROLES for turn in self.turns)
 
 
 def read_messages(messages: object) -> Conversation:

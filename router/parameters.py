@@ -93,7 +93,7 @@ class Parameters(Standardizer):
             known_share = self.vocabulary.known_share(prompt.words)
         if prompt.read is not prompt.words:
             known_share = min(known_share, self.vocabulary.known_share(prompt.read))
-        return Projected(clipped, np.abs(x - clipped), word_sum, known_share, prompt.has_system)
+        return Projected(clipped, np.abs(x - clipped), word_sum, known_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +120,12 @@ class Projected:
     `clipped` (F,): features clipped to the range of the fit, in their own units. `excess` (F,): the
     distance from the range, in the same units. `word_sum` (2E,): what the words add to the logits,
     then to the log tokens. `known_share`: the share of words that the vocabulary has.
-    `has_system`: whether there is a system or developer message.
     """
 
     clipped: Array
     excess: Array
     word_sum: Array
     known_share: float
-    has_system: bool
 
 
 def range_excess(standardizer: Standardizer, x: Array) -> Array:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
 from router.effort import Effort, is_effort, nearest
-from router.estimate import Abstention, Estimate, estimate, out_of_distribution
-from router.features import Prompt, read_prompt
-from router.messages import read_messages
+from router.estimate import Abstention, Estimate, estimate, out_of_distribution, unlike_by_system
+from router.features import read_prompt
+from router.messages import Conversation, read_messages
 from router.policy import Policy, choose, explain, is_hopeless
 
 DEFAULT_POLICY = Policy()
@@ -166,7 +166,7 @@ def _judge(
     if conversation.unreadable is not None:
         return Abstention(conversation.unreadable)
     try:
-        judgement = _estimated(artifact, read_prompt(conversation))
+        judgement = _estimated(artifact, conversation)
     except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
         return Abstention(f"the estimate failed: {error}")
     if isinstance(judgement, Abstention):
@@ -178,12 +178,16 @@ def _judge(
     return judgement
 
 
-def _estimated(artifact: Artifact, prompt: Prompt) -> Estimate | Abstention:
+def _estimated(artifact: Artifact, conversation: Conversation) -> Estimate | Abstention:
     """The estimate of a prompt like those of the fit. Raises ArithmeticError: it is not finite."""
-    if prompt.wordless:
-        return Abstention("the prompt has no words and no numbers")
-    projected = artifact.parameters.project(prompt)
-    unlike = out_of_distribution(artifact.parameters, projected)
-    if unlike is not None:
-        return Abstention(f"the prompt is unlike those of the fit ({unlike})")
-    return estimate(artifact.parameters, artifact.efforts, projected)
+    parameters = artifact.parameters
+    unlike = unlike_by_system(parameters, conversation.has_system)
+    if unlike is None:
+        prompt = read_prompt(conversation)
+        if prompt.wordless:
+            return Abstention("the prompt has no words and no numbers")
+        projected = parameters.project(prompt)
+        unlike = out_of_distribution(parameters, projected)
+        if unlike is None:
+            return estimate(parameters, artifact.efforts, projected)
+    return Abstention(f"the prompt is unlike those of the fit ({unlike})")

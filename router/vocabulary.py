@@ -82,11 +82,11 @@ class Vocabulary:
 
         The smaller of two shares: of its distinct words, and of their occurrences.
         """
-        unknown = words.keys() - self._index.keys()
+        index = self._index
+        unknown = [count for word, count in words.items() if word not in index]
         if not unknown:
             return 1.0
-        occurrences = sum(words[word] for word in unknown) / sum(words.values())
-        return 1.0 - max(len(unknown) / len(words), occurrences)
+        return 1.0 - max(len(unknown) / len(words), sum(unknown) / sum(words.values()))
 
     def known_shares(self, words: Sequence[Words], read: Sequence[Words]) -> list[float]:
         """The share of each of N prompts: the smaller one of its `words` and of its `read`."""

@@ -26,8 +26,8 @@ _MIN_COVERAGE = 0.5
 class Table:
     """N problems at E efforts, cheapest first, from R generations.
 
-    `x` (N, F), `words` (N), `read` (N), `has_system` (N,): the prompts, as
-    `router.features.Prompt`. `readable` (N,): whether a router can estimate them. `counts`,
+    `x` (N, F), `words` (N), `read` (N): the prompts, as `router.features.Prompt`. `has_system`
+    (N,): of the conversation. `readable` (N,): whether a router can estimate it. `counts`,
     `successes` (N, E): generations, and correct ones. `tokens` (N, E): mean tokens, nan without
     generations. `row_*` (R,): one entry per generation.
     """
@@ -102,7 +102,7 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
         x=np.stack([prompt.x for prompt in prompts]),
         words=tuple(prompt.words for prompt in prompts),
         read=tuple(prompt.read for prompt in prompts),
-        has_system=np.array([prompt.has_system for prompt in prompts], dtype=np.bool_),
+        has_system=np.array([c.has_system for c in conversations], dtype=np.bool_),
         readable=np.array(readable, dtype=np.bool_),
         counts=counts,
         successes=cell_sums(correct),
