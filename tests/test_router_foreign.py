@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -147,14 +148,14 @@ UNKNOWN = st.text("bcdfgjkqvxz", min_size=3, max_size=9)
     number=st.integers(0, 199),
     at=st.integers(0, 10_000),
     word=UNKNOWN,
-    replace=st.booleans(),
+    in_place=st.booleans(),
 )
 def test_a_story_with_an_unknown_word_has_no_estimate(
-    demo: Router, number: int, at: int, word: str, replace: bool
+    demo: Router, number: int, at: int, word: str, in_place: bool
 ) -> None:
     words = STORIES[number].split(" ")
     at %= len(words)
-    words[at : at + replace] = [word]
+    words[at : at + in_place] = [word]
     assert has_no_figures(demo.route(" ".join(words)))
 
 
@@ -232,6 +233,15 @@ def test_unknown_words_never_lower_a_budget(noisy: Router, number: int, places: 
     if known is not None and unknown.estimate is not None:
         for effort, budget in known.budget.items():
             assert unknown.estimate.budget[effort] >= budget
+
+
+def test_no_budget_is_above_the_one_of_an_unknown_word(demo: Router) -> None:
+    assert demo.artifact is not None
+    top = np.array([0.0, 4.0, 5.0, 6.0])
+    parameters = replace(demo.artifact.parameters, top_budget=top)
+    lowered = of(replace(demo.artifact, parameters=parameters)).route(README).estimate
+    assert lowered is not None
+    assert list(lowered.budget.values()) == [0, 4, 5, 6]
 
 
 def test_where_every_effort_is_hopeless_the_answer_is_the_baseline() -> None:
