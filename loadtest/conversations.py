@@ -49,7 +49,7 @@ def _without_unjudged_answer(problem: Problem) -> Problem:
 def _read_text(file: Path) -> str:
     try:
         raw = file.read_bytes()
-        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
+        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise PlanError(f"{file}: {error}") from error
     if not text.strip():

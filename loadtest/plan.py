@@ -219,7 +219,7 @@ def read_plan(file: Path, url: str | None = None) -> Plan:
         PlanError: the file cannot be read, is not TOML, or has an unknown or invalid key.
     """
     try:
-        table = tomllib.loads(file.read_text())
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         plan = Plan.model_validate({**table, "url": url} if url else table)
         return _resolve_paths(plan, file.parent)
     except OSError as error:

@@ -56,7 +56,7 @@ def _rows(file: str, text: str) -> Iterator[tuple[str, Any]]:
     """Each row with its location for error messages."""
     if text.lstrip().startswith("["):
         try:
-            rows = cast("list[Any]", json.loads(text))
+            rows = cast("list[Any]", json.loads(text, parse_constant=_null))
         except ValueError as error:
             raise PlanError(f"{file}: {error}") from error
         yield from ((f"{file}, conversation {index}", row) for index, row in enumerate(rows))
@@ -66,10 +66,14 @@ def _rows(file: str, text: str) -> Iterator[tuple[str, Any]]:
             continue
         location = f"{file}, line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_null)
         except ValueError as error:
             raise PlanError(f"{location}: {error}") from error
         yield location, row
+
+
+def _null(_: str) -> None:
+    """NaN, which pandas writes for what is missing."""
 
 
 def _turns(

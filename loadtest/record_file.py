@@ -53,7 +53,7 @@ def read_run(file: Path) -> tuple[list[Record], list[str]]:
         PlanError: the file is neither, or has no records.
     """
     try:
-        rows, notes = _rows(file.read_text(encoding="utf-8"))
+        rows, notes = _rows(file.read_text(encoding="utf-8-sig"))
         records = [_record(row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{file} has no records of tops load: {error!r}") from error

@@ -40,7 +40,7 @@ def read_trace(file: Path) -> Trace:
         PlanError: the file cannot be read, has no arrivals, or over 1 % of its lines are broken.
     """
     try:
-        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         rows = csv.DictReader(lines) if file.suffix == ".csv" else (_json(line) for line in lines)
         seconds = [_seconds(row) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -94,7 +94,7 @@ def route_command(
     if prompt is not None and lines is not None:
         raise click.UsageError("PROMPT and --input exclude each other.")
     if prompt is None and lines is None:
-        prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip()
+        prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip("\ufeff").strip()
         if not prompt:
             raise click.UsageError("Give a PROMPT, text on standard input, or --input FILE.")
     if path is None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
+from router.json_text import parse_json
 from router.router import Route
 
 
@@ -17,8 +18,8 @@ def read_prompts(lines: Iterable[str], name: str) -> Iterator[Mapping[str, objec
         if not line.strip():
             continue
         try:
-            fields: object = json.loads(line)
-        except ValueError as error:
+            fields: object = parse_json(line.removeprefix("\ufeff"))  # a byte order mark
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{name}:{number}: not JSON ({error})") from error
         if not isinstance(fields, dict):
             raise ValueError(f"{name}:{number}: not an object")  # noqa: TRY004 (of the data)

@@ -27,6 +27,7 @@ from models.outcomes.client import (
 from models.outcomes.problem_sets import Problem, read_problems
 from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
+from router.json_text import parse_json
 
 API_KEY_VARIABLE = "TOPS_UPSTREAM_API_KEY"
 """The environment variable that holds the endpoint's key."""
@@ -55,7 +56,7 @@ def read_finished(
     finished: set[tuple[str, str, int]] = set()
     for number, line in enumerate(complete_lines.split(b"\n")[:-1], 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             key = row["problem_id"], row["effort"], row["sample"]
             model, weights = row["model"], row["weights"]
             problem = row.get("prompt"), row.get("answer")

@@ -1,7 +1,6 @@
 """Problems with known answers: a user's file, or a public set by its name."""
 
 import gzip
-import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 
 from models.outcomes.verify import unjudgeable
+from router.json_text import parse_json
 
 _DOWNLOAD_SECONDS = 60
 _NUMBER_LAST = "\n\nGive the final answer as a number at the end."
@@ -77,7 +77,7 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
     for number, line in enumerate(_lines(file, public), 1):
         where = f"{file}, line {number}"
         try:
-            problem = parse(json.loads(line), number)
+            problem = parse(parse_json(line), number)
             problem.prompt.encode()  # a lone surrogate cannot be encoded
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProblemError(f"{where}: {error!r}") from error
@@ -92,6 +92,9 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
 
 
 def _parse_row(row: Mapping[str, Any], _: int) -> Problem:
+    for name in ("problem_id", "prompt", "answer"):
+        if row[name] is None:
+            raise ValueError(f"field {name} is null")
     return Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
 
 
@@ -100,7 +103,7 @@ def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:
         raw = file.read_bytes()
         if file.suffix == ".gz":
             raw = gzip.decompress(raw)
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
     except FileNotFoundError as error:
         sets = ", ".join(public)
         raise ProblemError(f"there is no file {file}; the public sets are {sets}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.training.chat import IGNORED, Chat, Encoded
 from models.training.run import RunError, write_whole
+from router.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
     Raises:
         RunError: a line is not JSON.
     """
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError as error:
                 raise RunError(f"{file}, line {number}: {error}") from error
 

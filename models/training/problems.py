@@ -6,7 +6,6 @@ counted. A file with too many of them is refused.
 
 import gzip
 import importlib
-import json
 import random
 import re
 import sys
@@ -21,6 +20,7 @@ from models.domain.problems import unique_stories
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import last_boxed
 from models.training.recipe import Data, Source, Stories
+from router.json_text import parse_json
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SHOWN_BROKEN = 5
@@ -158,8 +158,8 @@ def _lines(file: Path) -> Iterator[Row | str]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = parse_json(line)
+        except (ValueError, RecursionError):
             row = None
         yield row if isinstance(row, dict) else "it is not a JSON object"
 

@@ -38,7 +38,7 @@ def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _read_table(file: Path, extended_by: Sequence[Path] = ()) -> dict[str, Any]:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{file} cannot be read: {error}") from error
     extends = table.pop("extends", None)

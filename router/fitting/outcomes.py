@@ -7,7 +7,6 @@ many broken lines is refused. Knows nothing of features or fitting.
 
 import csv
 import gzip
-import json
 import math
 import zlib
 from collections import Counter
@@ -16,9 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
+from router.json_text import parse_json
+
 _MAX_BROKEN_SHARE = 0.1
 """A file with a larger share of broken lines is refused."""
 _MAX_SHOWN = 5
+_ENCODING = "utf-8-sig"
+"""UTF-8, with or without the byte order mark that spreadsheets write."""
+
+_MISSING = ("", "nan", "na", "<na>", "none", "null")
+"""What CSV files have for a missing number."""
 
 
 class OutcomeError(Exception):
@@ -91,7 +97,7 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Outc
                 if key in outcomes:
                     tally.duplicates.append(f"{location}: {'/'.join(map(str, key[1:]))}")
                 outcomes.setdefault(key, outcome)
-                has_thinking = fields.get("thinking_tokens") not in (None, "")
+                has_thinking = _natural(fields, "thinking_tokens") is not None
                 tally.thinking += has_thinking
                 tally.completion += not has_thinking
     tally.usable = len(outcomes)
@@ -197,7 +203,7 @@ def _json_lines(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, o
                 if not line.strip():
                     continue
                 try:
-                    fields = json.loads(line)
+                    fields = parse_json(line)
                 except (ValueError, RecursionError) as error:
                     tally.broken.append(f"{location}: not JSON ({error})")
                     continue
@@ -214,8 +220,8 @@ def _json_lines(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, o
 def _open(path: Path) -> TextIO:
     try:
         if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8", newline="")
-        return path.open(encoding="utf-8", newline="")
+            return gzip.open(path, "rt", encoding=_ENCODING, newline="")
+        return path.open(encoding=_ENCODING, newline="")
     except OSError as error:
         raise OutcomeError(f"{path} cannot be opened: {error.strerror}") from error
 
@@ -250,9 +256,9 @@ def _text(fields: Mapping[str, object], name: str) -> str:
 
 
 def _natural(fields: Mapping[str, object], name: str) -> int | None:
-    """An integer of 0 or more; None where absent, null or empty. Raises ValueError."""
+    """An integer of 0 or more; None where absent or null. Raises ValueError."""
     value = fields.get(name)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
         return None
     try:
         number = float(cast("str | float", value))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from child_python import python_command
 from server.config.load_settings import SettingsError
+from server.config.reasoning_config import read_reasoning_config
 from server.config.settings import Settings
 from server.engines.continuation import TRANSITION
 from server.engines.supervisor import free_port
@@ -23,13 +24,15 @@ class EngineCommand:
 
 
 def check_engine_command(settings: Settings) -> None:
-    """Check that the engine of the settings is installed.
+    """Check that the engine of the settings is installed, and its checkpoint's configuration.
 
     Raises:
         SettingsError: it is not; the message says what to do.
     """
     if settings.upstream:
         return
+    if settings.folder is not None:
+        read_reasoning_config(settings.folder)
     if settings.engine == "vllm":
         if shutil.which(str(settings.engine_python)) is None:
             raise SettingsError(
@@ -59,8 +62,8 @@ def engine_command(settings: Settings) -> EngineCommand:
         source = settings.model or str(settings.checkpoint)
         model = Path(source).name if settings.folder else source
         closing = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{TRANSITION}\n</think>"}
-        if settings.folder is not None and (settings.folder / "reasoning_config.json").is_file():
-            closing = json.loads((settings.folder / "reasoning_config.json").read_text())
+        if settings.folder is not None:
+            closing = read_reasoning_config(settings.folder) or closing
         options = {
             "model": source,
             "served-model-name": model,

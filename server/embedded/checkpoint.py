@@ -50,22 +50,22 @@ class Checkpoint:
         workers: generations that run at once, a thread each.
 
     Raises:
-        CheckpointError: something is missing.
+        CheckpointError: something is missing or broken.
     """
 
     def __init__(self, folder: Path, workers: int) -> None:
         self.folder = folder
+        config = _read_json(folder / "config.json", max_position_embeddings=int)
+        self.defaults = _read_json(folder / "generation_config.json", eos_token_id=(int, list))
+        reasoning = _read_json(
+            folder / "reasoning_config.json", reasoning_start_str=str, reasoning_end_str=str
+        )
         try:
-            config = json.loads((folder / "config.json").read_text())
-            self.defaults: dict[str, Any] = json.loads(
-                (folder / "generation_config.json").read_text()
-            )
-            reasoning = json.loads((folder / "reasoning_config.json").read_text())
-            template = (folder / "chat_template.jinja").read_text()
+            template = (folder / "chat_template.jinja").read_text(encoding="utf-8-sig")
             self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
             vocabulary_size: int = self.tokenizer.get_vocab_size()
             self.decoder = Decoder(folder / "ctranslate2", workers, vocabulary_size)
-        except (OSError, RuntimeError, json.JSONDecodeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{folder} is not a usable checkpoint: {error}") from error
         self.context: int = config["max_position_embeddings"]
         eos: int | list[int] = self.defaults["eos_token_id"]
@@ -80,7 +80,10 @@ class Checkpoint:
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
         cast("dict[str, Any]", environment.globals)["raise_exception"] = _refuse
-        self._template = environment.from_string(template)
+        try:
+            self._template = environment.from_string(template)
+        except TemplateError as error:
+            raise CheckpointError(f"{folder / 'chat_template.jinja'}: {error}") from error
 
     def render(
         self,
@@ -160,3 +163,18 @@ class Checkpoint:
 
 def _refuse(message: str) -> None:
     raise TemplateError(message)
+
+
+def _read_json(file: Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
+    """A JSON object with fields of these types; raises CheckpointError."""
+    try:
+        fields: object = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{file} is no JSON object")
+    table = cast("dict[str, Any]", fields)
+    for name, kind in types.items():
+        if not isinstance(table.get(name), kind):
+            raise CheckpointError(f"{file} has no usable {name}")
+    return table
