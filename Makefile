@@ -15,7 +15,7 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check inst
   || { echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test unit fast test-train test-vllm train vllm bench load chaos check format docs efforts budgets constraints clean
+.PHONY: help serve test unit fast test-train test-vllm train vllm bench load chaos fuzz check format docs efforts budgets constraints clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ load: $(VENV)/serve.done ## a short load test of a running server (ARGS="--html 
 
 chaos: $(VENV)/serve.done ## break an engine, a disk and a gateway of its own under load, and check
 	@$(BIN)/python -m loadtest.chaos $(ARGS)
+
+fuzz: $(VENV)/dev.done ## send 20,000 random requests and 5,000 random streams through a gateway, and check
+	@FUZZ_REQUESTS=20000 FUZZ_STREAMS=5000 $(BIN)/python -m pytest tests/test_server_fuzz.py $(ARGS)
 
 efforts: $(VENV)/serve.done ## compare every effort with auto on a running server
 	@$(BIN)/tops load loadtest/plans/efforts.toml $(ARGS)

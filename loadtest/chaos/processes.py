@@ -29,7 +29,7 @@ async def engine_and_gateway(
     try:
         gateway = GatewayProcess(folder, engine.url, shutdown_timeout)
         try:
-            await _wait_until_ready(gateway)
+            await wait_until_ready(gateway)
             yield engine, gateway
         finally:
             gateway.process.kill()
@@ -38,7 +38,7 @@ async def engine_and_gateway(
         engine.kill()
 
 
-async def _wait_until_ready(gateway: GatewayProcess) -> None:
+async def wait_until_ready(gateway: GatewayProcess) -> None:
     deadline = time.monotonic() + _START_SECONDS
     async with httpx.AsyncClient() as http:
         while True:
