@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from test_server_decision import ESTIMATE, ROUTED
+from test_server_decision import ABSTAINING, ESTIMATE, ROUTED
 
 from router.effort import Effort
 from router.policy import Policy
@@ -41,13 +41,14 @@ def decided(
     support: BudgetSupport = NATIVE,
     name: Name = "vllm",
     path: str = CHAT,
+    router: Router = ROUTED,
     **settings: Any,
 ) -> tuple[Decision, dict[str, Any]]:
     """The decision, and the body for the engine as the endpoint writes it."""
     api = cast("Api", APIS[path])
     plain = {"input": "hi"} if path == RESPONSES else {"messages": [HI]}
     request = api.parse({**plain, **body}, {})
-    decision = Decider(Settings(**settings), ROUTED).decide(request, caller, ModelInfo("m", None))
+    decision = Decider(Settings(**settings), router).decide(request, caller, ModelInfo("m", None))
     decision = check_budget(decision, request, support, DIALECTS[name], path)
     budget = decision.budget if decision.is_told else None
     return decision, api.write(request, decision.effort, budget, "m", DIALECTS[name])
@@ -206,6 +207,14 @@ def test_a_thought_opened_past_an_effort_cap_is_refused(text: str, opens: bool) 
         decided(fields, LOW)
     decided(fields, Caller("k", effort_cap="high"))
     decided(fields, Caller("k", effort_cap="low", max_budget=50))
+
+
+def test_messages_without_a_text_open_no_thought() -> None:
+    for path, turns in ((MESSAGES, "messages"), (RESPONSES, "input")):
+        decision, _ = decided({turns: ["no object"]}, LOW, path=path, router=ABSTAINING)
+        assert decision.effort == "low"
+        with pytest.raises(BadRequest, match="begins the answer"):
+            decided({turns: ["no object"]}, SILENT, path=path, router=ABSTAINING)
 
 
 def test_a_client_that_wants_no_limit_has_those_of_key_server_and_room() -> None:

@@ -32,10 +32,12 @@ def prefill_field(request: ParsedRequest) -> str | None:
     role = cast("dict[str, Any]", message).get("role") if isinstance(message, dict) else None
     if role in _PROMPT_ROLES:
         return None
-    return "input" if "input" in body else f"messages[{len(body['messages']) - 1}]"
+    messages = body.get("messages")
+    return f"messages[{len(messages) - 1}]" if isinstance(messages, list) else "input"
 
 
 def opens_thought(request: ParsedRequest) -> bool:
     """Whether the last message ends within a thought."""
-    *_, end = [None, *_THOUGHT.finditer(request.conversation.turns[-1].text)]
-    return end is not None and not any(end.groups())
+    turns = request.conversation.turns
+    *_, tag = [None, *_THOUGHT.finditer(turns[-1].text if turns else "")]
+    return tag is not None and not any(tag.groups())

@@ -68,7 +68,7 @@ def check_coherent(request: ParsedRequest) -> ParsedRequest:
     budget, field = request.budget, request.budget_field
     if request.effort == "none" and budget:
         raise BadRequest(
-            f"reasoning_effort 'none' and {field} {budget} contradict each other: leave one out",
+            f"effort 'none' and {field} {budget} contradict each other: leave one out",
             field,
         )
     if budget is not None and request.max_tokens is not None and budget >= request.max_tokens:
