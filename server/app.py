@@ -62,15 +62,16 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics, shared.key if shared else None)
     holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
+    fleet, supervisor = _engines(settings, shared, metrics)
     conversations = Conversations(
         key,
         TurnMemory(memoryview(shared.turns).cast("B") if shared else None),
         AnswerArchive(ledger.engine).find if ledger else None,
+        by_opening=fleet.has_alternatives,
     )
     if ledger is not None:
         ledger.on_key = partial(_set_keys, holdout, conversations)
     decider = Decider(settings, router, holdout)
-    fleet, supervisor = _engines(settings, shared, metrics)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     bodies = BodyReader(settings.max_body_bytes, settings.body_timeout)
     keys = ApiKeys(settings.keys)

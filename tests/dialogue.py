@@ -54,7 +54,7 @@ class Dialogues:
         request = api.parse({"messages": messages, **fields}, headers or {})
         thread = asyncio.run(self.conversations.thread(request, caller.name))
         decision = self._decider.decide(request, caller, ModelInfo("m", None), thread=thread)
-        self.conversations.remember_agent(thread, decision.routed)
+        self.conversations.remember_turn(thread, decision.routed)
         if answer is not None:
             message = assistant(answer) if isinstance(answer, str) else answer
             identities = given_identities(request.conversation.turns, [[message]])

@@ -90,6 +90,21 @@ def test_two_users_who_begin_alike_share_nothing() -> None:
     assert talk.thread(first).evidence == "history"
 
 
+def test_equal_dialogues_one_after_the_other_are_conversations_of_their_own() -> None:
+    talk = dialogues()
+    later = [HARD, assistant("a plan"), EASY]
+    ids: set[str] = set()
+    for _ in range(4):
+        talk.turn([HARD], "a plan")
+        begun = talk.thread(later)
+        assert begun.evidence == "history"
+        assert talk.turn(later, "sure").source == "pinned"
+        end = talk.thread([*later, assistant("sure"), user("and?")])
+        assert end.conversation == begun.conversation
+        ids.add(end.conversation)
+    assert len(ids) == 4
+
+
 def test_an_answer_that_a_long_conversation_and_a_new_one_got_pins_neither_high() -> None:
     talk = dialogues()
     thanks = [user("thanks"), assistant("You are welcome!")]
@@ -333,13 +348,13 @@ def test_the_memory_forgets_what_was_used_longest_ago(monkeypatch: pytest.Monkey
     for number in range(1, 9):
         memory.put(key(number), Entry(key(99), number % 7 or None))
         now += 1
-    assert memory.get(key(1)) == Entry(key(99), 1, False, 1000)
+    assert memory.get(key(1)) == Entry(key(99), 1, at=1000)
     memory.put(key(9), Entry(key(98), None, foreign=True))
     assert memory.get(key(2)) is None, "the oldest that was not used since"
-    assert memory.get(key(1)) == Entry(key(99), 1, False, 1008)
-    assert memory.get(key(9)) == Entry(key(98), None, True, 1008)
-    memory.put(key(1), Entry(key(97), 6))
-    assert memory.get(key(1)) == Entry(key(97), 6, False, 1008)
+    assert memory.get(key(1)) == Entry(key(99), 1, at=1008)
+    assert memory.get(key(9)) == Entry(key(98), None, foreign=True, at=1008)
+    memory.put(key(1), Entry(key(97), 6, continued=True))
+    assert memory.get(key(1)) == Entry(key(97), 6, continued=True, at=1008)
     assert sum(memory.get(key(number)) is not None for number in range(1, 10)) == 8
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, cast
 from router.messages import Turn, read_messages
 from server.api.session import looks_unique
 
-MAX_ANSWERS = 32
+MAX_ANSWERS = 16
 """The most answers of a history that are considered, latest first."""
 
-_EXCERPT = 160
+_EXCERPT = 128
 """Characters of an answer that identify it."""
 _SELF_EVIDENT = 64
 """An excerpt of this many characters identifies an answer by itself."""
@@ -133,7 +133,8 @@ class StreamForm(NamedTuple):
     id: re.Pattern[bytes] | None = None
 
 
-_STRING = rb'"((?:[^"\\]|\\.)+)"'
+_STRING = rb'"(?!")([^"\\]*(?:\\.[^"\\]*)*)"'
+"""A JSON string that is not empty."""
 CHAT_FORM = StreamForm(
     b'"content":',
     re.compile(rb'"content":\s*' + _STRING),
@@ -148,7 +149,7 @@ MESSAGES_FORM = StreamForm(
 )
 RESPONSES_FORM = StreamForm(
     b"response.output_text.delta",
-    re.compile(rb'"delta":\s*' + _STRING),
+    re.compile(rb'response\.output_text\.delta.*?"delta":\s*' + _STRING, re.DOTALL),
     b'"call_id":',
     re.compile(rb'"call_id":\s*' + _STRING),
     b"response.created",
@@ -178,10 +179,10 @@ class StreamedAnswer:
         if self._thinking and b"</think>" not in events:
             return
         if form.text_marker in events:
-            for event in events.split(b"\n\n"):
-                if form.text_marker in event:
-                    self._text += "".join(map(_decoded, form.text.findall(event)))
-            self._settle()
+            for raw in form.text.findall(events):
+                self._text += _decoded(raw)
+            if len(self._text) >= _EXCERPT:
+                self._settle()
         if not self._call and form.call_marker in events:
             self._call = _first(form.call, events)
 

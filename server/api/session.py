@@ -163,13 +163,12 @@ def named_session(headers: Mapping[str, str], body: Mapping[str, Any]) -> Sessio
     Raises:
         BadRequest: the gateway's own header is malformed.
     """
-    named = {name: value for name, value in headers.items() if name in _HEADER_NAMES}
-    if named:
-        if (own := named.get(CONVERSATION_HEADER)) is not None:
+    if not _HEADER_NAMES.isdisjoint(headers):
+        if (own := headers.get(CONVERSATION_HEADER)) is not None:
             _check_own(own)
             return Session(own, own, CONVERSATION_HEADER)
         for source in HEADERS:
-            if source.field in named and (session := _session(source, named)):
+            if source.field in headers and (session := _session(source, headers)):
                 return session
     if not _BODY_NAMES.isdisjoint(body):
         for source in BODY_FIELDS:
@@ -178,14 +177,14 @@ def named_session(headers: Mapping[str, str], body: Mapping[str, Any]) -> Sessio
     return None
 
 
-def _session(source: Source, named: Mapping[str, str]) -> Session | None:
-    name = _valid(source.read(named[source.field]))
+def _session(source: Source, headers: Mapping[str, str]) -> Session | None:
+    name = _valid(source.read(headers[source.field]))
     if name is None:
         return None
-    agent = _valid(named.get(source.agent or ""))
+    agent = _valid(headers.get(source.agent or ""))
     if agent is not None and agent != name:
         return Session(name, f"{name} {agent}", source.field)
-    parent = _valid(named.get(source.parent or ""))
+    parent = _valid(headers.get(source.parent or ""))
     return Session(parent or name, name, source.field)
 
 

@@ -37,6 +37,7 @@ class Thread(NamedTuple):
         evidence: the field that names it, or `history`; None where the turn belongs to none.
         previous: the effort of the turns before; None where it is not known.
         agent: the key of the agent's memory; None where no client names the conversation.
+        answer: the key of the answer that shows the conversation, where the history does.
         caller: the name of the API key.
     """
 
@@ -44,6 +45,7 @@ class Thread(NamedTuple):
     evidence: str | None = None
     previous: Effort | None = None
     agent: bytes | None = None
+    answer: bytes | None = None
     caller: str = ""
 
     @property
@@ -52,23 +54,41 @@ class Thread(NamedTuple):
         return self.conversation[:16]
 
 
+class _Shown(NamedTuple):
+    """What the answers of a history show: a conversation by one answer, and an effort's rank."""
+
+    conversation: bytes = _SEVERAL
+    answer: bytes | None = None
+    rank: int | None = None
+
+
+_NOTHING = _Shown()
+
+
 class Conversations:
     """Finds and remembers the conversations of turns.
 
-    An answer that several conversations got, such as the answer to a greeting, shows none of them,
-    and of the efforts of their turns the lowest: nothing pins a turn but its own history.
+    An answer that several conversations got, such as the answer to a greeting, shows the only one
+    that it was not continued in yet, or none of them; and of the efforts of their turns the lowest:
+    nothing pins a turn but its own history.
 
     Args:
         key: secret bytes; another key makes other ids.
         memory: of the answers and agents.
         archive: the ledger's answers; None without a ledger.
+        by_opening: whether equal openings get ids with equal beginnings.
     """
 
     def __init__(
-        self, key: bytes, memory: TurnMemory | None = None, archive: Archive | None = None
+        self,
+        key: bytes,
+        memory: TurnMemory | None = None,
+        archive: Archive | None = None,
+        by_opening: bool = True,
     ) -> None:
         self._memory = memory or TurnMemory()
         self._archive = archive
+        self._by_opening = by_opening
         self.set_key(key)
 
     def set_key(self, key: bytes) -> None:
@@ -77,21 +97,27 @@ class Conversations:
 
     async def thread(self, request: ParsedRequest, caller: str) -> Thread:
         """The conversation of a request by the caller of this name."""
-        entry = self._recall(self._answer_keys(request, caller))
-        if entry is None and self._archive is not None:
-            entry = await self._find_in_archive([*self._answer_keys(request, caller)])
-        previous = None if entry is None or entry.rank is None else EFFORTS[entry.rank]
+        shown = self._recall(self._answer_keys(request, caller))
+        if shown is None and self._archive is not None:
+            shown = await self._find_in_archive([*self._answer_keys(request, caller)])
+        shown = shown or _NOTHING
+        previous = None if shown.rank is None else EFFORTS[shown.rank]
         if request.session is not None:
-            return self._named(request.session, previous, caller)
-        if entry is not None and entry.conversation != _SEVERAL:
-            return Thread(entry.conversation.hex(), HISTORY, previous, None, caller)
-        return Thread(self._new_id(request, caller), None, previous, None, caller)
+            return self._named(request.session, previous, shown.answer, caller)
+        if shown.answer is not None:
+            name = shown.conversation.hex()
+            return Thread(name, HISTORY, previous, None, shown.answer, caller)
+        return Thread(self._new_id(request, caller), None, previous, None, None, caller)
 
-    def remember_agent(self, thread: Thread, effort: Effort | None) -> None:
-        """Remember the effort of a named agent's turn; None is the client's own choice."""
+    def remember_turn(self, thread: Thread, effort: Effort | None) -> None:
+        """Remember that a turn was taken, at an effort; None is the client's own choice."""
         if thread.agent is not None and effort is not None:
             conversation = bytes.fromhex(thread.conversation)
             self._memory.put(thread.agent, Entry(conversation, rank(effort)))
+        if thread.answer is not None:
+            entry = self._memory.get(thread.answer)
+            if entry is not None and not entry.continued:
+                self._memory.put(thread.answer, entry._replace(continued=True))
 
     def remember_answers(
         self, thread: Thread, effort: Effort | None, identities: Sequence[str]
@@ -113,26 +139,28 @@ class Conversations:
         for identity in answer_identities(request.messages, request.conversation.turns):
             yield self._digest("answer", caller, identity)
 
-    def _recall(self, keys: Iterable[bytes]) -> Entry | None:
-        """The conversation and the effort that given answers show; None where none is known.
+    def _recall(self, keys: Iterable[bytes]) -> _Shown | None:
+        """What given answers show; None where none is known.
 
         Efforts only rise within a conversation, so the latest answer that shows one has its
         highest effort.
         """
-        highest, is_known, conversation = -1, False, _SEVERAL
+        highest, is_known, conversation, answer = -1, False, _SEVERAL, None
         for key in keys:
             entry = self._memory.get(key)
             if entry is None or entry.foreign:
                 continue
             is_known = True
             highest = max(highest, -1 if entry.rank is None else entry.rank)
-            if conversation == _SEVERAL:
-                conversation = entry.conversation
-            if conversation != _SEVERAL and highest >= 0:
+            if answer is None and entry.conversation != _SEVERAL:
+                conversation, answer = entry.conversation, key
+            if answer is not None and highest >= 0:
                 break
-        return Entry(conversation, highest if highest >= 0 else None) if is_known else None
+        if not is_known:
+            return None
+        return _Shown(conversation, answer, highest if highest >= 0 else None)
 
-    async def _find_in_archive(self, keys: Sequence[bytes]) -> Entry | None:
+    async def _find_in_archive(self, keys: Sequence[bytes]) -> _Shown | None:
         """As `_recall`, after the answers that are in the ledger were added to the memory."""
         expired = time.time() - _FOREIGN_SECONDS
         entries = {key: self._memory.get(key) for key in keys}
@@ -155,11 +183,13 @@ class Conversations:
             lowest = (
                 None if former.rank is None or entry.rank is None else min(former.rank, entry.rank)
             )
-            is_same = former.conversation == entry.conversation
-            entry = Entry(entry.conversation if is_same else _SEVERAL, lowest)
+            is_clear = former.continued or former.conversation == entry.conversation
+            entry = Entry(entry.conversation if is_clear else _SEVERAL, lowest)
         self._memory.put(key, entry)
 
-    def _named(self, session: Session, previous: Effort | None, caller: str) -> Thread:
+    def _named(
+        self, session: Session, previous: Effort | None, answer: bytes | None, caller: str
+    ) -> Thread:
         """The conversation that a client names; without a history, the agent's memory counts."""
         agent = self._digest("agent", caller, session.agent)
         memory = self._memory.get(agent)
@@ -169,10 +199,12 @@ class Conversations:
             memory = self._memory.get(self._digest("agent", caller, session.root))
         root = self._digest("conversation", caller, session.root)
         conversation = memory.conversation if memory else root
-        return Thread(conversation.hex(), session.field, previous, agent, caller)
+        return Thread(conversation.hex(), session.field, previous, agent, answer, caller)
 
     def _new_id(self, request: ParsedRequest, caller: str) -> str:
-        """A new id: its first half is that of equal openings, for the engines' prefix caches."""
+        """A new id, random in whole or in its second half."""
+        if not self._by_opening:
+            return f"{_RANDOM.getrandbits(128):032x}"
         opening = self._digest("opening", caller, opening_key(request.conversation))
         return opening[:8].hex() + f"{_RANDOM.getrandbits(64):016x}"
 

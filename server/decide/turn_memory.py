@@ -11,8 +11,10 @@ from typing import NamedTuple
 from zlib import crc32
 
 _SLOT = struct.Struct("<16s16sBBxxII")
-"""Key, conversation, effort's rank + 1 or 0, state, time of use (Unix seconds), checksum."""
+"""Key, conversation, effort's rank + 1 or 0, flags, time of use (Unix seconds), checksum."""
+_FOREIGN, _CONTINUED = 1, 2
 _CHECKED = 36
+_TIMES = struct.Struct("<" + 8 * "36xI4x")
 _WAYS = 8
 _BUCKET = _WAYS * _SLOT.size
 
@@ -29,12 +31,14 @@ class Entry(NamedTuple):
         conversation: 16 bytes; all zero where several conversations have the key.
         rank: of the effort; None where no effort is to be carried on.
         foreign: whether the key was looked up in the ledger and is not there.
+        continued: whether a later turn followed from it.
         at: Unix seconds of its last use.
     """
 
     conversation: bytes
     rank: int | None
     foreign: bool = False
+    continued: bool = False
     at: int = 0
 
 
@@ -57,12 +61,14 @@ class TurnMemory:
         if at < 0 or at % _SLOT.size:
             return None
         slot = bucket[at : at + _SLOT.size]
-        _, conversation, effort, foreign, used_at, checksum = _SLOT.unpack(slot)
+        _, conversation, effort, flags, used_at, checksum = _SLOT.unpack(slot)
         if crc32(slot[:_CHECKED]) != checksum:
             return None
+        foreign = bool(flags & _FOREIGN)
         if not foreign and used_at != int(time.time()):  # foreign ones expire
-            self._write(start + at, key, conversation, effort, foreign)
-        return Entry(conversation, effort - 1 if effort else None, bool(foreign), used_at)
+            self._write(start + at, key, conversation, effort, flags)
+        rank = effort - 1 if effort else None
+        return Entry(conversation, rank, foreign, bool(flags & _CONTINUED), used_at)
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Store an entry in the place of the key's former one, or of the bucket's oldest."""
@@ -70,15 +76,16 @@ class TurnMemory:
         bucket = bytes(self._memory[start : start + _BUCKET])
         at = bucket.find(key)
         if at < 0 or at % _SLOT.size:
-            ages = [slot[4] for slot in _SLOT.iter_unpack(bucket)]
-            at = _SLOT.size * ages.index(min(ages))
+            times = _TIMES.unpack(bucket)
+            at = _SLOT.size * times.index(min(times))
         effort = 0 if entry.rank is None else entry.rank + 1
-        self._write(start + at, key, entry.conversation, effort, entry.foreign)
+        flags = _FOREIGN * entry.foreign | _CONTINUED * entry.continued
+        self._write(start + at, key, entry.conversation, effort, flags)
 
     def _start(self, key: bytes) -> int:
         return int.from_bytes(key[:8], "big") % self._buckets * _BUCKET
 
-    def _write(self, at: int, key: bytes, conversation: bytes, effort: int, foreign: bool) -> None:
-        slot = _SLOT.pack(key, conversation, effort, foreign, int(time.time()), 0)
+    def _write(self, at: int, key: bytes, conversation: bytes, effort: int, flags: int) -> None:
+        slot = _SLOT.pack(key, conversation, effort, flags, int(time.time()), 0)
         checksum = crc32(slot[:_CHECKED])
         self._memory[at : at + _SLOT.size] = slot[:-4] + checksum.to_bytes(4, "little")

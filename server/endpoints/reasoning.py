@@ -1,9 +1,9 @@
 """The endpoints of requests that think. `ReasoningEndpoint._respond` is the whole online flow."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from server.api.protocol import Api
@@ -27,6 +27,7 @@ from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
+from server.http.headers import headers_of
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
@@ -62,7 +63,7 @@ class ReasoningEndpoint(TrackedEndpoint):
     async def _respond(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        headers = Headers(scope=scope)
+        headers = headers_of(scope)
         caller = self._authenticate(record, headers)
         with caller.limit():
             body = await self._read_body(record, receive)
@@ -81,7 +82,7 @@ class ReasoningEndpoint(TrackedEndpoint):
                     given.whole(answer)
                     await send_json(record, dumps(answer), send, in_flight.reply.retry_after)
 
-    def _authenticate(self, record: RequestRecord, headers: Headers) -> Caller:
+    def _authenticate(self, record: RequestRecord, headers: Mapping[str, str]) -> Caller:
         caller = self._keys.caller(headers)
         record.caller = caller.name
         return caller
@@ -107,7 +108,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.model, record.decision = model.model, decision
         record.choices, record.stream = request.n, request.stream
         record.thread = thread
-        self._conversations.remember_agent(thread, decision.routed)
+        self._conversations.remember_turn(thread, decision.routed)
         if self._log_prompts:
             record.prompt_json = dumps(request.messages).decode()
 
