@@ -109,6 +109,38 @@ def test_a_stream_has_reasoning_then_content_then_tops_in_its_last_chunk(
     assert (chunks[-1].usage is not None) == include_usage
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_in_the_history_shows_its_conversation(gateway: str, stream: bool) -> None:
+    messages = [{"role": "user", "content": f"{LONG_STORY}{' ' * stream}"}]
+
+    def post(path: str = "chat/completions", **fields: Any) -> httpx.Response:
+        body = {"messages": messages, **fields}
+        return httpx.post(f"{gateway}/v1/{path}", json=body, timeout=30)
+
+    answer = post(stream=stream)
+    effort = answer.headers["x-tops-effort"]
+    if stream:
+        chunks = [json.loads(event[5:]) for event in answer.text.split("\n\n")[:-2]]
+        deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+        content = "".join(delta.get("content") or "" for delta in deltas)
+    else:
+        content = answer.json()["choices"][0]["message"]["content"]
+    messages += [{"role": "assistant", "content": content}, {"role": "tool", "content": STORY}]
+    shown = post("route").json()
+    assert (shown["conversation"], shown["source"]) == ("history", "pinned")
+    assert shown["effort"] == effort
+    messages[1]["content"] = "My own answer is 42."
+    shown = post("route").json()
+    assert (shown["conversation"], shown["source"], shown["arm"]) == (None, "router", None)
+    refused = httpx.post(
+        f"{gateway}/v1/chat/completions",
+        json={"messages": messages},
+        headers={"x-tops-conversation": "two words"},
+    )
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "x-tops-conversation"
+
+
 def test_a_budget_through_extra_body(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="demo",

@@ -167,7 +167,6 @@ class StreamedAnswer:
         self._form = form
         self._text = ""
         self._call = ""
-        self._thinking = False
         self.response_id = ""
         self.settled = False
 
@@ -176,8 +175,6 @@ class StreamedAnswer:
         form = self._form
         if form.id is not None and not self.response_id and form.id_marker in events:
             self.response_id = _first(form.id, events)
-        if self._thinking and b"</think>" not in events:
-            return
         if form.text_marker in events:
             for raw in form.text.findall(events):
                 self._text += _decoded(raw)
@@ -195,11 +192,10 @@ class StreamedAnswer:
 
     def _settle(self) -> None:
         text = self._text.lstrip()
-        self._thinking = text.startswith(_THINK) and _THINK_END not in text
-        if self._thinking:
-            self._text = _THINK
-            return
         if text.startswith(_THINK):
+            if _THINK_END not in text:
+                self._text = _THINK + text[len(_THINK) :][-len(_THINK_END) :]
+                return
             text = text.partition(_THINK_END)[2].lstrip()
         self.settled = len(text) >= _EXCERPT
 
