@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -25,6 +26,7 @@ class Caller:
     effort_cap: Effort | None = None
     max_budget: int | None = None
     max_in_flight: int | None = None
+    dashboard: Literal["own", "all"] = "all"
     in_flight: int = 0
 
     @contextmanager

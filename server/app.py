@@ -1,6 +1,6 @@
 """Builds the gateway from its settings: dependencies are arguments, nothing is global."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -15,7 +15,7 @@ from server.api import chat, messages, responses
 from server.api.protocol import Api
 from server.api_keys import ApiKeys
 from server.config.engine_command import engine_command
-from server.config.settings import Settings
+from server.config.settings import Settings, is_loopback
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
@@ -23,6 +23,7 @@ from server.decide.conversations import Conversations
 from server.decide.decider import Decider
 from server.decide.enforcement import check_budget
 from server.decide.explain import explain
+from server.decide.headers import DECISION_HEADERS
 from server.decide.holdout import Holdout, Shares
 from server.decide.turn_memory import TurnMemory
 from server.endpoints.completions import Completions
@@ -35,6 +36,8 @@ from server.engines.supervisor import Supervisor
 from server.error_handlers import add_error_handlers, envelope
 from server.gateway import Gateway
 from server.http.body import BodyReader
+from server.http.browser_guard import BrowserGuard
+from server.http.cors import cors
 from server.http.request_id import RequestId
 from server.ledger.answers import AnswerArchive
 from server.ledger.feedback import Feedback
@@ -73,7 +76,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         ledger.on_key = partial(_set_keys, holdout, conversations)
     decider = Decider(settings, router, holdout)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
-    bodies = BodyReader(settings.max_body_bytes, settings.body_timeout)
+    bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
@@ -97,7 +100,23 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
     _add_operations(app, decider, fleet, metrics)
-    return Gateway(app, endpoints, envelope, fleet, metrics, supervisor)
+    return Gateway(
+        app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
+    )
+
+
+def _guard(settings: Settings) -> BrowserGuard | None:
+    """None with API keys, which no page of a stranger has."""
+    if settings.keys:
+        return None
+    is_local = is_loopback(settings.host)
+    hosts = settings.allowed_hosts if settings.allowed_hosts or is_local else None
+    return BrowserGuard(hosts, settings.cors_origins)
+
+
+def _cors(settings: Settings) -> Callable[[ASGIApp], ASGIApp] | None:
+    origins = settings.cors_origins
+    return cors(origins, DECISION_HEADERS) if origins else None
 
 
 def _set_keys(holdout: Holdout, conversations: Conversations, key: bytes) -> None:

@@ -3,11 +3,14 @@
 GatewayError
 ├── BadRequest            400  a field has the wrong type or value, or two fields disagree
 ├── Unauthorized          401  no API key, or an unknown one
+├── HostNotAllowed        403  Host is a name that could be anyone's, and there are no API keys
+├── OriginNotAllowed      403  a page of another site sent it, and there are no API keys
 ├── NotFound              404  another model than the served one was requested
 ├── NoSuchEndpoint        404  the engine does not have this API
 ├── UnknownRequest        404  the ledger has no request with this id and API key
 ├── BodyTimeout           408  the body was not complete within body_timeout
-├── BodyTooLarge          413  the body is larger than max_body_bytes
+├── BodyTooLarge          413  the body is larger than max_body_bytes, or has too many values
+├── UnsupportedMediaType  415  a browser sent the body as a form, and there are no API keys
 ├── TooManyRequests       429  the API key has max_in_flight requests in flight
 ├── LedgerUnavailable     503  the gateway has no ledger, or its database is down
 ├── Stopping              503  the gateway stops, and shutdown_timeout has passed
@@ -58,6 +61,18 @@ class Unauthorized(GatewayError):  # noqa: N818
         return {"www-authenticate": "Bearer"}
 
 
+class HostNotAllowed(GatewayError):  # noqa: N818
+    status = 403
+    type = "permission_error"
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(GatewayError):  # noqa: N818
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+
+
 class NotFound(GatewayError):  # noqa: N818
     status = 404
     type = "invalid_request_error"
@@ -101,6 +116,12 @@ class BodyTooLarge(GatewayError):  # noqa: N818
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class UnsupportedMediaType(GatewayError):  # noqa: N818
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
 
 
 class TooManyRequests(GatewayError):  # noqa: N818

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
 from server.errors import GatewayError, error_envelope
+from server.http.body import close_unread
+from server.http.browser_guard import BrowserGuard
 from server.http.request_id import assign_request_id
 from server.observe.metrics import Metrics
 
@@ -29,6 +31,8 @@ class Gateway:
         fleet: the engines, for callers that wait until one is up.
         metrics: of this gateway, for what runs outside of its requests.
         supervisor: keeps the engine running that this process has started, if any.
+        guard: refuses requests of web pages; None accepts them.
+        cors: a layer that lets web pages of other origins read the answers; None lets none.
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class Gateway:
         fleet: Fleet,
         metrics: Metrics,
         supervisor: Supervisor | None = None,
+        guard: BrowserGuard | None = None,
+        cors: Callable[[ASGIApp], ASGIApp] | None = None,
     ) -> None:
         self.fleet = fleet
         self.metrics = metrics
@@ -46,16 +52,28 @@ class Gateway:
         self._app = app
         self._endpoints = endpoints
         self._envelope = envelope
+        self._guard = guard
+        self._cors = cors(self._answer) if cors else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
-        if endpoint is None or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif self._cors is not None:
+            await self._cors(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["path"])
+        if endpoint is None or scope["method"] != "POST":
+            endpoint = self._app
         request_id = assign_request_id(scope)
         try:
+            if self._guard is not None:
+                self._guard.check(scope)
             await endpoint(scope, receive, send)
         except GatewayError as error:
+            close_unread(scope)
             body = self._envelope(error, scope["path"])
             headers = {**error.headers(), "x-request-id": request_id}
             await JSONResponse(body, error.status, headers)(scope, receive, send)

@@ -10,6 +10,7 @@ from server.config.engine_command import check_engine_command
 from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
 from server.config.settings import Settings
+from server.http.descriptors import raise_descriptor_limit
 from server.observe.logs import configure_logs
 
 
@@ -25,6 +26,7 @@ def serve(settings: Settings) -> bool:
     router = load_router(settings)
     listener = _listen(settings)
     logs = configure_logs(settings.log_level)
+    raise_descriptor_limit()
     with _metrics_folder(settings.workers):
         from server.workers import serve_many, serve_one  # noqa: PLC0415 - after the folder
 

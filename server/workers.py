@@ -32,16 +32,13 @@ from server.config.shared import Shared
 from server.decide import turn_memory
 from server.engines.supervisor import Supervisor
 from server.gateway import Gateway
-from server.http.connection import Connection
+from server.http.connection import Connection, Deadlines
+from server.http.connection_pool import ConnectionPool
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
 from server.observe.log_stream import LogStream
 from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
-
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than the 60 s of common load balancers, which would otherwise send a request into a
-connection that is being closed."""
 
 _HUNG_SECONDS = 30
 """A worker that answers no ping for this long is replaced; a worker that starts answers none."""
@@ -171,6 +168,12 @@ def _end_with_parent() -> None:
 
 
 def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    deadlines = Deadlines(
+        settings.header_timeout,
+        settings.idle_timeout,
+        settings.lingering_timeout,
+        settings.client_write_timeout,
+    )
     return uvicorn.Config(
         app,
         log_config=None,
@@ -178,8 +181,8 @@ def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nothing here depends on the client's address
         timeout_graceful_shutdown=round(settings.shutdown_timeout),
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        http=cast("Any", partial(Connection, settings.client_write_timeout)),
+        timeout_keep_alive=cast("Any", settings.idle_timeout),
+        http=cast("Any", partial(Connection, deadlines, ConnectionPool(settings.max_connections))),
         ws="none",
         **options,
     )

@@ -52,15 +52,19 @@ class Server:
 
 @contextmanager
 def serving(
-    *flags: str, cwd: Path | None = None, seconds: float = START_SECONDS
+    *flags: str,
+    cwd: Path | None = None,
+    seconds: float = START_SECONDS,
+    descriptors: int | None = None,
 ) -> Generator[Server]:
     """`tops serve FLAGS` until the block is left, up in so many seconds; then SIGTERM ends it.
 
     On a free port, with nobody held out and no ledger, unless the flags say otherwise.
     """
     alone = ("--port", "0", "--holdout-share", "0", "--ledger", "")
+    limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "tops", "serve", *alone, *flags],
+        [*limited, sys.executable, "-m", "tops", "serve", *alone, *flags],
         cwd=cwd or ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

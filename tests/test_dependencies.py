@@ -15,11 +15,12 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
-from server.http.connection import Connection
+from server.http.connection import Connection, Deadlines
+from server.http.connection_pool import ConnectionPool
 
 USED: dict[Any, tuple[str, ...]] = {
     # server.engines.fast_relay, server.engines.http_reply and server.engines.connection
@@ -34,9 +35,9 @@ USED: dict[Any, tuple[str, ...]] = {
     ),
     # server.http.connection
     HttpToolsProtocol: (
-        *("_unset_keepalive_if_required", "connection_lost", "on_headers_complete"),
-        *("on_message_begin", "on_message_complete", "pause_writing", "resume_writing"),
-        "send_400_response",
+        *("_unset_keepalive_if_required", "connection_lost", "connection_made", "on_body"),
+        *("on_headers_complete", "on_message_begin", "on_message_complete"),
+        *("on_response_complete", "pause_writing", "resume_writing", "timeout_keep_alive_handler"),
     ),
     httptools.HttpRequestParser: (
         *("feed_data", "get_http_version", "get_method", "set_dangerous_leniencies"),
@@ -64,7 +65,7 @@ def test_aiohttp_s_connector_and_connection_have_the_attributes_that_are_used() 
 
 
 def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:
-    """And gives each request a new list of headers, by which a head is recognised."""
+    """And gives each request a new list of headers, which later ones do not reach."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None: ...
 
@@ -72,15 +73,30 @@ def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:
         config = Config(application)
         config.load()
         state = ServerState()
-        connection = Connection(1.0, config=config, server_state=state, app_state={})
+        deadlines = Deadlines(head=1.0, idle=1.0, linger=1.0, write=1.0)
+        connection = Connection(
+            deadlines, ConnectionPool(), config=config, server_state=state, app_state={}
+        )
         connection.on_message_begin()
-        for name in ("loop", "parser", "transport", "headers", "url"):
+        names = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "scope")
+        for name in (*names, "timeout_keep_alive_task", "transport", "url"):
             assert hasattr(connection, name), f"uvicorn's HttpToolsProtocol has no {name}"
         headers = connection.headers
+        assert connection.scope["headers"] is headers
         connection.on_message_begin()
         assert connection.headers is not headers
 
     asyncio.run(main())
+
+
+def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
+    attributes = {
+        *("disconnected", "keep_alive", "message_event", "more_body", "response_complete"),
+        *("response_started", "transport"),
+    }
+    assert attributes <= set(RequestResponseCycle.__init__.__code__.co_names)
+    used = set(RequestResponseCycle.send.__code__.co_names)
+    assert {"transport", "write", "close", "keep_alive", "on_response"} <= used
 
 
 def test_an_upgrade_stops_the_parser_with_the_offset_of_the_remaining_data() -> None:

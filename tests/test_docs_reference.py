@@ -7,6 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from server.config.api_key_settings import ApiKeySettings
+from server.config.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -65,3 +68,11 @@ def test_every_error_has_its_messages(generator: ModuleType) -> None:
     messages = generator.error_messages()
     for error in generator.error_classes():
         assert messages.get(error.__name__) or error.__name__ == "EngineRefused"
+
+
+def test_every_limit_is_on_the_page_of_limits() -> None:
+    text = (REFERENCE / "limits.md").read_text()
+    names = [*Settings.model_fields, *ApiKeySettings.model_fields]
+    limits = [name for name in names if name.endswith("_timeout") or name.startswith("max_")]
+    limits = [name for name in limits if name not in ("max_loss", "max_budget")]
+    assert [name for name in limits if f"`{name}`" not in text] == []

@@ -1,4 +1,4 @@
-"""A client's connection: offers of other protocols, large headers, clients that stop reading."""
+"""A client's connection: offers of other protocols, and limits on headers, time and number."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -28,7 +29,10 @@ def engine() -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def front(engine: str) -> Generator[Server]:
-    with serving("--upstream", engine, "--client-write-timeout", "1") as server:
+    timeouts = ("client-write-timeout", "header-timeout", "idle-timeout", "body-timeout")
+    flags = [word for name in timeouts for word in (f"--{name}", "1")]
+    flags += ["--lingering-timeout", "0.5", "--max-body-bytes", "200000"]
+    with serving("--upstream", engine, *flags) as server:
         yield server
 
 
@@ -46,6 +50,26 @@ def request(content: str, head: bytes = b"", stream: bool = False) -> bytes:
     raw = json.dumps(body).encode()
     start = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + head
     return start + b"content-length: %d\r\n\r\n" % len(raw) + raw
+
+
+def received_until_closed(connection: socket.socket, drip: bytes = b"") -> tuple[bytes, float]:
+    """What arrives until the server closes, while `drip` is sent again and again; and the time."""
+    start, received = time.monotonic(), b""
+    connection.settimeout(0.1)
+    while time.monotonic() - start < 5:
+        try:
+            if drip:
+                connection.sendall(drip)
+                time.sleep(0.02)
+            block = connection.recv(65536)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return received, time.monotonic() - start
+        if not block and not drip:
+            return received, time.monotonic() - start
+        received += block
+    raise AssertionError(f"open after 5 seconds: {received!r}")
 
 
 def is_stalled(engine: str) -> bool:
@@ -97,11 +121,16 @@ def test_offers_may_follow_each_other(front: Server) -> None:
 
 
 def test_the_size_of_headers_is_limited(front: Server) -> None:
+    for number, header in ((70, b"x: %b\r\n" % (1000 * b"x")), (101, b"x: y\r\n")):
+        with connect(front) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\n" + number * header + b"\r\n")
+            answer, _ = received_until_closed(connection)
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert b"100 headers" in answer
     with connect(front) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\n")
-        with pytest.raises(ConnectionError):
-            for number in range(5000):
-                connection.sendall(b"x-%d: %b\r\n" % (number, b"x" * 1000))
+        connection.sendall(b"GET /health HTTP/1.1\r\nx: ")
+        answer, _ = received_until_closed(connection, 10_000 * b"x")
+        assert answer.startswith(b"HTTP/1.1 431 ")
     with connect(front) as connection:  # a body before a head does not count as head
         connection.sendall(
             request("think=1 chunks=2" + " " * 100_000) + b"GET /health HTTP/1.1\r\n"
@@ -148,3 +177,150 @@ def test_a_client_that_stops_reading_does_not_delay_shutdown(engine: str, tmp_pa
         assert server.logged('"status":503')
     rows = sqlite3.connect(file).execute("select status from requests").fetchall()
     assert rows == [(503,)]
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip", "answer"),
+    [
+        (b"", b"", b""),
+        (b"", b"\r\n", b""),
+        (HEALTH, b"", b"HTTP/1.1 200 "),
+        (HEALTH, b"\r\n", b"HTTP/1.1 200 "),
+        (b"GET /health HTTP/1.1\r\n", b"", b"HTTP/1.1 408 "),
+        (b"GET /health HTTP/1.1\r\n", b"x: y\r\n", b"HTTP/1.1 408 "),
+        (b"G", b"E", b"HTTP/1.1 "),
+    ],
+)
+def test_a_connection_without_a_whole_request_is_closed(
+    front: Server, begin: bytes, drip: bytes, answer: bytes
+) -> None:
+    with connect(front) as connection:
+        connection.sendall(begin)
+        received, seconds = received_until_closed(connection, drip)
+    assert received.startswith(answer)
+    assert bool(received) == bool(answer)
+    assert seconds < 3
+
+
+def test_a_second_request_has_the_same_deadline(front: Server) -> None:
+    """Of its own, although the connection is older; its head may begin before the answer."""
+    with connect(front) as connection:
+        for _ in range(3):
+            connection.sendall(HEALTH + b"GET /health HTTP/1.1\r\n")
+            time.sleep(0.6)
+            connection.sendall(b"host: x\r\n\r\n")
+            received = b""
+            while received.count(b"HTTP/1.1 200 ") < 2:
+                received += connection.recv(65536)
+        connection.sendall(HEALTH + b"GET /health HTTP/1.1\r\n")
+        received, seconds = received_until_closed(connection, b"x: y\r\n")
+    assert received.index(b"HTTP/1.1 200 ") < received.index(b"HTTP/1.1 408 ")
+    assert seconds < 3
+
+
+def test_an_answer_that_takes_long_has_no_deadline(front: Server) -> None:
+    with connect(front) as connection:
+        connection.sendall(request("think=1 chunks=6 rate=4") + b"GET /health HTTP/1.1\r\n")
+        time.sleep(0.1)
+        received, _ = received_until_closed(connection)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in received
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        (b"POST /nothing", 404),
+        (b"POST /health", 405),
+        (b"GET /health", 200),
+        (b"GET /v1/chat/completions", 405),
+        (b"POST /v1/chat/completions", 408),
+    ],
+)
+def test_a_body_that_nobody_reads_does_not_keep_the_connection(
+    front: Server, start: bytes, status: int
+) -> None:
+    with connect(front) as connection:
+        connection.sendall(start + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n{")
+        answer, seconds = received_until_closed(connection, b" ")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close\r\n" in answer
+    assert seconds < 4
+
+
+def test_the_answer_to_a_body_that_is_too_large_can_be_read(front: Server) -> None:
+    """The client sends all of it before it reads; a connection that is reset loses the answer."""
+    with connect(front) as connection:
+        connection.sendall(request(2_000_000 * "x"))
+        answer, _ = received_until_closed(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"200000 bytes" in answer
+
+
+def memory(server: Server) -> int:
+    """The peak of the process, in bytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def chunked(trailers: bytes, extension: bytes = b"") -> bytes:
+    body = b'{"messages": [{"role": "user", "content": "think=1 chunks=2"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + b"%x%b\r\n%b\r\n0\r\n%b\r\n" % (len(body), extension, body, trailers)
+
+
+def test_trailers_are_dropped(front: Server) -> None:
+    with connect(front) as connection:
+        for _ in range(2):
+            connection.sendall(chunked(b"x-tops-effort: bogus\r\nx-request-id: mine\r\n"))
+            answer = answered(connection)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"x-request-id: mine" not in answer
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        chunked(400_000 * (b"x: " + 60 * b"y" + b"\r\n")),
+        chunked(b"x: " + 24 * 2**20 * b"y" + b"\r\n"),
+        chunked(b"", b";x=" + 24 * 2**20 * b"y"),
+        b"GET / HTTP/1.1\r\n" + 3_000_000 * b"x: y\r\n",
+        12 * 2**20 * b"\r\n",
+    ],
+    ids=["trailers", "trailer", "extension", "headers", "lines"],
+)
+def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
+    before = memory(front)
+    with connect(front) as connection:
+        try:
+            connection.sendall(raw)
+            received, _ = received_until_closed(connection)
+        except ConnectionError:
+            received = b""
+    assert b"HTTP/1.1 200 " not in received
+    assert memory(front) - before < 20 * 2**20
+
+
+def test_silent_connections_leave_room_for_others(engine: str) -> None:
+    """With 64 file descriptors, and 80 connections; when all are busy, the next is refused."""
+    with serving("--upstream", engine, descriptors=64) as server, ExitStack() as stack:
+        for _ in range(80):
+            stack.enter_context(connect(server))
+        body = {"messages": [{"role": "user", "content": "think=1 chunks=2"}]}
+        for _ in range(3):
+            response = httpx.post(f"{server.url}/v1/chat/completions", json=body)
+            assert response.status_code == 200
+        assert server.logged("file descriptors")
+        assert server.logged('"maximum":12')
+        busy = [stack.enter_context(connect(server)) for _ in range(12)]
+        for connection in busy:
+            connection.sendall(request("endless", stream=True))
+            assert connection.recv(100)
+        refused = httpx.get(f"{server.url}/health")
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "too_many_connections"
+        busy[0].close()
+        until(lambda: httpx.get(f"{server.url}/health").status_code == 200)

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
 import tops  # noqa: E402
+from docs.reference import limits  # noqa: E402
 from router.effort import EFFORTS  # noqa: E402
 from router.fitting.outcomes import OutcomeError, read_outcomes  # noqa: E402
 from server import errors  # noqa: E402
@@ -44,6 +45,7 @@ def pages() -> dict[str, str]:
         "metrics.md": _metrics(),
         "dialects.md": _dialects(),
         "errors.md": _errors(),
+        "limits.md": _page("Limits", limits.INTRODUCTION, _table(limits.HEAD, [*limits.rows()])),
         "outcome-format.md": _outcomes(),
     }
 

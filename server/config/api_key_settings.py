@@ -1,5 +1,7 @@
 """The settings of one API key."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router.effort import EFFORTS, Effort
@@ -30,6 +32,10 @@ class ApiKeySettings(BaseModel):
         ge=1,
         lt=2**31,
         description="Largest number of concurrent requests; 429 above it.",
+    )
+
+    dashboard: Literal["own", "all"] = Field(
+        default="own", description="Whose requests the key sees on the dashboard."
     )
 
     @model_validator(mode="after")

@@ -64,6 +64,24 @@ def _check_number(value: object) -> object:
     return value
 
 
+def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"\*|(\*\.)?[a-z0-9_.-]+", name):
+            raise ValueError(f"'{name}' is not a host: give a name without scheme and port")
+    return names
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#]+", origin):
+            raise ValueError(f"'{origin}' is not an origin: give a scheme and a host, and no path")
+    return origins
+
+
+def _lower_case(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.lower().rstrip("/") for name in names)
+
+
 def _sort_efforts(efforts: tuple[Effort, ...]) -> tuple[Effort, ...]:
     if not efforts:
         raise ValueError("list at least one effort")
@@ -78,6 +96,20 @@ def setting(default: Any, description: str, metavar: str = "TEXT", **constraints
 
 
 URLs = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_urls)]
+Hosts = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_lower_case),
+    AfterValidator(_check_hosts),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_lower_case),
+    AfterValidator(_check_origins),
+]
 Efforts = Annotated[
     tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)
 ]

@@ -14,7 +14,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.effort import Effort
 from server.config.api_key_settings import ApiKeySettings
-from server.config.fields import ApiKey, Efforts, Integer, Number, Seconds, URLs, setting
+from server.config.fields import (
+    ApiKey,
+    Efforts,
+    Hosts,
+    Integer,
+    Number,
+    Origins,
+    Seconds,
+    URLs,
+    setting,
+)
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
@@ -40,6 +50,18 @@ class Settings(BaseSettings):
     port: Integer = setting(8000, "Port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
     allow_unauthenticated: bool = setting(
         False, "Listen on an address other than loopback without any API key."
+    )
+    allowed_hosts: Hosts = setting(
+        (),
+        "Domain names, or *.DOMAIN for those below one, under which a gateway without API keys "
+        "answers; on loopback it answers only to them, to addresses and to names without a dot.",
+        "NAME,NAME...",
+    )
+    cors_origins: Origins = setting(
+        (),
+        "Origins, such as https://chat.example.com, whose web pages may use the gateway (CORS); "
+        "* for all.",
+        "ORIGIN,ORIGIN...",
     )
     workers: Integer = setting(
         1,
@@ -205,8 +227,43 @@ class Settings(BaseSettings):
         "PRICE",
         ge=0,
     )
+    max_connections: Integer | None = setting(
+        None,
+        "Largest number of client connections of a process; above it the one that is idle longest "
+        "is closed, and 503 if none is; default, and bound: what file descriptors allow.",
+        "N",
+        ge=1,
+    )
+    header_timeout: Seconds = setting(
+        30,
+        "Seconds in which line and headers of a request must arrive, since the connection was "
+        "accepted or since their first byte; 408 after them.",
+        "SECONDS",
+        ge=0.01,
+    )
+    idle_timeout: Seconds = setting(
+        75,
+        "Seconds without a request after which a connection is closed; longer than the 60 of "
+        "common load balancers, which would send a request into a connection that is being closed.",
+        "SECONDS",
+        ge=0.01,
+    )
+    lingering_timeout: Seconds = setting(
+        5,
+        "Seconds in which a client can read the answer to a request whose body was not read, "
+        "before its connection is closed.",
+        "SECONDS",
+        ge=0.01,
+    )
     max_body_bytes: Integer = setting(
         32 * 2**20, "Largest request body in bytes; 413 above it.", "BYTES", ge=1024
+    )
+    max_body_values: Integer = setting(
+        1_000_000,
+        "Largest number of JSON values in a request body, at most a twentieth of them arrays and "
+        "objects; 413 above it.",
+        "N",
+        ge=1000,
     )
     body_timeout: Seconds = setting(
         30, "Seconds in which a request body must arrive; 408 after them.", "SECONDS", ge=0.01
@@ -264,6 +321,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"listening on {self.host} without API keys would let anyone use this server; "
                 "make one with 'tops key NAME', or pass --allow-unauthenticated"
+            )
+        if "*" in self.cors_origins and not (self.keys or self.allow_unauthenticated):
+            raise ValueError(
+                "cors_origins * without API keys would let every web page use this server; make a "
+                "key with 'tops key NAME', or pass --allow-unauthenticated"
             )
         if len({key.name for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same name")

@@ -42,39 +42,40 @@ class DashboardData:
     def __init__(self, engine: Engine, price: float | None) -> None:
         self._engine = engine
         self._price = price
-        self._cache: dict[str, _Cached] = {}
+        self._cache: dict[tuple[str, str | None], _Cached] = {}
         self._lock = Lock()
 
-    def read(self, name: str) -> dict[str, Any]:
-        """The data of a range in RANGES.
+    def read(self, name: str, key: str | None) -> dict[str, Any]:
+        """The data of a range in RANGES: the requests of one API key, None for all.
 
         Raises:
             LedgerDown: the ledger cannot be read now.
         """
         with self._lock:
-            cached = self._cache.get(name)
+            cached = self._cache.get((name, key))
             start = time.monotonic()
             if cached is None or start > cached.valid_until:
-                data = self._compute(RANGES[name])
+                data = self._compute(RANGES[name], key)
                 end = time.monotonic()
                 lifetime = max(_MIN_CACHE_SECONDS, _CACHE_FACTOR * (end - start))
-                cached = self._cache[name] = _Cached(end + lifetime, data)
+                cached = self._cache[name, key] = _Cached(end + lifetime, data)
             return cached.data
 
-    def _compute(self, seconds: float) -> dict[str, Any]:
+    def _compute(self, seconds: float, key: str | None) -> dict[str, Any]:
         now = time.time()
-        recent = Selection(since=now - seconds)
+        mine, recent = Selection(key=key), Selection(since=now - seconds, key=key)
         rows = comparable(self._engine, recent, _MAX_ROWS)
         summary = report(rows, counts(self._engine, recent), self._price)
         width = seconds / _BINS
         return {
+            "key": key,
             "requests": summary["requests"],
             "savings": summary["savings"],
             "accuracy": summary["accuracy"],
             "by_effort": summary["by"]["effort"],
             "rows": {"read": len(rows["at"]), "most": _MAX_ROWS},
             "timeline": _timeline(tallies(self._engine, recent, width), now - seconds, width),
-            "latest": [_decision(row) for row in latest(self._engine, _LATEST)],
+            "latest": [_decision(row) for row in latest(self._engine, _LATEST, mine)],
         }
 
 

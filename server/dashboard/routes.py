@@ -23,7 +23,9 @@ _POLICY = {
 
 
 def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
-    """Routes of the page, which is public, and of its data, which needs an API key if any are set.
+    """Routes of the page, which is public, and of its data.
+
+    Where API keys are set, the data needs one, and is of that key's requests unless it may see all.
 
     Without a ledger, `data` is None and the data route answers 503.
     """
@@ -40,14 +42,15 @@ def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
 
     @router.get("/dashboard/data")
     async def read(request: Request) -> JSONResponse:
-        keys.caller(request.headers)
+        caller = keys.caller(request.headers)
+        key = caller.name if caller.dashboard == "own" else None
         name = request.query_params.get("range", "24h")
         if name not in RANGES:
             raise BadRequest(f"range must be one of {', '.join(RANGES)}, not {name!r}", "range")
         if data is None:
             raise LedgerUnavailable("the dashboard needs a ledger, and this gateway has none")
         try:
-            return JSONResponse(await asyncio.to_thread(data.read, name))
+            return JSONResponse(await asyncio.to_thread(data.read, name, key))
         except LedgerDown as error:
             raise LedgerUnavailable(str(error)) from error
 

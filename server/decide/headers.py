@@ -2,6 +2,15 @@
 
 from server.decide.decision import Decision
 
+DECISION_HEADERS = tuple(
+    f"x-tops-{name}"
+    for name in (
+        *("effort", "source", "budget", "budget-source", "arm", "abstained", "calibrated"),
+        *("difficulty", "p-correct"),
+    )
+)
+"""The names of all headers that a decision may have."""
+
 
 def decision_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
     """`x-tops-*` headers as they are sent; a header without a value is left out."""

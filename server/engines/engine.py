@@ -22,7 +22,7 @@ from server.engines.model_info import ModelInfo
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 
-_CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5
 _KEEPALIVE_SECONDS = 3
 """Below the 5 seconds after which uvicorn, and so vLLM, closes an idle connection."""
 
@@ -82,7 +82,7 @@ class Engine:
             read_bufsize=_READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         )
 
     def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> HttpReply:

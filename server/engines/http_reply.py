@@ -4,11 +4,15 @@ import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import structlog
 
 from server.engines.fast_relay import FastRelay, read_buffered
 from server.engines.reply import Sink
 from server.errors import EngineDown, EngineError, EngineFailed, EngineTimeout
+from server.http.descriptors import is_exhaustion
 from server.http.timeouts import TimeoutPool
+
+log = structlog.get_logger(__name__)
 
 CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 """Everything that a request of the HTTP client may raise."""
@@ -127,6 +131,9 @@ class HttpReply:
 
 def translate(error: Exception) -> EngineError:
     """The gateway's error for one of `CLIENT_ERRORS`."""
+    if is_exhaustion(error):
+        log.error("no file descriptor is left for a connection to the engine: raise ulimit -n")
+        return EngineDown("the gateway has no file descriptor left; try again shortly")
     if isinstance(error, _UNREACHABLE):
         return EngineDown("the engine cannot be reached; try again shortly")
     if isinstance(error, TimeoutError):  # aiohttp's own time-outs are subclasses

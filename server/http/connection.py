@@ -5,26 +5,74 @@ bounds the versions.
 """
 
 import asyncio
-import contextlib
-import sys
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
 
 import httptools
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-if sys.platform != "win32":
-    import fcntl
-    import termios
+from server.errors import error_envelope
+from server.http.connection_pool import ConnectionPool
+from server.http.write_watch import WriteWatch
 
-_MAX_HEAD_BYTES = 2**16
-"""Bytes of a request's line and headers; a longer head is refused."""
+MAX_HEAD_BYTES = 2**16
+"""Bytes of a request's line and headers; also of the trailers and chunk headers between two bytes
+of a body."""
+
+MAX_HEADERS = 100
 
 _UPGRADE_HEADERS = (b"upgrade", b"http2-settings")
 """Headers that offer another protocol."""
 
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds after which a client's connection is closed.
+
+    Attributes:
+        head: until line and headers of a request are complete: since the connection was accepted,
+            or since their first byte.
+        idle: without a request, after an answer.
+        linger: after an answer to a request whose body was not read; the client may read it.
+        write: without a byte read of an answer.
+    """
+
+    head: float
+    idle: float
+    linger: float
+    write: float
+
+
+def _refusal(status: HTTPStatus, message: str, code: str | None = None) -> bytes:
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = "server_error" if is_ours else "invalid_request_error"
+    body = orjson.dumps(error_envelope(message, kind, code=code))
+    retry = "retry-after: 1\r\n" if is_ours else ""
+    head = (
+        f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n{retry}"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_INVALID = _refusal(HTTPStatus.BAD_REQUEST, "this is no valid HTTP/1.1 request")
+_TOO_LARGE = _refusal(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"a request may have {MAX_HEADERS} headers, and {MAX_HEAD_BYTES} bytes of headers or trailers",
+    "headers_too_large",
+)
+_TOO_SLOW = _refusal(
+    HTTPStatus.REQUEST_TIMEOUT,
+    "line and headers of the request were not complete in time; send it again",
+    "request_timeout",
+)
+_TOO_MANY = _refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "this server has too many connections; try again shortly",
+    "too_many_connections",
 )
 
 
@@ -33,25 +81,53 @@ class Connection(HttpToolsProtocol):
 
     - Upgrades to other protocols (Java's client offers HTTP/2 with each request) are declined by
       answering in HTTP/1.1; uvicorn alone would lose the request's body.
-    - A request's line and headers have a limit of 64 KiB.
-    - A client that stops reading its answer is disconnected.
+    - A request's line and headers have a limit, in bytes, in number and in time. Trailers are
+      dropped: to uvicorn they are headers, which could authenticate.
+    - A connection ends at a deadline in each of its states, except while a request is answered.
 
     Args:
-        write_timeout: seconds without a byte read, after which a client is disconnected.
+        deadlines: seconds in which a client must do what comes next.
+        pool: the connections of this process.
         options: uvicorn's.
     """
 
-    def __init__(self, write_timeout: float, **options: Any) -> None:
+    def __init__(self, deadlines: Deadlines, pool: ConnectionPool, **options: Any) -> None:
         super().__init__(**options)
-        self._write_timeout = write_timeout
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._open_head: list[tuple[bytes, bytes]] | None = None
+        self._deadlines, self._pool = deadlines, pool
+        self._head_is_open = self._head_is_timed = False
         self._head_bytes = 0
+        self._refusal = _INVALID
+        self._discards = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's
+        super().connection_made(transport)
+        self._watch = WriteWatch(transport, self._deadlines.write, self.loop)
+        self._response_transport = _ResponseTransport(transport, self._close_after_response)
+        self._head_is_timed = True
+        self._set_deadline(self._deadlines.head)
+        if self._pool.open(self):
+            return
+        if self._pool.may_refuse_politely:
+            self._refuse(_TOO_MANY)
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.close(self)
+        self._watch.stop()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def evict(self) -> None:
+        self.transport.abort()
+
+    # What a client sends
 
     def data_received(self, data: bytes) -> None:
         """Parse requests, as uvicorn does, with upgrades declined and the head limited."""
-        self._unset_keepalive_if_required()
-        open_head, size = self._open_head, len(data)
+        if self._discards:
+            return
+        self._head_bytes += len(data)
         while data:
             try:
                 self.parser.feed_data(data)
@@ -59,26 +135,44 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade(data[upgrade.args[0] :])
             except httptools.HttpParserError:
-                self.send_400_response("Invalid HTTP request received.")
+                self._refuse(self._refusal)
                 return
-        if open_head is not None and self._open_head is open_head:  # all data was of this head
-            self._head_bytes += size
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif self._head_is_open and not self._head_is_timed and self._is_waiting:
+            self._head_is_timed = True
+            self._set_deadline(self._deadlines.head)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._open_head, self._head_bytes = self.headers, 0
+        self._head_is_open = True
 
     def on_headers_complete(self) -> None:
-        self._open_head = None
+        self._head_is_open = self._head_is_timed = False
+        self._unset_keepalive_if_required()
+        if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
+            self._refusal = _TOO_LARGE
+            raise ValueError  # stops the parser
+        self._head_bytes = 0
         if not self._is_upgrade:
+            self._pool.end_wait(self)
             super().on_headers_complete()
+            self.cycle.transport = self._response_transport  # pyright: ignore[reportAttributeAccessIssue] - has what it uses
+            cast("Any", self.scope)["state"]["close_unread"] = self._close_unread
+            self.headers = []  # the parser adds the trailers, which nobody reads
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self._is_upgrade:
             super().on_message_complete()
+
+    def _head_is_too_large(self) -> bool:
+        if self._head_bytes <= MAX_HEAD_BYTES:  # which include the body that came with the head
+            return False
+        return sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
 
     @property
     def _is_upgrade(self) -> bool:
@@ -104,40 +198,92 @@ class Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return b"\r\n".join([*lines, b"", remaining])
 
+    # What the client gets
+
+    def on_response_complete(self) -> None:
+        if self._discards:
+            return
+        if self._has_unread_body:
+            self._linger()
+            return
+        super().on_response_complete()  # which sets the deadline of an idle connection
+        if self._is_waiting:
+            self._pool.wait(self)
+            if self._head_is_open:
+                self._head_is_timed = True
+                self._set_deadline(self._deadlines.head)
+
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start_write_timer()
+        self._watch.start()
 
     def resume_writing(self) -> None:
-        self._stop_write_timer()
+        self._watch.stop()
         super().resume_writing()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_write_timer()
-        super().connection_lost(exc)
+    # How it ends
 
-    def _start_write_timer(self) -> None:
-        unread = self._unread_bytes()
-        self._write_timer = self.loop.call_later(self._write_timeout, self._check_progress, unread)
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
-    def _check_progress(self, unread_before: int) -> None:
-        """Disconnect a client that has read nothing since; a slow one gets another period."""
-        if self._unread_bytes() < unread_before:
-            self._start_write_timer()
+    def _set_deadline(self, seconds: float) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection at a deadline; a client that has begun a request gets an answer."""
+        if self._head_is_open and not self._discards:
+            self._refuse(_TOO_SLOW)
+        elif not self.transport.is_closing():
+            self.transport.close()
+            self.timeout_keep_alive_task = self.loop.call_later(  # closing waits for the client
+                self._deadlines.write, self.transport.abort
+            )
+
+    def _refuse(self, response: bytes) -> None:
+        """Answer what is no request, or has a broken body, unless an answer has begun."""
+        if self._is_waiting or not (self.pipeline or self.cycle.response_started):
+            self.transport.write(response)
+            self._linger()
         else:
-            self.transport.abort()
+            self.transport.close()
+        if self.cycle is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
-    def _unread_bytes(self) -> int:
-        """Bytes that the client has not received: in this process and in the system's buffer."""
-        unread = self.transport.get_write_buffer_size()
-        if sys.platform != "win32":
-            client = self.transport.get_extra_info("socket")
-            with contextlib.suppress(OSError, TypeError):
-                queued = fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4))
-                unread += int.from_bytes(queued, sys.byteorder)
-        return unread
+    def _close_unread(self) -> None:
+        """Close the connection after the answer, which says so, if the body has not arrived."""
+        if self._has_unread_body:
+            self.cycle.keep_alive = False
 
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+    def _close_after_response(self) -> None:
+        if self._has_unread_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    @property
+    def _has_unread_body(self) -> bool:
+        """Whether the body of the request that is being answered has not arrived."""
+        return self.cycle.more_body and not self.pipeline
+
+    def _linger(self) -> None:
+        """End the connection, but go on reading for a while: a reset could lose the answer."""
+        if self._discards or self.transport.is_closing():
+            return
+        self._discards = True
+        self._pool.wait(self)
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._set_deadline(self._deadlines.linger)
+
+
+class _ResponseTransport:
+    """A connection as a response sees it."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close

@@ -18,6 +18,10 @@ _LONG_NUMBER = b"0" * 19
 """As many digits as the smallest integer that does not fit into 64 bits, -2**63 - 1."""
 
 
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * MAX_DEPTH))
+"""For `json`: CPython counts its levels with those of the call stack."""
+
+
 class JSONError(ValueError):
     """Bytes that are not JSON, or that are nested too deeply."""
 
@@ -31,12 +35,11 @@ def loads(raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        is_deep = max(raw.count(b"["), raw.count(b"{")) > MAX_DEPTH
+        is_deep = raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
         hint = f"; at most {MAX_DEPTH} levels may be nested" if is_deep else ""
         raise JSONError(f"{error}{hint}") from None
     if _LONG_NUMBER not in raw.translate(_DIGITS_AS_ZERO):
         return value
-    _allow_deep_recursion()
     return json.loads(raw)
 
 
@@ -45,10 +48,4 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
-        _allow_deep_recursion()
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _allow_deep_recursion() -> None:
-    """Let `json` recurse MAX_DEPTH levels: CPython counts them with those of the call stack."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * MAX_DEPTH))

@@ -5,6 +5,7 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.http.body import close_unread
 from server.http.trace import trace_headers
 
 _RANDOM = random.Random()
@@ -32,7 +33,7 @@ def assign_request_id(scope: Scope) -> str:
 
 
 class RequestId:
-    """Middleware that assigns an id and sends it back as the header `x-request-id`."""
+    """Middleware that sends the request's id back as the header `x-request-id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,11 +42,12 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = assign_request_id(scope)
+        request_id = scope["state"]["request_id"].encode()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                close_unread(scope)
+                headers = [*message.get("headers", []), (b"x-request-id", request_id)]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -122,9 +122,10 @@ def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Ro
     return _all(engine, query.where(*selection.where()).group_by(index, columns.effort))
 
 
-def latest(engine: Engine, number: int) -> Sequence[Row]:
+def latest(engine: Engine, number: int, selection: Selection | None = None) -> Sequence[Row]:
     """The newest requests, newest first."""
-    return _all(engine, select(requests).order_by(requests.c.id.desc()).limit(number))
+    query = select(requests).where(*(selection or Selection()).where())
+    return _all(engine, query.order_by(requests.c.id.desc()).limit(number))
 
 
 def find(engine: Engine, request_id: str, key: str) -> Row | None:

@@ -18,8 +18,8 @@ from server.openapi import requests, responses
 _JSON, _EVENTS, _TEXT = "application/json", "text/event-stream", "text/plain"
 _REFERENCE = "#/components/schemas/{model}"
 
-_PROTECTED = (401,)
-_BODY = (400, *_PROTECTED, 408, 413)
+_PROTECTED = (401, 403)
+_BODY = (400, *_PROTECTED, 408, 413, 415)
 _ENGINE = (404, 429, 500, 502, 503, 504, "4XX")
 """Errors that any request to an engine can end with; 4XX are those of the engine itself."""
 

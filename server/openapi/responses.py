@@ -192,6 +192,7 @@ class RowsRead(BaseModel):
 class DashboardState(BaseModel):
     """The data of the dashboard; `savings` as `tops savings --json` prints it."""
 
+    key: str | None = Field(description="The API key whose requests these are; null for all.")
     requests: dict[str, int]
     savings: dict[str, Any]
     accuracy: dict[str, Any] | None

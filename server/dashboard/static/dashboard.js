@@ -28,7 +28,8 @@ async function refresh() {
     }
     if (!answer.ok) throw new Error(data.error.message);
     show(data, range);
-    tell(`as of ${new Date().toLocaleTimeString()}`);
+    const whose = data.key === null ? "" : `, requests of the key ${data.key}`;
+    tell(`as of ${new Date().toLocaleTimeString()}${whose}`);
   } catch (error) {
     tell(error instanceof TypeError ? "the gateway does not answer" : error.message, true);
   }
