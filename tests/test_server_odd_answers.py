@@ -150,7 +150,7 @@ def test_no_answer_is_a_500(front: Server, engine: ScriptedEngine, body: object)
     assert front.process.poll() is None
 
 
-@pytest.mark.parametrize("levels", [1025, 100_000])
+@pytest.mark.parametrize("levels", [1025, 20_000])
 def test_a_body_nested_deeper_than_can_be_read_is_refused(front: Server, levels: int) -> None:
     content = b'{"messages":' + b"[" * levels + b"]" * levels + b"}"
     response = httpx.post(f"{front.url}/v1/chat/completions", content=content)

@@ -5,12 +5,13 @@ from typing import Any, cast
 
 from server.config.settings import Settings
 from server.engines import engine
-from server.http import body, connection, descriptors, json_codec
+from server.http import body, connection, descriptors, json_codec, sse
 
 INTRODUCTION = """\
 What a client or an engine can take of the gateway's time and memory is bounded. The values of nginx
 and Envoy are the defaults that their documentation gives (nginx 1.29, Envoy 1.39), with the name of
-the directive or field. Limits without a setting are fixed. [Operate](../guides/operate.md) says how they work together."""
+the directive or field. Limits without a setting are fixed. [Operate](../guides/operate.md) says how
+they work together."""
 
 HEAD = ("limit", "default", "setting", "nginx", "Envoy")
 
@@ -51,6 +52,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("JSON values in a body", "max_body_values", "-", "-"),
     ("JSON arrays and objects in a body", "CONTAINERS", "-", "-"),
     ("levels of nested JSON", "MAX_DEPTH", "-", "-"),
+    ("bytes of an event of an engine's stream", "MAX_EVENT_BYTES", "-", "-"),
     (
         "time to read the answer to a request whose body was not read",
         "lingering_timeout",
@@ -99,6 +101,7 @@ _FIXED = {
     "MAX_HEAD_BYTES": f"{connection.MAX_HEAD_BYTES // 2**10} KiB",
     "MAX_HEADERS": f"{connection.MAX_HEADERS:,}",
     "MAX_DEPTH": f"{json_codec.MAX_DEPTH:,}",
+    "MAX_EVENT_BYTES": f"{sse.MAX_EVENT_BYTES // 2**20} MiB",
     "CONNECT_SECONDS": f"{engine.CONNECT_SECONDS} s",
     "CONTAINERS": f"a {body.VALUES_PER_CONTAINER}th of `max_body_values`",
 }

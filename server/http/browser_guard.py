@@ -79,7 +79,7 @@ class BrowserGuard:
         if origin is not None:
             self._check_origin(origin.decode("latin-1"), host.decode("latin-1"))
         elif site in (b"cross-site", b"same-site") and scope["method"] not in ("GET", "HEAD"):
-            raise OriginNotAllowed(_foreign("another site"))
+            raise _foreign("another site")
         if scope["method"] == "POST":
             kinds = [value for name, value in scope["headers"] if name == b"content-type"]
             if any(kind.strip().lower().startswith(_FORM_TYPES) for kind in kinds):
@@ -94,11 +94,11 @@ class BrowserGuard:
         is_page = origin == "null" or scheme in ("http", "https")
         is_local = address == host.lower() or _is_loopback(_name_of(address))
         if is_page and not is_local:
-            raise OriginNotAllowed(_foreign(origin[:80]))
+            raise _foreign(origin[:80])
 
 
-def _foreign(origin: str) -> str:
-    return (
+def _foreign(origin: str) -> OriginNotAllowed:
+    return OriginNotAllowed(
         f"this gateway has no API keys and does not answer pages of {origin}: add the origin to "
         "cors_origins, or configure API keys"
     )
