@@ -221,6 +221,7 @@ def _request_settings(model: str, options: GenerationOptions) -> "RequestSetting
         weights=options.weights,
         keep_responses=options.keep_responses,
         max_tokens=options.max_tokens,
+        system_message=options.system,
         api_key=os.environ.get(API_KEY_VARIABLE),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -71,6 +71,11 @@ class GenerationOptions:
     concurrency: int
     weights: str | None
     keep_responses: bool
+    system: str | None
+
+
+def _text(_: click.Context, __: click.Parameter, file: TextIO | None) -> str | None:
+    return None if file is None else file.read().strip()
 
 
 _OPTIONS = (
@@ -103,6 +108,10 @@ _OPTIONS = (
         help="Checkpoint folder, or its hash; written to each outcome.",
     ),
     click.option("--keep-responses", is_flag=True, help="Write the text of the responses."),
+    click.option(
+        "--system", type=click.File(encoding="utf-8"), callback=_text, metavar="FILE",
+        help="System message of your requests; a router knows only what it was fitted on.",
+    ),
 )  # fmt: skip
 
 

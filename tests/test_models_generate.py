@@ -267,6 +267,22 @@ def test_another_problem_under_the_same_id_is_refused(
     assert "was another problem then" in capsys.readouterr().err
 
 
+def test_a_system_message_opens_every_request_and_is_in_every_row(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "system.txt"
+    text.write_text("You count things.\n")
+    assert generate(endpoint, "fine", tmp_path, "--system", str(text)) == 0
+    (row,) = rows(tmp_path / "out.jsonl")
+    told = {"role": "system", "content": "You count things."}
+    assert row["messages"] == [told, {"role": "user", "content": row["prompt"]}]
+    assert json.loads(endpoint.body)["messages"] == row["messages"]
+    assert generate(endpoint, "fine", tmp_path, "--system", str(text)) == 0
+    assert len(rows(tmp_path / "out.jsonl")) == 1
+    assert generate(endpoint, "fine", tmp_path) == 1
+    assert "had another system message: pass the same --system" in capsys.readouterr().err
+
+
 def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

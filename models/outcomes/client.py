@@ -59,7 +59,7 @@ class RequestSettings:
     """What all requests of a run have in common.
 
     The effort is sent as `reasoning_effort`, or as its system prompt where `system` is given. The
-    effort `auto` sends neither.
+    effort `auto` sends neither. `system_message` opens every request, whatever its effort.
     """
 
     url: str
@@ -70,17 +70,28 @@ class RequestSettings:
     max_tokens: int | None = None
     api_key: str | None = None
     system: Mapping[str, str] | None = None
+    system_message: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """The key goes to `url` only: redirects are not followed."""
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
+    @property
+    def opening(self) -> list[dict[str, str]]:
+        """The messages before those of a task: the system message, where there is one."""
+        if not self.system_message:
+            return []
+        return [{"role": "system", "content": self.system_message}]
+
     def body(self, task: GenerationTask) -> dict[str, Any]:
         """The chat completion request for a task."""
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": messages(task.problem.prompt, task.effort, self.system),
+            "messages": [
+                *self.opening,
+                *messages(task.problem.prompt, task.effort, self.system),
+            ],
             "temperature": self.temperature,
         }
         if self.max_tokens is not None:
@@ -202,6 +213,13 @@ def _check(completion: dict[str, Any]) -> None:
         raise TypeError("content is not text")
 
 
+def conversation(task: GenerationTask, settings: RequestSettings) -> list[dict[str, str]] | None:
+    """The messages that a router sees at serving; None where that is the prompt alone."""
+    if not settings.opening:
+        return None
+    return [*settings.opening, {"role": "user", "content": task.problem.prompt}]
+
+
 def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
     """The answer's text, and whether `max_tokens` cut it off."""
     choice = completion["choices"][0]
@@ -230,7 +248,7 @@ def outcome_row(
     return {
         "problem_id": task.problem.problem_id,
         "prompt": task.problem.prompt,
-        "messages": None,
+        "messages": conversation(task, settings),
         "answer": task.problem.answer,
         "model": settings.model,
         "effort": task.effort,

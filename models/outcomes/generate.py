@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from models.outcomes.client import (
     GenerateError,
@@ -43,8 +43,8 @@ def read_finished(
     """Keys of the model's generations in a file; an incomplete last line is cut off.
 
     Raises:
-        GenerateError: a line is broken, has other weights of the same model, or another problem
-            under the same id.
+        GenerateError: a line is broken, has other weights of the same model, another system
+            message, or another problem under the same id.
     """
     expected = {problem.problem_id: (problem.prompt, problem.answer) for problem in problems}
     if not file.exists():
@@ -60,6 +60,7 @@ def read_finished(
             key = row["problem_id"], row["effort"], row["sample"]
             model, weights = row["model"], row["weights"]
             problem = row.get("prompt"), row.get("answer")
+            turns: list[Any] = row.get("messages") or []
         except (ValueError, KeyError, TypeError) as error:
             raise GenerateError(f"{file}, line {number}: {error!r}") from error
         if model != settings.model:
@@ -68,6 +69,11 @@ def read_finished(
             raise GenerateError(
                 f"{file}, line {number}: has weights {weights}, not {settings.weights}: "
                 "pass the same --weights, or another --out"
+            )
+        if turns[:-1] != settings.opening:
+            raise GenerateError(
+                f"{file}, line {number}: had another system message: pass the same --system, or "
+                "another --out"
             )
         if problem != expected.get(key[0], problem):
             raise GenerateError(
