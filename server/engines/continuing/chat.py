@@ -1,0 +1,175 @@
+"""Continues chat completions: the assistant's message is the last one of the second request."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
+
+from server.engines import chat_chunk
+from server.engines.continuation import TRANSITION, continued_chat
+from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.unfinished import Unfinished
+from server.engines.usage import Usage, read_usage
+from server.http.sse import encode, payload
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+NOTABLE = re.compile(
+    rb'"(?:content":\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)":\s*[\[{]'
+    rb'|(?:finish_reason|refusal)":\s*"|error":\s*[{"])'
+)
+_ANSWER = re.compile(rb'"(?:content":\s*["\[]\s*[^"\s]|tool_calls":\s*\[\s*\{)')
+_ENDS: dict[object, Kind] = {"stop": "end", "length": "cut"}
+
+
+def kind(event: Json) -> Kind | None:
+    if event.get("error"):
+        return "error"
+    choice = chat_chunk.first_choice(event) or {}
+    if chat_chunk.has_answer(chat_chunk.part(choice, "delta")):
+        return "answer"
+    return _ENDS.get(choice.get("finish_reason"))
+
+
+def may_lack_answer(raw: bytes) -> bool:
+    is_single = raw.count(b'"finish_reason"') == 1
+    return not is_single or b'"length"' in raw or not _ANSWER.search(raw)
+
+
+def read_stream(events: Sequence[Json]) -> Unfinished | None:
+    deltas = [chat_chunk.part(chat_chunk.first_choice(event) or {}, "delta") for event in events]
+    finishes = [(chat_chunk.first_choice(event) or {}).get("finish_reason") for event in events]
+    message: Json = {
+        "reasoning": "".join(chat_chunk.reasoning(delta)[0] for delta in deltas),
+        "content": "".join(chat_chunk.text(delta) for delta in deltas),
+        "tool_calls": [delta["tool_calls"] for delta in deltas if delta.get("tool_calls")],
+    }
+    usages = [usage for event in events if (usage := read_usage(event))]
+    finish = next((finish for finish in finishes if finish), None)
+    return _unfinished(message, finish, usages[-1] if usages else None)
+
+
+def thinking_events(events: Sequence[Json]) -> int:
+    choices = (chat_chunk.first_choice(event) or {} for event in events)
+    return sum(bool(chat_chunk.reasoning(chat_chunk.part(c, "delta"))[0]) for c in choices)
+
+
+def read_answer(answer: Json) -> list[Unfinished]:
+    choices = chat_chunk.choices(answer)
+    usage = read_usage(answer) if len(choices) == 1 else None
+    states: list[Unfinished] = []
+    for position, choice in enumerate(choices):
+        message, finish = chat_chunk.part(choice, "message"), choice.get("finish_reason")
+        state = _unfinished(message, finish, usage)
+        if state is not None and (not state.text or finish == "length"):
+            state.index = position
+            states.append(state)
+    return states
+
+
+def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> Json:
+    continued = continued_chat(body, resume, state.prefix(), remaining)
+    continued.pop("thinking_token_budget", None)
+    return {**continued, "n": 1} if "n" in continued else continued
+
+
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+    second = chat_chunk.first_choice(continued) or {}
+    message = chat_chunk.part(second, "message")
+    reasoning = chat_chunk.reasoning(message)[0]
+    if not (chat_chunk.has_answer(message) or reasoning):
+        return None
+    choices = list(chat_chunk.choices(answer))
+    first = choices[state.index]
+    begun = chat_chunk.part(first, "message")
+    field = chat_chunk.reasoning(begun)[1]
+    thoughts = state.reasoning if state.text else state.reasoning + TRANSITION
+    whole = {**begun, **message, "content": state.text + reasoning + chat_chunk.text(message)}
+    whole |= {"reasoning": None, field: thoughts} if "reasoning" in whole else {field: thoughts}
+    choices[state.index] = {**first, **second, "index": first.get("index", 0), "message": whole}
+    first_usage, usage = read_usage(answer), read_usage(continued)
+    joined = {**answer, "choices": choices}
+    if first_usage and usage:
+        joined["usage"] = total_usage(first_usage, state, usage)
+    return joined
+
+
+async def joined(
+    events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes]:
+    common = common_fields(events[0]) if events else {}
+    deltas = [chat_chunk.part(chat_chunk.first_choice(event) or {}, "delta") for event in events]
+    if not state.text:
+        field = next((chat_chunk.reasoning(d)[1] for d in deltas if chat_chunk.reasoning(d)[0]), "")
+        yield encode(chunk({field or "reasoning": TRANSITION}, common))
+    usages = [usage for event in events if (usage := read_usage(event))]
+    async for event in continued:
+        fields = payload(event)
+        if fields is None:
+            yield event
+            continue
+        usage = read_usage(fields)
+        if usage is not None:
+            first = usages[-1] if usages else None
+            fields = {**fields, "usage": total_usage(first, state, usage)}
+        yield encode(as_answer(fields, common))
+
+
+def common_fields(event: Json) -> Json:
+    """The fields that all chunks of a stream share: id, model and the like."""
+    return {
+        name: value for name, value in event.items() if name not in ("choices", "usage", "error")
+    }
+
+
+def chunk(delta: Json, common: Json) -> Json:
+    """A chunk of the first stream."""
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    return {**common, "choices": [choice]}
+
+
+def as_answer(event: Json, common: Json) -> Json:
+    """A chunk of the second stream as one of the first; all of its text is answer."""
+    choice = chat_chunk.first_choice(event)
+    delta = chat_chunk.part(choice or {}, "delta")
+    if choice is not None and delta:
+        dropped = ("role", "content", "reasoning", "reasoning_content")
+        answer: Json = {name: value for name, value in delta.items() if name not in dropped}
+        if text := chat_chunk.reasoning(delta)[0] + chat_chunk.text(delta):
+            answer["content"] = text
+        event = {**event, "choices": [{**choice, "delta": answer}]}
+    return {**event, **common}
+
+
+def total_usage(first: Usage | None, state: Unfinished, second: Usage) -> Json:
+    """The prompt once, and the completions of both requests.
+
+    The prompt of the second is that of the first, and what the first generated: it tells the
+    prompt of a first request that was cut before it reported one.
+    """
+    thinking, spent = state.thinking_tokens, state.completion_tokens or 0
+    prompt = max(0, second.prompt - spent)
+    if first is not None:
+        prompt, spent = first.prompt, max(spent, first.completion)
+        thinking = first.thinking if first.thinking is not None else thinking
+    total: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": spent + second.completion,
+        "total_tokens": prompt + spent + second.completion,
+    }
+    if thinking is not None:
+        total["completion_tokens_details"] = {"reasoning_tokens": thinking}
+    return total
+
+
+def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinished | None:
+    """The state of a choice; None where it cannot be continued: a tool call, or no reasoning."""
+    reasoning, text = chat_chunk.reasoning(message)[0], chat_chunk.text(message)
+    if message.get("tool_calls") or message.get("function_call") or message.get("refusal"):
+        return None
+    if (finish is not None and finish not in _ENDS) or not reasoning:
+        return None
+    answer = text if text.strip() else ""
+    completion = usage.completion if usage else None
+    thinking = usage.thinking if usage else None
+    if thinking is None and not answer:
+        thinking = completion
+    return Unfinished(reasoning, answer, thinking, completion, None, finish == "length")

@@ -1,0 +1,163 @@
+"""Continues Anthropic's Messages API: the second request does not think, and has the thoughts.
+
+Its last message is the assistant's, with the closed reasoning block as text. An engine that
+continues such a message goes on with the answer; one that begins another reads it before.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, cast
+
+from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.unfinished import Unfinished
+from server.engines.usage import read_usage
+from server.http.sse import encode, payload
+
+LIMITS = ("max_tokens",)
+NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
+_TEXT = re.compile(rb'"text":\s*"\s*[^"\s]')
+_ENDS: dict[object, Kind] = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "cut"}
+_QUIET = ("thinking", "redacted_thinking", "text")
+"""Kinds of blocks whose beginning is no answer."""
+
+
+def kind(event: Json) -> Kind | None:
+    name = event.get("type")
+    if name == "error":
+        return "error"
+    if name == "message_delta":
+        return _ENDS.get(_object(event.get("delta")).get("stop_reason"))
+    if name == "content_block_start":
+        block = _object(event.get("content_block"))
+        if block.get("type") not in _QUIET:
+            return "answer"
+        return "answer" if str(block.get("text") or "").strip() else None
+    if name == "content_block_delta":
+        return "answer" if str(_object(event.get("delta")).get("text") or "").strip() else None
+    return None
+
+
+def may_lack_answer(raw: bytes) -> bool:
+    return b'"max_tokens"' in raw or not _TEXT.search(raw)
+
+
+def read_stream(events: Sequence[Json]) -> Unfinished | None:
+    message: Json = {"content": _blocks(events), "usage": {}, "stop_reason": None}
+    for event in events:
+        start = _object(event.get("message"))
+        message["usage"] |= _object(start.get("usage")) | _object(event.get("usage"))
+        reason = _object(event.get("delta")).get("stop_reason")
+        message["stop_reason"] = reason or message["stop_reason"]
+    return _unfinished(message)
+
+
+def thinking_events(events: Sequence[Json]) -> int:
+    return sum(bool(_object(event.get("delta")).get("thinking")) for event in events)
+
+
+def read_answer(answer: Json) -> list[Unfinished]:
+    state = _unfinished(answer)
+    return [] if state is None else [state]
+
+
+def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> Json:  # noqa: ARG001
+    messages, prefix = list(cast("list[Json]", body["messages"])), state.prefix()
+    if messages[-1].get("role") == "assistant" and isinstance(messages[-1].get("content"), str):
+        prefix = messages.pop()["content"] + prefix
+    messages.append({"role": "assistant", "content": prefix.rstrip()})
+    continued = {**body, "messages": messages, "thinking": {"type": "disabled"}}
+    return continued if remaining is None else {**continued, "max_tokens": remaining}
+
+
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+    blocks = [block for block in _content(continued) if "thinking" not in str(block.get("type"))]
+    if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
+        return None
+    begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]
+    names = ("stop_reason", "stop_sequence")
+    whole = {**answer, **{name: continued.get(name) for name in names}, "content": begun + blocks}
+    whole["usage"] = _total_usage(_object(answer.get("usage")), _object(continued.get("usage")))
+    return whole
+
+
+async def joined(
+    events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes]:
+    begun: Json = {}
+    for event in events:
+        begun |= _object(_object(event.get("message")).get("usage")) | _object(event.get("usage"))
+    if begun.get("output_tokens") is None or state.completion_tokens is not None:
+        begun["output_tokens"] = state.completion_tokens or 0
+    count = sum(event.get("type") == "content_block_start" for event in events)
+    stopped = sum(event.get("type") == "content_block_stop" for event in events)
+    if stopped < count:  # the stream was cut within a block
+        stop: Json = {"type": "content_block_stop", "index": count - 1}
+        yield encode(stop, "content_block_stop")
+    async for event in continued:
+        fields = payload(event)
+        if fields is None:
+            yield event
+            continue
+        name = fields.get("type")
+        if name in ("message_start", "ping"):
+            continue
+        if isinstance(fields.get("index"), int):
+            fields = {**fields, "index": fields["index"] + count}
+        if name == "message_delta":
+            fields = {**fields, "usage": _total_usage(begun, _object(fields.get("usage")))}
+        yield encode(fields, str(name))
+
+
+def _unfinished(message: Json) -> Unfinished | None:
+    """The state of a message; None where it has a tool's call, or no thinking."""
+    blocks, reason = _content(message), message.get("stop_reason")
+    if any(block.get("type") not in _QUIET for block in blocks):
+        return None
+    if reason is not None and reason not in _ENDS:
+        return None
+    reasoning, text = (
+        "".join(str(block.get(name) or "") for block in blocks) for name in ("thinking", "text")
+    )
+    text = text if text.strip() else ""
+    if not reasoning or (text and reason != "max_tokens"):
+        return None
+    usage = read_usage(message)
+    return Unfinished(
+        reasoning,
+        text,
+        usage.thinking if usage else None,
+        usage.completion if usage and reason else None,
+        usage.prompt if usage else None,
+        reason == "max_tokens",
+    )
+
+
+def _blocks(events: Sequence[Json]) -> list[Json]:
+    """The content blocks of a stream."""
+    blocks: list[Json] = []
+    for event in events:
+        if event.get("type") == "content_block_start":
+            blocks.append({**_object(event.get("content_block"))})
+        delta = _object(event.get("delta"))
+        for name in ("thinking", "text"):
+            if blocks and isinstance(delta.get(name), str):
+                blocks[-1][name] = str(blocks[-1].get(name) or "") + delta[name]
+    return blocks
+
+
+def _content(message: Json) -> list[Json]:
+    content = message.get("content")
+    blocks = cast("list[Any]", content) if isinstance(content, list) else []
+    return [_object(block) for block in blocks]
+
+
+def _total_usage(first: Json, second: Json) -> Json:
+    """The prompt once, and the completions of both requests."""
+    total: dict[str, Any] = {**second, **first}
+    counts = (first.get("output_tokens"), second.get("output_tokens"))
+    total["output_tokens"] = sum(count for count in counts if isinstance(count, int))
+    return total
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}

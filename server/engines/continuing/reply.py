@@ -1,0 +1,299 @@
+"""A reply whose thinking may leave no room for the answer; it is then continued to one.
+
+The engine's events pass unchanged and unparsed. They are kept until the answer begins, and those
+that end the stream are held back if it has not begun by then.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from server.engines.continuing.api import ContinuedApi, Json
+from server.engines.continuing.unfinished import Unfinished
+from server.engines.reply import Reply, Sink, parse_json
+from server.errors import EngineError, EngineFailed
+from server.http.sse import BOUNDARY, complete_events, events, payload
+
+_MAX_CHUNKS = 2**16
+"""Chunks of reasoning that are kept at most; a longer one is not continued."""
+
+Post = Callable[[Json], Reply]
+CountTokens = Callable[[str], Awaitable[int | None]]
+
+
+class _BudgetExceeded(Exception):  # noqa: N818 - not an error: it ends phase one
+    """The stream has more chunks of reasoning than its budget has tokens."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """The tokens that a request may spend.
+
+    Args:
+        max_tokens: completion tokens at most; None without a limit.
+        reserve: those that the answer is to have at least.
+        withheld: those of `max_tokens` that the first request does not get, because nothing else
+            keeps its thinking from taking them.
+        budget: thinking tokens at most; None without a limit.
+    """
+
+    max_tokens: int | None
+    reserve: int
+    withheld: int = 0
+    budget: int | None = None
+
+
+class ContinuedReply:
+    """A reply that is continued where it ends without an answer; a `Reply`.
+
+    Args:
+        post: sends a body to the engine.
+        body: the request's.
+        api: the API that it speaks.
+        resume: fields that make the engine continue the last message.
+        room: the tokens that it may spend.
+        count_tokens: counts a text on the engine.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        body: Json,
+        api: ContinuedApi,
+        resume: Json,
+        room: Room,
+        count_tokens: CountTokens,
+    ) -> None:
+        self._post, self._body, self._api = post, body, api
+        self._resume, self._room = resume, room
+        self._count_tokens = count_tokens
+        self._first = post(_limited(body, api, room.withheld))
+        self._notable: re.Pattern[bytes] = api.NOTABLE
+        self._watching = True
+        self._answered = False
+        self._partial = b""
+        self._kept: list[bytes] = []
+        self._held: list[bytes] = []
+        self._limit = _MAX_CHUNKS if room.budget is None else room.budget
+        self._second: AsyncGenerator[bytes] | None = None
+        self._whole = b""
+        self.cut: bool | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self._first.status
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is an event stream."""
+        return self._first.is_stream
+
+    @property
+    def retry_after(self) -> str | None:
+        """The `Retry-After` header of an engine that refuses."""
+        return self._first.retry_after
+
+    async def begin(self) -> None:
+        """Wait for a stream's first bytes, or for all of any other body.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        await self._first.begin()
+        if not self._first.is_stream:
+            self._whole = await self._completed(await self._first.read())
+
+    async def read(self) -> bytes:
+        """The whole body of a reply that is not a stream."""
+        return self._whole
+
+    async def next_chunk(self) -> bytes:
+        """The bytes that have arrived, at least one; empty at the end."""
+        while self._second is None:
+            chunk = await self._first.next_chunk()
+            try:
+                if chunk and (passed := self._pass(chunk)):
+                    return passed
+            except _BudgetExceeded:
+                await self._end_first()
+            if not chunk:
+                await self._end_first()
+        return await anext(self._second, b"")
+
+    async def stream_to(self, sink: Sink) -> None:
+        """Pass all remaining bytes to `sink`, in chunks as they arrive."""
+
+        def watch(chunk: bytes) -> Awaitable[None]:
+            passed = self._pass(chunk)
+            return sink(passed) if passed else _nothing()
+
+        if self._second is None:
+            try:
+                await self._first.stream_to(watch)
+            except _BudgetExceeded:
+                self.cut = True
+            await self._end_first()
+        while event := await self.next_chunk():
+            await sink(event)
+
+    async def aclose(self) -> None:
+        """End the request at any point."""
+        if self._second is not None:
+            await self._second.aclose()
+        await self._first.aclose()
+
+    def _pass(self, chunk: bytes) -> bytes:
+        """The part of a chunk that goes on to the client now."""
+        if not self._watching:
+            return chunk
+        if self._partial or not chunk.endswith(b"\n\n"):
+            chunk = self._partial + chunk
+            self._partial = chunk[len(complete_events(chunk)) :]
+            chunk = chunk[: len(chunk) - len(self._partial)]
+        self._kept.append(chunk)
+        if self._held:
+            self._held.append(chunk)
+            return b""
+        if self._notable.search(chunk) is not None:
+            return self._inspect(chunk)
+        if len(self._kept) > self._limit:
+            self._check_budget()
+        return chunk
+
+    def _check_budget(self) -> None:
+        """Chunks may be other than reasoning: count those that are.
+
+        Raises:
+            _BudgetExceeded: they are more than the budget.
+        """
+        budget = self._room.budget
+        if budget is None or len(self._kept) >= _MAX_CHUNKS:
+            self._stop_watching()
+            return
+        excess = self._api.thinking_events(self._kept_events()) - budget
+        if excess > 0:
+            self._kept.pop()
+            self.cut = True
+            raise _BudgetExceeded
+        self._limit = len(self._kept) - excess
+
+    def _inspect(self, chunk: bytes) -> bytes:
+        position = 0
+        for boundary in BOUNDARY.finditer(chunk):
+            event, start, position = chunk[position : boundary.end()], position, boundary.end()
+            body = payload(event)
+            kind = None if body is None else self._api.kind(body)
+            if kind == "error" or (kind == "answer" and not self._room.withheld):
+                self._stop_watching()
+                return chunk
+            self._answered = self._answered or kind == "answer"
+            if kind == "cut" or (kind == "end" and not self._answered):
+                self._held.append(chunk[start:])
+                return chunk[:start]
+        return chunk
+
+    def _stop_watching(self) -> None:
+        self._watching = False
+        self._kept.clear()
+
+    def _kept_events(self) -> list[Json]:
+        chunks = b"".join(self._kept)
+        parsed = (payload(event) for event in BOUNDARY.split(chunks) if event)
+        return [event for event in parsed if event is not None]
+
+    async def _end_first(self) -> None:
+        """The first request is over: go on with the second, or with the end of the first."""
+        await self._first.aclose()
+        self._second = self._rest()
+
+    async def _rest(self) -> AsyncGenerator[bytes]:
+        """What the client gets after the first request: an answer, or that request's own end."""
+        state = None
+        if self._held or self.cut:
+            sent = self._kept_events()
+            state = self._api.read_stream(sent)
+        if state is not None:
+            await self._count(state)
+            async with aclosing(self._continuation(state)) as replies:
+                async for reply in replies:
+                    async for event in self._api.joined(sent, state, events(reply.next_chunk)):
+                        yield event
+                    return
+        if self.cut:
+            raise EngineFailed("the engine did not go on after its thinking had used up its budget")
+        for chunk in (*self._held, self._partial):
+            if chunk:
+                yield chunk
+
+    async def _continuation(self, state: Unfinished) -> AsyncGenerator[Reply]:
+        """The reply that goes on, begun; none where there is no room, or the engine refuses."""
+        for remaining in self._remaining(state):
+            body = self._api.body(self._body, state, self._resume, remaining)
+            async with aclosing(self._post(body)) as reply:
+                try:
+                    await reply.begin()
+                except EngineError:
+                    return
+                if reply.status == 200:
+                    yield reply
+                if reply.status != 400:
+                    return
+
+    def _remaining(self, state: Unfinished) -> Generator[int | None]:
+        """The completion tokens that are left, then fewer for an engine that refuses so many.
+
+        Where the context is full, the end of the reasoning makes room for the answer.
+        """
+        room = self._room
+        limit, spent = room.max_tokens, state.completion_tokens or 0
+        remaining = None if limit is None else limit - spent
+        is_spent = limit is not None and spent >= limit - room.withheld
+        if state.at_length and not is_spent:
+            state.shorten(room.reserve)
+            remaining = None if remaining is None else min(remaining, room.reserve)
+        if remaining is None or remaining > 0:
+            yield remaining
+            state.shorten(room.reserve)
+            yield min(remaining or room.reserve, room.reserve)
+
+    async def _count(self, state: Unfinished) -> None:
+        """Count the tokens that the engine has not reported."""
+        if state.completion_tokens is not None:
+            return
+        state.completion_tokens = await self._count_tokens(state.reasoning + state.text)
+        if state.completion_tokens is None:
+            state.completion_tokens = self._api.thinking_events(self._kept_events())
+        if not state.text:
+            state.thinking_tokens = state.completion_tokens
+
+    async def _completed(self, raw: bytes) -> bytes:
+        """A whole answer with every choice that lacks an answer continued to one."""
+        if self._first.status != 200 or not self._api.may_lack_answer(raw):
+            return raw
+        answer: Any = parse_json(raw)
+        merged: Json = answer
+        for state in self._api.read_answer(answer) if isinstance(answer, dict) else []:
+            if not state.text or self._room.withheld:
+                await self._count(state)
+                async with aclosing(self._continuation(state)) as replies:
+                    async for reply in replies:
+                        continued = parse_json(await reply.read())
+                        if isinstance(continued, dict):
+                            second = cast("Json", continued)
+                            merged = self._api.merged(merged, state, second) or merged
+        return raw if merged is answer else orjson.dumps(merged)
+
+
+async def _nothing() -> None:
+    """The sink's work for a chunk of which nothing is sent yet."""
+
+
+def _limited(body: Json, api: ContinuedApi, withheld: int) -> Json:
+    """The body with so many tokens less to spend."""
+    limits = {name: body[name] - withheld for name in api.LIMITS if isinstance(body.get(name), int)}
+    return {**body, **limits} if withheld else body

@@ -1,0 +1,174 @@
+"""Continues the Responses API: the last item of the second request is an incomplete message."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, cast
+
+from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.unfinished import Unfinished
+from server.engines.usage import read_usage
+from server.http.sse import encode, payload
+
+LIMITS = ("max_output_tokens",)
+NOTABLE = re.compile(
+    rb'"(?:response\.(?:output_text\.delta|refusal\.delta|output_item\.added|function_call|mcp_call'
+    rb'|custom_tool_call|completed|incomplete|failed)|error")'
+)
+_ANSWERS = ("response.output_text.delta", "response.refusal.delta")
+_LAST = ("response.completed", "response.incomplete")
+_OPENING = ("response.created", "response.in_progress", "response.queued")
+
+
+def kind(event: Json) -> Kind | None:
+    name = event.get("type")
+    if name in ("error", "response.failed"):
+        return "error"
+    if name in _LAST:
+        response = _object(event.get("response"))
+        is_cut = name == "response.incomplete" or response.get("status") == "incomplete"
+        return "cut" if is_cut else "end"
+    if name in _ANSWERS:
+        return "answer" if str(event.get("delta")).strip() else None
+    if name == "response.output_item.added":
+        known = ("reasoning", "message")
+        return None if _object(event.get("item")).get("type") in known else "answer"
+    return None
+
+
+def may_lack_answer(raw: bytes) -> bool:
+    return b'"incomplete"' in raw or b'"output_text"' not in raw
+
+
+def read_stream(events: Sequence[Json]) -> Unfinished | None:
+    return _unfinished(_last_response(events)) if events else None
+
+
+def thinking_events(events: Sequence[Json]) -> int:
+    return sum(str(event.get("type")).startswith("response.reasoning") for event in events)
+
+
+def read_answer(answer: Json) -> list[Unfinished]:
+    state = _unfinished(answer)
+    return [] if state is None else [state]
+
+
+def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> Json:  # noqa: ARG001
+    asked = body.get("input")
+    items: list[Any] = (
+        list(cast("list[Any]", asked))
+        if isinstance(asked, list)
+        else [{"role": "user", "content": asked}]
+    )
+    text = {"type": "output_text", "text": state.prefix(), "annotations": []}
+    message = {"type": "message", "id": "msg_continued", "role": "assistant", "content": [text]}
+    continued = {**body, "input": [*items, {**message, "status": "incomplete"}]}
+    return continued if remaining is None else {**continued, "max_output_tokens": remaining}
+
+
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+    items = [item for item in _items(continued) if item.get("type") != "reasoning"]
+    if not any(_texts(item) for item in items) and not _has_tools(items):
+        return None
+    return _joined(answer, _without_blank(_items(answer)) + items, state, continued)
+
+
+async def joined(
+    events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes]:
+    first = _last_response(events)
+    items = _items(first)
+    numbers = [event["sequence_number"] for event in events[:-1] if "sequence_number" in event]
+    number = int(max(numbers, default=-1))
+    async for event in continued:
+        fields = payload(event)
+        if fields is None:
+            yield event
+            continue
+        name = fields.get("type")
+        if name in _OPENING:
+            continue
+        number += 1
+        fields = {**fields, "sequence_number": number}
+        if isinstance(fields.get("output_index"), int):
+            fields["output_index"] += len(items)
+        response = fields.get("response")
+        if name in _LAST and isinstance(response, dict):
+            second = cast("Json", response)
+            fields["response"] = _joined(first, items + _items(second), state, second)
+        yield encode(fields, str(name))
+
+
+def _joined(first: Json, items: list[Json], state: Unfinished, second: Json) -> Json:
+    names = ("status", "incomplete_details", "error")
+    whole = {**first, **{name: second.get(name) for name in names}, "output": items}
+    begun, rest = read_usage(first), read_usage(second)
+    if rest is not None:
+        spent = begun.completion if begun else state.completion_tokens or 0
+        prompt = begun.prompt if begun else max(0, rest.prompt - spent)
+        thinking = begun.thinking if begun else None
+        details = spent if thinking is None and not state.text else thinking
+        whole["usage"] = {
+            **_object(second.get("usage")),
+            "input_tokens": prompt,
+            "output_tokens": spent + rest.completion,
+            "total_tokens": prompt + spent + rest.completion,
+            "output_tokens_details": {"reasoning_tokens": details or 0},
+        }
+    return whole
+
+
+def _last_response(events: Sequence[Json]) -> Json:
+    responses = [_object(event.get("response")) for event in events if event.get("response")]
+    return responses[-1] if responses else {}
+
+
+def _unfinished(response: Json) -> Unfinished | None:
+    """The state of a response; None where it has a tool's call, or no reasoning."""
+    items = _items(response)
+    if response.get("status") not in ("completed", "incomplete") or _has_tools(items):
+        return None
+    by_kind = {
+        name: "".join(_texts(item) for item in items if item.get("type") == name)
+        for name in ("reasoning", "message")
+    }
+    text = by_kind["message"] if by_kind["message"].strip() else ""
+    if not by_kind["reasoning"] or (text and response.get("status") == "completed"):
+        return None
+    usage = read_usage(response)
+    return Unfinished(
+        by_kind["reasoning"],
+        text,
+        usage.thinking if usage else None,
+        usage.completion if usage else None,
+        usage.prompt if usage else None,
+        response.get("status") == "incomplete",
+    )
+
+
+def _items(response: Json) -> list[Json]:
+    output = response.get("output")
+    items = cast("list[Any]", output) if isinstance(output, list) else []
+    return [_object(item) for item in items]
+
+
+def _has_tools(items: Sequence[Json]) -> bool:
+    return any(item.get("type") not in ("reasoning", "message") for item in items)
+
+
+def _texts(item: Json) -> str:
+    """The text of a message, or of a reasoning item: its content, else its summary."""
+    for name in ("content", "summary"):
+        parts = item.get(name)
+        entries = cast("list[Any]", parts) if isinstance(parts, list) else []
+        texts = [_object(entry).get("text") for entry in entries]
+        if text := "".join(text for text in texts if isinstance(text, str)):
+            return text
+    return ""
+
+
+def _without_blank(items: list[Json]) -> list[Json]:
+    return [item for item in items if item.get("type") != "message" or _texts(item).strip()]
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}

@@ -1,0 +1,38 @@
+"""What a request has generated when it ended without an answer, or within one."""
+
+from dataclasses import dataclass
+
+from server.engines.continuation import closed_block, shortened
+
+
+@dataclass
+class Unfinished:
+    """The state of one choice that its engine has ended.
+
+    Args:
+        reasoning: the text of its reasoning block.
+        text: the text of an answer that has begun.
+        thinking_tokens: those of `reasoning`; None where the engine does not report them.
+        completion_tokens: those of both; None where the engine does not report them.
+        prompt_tokens: those of the prompt; None where the engine does not report them.
+        at_length: whether `max_tokens` or the context ended it.
+        index: of the choice.
+    """
+
+    reasoning: str
+    text: str = ""
+    thinking_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
+    at_length: bool = False
+    index: int = 0
+
+    def prefix(self) -> str:
+        """How the message begins that the engine is to go on with."""
+        if self.text:
+            return f"<think>\n{self.reasoning.strip()}\n</think>\n\n{self.text}"
+        return closed_block(self.reasoning)
+
+    def shorten(self, reserve: int) -> None:
+        """Drop the end of the reasoning, for an answer of so many tokens."""
+        self.reasoning = shortened(self.reasoning, self.completion_tokens or reserve, reserve)
