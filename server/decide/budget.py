@@ -87,7 +87,12 @@ def _room(request: ParsedRequest, settings: Settings, context: int | None) -> in
     if not bounds:
         return None
     completion = min(bounds)
-    return completion - min(settings.answer_reserve, -(-completion // 2))
+    return completion - answer_reserve(settings.answer_reserve, completion)
+
+
+def answer_reserve(reserve: int, completion: int | None) -> int:
+    """The tokens of a completion that are reserved for the answer: at most half of them."""
+    return reserve if completion is None else min(reserve, -(-completion // 2))
 
 
 def _prompt_tokens(conversation: Conversation) -> int:

@@ -30,6 +30,14 @@ class GivenAnswer:
         self._unread: list[bytes] = []
         self.ending = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether a streamed answer has neither text nor a tool's call, as far as it was read."""
+        return not any(
+            message["content"].strip() or message["tool_calls"]
+            for message in self._streamed.messages()
+        )
+
     def read(self, events: bytes) -> bool:
         """Read events of a stream; whether later ones are to be read as well.
 

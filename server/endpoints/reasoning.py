@@ -11,12 +11,14 @@ from server.api.request import ParsedRequest
 from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
 from server.decide.conversations import Conversations, Thread
+from server.decide.budget import answer_reserve
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.enforcement import check_budget
 from server.endpoints.answer import read_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
 from server.endpoints.given_answer import GivenAnswer
+from server.endpoints.empty_answers import empty_answers
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
@@ -59,6 +61,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._budget_retry = BudgetRetry(settings.retry_budget_factor)
         self._log_prompts = settings.log_prompts
         self._endings = TimeoutPool(ENDING_SECONDS)
+        self._answer_reserve = settings.answer_reserve
 
     async def _respond(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
@@ -80,6 +83,9 @@ class ReasoningEndpoint(TrackedEndpoint):
                 if answer is not None:  # not streamed
                     answer = await self._account(record, request, answer, in_flight)
                     given.whole(answer)
+                if record.budget_ignored:
+                    self._fleet.health.report_ignored_budget(in_flight.engine)
+                if answer is not None:
                     await send_json(record, dumps(answer), send, in_flight.reply.retry_after)
 
     def _authenticate(self, record: RequestRecord, headers: Mapping[str, str]) -> Caller:
@@ -109,6 +115,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.choices, record.stream = request.n, request.stream
         record.thread = thread
         self._conversations.remember_turn(thread, decision.routed)
+        record.max_tokens, record.context = request.max_tokens, model.context
         if self._log_prompts:
             record.prompt_json = dumps(request.messages).decode()
 
@@ -133,6 +140,10 @@ class ReasoningEndpoint(TrackedEndpoint):
             write,
             decision.budget if decision.is_told else None,
             record.thread.affinity if record.thread else None,
+            decision.effort != "none",
+            request.max_tokens,
+            request.n,
+            answer_reserve(self._answer_reserve, request.max_tokens),
         )
 
     async def _relay(
@@ -155,6 +166,7 @@ class ReasoningEndpoint(TrackedEndpoint):
 
             relay = self._api.relay(request, tops, effort)
             await relay_stream(record, reply, relay, self._endings, send, given)
+            record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
         answer = await read_answer(self._api, reply)
         if reply.status == 200 and request.stream:
@@ -175,6 +187,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         tops = record.record_usage(read_usage(answer), in_flight.reply.cut)
         budget = self._budget_retry.larger_budget(record, request, answer)
         retried = None if budget is None else await self._retry(record, request, answer, budget)
+        record.empty_answers = empty_answers(retried or answer)
         return retried or self._api.with_tops(answer, tops)
 
     async def _retry(

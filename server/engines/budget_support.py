@@ -18,6 +18,7 @@ class BudgetSupport:
         offset: thinking tokens by which an answer that was cut exceeds the budget that the engine
             was given (it may count its transition sentence on top) or, if negative, falls short of
             it (it may count a token of the prompt).
+        counts: whether the tokens of a stream can be counted while it runs, for two phases.
         adds_logprobs: whether two phases request log-probabilities, by which they count.
         continues: whether the engine goes on after a closed reasoning block, so that an answer can
             follow thinking that has used up its room.
@@ -27,6 +28,7 @@ class BudgetSupport:
     proven: bool
     detail: str
     offset: int = 0
+    counts: bool = True
     adds_logprobs: bool = False
     continues: bool = False
 

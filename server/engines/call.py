@@ -16,6 +16,9 @@ class Call:
             is to enforce, None for no budget in the body.
         budget: thinking tokens, None without a limit.
         conversation: key of the conversation; its requests stay on one engine.
+        thinks: whether the model may think.
+        max_tokens: completion tokens at most; None without a limit.
+        choices: answers to generate.
         reserve: completion tokens that the answer needs besides thinking.
     """
 
@@ -24,4 +27,7 @@ class Call:
     write: Callable[[int | None], dict[str, Any]]
     budget: int | None = None
     conversation: str | None = None
+    thinks: bool = True
+    max_tokens: int | None = None
+    choices: int = 1
     reserve: int = 1

@@ -60,16 +60,19 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
         return BudgetSupport("none", False, "this kind of engine has no thinking budget")
     if dialect.hosted:
         return BudgetSupport("native", False, "not probed, because requests cost money")
-    support = await _enforcement(ask, dialect, model, effort)
-    if support.mode == "native":
-        body = _body(dialect, model, effort, None)
+    body = _body(dialect, model, effort, None)
+    unbounded = await ask(body | {"max_tokens": _UNBOUNDED_TOKENS}, None)
+    support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
+    thinks = _thinking(*unbounded[:2]) or chat_chunk.reasoning(_message(unbounded.answer))[0]
+    if support.mode != "two-phase" and thinks:
         support = replace(support, continues=await _continues(ask, body, dialect))
     return support
 
 
-async def _enforcement(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> BudgetSupport:
-    unbounded = _body(dialect, model, effort, None) | {"max_tokens": _UNBOUNDED_TOKENS}
-    unbounded_thinking = _thinking(*(await ask(unbounded, None))[:2])
+async def _enforcement(
+    ask: Ask, dialect: Dialect, model: str, effort: Effort, unbounded_thinking: int | None
+) -> BudgetSupport:
+    """How a budget holds on an engine that thinks so many tokens without one."""
     status, answer, _ = await ask(_body(dialect, model, effort, BUDGET), None)
     thinking = _thinking(status, answer)
     result = f"{thinking} thinking tokens" if thinking is not None else f"HTTP {status}"
@@ -106,19 +109,22 @@ async def _two_phase(
     """Whether the gateway can enforce in two phases what the engine does not."""
     if dialect.resume is None:
         return BudgetSupport("none", False, detail)
+    support = BudgetSupport("none", False, detail + ", and two phases did not enforce it either")
     for adds_logprobs in (False, True):
         probed = {**body, "logprobs": True} if adds_logprobs else body
         reply = await ask(probed, BUDGET)
         thinking = _thinking(reply.status, reply.answer)
         if thinking is None or not 0 < thinking <= BUDGET:
-            break
-        if reply.method != "estimate":
-            return BudgetSupport("two-phase", True, detail, 0, adds_logprobs, continues=True)
-        uncounted = ", and its streams do not show how many tokens they carry"
-        support = BudgetSupport("two-phase", False, detail + uncounted, continues=True)
-        if adds_logprobs:
             return support
-    return BudgetSupport("none", False, detail + ", and two phases did not enforce it either")
+        if reply.method != "estimate":
+            return BudgetSupport(
+                "two-phase", True, detail, adds_logprobs=adds_logprobs, continues=True
+            )
+        uncounted = ", and its streams do not show how many tokens they carry"
+        support = BudgetSupport(
+            "two-phase", False, detail + uncounted, counts=False, continues=True
+        )
+    return support
 
 
 async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
@@ -130,9 +136,7 @@ async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
         body | {"max_tokens": _CONTINUED_TOKENS}, dialect.resume, prefix, None
     )
     reply = await ask(continued, None)
-    is_object = isinstance(reply.answer, dict)
-    answer = cast("dict[str, Any]", reply.answer) if is_object else {}
-    message = chat_chunk.part(chat_chunk.first_choice(answer) or {}, "message")
+    message = _message(reply.answer)
     has_text = chat_chunk.has_answer(message) and not chat_chunk.reasoning(message)[0]
     return reply.status == 200 and has_text
 
@@ -142,6 +146,14 @@ def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> d
     body = {"model": model, "messages": messages, "max_tokens": _MAX_TOKENS, "temperature": 0}
     dialect.apply(body, effort, budget)
     return body
+
+
+def _message(answer: object) -> dict[str, Any]:
+    """The message of an answer; empty where it has none."""
+    if not isinstance(answer, dict):
+        return {}
+    choice = chat_chunk.first_choice(cast("dict[str, Any]", answer))
+    return chat_chunk.part(choice or {}, "message")
 
 
 def _reason(answer: object) -> str:

@@ -8,18 +8,16 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 from router.effort import Effort
+from server.engines.answered_reply import answered_reply
 from server.engines.budget_support import BudgetSupport
 from server.engines.call import Call
-from server.engines.dialect import CHAT, Dialect
+from server.engines.dialect import Dialect
 from server.engines.engine import Engine
 from server.engines.health import Health
 from server.engines.in_flight import FAILURES, InFlight
 from server.engines.model_info import ModelInfo
-from server.engines.reply import Reply
-from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, NotFound
 from server.observe.metrics import Metrics
 
@@ -109,7 +107,8 @@ class Fleet:
             may_retry = len(tried) < _MAX_ATTEMPTS and any(
                 engine.up for engine in self._engines if engine not in tried
             )
-            in_flight = InFlight(engine, self._reply(engine, call), self.health.report_failure)
+            reply = answered_reply(engine, call, self.dialect)
+            in_flight = InFlight(engine, reply, self.health.report_failure)
             try:
                 await in_flight.reply.begin()
             except BaseException as error:
@@ -121,24 +120,6 @@ class Fleet:
                     return in_flight
                 await in_flight.end()
             self._metrics.engine_retries.inc()
-
-    def _reply(self, engine: Engine, call: Call) -> Reply:
-        """The engine's reply to a request that is not sent yet, in one phase or in two."""
-        budget, resume = call.budget, self.dialect.resume
-        sent_budget = None if budget is None else engine.budget_support.budget_to_send(budget)
-        if budget is not None and sent_budget is None and resume is not None and call.path == CHAT:
-            post = partial(engine.post, call.path, headers=call.headers)
-            return TwoPhase(
-                post,
-                call.write(None),
-                budget,
-                resume,
-                engine.count_tokens,
-                call.reserve,
-                engine.budget_support.adds_logprobs,
-            )
-        body = call.write(budget if sent_budget is None else sent_budget)
-        return engine.post(call.path, body, call.headers)
 
     def _pick(self, conversation: str | None, tried: Sequence[Engine]) -> Engine:
         """The conversation's engine, or the least loaded where that is too busy, down or tried."""

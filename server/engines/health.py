@@ -107,6 +107,22 @@ class Health:
         else:
             engine.recheck.set()
 
+    def report_ignored_budget(self, engine: Engine) -> None:
+        """An engine that enforces budgets has ignored one: enforce them in two phases from now."""
+        support = engine.budget_support
+        if support.mode != "native" or not support.proven:
+            return
+        detail = "the engine has ignored a budget, although it obeyed the canary's"
+        mode = "two-phase" if support.continues else "native"
+        engine.budget_support = BudgetSupport(mode, False, detail, continues=support.continues)
+        self._metrics.set_budget_state(engine.name, engine.budget_support.state)
+        log.warning(
+            "budget ignored",
+            engine=engine.name,
+            budgets=engine.budget_support.state,
+            hint="report it with the engine's version",
+        )
+
     @contextmanager
     def watching(self) -> Generator[None]:
         """Check the engines while the context is open; their connections must be open."""

@@ -2,11 +2,17 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
+
+EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
+"""`stop`: the model ended its completion by itself."""
+
+_IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
+"""Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
 
 
 @dataclass(slots=True)
@@ -55,6 +61,11 @@ class RequestRecord:
     """The usage of the last attempt, which is the one that the decision's budget was for."""
     delivered: bool = False
     """Whether the answer was complete when the client, or the gateway, ended the connection."""
+    max_tokens: int | None = None
+    context: int | None = None
+    """Bounds of the completion, in tokens; None where there is none, or it is not known."""
+    empty_answers: int = 0
+    """Choices without text and without a tool's call."""
     cut_by_gateway: bool | None = None
     """Whether the gateway itself ended the thinking at its budget; None where the engine would."""
 
@@ -81,6 +92,28 @@ class RequestRecord:
         if self.final_usage.thinking < bound:
             return False
         return True if self.final_usage.thinking >= self.choices * bound else None
+
+    @property
+    def budget_ignored(self) -> bool:
+        """Whether the engine has thought far beyond the budget that it was given."""
+        if self.decision is None or self.decision.budget is None or self.final_usage is None:
+            return False
+        granted = self.choices * self.decision.budget
+        return (self.final_usage.thinking or 0) > _IGNORED_FACTOR * granted + _IGNORED_TOKENS
+
+    @property
+    def empty_cause(self) -> EmptyCause:
+        """What ended a completion that has no answer."""
+        usage = self.final_usage
+        if usage is None:
+            return "unknown"
+        if self.max_tokens is not None and usage.completion >= self.choices * self.max_tokens:
+            return "max_tokens"
+        if self.budget_hit:
+            return "budget"
+        if self.context is not None and usage.prompt + usage.completion >= self.context:
+            return "context"
+        return "stop"
 
     @property
     def baseline_tokens(self) -> float | None:

@@ -31,6 +31,9 @@ class RequestMetrics:
         if record.body_read_at and record.forwarded_at:
             metrics.overhead.observe(record.forwarded_at - record.body_read_at)
         if record.status == 200:
+            if record.empty_answers:
+                empty = metrics.empty_answers.labels(record.model, record.empty_cause)
+                empty.inc(record.empty_answers)
             if record.usage is not None:
                 self._count_tokens(record, decision, record.usage, labels)
             self._observe_latency(record, (record.model, decision.effort))

@@ -112,6 +112,12 @@ class Metrics:
             ("model",),
         )
 
+        self.empty_answers = self._counters(
+            "tops_empty_answers",
+            "Answers without text and without a tool's call, by what ended them.",
+            ("model", "cause"),
+        )
+
     def _tokens(self) -> None:
         self.prompt_tokens = self._counters(
             "tops_prompt_tokens", "Prompt tokens.", _DECISION_LABELS

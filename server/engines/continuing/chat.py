@@ -11,12 +11,12 @@ from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
 
-LIMITS = ("max_tokens", "max_completion_tokens")
+LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
 NOTABLE = re.compile(
     rb'"(?:content":\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)":\s*[\[{]'
     rb'|(?:finish_reason|refusal)":\s*"|error":\s*[{"])'
 )
-_ANSWER = re.compile(rb'"(?:content":\s*["\[]\s*[^"\s]|tool_calls":\s*\[\s*\{)')
+_ANSWER = re.compile(rb'"(?:content":\s*["\[]\s*[^"\s\\]|tool_calls":\s*\[\s*\{)')
 _ENDS: dict[object, Kind] = {"stop": "end", "length": "cut"}
 
 
@@ -146,7 +146,7 @@ def total_usage(first: Usage | None, state: Unfinished, second: Usage) -> Json:
     prompt of a first request that was cut before it reported one.
     """
     thinking, spent = state.thinking_tokens, state.completion_tokens or 0
-    prompt = max(0, second.prompt - spent)
+    prompt = max(0, second.prompt - spent - state.closing_tokens)
     if first is not None:
         prompt, spent = first.prompt, max(spent, first.completion)
         thinking = first.thinking if first.thinking is not None else thinking

@@ -13,9 +13,9 @@ from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
-LIMITS = ("max_tokens",)
+LIMITS: tuple[str, ...] = ("max_tokens",)
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
-_TEXT = re.compile(rb'"text":\s*"\s*[^"\s]')
+_TEXT = re.compile(rb'"text":\s*"\s*[^"\s\\]')
 _ENDS: dict[object, Kind] = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "cut"}
 _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
@@ -69,7 +69,7 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     return continued if remaining is None else {**continued, "max_tokens": remaining}
 
 
-def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:  # noqa: ARG001
     blocks = [block for block in _content(continued) if "thinking" not in str(block.get("type"))]
     if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
         return None

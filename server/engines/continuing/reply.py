@@ -8,18 +8,19 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import orjson
 
+from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, parse_json
 from server.errors import EngineError, EngineFailed
 from server.http.sse import BOUNDARY, complete_events, events, payload
 
-_MAX_CHUNKS = 2**16
-"""Chunks of reasoning that are kept at most; a longer one is not continued."""
+_MAX_EVENTS = 2**16
+"""Events of reasoning that are kept at most; a longer one is not continued."""
 
 Post = Callable[[Json], Reply]
 CountTokens = Callable[[str], Awaitable[int | None]]
@@ -36,14 +37,14 @@ class Room:
     Args:
         max_tokens: completion tokens at most; None without a limit.
         reserve: those that the answer is to have at least.
-        withheld: those of `max_tokens` that the first request does not get, because nothing else
-            keeps its thinking from taking them.
+        first: those that the first request may spend, where nothing else keeps its thinking from
+            taking them all; None for `max_tokens`.
         budget: thinking tokens at most; None without a limit.
     """
 
     max_tokens: int | None
     reserve: int
-    withheld: int = 0
+    first: int | None = None
     budget: int | None = None
 
 
@@ -71,14 +72,15 @@ class ContinuedReply:
         self._post, self._body, self._api = post, body, api
         self._resume, self._room = resume, room
         self._count_tokens = count_tokens
-        self._first = post(_limited(body, api, room.withheld))
+        self._first = post(_limited(body, api, room.first))
         self._notable: re.Pattern[bytes] = api.NOTABLE
         self._watching = True
         self._answered = False
         self._partial = b""
         self._kept: list[bytes] = []
+        self._kept_count = 0
         self._held: list[bytes] = []
-        self._limit = _MAX_CHUNKS if room.budget is None else room.budget
+        self._limit = _MAX_EVENTS if room.budget is None else room.budget
         self._second: AsyncGenerator[bytes] | None = None
         self._whole = b""
         self.cut: bool | None = None
@@ -156,23 +158,24 @@ class ContinuedReply:
             self._partial = chunk[len(complete_events(chunk)) :]
             chunk = chunk[: len(chunk) - len(self._partial)]
         self._kept.append(chunk)
+        self._kept_count += chunk.count(b"\n\n")
         if self._held:
             self._held.append(chunk)
             return b""
         if self._notable.search(chunk) is not None:
             return self._inspect(chunk)
-        if len(self._kept) > self._limit:
+        if self._kept_count > self._limit:
             self._check_budget()
         return chunk
 
     def _check_budget(self) -> None:
-        """Chunks may be other than reasoning: count those that are.
+        """Count the events that carry reasoning, each of which is a token or more.
 
         Raises:
             _BudgetExceeded: they are more than the budget.
         """
         budget = self._room.budget
-        if budget is None or len(self._kept) >= _MAX_CHUNKS:
+        if budget is None or self._kept_count >= _MAX_EVENTS:
             self._stop_watching()
             return
         excess = self._api.thinking_events(self._kept_events()) - budget
@@ -180,7 +183,7 @@ class ContinuedReply:
             self._kept.pop()
             self.cut = True
             raise _BudgetExceeded
-        self._limit = len(self._kept) - excess
+        self._limit = self._kept_count - excess
 
     def _inspect(self, chunk: bytes) -> bytes:
         position = 0
@@ -188,7 +191,7 @@ class ContinuedReply:
             event, start, position = chunk[position : boundary.end()], position, boundary.end()
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
-            if kind == "error" or (kind == "answer" and not self._room.withheld):
+            if kind == "error" or (kind == "answer" and self._room.first is None):
                 self._stop_watching()
                 return chunk
             self._answered = self._answered or kind == "answer"
@@ -212,11 +215,13 @@ class ContinuedReply:
         self._second = self._rest()
 
     async def _rest(self) -> AsyncGenerator[bytes]:
-        """What the client gets after the first request: an answer, or that request's own end."""
-        state = None
-        if self._held or self.cut:
-            sent = self._kept_events()
-            state = self._api.read_stream(sent)
+        """What the client gets after the first request: an answer, or that request's own end.
+
+        Raises:
+            EngineFailed: the thinking was cut, and the engine does not go on.
+        """
+        sent = self._kept_events() if self._held or self.cut else []
+        state = self._api.read_stream(sent)
         if state is not None:
             await self._count(state)
             async with aclosing(self._continuation(state)) as replies:
@@ -252,19 +257,21 @@ class ContinuedReply:
         room = self._room
         limit, spent = room.max_tokens, state.completion_tokens or 0
         remaining = None if limit is None else limit - spent
-        is_spent = limit is not None and spent >= limit - room.withheld
-        if state.at_length and not is_spent:
+        first = limit if room.first is None else room.first
+        if state.at_length and (first is None or spent < first):
             state.shorten(room.reserve)
             remaining = None if remaining is None else min(remaining, room.reserve)
-        if remaining is None or remaining > 0:
-            yield remaining
-            state.shorten(room.reserve)
-            yield min(remaining or room.reserve, room.reserve)
+        if remaining is not None and remaining < 1:  # the engine has broken a budget that it obeys
+            remaining = room.reserve
+        yield remaining
+        state.shorten(room.reserve)
+        yield min(remaining or room.reserve, room.reserve)
 
     async def _count(self, state: Unfinished) -> None:
         """Count the tokens that the engine has not reported."""
         if state.completion_tokens is not None:
             return
+        state.closing_tokens = await self._count_tokens(closed_block("")) or 0
         state.completion_tokens = await self._count_tokens(state.reasoning + state.text)
         if state.completion_tokens is None:
             state.completion_tokens = self._api.thinking_events(self._kept_events())
@@ -275,10 +282,10 @@ class ContinuedReply:
         """A whole answer with every choice that lacks an answer continued to one."""
         if self._first.status != 200 or not self._api.may_lack_answer(raw):
             return raw
-        answer: Any = parse_json(raw)
-        merged: Json = answer
-        for state in self._api.read_answer(answer) if isinstance(answer, dict) else []:
-            if not state.text or self._room.withheld:
+        parsed = parse_json(raw)
+        answer = merged = cast("Json", parsed) if isinstance(parsed, dict) else {}
+        for state in self._api.read_answer(answer):
+            if not state.text or self._room.first is not None:
                 await self._count(state)
                 async with aclosing(self._continuation(state)) as replies:
                     async for reply in replies:
@@ -293,7 +300,9 @@ async def _nothing() -> None:
     """The sink's work for a chunk of which nothing is sent yet."""
 
 
-def _limited(body: Json, api: ContinuedApi, withheld: int) -> Json:
-    """The body with so many tokens less to spend."""
-    limits = {name: body[name] - withheld for name in api.LIMITS if isinstance(body.get(name), int)}
-    return {**body, **limits} if withheld else body
+def _limited(body: Json, api: ContinuedApi, limit: int | None) -> Json:
+    """The body with so many tokens to spend at most."""
+    if limit is None:
+        return body
+    names = [name for name in api.LIMITS if body.get(name) is not None] or [api.LIMITS[0]]
+    return {**body, **dict.fromkeys(names, limit)}

@@ -9,7 +9,7 @@ from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
-LIMITS = ("max_output_tokens",)
+LIMITS: tuple[str, ...] = ("max_output_tokens",)
 NOTABLE = re.compile(
     rb'"(?:response\.(?:output_text\.delta|refusal\.delta|output_item\.added|function_call|mcp_call'
     rb'|custom_tool_call|completed|incomplete|failed)|error")'
@@ -59,8 +59,13 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
         if isinstance(asked, list)
         else [{"role": "user", "content": asked}]
     )
-    text = {"type": "output_text", "text": state.prefix(), "annotations": []}
-    message = {"type": "message", "id": "msg_continued", "role": "assistant", "content": [text]}
+    text: Json = {"type": "output_text", "text": state.prefix(), "annotations": []}
+    message: Json = {
+        "type": "message",
+        "id": "msg_continued",
+        "role": "assistant",
+        "content": [text],
+    }
     continued = {**body, "input": [*items, {**message, "status": "incomplete"}]}
     return continued if remaining is None else {**continued, "max_output_tokens": remaining}
 

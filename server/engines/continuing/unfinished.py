@@ -17,6 +17,7 @@ class Unfinished:
         prompt_tokens: those of the prompt; None where the engine does not report them.
         at_length: whether `max_tokens` or the context ended it.
         index: of the choice.
+        closing_tokens: those with which the prefix closes the reasoning block.
     """
 
     reasoning: str
@@ -26,6 +27,7 @@ class Unfinished:
     prompt_tokens: int | None = None
     at_length: bool = False
     index: int = 0
+    closing_tokens: int = 0
 
     def prefix(self) -> str:
         """How the message begins that the engine is to go on with."""

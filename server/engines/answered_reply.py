@@ -1,0 +1,53 @@
+"""Chooses how a request is sent, so that its budget holds and its thinking ends in an answer."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from server.engines.call import Call
+from server.engines.continuing import chat, messages, responses
+from server.engines.continuing.api import ContinuedApi
+from server.engines.continuing.reply import ContinuedReply, Room
+from server.engines.continuing.unfinished import Unfinished
+from server.engines.dialect import CHAT, MESSAGES, RESPONSES, Dialect
+from server.engines.engine import Engine
+from server.engines.reply import Reply
+from server.engines.two_phase import TwoPhase
+
+_APIS: dict[str, ContinuedApi] = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}
+
+_MIN_ROOM_TOKENS = 32
+"""With less room than this beside the budget, an engine's own transition sentence may leave none
+for the answer; that of two phases is in the prompt."""
+
+
+def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
+    """The engine's reply to a request that is not sent yet."""
+    support, budget, resume = engine.budget_support, call.budget, dialect.resume
+    sent_budget = None if budget is None else support.budget_to_send(budget)
+    post = partial(engine.post, call.path, headers=call.headers)
+    body = call.write(budget if sent_budget is None else sent_budget)
+    first = None
+    if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:
+        is_tight = call.max_tokens is not None and call.max_tokens - budget <= _MIN_ROOM_TOKENS
+        if sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
+            first = budget
+        elif sent_budget is None or (is_tight and support.continues):
+            logprobs, body = support.adds_logprobs, call.write(None)
+            return TwoPhase(post, body, budget, resume, engine.count_tokens, call.reserve, logprobs)
+    api = _APIS.get(call.path)
+    is_group = call.choices > 1 and bool(body.get("stream"))
+    if api is None or resume is None or not support.continues or is_group:
+        return post(body)
+    binds = sent_budget is not None and support.proven and call.path != RESPONSES
+    if first is None and call.thinks and call.max_tokens is not None and not binds:
+        first = call.max_tokens - max(1, call.reserve // 2)
+        if first < 1:  # no room for any thinking
+            return post(api.body(body, Unfinished(""), resume, call.max_tokens))
+    room = Room(call.max_tokens, call.reserve, first, budget)
+    return ContinuedReply(post, body, api, resume, room, engine.count_tokens)
+
+
+def _is_structured(body: Mapping[str, Any]) -> bool:
+    """Whether an answer that was cut cannot be continued: a call, or text with a grammar."""
+    return any(body.get(name) for name in ("tools", "response_format", "structured_outputs"))
