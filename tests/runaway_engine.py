@@ -176,7 +176,7 @@ class RunawayEngine:
                 text = {"type": f"{name}_text", "text": "w " * count}
                 output.append({"type": kind, "id": f"{kind}_1", "content": [text]})
         if made.calls and made.answer:
-            output[-1] = {"type": "function_call", "name": "add", "arguments": "{}"}
+            output[-1] = {"type": "function_call", "name": "add", "call_id": "call_1"}
         usage = {"input_tokens": made.prompt, "output_tokens": made.spent}
         usage["output_tokens_details"] = {"reasoning_tokens": made.think}  # pyright: ignore[reportArgumentType]
         status = "incomplete" if made.finish == "length" else "completed"
@@ -195,7 +195,8 @@ class RunawayEngine:
             if kind not in items:
                 items.append(kind)
                 added = {"type": "response.output_item.added", "output_index": len(items) - 1}
-                events.append({**added, "item": {"type": kind}})
+                call = {"call_id": "call_1"} if kind == "function_call" else {}
+                events.append({**added, "item": {"type": kind, **call}})
             delta = {"reasoning": "reasoning_text.delta", "message": "output_text.delta"}
             event = {"type": f"response.{delta.get(kind, 'function_call_arguments.delta')}"}
             events.append({**event, "output_index": len(items) - 1, "delta": "w " * count})

@@ -10,15 +10,15 @@ from server.api.protocol import Api
 from server.api.request import ParsedRequest
 from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
-from server.decide.conversations import Conversations, Thread
 from server.decide.budget import answer_reserve
+from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.enforcement import check_budget
 from server.endpoints.answer import read_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
-from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.empty_answers import empty_answers
+from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call

@@ -32,7 +32,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
         is_tight = call.max_tokens is not None and call.max_tokens - budget <= _MIN_ROOM_TOKENS
         if sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
             first = budget
-        elif sent_budget is None or (is_tight and support.continues):
+        elif sent_budget is None or (is_tight and support.proven and support.continues):
             logprobs, body = support.adds_logprobs, call.write(None)
             return TwoPhase(post, body, budget, resume, engine.count_tokens, call.reserve, logprobs)
     api = _APIS.get(call.path)

@@ -63,8 +63,8 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
     body = _body(dialect, model, effort, None)
     unbounded = await ask(body | {"max_tokens": _UNBOUNDED_TOKENS}, None)
     support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
-    thinks = _thinking(*unbounded[:2]) or chat_chunk.reasoning(_message(unbounded.answer))[0]
-    if support.mode != "two-phase" and thinks:
+    thoughts, _ = chat_chunk.reasoning(_message(unbounded.answer))
+    if support.mode != "two-phase" and thoughts:
         support = replace(support, continues=await _continues(ask, body, dialect))
     return support
 

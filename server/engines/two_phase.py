@@ -24,7 +24,7 @@ from server.engines.reply import Reply, Sink
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
-from server.http.sse import encode, events, payload
+from server.http.sse import encode, events, is_done, payload
 
 Post = Callable[[dict[str, Any]], Reply]
 """Makes the reply to a chat body, which is sent when the reply begins."""
@@ -144,6 +144,8 @@ class TwoPhase:
                 visible = event if chunk is None else await self._visible(chunk)
                 if self._ends_unanswered(chunk):
                     self._finish.append(visible)
+                    if chunk is None and is_done(event):
+                        break
                 else:
                     yield visible
         if not (self.cut or self._finish_reason):

@@ -37,6 +37,11 @@ class EventBuffer:
         """Whether no event is incomplete."""
         return not self._partial
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether the next segment begins a new event, without the LF of a line that has ended."""
+        return not (self._partial or self._is_after_return)
+
     def feed(self, segment: bytes) -> bytes:
         """The events that are complete with this segment; may be empty.
 

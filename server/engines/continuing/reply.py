@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import monotonic
 from typing import cast
 
 import orjson
@@ -17,17 +18,20 @@ from server.engines.continuing.api import ContinuedApi, Json
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, parse_json
 from server.errors import EngineError, EngineFailed
-from server.http.sse import BOUNDARY, complete_events, events, payload
+from server.http.sse import EventBuffer, events, is_done, payload, split
 
 _MAX_EVENTS = 2**16
 """Events of reasoning that are kept at most; a longer one is not continued."""
+
+_ENDING_SECONDS = 2.0
+"""Time for usage and [DONE], once the model has finished."""
 
 Post = Callable[[Json], Reply]
 CountTokens = Callable[[str], Awaitable[int | None]]
 
 
-class _BudgetExceeded(Exception):  # noqa: N818 - not an error: it ends phase one
-    """The stream has more chunks of reasoning than its budget has tokens."""
+class _FirstEnded(Exception):  # noqa: N818 - not an error: it ends phase one
+    """Nothing more is needed of the first request."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,14 @@ class ContinuedReply:
         self._first = post(_limited(body, api, room.first))
         self._notable: re.Pattern[bytes] = api.NOTABLE
         self._watching = True
+        self._passing_on = False
         self._answered = False
-        self._partial = b""
+        self._buffer = EventBuffer()
         self._kept: list[bytes] = []
         self._kept_count = 0
         self._held: list[bytes] = []
+        self._held_at = 0.0
+        self._is_complete = False
         self._limit = _MAX_EVENTS if room.budget is None else room.budget
         self._second: AsyncGenerator[bytes] | None = None
         self._whole = b""
@@ -121,8 +128,8 @@ class ContinuedReply:
             try:
                 if chunk and (passed := self._pass(chunk)):
                     return passed
-            except _BudgetExceeded:
-                await self._end_first()
+            except _FirstEnded:
+                chunk = b""
             if not chunk:
                 await self._end_first()
         return await anext(self._second, b"")
@@ -137,8 +144,11 @@ class ContinuedReply:
         if self._second is None:
             try:
                 await self._first.stream_to(watch)
-            except _BudgetExceeded:
-                self.cut = True
+            except _FirstEnded:
+                pass
+            except EngineError:
+                if not self._held:
+                    raise
             await self._end_first()
         while event := await self.next_chunk():
             await sink(event)
@@ -150,19 +160,24 @@ class ContinuedReply:
         await self._first.aclose()
 
     def _pass(self, chunk: bytes) -> bytes:
-        """The part of a chunk that goes on to the client now."""
+        """The part of a chunk that goes on to the client now.
+
+        Raises:
+            _FirstEnded: nothing more is needed of the first request.
+        """
         if not self._watching:
             return chunk
-        if self._partial or not chunk.endswith(b"\n\n"):
-            chunk = self._partial + chunk
-            self._partial = chunk[len(complete_events(chunk)) :]
-            chunk = chunk[: len(chunk) - len(self._partial)]
+        chunk = self._buffer.feed(chunk)
+        if self._passing_on:
+            self._watching = not self._buffer.is_between_events
+            return chunk
         self._kept.append(chunk)
         self._kept_count += chunk.count(b"\n\n")
         if self._held:
-            self._held.append(chunk)
-            return b""
-        if self._notable.search(chunk) is not None:
+            if self._is_complete:
+                raise _FirstEnded
+            return self._hold(chunk)
+        if self._api.NOTABLE.search(chunk) is not None:
             return self._inspect(chunk)
         if self._kept_count > self._limit:
             self._check_budget()
@@ -172,7 +187,7 @@ class ContinuedReply:
         """Count the events that carry reasoning, each of which is a token or more.
 
         Raises:
-            _BudgetExceeded: they are more than the budget.
+            _FirstEnded: they are more than the budget.
         """
         budget = self._room.budget
         if budget is None or self._kept_count >= _MAX_EVENTS:
@@ -182,13 +197,12 @@ class ContinuedReply:
         if excess > 0:
             self._kept.pop()
             self.cut = True
-            raise _BudgetExceeded
+            raise _FirstEnded
         self._limit = self._kept_count - excess
 
     def _inspect(self, chunk: bytes) -> bytes:
         position = 0
-        for boundary in BOUNDARY.finditer(chunk):
-            event, start, position = chunk[position : boundary.end()], position, boundary.end()
+        for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
             if kind == "error" or (kind == "answer" and self._room.first is None):
@@ -196,17 +210,26 @@ class ContinuedReply:
                 return chunk
             self._answered = self._answered or kind == "answer"
             if kind == "cut" or (kind == "end" and not self._answered):
-                self._held.append(chunk[start:])
-                return chunk[:start]
+                self._held_at = monotonic()
+                self._hold(chunk[position:])
+                return chunk[:position]
+            position += len(event)
         return chunk
 
+    def _hold(self, chunk: bytes) -> bytes:
+        """Hold the end of the stream back; nothing goes on."""
+        self._held.append(chunk)
+        is_late = monotonic() - self._held_at > _ENDING_SECONDS
+        self._is_complete = is_late or any(is_done(event) for event in split(chunk))
+        return b""
+
     def _stop_watching(self) -> None:
-        self._watching = False
+        self._passing_on = True
+        self._watching = not self._buffer.is_between_events
         self._kept.clear()
 
     def _kept_events(self) -> list[Json]:
-        chunks = b"".join(self._kept)
-        parsed = (payload(event) for event in BOUNDARY.split(chunks) if event)
+        parsed = (payload(event) for event in split(b"".join(self._kept)))
         return [event for event in parsed if event is not None]
 
     async def _end_first(self) -> None:
@@ -231,7 +254,7 @@ class ContinuedReply:
                     return
         if self.cut:
             raise EngineFailed("the engine did not go on after its thinking had used up its budget")
-        for chunk in (*self._held, self._partial):
+        for chunk in (*self._held, self._buffer.rest()):
             if chunk:
                 yield chunk
 
