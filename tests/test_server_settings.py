@@ -129,6 +129,12 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--dialect", "sglang"], {}, "", "needs an upstream"),
         ([*UP, "--dialect", "openai"], {}, "", "set model to the name"),
         ([*UP, "--dialect", "deepseek", "--model", "m"], {}, "", "does not support medium"),
+        (
+            [*UP, "--dialect", "openai", "--model", "m", "--max-budget", "9"],
+            {},
+            "",
+            "has no thinking budget",
+        ),
         ([*UP, "--engine", "vllm"], {}, "", "exclude each other"),
         (["--", "--max-model-len", "9"], {}, "", "--engine vllm"),
         (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),

@@ -32,8 +32,7 @@ def prefill_field(request: ParsedRequest) -> str | None:
     role = cast("dict[str, Any]", message).get("role") if isinstance(message, dict) else None
     if role in _PROMPT_ROLES:
         return None
-    messages = body.get("messages")
-    return f"messages[{len(messages) - 1}]" if isinstance(messages, list) else "input"
+    return f"messages[{len(body['messages']) - 1}]" if "messages" in body else "input"
 
 
 def opens_thought(request: ParsedRequest) -> bool:

@@ -353,6 +353,12 @@ class Settings(BaseSettings):
                 f"dialect {self.dialect} does not support {', '.join(unsupported)}: set efforts to "
                 f"those that the model supports, of {', '.join(dialect.efforts)}"
             )
+        limited = any(key.max_budget is not None for key in self.keys)
+        if dialect.budget is None and (self.max_budget is not None or limited):
+            raise ValueError(
+                f"dialect {self.dialect} has no thinking budget, so max_budget cannot hold: limit "
+                "efforts instead"
+            )
 
 
 def flag_of(name: str) -> str:
