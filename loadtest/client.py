@@ -154,6 +154,8 @@ class Sender:
             data = line[5:].strip()
             if data == b"[DONE]":
                 complete = True
+                if record.client == "closing":
+                    break
                 continue
             chunk = parse_chunk(data, record)
             if chunk is None:

@@ -79,6 +79,7 @@ class Clients(_Table):
         disconnecting: share of clients that disconnect after `disconnect_after` events.
         slow: share of clients that read `slow_bytes_per_second`.
         malformed: share of clients that send an invalid request, which must be refused.
+        closing: share of clients that close their connection at `[DONE]`, as the OpenAI SDKs do.
     """
 
     renamed = {"leave_after": "disconnect_after", "slow_bytes": "slow_bytes_per_second"}
@@ -86,12 +87,13 @@ class Clients(_Table):
     disconnecting: Share = 0.0
     slow: Share = 0.0
     malformed: Share = 0.0
+    closing: Share = 0.0
     disconnect_after: int = Field(default=5, ge=1)
     slow_bytes_per_second: int = Field(default=2000, ge=1)
 
     @model_validator(mode="after")
     def _at_most_all(self) -> "Clients":
-        if self.disconnecting + self.slow + self.malformed > 1:
+        if self.disconnecting + self.slow + self.malformed + self.closing > 1:
             raise ValueError("the shares add up to more than 1")
         return self
 

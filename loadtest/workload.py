@@ -32,7 +32,7 @@ def plan_tasks(plan: Plan, conversations: list[Conversation]) -> list[Task]:
 
 def _draw_client(clients: Clients, rng: random.Random) -> Client:
     draw = rng.random()
-    for kind in ("disconnecting", "slow", "malformed"):
+    for kind in ("disconnecting", "slow", "malformed", "closing"):
         draw -= getattr(clients, kind)
         if draw < 0:
             return kind

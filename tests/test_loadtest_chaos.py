@@ -10,7 +10,7 @@ import pytest
 from processes import ROOT
 
 from loadtest.chaos.closed_request import ClosedRequest
-from loadtest.chaos.evidence import Evidence, Shutdown
+from loadtest.chaos.evidence import Evidence, SecondGateway, Shutdown
 from loadtest.chaos.run import Scale, StoppedError, chaos, run_tasks
 from loadtest.chaos.verdict import verdict, verdict_table
 from loadtest.plan import read_plan
@@ -58,6 +58,7 @@ def flawless() -> Evidence:
         record("d", ended="error", error="HTTP 503", status=503),
         record("e", ended="error", error="error event"),
         record("f", ended="error", error="ConnectError", status=None),
+        record("g", client="closing"),
     ]
     closed = [
         ClosedRequest("a", 200, 7, 3),
@@ -65,18 +66,24 @@ def flawless() -> Evidence:
         ClosedRequest("c", 400, None, None, decided=False),
         ClosedRequest("d", 503, None, None),
         ClosedRequest("e", 502, None, None),
+        ClosedRequest("g", 200, 0, 0),
     ]
-    completed = {"a": ClosedRequest("a", 200, 7, 3), "b": ClosedRequest("b", 200, 1, 1)}
+    completed = {
+        "a": ClosedRequest("a", 200, 7, 3),
+        "b": ClosedRequest("b", 200, 1, 1),
+        "g": ClosedRequest("g", 200, 0, 0),
+    }
+    rows = {name: ClosedRequest(name, 200, 5, 10) for name in ("h", "session-2")}
     return Evidence(
         records=records,
         closed=closed,
         engine_completing=completed,
         engine_completed=completed,
-        ledger={request.request_id: request for request in closed if request.decided},
-        closed_at_rest=5,
+        ledger={**{row.request_id: row for row in closed if row.decided}, **rows},
+        closed_at_rest=6,
         metrics={
             "tops_in_flight": 0.0,
-            "tops_requests_total": 5.0,
+            "tops_requests_total": 6.0,
             "tops_thinking_tokens_total": 7.0,
             "tops_answer_tokens_total": 3.0,
         },
@@ -86,6 +93,7 @@ def flawless() -> Evidence:
         scrapes=[0.01, 0.02],
         stall_seconds=2.0,
         ledger_failures=1,
+        second=SecondGateway([record("h")], rows, 1, 1),
         shutdown=Shutdown(0, 3.2, 3.0, 12),
         log_errors=[],
     )
@@ -95,8 +103,8 @@ def test_all_checks_hold_for_flawless_evidence() -> None:
     checks = verdict(flawless())
     assert all(check.holds for check in checks)
     table = verdict_table(flawless(), checks)
-    assert "5 accepted: 1 answer, 1 disconnected, 2 error, 1 refused" in table
-    assert "6 requests: answer x 1" in table
+    assert "6 accepted: 2 answer, 1 disconnected, 2 error, 1 refused" in table
+    assert "7 requests: answer x 2" in table
 
 
 def without(request_id: str) -> Callable[[Evidence], Any]:
@@ -141,6 +149,15 @@ def with_status(request_id: str, status: int) -> Callable[[Evidence], Any]:
         ),
         ("every scrape of /metrics was answered", "scrapes", lambda e: [0.1, None]),
         ("every scrape of /metrics was answered", "scrapes", lambda e: []),
+        *(
+            ("a second gateway on the ledger lost nothing", "second", change)
+            for change in (
+                lambda e: replace(e.second, records=[record("h", ended="error")]),
+                lambda e: replace(e.second, rows={"h": e.second.rows["h"]}),
+                lambda e: replace(e.second, lines_lost=0),
+                lambda e: replace(e.second, shared_conversations=2),
+            )
+        ),
         (
             "the gateway exited after SIGTERM",
             "shutdown",

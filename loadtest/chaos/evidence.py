@@ -26,6 +26,25 @@ class Shutdown:
 
 
 @dataclass(frozen=True)
+class SecondGateway:
+    """A second gateway on the same ledger: its log is full, and its descriptors run out.
+
+    Its engine closes every connection after one answer, and its clients theirs at `[DONE]`.
+
+    Attributes:
+        records: the clients' records, before and after the time without descriptors.
+        rows: the ledger's rows of its requests, by request id.
+        lines_lost: the log lines that it counted as lost.
+        shared_conversations: distinct hashes under which both gateways know one conversation.
+    """
+
+    records: Sequence[Record]
+    rows: Mapping[str, ClosedRequest]
+    lines_lost: float
+    shared_conversations: int
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a run recorded.
 
@@ -43,6 +62,7 @@ class Evidence:
         scrapes: seconds of each scrape of /metrics; None for a failed one.
         stall_seconds: how long the engine was frozen.
         ledger_failures: how often the ledger could not be written.
+        second: the second gateway.
         log_errors: unexpected errors of the gateway's log.
     """
 
@@ -59,5 +79,6 @@ class Evidence:
     scrapes: Sequence[float | None]
     stall_seconds: float
     ledger_failures: int
+    second: SecondGateway
     shutdown: Shutdown
     log_errors: Sequence[str]

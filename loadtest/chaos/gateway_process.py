@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ _SAMPLE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.MULTILINE)
 
 
 class GatewayProcess:
-    """A gateway in front of one engine, with its own ledger.
+    """A gateway in front of one engine, with the ledger of its folder.
+
+    With a file as its `log`, nothing of that is read.
 
     Attributes:
         closed: the log's lines on requests, as they come.
@@ -36,7 +39,9 @@ class GatewayProcess:
         log_errors: unexpected errors of the log.
     """
 
-    def __init__(self, folder: Path, upstream: str, shutdown_timeout: float) -> None:
+    def __init__(
+        self, folder: Path, upstream: str, shutdown_timeout: float, log: Path | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.closed: list[ClosedRequest] = []
@@ -50,17 +55,19 @@ class GatewayProcess:
             "--shutdown-timeout",
             str(shutdown_timeout),
         ]
-        self.process = subprocess.Popen(  # noqa: S603 - a command of this project
-            python_command("tops", "serve", *flags),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **path_variables(), "PYTHONUNBUFFERED": "1"},
-        )
+        with log.open("wb") if log else nullcontext(subprocess.PIPE) as stderr:
+            self.process = subprocess.Popen(  # noqa: S603 - a command of this project
+                python_command("tops", "serve", *flags),
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env={**os.environ, **path_variables(), "PYTHONUNBUFFERED": "1"},
+            )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
     def _read_log(self) -> None:
-        assert self.process.stderr is not None
+        if self.process.stderr is None:
+            return
         with self.process.stderr as lines:
             for raw in lines:
                 self._read_line(raw)
@@ -94,6 +101,11 @@ class GatewayProcess:
     def free_disk(self) -> None:
         """Let the process's files grow again."""
         self._limit_files(resource.RLIM_INFINITY)
+
+    def limit_descriptors(self, limit: int | None) -> None:
+        """Let the process open no more descriptors than that; None lifts the limit again."""
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (limit or hard, hard))
 
     def _limit_files(self, size: int) -> None:
         _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)

@@ -17,6 +17,7 @@ from loadtest.chaos.evidence import Evidence, Shutdown
 from loadtest.chaos.gateway_process import GatewayProcess
 from loadtest.chaos.processes import engine_and_gateway
 from loadtest.chaos.scraping import scraping
+from loadtest.chaos.second_gateway import second_gateway
 from loadtest.conversations import read_conversations
 from loadtest.plan import Arrivals, Clients, Plan
 from loadtest.problem import Conversation, Problem
@@ -84,7 +85,9 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
             async with httpx.AsyncClient(timeout=_REST_SECONDS) as http:
                 metrics = await gateway.metrics(http)
             closed_at_rest = len(gateway.closed)
-            _report("idle; sending SIGTERM with streams open")
+            _report("idle; a second gateway on the same ledger")
+            second = await second_gateway(Path(name), plan, gateway)
+            _report("sending SIGTERM with streams open")
             final_records, shutdown = await _shut_down(plan, rate, scale, gateway)
             return Evidence(
                 records=[*records, *final_records],
@@ -100,6 +103,7 @@ async def chaos(plan: Plan, scale: Scale) -> Evidence:
                 scrapes=scrapes,
                 stall_seconds=scale.stall_seconds,
                 ledger_failures=gateway.ledger_failures,
+                second=second,
                 shutdown=shutdown,
                 log_errors=list(gateway.log_errors),
             )

@@ -53,6 +53,9 @@ def _faults_occurred(evidence: Evidence) -> tuple[bool, str]:
     faults = {
         "malformed requests refused": ended["refused"],
         "clients disconnected": ended["disconnected"],
+        "clients closed at [DONE]": sum(
+            record.client == "closing" and record.ended == "answer" for record in evidence.records
+        ),
         "requests failed while the engine was down": sum(
             (record.status or 0) >= 502 for record in evidence.records
         ),
@@ -161,13 +164,14 @@ def _metrics(evidence: Evidence) -> tuple[bool, str]:
 def _ledger(evidence: Evidence) -> tuple[bool, str]:
     """Every request with a decision has a row, with the counts of the log."""
     decided = {closed.request_id: closed for closed in evidence.closed if closed.decided}
+    ledger = evidence.ledger.keys() - evidence.second.rows.keys()
     different = [
         request_id
-        for request_id in decided.keys() | evidence.ledger.keys()
+        for request_id in decided.keys() | ledger
         if decided.get(request_id) != evidence.ledger.get(request_id)
     ]
     lost = evidence.metrics.get("tops_ledger_lost_total", 0.0)
-    details = f"{len(evidence.ledger)} rows for {len(decided)} decided requests, {lost:g} lost"
+    details = f"{len(ledger)} rows for {len(decided)} decided requests, {lost:g} lost"
     return not (different or lost), details + _examples("differ", different)
 
 
@@ -187,6 +191,20 @@ def _exited(evidence: Evidence) -> tuple[bool, str]:
     )
     in_time = shutdown.seconds <= shutdown.timeout_seconds + _EXIT_SECONDS
     return shutdown.status in _EXIT_STATUSES and in_time, details
+
+
+def _second(evidence: Evidence) -> tuple[bool, str]:
+    """Neither a full log nor connections that end early cost a request or a row."""
+    second = evidence.second
+    failed = [record.request_id for record in second.records if record.ended != "answer"]
+    closed = [request_id for request_id, row in second.rows.items() if row.status == 200]
+    details = (
+        f"{len(second.records)} requests, {len(closed)} rows, {second.lines_lost:.0f} log lines "
+        f"lost and counted" + _examples("failed", failed)
+    )
+    complete = not failed and len(closed) == len(second.rows) > len(second.records)
+    counted = second.lines_lost >= len(second.records)
+    return complete and counted and second.shared_conversations == 1, details
 
 
 def _no_log_errors(evidence: Evidence) -> tuple[bool, str]:
@@ -214,6 +232,7 @@ _CHECKS: Sequence[tuple[str, Callable[[Evidence], tuple[bool, str]]]] = (
     ("metrics match the log", _metrics),
     ("the ledger is complete", _ledger),
     ("every scrape of /metrics was answered", _scrapes),
+    ("a second gateway on the ledger lost nothing", _second),
     ("the gateway exited after SIGTERM", _exited),
     ("the gateway logged no unexpected error", _no_log_errors),
 )

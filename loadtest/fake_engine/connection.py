@@ -76,6 +76,8 @@ class Connection(asyncio.Protocol):
         try:
             ended = await reply.run(bool(request.get("stream")))
         finally:
+            if ended == "complete" and script.close:
+                self._transport.close()
             self._state.end()
             self._state.log(request_id, ended, script)
 

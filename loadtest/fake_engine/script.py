@@ -10,6 +10,7 @@ error@30              an error event after 30 chunks
 die@30                close the connection after 30 chunks; `die` alone before the status line
 endless               send chunks until the client disconnects
 bare                  no usage in the answer
+close                 close the connection after the answer, whose headers promise to keep it
 """
 
 import re
@@ -32,6 +33,7 @@ class Script:
     die: bool = False
     endless: bool = False
     bare: bool = False
+    close: bool = False
     at: int | None = None
 
 
