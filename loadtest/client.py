@@ -17,7 +17,7 @@ from loadtest.preflight import request_headers
 from loadtest.problem import Problem
 from loadtest.record import Record
 from loadtest.request_body import malformed_body, request_body, tool_call_messages
-from loadtest.stream import parse_chunk, read_lines
+from loadtest.stream import note_error, parse_chunk, read_events
 from loadtest.workload import Task
 
 _REFUSAL_STATUSES = (400, 422)
@@ -146,23 +146,23 @@ class Sender:
     async def _read_stream(self, response: httpx.Response, record: Record) -> str:
         """The answer's text; token counts, times and the error's class go into the record."""
         clients, content, events, complete = self._plan.clients, "", 0, False
-        async for line in read_lines(response):
+        async for name, data, size in read_events(response):
             if record.client == "slow":
-                await asyncio.sleep(len(line) / clients.slow_bytes_per_second)
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
+                await asyncio.sleep(size / clients.slow_bytes_per_second)
             if data == b"[DONE]":
                 complete = True
                 if record.client == "closing":
                     break
                 continue
+            if name == b"error":
+                note_error(data, record)
+                continue
             chunk = parse_chunk(data, record)
             if chunk is None:
                 break
-            text, has_tokens = chunk
-            content += text
-            if record.ttft is None and has_tokens:
+            content += chunk.text
+            complete |= chunk.is_last
+            if record.ttft is None and chunk.has_tokens:
                 record.ttft = time.perf_counter() - record.scheduled_at
             events += 1
             if record.client == "disconnecting" and events == clients.disconnect_after:

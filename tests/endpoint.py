@@ -54,6 +54,22 @@ REPLIES: dict[str, tuple[str, list[dict[str, Any] | str]]] = {
     "sse-no-usage": (EVENTS, [{"choices": [{"finish_reason": None}]}, FIVE, "[DONE]"]),
     "sse-plain-usage": (EVENTS, [FIVE, {"choices": [], "usage": NO_DETAILS}, "[DONE]"]),
     "sse-error": (EVENTS, [FIVE, {"error": {"message": "died"}}]),
+    "sse-no-done": (EVENTS, [FIVE, {"choices": [{"finish_reason": "stop"}], "usage": USAGE}]),
+    "sse-string-error": (EVENTS, [FIVE, {"error": "died"}, {"usage": USAGE}, "[DONE]"]),
+    "sse-object-error": (EVENTS, [FIVE, {"object": "error", "message": "died"}, "[DONE]"]),
+    "sse-choice-error": (
+        EVENTS,
+        [FIVE, {"choices": [{"error": {"message": "died"}}], "usage": USAGE}, "[DONE]"],
+    ),
+    "sse-error-finish": (
+        EVENTS,
+        [FIVE, {"choices": [{"finish_reason": "error"}], "usage": USAGE}, "[DONE]"],
+    ),
+    "sse-error-event": (
+        EVENTS,
+        [FIVE, "{}\n\nevent: error\ndata: died", {"usage": USAGE}, "[DONE]"],
+    ),
+    "sse-returns": (EVENTS, [FIVE, f'{{"usage":\ndata: {json.dumps(USAGE)}}}', "[DONE]"]),
     "sse-null-error": (EVENTS, [{**FIVE, "error": None}, {"usage": USAGE}, "[DONE]"]),
     "sse-odd-usage": (EVENTS, [FIVE, {"usage": {"completion_tokens": "9"}}, "[DONE]"]),
     "sse-separators": (
@@ -105,6 +121,8 @@ class Endpoint:
         texts = [part if isinstance(part, str) else json.dumps(part) for part in body]
         if kind == EVENTS:
             texts = [f"data: {text}\n\n" for text in texts]
+            if name == "sse-returns":
+                texts = [text.replace("\n", "\r") for text in texts]
         return Response("".join(texts), media_type=kind)
 
 

@@ -47,9 +47,9 @@ def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
     assert record.ttft <= record.latency
 
 
-@pytest.mark.parametrize("name", ["sse-separators", "sse-null-error"])
-def test_valid_but_unusual_json_is_no_error(endpoint: Endpoint, name: str) -> None:
-    """Line separators inside of strings, and an error that is null."""
+@pytest.mark.parametrize("name", ["sse-separators", "sse-null-error", "sse-no-done", "sse-returns"])
+def test_unusual_streams_are_no_errors(endpoint: Endpoint, name: str) -> None:
+    """Line separators inside of strings, an error that is null, no [DONE], other line ends."""
     record = measure(f"{endpoint.url}/{name}")
     assert (record.ended, record.error, record.correct) == ("answer", None, True)
 
@@ -67,6 +67,11 @@ def test_a_tool_call_has_a_ttft(endpoint: Endpoint) -> None:
         ("sse-odd-chunk", "broken chunk"),
         ("sse-short", "broken stream"),
         ("sse-error", "error event"),
+        ("sse-string-error", "error event"),
+        ("sse-object-error", "error event"),
+        ("sse-choice-error", "error event"),
+        ("sse-error-finish", "error event"),
+        ("sse-error-event", "error event"),
         ("sse-odd-usage", "broken chunk"),
         ("sse-no-usage", "no usage"),
         ("html", "broken stream"),
