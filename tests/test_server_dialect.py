@@ -167,7 +167,32 @@ def usage(**counts: Any) -> dict[str, Any]:
             ),
             Usage(35, 7, 4),
         ),
+        (  # xAI counts thinking beside the completion
+            usage(
+                prompt_tokens=32,
+                completion_tokens=100,
+                total_tokens=182,
+                completion_tokens_details={"reasoning_tokens": 50},
+            ),
+            Usage(32, 150, 50),
+        ),
+        (
+            usage(
+                prompt_tokens=32,
+                completion_tokens=100,
+                total_tokens=132,
+                completion_tokens_details={"reasoning_tokens": 50},
+            ),
+            Usage(32, 100, 50),
+        ),
         (usage(prompt_tokens="5", completion_tokens=7), None),
+        (usage(prompt_tokens=True, completion_tokens=7), None),
+        (usage(prompt_tokens=5, completion_tokens=7.0), None),
+        (usage(prompt_tokens=5, completion_tokens=2**63), None),
+        (usage(prompt_tokens=10**30, completion_tokens=7), None),
+        (usage(prompt_tokens=5, completion_tokens=-7), None),
+        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=True), Usage(5, 7, None)),
+        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=2**63), None),
         (usage(prompt_tokens=5), None),
         ({"usage": [1]}, None),
         ({}, None),
@@ -175,6 +200,14 @@ def usage(**counts: Any) -> dict[str, Any]:
 )
 def test_usage_of_every_dialect(reported: dict[str, Any], read: Usage | None) -> None:
     assert read_usage(reported) == read
+
+
+def test_a_count_that_is_ignored_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(3):
+        assert read_usage(usage(input_tokens=5, output_tokens="text of the answer")) is None
+    out = capsys.readouterr().out
+    assert out.count("not plausible") <= 1
+    assert "text of" not in out
 
 
 def test_usage_as_the_sdks_write_it() -> None:

@@ -190,8 +190,8 @@ def test_reported_thinking_tokens_count_before_completion_tokens(budget: int) ->
 
 def test_an_answer_is_not_counted_as_thinking() -> None:
     words = [event({"content": "word "}, usage(number)) for number in range(1, 30)]
-    reply = two_phase(Recorder(ScriptedReply(*words, DONE)), 3)
-    assert completed(reply)["choices"][0]["message"]["content"] == 29 * "word "
+    reply = two_phase(Recorder(ScriptedReply(*words, *answered())), 3)
+    assert completed(reply)["choices"][0]["message"]["content"] == 29 * "word " + "5"
     assert not reply.cut
 
 

@@ -14,11 +14,12 @@ from server.api.answers import CHAT_FORM, StreamForm
 from server.api.completion_relay import ChatRelay
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.relay import Tops
-from server.api.reported_error import chat_error, choices
 from server.api.request import ParsedRequest, check_coherent
 from server.api.session import named_session
 from server.api.thinking import requested_thinking, without_thinking
+from server.engines.chat_chunk import choices
 from server.engines.dialect import CHAT, Dialect
+from server.engines.reported_error import chat_error
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from server.api.relay import Relay, Tops
-from server.api.reported_error import chat_error, choices, reported_error
+from server.engines.chat_chunk import choices
+from server.engines.reported_error import chat_error, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.sse import DONE, encode
@@ -21,7 +22,7 @@ class CompletionRelay(Relay):
     """
 
     ends = re.compile(
-        rb'"(?:finish_reason":\s*"[^"]|usage":\s*[^n\s]|error":\s*[^n\s]'
+        rb'"(?:finish_reason":\s*[^n\s"]|finish_reason":\s*"[^"]|usage":\s*[^n\s]|error":\s*[^n\s]'
         rb'|object":\s*"error"|type":\s*"error")'
     )
     last_event = DONE
@@ -91,7 +92,7 @@ class ChatRelay(CompletionRelay):
     @property
     def settled(self) -> bool:
         """Whether all that matters has come, the usage too."""
-        return super().settled and (self._is_over or bool(self.error) or self._usage is not None)
+        return self.is_ending and (self._is_over or bool(self.error) or self._usage is not None)
 
     @property
     def _is_whole(self) -> bool:

@@ -8,12 +8,12 @@ from router.messages import read_messages
 from server.api.answers import MESSAGES_FORM, StreamForm
 from server.api.fields import boolean, integer, object_, string
 from server.api.relay import Tops
-from server.api.reported_error import reported_error
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import MessagesRelay
 from server.api.session import named_session
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect
+from server.engines.reported_error import reported_error
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 

@@ -61,9 +61,14 @@ class Relay(ABC):
         self._shapes_left = _MAX_SHAPES
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the stream has nothing to wait for but its last events."""
+        return self._is_over or self.answered or self.error is not None
+
+    @property
     def settled(self) -> bool:
         """Whether all that matters has come: a connection that ends now takes nothing away."""
-        return self._is_over or self.answered or self.error is not None
+        return self.is_ending
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes to send for a chunk that arrived; may be empty.

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from router.effort import Effort
 from server.api.relay import Relay, Tops
-from server.api.reported_error import FAILED_FINISHES, reported_error
+from server.engines.reported_error import FAILED_FINISHES, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.sse import encode

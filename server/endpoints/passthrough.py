@@ -10,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 from server.api.chat import error_event
 from server.api.completion_relay import CompletionRelay
 from server.api.fields import string
-from server.api.reported_error import chat_error
 from server.api_keys import ApiKeys, Caller
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
 from server.engines.fleet import Fleet
 from server.engines.reply import is_unknown_path, parse_json
+from server.engines.reported_error import chat_error
 from server.errors import EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect

@@ -14,7 +14,7 @@ from server.http.timeouts import TimeoutPool
 from server.lifecycle.record import RequestRecord
 
 ENDING_SECONDS = 2.0
-"""Time for usage, [DONE] and the end of the stream, once the model has finished."""
+"""Time for usage, [DONE] and the end of the stream, once the answer or its error is there."""
 
 
 async def relay_stream(
@@ -49,7 +49,7 @@ async def relay_stream(
     async def sink(chunk: bytes) -> None:
         nonlocal reading
         events = relay.feed(chunk)
-        if events is not chunk and relay.answered and not deadline.started:
+        if events is not chunk and relay.is_ending and not deadline.started:
             deadline.start()
         if events:
             if reading is not None and not reading.read(events):

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from server.engines import chat_chunk
+from server.engines.reported_error import chat_error
 from server.errors import EngineFailed
-from server.http.sse import is_done, payload
+from server.http.sse import payload
 
 _MAX_TOOL_CALLS = 256
 
@@ -14,19 +15,17 @@ async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
     """The body of a chat completion from the events of a stream with a single choice.
 
     Raises:
-        EngineFailed: the stream ended before [DONE], or has an error event.
+        EngineFailed: the stream ended too early, or has an error event.
     """
     fields: dict[str, Any] = {}
     message: dict[str, Any] = {"role": "assistant", "content": None}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": None}
     token_logprobs: list[Any] = []
-    is_complete = False
     async for event in events:
         chunk = payload(event)
         if chunk is None:
-            is_complete = is_complete or is_done(event)
             continue
-        if chunk.get("error"):
+        if chat_error(chunk):
             raise EngineFailed("the engine failed while generating")
         fields |= {key: value for key, value in chunk.items() if key != "choices"}
         part = chat_chunk.first_choice(chunk)
@@ -39,7 +38,7 @@ async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
                 for name, value in part.items()
                 if name not in ("index", "delta", "logprobs") and value not in (None, "")
             }
-    if not is_complete:
+    if not choice["finish_reason"]:
         raise EngineFailed("the engine's stream ended before it was complete")
     choice["logprobs"] = {"content": token_logprobs} if token_logprobs else None
     return {**fields, "object": "chat.completion", "choices": [choice]}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from server.engines.chat_chunk import choices
 from server.errors import EngineFailed, EngineRefused, GatewayError
 
 FAILED_FINISHES = frozenset(("error", "abort", "insufficient_system_resource"))
@@ -16,10 +17,11 @@ def reported_error(error: object) -> GatewayError:
     """
     fields = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
     message, code = fields.get("message"), fields.get("code")
-    text = f"the engine failed: {message}" if isinstance(message, str) and message else None
+    if not isinstance(message, str) or not message:
+        message = "without a reason"
     if isinstance(code, int) and 400 <= code < 500:
-        return EngineRefused(text or "the engine refused the request", code, None)
-    return EngineFailed(text or "the engine reported an error in its answer")
+        return EngineRefused(f"the engine refused the request: {message}", code, None)
+    return EngineFailed(f"the engine failed: {message}")
 
 
 def chat_error(body: Mapping[str, Any]) -> GatewayError | None:
@@ -35,10 +37,3 @@ def chat_error(body: Mapping[str, Any]) -> GatewayError | None:
         if isinstance(finish, str) and finish.casefold() in FAILED_FINISHES:
             return EngineFailed(f"the engine ended its answer with finish_reason '{finish}'")
     return None
-
-
-def choices(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The choices of a chunk or an answer that are objects."""
-    listed: object = body.get("choices")
-    items = cast("list[object]", listed) if isinstance(listed, list) else []
-    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
