@@ -380,7 +380,7 @@ def test_nothing_of_a_refused_estimate_is_used_or_told(
     assert [row[name] for name in figures] == [None] * 4
     names = {name for name, _ in decision_headers(decision)}
     assert not names & {b"x-tops-difficulty", b"x-tops-p-correct"}
-    explanation = explain(parse(fields, {}), decision)
+    explanation = explain(parse(fields, {}), decision, Thread("0" * 32))
     assert [explanation[name] for name in ("difficulty", "p_correct", "tokens")] == [None] * 3
 
 
@@ -398,6 +398,7 @@ def test_a_later_turn_that_the_router_refuses_has_no_budget() -> None:
 def test_the_holdout_of_a_refused_prompt_has_no_estimate() -> None:
     router = Router.load(ROOT / "models" / "demo" / "router.json")
     decider = Decider(Settings(), router, Holdout(Shares(1.0), b"key"))
-    decision = decider.decide(parse(FOREIGN, {}), ANYONE, SERVED)
+    thread = Thread("0" * 32)
+    decision = decider.decide(parse(FOREIGN, {}), ANYONE, SERVED, thread=thread)
     assert (decision.source, decision.estimate, decision.budget) == ("holdout", None, None)
     assert decision.abstained
