@@ -47,6 +47,9 @@ _FURTHER = {
     "completion": ("Print a completion script for a shell.", "tops:completion_command"),
 }
 
+_STOPPED = 130
+"""Exit status of a command that was stopped from the keyboard, as shells report SIGINT."""
+
 COMMANDS = {name: entry[:2] for name, entry in (_MOST_USED | _FURTHER).items()}
 """Name to one line of help and the command's location, MODULE:ATTRIBUTE."""
 
@@ -136,9 +139,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     _replace_closed_streams()
     avoid_working_folder()
     try:
-        cli.main(argv, prog_name="tops")
+        status: object = cli.main(argv, prog_name="tops", standalone_mode=False)
+        sys.stdout.flush()
     except SystemExit as stopped:
-        return int(stopped.code or 0)
+        status = stopped.code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = _STOPPED
+    except OSError as error:
+        status = _report(error)
+    return status if isinstance(status, int) else 0
+
+
+def _report(error: OSError) -> int:
+    """Report that a file, or standard output, cannot be used; a reader that left is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered would fail again at the end
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"Error: {error}", err=True)
+    return 1
 
 
 if __name__ == "__main__":

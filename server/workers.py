@@ -138,16 +138,35 @@ class _Workers(Multiprocess):
 
     uvicorn keeps the worker's end of their pipe open in the parent, so its wait for the answer to a
     ping lasts for the whole time-out (30 s here), although the worker is gone.
+
+    Workers start with SIGINT blocked, and unblock it when they can handle it: Ctrl-C would be a
+    traceback of each.
     """
+
+    def init_processes(self) -> None:
+        with _blocked_interrupts():
+            super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
         for process in self.processes:
             process.child_conn.close()
-        super().keep_subprocess_alive()
+        with _blocked_interrupts():
+            super().keep_subprocess_alive()
+
+
+@contextmanager
+def _blocked_interrupts() -> Generator[None]:
+    """Block SIGINT for this thread, and so for the processes that it starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _worker(settings: Settings, shared: Shared) -> Gateway:
     """The application of one worker, which ends when its parent does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn's handlers stand by now
     logs = configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

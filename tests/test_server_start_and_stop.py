@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from engines import await_health, started
+from polling import until
 from processes import ROOT, Server, serving
 
 from server.engines.supervisor import free_port
@@ -72,6 +73,15 @@ def test_ctrl_c_ends_the_gateway_without_a_traceback(workers: int) -> None:
     assert not server.logged("KeyboardInterrupt", seconds=0)
 
 
+def test_ctrl_c_while_workers_start_is_quiet() -> None:
+    with waiting_for(f"http://127.0.0.1:{free_port()}", "--workers", "2") as server:
+        until(lambda: len(spawned(server.process.pid)) == 2)
+        for pid in (server.process.pid, *spawned(server.process.pid)):
+            os.kill(pid, signal.SIGINT)
+        assert server.process.wait(SECONDS) in {0, 130}
+    assert not server.logged("Traceback", seconds=0.2)
+
+
 def test_sigterm_ends_the_gateway_with_status_0() -> None:
     with serving() as server:
         server.process.send_signal(signal.SIGTERM)
@@ -87,9 +97,9 @@ def spawned(parent: int) -> list[int]:
 
 
 @contextmanager
-def waiting_for(upstream: str) -> Generator[Server]:
+def waiting_for(upstream: str, *flags: str) -> Generator[Server]:
     """A gateway whose upstream does not run yet."""
-    words = ["serve", "--port", "0", "--ledger", "", "--upstream", upstream]
+    words = ["serve", "--port", "0", "--ledger", "", "--upstream", upstream, *flags]
     process = subprocess.Popen(
         [sys.executable, "-m", "tops", *words],
         cwd=ROOT,

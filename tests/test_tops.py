@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +128,54 @@ def test_problems_prints_ten_by_default() -> None:
     rows = [json.loads(line) for line in run("problems").output.splitlines()]
     assert len(rows) == 10
     assert rows[0].keys() == {"problem_id", "prompt", "answer", "difficulty"}
+
+
+def test_ctrl_c_ends_a_command_quietly() -> None:
+    words = [sys.executable, "-m", "tops", "problems", "--n", "1000000000"]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        assert process.stderr.read().strip() == b""
+    assert process.returncode in {0, 130}
+
+
+def test_an_interrupt_anywhere_in_a_command_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.api_keys.new_key", interrupt)
+    assert tops.main(["key", "a"]) == 130
+    assert capfd.readouterr().err.strip() == ""
+
+
+def test_a_full_disk_and_a_reader_that_left_are_no_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "tops", "key", "a"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert process.stderr == "Error: [Errno 28] No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "tops", "key", "a"],
+        cwd=ROOT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert process.stderr == ""
