@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
+from server.api.served_model import for_model
 from server.api_keys import ApiKeys
 from server.config.engine_command import engine_command
 from server.config.settings import Settings, is_loopback
@@ -187,6 +188,11 @@ def _add_api(
         keys.caller(request.headers)
         return JSONResponse({"object": "list", "data": [fleet.resolve_model(None).card()]})
 
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str, request: Request) -> JSONResponse:
+        keys.caller(request.headers)
+        return JSONResponse(fleet.resolve_model(model).card(model))
+
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
@@ -194,6 +200,7 @@ def _add_api(
             body = await bodies.read(request.receive)
             parsed = chat.parse(body, request.headers)
             model = fleet.resolve_model(parsed.model)
+            parsed = for_model(parsed, model, chat.PATH)
             thread = await conversations.thread(parsed, caller.name)
             known = thread if thread.evidence else None  # no arm is drawn for a question about one
             decision = decider.decide(parsed, caller, model, tracker.load(), known)

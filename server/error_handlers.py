@@ -23,8 +23,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def envelope(error: GatewayError, path: str) -> dict[str, Any]:
     """An error in the envelope of the API that the path belongs to."""
-    anthropic = path.startswith(f"/v1{messages.PATH}")
-    return messages.envelope(error) if anthropic else error.envelope()
+    return messages.envelope(error) if _is_anthropic(path) else error.envelope()
+
+
+def _is_anthropic(path: str) -> bool:
+    return path == f"/v1{messages.PATH}" or path.startswith(f"/v1{messages.PATH}/")
 
 
 def _gateway_error(request: Request, error: Exception) -> Response:
@@ -39,13 +42,16 @@ def _http_error(request: Request, error: Exception) -> Response:
         404: f"there is no {request.url.path} here",
         405: f"{request.url.path} does not answer {request.method}",
     }.get(error.status_code, str(error.detail))
-    envelope = error_envelope(message, "invalid_request_error")
-    return JSONResponse(envelope, status_code=error.status_code, headers=error.headers)
+    body = error_envelope(message, "invalid_request_error")
+    if _is_anthropic(request.url.path):
+        body["error"]["type"] = messages.error_type(error.status_code)
+        body = {"type": "error", **body}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 def _client_disconnected(_: Request, __: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)  # for middleware; the client is gone
 
 
-def _unexpected(_: Request, error: Exception) -> Response:
-    return JSONResponse(unexpected(error), status_code=500)
+def _unexpected(request: Request, error: Exception) -> Response:
+    return JSONResponse(envelope(unexpected(error), request.url.path), status_code=500)

@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
-from server.errors import GatewayError, error_envelope
+from server.errors import GatewayError
 from server.http.body import close_unread
 from server.http.browser_guard import BrowserGuard
-from server.http.request_id import assign_request_id
+from server.http.request_id import assign_request_id, id_headers
 from server.observe.metrics import Metrics
 
 
@@ -74,17 +74,20 @@ class Gateway:
             await endpoint(scope, receive, send)
         except GatewayError as error:
             close_unread(scope)
-            body = self._envelope(error, scope["path"])
-            headers = {**error.headers(), "x-request-id": request_id}
-            await JSONResponse(body, error.status, headers)(scope, receive, send)
+            await self._error(error, scope, request_id)(scope, receive, send)
         except Exception as error:  # the client gets a 500 whatever failed
-            answer = JSONResponse(unexpected(error), 500, {"x-request-id": request_id})
+            answer = self._error(unexpected(error), scope, request_id)
             with contextlib.suppress(RuntimeError):  # the response had begun
                 await answer(scope, receive, send)
             raise
 
+    def _error(self, error: GatewayError, scope: Scope, request_id: str) -> JSONResponse:
+        ids = {name.decode(): request_id for name in id_headers(scope["path"])}
+        body = self._envelope(error, scope["path"])
+        return JSONResponse(body, error.status, {**error.headers(), **ids})
 
-def unexpected(error: Exception) -> dict[str, Any]:
-    """The error body for an exception of the gateway itself."""
-    message = f"the gateway failed on this request ({type(error).__name__}); see its log"
-    return error_envelope(message, "server_error")
+
+def unexpected(error: Exception) -> GatewayError:
+    """The client's error for an exception of the gateway itself."""
+    name = type(error).__name__
+    return GatewayError(f"the gateway failed on this request ({name}); see its log")

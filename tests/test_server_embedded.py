@@ -242,7 +242,6 @@ def test_logprobs_of_the_answer(engine: str) -> None:
         ({"n": 1000}, "n:"),
         ({"stop": [""]}, "empty"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": CONTEXT}, "1024 tokens"),
         ({"thinking_token_budget": -2}, "thinking_token_budget"),
         ({"thinking_token_budget": 5.0}, "thinking_token_budget"),
         ({"thinking_token_budget": True}, "thinking_token_budget"),

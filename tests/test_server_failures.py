@@ -9,6 +9,7 @@ import threading
 from collections.abc import Generator
 
 import aiohttp
+import anthropic
 import httpx
 import openai
 import pytest
@@ -99,6 +100,25 @@ def test_refusals_in_other_formats_keep_status_and_reason(
     assert "too long" in error["message"]
     assert error["type"] == kind
     assert response.headers.get("retry-after") == wait
+
+
+def test_anthropic_s_clients_get_their_envelope_type_and_id(
+    front: Server,
+) -> None:
+    with anthropic.Anthropic(base_url=front.url, api_key="-", max_retries=0) as client:
+        for model, script, error, kind in (
+            ("scripted", "refuse", anthropic.BadRequestError, "invalid_request_error"),
+            ("another", "refuse", anthropic.NotFoundError, "not_found_error"),
+            ("scripted", "garbage", anthropic.InternalServerError, "api_error"),
+        ):
+            with pytest.raises(error) as caught:
+                client.messages.create(
+                    model=model, max_tokens=9, messages=[{"role": "user", "content": script}]
+                )
+            assert caught.value.request_id
+            body = caught.value.body
+            assert isinstance(body, dict)
+            assert (body["type"], body["error"]["type"]) == ("error", kind)
 
 
 def test_a_complete_stream_is_no_error_however_its_connection_ends(front: Server) -> None:

@@ -12,6 +12,7 @@ from router.effort import Effort
 from router.messages import read_messages
 from server.api.answers import CHAT_FORM, StreamForm
 from server.api.completion_relay import ChatRelay
+from server.api.context_overflow import openai_refusal
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
@@ -85,6 +86,15 @@ def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
         for choice in cast("list[Any]", choices)
         if isinstance(choice, dict)
     ]
+
+
+def refusal(
+    answer: dict[str, Any],
+    status: int,  # noqa: ARG001
+    request: ParsedRequest,  # noqa: ARG001
+    context: int | None,
+) -> dict[str, Any]:
+    return openai_refusal(answer, context, "messages")
 
 
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ChatRelay:  # noqa: ARG001

@@ -6,6 +6,7 @@ from typing import Any, cast
 from router.effort import Effort
 from router.messages import read_messages
 from server.api.answers import MESSAGES_FORM, StreamForm
+from server.api.context_overflow import context_overflow, error_fields
 from server.api.fields import boolean, integer, object_, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
@@ -19,6 +20,16 @@ from server.http.sse import encode
 
 PATH: str = MESSAGES
 STREAM_FORM: StreamForm = MESSAGES_FORM
+_ERROR_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 _WORDS = ("enabled", "disabled", "adaptive", "auto")
 
 
@@ -65,6 +76,19 @@ def failure(answer: Mapping[str, Any]) -> GatewayError | None:
     return None
 
 
+def refusal(
+    answer: dict[str, Any], status: int, request: ParsedRequest, context: int | None
+) -> dict[str, Any]:
+    fields = error_fields(answer)
+    overflow = context_overflow(fields, context)
+    message = overflow.anthropic(request.max_tokens) if overflow else fields.get("message")
+    return {
+        **answer,
+        "type": "error",
+        "error": {**fields, "type": error_type(status), "message": message},
+    }
+
+
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> MessagesRelay:  # noqa: ARG001
     return MessagesRelay(tops, error_event)
 
@@ -79,7 +103,13 @@ def error_event(error: GatewayError) -> bytes:
 
 def envelope(error: GatewayError) -> dict[str, Any]:
     """Anthropic's error object, with the fields of OpenAI's beside it."""
-    return {"type": "error", **error.envelope()}
+    fields = error.envelope()["error"]
+    return {"type": "error", "error": {**fields, "type": error_type(error.status)}}
+
+
+def error_type(status: int) -> str:
+    """Anthropic's type of an error with this HTTP status."""
+    return _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
 def _messages(body: dict[str, Any]) -> list[Any]:

@@ -48,6 +48,12 @@ class Api(Protocol):
         """The error that an engine reports in an answer of status 200, if any."""
         ...
 
+    def refusal(
+        self, answer: dict[str, Any], status: int, request: ParsedRequest, context: int | None
+    ) -> dict[str, Any]:
+        """An engine's error envelope as the API's clients know it; `context` is in tokens."""
+        ...
+
     def relay(self, request: ParsedRequest, tops: Tops, effort: Effort) -> Relay:
         """A relay for one stream of this API, which was decided to have this effort."""
         ...

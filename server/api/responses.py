@@ -6,6 +6,7 @@ from typing import Any, cast
 from router.effort import Effort
 from router.messages import read_messages
 from server.api.answers import RESPONSES_FORM, StreamForm
+from server.api.context_overflow import openai_refusal
 from server.api.fields import boolean, integer, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
@@ -60,6 +61,15 @@ def failure(answer: Mapping[str, Any]) -> GatewayError | None:
     if answer.get("error") or answer.get("status") == "failed":
         return reported_error(answer.get("error"))
     return None
+
+
+def refusal(
+    answer: dict[str, Any],
+    status: int,  # noqa: ARG001
+    request: ParsedRequest,  # noqa: ARG001
+    context: int | None,
+) -> dict[str, Any]:
+    return openai_refusal(answer, context, "input")
 
 
 def relay(request: ParsedRequest, tops: Tops, effort: Effort) -> ResponsesRelay:  # noqa: ARG001

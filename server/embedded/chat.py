@@ -131,13 +131,14 @@ class Completion:
             requested = getattr(request, name)
             return requested if requested is not None else defaults.get(name, neutral)
 
+        room = self._checkpoint.context - len(self._prompt)
         return Sampling(
             draw=Draw(
                 temperature=default("temperature", 1.0),
                 top_p=default("top_p", 1.0),
                 top_k=int(default("top_k", 0)),
             ),
-            max_tokens=request.limit or self._checkpoint.context - len(self._prompt),
+            max_tokens=min(request.limit or room, room),
             budget=request.budget,
             seed=None if request.seed is None else request.seed + index,
         )
@@ -181,11 +182,10 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
     except PromptError as error:
         raise BadRequest(str(error)) from error
     max_completion = checkpoint.context - len(prompt)
-    if max_completion < 1 or (request.limit or 0) > max_completion:
-        completion = f" and {request.limit} completion tokens" if request.limit else ""
+    if max_completion < 1:
         raise BadRequest(
-            f"the model's context is {checkpoint.context} tokens, and the request has at least "
-            f"{len(prompt)} prompt tokens{completion}: shorten the messages or lower max_tokens"
+            f"This model's maximum context length is {checkpoint.context} tokens. However, the "
+            f"request has at least {len(prompt)} prompt tokens: shorten the messages"
         )
     return Completion(request, checkpoint, model, prompt, checkpoint.opens_block(prompt))
 

@@ -2,15 +2,19 @@
 
 from typing import Any, cast
 
+from server.api.context_overflow import context_overflow
 from server.api.protocol import Api
+from server.api.request import ParsedRequest
 from server.engines.dialect import CHAT
 from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.errors import EngineFailed, EngineRefused, NoSuchEndpoint
 from server.http.json_codec import dumps
 
 
-async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
-    """The engine's answer, or the error object that it sent in OpenAI's envelope.
+async def read_answer(
+    api: Api, reply: Reply, request: ParsedRequest, context: int | None
+) -> dict[str, Any]:
+    """The engine's answer, or the error object that it sent, in the API's envelope.
 
     Raises:
         NoSuchEndpoint: the engine does not have the API's path.
@@ -23,10 +27,15 @@ async def read_answer(api: Api, reply: Reply) -> dict[str, Any]:
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
     if status == 200 and (failure := api.failure(answer)):
         raise failure
-    if api.is_answer(answer) if status == 200 else status >= 400 and "error" in answer:
+    if status == 200 and api.is_answer(answer):
         return answer
+    if status >= 400 and "error" in answer:
+        return api.refusal(answer, status, request, context)
     reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's
     if 400 <= status < 500 and reason:
         message = reason if isinstance(reason, str) else dumps(reason).decode()
+        if context_overflow({**answer, "message": message}, context):
+            fields = {"message": message, "param": None, "code": None}
+            return api.refusal({"error": fields}, status, request, context)
         raise EngineRefused(message, status, reply.retry_after)
     raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.protocol import Api
 from server.api.request import ParsedRequest
+from server.api.served_model import for_model
 from server.api_keys import ApiKeys, Caller
 from server.config.settings import Settings
 from server.decide.budget import answer_reserve
@@ -72,6 +73,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             body = await self._read_body(record, receive)
             request = self._api.parse(body, headers)
             model = self._fleet.resolve_model(request.model)
+            request = for_model(request, model, self._api.PATH)
             thread = await self._conversations.thread(request, caller.name)
             decision = self._decider.decide(request, caller, model, self._tracker.load(), thread)
             decision = self._check_budget(decision, request)
@@ -97,6 +99,11 @@ class ReasoningEndpoint(TrackedEndpoint):
         body = await self._bodies.read(receive)
         record.body_read_at = time.perf_counter()
         return body
+
+    @property
+    def _context(self) -> int | None:
+        """The model's context in tokens, where the engine reports it."""
+        return self._fleet.resolve_model(None).context
 
     def _check_budget(self, decision: Decision, request: ParsedRequest) -> Decision:
         fleet = self._fleet
@@ -168,7 +175,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             await relay_stream(record, reply, relay, self._endings, send, given)
             record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
-        answer = await read_answer(self._api, reply)
+        answer = await read_answer(self._api, reply, request, self._context)
         if reply.status == 200 and request.stream:
             raise EngineFailed("the engine did not answer a streaming request with a stream")
         record.status = reply.status
@@ -198,7 +205,10 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.raise_budget(budget)
         try:
             async with await self._fleet.send(self._call(record, request)) as in_flight:
-                retried, cut = await read_answer(self._api, in_flight.reply), in_flight.reply.cut
+                retried, cut = (
+                    await read_answer(self._api, in_flight.reply, request, self._context),
+                    in_flight.reply.cut,
+                )
         except GatewayError:
             retried = {}
         if not self._api.is_answer(retried):

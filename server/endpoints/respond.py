@@ -33,8 +33,8 @@ async def send_head(
     headers = [
         (b"content-type", content_type),
         (b"cache-control", b"no-cache"),
-        (b"x-request-id", record.request_id.encode()),
     ]
+    headers += [(name, record.request_id.encode()) for name in record.id_headers]
     if length is not None:
         headers.append((b"content-length", str(length).encode()))
     if retry_after is not None:

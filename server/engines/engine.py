@@ -18,7 +18,7 @@ from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
 from server.engines.connection import EngineConnector, StaleConnection
 from server.engines.http_reply import CLIENT_ERRORS, HttpReply
-from server.engines.model_info import ModelInfo
+from server.engines.model_info import ModelInfo, parse_model
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 
@@ -160,16 +160,10 @@ def _describe(error: Exception) -> str:
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
 def _parse_models(raw: bytes) -> tuple[ModelInfo, ...]:
     try:
         body = orjson.loads(raw)
         models = cast("list[dict[str, Any]]", body["data"])
-        return tuple(
-            ModelInfo(str(model["id"]), _integer(model.get("max_model_len"))) for model in models
-        )
+        return tuple(parse_model(model) for model in models)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return ()

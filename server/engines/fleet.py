@@ -70,6 +70,8 @@ class Fleet:
     def resolve_model(self, requested: str | None) -> ModelInfo:
         """The model that serves a request for the model of this name, or for any (None).
 
+        The name may end in an effort: `demo:high`.
+
         Raises:
             NotFound: the engines serve another model.
             EngineDown: no engine was up yet, so their model is unknown.
@@ -77,7 +79,7 @@ class Fleet:
         model_info = self.health.model_info
         if model_info is None:
             raise EngineDown("the engine is not up yet; try again shortly")
-        if requested not in (None, model_info.model):
+        if requested not in (None, model_info.model) and not model_info.effort_suffix(requested):
             raise NotFound(
                 f"the model '{requested[:80]}' does not exist here; "
                 f"this server serves '{model_info.model}'",

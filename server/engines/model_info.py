@@ -1,21 +1,53 @@
 """The model that an engine serves, as the engine describes it."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from router.effort import EFFORTS
+
+_STARTED = int(time.time())
+_SUFFIXES = frozenset((*EFFORTS, "ultra", "auto"))
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's name and its context length in tokens, None where the engine does not report it."""
+    """What an engine reports of a model.
+
+    Attributes:
+        model: its name on the engine.
+        context: tokens of prompt and completion together, None where the engine does not say.
+        created: Unix seconds; those of this process's start where the engine does not say.
+    """
 
     model: str
     context: int | None
+    created: int = _STARTED
 
-    def card(self) -> dict[str, Any]:
-        """The model object of `GET /v1/models`, in vLLM's form."""
+    def effort_suffix(self, name: str) -> str | None:
+        """The effort behind the colon of a name such as `demo:high`; None for any other name."""
+        base, _, word = name.rpartition(":")
+        return word if base == self.model and word in _SUFFIXES else None
+
+    def card(self, name: str | None = None) -> dict[str, Any]:
+        """The model object of `GET /v1/models`, in vLLM's form, under the requested name."""
         return {
-            "id": self.model,
+            "id": name or self.model,
             "object": "model",
+            "created": self.created,
             "owned_by": "tops",
             "max_model_len": self.context,
         }
+
+
+def parse_model(model: Mapping[str, Any]) -> ModelInfo:
+    """A model object of an engine's list; llama.cpp reports its context as `meta.n_ctx`."""
+    meta: object = model.get("meta")
+    fields = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+    context = _integer(model.get("max_model_len")) or _integer(fields.get("n_ctx"))
+    return ModelInfo(str(model["id"]), context, _integer(model.get("created")) or _STARTED)
+
+
+def _integer(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None

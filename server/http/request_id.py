@@ -15,6 +15,14 @@ _VALID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _READ = frozenset((b"x-request-id", b"traceparent"))
 
 
+_HEADERS, _ANTHROPIC_HEADERS = (b"x-request-id",), (b"x-request-id", b"request-id")
+
+
+def id_headers(path: str) -> tuple[bytes, ...]:
+    """The response headers that have the id: Anthropic's clients look for one of their own."""
+    return _ANTHROPIC_HEADERS if path.startswith("/v1/messages") else _HEADERS
+
+
 def assign_request_id(scope: Scope) -> str:
     """The id of a request, also stored as `scope["state"]["request_id"]`.
 
@@ -47,8 +55,8 @@ class RequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 close_unread(scope)
-                headers = [*message.get("headers", []), (b"x-request-id", request_id)]
-                message = {**message, "headers": headers}
+                headers = [(name, request_id.encode()) for name in id_headers(scope["path"])]
+                message = {**message, "headers": [*message.get("headers", []), *headers]}
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.errors import Stopping
 from server.http.disconnect import ClientDisconnected
+from server.http.request_id import id_headers
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
 
@@ -23,6 +24,7 @@ class TrackedEndpoint(ABC):
             state = scope["state"]
             with self._tracker.open(state["request_id"]) as record:
                 record.engine_headers = state["engine_headers"]
+                record.id_headers = id_headers(scope["path"])
                 await self._respond(record, scope, receive, send)
         except ClientDisconnected:
             return

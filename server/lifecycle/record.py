@@ -28,6 +28,8 @@ class RequestRecord:
     opened_at: float = field(default_factory=time.perf_counter)
     engine_headers: dict[str, str] = field(default_factory=dict[str, str])
     """Headers for the engine: the id, and the trace that the request belongs to."""
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    """The response headers that have the id."""
 
     # authenticated
     caller: str = ""

@@ -65,6 +65,14 @@ _RANGE = {
     "schema": {"type": "string", "enum": list(RANGES), "default": "24h"},
 }
 
+_MODEL = {
+    "name": "model",
+    "in": "path",
+    "required": True,
+    "description": "The model's name, which may contain slashes.",
+    "schema": {"type": "string"},
+}
+
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("post", "/v1/chat/completions"): Operation(
         "Chat Completions",
@@ -126,6 +134,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("get", "/v1/models"): Operation(
         "The served model", responses.ModelList, errors=(*_PROTECTED, 503)
+    ),
+    ("get", "/v1/models/{model}"): Operation(
+        "One model by its name, also with an effort behind it",
+        responses.ModelCard,
+        errors=(*_PROTECTED, 404, 503),
+        parameters=(_MODEL,),
     ),
     ("get", "/health"): Operation("Liveness", responses.HealthState, protected=False),
     ("get", "/ready"): Operation(

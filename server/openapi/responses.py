@@ -138,6 +138,7 @@ class FeedbackNote(BaseModel):
 class ModelCard(BaseModel):
     id: str
     object: Literal["model"]
+    created: int
     owned_by: str
     max_model_len: int | None
 
