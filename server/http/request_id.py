@@ -55,7 +55,7 @@ class RequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 close_unread(scope)
-                headers = [(name, request_id.encode()) for name in id_headers(scope["path"])]
+                headers = [(name, request_id) for name in id_headers(scope["path"])]
                 message = {**message, "headers": [*message.get("headers", []), *headers]}
             await send(message)
 
