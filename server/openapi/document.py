@@ -26,6 +26,7 @@ _ENGINE = (404, 429, 500, 502, 503, 504, "4XX")
 _HEADERS: Mapping[str, tuple[str, str]] = {
     "x-tops-effort": ("string", "The effort, or auto; the body may name the same one."),
     "x-tops-budget": ("integer", "The budget in thinking tokens; the body may name the same one."),
+    "x-tops-conversation": ("string", "The conversation that the request belongs to."),
 }
 
 
@@ -39,7 +40,7 @@ class Operation:
         body: the request's body.
         errors: the error statuses besides 200.
         streams: whether `stream: true` makes the answer an event stream.
-        decides: whether the request's headers may name effort and budget.
+        decides: whether the request's headers may name effort, budget and conversation.
         protected: whether it needs an API key, where there are any.
         error: the error envelope.
         parameters: OpenAPI parameters of the query.

@@ -114,7 +114,10 @@ class RouteExplanation(BaseModel):
 
     effort: Effort
     source: str
-    arm: str | None
+    conversation: str | None = Field(
+        description="The field that names the conversation, or `history`; null without one."
+    )
+    arm: str | None = Field(description="Null without a conversation: it is drawn per request.")
     reason: str
     abstained: str | None = Field(description="Why the router gave no estimate that is used.")
     budget: int | None
