@@ -6,7 +6,8 @@ import pytest
 
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.api.thinking import FIELDS, RequestedThinking, requested_thinking, without_thinking
+from server.api.thinking import RequestedThinking, requested_thinking, without_thinking
+from server.api.thinking_fields import FIELDS
 from server.engines.dialect import DIALECTS
 from server.errors import BadRequest
 

@@ -343,6 +343,15 @@ def test_llama_cpp_has_the_effort_as_a_variable_of_its_template_on_every_api(pat
     assert (decision.budget, decision.is_told) == (5, True)
 
 
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+@pytest.mark.parametrize("path", [RESPONSES, MESSAGES])
+def test_off_reaches_templates_that_do_not_read_the_effort(path: str, name: Name) -> None:
+    _, off = decided({"reasoning_effort": "none"}, Caller(), name=name, path=path)
+    assert off["chat_template_kwargs"] == {"enable_thinking": False}
+    _, low = decided({"reasoning_effort": "low"}, Caller(), name=name, path=path)
+    assert "chat_template_kwargs" not in low
+
+
 def test_new_words_of_anthropic_reach_its_own_engine_only() -> None:
     between = {"messages": [HI], "thinking": {"type": "between_tools", "display": "omitted"}}
     request = messages.parse(between, {})

@@ -28,7 +28,7 @@ from router.effort import EFFORTS  # noqa: E402
 from router.fitting.outcomes import OutcomeError, read_outcomes  # noqa: E402
 from server import errors  # noqa: E402
 from server.api.session import BODY_FIELDS, HEADERS, Source  # noqa: E402
-from server.api.thinking import FIELDS  # noqa: E402
+from server.api.thinking_fields import FIELDS  # noqa: E402
 from server.config.api_key_settings import ApiKeySettings  # noqa: E402
 from server.config.renamed import RENAMED  # noqa: E402
 from server.config.settings import Settings  # noqa: E402

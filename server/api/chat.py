@@ -1,6 +1,6 @@
 """`POST /v1/chat/completions`: OpenAI's Chat Completions, with the fields of every dialect.
 
-An effort or a budget in any of these fields (`server.api.thinking`) is read, removed, and written
+An effort or a budget in any of these fields (`thinking_fields`) is read, removed, and written
 as the engine's dialect has it. All other fields are passed on unchanged. The functions are
 documented in `protocol.Api`.
 """

@@ -54,7 +54,9 @@ def write(
 ) -> dict[str, Any]:
     body = {**without_thinking(request.body), "model": model}
     thinking = object_(request.body, "thinking")
-    if thinking:
+    if not thinking:
+        body.pop("thinking", None)
+    else:
         is_new = thinking["type"] not in _WORDS and dialect.hosted  # its vendor may have added it
         word = thinking["type"] if is_new else "adaptive"
         body["thinking"] = {**object_(body, "thinking"), "type": word}

@@ -1,6 +1,6 @@
 """A parsed request: the fields that the decision depends on. All other fields stay unread.
 
-`server.api.thinking` has the fields for effort and budget.
+`server.api.thinking_fields` has the fields for effort and budget.
 """
 
 from dataclasses import dataclass

@@ -34,6 +34,25 @@ def _message(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
         _merge(body, "thinking", type="enabled", budget_tokens=budget)
 
 
+def _response_and_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    _response(body, effort, budget)
+    _switch_template_off(body, effort)
+
+
+def _message_and_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+    _message(body, effort, budget)
+    _switch_template_off(body, effort)
+
+
+def _switch_template_off(body: dict[str, Any], effort: Effort) -> None:
+    """Switch thinking off for a template that does not read the effort.
+
+    On Chat, engines follow from the effort what it reads; on their newer APIs not all versions do.
+    """
+    if effort == "none":
+        _merge(body, "chat_template_kwargs", enable_thinking=False)
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one kind of engine spells effort and budget.
@@ -159,6 +178,8 @@ DIALECTS: dict[Name, Dialect] = {
         "`reasoning_effort`",
         "`thinking_token_budget`",
         resume=_CONTINUE,
+        apply_to_response=_response_and_template,
+        apply_to_message=_message_and_template,
         budget_paths=(CHAT, MESSAGES, COMPLETIONS),
         bounds_opened=True,
         has_templates=True,
@@ -168,6 +189,8 @@ DIALECTS: dict[Name, Dialect] = {
         "`reasoning_effort`",
         "`custom_params.thinking_budget`",
         resume=_CONTINUE,
+        apply_to_response=_response_and_template,
+        apply_to_message=_message_and_template,
         has_templates=True,
     ),
     "llama.cpp": Dialect(
