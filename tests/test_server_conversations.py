@@ -283,11 +283,11 @@ def test_responses_answers_are_recognised_by_items_and_by_id() -> None:
 class Ledger:
     """The answers that a ledger has; counts how often it is read."""
 
-    def __init__(self, rows: list[tuple[str, str, Any]]) -> None:
-        self.rows: list[tuple[str, str, Any]] | None = rows
+    def __init__(self, rows: list[tuple[int, str, Any]]) -> None:
+        self.rows: list[tuple[int, str, Any]] | None = rows
         self.reads = 0
 
-    async def find(self, hashes: Sequence[str]) -> list[tuple[str, str, Any]] | None:
+    async def find(self, hashes: Sequence[int]) -> list[tuple[int, str, Any]] | None:
         self.reads += 1
         return self.rows and [row for row in self.rows if row[0] in hashes]
 
@@ -311,7 +311,7 @@ def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
 
 def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> None:
     ledger = Ledger([])
-    ledger.rows = [("0" * 32, "0" * 32, None)]
+    ledger.rows = [(0, "0" * 32, None)]
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     shots = [user("2 + 2?"), assistant("4")]
     for _ in range(5):

@@ -24,7 +24,7 @@ _RANDOM = random.Random()
 
 HISTORY = "history"
 
-Archive = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, str, Effort | None]] | None]]
+Archive = Callable[[Sequence[int]], Awaitable[Sequence[tuple[int, str, Effort | None]] | None]]
 """Finds given answers in the ledger: their hashes to hash, conversation and effort of each; None
 while it cannot be read."""
 
@@ -121,7 +121,7 @@ class Conversations:
 
     def remember_answers(
         self, thread: Thread, effort: Effort | None, identities: Sequence[str]
-    ) -> str | None:
+    ) -> int | None:
         """Remember answers of a turn; the hash of the first for the ledger, None without any."""
         keys = [self._digest("answer", thread.caller, identity) for identity in identities]
         carried = effort or thread.previous
@@ -130,7 +130,7 @@ class Conversations:
         )
         for key in keys:
             self._add(key, entry)
-        return keys[0].hex() if keys else None
+        return _stored(keys[0]) if keys else None
 
     def _answer_keys(self, request: ParsedRequest, caller: str) -> Iterator[bytes]:
         """The keys of the answers in a request's history, latest first."""
@@ -167,14 +167,15 @@ class Conversations:
         unknown = [key for key, entry in entries.items() if entry is None or entry.at < expired]
         if not unknown or self._archive is None:
             return None
-        answers = await self._archive([key.hex() for key in unknown])
+        by_hash = {_stored(key): key for key in unknown}
+        answers = await self._archive([*by_hash])
         if answers is None:
             return None
         for key in unknown:
             self._memory.put(key, Entry(_SEVERAL, None, foreign=True))
-        for key, conversation, effort in answers:
+        for stored, conversation, effort in answers:
             entry = Entry(bytes.fromhex(conversation), None if effort is None else rank(effort))
-            self._add(bytes.fromhex(key), entry)
+            self._add(by_hash[stored], entry)
         return self._recall(keys)
 
     def _add(self, key: bytes, entry: Entry) -> None:
@@ -211,3 +212,8 @@ class Conversations:
     def _digest(self, *parts: str) -> bytes:
         data = "\0".join(parts).encode(errors="surrogatepass")
         return hashlib.blake2b(data, digest_size=16, key=self._key).digest()
+
+
+def _stored(key: bytes) -> int:
+    """The 64 bits of an answer's key that the ledger stores, as a signed integer."""
+    return int.from_bytes(key[:8], "big", signed=True)

@@ -23,7 +23,7 @@ class AnswerArchive:
         self._engine = engine
         self._down_until = 0.0
 
-    async def find(self, hashes: Sequence[str]) -> Sequence[tuple[str, str, Effort | None]] | None:
+    async def find(self, hashes: Sequence[int]) -> Sequence[tuple[int, str, Effort | None]] | None:
         """Hash, conversation and effort of each answer that is there; None if it cannot be read."""
         if time.monotonic() < self._down_until:
             return None
@@ -34,7 +34,7 @@ class AnswerArchive:
             self._down_until = time.monotonic() + _RETRY_SECONDS
             return None
 
-    def _select(self, hashes: Sequence[str]) -> list[tuple[str, str, Effort | None]]:
+    def _select(self, hashes: Sequence[int]) -> list[tuple[int, str, Effort | None]]:
         columns = requests.c
         query = (
             select(columns.answer, columns.conversation, columns.routed)

@@ -32,7 +32,7 @@ _DECISION = Decision(
 
 def _closed(number: int) -> RequestRecord:
     record = RequestRecord(f"req_{number:024x}", decision=_DECISION, model="m", caller="anonymous")
-    record.thread, record.answer = Thread("c" * 32), f"{number:032x}"
+    record.thread, record.answer = Thread("c" * 32), number
     record.usage = Usage(100, 300, 250)
     record.closed_at = record.opened_at + 0.5
     return record

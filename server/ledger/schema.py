@@ -55,7 +55,7 @@ requests = Table(
     Column("model", String(256), nullable=False),
     Column("key", String(64), nullable=False),
     Column("conversation", String(32)),
-    Column("answer", String(32)),
+    Column("answer", BigInteger),
     Column("arm", String(8)),
     Column("p_treated", Float),
     Column("p_holdout", Float),

@@ -71,7 +71,7 @@ class RequestRecord:
     cut_by_gateway: bool | None = None
     """Whether the gateway itself ended the thinking at its budget; None where the engine would."""
 
-    answer: str | None = None
+    answer: int | None = None
     """The keyed hash by which a later turn's history shows this answer."""
 
     # closed

@@ -9,7 +9,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Add the column `requests.answer`, with an index of the rows that have one."""
-    op.add_column("requests", sa.Column("answer", sa.String(32)))
+    op.add_column("requests", sa.Column("answer", sa.BigInteger))
     present = sa.text("answer IS NOT NULL")
     op.create_index(
         "ix_requests_answer",
