@@ -102,7 +102,10 @@ def test_a_stream_has_reasoning_then_content_then_tops_in_its_last_chunk(
         model="demo", messages=MESSAGES, reasoning_effort="high", temperature=0
     )
     assert content == answer.choices[0].message.content
-    assert thought == (answer.choices[0].message.model_extra or {})["reasoning"]
+    extra = answer.choices[0].message.model_extra or {}
+    assert thought == extra["reasoning"] == extra["reasoning_content"]
+    copies = [(delta.model_extra or {}).get("reasoning_content") or "" for delta in deltas]
+    assert "".join(copies) == thought
     assert len(chunks) > 20
     assert [chunk for chunk in chunks if "tops" in (chunk.model_extra or {})] == [chunks[-1]]
     assert tops(chunks[-1]) == tops(answer)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from server.api.reasoning_copy import COPY, copy_in_events, is_copied
 from server.engines.usage import Usage
 from server.errors import EngineFailed, GatewayError
 from server.http.sse import EventBuffer, is_readable, parse_data, read_event, split
@@ -47,6 +48,9 @@ class Relay(ABC):
     last_event: ClassVar[bytes] = b""
     """What is added to a stream that is complete without it."""
 
+    copies_reasoning = False
+    """Whether text under `reasoning` is written under `reasoning_content` too."""
+
     def __init__(self, tops: Tops, error_event: Callable[[GatewayError], bytes]) -> None:
         self.answered = False
         self.error: GatewayError | None = None
@@ -59,6 +63,7 @@ class Relay(ABC):
         self._shape: tuple[bytes | tuple[()], bytes] = ((), b"")
         self._head, self._tail = self._shape
         self._shapes_left = _MAX_SHAPES
+        self._copy = b""
 
     @property
     def is_ending(self) -> bool:
@@ -82,8 +87,10 @@ class Relay(ABC):
         if (
             chunk.startswith(self._head)  # an empty tuple matches nothing
             and chunk.endswith(self._tail)
-            and _TEXT.fullmatch(chunk, len(self._head), len(chunk) - len(self._tail))
+            and (text := _TEXT.fullmatch(chunk, len(self._head), len(chunk) - len(self._tail)))
         ):
+            if self._copy:
+                return chunk[: text.end()] + self._copy + text[0] + self._tail
             return chunk
         events = self._buffer.feed(chunk)
         if not self._reads_all and _PLAIN.fullmatch(events) and not self.ends.search(events):
@@ -93,7 +100,7 @@ class Relay(ABC):
             events = b"".join([self._read(event) for event in split(events)])
         is_idle = self._buffer.is_empty and not self._reads_all and not self._is_over
         self._head, self._tail = self._shape if is_idle else ((), b"")
-        return events
+        return copy_in_events(events) if self.copies_reasoning else events
 
     def finish(self, failure: GatewayError | None = None) -> bytes:
         """The last bytes of a stream that ended, by a failure or without; sets `error`."""
@@ -117,7 +124,8 @@ class Relay(ABC):
         text = _STRING.search(event)
         if text and event.find(b"\n\n") == len(event) - 2:
             self._shapes_left -= 1
-            self._shape = event[: text.start(1)], event[text.end(1) :]
+            head, tail = self._shape = event[: text.start(1)], event[text.end(1) :]
+            self._copy = COPY if self.copies_reasoning and is_copied(head, tail) else b""
 
     def _read(self, event: bytes) -> bytes:
         """The bytes to send for an event."""

@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     max_budget: Integer | None = setting(
         None, "Largest thinking budget per request, in tokens; default: no limit.", "TOKENS", ge=0
     )
+    reasoning_content: bool = setting(
+        True,
+        "Write the reasoning of Chat Completions under reasoning_content too, where the engine "
+        "sends it under reasoning only: clients such as LangChain.js read only that name.",
+    )
     retry_budget_factor: Number | None = setting(
         None,
         "Retry once with the budget times this factor when a budget that the gateway chose left no "

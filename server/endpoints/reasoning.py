@@ -7,6 +7,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from server.api.protocol import Api
+from server.api.reasoning_copy import copy_in_answer
 from server.api.request import ParsedRequest
 from server.api.served_model import for_model
 from server.api_keys import ApiKeys, Caller
@@ -23,6 +24,7 @@ from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
+from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
@@ -60,6 +62,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._decider = decider
         self._fleet = fleet
         self._budget_retry = BudgetRetry(settings.retry_budget_factor)
+        self._copies_reasoning = settings.reasoning_content and api.PATH == CHAT
         self._log_prompts = settings.log_prompts
         self._endings = TimeoutPool(ENDING_SECONDS)
         self._answer_reserve = settings.answer_reserve
@@ -88,7 +91,8 @@ class ReasoningEndpoint(TrackedEndpoint):
                 if record.budget_ignored:
                     self._fleet.health.report_ignored_budget(in_flight.engine)
                 if answer is not None:
-                    await send_json(record, dumps(answer), send, in_flight.reply.retry_after)
+                    body = copy_in_answer(answer) if self._copies_reasoning else answer
+                    await send_json(record, dumps(body), send, in_flight.reply.retry_after)
 
     def _authenticate(self, record: RequestRecord, headers: Mapping[str, str]) -> Caller:
         caller = self._keys.caller(headers)
@@ -172,6 +176,7 @@ class ReasoningEndpoint(TrackedEndpoint):
                 return record.record_usage(usage, reply.cut)
 
             relay = self._api.relay(request, tops, effort)
+            relay.copies_reasoning = self._copies_reasoning
             await relay_stream(record, reply, relay, self._endings, send, given)
             record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
@@ -205,10 +210,9 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.raise_budget(budget)
         try:
             async with await self._fleet.send(self._call(record, request)) as in_flight:
-                retried, cut = (
-                    await read_answer(self._api, in_flight.reply, request, self._context),
-                    in_flight.reply.cut,
-                )
+                reply = in_flight.reply
+                retried = await read_answer(self._api, reply, request, self._context)
+                cut = reply.cut
         except GatewayError:
             retried = {}
         if not self._api.is_answer(retried):
