@@ -21,10 +21,7 @@ class CompletionRelay(Relay):
         error_event: see Relay.
     """
 
-    ends = re.compile(
-        rb'"(?:finish_reason":\s*[^n\s"]|finish_reason":\s*"[^"]|usage":\s*[^n\s]|error":\s*[^n\s]'
-        rb'|object":\s*"error"|type":\s*"error")'
-    )
+    ends = re.compile(rb'"(?:finish_reason":\s*+(?:"[^"]|[^n"])|usage":\s*+[^n]|error":\s*+[^n])')
     last_event = DONE
 
     def __init__(
