@@ -40,9 +40,9 @@ from server.http.body import BodyReader
 from server.http.browser_guard import BrowserGuard
 from server.http.cors import cors
 from server.http.request_id import RequestId
-from server.ledger.answers import AnswerArchive
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
+from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.tracker import RequestTracker
 from server.observe.metrics import Metrics
@@ -70,7 +70,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     conversations = Conversations(
         key,
         TurnMemory(memoryview(shared.turns).cast("B") if shared else None),
-        AnswerArchive(ledger.engine).find if ledger else None,
+        TurnArchive(ledger.engine).find if ledger else None,
         by_opening=fleet.has_alternatives,
     )
     if ledger is not None:

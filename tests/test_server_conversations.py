@@ -12,7 +12,7 @@ from server.api import messages, responses
 from server.api.answers import given_identities, response_identity
 from server.api_keys import Caller
 from server.config.settings import Settings
-from server.decide.conversations import Conversations, Thread
+from server.decide.conversations import Conversations, Kind, Thread
 from server.decide.decider import Decider
 from server.decide.turn_memory import Entry, TurnMemory
 
@@ -287,8 +287,9 @@ class Ledger:
         self.rows: list[tuple[int, str, Any]] | None = rows
         self.reads = 0
 
-    async def find(self, hashes: Sequence[int]) -> list[tuple[int, str, Any]] | None:
+    async def find(self, kind: Kind, hashes: Sequence[int]) -> list[tuple[int, str, Any]] | None:
         self.reads += 1
+        self.kind = kind
         return self.rows and [row for row in self.rows if row[0] in hashes]
 
 
@@ -309,6 +310,25 @@ def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
     assert asyncio.run(other.thread(later, "another")).evidence is None
 
 
+def test_another_gateway_finds_a_named_agent_in_the_ledger() -> None:
+    ledger = Ledger([])
+    ledger.rows = [(0, "0" * 32, None)]
+    one, other = (dialogues(Conversations(b"key", archive=ledger.find)) for _ in range(2))
+    headers = {"x-session-id": "s"}
+    for reads in (1, 1):
+        assert one.turn([HARD], headers=headers).effort == "high"
+        assert (ledger.reads, ledger.kind) == (reads, "agent")
+    begun = one.thread([HARD], headers=headers)
+    assert begun.agent_hash is not None
+    ledger.rows = [(begun.agent_hash, begun.conversation, "high")]
+    for _ in range(2):
+        assert other.turn([EASY], headers=headers).source == "pinned"
+        assert ledger.reads == 2
+    assert other.thread([EASY], headers=headers).conversation == begun.conversation
+    child = {"x-session-id": "t", "x-parent-session-id": "s"}
+    assert other.thread([EASY], headers=child).conversation == begun.conversation
+
+
 def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> None:
     ledger = Ledger([])
     ledger.rows = [(0, "0" * 32, None)]
@@ -318,7 +338,6 @@ def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> 
         talk.turn([*shots, EASY])
     assert ledger.reads == 1
     talk.turn([HARD])
-    talk.turn([EASY], headers={"x-session-id": "s"})
     assert ledger.reads == 1
     talk.turn(shots[:1], "4")
     assert talk.thread([*shots, EASY]).evidence == "history"

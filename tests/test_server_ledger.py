@@ -30,9 +30,9 @@ from server.decide.holdout import Draw, Shares
 from server.engines.supervisor import free_port
 from server.engines.usage import Usage
 from server.ledger import writer
-from server.ledger.answers import AnswerArchive
 from server.ledger.reader import Selection, comparable, counts, decided, latest
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
+from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.record import RequestRecord
 
@@ -120,8 +120,9 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
     ledger.record(closed("one"))
     ledger._flush()
     with engine.begin() as connection:
-        connection.execute(text("DROP INDEX ix_requests_answer"))
-        for column in ("pinned", "answer"):
+        for column in ("agent", "answer"):
+            connection.execute(text(f"DROP INDEX ix_requests_{column}"))
+        for column in ("pinned", "agent", "answer"):
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     prepare(engine)
@@ -146,8 +147,8 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
 
 
 def test_answers_are_found_by_their_hashes(engine: Engine, ledger: Ledger) -> None:
-    answers = AnswerArchive(engine)
-    assert asyncio.run(answers.find([-5])) == []
+    answers = TurnArchive(engine)
+    assert asyncio.run(answers.find("answer", [-5])) == []
     for number, stored in enumerate((-5, -5, 2**62)):
         record = closed(f"r{number}")
         record.answer, record.thread = stored, Thread(f"{number:032x}")
@@ -155,17 +156,26 @@ def test_answers_are_found_by_their_hashes(engine: Engine, ledger: Ledger) -> No
         record.decision = record.decision._replace(routed="low" if number else None)
         ledger.record(record)
     ledger._flush()
-    rows = asyncio.run(answers.find([-5, 3]))
+    rows = asyncio.run(answers.find("answer", [-5, 3]))
     assert rows == [(-5, f"{1:032x}", "low"), (-5, f"{0:032x}", None)]
+    agent = bytes(7) + b"\5" * 9
+    record = closed("named")
+    record.thread = Thread(f"{9:032x}", "x-session-id", None, agent)
+    assert record.decision is not None
+    record.decision = record.decision._replace(routed="high")
+    ledger.record(record)
+    ledger._flush()
+    assert asyncio.run(answers.find("agent", [5])) == [(5, f"{9:032x}", "high")]
+    assert asyncio.run(answers.find("agent", [6])) == []
 
 
 def test_answers_of_a_ledger_that_is_down_are_not_awaited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = AnswerArchive(connect(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
-    assert asyncio.run(answers.find([-5])) is None
-    monkeypatch.setattr(answers, "_select", lambda _: pytest.fail("asked again at once"))
-    assert asyncio.run(answers.find([-5])) is None
+    answers = TurnArchive(connect(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
+    assert asyncio.run(answers.find("answer", [-5])) is None
+    monkeypatch.setattr(answers, "_select", lambda *_: pytest.fail("asked again at once"))
+    assert asyncio.run(answers.find("answer", [-5])) is None
 
 
 def test_feedback_is_noted_on_the_newest_of_its_key_and_replaced(

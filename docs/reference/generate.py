@@ -285,11 +285,10 @@ conversations often begin alike, name them."""
 
 _CONVERSATION_MEMORY = """\
 The memory has room for 262,144 answers and named agents, and is shared by the workers of a
-gateway. Answers that are not in it are looked up in the [ledger](../guides/measure-savings.md),
-by keyed hashes. So histories show their conversation after a restart, and on each gateway with
-the same ledger, from a quarter of a second after the answer. Named conversations have the same
-arm on every gateway with the same ledger or `hash_key`; an agent's last effort is known to its
-gateway alone."""
+gateway. What is not in it is looked up in the [ledger](../guides/measure-savings.md), by keyed
+hashes. So a conversation keeps its arm and its effort after a restart, and on each gateway with
+the same ledger, from a quarter of a second after the answer. With separate ledgers and the same
+`hash_key`, a conversation that its client names has the same arm everywhere."""
 
 
 def _conversations() -> str:

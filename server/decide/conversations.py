@@ -9,7 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from router.conversation import opening_key
 from router.effort import EFFORTS, Effort, rank
@@ -24,9 +24,11 @@ _RANDOM = random.Random()
 
 HISTORY = "history"
 
-Archive = Callable[[Sequence[int]], Awaitable[Sequence[tuple[int, str, Effort | None]] | None]]
-"""Finds given answers in the ledger: their hashes to hash, conversation and effort of each; None
-while it cannot be read."""
+Kind = Literal["answer", "agent"]
+ArchivedTurn = tuple[int, str, Effort | None]
+Archive = Callable[[Kind, Sequence[int]], Awaitable[Sequence[ArchivedTurn] | None]]
+"""Finds turns in the ledger by hashes of answers or agents, latest first: hash, conversation and
+effort of each; None while it cannot be read."""
 
 
 class Thread(NamedTuple):
@@ -53,6 +55,11 @@ class Thread(NamedTuple):
         """What engines' prefix caches share: equal for a conversation, and for equal openings."""
         return self.conversation[:16]
 
+    @property
+    def agent_hash(self) -> int | None:
+        """The agent in the ledger."""
+        return None if self.agent is None else _stored(self.agent)
+
 
 class _Shown(NamedTuple):
     """What the answers of a history show: a conversation by one answer, and an effort's rank."""
@@ -75,7 +82,7 @@ class Conversations:
     Args:
         key: secret bytes; another key makes other ids.
         memory: of the answers and agents.
-        archive: the ledger's answers; None without a ledger.
+        archive: the ledger's turns; None without a ledger.
         by_opening: whether equal openings get ids with equal beginnings.
     """
 
@@ -103,7 +110,7 @@ class Conversations:
         shown = shown or _NOTHING
         previous = None if shown.rank is None else EFFORTS[shown.rank]
         if request.session is not None:
-            return self._named(request.session, previous, shown.answer, caller)
+            return await self._named(request.session, previous, shown.answer, caller)
         if shown.answer is not None:
             name = shown.conversation.hex()
             return Thread(name, HISTORY, previous, None, shown.answer, caller)
@@ -162,21 +169,25 @@ class Conversations:
 
     async def _find_in_archive(self, keys: Sequence[bytes]) -> _Shown | None:
         """As `_recall`, after the answers that are in the ledger were added to the memory."""
+        return self._recall(keys) if await self._import("answer", keys) else None
+
+    async def _import(self, kind: Kind, keys: Sequence[bytes]) -> bool:
+        """Add the ledger's turns under these keys to the memory; whether it was read."""
         expired = time.time() - _FOREIGN_SECONDS
         entries = {key: self._memory.get(key) for key in keys}
         unknown = [key for key, entry in entries.items() if entry is None or entry.at < expired]
         if not unknown or self._archive is None:
-            return None
+            return False
         by_hash = {_stored(key): key for key in unknown}
-        answers = await self._archive([*by_hash])
-        if answers is None:
-            return None
+        turns = await self._archive(kind, [*by_hash])
+        if turns is None:
+            return False
         for key in unknown:
             self._memory.put(key, Entry(_SEVERAL, None, foreign=True))
-        for stored, conversation, effort in answers:
+        for stored, conversation, effort in turns:
             entry = Entry(bytes.fromhex(conversation), None if effort is None else rank(effort))
             self._add(by_hash[stored], entry)
-        return self._recall(keys)
+        return True
 
     def _add(self, key: bytes, entry: Entry) -> None:
         former = self._memory.get(key)
@@ -188,19 +199,26 @@ class Conversations:
             entry = Entry(entry.conversation if is_clear else _SEVERAL, lowest)
         self._memory.put(key, entry)
 
-    def _named(
+    async def _named(
         self, session: Session, previous: Effort | None, answer: bytes | None, caller: str
     ) -> Thread:
         """The conversation that a client names; without a history, the agent's memory counts."""
         agent = self._digest("agent", caller, session.agent)
-        memory = self._memory.get(agent)
-        if previous is None and memory is not None and memory.rank is not None:
-            previous = EFFORTS[memory.rank]
-        if memory is None and session.agent != session.root:  # the parent may be a sub-agent too
-            memory = self._memory.get(self._digest("agent", caller, session.root))
+        latest = await self._latest(agent)
+        if previous is None and latest is not None and latest.rank is not None:
+            previous = EFFORTS[latest.rank]
+        if latest is None and session.agent != session.root:  # the parent may be a sub-agent too
+            latest = await self._latest(self._digest("agent", caller, session.root))
         root = self._digest("conversation", caller, session.root)
-        conversation = memory.conversation if memory else root
+        conversation = latest.conversation if latest else root
         return Thread(conversation.hex(), session.field, previous, agent, answer, caller)
+
+    async def _latest(self, agent: bytes) -> Entry | None:
+        """The latest turn of a named agent; None where it is not known."""
+        entry = self._memory.get(agent)
+        if (entry is None or entry.foreign) and await self._import("agent", [agent]):
+            entry = self._memory.get(agent)
+        return None if entry is None or entry.foreign else entry
 
     def _new_id(self, request: ParsedRequest, caller: str) -> str:
         """A new id, random in whole or in its second half."""
@@ -215,5 +233,5 @@ class Conversations:
 
 
 def _stored(key: bytes) -> int:
-    """The 64 bits of an answer's key that the ledger stores, as a signed integer."""
+    """The 64 bits of a key that the ledger stores, as a signed integer."""
     return int.from_bytes(key[:8], "big", signed=True)

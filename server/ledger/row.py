@@ -37,6 +37,7 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
         "model": record.model,
         "key": record.caller,
         "conversation": record.thread.conversation if record.thread else None,
+        "agent": record.thread.agent_hash if record.thread else None,
         "answer": record.answer,
         "arm": decision.arm,
         "p_treated": draw.shares.treated if draw else None,

@@ -55,6 +55,7 @@ requests = Table(
     Column("model", String(256), nullable=False),
     Column("key", String(64), nullable=False),
     Column("conversation", String(32)),
+    Column("agent", BigInteger),
     Column("answer", BigInteger),
     Column("arm", String(8)),
     Column("p_treated", Float),
@@ -85,18 +86,20 @@ requests = Table(
     Column("score", Float),
     Column("scored_at", Float),
 )
-"""`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `answer` a keyed hash.
-`p_explore` is the probability of each effort to be drawn for itself. `routed` is what the router's
-arm gets, `pinned` whether an earlier turn decided that (null where an older version wrote the row).
-`baseline_tokens` are the thinking tokens expected at the baseline effort, of all choices like the
-counted ones; `expected_tokens` those per effort, of one choice. `score` is feedback, 0 to 1."""
+"""`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `agent` and `answer` are
+keyed hashes. `p_explore` is the probability of each effort to be drawn for itself. `routed` is what
+the router's arm gets, `pinned` whether an earlier turn decided that (null where an older version
+wrote the row). `baseline_tokens` are the thinking tokens expected at the baseline effort, of all
+choices like the counted ones; `expected_tokens` those per effort, of one choice. `score` is
+feedback, 0 to 1."""
 
-Index(
-    "ix_requests_answer",
-    requests.c.answer,
-    sqlite_where=requests.c.answer.is_not(None),
-    postgresql_where=requests.c.answer.is_not(None),
-)
+for _column in (requests.c.agent, requests.c.answer):
+    Index(
+        f"ix_requests_{_column.name}",
+        _column,
+        sqlite_where=_column.is_not(None),
+        postgresql_where=_column.is_not(None),
+    )
 
 secret = Table(
     "secret",
