@@ -1,6 +1,7 @@
 """Reads a streamed answer: its text, its token counts, and its errors."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ _TOKEN_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
 """The fields of a delta that contain the model's tokens."""
 
 
-_FAILED_FINISHES = ("error", "abort", "insufficient_system_resource")
-"""Finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
+_FAILED = re.compile("error|abort|cancel|fail|insufficient_system_resource", re.IGNORECASE)
+"""In finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
 
 
 async def read_events(response: httpx.Response) -> AsyncIterator[tuple[bytes, bytes, int]]:
@@ -88,9 +89,9 @@ def _read_chunk(chunk: dict[str, Any], record: Record) -> Chunk:
     for choice in chunk.get("choices", []):
         delta: dict[str, Any] = choice.get("delta") or {}
         finish: object = choice.get("finish_reason")
-        if choice.get("error"):
-            note_error(choice, record)
-        elif str(finish).casefold() in _FAILED_FINISHES:
+        if choice.get("error") or delta.get("error"):
+            note_error(choice if choice.get("error") else delta, record)
+        elif finish and _FAILED.search(str(finish)):
             note_error(f"finish_reason {finish}".encode(), record)
         is_last |= bool(finish)
         text += delta.get("content") or ""

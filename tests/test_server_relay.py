@@ -264,6 +264,12 @@ def test_a_chunk_like_the_last_but_for_its_end_is_read() -> None:
     assert relay.answered
 
 
+def test_events_without_blank_lines_between_them_are_told_apart() -> None:
+    out, relay = run([b"".join((WORD, WORD, STOP, USAGE, DONE)).replace(b"\n\n", b"\n") + b"\n"])
+    assert relay.error is None
+    assert [event != "DONE" and "tops" in event for event in events(out)] == [0, 0, 1, 0]
+
+
 STREAM = (ROLE, WORD, EMPTY, WORD, STOP, USAGE, DONE)
 
 

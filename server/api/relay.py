@@ -134,6 +134,10 @@ class Relay(ABC):
             return b""
         if data is None:
             return self._comment(event)
+        if data.find(b"\n") >= 0 and name != b"error" and parse_data(data) is None:
+            lines = [line.strip() for line in data.split(b"\n")]
+            if all(line.startswith((b"{", b"[DONE]")) for line in lines):  # blank lines are missing
+                return b"".join([self._read(b"data: " + line + b"\n\n") for line in lines])
         if data.strip() == b"[DONE]":
             return self._done(event)
         if not (self._reads_all or name == b"error" or self.ends.search(data)):

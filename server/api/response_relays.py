@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from router.effort import Effort
 from server.api.relay import Relay, Tops
-from server.engines.reported_error import FAILED_FINISHES, reported_error
+from server.engines.reported_error import is_failure, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.sse import encode
@@ -94,7 +94,7 @@ class MessagesRelay(Relay):
             cast("dict[str, Any]", delta).get("stop_reason") if isinstance(delta, dict) else None
         )
         self.answered = self.answered or bool(reason)
-        if isinstance(reason, str) and reason.casefold() in FAILED_FINISHES:
+        if is_failure(reason):
             self.error = self.error or EngineFailed(
                 f"the engine ended its answer with stop_reason '{reason}'"
             )

@@ -1,13 +1,21 @@
 """The errors that engines report in answers of status 200, in the shapes that they have there."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from server.engines.chat_chunk import choices
+from server.engines.chat_chunk import choices, part
 from server.errors import EngineFailed, EngineRefused, GatewayError
 
-FAILED_FINISHES = frozenset(("error", "abort", "insufficient_system_resource"))
-"""Finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
+_FAILED = re.compile("error|abort|cancel|fail|insufficient_system_resource", re.IGNORECASE)
+"""In finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
+
+_CLIENT_STATUS = re.compile(r"4\d\d")
+
+
+def is_failure(reason: object) -> bool:
+    """Whether a finish or stop reason says that an error ended the answer."""
+    return isinstance(reason, str) and _FAILED.search(reason) is not None
 
 
 def reported_error(error: object) -> GatewayError:
@@ -16,11 +24,12 @@ def reported_error(error: object) -> GatewayError:
     A `code` of 400 to 499 is its status, as in the errors that vLLM sends within a stream.
     """
     fields = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
-    message, code = fields.get("message"), fields.get("code")
+    message, codes = fields.get("message"), (fields.get("code"), fields.get("status"))
     if not isinstance(message, str) or not message:
         message = "without a reason"
-    if isinstance(code, int) and 400 <= code < 500:
-        return EngineRefused(f"the engine refused the request: {message}", code, None)
+    status = next((int(code) for code in map(str, codes) if _CLIENT_STATUS.fullmatch(code)), None)
+    if status is not None:
+        return EngineRefused(f"the engine refused the request: {message}", status, None)
     return EngineFailed(f"the engine failed: {message}")
 
 
@@ -31,9 +40,10 @@ def chat_error(body: Mapping[str, Any]) -> GatewayError | None:
     if body.get("object") == "error" or body.get("type") == "error":
         return reported_error(body)
     for choice in choices(body):
-        if choice.get("error"):
-            return reported_error(choice["error"])
+        for holder in (choice, part(choice, "delta"), part(choice, "message")):
+            if holder.get("error"):
+                return reported_error(holder["error"])
         finish = choice.get("finish_reason")
-        if isinstance(finish, str) and finish.casefold() in FAILED_FINISHES:
+        if is_failure(finish):
             return EngineFailed(f"the engine ended its answer with finish_reason '{finish}'")
     return None
