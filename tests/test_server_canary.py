@@ -1,6 +1,7 @@
 """The canary on scripted engines that enforce budgets in every way, or not at all."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,7 +82,8 @@ def test_thinking_that_ends_before_the_budget_proves_nothing() -> None:
 
 
 def test_an_engine_that_cannot_continue_a_message_has_no_budgets() -> None:
-    support = probed("ignores", name="llama.cpp")
+    cannot = replace(DIALECTS["vllm"], resume=None)
+    support = asyncio.run(probe(Scripted("ignores").ask, cannot, "m", "high"))
     assert support.state == "none"
     assert str(BUDGET) in support.detail
 
@@ -93,3 +95,66 @@ def test_hosted_apis_are_not_probed(name: Name) -> None:
     assert engine.requests == 0
     assert not support.proven
     assert support.mode == ("none" if DIALECTS[name].budget is None else "native")
+
+
+class Thinking:
+    """An engine that thinks unless its block is closed; `answers` are what it then sends."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer = answer
+
+    async def ask(self, body: dict[str, Any], budget: int | None) -> ProbeReply:
+        assert budget is None
+        message = {"reasoning": "hm"}
+        if body["messages"][-1]["role"] == "assistant":
+            prefix = body["messages"][-1]["content"]
+            message = {name: text.replace("PREFIX", prefix) for name, text in self.answer.items()}
+        return ProbeReply(200, {"choices": [{"message": message}]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "continues"),
+    [
+        ({"content": "It is 60."}, True),
+        ({"content": "PREFIXIt is 60."}, True),
+        ({"content": "PREFIX"}, False),
+        ({"content": "It is 60.", "reasoning_content": "I add and subtract the numbers"}, True),
+        ({"content": "It is 60.", "reasoning": "Let me begin again"}, False),
+        ({"content": " "}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize("name", ["vllm", "llama.cpp"])
+def test_an_engine_continues_where_it_answers_after_a_closed_block_without_thinking(
+    answer: dict[str, str], continues: bool, name: Name
+) -> None:
+    support = asyncio.run(probe(Thinking(**answer).ask, DIALECTS[name], "m", "high"))
+    assert (support.state, support.continues) == ("native, unproven", continues)
+
+
+@pytest.mark.parametrize(
+    ("methods", "state", "adds_logprobs"),
+    [
+        (["usage"], "two-phase", False),
+        (["tokenizer"], "two-phase", False),
+        (["estimate", "logprobs"], "two-phase", True),
+        (["estimate", "estimate"], "two-phase, unproven", False),
+        (["estimate", None], "two-phase, unproven", False),
+    ],
+)
+def test_two_phases_are_proven_where_their_tokens_can_be_counted(
+    methods: list[Any], state: str, adds_logprobs: bool
+) -> None:
+    engine = Scripted("ignores")
+
+    async def ask(body: dict[str, Any], budget: int | None) -> ProbeReply:
+        reply = await engine.ask(body, budget)
+        if budget is None:
+            return reply
+        method = methods.pop(0)
+        return ProbeReply(400, {}) if method is None else reply._replace(method=method)
+
+    support = asyncio.run(probe(ask, DIALECTS["vllm"], "m", "high"))
+    assert (support.state, support.adds_logprobs) == (state, adds_logprobs)
+    assert support.counts is (state == "two-phase")
+    assert support.continues

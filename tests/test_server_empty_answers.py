@@ -118,10 +118,9 @@ BEHAVIOURS: dict[str, dict[str, Any]] = {
     "ignores": {},
     "ignores large ones": {"obeys": 64},
     "reports nothing": {"reports_thinking": False, "running_usage": False},
-    "three tokens a chunk": {"running_usage": False, "tokens_per_chunk": 3},
     "uncounted": {"running_usage": False, "tokens_per_chunk": 3, "tokenizes": False},
 }
-STATES = ("two-phase", "native", "native, unproven", "two-phase", "two-phase, unproven")
+STATES = ("two-phase", "native", "native, unproven", "two-phase, unproven")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +146,7 @@ def test_thinking_that_used_up_its_room_ends_in_an_answer(
 ) -> None:
     """The small ones first: an engine that breaks a large budget is not trusted after it."""
     for limit in (1, 2, 8, 50, 300):
-        for script in (ENDLESS, "think=100000 answer=3", "think=20 answer=5", "think=9 stop"):
+        for script in (ENDLESS, "think=9 stop"):
             answer = ask(gateway, api, script, limit, stream)
             assert answer.text.strip(), (limit, script)
             is_first = gateway.logged("budget ignored", 0) and limit == 300
@@ -171,8 +170,6 @@ def test_an_answer_that_needs_all_of_max_tokens_gets_them(
     assert len(answer.text.split()) == 260
     assert answer.finish == "length"
     assert len(answer.thoughts.split()) == 40
-    exact = ask(gateway, api, "think=40 answer=260", 300, stream)
-    assert (exact.spent, exact.finish) == (300, "stop")
 
 
 @pytest.mark.parametrize("stream", [False, True])

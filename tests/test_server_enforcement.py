@@ -113,7 +113,7 @@ def test_effort_none_and_a_decision_without_a_budget_need_no_enforcement() -> No
     assert check_budget(unbounded, request, NONE, DIALECTS["openai"], CHAT) is unbounded
 
 
-@pytest.mark.parametrize(("max_tokens", "budget"), [(None, 1024), (1025, 1024), (1024, None)])
+@pytest.mark.parametrize(("max_tokens", "budget"), [(None, 1024), (1056, 1024), (1055, None)])
 def test_the_router_s_budget_is_raised_to_the_smallest_that_leaves_room_for_an_answer(
     max_tokens: int | None, budget: int | None
 ) -> None:

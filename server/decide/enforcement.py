@@ -9,6 +9,9 @@ from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, MESSAGES, Dialect
 from server.errors import BadRequest
 
+_MIN_ANSWER_TOKENS = 32
+"""Of `max_tokens`, beside a budget that is raised to the smallest that an engine takes."""
+
 
 def check_budget(
     decision: Decision,
@@ -74,7 +77,7 @@ def check_budget(
 
 def _largest_budget(request: ParsedRequest, limit: int | None) -> float:
     """Thinking tokens that are allowed, and leave `max_tokens` room for an answer."""
-    room = math.inf if request.max_tokens is None else request.max_tokens - 1
+    room = math.inf if request.max_tokens is None else request.max_tokens - _MIN_ANSWER_TOKENS
     return room if limit is None else min(limit, room)
 
 

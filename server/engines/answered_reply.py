@@ -39,7 +39,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     is_group = call.choices > 1 and bool(body.get("stream"))
     if api is None or resume is None or not support.continues or is_group:
         return post(body)
-    binds = sent_budget is not None and support.proven and call.path != RESPONSES
+    binds = sent_budget is not None and support.proven
     if first is None and call.thinks and call.max_tokens is not None and not binds:
         first = call.max_tokens - max(1, call.reserve // 2)
         if first < 1:  # no room for any thinking

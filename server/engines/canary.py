@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from router.effort import Effort
 from server.engines import chat_chunk
 from server.engines.budget_support import BudgetSupport
-from server.engines.continuation import closed_block, continued_chat
+from server.engines.continuation import closed_block, continued_chat, without_echo
 from server.engines.dialect import Dialect
 from server.engines.reasoning_counter import Method
 from server.engines.usage import read_usage
@@ -137,8 +137,9 @@ async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
     )
     reply = await ask(continued, None)
     message = _message(reply.answer)
-    has_text = chat_chunk.has_answer(message) and not chat_chunk.reasoning(message)[0]
-    return reply.status == 200 and has_text
+    reasoning, _ = chat_chunk.reasoning(message)
+    text = without_echo("", chat_chunk.text(message), prefix)
+    return reply.status == 200 and bool(text.strip()) and reasoning.strip() in prefix
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

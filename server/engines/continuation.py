@@ -55,3 +55,15 @@ def shortened(reasoning: str, tokens: int, reserve: int) -> str:
     """
     share = min(0.5, reserve / max(1, tokens))
     return reasoning[: round(len(reasoning) * (1 - share))]
+
+
+def without_echo(reasoning: str, text: str, prefix: str) -> str:
+    """The text of a message that went on after `prefix`, which llama.cpp repeats.
+
+    Args:
+        reasoning: that of the message; what is not repeated belongs to its text.
+        text: that of the message.
+        prefix: see `continued_chat`.
+    """
+    text = text.removeprefix(prefix).removeprefix(prefix.rstrip())
+    return text if reasoning.strip() in prefix else reasoning + text

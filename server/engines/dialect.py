@@ -197,6 +197,7 @@ DIALECTS: dict[Name, Dialect] = {
         _llama_cpp,
         "`chat_template_kwargs.reasoning_effort`",
         "`thinking_budget_tokens`",
+        resume=_CONTINUE,
         apply_to_response=_llama_cpp_response,
         apply_to_message=_llama_cpp_message,
         budget_paths=(CHAT, RESPONSES, MESSAGES),

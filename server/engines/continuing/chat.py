@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from server.engines import chat_chunk
-from server.engines.continuation import TRANSITION, continued_chat
+from server.engines.continuation import TRANSITION, continued_chat, without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import Usage, read_usage
@@ -74,15 +74,16 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
     second = chat_chunk.first_choice(continued) or {}
     message = chat_chunk.part(second, "message")
-    reasoning = chat_chunk.reasoning(message)[0]
-    if not (chat_chunk.has_answer(message) or reasoning):
+    reasoning, _ = chat_chunk.reasoning(message)
+    text = without_echo(reasoning, chat_chunk.text(message), state.prefix())
+    if not chat_chunk.has_answer({**message, "content": text}):
         return None
     choices = list(chat_chunk.choices(answer))
     first = choices[state.index]
     begun = chat_chunk.part(first, "message")
     field = chat_chunk.reasoning(begun)[1]
     thoughts = state.reasoning if state.text else state.reasoning + TRANSITION
-    whole = {**begun, **message, "content": state.text + reasoning + chat_chunk.text(message)}
+    whole = {**begun, **message, "content": state.text + text}
     whole |= {"reasoning": None, field: thoughts} if "reasoning" in whole else {field: thoughts}
     choices[state.index] = {**first, **second, "index": first.get("index", 0), "message": whole}
     first_usage, usage = read_usage(answer), read_usage(continued)

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
+from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
@@ -69,8 +70,11 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     return continued if remaining is None else {**continued, "max_tokens": remaining}
 
 
-def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:  # noqa: ARG001
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
     blocks = [block for block in _content(continued) if "thinking" not in str(block.get("type"))]
+    for block in blocks:
+        if isinstance(block.get("text"), str):
+            block["text"] = without_echo("", block["text"], state.prefix())
     if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
         return None
     begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]

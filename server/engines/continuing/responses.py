@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
+from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
@@ -72,6 +73,10 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
     items = [item for item in _items(continued) if item.get("type") != "reasoning"]
+    for item in items:
+        for part in map(_object, item.get("content") or []):
+            if isinstance(part.get("text"), str):
+                part["text"] = without_echo("", part["text"], state.prefix())
     if not any(_texts(item) for item in items) and not _has_tools(items):
         return None
     return _joined(answer, _without_blank(_items(answer)) + items, state, continued)
