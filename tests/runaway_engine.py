@@ -131,7 +131,8 @@ class RunawayEngine:
         return JSONResponse({"id": "c", "choices": choices, "usage": usage})
 
     async def _chat_events(self, body: dict[str, Any], made: Generated) -> AsyncGenerator[bytes]:
-        running = self.running_usage and body["stream_options"].get("continuous_usage_stats")
+        options = body.get("stream_options") or {}
+        running = self.running_usage and options.get("continuous_usage_stats")
         yield _sse({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}]})
         for name, start, count in self._chunks(made):
             delta: dict[str, Any] = {name: "w " * count}

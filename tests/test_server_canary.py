@@ -8,6 +8,7 @@ import pytest
 
 from server.engines.budget_support import BudgetSupport
 from server.engines.canary import BUDGET, ProbeReply, probe
+from server.engines.continuation import TRANSITION
 from server.engines.dialect import DIALECTS, Name
 
 ERROR = {"error": {"message": "set --this"}}
@@ -97,6 +98,9 @@ def test_hosted_apis_are_not_probed(name: Name) -> None:
     assert support.mode == ("none" if DIALECTS[name].budget is None else "native")
 
 
+THOUGHTS = "I add and subtract the numbers in turn."
+
+
 class Thinking:
     """An engine that thinks unless its block is closed; `answers` are what it then sends."""
 
@@ -118,7 +122,7 @@ class Thinking:
         ({"content": "It is 60."}, True),
         ({"content": "PREFIXIt is 60."}, True),
         ({"content": "PREFIX"}, False),
-        ({"content": "It is 60.", "reasoning_content": "I add and subtract the numbers"}, True),
+        ({"content": "It is 60.", "reasoning_content": f"{THOUGHTS}{TRANSITION}"}, True),
         ({"content": "It is 60.", "reasoning": "Let me begin again"}, False),
         ({"content": " "}, False),
         ({}, False),

@@ -128,18 +128,22 @@ async def _two_phase(
 
 
 async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
-    """Whether the engine goes on after a reasoning block that was closed, and answers."""
+    """Whether the engine goes on after a reasoning block that was closed, and answers.
+
+    Streamed, because vLLM takes a whole answer for reasoning where it has no end of the block.
+    """
     if dialect.resume is None:
         return False
     prefix = closed_block("I add and subtract the numbers in turn.")
     continued = continued_chat(
-        body | {"max_tokens": _CONTINUED_TOKENS}, dialect.resume, prefix, None
+        body | {"max_tokens": _CONTINUED_TOKENS, "stream": True}, dialect.resume, prefix, None
     )
     reply = await ask(continued, None)
     message = _message(reply.answer)
     reasoning, _ = chat_chunk.reasoning(message)
     text = without_echo("", chat_chunk.text(message), prefix)
-    return reply.status == 200 and bool(text.strip()) and reasoning.strip() in prefix
+    thinks = without_echo(reasoning, "", prefix).strip()
+    return reply.status == 200 and bool(text.strip()) and not thinks
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

@@ -65,5 +65,7 @@ def without_echo(reasoning: str, text: str, prefix: str) -> str:
         text: that of the message.
         prefix: see `continued_chat`.
     """
-    text = text.removeprefix(prefix).removeprefix(prefix.rstrip())
-    return text if reasoning.strip() in prefix else reasoning + text
+    thoughts = prefix.partition("<think>")[2].partition("</think>")[0].strip()
+    if reasoning.strip().startswith(thoughts):
+        reasoning = reasoning.strip().removeprefix(thoughts)
+    return reasoning + text.removeprefix(prefix).removeprefix(prefix.rstrip())

@@ -13,14 +13,17 @@ from typing import Any
 import structlog
 
 from router.effort import Effort
+from server.engines.assemble import assemble
 from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.canary import ProbeReply, probe
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine, NoModels
+from server.engines.http_reply import HttpReply
 from server.engines.model_info import ModelInfo
 from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
 from server.errors import EngineDown, EngineError
+from server.http.sse import events
 from server.observe.backoff import Backoff
 from server.observe.metrics import Metrics
 
@@ -225,4 +228,6 @@ class Health:
         async with aclosing(reply):
             await reply.begin()
             method = reply.method if isinstance(reply, TwoPhase) else None
+            if isinstance(reply, HttpReply) and reply.status == 200 and reply.is_stream:
+                return ProbeReply(200, await assemble(events(reply.next_chunk)))
             return ProbeReply(reply.status, parse_json(await reply.read()), method)

@@ -14,6 +14,9 @@ EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
 
+_SPENT_SHARE = 0.75
+"""Of `max_tokens`: the rest may have been withheld for an answer that did not come."""
+
 
 @dataclass(slots=True)
 class RequestRecord:
@@ -109,7 +112,8 @@ class RequestRecord:
         usage = self.final_usage
         if usage is None:
             return "unknown"
-        if self.max_tokens is not None and usage.completion >= self.choices * self.max_tokens:
+        limit = self.max_tokens
+        if limit is not None and usage.completion >= _SPENT_SHARE * self.choices * limit:
             return "max_tokens"
         if self.budget_hit:
             return "budget"

@@ -71,10 +71,7 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
-    blocks = [block for block in _content(continued) if "thinking" not in str(block.get("type"))]
-    for block in blocks:
-        if isinstance(block.get("text"), str):
-            block["text"] = without_echo("", block["text"], state.prefix())
+    blocks = [_as_answer(block, state.prefix()) for block in _content(continued)]
     if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
         return None
     begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]
@@ -110,6 +107,14 @@ async def joined(
         if name == "message_delta":
             fields = {**fields, "usage": _total_usage(begun, _object(fields.get("usage")))}
         yield encode(fields, str(name))
+
+
+def _as_answer(block: Json, prefix: str) -> Json:
+    """A block of the second message without what it repeats; all of its text is answer."""
+    if block.get("type") not in ("thinking", "text"):
+        return block
+    text = without_echo(str(block.get("thinking") or ""), str(block.get("text") or ""), prefix)
+    return {"type": "text", "text": text}
 
 
 def _unfinished(message: Json) -> Unfinished | None:

@@ -72,11 +72,8 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
-    items = [item for item in _items(continued) if item.get("type") != "reasoning"]
-    for item in items:
-        for part in map(_object, item.get("content") or []):
-            if isinstance(part.get("text"), str):
-                part["text"] = without_echo("", part["text"], state.prefix())
+    items = [_as_answer(item, state.prefix()) for item in _items(continued)]
+    items = _without_blank(items)
     if not any(_texts(item) for item in items) and not _has_tools(items):
         return None
     return _joined(answer, _without_blank(_items(answer)) + items, state, continued)
@@ -104,8 +101,21 @@ async def joined(
         response = fields.get("response")
         if name in _LAST and isinstance(response, dict):
             second = cast("Json", response)
-            fields["response"] = _joined(first, items + _items(second), state, second)
+            answers = [_as_answer(item, state.prefix()) for item in _items(second)]
+            fields["response"] = _joined(first, items + answers, state, second)
         yield encode(fields, str(name))
+
+
+def _as_answer(item: Json, prefix: str) -> Json:
+    """An item of the second response without what it repeats; all of its text is answer."""
+    if item.get("type") not in ("reasoning", "message"):
+        return item
+    thoughts = _texts(item) if item.get("type") == "reasoning" else ""
+    text = without_echo(thoughts, "" if thoughts else _texts(item), prefix)
+    begun = {"id": item.get("id"), "role": "assistant", "status": "completed"}
+    content: Json = {"type": "output_text", "text": text, "annotations": []}
+    message = item if item.get("type") == "message" else begun
+    return {**message, "type": "message", "content": [content]}
 
 
 def _joined(first: Json, items: list[Json], state: Unfinished, second: Json) -> Json:
