@@ -145,18 +145,21 @@ def test_thinking_that_used_up_its_room_ends_in_an_answer(
     gateway: Server, api: str, stream: bool
 ) -> None:
     """The small ones first: an engine that breaks a large budget is not trusted after it."""
+    limits_exceeded = 0
     for limit in (1, 2, 8, 50, 300):
         for script in (ENDLESS, "think=9 stop"):
             answer = ask(gateway, api, script, limit, stream)
             assert answer.text.strip(), (limit, script)
-            is_first = gateway.logged("budget ignored", 0) and limit == 300
-            assert answer.spent <= limit + (75 if is_first else 0)
+            if answer.spent > limit:  # the first budget that an engine breaks
+                assert answer.spent <= limit + 75 and gateway.logged("budget ignored", 5)
+                limits_exceeded += 1
             assert answer.prompt == 10 or limit == 1
             words = len(answer.text.split())
             assert answer.finish == "stop" or answer.spent >= limit
             assert words <= 30
     calls = ask(gateway, api, "think=100000 call answer=5", 300, stream)
     assert calls.calls and not calls.text
+    assert limits_exceeded <= 1
     assert empty_count(gateway) == 0
 
 
