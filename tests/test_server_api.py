@@ -233,6 +233,57 @@ def test_an_error_event_marks_the_stream_as_failed() -> None:
         assert relay.error.status == 502
 
 
+RETURNS = (START + DELTA + END + STOP).replace(b"\n", b"\r\n")
+SEVERAL = END.replace(b', "usage"', b',\ndata: "usage"')
+
+
+@pytest.mark.parametrize("stream", [START + DELTA + END, RETURNS, START + DELTA + SEVERAL + STOP])
+def test_a_stream_of_messages_is_whole_however_it_is_written(stream: bytes) -> None:
+    relay = MessagesRelay(tops, messages.error_event)
+    out = relayed(relay, stream, 7)
+    assert relay.error is None
+    assert out.endswith((b'{"type":"message_stop"}\n\n', STOP))
+    assert out.count(b"message_stop") == 2  # its name and its type
+    assert b'"tops":{"usage":[5,7,null]}' in out
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        STOP,
+        DELTA,
+        event("message_delta", delta={"stop_reason": "error"}) + STOP,
+        b"event: error\ndata: out of memory\n\n",
+        b'event: error\ndata: {"message": "no"}\n\n' + END + STOP,
+    ],
+)
+def test_a_stream_of_messages_without_an_answer_s_end_ends_with_an_error(end: bytes) -> None:
+    relay = MessagesRelay(tops, messages.error_event)
+    out = relayed(relay, START + DELTA + end, 50)
+    assert relay.error is not None
+    assert relay.error.status == 502
+    last = json.loads(out.split(b"\n\n")[-2].partition(b"data: ")[2])
+    assert last["type"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (COMPLETED.strip(), None),
+        (COMPLETED.replace(b"\n", b"\r"), None),
+        (event("response.incomplete", response={"id": "r"}) + b"data: [DONE]\n\n", None),
+        (TEXT, 502),
+        (b"event: error\ndata: out of memory\n\n", 502),
+        (event("response.failed", response={"error": {"message": "no", "code": 429}}), 429),
+    ],
+)
+def test_a_stream_of_responses_is_judged_by_its_last_event(end: bytes, status: int | None) -> None:
+    relay = ResponsesRelay(tops, responses.error_event, "low")
+    out = relayed(relay, CREATED + TEXT + end, 30)
+    assert (relay.error and relay.error.status) == status
+    assert (b'"type":"error"' in out.replace(b" ", b"").replace(TEXT, b"")) == (status == 502)
+
+
 def test_an_error_event_has_the_form_of_its_api() -> None:
     error = EngineFailed("it broke")
     body = json.loads(messages.error_event(error).partition(b"data: ")[2])
