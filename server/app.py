@@ -239,5 +239,7 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
     @app.get("/metrics")
     async def prometheus() -> Response:
         if fleet.health.model_info is not None:
-            metrics.declare(fleet.health.model_info.model)
+            model = fleet.health.model_info.model
+            metrics.declare(model)
+            metrics.router_loaded.labels(model).set(decider.router_for(model).artifact is not None)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

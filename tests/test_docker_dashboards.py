@@ -25,7 +25,7 @@ from server.engines.supervisor import free_port
 
 DOCKER = ROOT / "docker"
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana/dashboards/tops.json").read_text())
-REQUESTS = 60
+REQUESTS, SCORED = 90, 60
 RULES: dict[str, Any] = yaml.safe_load((DOCKER / "prometheus/rules.yml").read_text())
 QUERIES = {
     f"{panel['title']}: {target['legendFormat']}": target["expr"]
@@ -83,7 +83,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         pytest.skip("Prometheus is not installed (Debian: apt-get install prometheus)")
     folder = tmp_path_factory.mktemp("prometheus")
     ledger = f"sqlite:///{folder}/ledger.db"
-    with serving("--ledger", ledger, "--holdout-share", "0.4") as gateway:
+    with serving("--ledger", ledger, "--holdout-share", "0.5") as gateway:
         config: dict[str, Any] = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["scrape_configs"][0]["static_configs"] = [
@@ -129,7 +129,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
 
 
 def send_traffic(url: str) -> None:
-    """Stories, half of them streamed and each with feedback; and an invalid request."""
+    """Stories, half of them streamed and two thirds with feedback; and an invalid request."""
     source = stories(5, "test", 1, 6)
     prompts = [next(source).prompt for _ in range(REQUESTS)]
     with httpx.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(8) as pool:
@@ -139,6 +139,8 @@ def send_traffic(url: str) -> None:
             body = {"messages": messages, "stream": index % 2 == 0}
             response = client.post("/v1/chat/completions", json=body)
             assert response.status_code == 200
+            if index >= SCORED:
+                return
             score = {"request_id": response.headers["x-request-id"], "correct": index % 10 > 0}
             assert client.post("/v1/feedback", json=score).status_code == 200
 
@@ -183,6 +185,80 @@ def test_promtool_accepts_the_files() -> None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
     for words in (["rules", "rules.yml"], ["config", "prometheus.yml"]):
         subprocess.run(["promtool", "check", *words], cwd=DOCKER / "prometheus", check=True)
+
+
+def series(name: str, increment: float, **labels: str) -> dict[str, str]:
+    """A counter over two days, in the notation of promtool: so much more each hour."""
+    matchers = ", ".join(f'{label}="{value}"' for label, value in labels.items())
+    return {"series": f"{name}{{{matchers}}}", "values": f"0+{increment}x48"}
+
+
+def traffic(treated: float, held_out: float, conversations: float, miss: float) -> list[Any]:
+    """Treated requests of 60 tokens and held out ones of 100, each hour, with misses squared."""
+    rows: list[Any] = [series("tops_held_out_conversations_total", conversations, model="m")]
+    for arm, requests, tokens in (("treated", treated, 60), ("holdout", held_out, 100)):
+        for name, value in (
+            ("requests", 1),
+            ("thinking_tokens", tokens),
+            ("baseline_tokens", 100),
+            ("squared_misses", (tokens - 100) ** 2 + miss**2),
+        ):
+            rows.append(series(f"tops_arm_{name}_total", requests * value, model="m", arm=arm))
+    return rows
+
+
+def judged(folder: Path, inputs: list[Any], interval: str = "1h", **expected: list[Any]) -> None:
+    """Evaluate the rules with promtool, and compare."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    test = {"interval": interval, "input_series": inputs, **expected}
+    rules = str(DOCKER / "prometheus/rules.yml")
+    files = {"rule_files": [rules], "evaluation_interval": interval, "tests": [test]}
+    (folder / "test.yml").write_text(yaml.safe_dump(files))
+    words = ["promtool", "test", "rules", str(folder / "test.yml")]
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("inputs", "share"),
+    [
+        (traffic(100, 2, 2, 10), 0.4),
+        (traffic(100, 2, 1, 10), None),  # 24 conversations of two turns
+        (traffic(100, 2, 2, 300), None),  # an interval as wide as what there is to save
+    ],
+)
+def test_savings_are_pending_where_tops_savings_says_so(
+    tmp_path: Path, inputs: list[Any], share: float | None
+) -> None:
+    samples = (
+        [] if share is None else [{"labels": 'tops:saved_share:1d{model="m"}', "value": share}]
+    )
+    expression = {"expr": "tops:saved_share:1d", "eval_time": "2d", "exp_samples": samples}
+    judged(tmp_path, inputs, promql_expr_test=[expression])
+
+
+@pytest.mark.parametrize("routers", [0, 1])
+def test_abstentions_alert_only_where_there_is_a_router(tmp_path: Path, routers: int) -> None:
+    inputs = [
+        {"series": 'tops_router_loaded{model="m"}', "values": f"{routers}x48"},
+        {"series": 'tops_abstentions_total{model="m"}', "values": "0+60x48"},
+        {
+            "series": 'tops_requests_total{model="m", source="fallback"}',
+            "values": "0+60x48",
+        },
+    ]
+    (alert,) = (
+        rule
+        for group in RULES["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "TopsAbstains"
+    )
+    summary = alert["annotations"]["summary"].replace("{{ $labels.model }}", "m")
+    firing = {"exp_labels": {"severity": "warning", "model": "m"}}
+    firing["exp_annotations"] = {"summary": summary}
+    test = {"alertname": "TopsAbstains", "eval_time": "40m", "exp_alerts": [firing] * routers}
+    judged(tmp_path, inputs, interval="1m", alert_rule_test=[test])
 
 
 def test_provisioning_names_files_and_sources_that_exist() -> None:

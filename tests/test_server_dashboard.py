@@ -18,7 +18,10 @@ from test_server_savings_report import simulated
 
 from models.domain.stories import stories
 from server.api_keys import digest
+from server.dashboard.data import DashboardData
+from server.ledger.reader import Selection
 from server.ledger.schema import connect, prepare, requests
+from server.savings.query import query
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,26 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
         expect(page.locator("#latest")).to_contain_text("onerror")
         assert page.title() == "TOPS: thinking just enough"
         assert wrong == []
+
+
+@pytest.mark.parametrize(("rows", "is_pending"), [(40, True), (4_000, False)])
+def test_the_dashboard_and_the_report_agree_on_what_is_pending(
+    tmp_path: Path, rows: int, is_pending: bool
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(requests), [{**row, "at": time.time() - 60} for row in simulated(rows)]
+        )
+    shown = DashboardData(engine, None).read("24h", None)
+    reported = query(url, Selection(), None, {})
+    engine.dispose()
+    assert shown["savings"]["thinking_tokens"]["pending"] is is_pending
+    for name, entry in reported["savings"].items():
+        assert shown["savings"][name]["pending"] is entry["pending"]
+        assert shown["savings"][name]["saved"] == pytest.approx(entry["saved"])
 
 
 def test_what_the_data_refuses(live: str, gateway: str) -> None:

@@ -30,11 +30,13 @@ from server.decide.holdout import Draw, Shares
 from server.engines.supervisor import free_port
 from server.engines.usage import Usage
 from server.ledger import writer
-from server.ledger.reader import Selection, comparable, counts, decided, latest
+from server.ledger.reader import Selection, comparable, counts, decided, latest, refusals, tallies
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
 from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.record import RequestRecord
+from server.savings.query import query
+from server.savings.table import table
 
 DRAW = Draw("treated", None, Shares(0.02), 0.0)
 
@@ -139,6 +141,7 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     assert (row["thinking_tokens"], row["answer_tokens"], row["seconds"]) == (20, 10, 0.5)
     assert [row["request_id"] for row in latest(engine, 5)] == ["two", "one"]
     assert counts(engine, Selection()) == {"treated": 2}
+    assert refusals(engine, Selection()) == {}
     assert decided(engine, Selection(since=time.time() + 9)) == []
     columns = comparable(engine, Selection())
     assert columns["conversation"].tolist() == ["c" * 32]
@@ -176,6 +179,19 @@ def test_answers_of_a_ledger_that_is_down_are_not_awaited(
     assert asyncio.run(answers.find("answer", [-5])) is None
     monkeypatch.setattr(answers, "_select", lambda *_: pytest.fail("asked again at once"))
     assert asyncio.run(answers.find("answer", [-5])) is None
+
+
+def test_refused_requests_are_no_traffic_of_an_arm(engine: Engine, ledger: Ledger) -> None:
+    for status in (200, 400, 404, 422, 429, 498, 499, 500, 503):
+        ledger.record(closed(str(status), status))
+    ledger._flush()
+    assert counts(engine, Selection()) == {"treated": 4}
+    assert refusals(engine, Selection()) == {"treated": 5}
+    assert sum(row["requests"] for row in tallies(engine, Selection(), 60.0)) == 4
+    assert len(latest(engine, 9)) == 9
+    url = engine.url.render_as_string(hide_password=False)
+    text = table(query(url, Selection(), None, {}))
+    assert text.startswith("requests: 4 treated\n5 more were refused (HTTP 400 to 498)")
 
 
 def test_feedback_is_noted_on_the_newest_of_its_key_and_replaced(

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from test_server_record import ESTIMATE, decision_with
 
-from server.decide.holdout import Draw, Shares
+from server.decide.conversations import Thread
+from server.decide.holdout import Arm, Draw, Shares
 from server.engines.usage import Usage
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.request_metrics import RequestMetrics
@@ -82,6 +83,23 @@ def test_the_arms_sum_thinking_tokens_and_squared_misses() -> None:
     assert value("tops_arm_thinking_tokens_total", labels) == 2
     assert value("tops_arm_baseline_tokens_total", labels) == 240
     assert value("tops_arm_squared_misses_total", labels) == (2 - 240) ** 2
+
+
+def test_a_held_out_conversation_counts_once() -> None:
+    def turn(arm: Arm, conversation: str) -> RequestRecord:
+        draw = Draw(arm, None, Shares(0.5), 0.0)
+        decision = decision_with(10, estimate=ESTIMATE)._replace(draw=draw)
+        return answered(decision=decision, thread=Thread(conversation))
+
+    turns: list[tuple[Arm, str]] = [
+        ("holdout", "a"),
+        ("holdout", "a"),
+        ("treated", "c"),
+        ("holdout", "b"),
+    ]
+    value = counted(*[turn(arm, name) for arm, name in turns])
+    assert value("tops_held_out_conversations_total", {"model": "m"}) == 2
+    assert value("tops_arm_requests_total", {"model": "m", "arm": "holdout"}) == 3
 
 
 def test_a_failed_request_is_counted_without_tokens_and_times() -> None:

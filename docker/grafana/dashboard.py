@@ -24,8 +24,12 @@ def panel(
     width: int = _HALF,
     description: str = "",
     stacked: bool = False,
+    no_value: str | None = None,
 ) -> Panel:
-    """A panel of Grafana's JSON model; `queries` are PromQL expressions by legend."""
+    """A panel of Grafana's JSON model; `queries` are PromQL expressions by legend.
+
+    `no_value` is shown where they have no series.
+    """
     custom = {"stacking": {"mode": "normal"}, "fillOpacity": 40} if stacked else {}
     return {
         "title": title,
@@ -34,7 +38,11 @@ def panel(
         "datasource": _SOURCE,
         "gridPos": {"w": width, "h": _LOW if kind == "stat" else _TALL, "x": 0, "y": 0},
         "fieldConfig": {
-            "defaults": {"unit": unit, **({"custom": custom} if custom else {})},
+            "defaults": {
+                "unit": unit,
+                **({"custom": custom} if custom else {}),
+                **({"noValue": no_value} if no_value else {}),
+            },
             "overrides": [],
         },
         "targets": [
@@ -73,7 +81,8 @@ def overview() -> list[Panel]:
             "percentunit",
             "stat",
             _QUARTER,
-            f"Measured {_SCOPE}.",
+            f"Measured {_SCOPE}; pending below 30 held out conversations.",
+            no_value="pending",
         ),
         panel(
             "Requests",
@@ -108,6 +117,7 @@ def savings() -> list[Panel]:
             },
             "short",
             description=f"With its 95 % interval, {_SCOPE}.",
+            no_value="pending",
         ),
         panel(
             "Share of thinking tokens saved, with 95 % interval",
@@ -117,6 +127,7 @@ def savings() -> list[Panel]:
                 "{{model}} high": f"({saved} + {margin}) / {baseline}",
             },
             "percentunit",
+            no_value="pending",
         ),
     ]
 

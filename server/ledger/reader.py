@@ -16,11 +16,14 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    not_,
+    or_,
     select,
 )
 from sqlalchemy.exc import DBAPIError
 
 from server.ledger.schema import LedgerDown, requests
+from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,34 @@ def _answered(selection: Selection) -> list[ColumnElement[bool]]:
     return [columns.status == 200, columns.thinking_tokens.is_not(None), *selection.where()]
 
 
+def _accepted() -> ColumnElement[bool]:
+    """Requests that an engine worked on: not refused with 400 to 498, by gateway or engine."""
+    status = requests.c.status
+    return or_(status < 400, status >= CLIENT_CLOSED_REQUEST)
+
+
 def counts(engine: Engine, selection: Selection) -> Mapping[str, int]:
-    """Requests by arm: treated, holdout, explore, and explicit if the client chose the effort."""
+    """Accepted requests by arm; explicit if the client chose the effort."""
+    return _count_by_arm(engine, _accepted(), *selection.where())
+
+
+def refusals(engine: Engine, selection: Selection) -> Mapping[str, int]:
+    """Refused requests by arm: they have an effort, but no engine spent tokens on it."""
+    return _count_by_arm(engine, not_(_accepted()), *selection.where())
+
+
+def _count_by_arm(engine: Engine, *conditions: ColumnElement[bool]) -> Mapping[str, int]:
     arm = func.coalesce(requests.c.arm, "explicit")
     query = select(arm.label("arm"), func.count().label("requests"))
-    rows = _all(engine, query.where(*selection.where()).group_by(arm))
+    rows = _all(engine, query.where(*conditions).group_by(arm))
     return {row["arm"]: row["requests"] for row in rows}
 
 
 def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Row]:
-    """Requests, thinking tokens and budget hits by `bin` (Unix time over `seconds`) and effort."""
+    """Accepted requests, thinking tokens and budget hits by `bin` and effort.
+
+    `bin` is the Unix time over `seconds`.
+    """
     columns = requests.c
     bins = columns.at / seconds
     if engine.dialect.name != "sqlite":  # whose casts truncate; PostgreSQL's round
@@ -119,7 +140,8 @@ def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Ro
         func.sum(columns.thinking_tokens).label("thinking"),
         func.sum(case((columns.budget_hit, 1), else_=0)).label("hits"),
     )
-    return _all(engine, query.where(*selection.where()).group_by(index, columns.effort))
+    where = (_accepted(), *selection.where())
+    return _all(engine, query.where(*where).group_by(index, columns.effort))
 
 
 def latest(engine: Engine, number: int, selection: Selection | None = None) -> Sequence[Row]:

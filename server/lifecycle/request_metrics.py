@@ -3,10 +3,15 @@
 Here and not in `server.observe`, whose metrics the engines use as well: those know no requests.
 """
 
+from collections import OrderedDict
+
 from server.decide.decision import Decision
 from server.engines.usage import Usage
 from server.lifecycle.record import RequestRecord
 from server.observe.metrics import Metrics
+
+_MAX_CONVERSATIONS = 10_000
+"""Held out conversations that are remembered, so that each counts once."""
 
 
 class RequestMetrics:
@@ -14,6 +19,7 @@ class RequestMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._held_out: OrderedDict[str, None] = OrderedDict()
 
     def count(self, record: RequestRecord) -> None:
         """Count one closed request; tokens and times only of those answered with 200."""
@@ -66,6 +72,18 @@ class RequestMetrics:
         metrics.arm_thinking_tokens.labels(*labels).inc(thinking)
         metrics.arm_baseline_tokens.labels(*labels).inc(expected)
         metrics.arm_squared_misses.labels(*labels).inc((thinking - expected) ** 2)
+        model, arm = labels
+        if arm == "holdout" and record.thread is not None:
+            self._count_conversation(model, record.thread.conversation)
+
+    def _count_conversation(self, model: str, conversation: str) -> None:
+        seen_before = conversation in self._held_out
+        self._held_out[conversation] = None
+        self._held_out.move_to_end(conversation)
+        if len(self._held_out) > _MAX_CONVERSATIONS:
+            self._held_out.popitem(last=False)
+        if not seen_before:
+            self._metrics.held_out_conversations.labels(model).inc()
 
     def _observe_latency(self, record: RequestRecord, labels: tuple[str, str]) -> None:
         metrics, closed_at = self._metrics, record.closed_at

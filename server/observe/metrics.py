@@ -55,6 +55,11 @@ class Metrics:
         self._tokens()
         self._times()
         self.in_flight = self._gauge("tops_in_flight", "Requests in flight.", workers="livesum")
+        self.router_loaded = self._gauges(
+            "tops_router_loaded",
+            "1 where the model has a router, 0 where none decides.",
+            ("model",),
+        )
         self.pressure = self._gauge(
             "tops_load_pressure", "How much the engine's load raises the price of thinking, 0 to 1."
         )
@@ -163,6 +168,11 @@ class Metrics:
             "Sum over these requests of (thinking tokens - baseline estimate) squared.",
             by,
         )
+        self.held_out_conversations = self._counters(
+            "tops_held_out_conversations",
+            "Conversations of the arm holdout; savings are pending below 30.",
+            ("model",),
+        )
         by = ("model", "arm", "estimated")
         self.feedback = self._counters(
             "tops_feedback", "Feedback received, on requests with an estimate and without.", by
@@ -189,6 +199,7 @@ class Metrics:
         """Create series at 0, so that rates include the first request."""
         self.budget_violations.labels(model)
         self.abstentions.labels(model)
+        self.held_out_conversations.labels(model)
         for counter in (
             self.arm_requests,
             self.arm_thinking_tokens,

@@ -9,7 +9,7 @@ from typing import Any
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
 from router.policy import Policy
-from server.ledger.reader import Row, Selection, comparable, counts, decided
+from server.ledger.reader import Row, Selection, comparable, counts, decided, refusals
 from server.ledger.schema import LedgerError, connect, prepare
 from server.savings.report import report
 from server.savings.what_if import Choice, at_price, evaluate, fixed
@@ -40,6 +40,7 @@ def query(
         document = report(
             comparable(engine, selection), counts(engine, selection), completion_price
         )
+        document["refused"] = sum(refusals(engine, selection).values())
         rows = decided(engine, selection) if policies else ()
     finally:
         engine.dispose()

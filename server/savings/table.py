@@ -12,6 +12,8 @@ def table(report: Mapping[str, Any]) -> str:
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     requests = report["requests"]
     yield "requests: " + (", ".join(f"{n} {arm}" for arm, n in sorted(requests.items())) or "none")
+    if report.get("refused"):
+        yield f"{report['refused']} more were refused (HTTP 400 to 498): not counted"
     if report["not_comparable"]:
         yield f"{report['not_comparable']} of them without a holdout: not counted below"
     yield ""
@@ -25,7 +27,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     for name, groups in report["by"].items():
         yield f"\nthinking tokens by {name}"
         for group, entry in groups.items():
-            yield f"  {group:<16} {saving(entry)}"
+            yield f"  {group!s:<16} {saving(entry)}"
     if report.get("what_if"):
         yield "\nwhat if: thinking tokens per request"
         for name, value in report["what_if"].items():

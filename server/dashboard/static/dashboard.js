@@ -75,14 +75,14 @@ function show(data, range) {
 }
 
 function saving(entry) {
-  if (entry.pending || !entry.share_always) return "pending";
-  const [low, high] = entry.share_always;
+  if (entry.pending) return "pending";
+  const [low, high] = entry.share_always ?? entry.share_ci;
   return `${share(entry.share)} [${share(low)}, ${share(high)}]`;
 }
 
 function showSavings(entry) {
   const figure = element("saved");
-  const pending = entry.pending || !entry.share_always;
+  const pending = entry.pending; // as `tops savings` says
   figure.classList.toggle("pending", pending);
   element("interval").replaceChildren();
   if (pending) {
@@ -92,7 +92,7 @@ function showSavings(entry) {
       "an interval needs 30 or more";
     return;
   }
-  const [low, high] = entry.share_always;
+  const [low, high] = entry.share_always ?? entry.share_ci;
   figure.textContent = share(entry.share);
   element("saved-note").textContent =
     `between ${share(low)} and ${share(high)}: ${short.format(entry.saved)} of ` +
