@@ -86,6 +86,12 @@ def serving(
             raise
 
 
+def peak_memory(server: Server) -> int:
+    """The most memory that the process has had so far, in bytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
 def kill_when(words: list[str], file: Path, lines: int) -> int:
     """Run a command until `file` has so many lines, and kill it -9; returns the lines it left."""
     process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)

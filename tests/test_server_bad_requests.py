@@ -74,3 +74,35 @@ def test_bad_requests(
     assert says in error_of(response, status)["message"]
     assert "x-request-id" in response.headers
     assert ask(front, "complete").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "says"),
+    [
+        ({"host": "evil.example:8000"}, 403, "allowed_hosts"),
+        ({"host": "evil.example:8000", "content-type": "text/plain"}, 403, "allowed_hosts"),
+        ({"origin": "https://evil.example", "content-type": "text/plain"}, 403, "cors_origins"),
+        ({"origin": "null"}, 403, "cors_origins"),
+        ({"origin": "http://localhost", "content-type": "text/plain"}, 415, "application/json"),
+        ({"host": "localhost"}, 200, ""),
+        ({"origin": "http://localhost:3000"}, 200, ""),
+        ({"content-type": "text/plain"}, 200, ""),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/route"])
+def test_without_keys_pages_of_strangers_are_refused(
+    front: Server, headers: dict[str, str], status: int, says: str, path: str
+) -> None:
+    content = b'{"messages": [{"role": "user", "content": "complete"}]}'
+    headers = {"content-type": "application/json", **headers}
+    response = httpx.post(front.url + path, content=content, headers=headers)
+    assert response.status_code == status
+    assert response.headers["x-request-id"]
+    if status != 200:
+        assert says in error_of(response, status)["message"]
+
+
+def test_without_keys_the_dashboard_has_no_strange_name(front: Server) -> None:
+    for path in ("/dashboard", "/dashboard/data", "/v1/models", "/ready", "/metrics"):
+        response = httpx.get(front.url + path, headers={"host": "evil.example"})
+        assert error_of(response, 403)["code"] == "host_not_allowed"

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from engines import scripted
 from polling import until
-from processes import Server, serving
+from processes import Server, peak_memory, serving
 
 OFFER = (
     b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
@@ -260,12 +260,6 @@ def test_the_answer_to_a_body_that_is_too_large_can_be_read(front: Server) -> No
     assert b"200000 bytes" in answer
 
 
-def memory(server: Server) -> int:
-    """The peak of the process, in bytes."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
 def chunked(trailers: bytes, extension: bytes = b"") -> bytes:
     body = b'{"messages": [{"role": "user", "content": "think=1 chunks=2"}]}'
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -293,7 +287,7 @@ def test_trailers_are_dropped(front: Server) -> None:
     ids=["trailers", "trailer", "extension", "headers", "lines"],
 )
 def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
-    before = memory(front)
+    before = peak_memory(front)
     with connect(front) as connection:
         try:
             connection.sendall(raw)
@@ -301,7 +295,7 @@ def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
         except ConnectionError:
             received = b""
     assert b"HTTP/1.1 200 " not in received
-    assert memory(front) - before < 20 * 2**20
+    assert peak_memory(front) - before < 20 * 2**20
 
 
 def test_silent_connections_leave_room_for_others(engine: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import Server, serving
+from processes import Server, peak_memory, serving
 from scripted_engine import ScriptedEngine, ask, error_of, scripted_engine
 
 HUGE = 123456789012345678901234567890
@@ -155,3 +155,22 @@ def test_a_body_nested_deeper_than_can_be_read_is_refused(front: Server, levels:
     content = b'{"messages":' + b"[" * levels + b"]" * levels + b"}"
     response = httpx.post(f"{front.url}/v1/chat/completions", content=content)
     assert "nested" in error_of(response, 400)["message"]
+
+
+@pytest.mark.parametrize("value", [b"{}", b"[]", b"1", b'"a"', b'{"a":{}}'])
+def test_a_body_of_millions_of_values_takes_no_memory(front: Server, value: bytes) -> None:
+    values = b",".join(31 * 2**20 // (len(value) + 1) * [value])
+    before = peak_memory(front)
+    content = b'{"messages":[' + values + b"]}"
+    response = httpx.post(f"{front.url}/v1/chat/completions", content=content, timeout=60)
+    assert "JSON values" in error_of(response, 413)["message"]
+    assert peak_memory(front) - before < 200 * 2**20
+
+
+def test_texts_full_of_brackets_are_no_values(front: Server, engine: ScriptedEngine) -> None:
+    content = '"[{,\\' * 500_000
+    messages = [{"role": "system", "content": content}, {"role": "user", "content": "complete"}]
+    body = {"messages": messages}
+    response = httpx.post(f"{front.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == 200
+    assert engine.bodies[-1]["messages"] == messages

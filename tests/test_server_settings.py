@@ -138,6 +138,11 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         ([*UP, "--engine", "vllm"], {}, "", "exclude each other"),
         (["--", "--max-model-len", "9"], {}, "", "--engine vllm"),
         (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),
+        (["--cors-origins", "*"], {}, "", "cors_origins * without API keys"),
+        (["--cors-origins", "chat.example.com"], {}, "", "is not an origin"),
+        (["--cors-origins", "https://a.example/path"], {}, "", "is not an origin"),
+        (["--allowed-hosts", "https://a.example"], {}, "", "is not a host"),
+        (["--allowed-hosts", "a.example:80"], {}, "", "is not a host"),
         ([], {}, KEYS, "the same sha256"),
         ([], {}, "price = true", "price: Input should be a number, not true or false"),
         ([], {}, "workers = true", "workers: Input should be a number, not true or false"),
@@ -169,6 +174,14 @@ def test_unusable_settings_are_refused(
     with pytest.raises(SettingsError) as refused:
         settings_of(*argv)
     assert message in str(refused.value)
+
+
+def test_names_of_hosts_and_pages_are_in_lower_case() -> None:
+    settings = settings_of(
+        "--allowed-hosts", "A.example, *.B.example", "--cors-origins", "HTTP://C/"
+    )
+    assert settings.allowed_hosts == ("a.example", "*.b.example")
+    assert settings.cors_origins == ("http://c",)
 
 
 @pytest.mark.parametrize("text", ["1e300", "1" + 30 * "0"])
