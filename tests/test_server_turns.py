@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from polling import until
 from processes import serving
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -91,7 +95,12 @@ async def models(_: Request) -> Response:
 
 
 @pytest.fixture(scope="module")
-def url() -> Generator[str]:
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledger") / "ledger.db"
+
+
+@pytest.fixture(scope="module")
+def url(ledger: Path) -> Generator[str]:
     """The base URL of a gateway before an engine that speaks every API."""
     routes = [Route(f"/v1{path}", answer, methods=["POST"]) for path in STREAMS]
     app = Starlette(routes=[*routes, Route("/v1/models", models)])
@@ -100,12 +109,18 @@ def url() -> Generator[str]:
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
     try:
-        upstream = ("--upstream", f"http://127.0.0.1:{port}")
-        with serving(*upstream, "--holdout-share", "0.5") as gateway:
+        flags = ("--upstream", f"http://127.0.0.1:{port}", "--ledger", f"sqlite:///{ledger}")
+        with serving(*flags, "--holdout-share", "0.5") as gateway:
             yield gateway.url
     finally:
         server.should_exit = True
         thread.join()
+
+
+def rows(ledger: Path) -> list[str]:
+    """The conversation of each request, which savings are clustered by."""
+    with sqlite3.connect(ledger) as connection:
+        return [row[0] for row in connection.execute("SELECT conversation FROM requests")]
 
 
 def bodies(path: str, number: int) -> Iterator[dict[str, Any]]:
@@ -133,8 +148,9 @@ def bodies(path: str, number: int) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("path", STREAMS)
 def test_the_next_turn_has_the_arm_and_the_effort_of_the_first(
-    url: str, path: str, stream: bool
+    url: str, ledger: Path, path: str, stream: bool
 ) -> None:
+    before = rows(ledger)
     with httpx.Client(timeout=30) as http:
         for number in range(10):
             first, *later = bodies(path, number)
@@ -144,3 +160,5 @@ def test_the_next_turn_has_the_arm_and_the_effort_of_the_first(
                 headers = http.post(f"{url}/v1{path}", json=body).headers
                 assert (headers["x-tops-arm"], headers["x-tops-effort"]) == (arm, effort)
                 assert headers["x-tops-source"] == ("pinned" if arm == "treated" else "holdout")
+    until(lambda: len(rows(ledger)) == len(before) + 30)
+    assert sorted(Counter(rows(ledger)[len(before) :]).values()) == 10 * [3]
