@@ -167,8 +167,9 @@ def test_an_explicit_effort_pins_nothing_and_hides_nothing() -> None:
     assert talk.turn([EASY, assistant("sure"), EASY]).source == "router"
     talk.turn([HARD], "a plan")
     later = [HARD, assistant("a plan"), EASY]
-    talk.turn(later, "done", reasoning_effort="low")
-    assert talk.turn([*later, assistant("done"), EASY]).effort == "high"
+    talk.turn(later, LONG, reasoning_effort="low")
+    assert talk.turn([*later, assistant(LONG), EASY]).effort == "high"
+    assert talk.turn([assistant(LONG), EASY]).effort == "high", "as in a window of the history"
 
 
 def test_a_compacted_history_keeps_effort_and_conversation_under_a_name() -> None:
