@@ -217,14 +217,14 @@ def test_messages_without_a_text_open_no_thought() -> None:
             decided({turns: ["no object"]}, SILENT, path=path, router=ABSTAINING)
 
 
-def test_a_client_that_wants_no_limit_has_those_of_key_server_and_room() -> None:
+def test_a_client_that_wants_no_limit_has_those_of_key_and_server() -> None:
     for name in ("thinking_token_budget", "thinking_budget_tokens", "thinking_budget"):
         decision, body = decided({name: -1, "reasoning_effort": "high"}, Caller())
         assert (decision.budget, decision.budget_source) == (None, "none")
         assert body == {"model": "m", "messages": [HI], "reasoning_effort": "high"}
     assert decided({"thinking_token_budget": -1}, SHORT)[0].budget_source == "key"
-    room, _ = decided({"thinking_token_budget": -1, "max_tokens": 5000}, Caller())
-    assert (room.budget, room.budget_source) == (5000 - 256, "limit")
+    long, _ = decided({"thinking_token_budget": -1, "max_tokens": 50}, Caller())
+    assert (long.budget, long.budget_source) == (None, "none")
     assert decided({}, Caller())[0].budget == ESTIMATE.budget["medium"]
 
 

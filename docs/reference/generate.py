@@ -338,8 +338,8 @@ _CLIENT_FIELDS = """\
 These fields are read on Chat Completions, Responses and Messages; on `/v1/completions`, budgets and
 switches are. Several may be used at once if they agree; two that differ are refused with a 400, as
 is a value of another type, with the field's name in `param`. Off is the effort `none`; on leaves
-the effort to the router, without `none`. *No limit* sets the router's budget aside; those of the
-API key, of the server and of the context still hold.
+the effort to the router, without `none`. *No limit* sets the router's budget aside, and the one
+that leaves the answer room; those of the API key and of the server hold.
 
 In objects such as `reasoning` or `chat_template_kwargs`, fields that are not in the table are
 forwarded. On Messages, `thinking` follows Anthropic's rules: budgets from 1,024, with `enabled`.

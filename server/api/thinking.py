@@ -23,7 +23,7 @@ class RequestedThinking(NamedTuple):
         effort: the effort; None leaves it to the gateway.
         budget: thinking tokens; None leaves them to the gateway.
         budget_field: the field or header that named the budget.
-        unlimited: whether no budget but the limits of key, server and context is wanted.
+        unlimited: whether no budget but the limits of key and server is wanted.
         thinks: whether the client switched thinking on without naming an effort.
     """
 

@@ -37,8 +37,7 @@ def choose_budget(
         caller: whose limit holds.
         settings: those of the gateway: its limit, and the reserve for the answer.
         effort: the decision's.
-        expected: the router's budget in thinking tokens, None where it has none; not for a client
-            that wants no limit.
+        expected: the router's budget in thinking tokens, None where it has none.
         context: the model's context in tokens, None where it is not known.
 
     Raises:
@@ -46,8 +45,9 @@ def choose_budget(
     """
     if effort == "none":
         return 0, "effort"
-    if request.budget is None:
-        expected = None if request.thinking.unlimited else expected
+    if request.thinking.unlimited:
+        budget: Budget = None, "none"
+    elif request.budget is None:
         budget = lower(expected, "router", _room(request, settings, context), "limit")
     elif context is not None and request.budget > context:
         raise BadRequest(
