@@ -309,6 +309,14 @@ def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
         assert (thread.conversation, thread.previous) == (begun.conversation, "high")
         assert ledger.reads == reads
     assert asyncio.run(other.thread(later, "another")).evidence is None
+    chosen = given_identities(later.conversation.turns, [[assistant("sure")]])
+    explicit = one.remember_answers(begun._replace(previous=None), None, chosen)
+    assert explicit is not None
+    ledger.rows = [(explicit, begun.conversation, None), (stored, begun.conversation, "high")]
+    last = [HARD, assistant("a plan"), EASY, assistant("sure"), EASY]
+    third = Conversations(b"key", archive=ledger.find)
+    thread = asyncio.run(third.thread(messages.parse({"messages": last, "max_tokens": 9}, {}), "k"))
+    assert (thread.conversation, thread.previous) == (begun.conversation, "high")
 
 
 def test_another_gateway_finds_a_named_agent_in_the_ledger() -> None:
