@@ -217,6 +217,23 @@ def test_fields_that_agree_may_be_used_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "level", "thinking"),
+    [
+        ("deepseek", "high", {"clear": True, "type": "enabled"}),
+        ("deepseek", "none", {"clear": True, "type": "disabled"}),
+        ("anthropic", "high", {"clear": True, "type": "adaptive"}),
+        ("anthropic", "none", {"type": "disabled"}),
+        ("vllm", "high", {"clear": True}),
+    ],
+)
+def test_fields_beside_the_type_of_thinking_are_forwarded(
+    name: Any, level: Any, thinking: dict[str, Any]
+) -> None:
+    request = chat.parse({"messages": HI, "thinking": {"type": "auto", "clear": True}}, {})
+    assert chat.write(request, level, None, "m", DIALECTS[name])["thinking"] == thinking
+
+
+@pytest.mark.parametrize(
     ("variables", "level", "written"),
     [
         ({"thinking": True}, "high", {"thinking": True}),

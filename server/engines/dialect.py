@@ -146,10 +146,8 @@ def _openrouter(body: dict[str, Any], effort: Effort, budget: int | None) -> Non
 
 
 def _deepseek(body: dict[str, Any], effort: Effort, budget: int | None) -> None:  # noqa: ARG001
-    if effort == "none":
-        body["thinking"] = {"type": "disabled"}
-    else:
-        body["thinking"] = {"type": "enabled"}
+    _merge(body, "thinking", type="disabled" if effort == "none" else "enabled")
+    if effort != "none":
         body["reasoning_effort"] = effort
 
 
@@ -159,9 +157,9 @@ def _anthropic(body: dict[str, Any], effort: Effort, budget: int | None) -> None
         return
     _merge(body, "output_config", effort=effort)
     if budget is None:
-        body["thinking"] = {"type": "adaptive"}
+        _merge(body, "thinking", type="adaptive")
     else:
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        _merge(body, "thinking", type="enabled", budget_tokens=budget)
 
 
 def _merge(body: dict[str, Any], name: str, **fields: Any) -> None:
