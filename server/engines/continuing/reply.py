@@ -87,7 +87,7 @@ class ContinuedReply:
         self._held: list[bytes] = []
         self._held_at = 0.0
         self._is_complete = False
-        self._limit = _MAX_EVENTS if room.budget is None else room.budget
+        self._limit = min(_MAX_EVENTS, _MAX_EVENTS if room.budget is None else room.budget)
         self._second: AsyncGenerator[bytes] | None = None
         self._whole = b""
         self.cut: bool | None = None
@@ -167,6 +167,8 @@ class ContinuedReply:
         """
         if not self._watching:
             return chunk
+        if self._is_complete:
+            raise _FirstEnded
         chunk = self._buffer.feed(chunk)
         if self._passing_on:
             self._watching = not self._buffer.is_between_events
@@ -174,31 +176,30 @@ class ContinuedReply:
         self._kept.append(chunk)
         self._kept_count += chunk.count(b"\n\n")
         if self._held:
-            if self._is_complete:
-                raise _FirstEnded
             return self._hold(chunk)
         if self._api.NOTABLE.search(chunk) is not None:
             return self._inspect(chunk)
-        if self._kept_count > self._limit:
-            self._check_budget()
+        if self._kept_count > self._limit and not self._answered:
+            return self._within_budget(chunk)
         return chunk
 
-    def _check_budget(self) -> None:
-        """Count the events that carry reasoning, each of which is a token or more.
-
-        Raises:
-            _FirstEnded: they are more than the budget.
-        """
+    def _within_budget(self, chunk: bytes) -> bytes:
+        """The events of a chunk that the budget allows: one with reasoning is a token or more."""
         budget = self._room.budget
         if budget is None or self._kept_count >= _MAX_EVENTS:
             self._stop_watching()
-            return
+            return chunk
         excess = self._api.thinking_events(self._kept_events()) - budget
-        if excess > 0:
-            self._kept.pop()
-            self.cut = True
-            raise _FirstEnded
-        self._limit = self._kept_count - excess
+        if excess <= 0:
+            self._limit = self._kept_count - excess
+            return chunk
+        self.cut = self._is_complete = True
+        allowed = split(chunk)
+        while excess > 0:
+            body = payload(allowed.pop())
+            excess -= self._api.thinking_events([body] if body else [])
+        self._kept[-1] = b"".join(allowed)
+        return self._kept[-1]
 
     def _inspect(self, chunk: bytes) -> bytes:
         position = 0
@@ -245,6 +246,8 @@ class ContinuedReply:
         """
         sent = self._kept_events() if self._held or self.cut else []
         state = self._api.read_stream(sent)
+        if state is None and self.cut:
+            state = Unfinished("")
         if state is not None:
             await self._count(state)
             async with aclosing(self._continuation(state)) as replies:

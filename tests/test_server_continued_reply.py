@@ -1,0 +1,259 @@
+"""Streams that end without an answer and are continued, in segments of any size."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from test_server_two_phase import DONE, RESUME, event, payloads, usage
+
+from server.engines.continuing import chat, messages, responses
+from server.engines.continuing.reply import ContinuedReply, Room
+from server.engines.reply import Sink
+from server.errors import EngineFailed
+
+
+class RawReply:
+    """An engine's stream as segments of bytes; an error is raised in its place."""
+
+    cut = retry_after = None
+
+    def __init__(self, *segments: bytes | Exception, status: int = 200) -> None:
+        self.status, self.is_stream = status, status == 200
+        self._segments = list(segments)
+        self.closed = False
+
+    async def begin(self) -> None: ...
+
+    async def next_chunk(self) -> bytes:
+        segment = self._segments.pop(0) if self._segments else b""
+        if isinstance(segment, Exception):
+            raise segment
+        return segment
+
+    async def stream_to(self, sink: Sink) -> None:
+        while segment := await self.next_chunk():
+            await sink(segment)
+
+    async def read(self) -> bytes:
+        return await self.next_chunk()
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def sse(*bodies: Any) -> list[bytes]:
+    texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+    return [f"data: {text}\n\n".encode() for text in texts]
+
+
+def finish(reason: str = "length") -> dict[str, Any]:
+    body = event({})
+    body["choices"][0]["finish_reason"] = reason
+    return body
+
+
+THOUGHTS = [event({"role": "assistant", "content": ""}), *[event({"reasoning": "hm "})] * 4]
+FIRST = sse(*THOUGHTS, finish("stop"), {"choices": [], "usage": usage(4, 4)}, DONE)
+SECOND = sse(event({"content": "5"}), finish("stop"), {"choices": [], "usage": usage(2)}, DONE)
+
+
+async def count_words(text: str) -> int:
+    return len(text.split())
+
+
+class Engine:
+    def __init__(self, *replies: RawReply) -> None:
+        self.replies, self.bodies = list(replies), list[dict[str, Any]]()
+
+    def post(self, body: dict[str, Any]) -> RawReply:
+        self.bodies.append(body)
+        return self.replies[len(self.bodies) - 1]
+
+    def stream(self, room: Room, by_sink: bool = True, api: Any = chat, **body: Any) -> bytes:
+        """What a client gets."""
+        body = {"messages": [{"role": "user", "content": "2 + 3?"}], "stream": True, **body}
+        reply = ContinuedReply(self.post, body, api, RESUME, room, count_words)
+
+        async def main() -> bytes:
+            sent: list[bytes] = []
+
+            async def sink(chunk: bytes) -> None:
+                sent.append(chunk)
+
+            await reply.begin()
+            sent.append(await reply.next_chunk())
+            if by_sink:
+                await reply.stream_to(sink)
+            while chunk := await reply.next_chunk():
+                sent.append(chunk)
+            await reply.aclose()
+            self.cut = reply.cut
+            return b"".join(sent)
+
+        return asyncio.run(main())
+
+
+def text(sent: bytes, name: str = "content") -> str:
+    events = payloads([item + b"\n\n" for item in sent.split(b"\n\n") if item])
+    bodies = [item for item in events if isinstance(item, dict)]
+    deltas = [choice["delta"] for item in bodies for choice in item["choices"]]
+    return "".join(delta.get(name) or "" for delta in deltas)
+
+
+ROOM = Room(max_tokens=20, reserve=5)
+SEGMENTS: dict[str, list[bytes]] = {
+    "an event each": FIRST,
+    "one segment": [b"".join(FIRST)],
+    "a byte each": [bytes([byte]) for byte in b"".join(FIRST)],
+    "CRLF": [item.replace(b"\n", b"\r\n") for item in FIRST],
+    "CR and LF apart": [part for item in FIRST for part in (item[:-2] + b"\r", b"\n\r", b"\n")],
+    "heartbeats": [part for item in FIRST for part in (item, b": ping\n\n")],
+}
+
+
+@pytest.mark.parametrize("by_sink", [False, True])
+@pytest.mark.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS)
+def test_a_stream_in_segments_of_any_size_is_continued(
+    segments: list[bytes], by_sink: bool
+) -> None:
+    engine = Engine(RawReply(*segments), RawReply(*SECOND))
+    sent = engine.stream(ROOM, by_sink, max_tokens=20)
+    assert text(sent) == "5"
+    assert sent.count(b'"stop"') == 1
+    assert sent.count(b"[DONE]") == 1
+    assert b'"completion_tokens":6' in sent.replace(b": ", b":")
+    assert engine.bodies[1]["max_tokens"] == 16
+    assert all(reply.closed for reply in engine.replies)
+
+
+@pytest.mark.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS)
+def test_a_stream_with_an_answer_passes_unchanged(segments: list[bytes]) -> None:
+    answer = sse(*THOUGHTS, *[json.loads(item[6:]) for item in SECOND[:-1]], DONE)
+    whole = b"".join(answer)
+    is_crlf = b"\r" in b"".join(segments)
+    pieces = [bytes([byte]) for byte in whole] if len(segments) > 99 else answer
+    if is_crlf:
+        pieces = [piece.replace(b"\n", b"\r\n") for piece in pieces]
+    engine = Engine(RawReply(*pieces))
+    assert engine.stream(ROOM).replace(b"\r\n", b"\n") == whole
+    assert len(engine.bodies) == 1
+
+
+@pytest.mark.parametrize("per_segment", [1, 2, 99])
+@pytest.mark.parametrize("budget", [0, 1, 3])
+def test_a_stream_is_cut_at_its_budget(budget: int, per_segment: int) -> None:
+    parts = [b"".join(FIRST[:5][at : at + per_segment]) for at in range(0, 5, per_segment)]
+    endless = sse(*[event({"reasoning": "and "})] * 50)
+    engine = Engine(RawReply(*parts, *endless), RawReply(*SECOND))
+    sent = engine.stream(Room(None, 5, budget=budget))
+    assert text(sent) == "5"
+    assert text(sent, "reasoning").startswith("hm " * budget + "\nThat is all")
+    assert engine.cut
+    assert b'"reasoning_tokens":%d' % budget in sent.replace(b": ", b":")
+
+
+def test_heartbeats_are_no_thoughts() -> None:
+    heartbeats = [b": ping\n\n"] * 30
+    engine = Engine(RawReply(*heartbeats, *FIRST[:3], *heartbeats, *SECOND))
+    assert text(engine.stream(Room(None, 5, budget=3))) == "5"
+    assert len(engine.bodies) == 1
+
+
+def test_an_engine_that_breaks_off_after_the_end_of_its_thoughts_is_continued() -> None:
+    broken = EngineFailed("the engine closed the connection before its answer was complete")
+    engine = Engine(RawReply(*FIRST[:6], broken), RawReply(*SECOND))
+    assert text(engine.stream(ROOM)) == "5"
+    with pytest.raises(EngineFailed):
+        Engine(RawReply(*FIRST[:5], broken)).stream(ROOM)
+
+
+def test_an_engine_that_does_not_end_its_stream_is_continued() -> None:
+    lingering = RawReply(*FIRST, *[b": ping\n\n"] * 1000)
+    engine = Engine(lingering, RawReply(*SECOND))
+    assert text(engine.stream(ROOM)) == "5"
+    assert len(lingering._segments) > 990  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_engine_that_refuses_to_continue_leaves_its_own_end(status: int) -> None:
+    refusals = [RawReply(status=status), RawReply(status=status)]
+    engine = Engine(RawReply(*FIRST), *refusals)
+    assert engine.stream(ROOM) == b"".join(FIRST)
+    assert len(engine.bodies) == (3 if status == 400 else 2)
+
+
+def test_a_request_that_is_too_long_to_continue_is_shortened_once() -> None:
+    engine = Engine(RawReply(*FIRST), RawReply(status=400), RawReply(*SECOND))
+    assert text(engine.stream(ROOM, max_tokens=20)) == "5"
+    assert [body["max_tokens"] for body in engine.bodies] == [20, 16, 5]
+    prefixes = [body["messages"][-1]["content"] for body in engine.bodies[1:]]
+    assert len(prefixes[1]) < len(prefixes[0])
+
+
+def test_an_engine_that_does_not_go_on_after_a_cut_has_failed() -> None:
+    endless = sse(*[event({"reasoning": "and "})] * 50)
+    engine = Engine(RawReply(*endless), RawReply(status=500))
+    with pytest.raises(EngineFailed, match="did not go on"):
+        engine.stream(Room(None, 5, budget=3))
+
+
+def test_an_error_ends_the_stream_as_the_engine_sent_it() -> None:
+    failing = [*FIRST[:3], *sse({"error": {"message": "out of memory"}})]
+    engine = Engine(RawReply(*failing))
+    assert engine.stream(ROOM) == b"".join(failing)
+
+
+@pytest.mark.parametrize(
+    "delta", [{"content": "It is "}, {"tool_calls": [{"index": 0, "id": "t1"}]}]
+)
+def test_text_that_the_smaller_limit_has_cut_is_continued_and_a_call_is_not(
+    delta: dict[str, Any],
+) -> None:
+    first = sse(*THOUGHTS, event(delta), finish(), {"choices": [], "usage": usage(15, 4)}, DONE)
+    engine = Engine(RawReply(*first), RawReply(*SECOND))
+    sent = engine.stream(Room(20, 5, first=15), max_tokens=20)
+    if "content" in delta:
+        assert text(sent) == "It is 5"
+        assert [body["max_tokens"] for body in engine.bodies] == [15, 5]
+        assert engine.bodies[1]["messages"][-1]["content"].endswith("</think>\n\nIt is ")
+    else:
+        assert sent == b"".join(first)
+        assert len(engine.bodies) == 1
+
+
+ODD: list[Any] = [None, [], {}, {"choices": None}, {"output": "x"}, {"output": [None, {"type": 3}]}]
+
+
+@pytest.mark.parametrize("api", [chat, responses, messages])
+@pytest.mark.parametrize("body", [*ODD, {"content": [None, {"type": "thinking", "thinking": 4}]}])
+def test_odd_whole_answers_pass_unchanged(api: Any, body: Any) -> None:
+    raw = json.dumps(body).encode() + b' "length" "incomplete" "max_tokens"'[:0]
+    whole = RawReply(raw)
+    whole.is_stream = False
+    engine = Engine(whole)
+    reply = ContinuedReply(engine.post, {"messages": [{}]}, api, RESUME, ROOM, count_words)
+    asyncio.run(reply.begin())
+    assert asyncio.run(reply.read()) == raw
+
+
+ODD_EVENTS: list[Any] = [
+    {"type": None},
+    {"type": "message_delta", "delta": None},
+    {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": "many"},
+    {"type": "content_block_start", "content_block": 5},
+    {"type": "content_block_delta", "delta": {"text": 5}},
+    {"type": "response.completed", "response": None},
+    {"type": "response.incomplete", "response": {"status": "incomplete", "output": [1]}},
+    {"type": "response.output_item.added", "item": None},
+    {"choices": [{"delta": None, "finish_reason": "length"}]},
+    {"choices": [{"delta": {"content": 7}, "finish_reason": ["x"]}]},
+]
+
+
+@pytest.mark.parametrize("api", [chat, responses, messages])
+@pytest.mark.parametrize("odd", ODD_EVENTS)
+def test_odd_events_pass_unchanged(api: Any, odd: Any) -> None:
+    stream = sse(odd)
+    engine = Engine(RawReply(*stream))
+    assert engine.stream(ROOM, api=api, input="2 + 3?") == b"".join(stream)
