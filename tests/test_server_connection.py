@@ -299,10 +299,14 @@ def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
 
 
 def test_silent_connections_leave_room_for_others(engine: str) -> None:
-    """With 64 file descriptors, and 80 connections; when all are busy, the next is refused."""
+    """With 64 file descriptors, and 80 connections that send nothing, or a part of a request.
+
+    When all are busy, the next is refused.
+    """
     with serving("--upstream", engine, descriptors=64) as server, ExitStack() as stack:
-        for _ in range(80):
-            stack.enter_context(connect(server))
+        part = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{"
+        for number in range(80):
+            stack.enter_context(connect(server)).sendall(part[: (0, 9, 99)[number % 3]])
         body = {"messages": [{"role": "user", "content": "think=1 chunks=2"}]}
         for _ in range(3):
             response = httpx.post(f"{server.url}/v1/chat/completions", json=body)

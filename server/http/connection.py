@@ -155,7 +155,6 @@ class Connection(HttpToolsProtocol):
             raise ValueError  # stops the parser
         self._head_bytes = 0
         if not self._is_upgrade:
-            self._pool.end_wait(self)
             super().on_headers_complete()
             self.cycle.transport = self._response_transport  # pyright: ignore[reportAttributeAccessIssue] - has what it uses
             cast("Any", self.scope)["state"]["close_unread"] = self._close_unread
@@ -168,6 +167,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self._is_upgrade:
             super().on_message_complete()
+            self._pool.end_wait(self)
 
     def _head_is_too_large(self) -> bool:
         if self._head_bytes <= MAX_HEAD_BYTES:  # which include the body that came with the head
@@ -207,11 +207,11 @@ class Connection(HttpToolsProtocol):
             self._linger()
             return
         super().on_response_complete()  # which sets the deadline of an idle connection
-        if self._is_waiting:
+        if self._is_waiting or self.cycle.more_body:
             self._pool.wait(self)
-            if self._head_is_open:
-                self._head_is_timed = True
-                self._set_deadline(self._deadlines.head)
+        if self._is_waiting and self._head_is_open:
+            self._head_is_timed = True
+            self._set_deadline(self._deadlines.head)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -25,7 +25,9 @@ class Evictable(Protocol):
 
 
 class ConnectionPool:
-    """The open connections, and those of them that wait for a request, by the time they wait.
+    """The open connections, and those of them that wait for a client, by the time they wait.
+
+    A connection waits until a request is complete, with its body, and again after its answer.
 
     Args:
         maximum: connections that may be open; None for as many as there are file descriptors for.
