@@ -87,11 +87,10 @@ class Engine:
 
     def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> HttpReply:
         """The reply to a request, which is sent by its `begin`; `aclose` cancels it."""
-        return HttpReply(partial(self._send, path, dumps(body), headers), self._timeouts)
+        send = partial(self._send, "POST", self.url + path, data=dumps(body), headers=headers)
+        return HttpReply(send, self._timeouts)
 
-    async def _send(
-        self, path: str, data: bytes, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
         """Send a request; again on a new connection where the engine had closed a used one.
 
         RFC 9110, section 9.2.2: a client that knows that a request was not applied may repeat it.
@@ -99,23 +98,21 @@ class Engine:
         """
         assert self._session is not None
         assert self._unpooled is not None
-        options: dict[str, Any] = {"data": data, "headers": headers, "allow_redirects": False}
         try:
-            return await self._session.post(self.url + path, **options)
+            return await self._session.request(method, url, allow_redirects=False, **options)
         except StaleConnection:
-            return await self._unpooled.post(self.url + path, **options)
+            return await self._unpooled.request(method, url, allow_redirects=False, **options)
 
     async def count_tokens(self, text: str) -> int | None:
         """The tokens of a text by the engine's tokenizer; None where it has none or is down."""
-        assert self._session is not None
         if not self.has_tokenizer:
             return None
         model = self.model_info.model if self.model_info else None
         try:
-            async with self._session.post(
+            async with await self._send(
+                "POST",
                 self.url.removesuffix("/v1") + tokenizer.PATH,
                 data=tokenizer.token_request(text, model),
-                allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=_MODELS_SECONDS),
             ) as response:
                 self.has_tokenizer = response.status not in (404, 405, 501)
@@ -130,12 +127,9 @@ class Engine:
         Raises:
             NoModels: it lists none; the message says why.
         """
-        assert self._session is not None
         timeout = aiohttp.ClientTimeout(total=_MODELS_SECONDS)
         try:
-            async with self._session.get(
-                f"{self.url}/models", allow_redirects=False, timeout=timeout
-            ) as response:
+            async with await self._send("GET", f"{self.url}/models", timeout=timeout) as response:
                 status, raw = response.status, await response.read()
         except CLIENT_ERRORS as error:
             raise NoModels(_describe(error)) from error
