@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from child_python import ROOT
 from loadtest.bench.generator import Batch, generate
+from loadtest.bench.measurements import ROUNDS
 from loadtest.bench.peers import gateway, proxy, vllm_router
 from loadtest.bench.servers import Server, Servers
 from loadtest.bench.tables import median_and_each
@@ -59,7 +60,7 @@ Sample = tuple[float, float]
 
 @click.command(help=__doc__)
 @click.argument("python")
-@click.option("--rounds", type=int, default=1, show_default=True, metavar="N")
+@click.option("--rounds", type=ROUNDS, default=1, show_default=True, metavar="N")
 def main(python: str, rounds: int) -> None:
     """Measure all proxies and print the table."""
     commands = {"gateway": gateway, "raw ASGI + aiohttp": proxy("raw")}

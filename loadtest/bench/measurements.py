@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import click
 import numpy as np
 from tqdm import tqdm
 
@@ -19,6 +20,7 @@ _PROMPT = (
     "wins 77 coins. How many coins does Ben have now? "
 )
 _REQUESTS_PER_SECOND = 50
+ROUNDS = click.IntRange(1, 100)
 _SETTLE_SECONDS = 0.5
 """Work after the last answer, such as writing the ledger, counts too."""
 
@@ -36,11 +38,16 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class RunningPeer:
-    """A peer whose server is up, in front of an engine."""
+    """A peer whose server is up, in front of an engine; `scale` is the share of work to do."""
 
     peer: Peer
     server: Server
     engine: Server
+    scale: float = 1.0
+
+    def work(self, usual: int, least: int) -> int:
+        """The work of a measurement: the usual, times the peer's load and the scale."""
+        return max(least, int(usual * self.peer.load * self.scale))
 
     def send(self, batch: Batch) -> tuple[float, Tally]:
         """Seconds of CPU that the peer used for a batch, and the batch's counts.
@@ -65,8 +72,7 @@ def measure_rounds(peers: Sequence[RunningPeer], rounds: int) -> dict[str, list[
     """
     results: dict[str, list[Row]] = {running.peer.name: [] for running in peers}
     for running in peers:
-        warm_up = max(20, int(200 * running.peer.load))
-        running.send(Batch(_PROMPT + "think=2 chunks=8", warm_up, 8))
+        running.send(Batch(_PROMPT + "think=2 chunks=8", running.work(200, 20), 8))
     with tqdm(total=rounds * len(_MEASUREMENTS) * len(peers), unit="measurement") as progress:
         for number in range(rounds):
             rows: dict[str, Row] = {name: {} for name in results}
@@ -85,22 +91,22 @@ def measure_rounds(peers: Sequence[RunningPeer], rounds: int) -> dict[str, list[
 
 def _requests(running: RunningPeer) -> Row:
     """Milliseconds of CPU per non-streaming request."""
-    count = max(100, int(4000 * running.peer.load))
+    count = running.work(4000, 100)
     seconds, tally = running.send(Batch(_PROMPT + "think=5 chunks=10", count, 16, stream=False))
     return {"cpu_request": 1e3 * seconds / tally.requests}
 
 
 def _paced_streams(running: RunningPeer) -> Row:
     """Microseconds of CPU per chunk of streams at an engine's pace."""
-    streams = max(2, int(32 * running.peer.load))
-    batch = Batch(_PROMPT + "think=50 chunks=450 rate=50", streams, streams)
+    streams, chunks = running.work(32, 2), max(50, int(450 * running.scale))
+    batch = Batch(_PROMPT + f"think=50 chunks={chunks} rate=50", streams, streams)
     seconds, tally = running.send(batch)
     return {"cpu_paced": 1e6 * seconds / tally.chunks}
 
 
 def _saturated_streams(running: RunningPeer) -> Row:
     """Microseconds of CPU per chunk, and chunks per second, of streams without a pace."""
-    chunks = max(100, int(4000 * running.peer.load))
+    chunks = running.work(4000, 100)
     seconds, tally = running.send(Batch(_PROMPT + f"think=50 chunks={chunks}", 32, 16))
     return {"cpu_saturated": 1e6 * seconds / tally.chunks, "rate": tally.chunks / tally.seconds}
 
@@ -109,7 +115,7 @@ def _idle_ttft(running: RunningPeer) -> Row:
     """Milliseconds that the peer adds to the TTFT of one request at a time."""
     added: list[float] = []
     for _ in range(4):
-        batch = Batch(_PROMPT + "think=1 chunks=1", 50, 1)
+        batch = Batch(_PROMPT + "think=1 chunks=1", max(10, int(50 * running.scale)), 1)
         direct = asyncio.run(generate(running.engine.url, batch)).ttft
         proxied = asyncio.run(generate(running.server.url, batch, "unused")).ttft
         added += [ttft - statistics.median(direct) for ttft in proxied]
@@ -121,7 +127,8 @@ def _open_loop_ttft(running: RunningPeer) -> Row:
     """Milliseconds that the peer adds to quantiles of the TTFT in an open loop."""
     if running.peer.load < _MIN_LOAD_OPEN_LOOP:
         return {}
-    count, content = 10 * _REQUESTS_PER_SECOND, _PROMPT + "think=5 chunks=20 rate=100"
+    count = max(_REQUESTS_PER_SECOND, int(10 * _REQUESTS_PER_SECOND * running.scale))
+    content = _PROMPT + "think=5 chunks=20 rate=100"
     batch = Batch(content, count, 64, rate=_REQUESTS_PER_SECOND)
     direct = asyncio.run(generate(running.engine.url, batch)).ttft
     proxied = asyncio.run(generate(running.server.url, batch, "unused")).ttft

@@ -15,6 +15,7 @@ import click
 from tqdm import tqdm
 
 from loadtest.bench.generator import Batch, generate
+from loadtest.bench.measurements import ROUNDS
 from loadtest.bench.peers import gateway
 from loadtest.bench.servers import Server, Servers
 from loadtest.process_usage import cpu_seconds
@@ -30,7 +31,7 @@ Sample = tuple[float, float, float]
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", type=int, default=3, show_default=True, metavar="N")
+@click.option("--rounds", type=ROUNDS, default=3, show_default=True, metavar="N")
 def main(rounds: int) -> None:
     """Measure all rounds and print the table of their medians."""
     samples: dict[int, list[Sample]] = {workers: [] for workers in _WORKERS}

@@ -9,9 +9,11 @@ import io
 import json
 import os
 import select
+import stat
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 _PIPE_BYTES = select.PIPE_BUF
 """A pipe that polls as writable takes this many bytes without blocking."""
@@ -31,9 +33,12 @@ class LogStream(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self.lost_lines = 0
+        self._is_file = False
         self._descriptor = descriptor
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
+        with suppress(OSError):
+            self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._lock = threading.Lock()
         self._waiting = bytearray()
         self._unreported_lines = 0
@@ -49,10 +54,8 @@ class LogStream(io.RawIOBase):
         """Write, queue or lose all of the data; returns its length."""
         size = len(data)
         with self._lock:
-            if not self._waiting:
-                data = self._write_now(data)
-            if data:
-                self._queue(data)
+            if self._waiting or self._unreported_lines or not self._write_whole(data, size):
+                self._write_or_queue(data)
         return size
 
     def writable(self) -> bool:
@@ -63,6 +66,25 @@ class LogStream(io.RawIOBase):
 
     def isatty(self) -> bool:
         return False  # a line is JSON, without colours
+
+    def _write_whole(self, data: bytes, size: int) -> bool:
+        """Write data of the usual length at once; False, and nothing, where that is impossible."""
+        if size > _PIPE_BYTES or not (self._is_file or self._poll.poll(0)):
+            return False
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError:
+            return False
+        if written < size:
+            self._is_within_line = True
+            self._write_or_queue(data[written:])
+        return True
+
+    def _write_or_queue(self, data: bytes) -> None:
+        if not self._waiting:
+            data = self._write_now(data)
+        if data:
+            self._queue(data)
 
     def _write_now(self, data: bytes) -> bytes:
         """Write what fits without blocking; returns the remainder, if any."""

@@ -55,17 +55,16 @@ def configure_logs(level: str) -> LogStream:
 def write_info(event: str, fields: dict[str, Any]) -> None:
     """Write a line of level info at a third of what a logger's costs, for every request's line."""
     if logging.getLogger().isEnabledFor(logging.INFO):
-        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        line = {**fields, "event": event, "level": "info", "timestamp": stamp}
+        line = {**fields, "event": event, "level": "info", "timestamp": datetime.now(UTC)}
         sys.stderr.buffer.write(_json(line) + b"\n")
 
 
 def _json(line: Any, **options: Any) -> bytes:
     """A line as JSON; by `json` for what orjson refuses: lone surrogates, integers past 64 bits."""
     try:
-        return orjson.dumps(line, default=options.get("default"))
+        return orjson.dumps(line, options.get("default"), orjson.OPT_UTC_Z)
     except TypeError:
-        return json.dumps(line, **options).encode()
+        return json.dumps(line, **{"default": str, **options}).encode()
 
 
 def _json_text(line: Any, **options: Any) -> str:
