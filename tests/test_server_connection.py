@@ -301,9 +301,13 @@ def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
 def test_silent_connections_leave_room_for_others(engine: str) -> None:
     """With 64 file descriptors, and 80 connections that send nothing, or a part of a request.
 
-    When all are busy, the next is refused.
+    Some are idle after an answer. When all are busy, the next is refused.
     """
     with serving("--upstream", engine, descriptors=64) as server, ExitStack() as stack:
+        for _ in range(12):
+            idle = stack.enter_context(connect(server))
+            idle.sendall(HEALTH)
+            assert idle.recv(100).startswith(b"HTTP/1.1 200 ")
         part = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{"
         for number in range(80):
             stack.enter_context(connect(server)).sendall(part[: (0, 9, 99)[number % 3]])

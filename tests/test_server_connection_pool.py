@@ -1,5 +1,11 @@
 """How many connections may be open, and which of them gives way."""
 
+import errno
+from typing import Any
+
+from aiohttp import ClientConnectorError
+
+from server.engines.http_reply import translate
 from server.http.connection_pool import ConnectionPool
 
 
@@ -42,6 +48,16 @@ def test_where_all_are_busy_the_next_is_refused_and_takes_no_room() -> None:
     pool.close(busy[0])
     assert Client(pool).has_room
     assert not any(client.is_evicted for client in (*busy, *refused))
+
+
+def test_an_engine_s_connection_without_a_descriptor_says_so() -> None:
+    """As the HTTP client raises it, with the number of the error of the system."""
+    error = OSError(errno.EMFILE, "Too many open files")
+    key: Any = None
+    for cause in (error, ClientConnectorError(key, error)):
+        assert "file descriptor" in translate(cause).message
+    refused = OSError(errno.ECONNREFUSED, "refused")
+    assert "reached" in translate(ClientConnectorError(key, refused)).message
 
 
 def test_file_descriptors_bound_the_setting() -> None:
