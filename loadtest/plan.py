@@ -20,7 +20,7 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Effort = Literal["auto", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Client = Literal["normal", "disconnecting", "slow", "malformed"]
+Client = Literal["normal", "disconnecting", "slow", "malformed", "closing"]
 _URL = r"^https?://"
 
 

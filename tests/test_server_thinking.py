@@ -203,6 +203,11 @@ def test_fields_that_contradict_each_other_are_refused(
     assert refused.value.param == param
 
 
+def test_the_effort_of_whole_answers_may_be_sent_with_thinking_off() -> None:
+    fields = {"output_config": {"effort": "high"}, "thinking": {"type": "disabled"}}
+    assert requested_thinking(fields, {}).effort == "none"
+
+
 def test_fields_that_agree_may_be_used_together() -> None:
     fields = {
         "reasoning_effort": "max",

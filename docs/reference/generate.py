@@ -342,7 +342,8 @@ the effort to the router, without `none`. *No limit* sets the router's budget as
 that leaves the answer room; those of the API key and of the server hold.
 
 In objects such as `reasoning` or `chat_template_kwargs`, fields that are not in the table are
-forwarded. On Messages, `thinking` follows Anthropic's rules: budgets from 1,024, with `enabled`.
+forwarded. On Messages, `thinking` follows Anthropic's rules: budgets from 1,024, with `enabled`;
+Anthropic's `output_config.effort` is for the whole answer, so that thinking may be off beside it.
 
 `chat_template_kwargs.thinking` and `.thinking_effort` reach the template of a self-hosted model
 with the decision's values, because engines do not set them from the effort."""

@@ -88,6 +88,8 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
             budgets[name] = budget
         if thinks is not None:
             switches[name] = thinks
+    if False in switches.values():
+        efforts.pop(_EFFORT_OF_ANSWERS, None)
     budget = agreed(budgets)
     return RequestedThinking(
         effort=_requested_effort(efforts, switches),
@@ -99,6 +101,9 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
 
 
 _NOTHING = RequestedThinking()
+
+_EFFORT_OF_ANSWERS = "output_config.effort"
+"""Anthropic's effort is for the whole answer, so a client may name it and switch thinking off."""
 
 
 def without_thinking(body: dict[str, Any]) -> dict[str, Any]:
