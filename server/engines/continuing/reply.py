@@ -15,6 +15,7 @@ import orjson
 
 from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json
+from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, parse_json
 from server.errors import EngineError, EngineFailed
@@ -82,8 +83,7 @@ class ContinuedReply:
         self._passing_on = False
         self._answered = False
         self._buffer = EventBuffer()
-        self._kept: list[bytes] = []
-        self._kept_count = 0
+        self._kept = Transcript()
         self._held: list[bytes] = []
         self._held_at = 0.0
         self._is_complete = False
@@ -169,37 +169,40 @@ class ContinuedReply:
             return chunk
         if self._is_complete:
             raise _FirstEnded
+        if self._buffer.is_between_events and self._kept.add_thought(chunk):
+            return chunk if self._kept.count <= self._limit else self._within_budget(chunk)
         chunk = self._buffer.feed(chunk)
         if self._passing_on:
             self._watching = not self._buffer.is_between_events
             return chunk
-        self._kept.append(chunk)
-        self._kept_count += chunk.count(b"\n\n")
+        is_notable = self._api.NOTABLE.search(chunk) is not None
+        self._kept.add(chunk, is_thought=not (is_notable or self._held))
         if self._held:
             return self._hold(chunk)
-        if self._api.NOTABLE.search(chunk) is not None:
+        if is_notable:
             return self._inspect(chunk)
-        if self._kept_count > self._limit and not self._answered:
-            return self._within_budget(chunk)
-        return chunk
+        return chunk if self._kept.count <= self._limit else self._within_budget(chunk)
 
     def _within_budget(self, chunk: bytes) -> bytes:
         """The events of a chunk that the budget allows: one with reasoning is a token or more."""
         budget = self._room.budget
-        if budget is None or self._kept_count >= _MAX_EVENTS:
+        if self._answered:
+            return chunk
+        if budget is None or self._kept.count >= _MAX_EVENTS:
             self._stop_watching()
             return chunk
         excess = self._api.thinking_events(self._kept_events()) - budget
         if excess <= 0:
-            self._limit = self._kept_count - excess
+            self._limit = self._kept.count - excess
             return chunk
         self.cut = self._is_complete = True
         allowed = split(chunk)
         while excess > 0:
             body = payload(allowed.pop())
             excess -= self._api.thinking_events([body] if body else [])
-        self._kept[-1] = b"".join(allowed)
-        return self._kept[-1]
+        within = b"".join(allowed)
+        self._kept.replace_last(chunk, within)
+        return within
 
     def _inspect(self, chunk: bytes) -> bytes:
         position = 0
@@ -227,10 +230,10 @@ class ContinuedReply:
     def _stop_watching(self) -> None:
         self._passing_on = True
         self._watching = not self._buffer.is_between_events
-        self._kept.clear()
+        self._kept = Transcript()
 
     def _kept_events(self) -> list[Json]:
-        parsed = (payload(event) for event in split(b"".join(self._kept)))
+        parsed = (payload(event) for event in split(self._kept.events()))
         return [event for event in parsed if event is not None]
 
     async def _end_first(self) -> None:
