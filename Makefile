@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+CLIENTS_VENV ?= .venv-clients
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
 JOBS ?= 6
@@ -15,7 +16,7 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check inst
   || { echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test unit fast test-train test-vllm train vllm bench load chaos fuzz check format docs efforts budgets constraints clean
+.PHONY: help serve test unit fast test-train test-vllm test-clients train vllm bench load chaos fuzz check format docs efforts budgets constraints clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +55,10 @@ train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIP
 test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
 	@echo "running: pytest -m vllm $(ARGS)"
 	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m vllm $(ARGS)
+
+test-clients: $(VENV)/dev.done $(CLIENTS_VENV)/clients.done ## run real clients (OpenAI's, LangChain, LiteLLM, ...)
+	@echo "running: pytest tests/test_clients.py $(ARGS)"
+	@TEST_CLIENTS=$(abspath $(CLIENTS_VENV)) $(BIN)/python -m pytest tests/test_clients.py $(ARGS)
 
 bench: $(VENV)/serve.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
 	@$(BIN)/python -m loadtest.bench $(ARGS)
@@ -97,7 +102,7 @@ constraints: ## pin in constraints.txt what a fresh environment of all extras re
 	@rm -rf .venv-constraints
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(VLLM_VENV) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # Without a GPU: a build of vLLM for CPUs, on the CPU's torch; the CUDA builds that it pulls in break it.
 $(VLLM_VENV)/vllm.done: pyproject.toml
@@ -115,6 +120,15 @@ $(VLLM_VENV)/tools.done: $(VLLM_VENV)/vllm.done
 	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install \
 	  'vllm-router>=0.1.17,<0.2' 'lm-eval[api]>=0.4.13,<0.5' || { \
 	  echo "pip could not install the tools: see its message above" >&2; exit 1; }
+	@touch $@
+
+$(CLIENTS_VENV)/clients.done: examples/clients/requirements.txt examples/clients/package.json
+	@echo "installing a dozen clients into $(CLIENTS_VENV): about 500 MB, once"
+	@$(PYTHON) -m venv $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r examples/clients/requirements.txt || { \
+	  echo "pip could not install the clients: see its message above" >&2; exit 1; }
+	@if npm --version > /dev/null 2>&1; then cp examples/clients/package.json $(CLIENTS_VENV) && \
+	  npm install --prefix $(CLIENTS_VENV) --silent --no-audit --no-fund; fi
 	@touch $@
 
 $(VENV)/python.done:
