@@ -9,5 +9,6 @@ lm = dspy.LM(
     "openai/demo:low",
     api_base=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"),
     api_key="unused",
+    cache=False,
 )
 print(lm(STORY))
