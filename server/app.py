@@ -202,8 +202,9 @@ def _add_api(
             model = fleet.resolve_model(parsed.model)
             parsed = for_model(parsed, model, chat.PATH)
             thread = await conversations.thread(parsed, caller.name)
-            known = thread if thread.evidence else None  # no arm is drawn for a question about one
-            decision = decider.decide(parsed, caller, model, tracker.load(), known)
+            if thread.evidence is None:  # the arm is drawn when the request is sent
+                thread = thread._replace(conversation="")
+            decision = decider.decide(parsed, caller, model, tracker.load(), thread)
             support, dialect = fleet.budget_support, fleet.dialect
             decision = check_budget(decision, parsed, support, dialect, chat.PATH)
             return JSONResponse(explain(parsed, decision, thread))

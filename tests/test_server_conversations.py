@@ -105,6 +105,21 @@ def test_equal_dialogues_one_after_the_other_are_conversations_of_their_own() ->
     assert len(ids) == 4
 
 
+def test_a_conversation_that_nobody_continues_is_no_rival(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+    talk = dialogues()
+    later = [HARD, assistant("a plan"), EASY]
+    talk.turn([HARD], "a plan")
+    now += 30
+    talk.turn([HARD], "a plan")
+    assert talk.thread(later).evidence is None
+    assert talk.turn(later).source == "pinned", "both had the same effort"
+    now += 700
+    talk.turn([HARD], "a plan")
+    assert talk.thread(later).evidence == "history"
+
+
 def test_an_answer_that_a_long_conversation_and_a_new_one_got_pins_neither_high() -> None:
     talk = dialogues()
     thanks = [user("thanks"), assistant("You are welcome!")]

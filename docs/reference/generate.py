@@ -279,9 +279,9 @@ characters ("Yes.") is recognised only after the question that it answered. An a
 text is recognised by the id of its tool call. In the Responses API, `previous_response_id` names
 the answer.
 
-If several conversations got the same answer to the same question, such as "Hi", it shows the one
-that was not continued yet, or none. Streams with `n` above 1 are not recognised. If your
-conversations often begin alike, name them."""
+If several conversations got the same answer to the same question, such as "Hi", within ten
+minutes, it shows the one that was not continued yet, or none. Streams with `n` above 1 are not
+recognised. If your conversations often begin alike, name them."""
 
 _CONVERSATION_MEMORY = """\
 The memory has room for 262,144 answers and named agents, and is shared by the workers of a

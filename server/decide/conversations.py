@@ -20,6 +20,8 @@ from server.decide.turn_memory import Entry, TurnMemory
 
 _SEVERAL = bytes(16)
 _FOREIGN_SECONDS = 60
+_ABANDONED_SECONDS = 600
+"""Time after which a conversation that was not continued is no rival for its answer."""
 _RANDOM = random.Random()
 
 HISTORY = "history"
@@ -76,8 +78,8 @@ class Conversations:
     """Finds and remembers the conversations of turns.
 
     An answer that several conversations got, such as the answer to a greeting, shows the only one
-    that it was not continued in yet, or none of them; and of the efforts of their turns the lowest:
-    nothing pins a turn but its own history.
+    that may still be continued for the first time, or none of them; and of the efforts of their
+    turns the lowest: nothing pins a turn but its own history.
 
     Args:
         key: secret bytes; another key makes other ids.
@@ -195,7 +197,8 @@ class Conversations:
             lowest = (
                 None if former.rank is None or entry.rank is None else min(former.rank, entry.rank)
             )
-            is_clear = former.continued or former.conversation == entry.conversation
+            is_over = former.continued or time.time() - former.at > _ABANDONED_SECONDS
+            is_clear = is_over or former.conversation == entry.conversation
             entry = Entry(entry.conversation if is_clear else _SEVERAL, lowest)
         self._memory.put(key, entry)
 

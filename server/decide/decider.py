@@ -75,7 +75,7 @@ class Decider:
             caller: whose limits hold.
             model: the engine's.
             load: the engine's at present.
-            thread: the conversation of the request; None draws no arm.
+            thread: the conversation of the request; without one, or its id, no arm is drawn.
 
         Raises:
             BadRequest: the explicit budget is larger than the context, or the messages open a
@@ -155,7 +155,9 @@ class Decider:
         if previous is not None:  # under limits that may have been others at that time
             previous = nearest(_limited(previous, caller), allowed)
         treated = _treated(request, previous, route)
-        if request.budget is not None or request.thinking.unlimited or thread is None:
+        if request.budget is not None or request.thinking.unlimited:
+            return treated
+        if thread is None or not thread.conversation:
             return treated
         draw = self._holdout.draw(thread.conversation, allowed, baseline)
         if draw.effort is None:
