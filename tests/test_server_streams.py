@@ -237,6 +237,19 @@ def test_a_client_that_stops_before_the_end_did_not(front: Server, engine: Scrip
     assert booked(front, request_id)["status"] == 499
 
 
+def test_the_time_of_a_slow_client_is_not_the_engine_s(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    flood = event(choices=[choice(content="x" * 2**23)])
+    engine.replies["slow"] = (HEAD, flood + FINISH, PAUSE, USAGE, PAUSE, DONE)
+    body = {"messages": [{"role": "user", "content": "slow"}], "stream": True}
+    url = f"{front.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=30) as response:
+        time.sleep(2.5)  # longer than an engine may take to end its stream
+        assert b'"thinking_tokens":4' in b"".join(response.iter_raw())
+    assert booked(front, response.headers["x-request-id"])["thinking_tokens"] == 4
+
+
 def test_streams_are_counted(front: Server, engine: ScriptedEngine) -> None:
     def count() -> float:
         lines = httpx.get(f"{front.url}/metrics").text.splitlines()

@@ -71,3 +71,21 @@ def test_a_cancelled_task_raises_no_time_out() -> None:
         assert not pool.active
 
     asyncio.run(main())
+
+
+def test_a_deadline_runs_once_it_is_resumed_and_counts_no_pause() -> None:
+    async def main() -> None:
+        pool = TimeoutPool(0.3)
+        with pool.deadline():
+            await asyncio.sleep(0.4)  # never started
+        deadline, began = pool.deadline(), time.monotonic()
+        with pytest.raises(TimeoutError), deadline:
+            for _ in range(10):
+                deadline.resume()
+                await asyncio.sleep(0.05)
+                deadline.pause()
+                await asyncio.sleep(0.1)
+        assert 0.7 <= time.monotonic() - began < 1.4
+        assert not pool.active
+
+    asyncio.run(main())

@@ -49,12 +49,15 @@ async def relay_stream(
     async def sink(chunk: bytes) -> None:
         nonlocal reading
         events = relay.feed(chunk)
-        if events is not chunk and relay.is_ending and not deadline.started:
-            deadline.start()
+        is_ending = events is not chunk and relay.is_ending
+        if is_ending:  # the time that the client takes is not the engine's
+            deadline.pause()
         if events:
             if reading is not None and not reading.read(events):
                 reading = None
             await send({"type": "http.response.body", "body": events, "more_body": True})
+        if is_ending:
+            deadline.resume()
 
     try:
         with deadline:

@@ -65,10 +65,10 @@ class Timeout:
     def __enter__(self) -> None:
         self.start()
 
-    def start(self) -> None:
-        """Start the time-out, within the context or by entering it."""
+    def start(self, elapsed: float = 0.0) -> None:
+        """Start the time-out, within the context or by entering it, as if so many seconds ago."""
         pool = self._pool
-        self.started = monotonic()
+        self.started = monotonic() - elapsed
         pool.active.add(self)
         if not pool.is_scheduled:
             pool.check()
@@ -90,7 +90,21 @@ class Timeout:
 
 
 class Deadline(Timeout):
-    """A time-out that runs from the call of `start` within its context, not from the beginning."""
+    """A time-out that runs once it is resumed, within its context; pauses do not count."""
+
+    def __init__(self, pool: TimeoutPool) -> None:
+        super().__init__(pool)
+        self._elapsed = 0.0
 
     def __enter__(self) -> None:
         pass
+
+    def resume(self) -> None:
+        """Start the time-out, or go on after a pause."""
+        self.start(self._elapsed)
+
+    def pause(self) -> None:
+        """Stop the time-out, if it runs, until it is resumed."""
+        if self in self._pool.active:
+            self._pool.active.remove(self)
+            self._elapsed = monotonic() - self.started
