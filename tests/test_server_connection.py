@@ -304,7 +304,7 @@ def test_silent_connections_leave_room_for_others(engine: str) -> None:
     Some are idle after an answer. When all are busy, the next is refused.
     """
     with serving("--upstream", engine, descriptors=64) as server, ExitStack() as stack:
-        for _ in range(12):
+        for _ in range(16):
             idle = stack.enter_context(connect(server))
             idle.sendall(HEALTH)
             assert idle.recv(100).startswith(b"HTTP/1.1 200 ")
@@ -316,8 +316,8 @@ def test_silent_connections_leave_room_for_others(engine: str) -> None:
             response = httpx.post(f"{server.url}/v1/chat/completions", json=body)
             assert response.status_code == 200
         assert server.logged("file descriptors")
-        assert server.logged('"maximum":12')
-        busy = [stack.enter_context(connect(server)) for _ in range(12)]
+        assert server.logged('"maximum":16')
+        busy = [stack.enter_context(connect(server)) for _ in range(16)]
         for connection in busy:
             connection.sendall(request("endless", stream=True))
             assert connection.recv(100)

@@ -1,8 +1,10 @@
 """How many connections may be open, and which of them gives way."""
 
 import errno
+import resource
 from typing import Any
 
+import pytest
 from aiohttp import ClientConnectorError
 
 from server.engines.http_reply import translate
@@ -58,6 +60,16 @@ def test_an_engine_s_connection_without_a_descriptor_says_so() -> None:
         assert "file descriptor" in translate(cause).message
     refused = OSError(errno.ECONNREFUSED, "refused")
     assert "reached" in translate(ClientConnectorError(key, refused)).message
+
+
+def test_a_limit_that_is_lowered_later_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = ConnectionPool()
+    clients = [Client(pool) for _ in range(20)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    assert Client(pool).has_room
+    assert sum(client.is_evicted for client in clients) == 5
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3, 64))
+    assert pool.maximum == 2
 
 
 def test_file_descriptors_bound_the_setting() -> None:

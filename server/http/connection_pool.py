@@ -12,7 +12,7 @@ import structlog
 
 from server.http.descriptors import affordable_connections
 
-_MAX_REFUSED = 8
+_MAX_REFUSED = 4
 _LOG_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -34,24 +34,31 @@ class ConnectionPool:
     """
 
     def __init__(self, maximum: int | None = None) -> None:
-        affordable = affordable_connections()
-        self.maximum = min(maximum or affordable, affordable)
+        self._maximum = maximum
         self._open = set[Evictable]()
         self._refused = set[Evictable]()
         self._waiting: OrderedDict[Evictable, None] = OrderedDict()
         self._evicted_count = self._refused_count = 0
         self._logged_at = 0.0
 
+    @property
+    def maximum(self) -> int:
+        """The connections that may be open now."""
+        affordable = affordable_connections()
+        return min(self._maximum or affordable, affordable)
+
     def open(self, connection: Evictable) -> bool:
         """Add a connection, which waits; False where there is no room for it.
 
         Room is made by closing the connection that has waited longest.
         """
-        if len(self._open) >= self.maximum and not self._evict():
-            self._refused_count += 1
-            self._report()
-            self._refused.add(connection)
-            return False
+        maximum = self.maximum
+        while len(self._open) >= maximum:
+            if not self._evict():
+                self._refused_count += 1
+                self._report()
+                self._refused.add(connection)
+                return False
         self._open.add(connection)
         self._waiting[connection] = None
         return True

@@ -6,10 +6,10 @@ import sys
 if sys.platform != "win32":
     import resource
 
-RESERVED_DESCRIPTORS = 40
+RESERVED_DESCRIPTORS = 32
 """For the log, the ledger, health checks, and connections that are being closed."""
 
-_FEWEST = 8
+_FEWEST = 2
 _MAX_DESCRIPTORS = 2**16
 """The limit on descriptors is not raised above it: some programs close all that they may have."""
 
@@ -17,7 +17,10 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
 def affordable_connections() -> int:
-    """The connections for which this process has file descriptors, two for each."""
+    """The connections for which this process has file descriptors now, two for each.
+
+    Others may change the limit while the process runs.
+    """
     if sys.platform == "win32":
         return _MAX_DESCRIPTORS // 2
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
