@@ -70,7 +70,7 @@ def test_clients_of_openai_s_apis_find_code_and_words(error: dict[str, Any]) -> 
     body = {"messages": [{"role": "user", "content": "hi"}]}
     for api, param in ((chat, "messages"), (responses, "input")):
         request = api.parse({**body, "input": "hi"}, {})
-        refusal = api.refusal({"error": error, "other": 1}, 400, request, 1024)
+        refusal = api.refusal({"error": error, "other": 1}, 400, request.max_tokens, 1024)
         assert refusal["other"] == 1
         refused = refusal["error"]
         assert refused["code"] == "context_length_exceeded"
@@ -83,15 +83,14 @@ def test_clients_of_openai_s_apis_find_code_and_words(error: dict[str, Any]) -> 
 @pytest.mark.parametrize("error", [error for error, _, _ in OVERFLOWS])
 def test_anthropic_s_clients_find_theirs(error: dict[str, Any]) -> None:
     request = messages.parse({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}, {})
-    refusal = messages.refusal({"error": error}, 400, request, 1024)
+    refusal = messages.refusal({"error": error}, 400, request.max_tokens, 1024)
     assert refusal["type"] == "error"
     assert refusal["error"]["type"] == "invalid_request_error"
     assert re.match(r"prompt is too long: \d+ tokens > 1024 maximum", refusal["error"]["message"])
 
 
 def test_a_length_that_does_not_fit_beside_the_prompt_is_the_sum() -> None:
-    fields = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2048}
-    refusal = messages.refusal({"error": {"message": VLLM}}, 400, messages.parse(fields, {}), None)
+    refusal = messages.refusal({"error": {"message": VLLM}}, 400, 2048, None)
     assert refusal["error"]["message"].startswith(
         "input length and `max_tokens` exceed context limit: 41 + 2048 > 1024,"
     )
@@ -107,7 +106,7 @@ def test_a_length_that_does_not_fit_beside_the_prompt_is_the_sum() -> None:
 )
 def test_another_error_is_passed_on(error: dict[str, Any]) -> None:
     request = chat.parse({"messages": [{"role": "user", "content": "hi"}]}, {})
-    assert chat.refusal({"error": error}, 400, request, 1024) == {"error": error}
+    assert chat.refusal({"error": error}, 400, request.max_tokens, 1024) == {"error": error}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +129,6 @@ def test_another_error_is_passed_on(error: dict[str, Any]) -> None:
 def test_an_engine_s_error_gets_anthropic_s_type(status: int, kind: str) -> None:
     request = messages.parse({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}, {})
     for error in ("no", {"message": "no", "type": "BadRequestError", "param": "x"}):
-        refusal = messages.refusal({"error": error}, status, request, None)
+        refusal = messages.refusal({"error": error}, status, request.max_tokens, None)
         assert refusal["type"] == "error"
         assert (refusal["error"]["type"], refusal["error"]["message"]) == (kind, "no")

@@ -121,6 +121,16 @@ def test_anthropic_s_clients_get_their_envelope_type_and_id(
             assert (body["type"], body["error"]["type"]) == ("error", kind)
 
 
+def test_passed_on_requests_have_their_clients_errors_too(front: Server) -> None:
+    body = {"model": "scripted:low", "prompt": "refuse", "messages": []}
+    refused = httpx.post(f"{front.url}/v1/completions", json=body)
+    assert "does not apply to /v1/completions" in error_of(refused, 400)["message"]
+    counted = httpx.post(f"{front.url}/v1/messages/count_tokens", json=body)
+    assert counted.json()["type"] == "error"
+    assert counted.json()["error"]["type"] == "invalid_request_error"
+    assert counted.headers["request-id"] == counted.headers["x-request-id"]
+
+
 def test_a_complete_stream_is_no_error_however_its_connection_ends(front: Server) -> None:
     response = ask(front, "linger", stream=True)
     assert response.text.split("\n\n")[2:] == [": ping\ndata:[DONE]", ""]

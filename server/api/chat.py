@@ -91,7 +91,7 @@ def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
 def refusal(
     answer: dict[str, Any],
     status: int,  # noqa: ARG001
-    request: ParsedRequest,  # noqa: ARG001
+    max_tokens: int | None,  # noqa: ARG001
     context: int | None,
 ) -> dict[str, Any]:
     return openai_refusal(answer, context, "messages")

@@ -79,11 +79,11 @@ def failure(answer: Mapping[str, Any]) -> GatewayError | None:
 
 
 def refusal(
-    answer: dict[str, Any], status: int, request: ParsedRequest, context: int | None
+    answer: dict[str, Any], status: int, max_tokens: int | None, context: int | None
 ) -> dict[str, Any]:
     fields = error_fields(answer)
     overflow = context_overflow(fields, context)
-    message = overflow.anthropic(request.max_tokens) if overflow else fields.get("message")
+    message = overflow.anthropic(max_tokens) if overflow else fields.get("message")
     return {
         **answer,
         "type": "error",

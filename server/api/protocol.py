@@ -49,7 +49,7 @@ class Api(Protocol):
         ...
 
     def refusal(
-        self, answer: dict[str, Any], status: int, request: ParsedRequest, context: int | None
+        self, answer: dict[str, Any], status: int, max_tokens: int | None, context: int | None
     ) -> dict[str, Any]:
         """An engine's error envelope as the API's clients know it; `context` is in tokens."""
         ...

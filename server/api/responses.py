@@ -66,7 +66,7 @@ def failure(answer: Mapping[str, Any]) -> GatewayError | None:
 def refusal(
     answer: dict[str, Any],
     status: int,  # noqa: ARG001
-    request: ParsedRequest,  # noqa: ARG001
+    max_tokens: int | None,  # noqa: ARG001
     context: int | None,
 ) -> dict[str, Any]:
     return openai_refusal(answer, context, "input")

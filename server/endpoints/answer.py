@@ -30,12 +30,12 @@ async def read_answer(
     if status == 200 and api.is_answer(answer):
         return answer
     if status >= 400 and "error" in answer:
-        return api.refusal(answer, status, request, context)
+        return api.refusal(answer, status, request.max_tokens, context)
     reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's
     if 400 <= status < 500 and reason:
         message = reason if isinstance(reason, str) else dumps(reason).decode()
         if context_overflow({**answer, "message": message}, context):
             fields = {"message": message, "param": None, "code": None}
-            return api.refusal({"error": fields}, status, request, context)
+            return api.refusal({"error": fields}, status, request.max_tokens, context)
         raise EngineRefused(message, status, reply.retry_after)
     raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")

@@ -7,19 +7,23 @@ from typing import Any, cast
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from server.api import messages
 from server.api.chat import error_event
 from server.api.completion_relay import CompletionRelay
+from server.api.context_overflow import openai_refusal
 from server.api.fields import string
 from server.api_keys import ApiKeys, Caller
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
+from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
 from server.engines.reply import is_unknown_path, parse_json
 from server.engines.reported_error import chat_error
-from server.errors import EngineFailed, NoSuchEndpoint
+from server.errors import BadRequest, EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
+from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
@@ -34,6 +38,7 @@ class Passthrough(TrackedEndpoint):
     ) -> None:
         super().__init__(tracker)
         self._path = path
+        self._is_message = path.startswith(messages.PATH)
         self._bodies = bodies
         self._keys = keys
         self._fleet = fleet
@@ -48,11 +53,22 @@ class Passthrough(TrackedEndpoint):
         with caller.limit():
             body = await self._bodies.read(receive)
             record.body_read_at = time.perf_counter()
-            record.model = self._fleet.resolve_model(string(body, "model")).model
+            record.model = self._served_model(string(body, "model"))
             forwarded = {**self._rewrite(body, headers, caller), "model": record.model}
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
             with cancel_on_disconnect(receive):
                 await self._forward(record, call, _expected_choices(body), send)
+
+    def _served_model(self, name: str | None) -> str:
+        """The engine's name of the model; only Messages may have an effort behind it here."""
+        model = self._fleet.resolve_model(name).model
+        if name not in (None, model) and not self._is_message:
+            raise BadRequest(
+                f"an effort behind the model's name does not apply to /v1{self._path}: name "
+                f"'{model}', or use /v1{CHAT}",
+                "model",
+            )
+        return model
 
     def _rewrite(
         self,
@@ -80,6 +96,13 @@ class Passthrough(TrackedEndpoint):
                 raise failure
         if answer is None or 300 <= record.status < 400:
             raise EngineFailed(f"the engine answered HTTP {record.status} without JSON")
+        if record.status >= 400 and isinstance(answer, dict) and "error" in answer:
+            error = cast("dict[str, Any]", answer)
+            context = self._fleet.resolve_model(None).context
+            if self._is_message:
+                raw = dumps(messages.refusal(error, record.status, None, context))
+            else:
+                raw = dumps(openai_refusal(error, context, "prompt"))
         await send_json(record, raw, send, reply.retry_after)
 
 
