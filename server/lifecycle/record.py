@@ -2,14 +2,12 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
-
-EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
-"""`stop`: the model ended its completion by itself."""
+from server.observe.metrics import EmptyCause
 
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""

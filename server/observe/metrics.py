@@ -6,7 +6,7 @@ series.
 
 import os
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +22,9 @@ _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.2
 _TPOT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _DECISION_LABELS = ("model", "effort", "source")
+
+EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
+"""What ended a completion without an answer; `stop`: the model by itself."""
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 
@@ -199,6 +202,8 @@ class Metrics:
         """Create series at 0, so that rates include the first request."""
         self.budget_violations.labels(model)
         self.abstentions.labels(model)
+        for cause in get_args(EmptyCause):
+            self.empty_answers.labels(model, cause)
         self.held_out_conversations.labels(model)
         for counter in (
             self.arm_requests,
