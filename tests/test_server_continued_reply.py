@@ -8,7 +8,8 @@ import pytest
 from test_server_two_phase import DONE, RESUME, event, payloads, usage
 
 from server.engines.continuing import chat, messages, responses
-from server.engines.continuing.reply import ContinuedReply, Room
+from server.engines.continuing.reply import ContinuedReply
+from server.engines.continuing.room import Room
 from server.engines.reply import Sink
 from server.errors import EngineFailed
 
@@ -212,7 +213,7 @@ def test_text_that_the_smaller_limit_has_cut_is_continued_and_a_call_is_not(
 ) -> None:
     first = sse(*THOUGHTS, event(delta), finish(), {"choices": [], "usage": usage(15, 4)}, DONE)
     engine = Engine(RawReply(*first), RawReply(*SECOND))
-    sent = engine.stream(Room(20, 5, first=15), max_tokens=20)
+    sent = engine.stream(Room(20, 5, initial_limit=15), max_tokens=20)
     if "content" in delta:
         assert text(sent) == "It is 5"
         assert [body["max_tokens"] for body in engine.bodies] == [15, 5]

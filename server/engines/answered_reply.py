@@ -7,7 +7,8 @@ from typing import Any
 from server.engines.call import Call
 from server.engines.continuing import chat, messages, responses
 from server.engines.continuing.api import ContinuedApi
-from server.engines.continuing.reply import ContinuedReply, Room
+from server.engines.continuing.reply import ContinuedReply
+from server.engines.continuing.room import Room
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES, Dialect
 from server.engines.engine import Engine
@@ -27,11 +28,11 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     sent_budget = None if budget is None else support.budget_to_send(budget)
     post = partial(engine.post, call.path, headers=call.headers)
     body = call.write(budget if sent_budget is None else sent_budget)
-    first = None
+    initial_limit = None
     if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:
         is_tight = call.max_tokens is not None and call.max_tokens - budget <= _MIN_ROOM_TOKENS
         if sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
-            first = budget
+            initial_limit = budget
         elif sent_budget is None or (is_tight and support.proven and support.continues):
             logprobs, body = support.adds_logprobs, call.write(None)
             return TwoPhase(post, body, budget, resume, engine.count_tokens, call.reserve, logprobs)
@@ -40,11 +41,11 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     if api is None or resume is None or not support.continues or is_group:
         return post(body)
     binds = sent_budget is not None and support.proven
-    if first is None and call.thinks and call.max_tokens is not None and not binds:
-        first = call.max_tokens - max(1, call.reserve // 2)
-        if first < 1:  # no room for any thinking
+    if initial_limit is None and call.thinks and call.max_tokens is not None and not binds:
+        initial_limit = call.max_tokens - max(1, call.reserve // 2)
+        if initial_limit < 1:  # no room for any thinking
             return post(api.body(body, Unfinished(""), resume, call.max_tokens))
-    room = Room(call.max_tokens, call.reserve, first, budget)
+    room = Room(call.max_tokens, call.reserve, initial_limit, budget)
     return ContinuedReply(post, body, api, resume, room, engine.count_tokens)
 
 

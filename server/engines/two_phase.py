@@ -262,7 +262,7 @@ class TwoPhase:
             chunk = {**chunk, "usage": self._total_usage(usage)}
         return {**chunk, **self._common_fields}
 
-    def _total_usage(self, second: Usage) -> dict[str, Any]:
+    def _total_usage(self, added: Usage) -> dict[str, Any]:
         """The prompt once, and the tokens of both phases; cut reasoning is not counted.
 
         The prompt of phase two is that of phase one, the reasoning and the transition sentence:
@@ -270,12 +270,12 @@ class TwoPhase:
         """
         thinking, used = self._counter.tokens, self._first_tokens
         if self._usage is None:
-            prompt = max(0, second.prompt - thinking - self._closing_tokens)
+            prompt = max(0, added.prompt - thinking - self._closing_tokens)
         else:
             prompt = self._usage.prompt
             if self.method == "estimate":  # the prompt of phase two tells it better
-                thinking = max(thinking, second.prompt - prompt - self._closing_tokens)
-        completion = max(used, thinking) + second.completion
+                thinking = max(thinking, added.prompt - prompt - self._closing_tokens)
+        completion = max(used, thinking) + added.completion
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,

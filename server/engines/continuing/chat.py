@@ -72,20 +72,29 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
-    second = chat_chunk.first_choice(continued) or {}
-    message = chat_chunk.part(second, "message")
+    continued_choice = chat_chunk.first_choice(continued) or {}
+    message = chat_chunk.part(continued_choice, "message")
     reasoning, _ = chat_chunk.reasoning(message)
     text = without_echo(reasoning, chat_chunk.text(message), state.prefix())
     if not chat_chunk.has_answer({**message, "content": text}):
         return None
     choices = list(chat_chunk.choices(answer))
-    first = choices[state.index]
-    begun = chat_chunk.part(first, "message")
+    begun_choice = choices[state.index]
+    begun = chat_chunk.part(begun_choice, "message")
     field = chat_chunk.reasoning(begun)[1]
     thoughts = state.reasoning if state.text else state.reasoning + TRANSITION
-    whole = {**begun, **message, "content": state.text + text}
-    whole |= {"reasoning": None, field: thoughts} if "reasoning" in whole else {field: thoughts}
-    choices[state.index] = {**first, **second, "index": first.get("index", 0), "message": whole}
+    message_in_full = {**begun, **message, "content": state.text + text}
+    message_in_full |= (
+        {"reasoning": None, field: thoughts}
+        if "reasoning" in message_in_full
+        else {field: thoughts}
+    )
+    choices[state.index] = {
+        **begun_choice,
+        **continued_choice,
+        "index": begun_choice.get("index", 0),
+        "message": message_in_full,
+    }
     first_usage, usage = read_usage(answer), read_usage(continued)
     joined = {**answer, "choices": choices}
     if first_usage and usage:
@@ -109,8 +118,8 @@ async def joined(
             continue
         usage = read_usage(fields)
         if usage is not None:
-            first = usages[-1] if usages else None
-            fields = {**fields, "usage": total_usage(first, state, usage)}
+            begun = usages[-1] if usages else None
+            fields = {**fields, "usage": total_usage(begun, state, usage)}
         yield encode(as_answer(fields, common))
 
 
@@ -140,21 +149,21 @@ def as_answer(event: Json, common: Json) -> Json:
     return {**event, **common}
 
 
-def total_usage(first: Usage | None, state: Unfinished, second: Usage) -> Json:
+def total_usage(begun: Usage | None, state: Unfinished, added: Usage) -> Json:
     """The prompt once, and the completions of both requests.
 
     The prompt of the second is that of the first, and what the first generated: it tells the
     prompt of a first request that was cut before it reported one.
     """
     thinking, spent = state.thinking_tokens, state.completion_tokens or 0
-    prompt = max(0, second.prompt - spent - state.closing_tokens)
-    if first is not None:
-        prompt, spent = first.prompt, max(spent, first.completion)
-        thinking = first.thinking if first.thinking is not None else thinking
+    prompt = max(0, added.prompt - spent - state.closing_tokens)
+    if begun is not None:
+        prompt, spent = begun.prompt, max(spent, begun.completion)
+        thinking = begun.thinking if begun.thinking is not None else thinking
     total: dict[str, Any] = {
         "prompt_tokens": prompt,
-        "completion_tokens": spent + second.completion,
-        "total_tokens": prompt + spent + second.completion,
+        "completion_tokens": spent + added.completion,
+        "total_tokens": prompt + spent + added.completion,
     }
     if thinking is not None:
         total["completion_tokens_details"] = {"reasoning_tokens": thinking}

@@ -76,9 +76,15 @@ def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
         return None
     begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]
     names = ("stop_reason", "stop_sequence")
-    whole = {**answer, **{name: continued.get(name) for name in names}, "content": begun + blocks}
-    whole["usage"] = _total_usage(_object(answer.get("usage")), _object(continued.get("usage")))
-    return whole
+    joined_message = {
+        **answer,
+        **{name: continued.get(name) for name in names},
+        "content": begun + blocks,
+    }
+    joined_message["usage"] = _total_usage(
+        _object(answer.get("usage")), _object(continued.get("usage"))
+    )
+    return joined_message
 
 
 async def joined(
@@ -160,10 +166,10 @@ def _content(message: Json) -> list[Json]:
     return [_object(block) for block in blocks]
 
 
-def _total_usage(first: Json, second: Json) -> Json:
+def _total_usage(begun: Json, added: Json) -> Json:
     """The prompt once, and the completions of both requests."""
-    total: dict[str, Any] = {**second, **first}
-    counts = (first.get("output_tokens"), second.get("output_tokens"))
+    total: dict[str, Any] = {**added, **begun}
+    counts = (begun.get("output_tokens"), added.get("output_tokens"))
     total["output_tokens"] = sum(count for count in counts if isinstance(count, int))
     return total
 

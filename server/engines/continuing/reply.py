@@ -7,7 +7,6 @@ that end the stream are held back if it has not begun by then.
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
-from dataclasses import dataclass
 from time import monotonic
 from typing import cast
 
@@ -15,6 +14,7 @@ import orjson
 
 from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json
+from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, parse_json
@@ -33,24 +33,6 @@ CountTokens = Callable[[str], Awaitable[int | None]]
 
 class _FirstEnded(Exception):  # noqa: N818 - not an error: it ends phase one
     """Nothing more is needed of the first request."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """The tokens that a request may spend.
-
-    Args:
-        max_tokens: completion tokens at most; None without a limit.
-        reserve: those that the answer is to have at least.
-        first: those that the first request may spend, where nothing else keeps its thinking from
-            taking them all; None for `max_tokens`.
-        budget: thinking tokens at most; None without a limit.
-    """
-
-    max_tokens: int | None
-    reserve: int
-    first: int | None = None
-    budget: int | None = None
 
 
 class ContinuedReply:
@@ -77,7 +59,7 @@ class ContinuedReply:
         self._post, self._body, self._api = post, body, api
         self._resume, self._room = resume, room
         self._count_tokens = count_tokens
-        self._first = post(_limited(body, api, room.first))
+        self._first = post(_limited(body, api, room.initial_limit))
         self._notable: re.Pattern[bytes] = api.NOTABLE
         self._watching = True
         self._passing_on = False
@@ -209,7 +191,7 @@ class ContinuedReply:
         for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
-            if kind == "error" or (kind == "answer" and self._room.first is None):
+            if kind == "error" or (kind == "answer" and self._room.initial_limit is None):
                 self._stop_watching()
                 return chunk
             self._answered = self._answered or kind == "answer"
@@ -286,8 +268,8 @@ class ContinuedReply:
         room = self._room
         limit, spent = room.max_tokens, state.completion_tokens or 0
         remaining = None if limit is None else limit - spent
-        first = limit if room.first is None else room.first
-        if state.at_length and (first is None or spent < first):
+        initial_limit = limit if room.initial_limit is None else room.initial_limit
+        if state.at_length and (initial_limit is None or spent < initial_limit):
             state.shorten(room.reserve)
             remaining = None if remaining is None else min(remaining, room.reserve)
         if remaining is not None and remaining < 1:  # the engine has broken a budget that it obeys
@@ -314,14 +296,14 @@ class ContinuedReply:
         parsed = parse_json(raw)
         answer = merged = cast("Json", parsed) if isinstance(parsed, dict) else {}
         for state in self._api.read_answer(answer):
-            if not state.text or self._room.first is not None:
+            if not state.text or self._room.initial_limit is not None:
                 await self._count(state)
                 async with aclosing(self._continuation(state)) as replies:
                     async for reply in replies:
                         continued = parse_json(await reply.read())
                         if isinstance(continued, dict):
-                            second = cast("Json", continued)
-                            merged = self._api.merged(merged, state, second) or merged
+                            continued_answer = cast("Json", continued)
+                            merged = self._api.merged(merged, state, continued_answer) or merged
         return raw if merged is answer else orjson.dumps(merged)
 
 

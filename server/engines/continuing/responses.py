@@ -54,11 +54,11 @@ def read_answer(answer: Json) -> list[Unfinished]:
 
 
 def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> Json:  # noqa: ARG001
-    asked = body.get("input")
+    prompt = body.get("input")
     items: list[Any] = (
-        list(cast("list[Any]", asked))
-        if isinstance(asked, list)
-        else [{"role": "user", "content": asked}]
+        list(cast("list[Any]", prompt))
+        if isinstance(prompt, list)
+        else [{"role": "user", "content": prompt}]
     )
     text: Json = {"type": "output_text", "text": state.prefix(), "annotations": []}
     message: Json = {
@@ -82,8 +82,8 @@ def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
 async def joined(
     events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
 ) -> AsyncGenerator[bytes]:
-    first = _last_response(events)
-    items = _items(first)
+    begun_response = _last_response(events)
+    items = _items(begun_response)
     numbers = [event["sequence_number"] for event in events[:-1] if "sequence_number" in event]
     number = int(max(numbers, default=-1))
     async for event in continued:
@@ -100,9 +100,9 @@ async def joined(
             fields["output_index"] += len(items)
         response = fields.get("response")
         if name in _LAST and isinstance(response, dict):
-            second = cast("Json", response)
-            answers = [_as_answer(item, state.prefix()) for item in _items(second)]
-            fields["response"] = _joined(first, items + answers, state, second)
+            continued_response = cast("Json", response)
+            answers = [_as_answer(item, state.prefix()) for item in _items(continued_response)]
+            fields["response"] = _joined(begun_response, items + answers, state, continued_response)
         yield encode(fields, str(name))
 
 
@@ -118,23 +118,23 @@ def _as_answer(item: Json, prefix: str) -> Json:
     return {**message, "type": "message", "content": [content]}
 
 
-def _joined(first: Json, items: list[Json], state: Unfinished, second: Json) -> Json:
+def _joined(begun_response: Json, items: list[Json], state: Unfinished, continued: Json) -> Json:
     names = ("status", "incomplete_details", "error")
-    whole = {**first, **{name: second.get(name) for name in names}, "output": items}
-    begun, rest = read_usage(first), read_usage(second)
-    if rest is not None:
-        spent = begun.completion if begun else state.completion_tokens or 0
-        prompt = begun.prompt if begun else max(0, rest.prompt - spent)
-        thinking = begun.thinking if begun else None
+    response = {**begun_response, **{name: continued.get(name) for name in names}, "output": items}
+    begun_usage, added = read_usage(begun_response), read_usage(continued)
+    if added is not None:
+        spent = begun_usage.completion if begun_usage else state.completion_tokens or 0
+        prompt = begun_usage.prompt if begun_usage else max(0, added.prompt - spent)
+        thinking = begun_usage.thinking if begun_usage else None
         details = spent if thinking is None and not state.text else thinking
-        whole["usage"] = {
-            **_object(second.get("usage")),
+        response["usage"] = {
+            **_object(continued.get("usage")),
             "input_tokens": prompt,
-            "output_tokens": spent + rest.completion,
-            "total_tokens": prompt + spent + rest.completion,
+            "output_tokens": spent + added.completion,
+            "total_tokens": prompt + spent + added.completion,
             "output_tokens_details": {"reasoning_tokens": details or 0},
         }
-    return whole
+    return response
 
 
 def _last_response(events: Sequence[Json]) -> Json:

@@ -1,0 +1,21 @@
+"""The tokens that a request has for its thinking and its answer."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Room:
+    """The tokens that a request may spend.
+
+    Args:
+        max_tokens: completion tokens at most; None without a limit.
+        reserve: those that the answer is to have at least.
+        initial_limit: those that the initial request may spend, where nothing else keeps its
+            thinking from taking them all; None for `max_tokens`.
+        budget: thinking tokens at most; None without a limit.
+    """
+
+    max_tokens: int | None
+    reserve: int
+    initial_limit: int | None = None
+    budget: int | None = None
