@@ -146,15 +146,6 @@ def test_effort_and_budget_of_messages(
             },
             BUDGET,
         ),
-        (
-            messages.parse,
-            {
-                "messages": HI,
-                "thinking": {"type": "disabled"},
-                "output_config": {"effort": "low"},
-            },
-            "thinking.type",
-        ),
     ],
 )
 def test_an_error_names_the_field_that_is_wrong(

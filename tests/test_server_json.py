@@ -12,7 +12,11 @@ from server.http.json_codec import MAX_DEPTH, JSONError, dumps, loads
 from server.http.json_size import exceeds
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda values: st.lists(values) | st.dictionaries(st.text(), values),
     max_leaves=20,
 )

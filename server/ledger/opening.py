@@ -5,7 +5,7 @@ import secrets
 import structlog
 
 from server.config.settings import Settings
-from server.ledger.schema import LedgerDown, connect, prepare, shared_key
+from server.ledger.schema import LedgerDown, LedgerError, connect, prepare, shared_key
 from server.ledger.writer import Ledger
 from server.observe.metrics import Metrics
 
@@ -42,6 +42,9 @@ def open_ledger(
         prepared = True
     except LedgerDown as error:
         log.warning("the ledger is down; rows wait in memory", error=str(error))
+    except LedgerError:
+        engine.dispose()
+        raise
     ledger = Ledger(
         engine,
         metrics.ledger_rows,
