@@ -1,4 +1,4 @@
-"""The router's commands: `tops fit`, `tops route`, `tops replay`. Parses, calls, prints."""
+"""The router's commands: `tops fit`, `route`, `audit`, `replay`. Parses, calls, prints."""
 
 import json
 import sys
@@ -111,6 +111,43 @@ def route_command(
             click.echo(as_json(fields, route) if is_json else as_text(messages, route))
     except (ArtifactError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@click.command("audit")
+@click.argument("outcomes", nargs=-1, required=True, type=_FILE)
+@click.option("--model", metavar="NAME", help="Model to audit, if the files have several.")
+@click.option(
+    "--max-loss", type=SHARE, default=0.01, show_default=True, metavar="SHARE",
+    help="Largest accuracy loss of the recommended effort.",
+)  # fmt: skip
+@click.option(
+    "--delta", type=SHARE, default=0.1, show_default=True, metavar="SHARE",
+    help="1 - confidence of the claims.",
+)  # fmt: skip
+@click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
+@click.option("--plot", type=_FILE, metavar="FILE.png", help="Also draw accuracy over tokens.")
+def audit_command(
+    outcomes: tuple[Path, ...],
+    model: str | None,
+    max_loss: float,
+    delta: float,
+    is_json: bool,
+    plot: Path | None,
+) -> None:
+    """Compare the fixed efforts in judged OUTCOMES, and recommend one."""
+    from router.evaluation.audit import audit
+    from router.evaluation.audit_table import audit_table
+    from router.evaluation.plot import PlotError, draw_audit
+    from router.fitting.outcomes import OutcomeError, read_outcomes
+
+    try:
+        result = audit(read_outcomes(outcomes, model), max_loss, delta)
+        if plot is not None:
+            draw_audit(result, plot)
+    except (OutcomeError, PlotError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    _warn(result["warnings"])
+    click.echo(json.dumps(result) if is_json else audit_table(result))
 
 
 @click.command("replay")

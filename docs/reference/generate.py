@@ -592,15 +592,16 @@ def _text(node: ast.expr, constants: Mapping[str, str]) -> str | None:
 
 _OUTCOMES = """\
 The outcome table holds one judged generation per row. `tops generate` and `tops calibrate` write
-it; `tops fit`, `tops replay` and `tops calibrate` read it. It is the only format between models and
-router, so outcomes from any source can be used.
+it; `tops fit`, `tops audit`, `tops replay` and `tops calibrate` read it. It is the only format
+between models and router, so outcomes from any source can be used.
 
 A file has one JSON object per line and may be gzipped:"""
 
 _PAIR = """\
 The same rows may come as a pair of files, `NAME.outcomes.csv` and `NAME.problems.jsonl`, either of
 them gzipped. The CSV file has the fields as columns, without prompts; the JSON Lines file has
-`problem_id` and `prompt`. `--model` chooses one model's rows where a file holds several.
+`problem_id`, `prompt` or `messages`, and `kind`. `--model` chooses one model's rows where a file
+holds several.
 
 A reader leaves out broken lines, repeated rows and rows without tokens, and reports how many. It
 refuses a file of which more than a tenth of the lines are broken, files that mix weights, and files
@@ -624,6 +625,7 @@ _ROW: dict[str, tuple[object, str]] = {
     "reasoning": (None, "the text of the reasoning, where responses are kept"),
     "truncated": (False, "whether the generation ended at its token limit"),
     "weights": (None, "SHA-256 of the weights, where they are known"),
+    "kind": (None, "kind of traffic; `tops audit` reports each kind by itself"),
 }
 
 

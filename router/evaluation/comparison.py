@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.arrays import Array
+from router.arrays import Array, Index
 from router.bootstrap import percentile_interval, resampled_weights
 
 _DRAWS = 400
@@ -51,11 +51,19 @@ class Interval:
 
 
 class Draws:
-    """The means of K policies over all problems, and over each of 400 bootstrap draws."""
+    """The means of K policies over all N problems, and over each of 400 bootstrap draws.
 
-    def __init__(self, results: Sequence[PolicyResult], seed: int = 0) -> None:
-        size = len(results[0].accuracy)
-        weights = resampled_weights(size, _DRAWS, seed)
+    Problems of one of the `clusters` (N,), numbered from 0, are drawn together.
+    """
+
+    def __init__(
+        self, results: Sequence[PolicyResult], seed: int = 0, clusters: Index | None = None
+    ) -> None:
+        if clusters is None:
+            weights = resampled_weights(len(results[0].accuracy), _DRAWS, seed)
+        else:
+            weights = resampled_weights(int(clusters.max()) + 1, _DRAWS, seed)[:, clusters]
+            weights /= weights.sum(axis=1, keepdims=True)
         accuracy = weights @ np.stack([result.accuracy for result in results], axis=1)
         tokens = weights @ np.stack([result.tokens for result in results], axis=1)
         self._means = [Means(a, t) for a, t in zip(accuracy, tokens, strict=True)]

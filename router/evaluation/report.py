@@ -153,19 +153,19 @@ def table(result: Mapping[str, Any]) -> str:
     heads = ("accuracy", "tokens", "policy minus it: accuracy", "policy minus it: tokens")
     lines = [" " * width + "".join(f"{head:<29}" for head in heads).rstrip()]
     for name, entry in named.items():
-        cells = [_with_interval(entry, "accuracy", 4), _with_interval(entry, "tokens", 1)]
+        cells = [with_interval(entry, "accuracy", 4), with_interval(entry, "tokens", 1)]
         if "policy_accuracy_minus" in entry:
             cells += [
-                _with_interval(entry, "policy_accuracy_minus", 4, "+"),
-                _with_interval(entry, "policy_tokens_minus", 1, "+"),
+                with_interval(entry, "policy_accuracy_minus", 4, "+"),
+                with_interval(entry, "policy_tokens_minus", 1, "+"),
             ]
         lines.append(f"{name:<{width}}" + "".join(f"{cell:<29}" for cell in cells).rstrip())
     efforts = result["policy"]["efforts"]
     closed = "none to close"
     if result["oracle_gap_closed"] is not None:
-        closed = _with_interval(result, "oracle_gap_closed", 2)
+        closed = with_interval(result, "oracle_gap_closed", 2)
     areas = {
-        name: _with_interval(result["area"], name, 4, "+" if name == "gain" else "")
+        name: with_interval(result["area"], name, 4, "+" if name == "gain" else "")
         for name in ("policy", "random", "gain")
     }
     return "\n".join((
@@ -179,7 +179,8 @@ def table(result: Mapping[str, Any]) -> str:
     ))  # fmt: skip
 
 
-def _with_interval(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
+def with_interval(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
+    """A figure and the ends of its interval: 0.61 [0.58, 0.64]."""
     low, high = entry[f"{name}_ci"]
     form = f"{sign}.{digits}f"
     return f"{entry[name]:{form}} [{low:{form}}, {high:{form}}]"

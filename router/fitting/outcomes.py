@@ -23,6 +23,9 @@ _MAX_SHOWN = 5
 _ENCODING = "utf-8-sig"
 """UTF-8, with or without the byte order mark that spreadsheets write."""
 
+_OF_PROBLEM = ("prompt", "messages", "kind")
+"""What a pair of files may have in the problems file."""
+
 _MISSING = ("", "nan", "na", "<na>", "none", "null")
 """What CSV files have for a missing number."""
 
@@ -35,7 +38,8 @@ class OutcomeError(Exception):
 class Outcome:
     """One judged generation; `tokens` are thinking tokens if recorded, else completion tokens.
 
-    `correct` is 0 or 1, `messages` a prompt or OpenAI messages, `weights` a hash.
+    `correct` is 0 or 1, `messages` a prompt or OpenAI messages, `weights` a hash, `kind` a kind of
+    traffic.
     """
 
     problem_id: str
@@ -46,6 +50,7 @@ class Outcome:
     correct: int
     tokens: int
     weights: str | None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,16 +177,15 @@ def _rows(path: Path, tally: _Tally) -> Iterator[tuple[str, Mapping[str, object]
             for number, row in enumerate(csv.DictReader(stream), 2):
                 location = f"{path}:{number}"
                 fields: dict[str, object] = {key: value for key, value in row.items() if key}
-                prompt = problems.get(str(fields.get("problem_id")))
-                yield location, {**fields, "prompt": prompt}
+                yield location, fields | problems.get(str(fields.get("problem_id")), {})
         except (EOFError, OSError, UnicodeDecodeError, zlib.error, csv.Error) as error:
             raise OutcomeError(
                 f"{location}: the file is truncated or damaged here: {error}"
             ) from error
 
 
-def _problems(path: Path, name: str) -> dict[str, object]:
-    """Prompts by problem_id, from the problems file of a pair."""
+def _problems(path: Path, name: str) -> dict[str, dict[str, object]]:
+    """Prompts and kinds by problem_id, from the problems file of a pair."""
     stem = name.removesuffix(".csv").removesuffix(".outcomes")
     for ending in (".problems.jsonl.gz", ".problems.jsonl"):
         problems = path.with_name(stem + ending)
@@ -190,7 +194,12 @@ def _problems(path: Path, name: str) -> dict[str, object]:
             rows = list(_json_lines(problems, broken))
             if broken.broken:
                 raise OutcomeError(f"{problems} has broken lines: {_some(broken.broken)}")
-            return {str(fields.get("problem_id")): fields.get("prompt") for _, fields in rows}
+            return {
+                str(fields.get("problem_id")): {
+                    name: fields[name] for name in _OF_PROBLEM if fields.get(name)
+                }
+                for _, fields in rows
+            }
     raise OutcomeError(f"{path} needs {stem}.problems.jsonl in the same folder")
 
 
@@ -243,7 +252,10 @@ def _outcome(fields: Mapping[str, object]) -> Outcome | None:
         return None
     weights = fields.get("weights")
     weights = weights if isinstance(weights, str) and weights else None
-    return Outcome(texts[0], prompt, texts[1], texts[2], sample or 0, correct, tokens, weights)
+    kind = _text(fields, "kind") if fields.get("kind") not in (None, "") else None
+    return Outcome(
+        texts[0], prompt, texts[1], texts[2], sample or 0, correct, tokens, weights, kind
+    )
 
 
 def _text(fields: Mapping[str, object], name: str) -> str:

@@ -127,10 +127,28 @@ def check(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]
         warnings.append(
             f"{len(problems)} problems are few; a useful router needs {RECOMMENDED_PROBLEMS}"
         )
+    efforts, excluded = covered_efforts(outcomes)
+    warnings += excluded
+    labels = {outcome.correct for outcome in outcomes if outcome.effort in efforts}
+    if len(labels) < 2:
+        raise OutcomeError(
+            f"every outcome is {'correct' if 1 in labels else 'wrong'}: nothing can be learned; "
+            "check the verifier, or add problems of another difficulty"
+        )
+    return efforts, tuple(warnings)
+
+
+def covered_efforts(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The efforts with outcomes on enough of the problems, cheapest first, and warnings.
+
+    Raises OutcomeError: fewer than two.
+    """
+    problems = {outcome.problem_id for outcome in outcomes}
     covered: defaultdict[str, set[str]] = defaultdict(set)
     for outcome in outcomes:
         covered[outcome.effort].add(outcome.problem_id)
     efforts: list[str] = []
+    warnings: list[str] = []
     for effort in _ladder(outcomes):
         if len(covered[effort]) < _MIN_COVERAGE * len(problems):
             warnings.append(
@@ -140,14 +158,8 @@ def check(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]
             efforts.append(effort)
     if len(efforts) < 2:
         raise OutcomeError(
-            f"a router needs outcomes of the same problems at two efforts or more; these have "
+            "outcomes of the same problems at two efforts or more are needed; these have "
             f"{', '.join(sorted(covered))}"
-        )
-    labels = {outcome.correct for outcome in outcomes if outcome.effort in efforts}
-    if len(labels) < 2:
-        raise OutcomeError(
-            f"every outcome is {'correct' if 1 in labels else 'wrong'}: nothing can be learned; "
-            "check the verifier, or add problems of another difficulty"
         )
     return tuple(efforts), tuple(warnings)
 

@@ -1,0 +1,63 @@
+"""Which prompts are the same: distinct prompts, and near duplicates by template.
+
+A log may repeat a prompt under several problem_ids; each repetition says less than a new prompt.
+Equal prompts have one `prompt_key`; prompts that differ only in numbers and in case have one
+`template_key`.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+import numpy as np
+
+from router.arrays import Index
+from router.messages import read_messages
+
+_NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
+_TEMPLATE_SHARE = 0.05
+
+
+def prompt_key(messages: object) -> str:
+    """The 128-bit hash of the turns: roles and texts, in Unicode's NFC, with single spaces."""
+    return _key(messages, lambda text: text)
+
+
+def template_key(messages: object) -> str:
+    """`prompt_key` of the turns in small letters, with a # for each number."""
+    return _key(messages, lambda text: _NUMBER.sub("#", text.casefold()))
+
+
+def _key(messages: object, replace: Callable[[str], str]) -> str:
+    conversation = read_messages(messages)
+    parts = [
+        (turn.role, replace(" ".join(unicodedata.normalize("NFC", turn.text).split())))
+        for turn in conversation.turns
+    ]
+    # Images and the like are no text: only the same JSON is the same prompt.
+    unread = None if conversation.unreadable is None else messages
+    data = json.dumps([parts, unread], sort_keys=True, default=str).encode()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def numbered(keys: Iterable[Hashable]) -> Index:
+    """The number (N,) of each key, by first appearance: equal keys have equal numbers."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
+
+
+def clusters(templates: Sequence[str]) -> Index:
+    """The cluster (P,) of each of P distinct prompts, from their template keys.
+
+    The prompts of a template vary together. A template of more than a twentieth of the prompts is
+    no sample of the templates of some traffic, but a kind of traffic: its prompts vary by
+    themselves.
+    """
+    template = numbered(templates)
+    large = np.bincount(template)[template] > _TEMPLATE_SHARE * len(template)
+    return numbered(
+        ("prompt", row) if alone else ("template", number)
+        for row, (number, alone) in enumerate(zip(template.tolist(), large.tolist(), strict=True))
+    )
