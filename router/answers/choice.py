@@ -35,7 +35,7 @@ _CORRECT = re.compile(
     r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
     r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
     r"|likely)"
-    r"|(?P<chinese>[A-Z])\s?(?:是正确|正确|对)"
+    r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
 _PICK = re.compile(
     r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer)"
@@ -49,7 +49,8 @@ _PICK = re.compile(
     re.IGNORECASE,
 )
 _LINE = re.compile(
-    r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(])"
+    r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(]"
+    r"|\s(?:because|since|due)\b|\sit is\b)"
     r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
 )
 _REJECTED = re.compile(

@@ -28,7 +28,9 @@ _TERM = re.compile(
 
 _BOUND_BEFORE = re.compile(
     r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller|bigger|later|earlier|older"
-    r"|other|different|rather) than(?: or equal to)?|at (?:least|most)|over|under|above|below|up to"
+    r"|other|different|rather) than(?: or equal to)?"
+    r"|(?:less|greater|smaller|larger) or equal to|first|last|next|top|at (?:least|most)|over"
+    r"|under|above|below|up to"
     r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
     r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
     r"|including|near|not|cannot"
@@ -40,7 +42,8 @@ _BOUND_BEFORE = re.compile(
     r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
     r"|menor que|menos de|al menos|como máximo|no es|casi|log|ln|sin|cos|tan|sqrt|mod|base)"
     r"|n't|[<>≥≤≠±√|∛]|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
-    r"\s*(?:(?:about|exactly|be|equal|equal to|or equal to|a|the|either|just|possibly"
+    r"\s*(?:(?:about|exactly|maximum of|minimum of|be|equal|equal to|or equal to|a|the|either"
+    r"|just|possibly"
     r"|=)\s+)*[({]?\s*$",
     re.IGNORECASE,
 )
@@ -49,7 +52,7 @@ _BOUND_AFTER = re.compile(
     r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
     r"|as an? (?:upper|lower) bound|(?:is|was) (?:wrong|incorrect|not|too|mentioned|given|stated"
     r"|the trap)"
-    r"|or (?:so|thereabouts)\b|(?:up|on)wards?\b|以上|以下|左右)",
+    r"|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
 _CHOICE = re.compile(r"\b(?:either|neither|between|anywhere from|entweder|soit)\b", re.IGNORECASE)
@@ -159,13 +162,12 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
         text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
         if _is_open(text) or _QUOTATION.match(text):
             return None
-        right = _right_side(re.sub(r"[.!]$", "", text))
+        right = _right_side(re.sub(r"(?<!\.)[.!]$", "", text))
         tokens = _tokens(right, comma) if right else []
         if not right or not tokens:
             return None
-        return (
-            _settled(right, tokens, 0) if right != text and "=" in text else _final(right, tokens)
-        )
+        is_later = len(tokens) > 1 and _RESULT.search(right[: tokens[-1].start])
+        return _final(right, tokens) if right == text or is_later else _settled(right, tokens, 0)
     return None
 
 
@@ -223,7 +225,9 @@ def _right_side(text: str) -> str | None:
     """What the last equation of a text equals; None where equations are listed."""
     if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|\w\s*→\s*\d", text):
         return None
-    *left, right = re.split(r"(?<![:!])=+|≈", text)
+    *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b", text)
+    if right.count(")") > right.count("("):  # an argument: P(X = 12)
+        return None
     *parts, computed = re.split(
         r"\b(?:or|and|so|then|und|oder|ou|et|o|y)\b|[,;±]", " ".join(left[1:])
     )

@@ -11,7 +11,7 @@ from router.answers.notation import unmarked
 _NOUNS = (
     r"(?:(?:final|correct|right|best|overall|exact|missing)\s+"
     r"(?:answer|option|choice|result|solution|letter|alternative|one)s?"
-    r"|answers?|ans\.?"
+    r"|my\s+(?:choice|pick|selection)|answers?|ans\.?"
     r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
     r"|richtige\s+(?:option|wahl)|(?:richtige\s+)?(?:antwort|lösung)|(?:end)?ergebnis"
     r"|réponse(?:\s+(?:finale|correcte|est))?|résultat(?:\s+final)?"
@@ -67,7 +67,8 @@ _REFUSAL = re.compile(
     r"|sufficient)"
     r" (?:information|data)|not sure|unsure|no idea|(?:not|n't) certain|undetermined"
     r"|no (?:unique )?"
-    r"(?:answer|solution)|give up|who knows|none of (?:them|these|the above)|could be (?:any"
+    r"(?:answer|solution)|give up|sorry|(?<!\w)N/A|who knows|none of (?:them|these|the above)"
+    r"|could be (?:any"
     r"|either)|(?:might|may|could) be\b|depends on"
     r"|weiß (?:ich |es )*nicht|keine ahnung|ne sais pas|no (?:lo )?sé)\b|不知道|无法|不确定",
     re.IGNORECASE,
