@@ -193,6 +193,11 @@ def test_an_engine_with_efforts_or_budgets_has_the_budget_of_a_limit() -> None:
         ("<|START_THINKING|>x<|END_THINKING|>", False),
         ("<|channel|>analysis<|message|>x", True),
         ("<|channel|>analysis<|message|>x<|channel|>final<|message|>", False),
+        ("<|channel>thought\nx", True),
+        ("<|channel>thought\nx<channel|>", False),
+        ("<|begin_of_thought|>x", True),
+        ("<|begin_of_thought|>x<|end_of_thought|>", False),
+        ("<unused94>thought\nx", True),
         ('{"answer": ', False),
         ("", False),
     ],
@@ -207,6 +212,43 @@ def test_a_thought_opened_past_an_effort_cap_is_refused(text: str, opens: bool) 
         decided(fields, LOW)
     decided(fields, Caller("k", effort_cap="high"))
     decided(fields, Caller("k", effort_cap="low", max_budget=50))
+
+
+@pytest.mark.parametrize(
+    ("fields", "opens"),
+    [
+        ({"content": "", "reasoning_content": "x", "prefix": True}, True),
+        ({"reasoning": "x"}, True),
+        ({"content": [{"type": "thinking", "thinking": "x"}]}, True),
+        ({"content": [{"type": "text", "text": " "}, {"type": "reasoning", "text": "x"}]}, True),
+        ({"content": "4", "reasoning_content": "x"}, False),
+        ({"content": None, "reasoning": "x", "tool_calls": [{"id": "1"}]}, False),
+        ({"content": [{"type": "tool_use", "id": "1"}]}, False),
+    ],
+)
+def test_a_thought_in_a_field_of_its_own_is_opened_as_well(
+    fields: dict[str, Any], opens: bool
+) -> None:
+    body = {"messages": [HI, {"role": "assistant", **fields}]}
+    for path in (CHAT, MESSAGES):
+        if opens:
+            with pytest.raises(BadRequest, match="opens a thought"):
+                decided(body, LOW, path=path)
+        else:
+            decided(body, LOW, path=path)
+
+
+@pytest.mark.parametrize("extra", [{"n_predict": 500}, {"n_predict": -1}, {"max_new_tokens": "5"}])
+def test_a_length_of_another_engine_does_not_get_round_a_limit(extra: dict[str, Any]) -> None:
+    """llama.cpp prefers its `n_predict` to `max_tokens`, on every API."""
+    for path, length in ((CHAT, "max_tokens"), (RESPONSES, "max_output_tokens")):
+        decided({length: 5}, SHORT, NONE, "llama.cpp", path)
+        decided({length: 5, "n_predict": 3}, SHORT, NONE, "llama.cpp", path)
+        with pytest.raises(BadRequest, match="at most 5 thinking tokens"):
+            decided({length: 5, **extra}, SHORT, NONE, "llama.cpp", path)
+    body = {"prompt": "<think>", "max_tokens": 5, **extra}
+    with pytest.raises(BadRequest, match="at most 5 thinking tokens"):
+        apply_completion_budget(body, {}, 5, NATIVE, DIALECTS["llama.cpp"])
 
 
 def test_messages_without_a_text_open_no_thought() -> None:

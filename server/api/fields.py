@@ -47,6 +47,22 @@ def integer(body: dict[str, Any], name: str, minimum: int, param: str | None = N
     return value
 
 
+LENGTHS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n_predict",
+    "max_new_tokens",
+)
+"""The fields that bound a completion, on any API of any engine; llama.cpp prefers `n_predict`."""
+
+
+def ends_within(body: dict[str, Any], limit: int) -> bool:
+    """Whether all the lengths that a body names are within a limit."""
+    lengths = [body[name] for name in LENGTHS if body.get(name) is not None]
+    return all(type(length) is int and 0 <= length <= limit for length in lengths)
+
+
 def boolean(body: dict[str, Any], name: str, param: str | None = None) -> bool:
     """A boolean; an absent field is false."""
     value = body.get(name)

@@ -9,7 +9,8 @@ _PROMPT_ROLES = ("user", "system", "developer", "tool", "function")
 
 _THOUGHT = re.compile(
     r"<(/?)(?:seed:)?(?:think|thinking|thought|reason|reasoning)>"
-    r"|\[(/?)THINK\]|◁(/?)think▷|<\|(END)?(?:START)?_THINKING\|>|<\|channel\|>\s*(?:(final)|\w+)"
+    r"|\[(/?)THINK\]|◁(/?)think▷|<\|(END)?(?:START)?_THINKING\|>|<\|channel\|?>\s*(?:(final)|\w+)"
+    r"|<\|(?:begin|start|(end))_of_thought\|>|<unused94>|(<unused95>)|(<channel\|>)"
 )
 """Where a thought begins or, with a group, ends in the models in use."""
 
@@ -36,7 +37,28 @@ def prefill_field(request: ParsedRequest) -> str | None:
 
 
 def opens_thought(request: ParsedRequest) -> bool:
-    """Whether the last message ends within a thought."""
+    """Whether the last message ends within a thought, in its text or in fields of its own."""
     turns = request.conversation.turns
-    *_, tag = [None, *_THOUGHT.finditer(turns[-1].text if turns else "")]
-    return tag is not None and not any(tag.groups())
+    text = turns[-1].text if turns else ""
+    *_, tag = [None, *_THOUGHT.finditer(text)]
+    if tag is None:
+        return not text.strip() and _has_thought(request.messages[-1])
+    return not any(tag.groups())
+
+
+def _has_thought(message: object) -> bool:
+    """Whether a message has reasoning beside its text; a call of a tool would follow it."""
+    if not isinstance(message, dict):
+        return False
+    fields = cast("dict[str, Any]", message)
+    if fields.get("tool_calls"):
+        return False
+    if any(fields.get(name) for name in ("reasoning", "reasoning_content", "thinking")):
+        return True
+    content = fields.get("content")
+    kinds = [
+        cast("dict[str, Any]", part).get("type")
+        for part in cast("list[Any]", content if isinstance(content, list) else [])
+        if isinstance(part, dict)
+    ]
+    return bool(kinds) and kinds[-1] in ("thinking", "reasoning")

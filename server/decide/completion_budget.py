@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.api.fields import integer
+from server.api.fields import ends_within, integer
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import COMPLETIONS, Dialect
@@ -47,7 +47,7 @@ def apply_completion_budget(
         field = thinking.budget_field
         raise BadRequest(f"{field} cannot be enforced: {_OBSTACLE}", field)
     max_tokens = integer(body, "max_tokens", minimum=0)
-    if max_tokens is None or max_tokens > budget:
+    if max_tokens is None or not ends_within(body, budget):
         raise BadRequest(
             f"at most {budget} thinking tokens are allowed here, which cannot be enforced: "
             f"{_OBSTACLE}, or set max_tokens to at most {budget}",

@@ -2,6 +2,7 @@
 
 import math
 
+from server.api.fields import ends_within
 from server.api.prefill import prefill_field
 from server.api.request import ParsedRequest
 from server.decide.decision import Decision
@@ -113,7 +114,7 @@ def _obstacle(
 
 def _is_shorter(request: ParsedRequest, limit: int) -> bool:
     """Whether no answer to the request can exceed the limit."""
-    return request.max_tokens is not None and request.max_tokens <= limit
+    return request.max_tokens is not None and ends_within(request.body, limit)
 
 
 def _without_budget(decision: Decision) -> Decision:
