@@ -318,3 +318,13 @@ def accounted(chunks: list[bytes], wants_usage: bool) -> tuple[Any, ...]:
     data = [read_event(event)[1] for event in split(out)]
     read = [line if line == b"[DONE]" else json.loads(line) for line in data if line is not None]
     return read, usages, relay.error and relay.error.message
+
+
+def test_white_space_of_json_changes_nothing() -> None:
+    """Swift's encoder writes `"name" : value`, which is valid."""
+    spaced = [event.replace(b'":', b'" : ') for event in (ROLE, WORD, STOP, USAGE)]
+    for wants_usage in (True, False):
+        plain, _ = run([ROLE, WORD, STOP, USAGE, DONE], wants_usage)
+        out, relay = run([*spaced, DONE], wants_usage)
+        assert relay.error is None
+        assert events(out) == events(plain)

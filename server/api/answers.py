@@ -136,24 +136,24 @@ class StreamForm(NamedTuple):
 _STRING = rb'"(?!")([^"\\]*(?:\\.[^"\\]*)*)"'
 """A JSON string that is not empty."""
 CHAT_FORM = StreamForm(
-    b'"content":',
-    re.compile(rb'"content":\s*' + _STRING),
-    b'"tool_calls":',
-    re.compile(rb'"tool_calls":\s*\[\s*\{[^\]]*?"id":\s*' + _STRING),
+    b'"content"',
+    re.compile(rb'"content"\s*+:\s*+' + _STRING),
+    b'"tool_calls"',
+    re.compile(rb'"tool_calls"\s*+:\s*+\[\s*\{[^\]]*?"id"\s*+:\s*+' + _STRING),
 )
 MESSAGES_FORM = StreamForm(
     b"text_delta",
-    re.compile(rb'"text":\s*' + _STRING),
+    re.compile(rb'"text"\s*+:\s*+' + _STRING),
     b'"tool_use"',
-    re.compile(rb'"content_block":.*?"id":\s*' + _STRING, re.DOTALL),
+    re.compile(rb'"content_block".*?"id"\s*+:\s*+' + _STRING, re.DOTALL),
 )
 RESPONSES_FORM = StreamForm(
     b"response.output_text.delta",
-    re.compile(rb'response\.output_text\.delta.*?"delta":\s*' + _STRING, re.DOTALL),
-    b'"call_id":',
-    re.compile(rb'"call_id":\s*' + _STRING),
+    re.compile(rb'response\.output_text\.delta.*?"delta"\s*+:\s*+' + _STRING, re.DOTALL),
+    b'"call_id"',
+    re.compile(rb'"call_id"\s*+:\s*+' + _STRING),
     b"response.created",
-    re.compile(rb'"id":\s*' + _STRING),
+    re.compile(rb'"id"\s*+:\s*+' + _STRING),
 )
 
 

@@ -21,7 +21,9 @@ class CompletionRelay(Relay):
         error_event: see Relay.
     """
 
-    ends = re.compile(rb'"(?:finish_reason":\s*+(?:"[^"]|[^n"])|usage":\s*+[^n]|error":\s*+[^n])')
+    ends = re.compile(
+        rb'"(?:finish_reason"\s*+:\s*+(?:"[^"]|[^n"])|usage"\s*+:\s*+[^n]|error"\s*+:\s*+[^n])'
+    )
     last_event = DONE
 
     def __init__(

@@ -10,13 +10,13 @@ from typing import Any, cast
 COPY = b'","reasoning_content":"'
 """What stands between a text and its copy."""
 
-_TEXT = re.compile(rb'"reasoning":\s*("(?:[^"\\]|\\.)*")')
-_OPEN_TEXT = re.compile(rb'"reasoning":\s*"$')
+_TEXT = re.compile(rb'"reasoning"\s*+:\s*+("(?:[^"\\]|\\.)*")')
+_OPEN_TEXT = re.compile(rb'"reasoning"\s*+:\s*+"$')
 
 
 def copy_in_events(events: bytes) -> bytes:
     """Events with the copy; the same object where they have nothing to copy."""
-    if b'"reasoning":' not in events or b'"reasoning_content"' in events:
+    if b'"reasoning"' not in events or b'"reasoning_content"' in events:
         return events
     return _TEXT.sub(rb'\g<0>,"reasoning_content":\1', events)
 

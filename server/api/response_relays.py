@@ -30,7 +30,7 @@ class ResponsesRelay(Relay):
 
     ends = re.compile(
         rb"response\.(?:created|queued|in_progress|completed|incomplete|failed)"
-        rb"|\"type\":\s*\"error\""
+        rb"|\"type\"\s*+:\s*+\"error\""
     )
     _LAST = ("response.completed", "response.incomplete")
 
@@ -63,7 +63,7 @@ class MessagesRelay(Relay):
     The prompt tokens are those of its `message_start`, unless `message_delta` repeats them.
     """
 
-    ends = re.compile(rb"\"type\":\s*\"(?:message_|error)")
+    ends = re.compile(rb"\"type\"\s*+:\s*+\"(?:message_|error)")
     last_event = encode({"type": "message_stop"}, "message_stop")
 
     def __init__(self, tops: Tops, error_event: Callable[[GatewayError], bytes]) -> None:

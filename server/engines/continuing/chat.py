@@ -13,10 +13,10 @@ from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
 NOTABLE = re.compile(
-    rb'"(?:content":\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)":\s*[\[{]'
-    rb'|(?:finish_reason|refusal)":\s*"|error":\s*[{"])'
+    rb'"(?:content"\s*+:\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)"\s*+:\s*[\[{]'
+    rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
 )
-_ANSWER = re.compile(rb'"(?:content":\s*["\[]\s*[^"\s\\]|tool_calls":\s*\[\s*\{)')
+_ANSWER = re.compile(rb'"(?:content"\s*+:\s*["\[]\s*[^"\s\\]|tool_calls"\s*+:\s*\[\s*\{)')
 _ENDS: dict[object, Kind] = {"stop": "end", "length": "cut"}
 
 

@@ -16,7 +16,7 @@ from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens",)
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
-_TEXT = re.compile(rb'"text":\s*"\s*[^"\s\\]')
+_TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
 _ENDS: dict[object, Kind] = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "cut"}
 _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
