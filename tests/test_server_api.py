@@ -246,6 +246,8 @@ def test_a_stream_of_messages_is_whole_however_it_is_written(stream: bytes) -> N
         event("message_delta", delta={"stop_reason": "error"}) + STOP,
         b"event: error\ndata: out of memory\n\n",
         b'event: error\ndata: {"message": "no"}\n\n' + END + STOP,
+        b'data: {"error": {"message": "no", "code": 500}}\n\n',
+        b'data: {"error": "out of memory"}\n\n' + END + STOP,
     ],
 )
 def test_a_stream_of_messages_without_an_answer_s_end_ends_with_an_error(end: bytes) -> None:
@@ -266,6 +268,8 @@ def test_a_stream_of_messages_without_an_answer_s_end_ends_with_an_error(end: by
         (TEXT, 502),
         (b"event: error\ndata: out of memory\n\n", 502),
         (event("response.failed", response={"error": {"message": "no", "code": 429}}), 429),
+        (b'data: {"error": {"message": "no", "code": 500}}\n\ndata: [DONE]\n\n', 502),
+        (event("response.completed", response={"status": "failed", "error": {}}), 502),
     ],
 )
 def test_a_stream_of_responses_is_judged_by_its_last_event(end: bytes, status: int | None) -> None:

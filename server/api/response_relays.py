@@ -30,7 +30,7 @@ class ResponsesRelay(Relay):
 
     ends = re.compile(
         rb"response\.(?:created|queued|in_progress|completed|incomplete|failed)"
-        rb"|\"type\"\s*+:\s*+\"error\""
+        rb"|\"type\"\s*+:\s*+\"error\"|\"error\"\s*+:\s*+[{\"]"
     )
     _LAST = ("response.completed", "response.incomplete")
 
@@ -44,10 +44,11 @@ class ResponsesRelay(Relay):
         fields = body or {}
         kind = fields.get("type") or name
         response = fields.get("response")
-        if kind in ("error", "response.failed"):
-            failed = cast("dict[str, Any]", response) if isinstance(response, dict) else fields
+        failed = cast("dict[str, Any]", response) if isinstance(response, dict) else fields
+        is_named = kind in ("error", "response.failed")
+        if is_named or fields.get("error") or failed.get("status") == "failed":
             self.error = self.error or reported_error(failed.get("error") or failed)
-            self._is_error_sent = body is not None
+            self._is_error_sent = self._is_error_sent or (is_named and body is not None)
         if not isinstance(response, dict):
             return event
         answer = with_effort(cast("dict[str, Any]", response), self._effort)
@@ -63,7 +64,7 @@ class MessagesRelay(Relay):
     The prompt tokens are those of its `message_start`, unless `message_delta` repeats them.
     """
 
-    ends = re.compile(rb"\"type\"\s*+:\s*+\"(?:message_|error)")
+    ends = re.compile(rb"\"(?:type\"\s*+:\s*+\"(?:message_|error)|error\"\s*+:\s*+[{\"])")
     last_event = encode({"type": "message_stop"}, "message_stop")
 
     def __init__(self, tops: Tops, error_event: Callable[[GatewayError], bytes]) -> None:
@@ -82,9 +83,9 @@ class MessagesRelay(Relay):
             if self.error is None and not self.answered:
                 self.error = EngineFailed("the engine's stream ended without a stop_reason")
             return self._close(event)
-        elif kind == "error":
+        elif kind == "error" or fields.get("error"):
             self.error = self.error or reported_error(fields.get("error") or body)
-            self._is_error_sent = bool(fields.get("error"))
+            self._is_error_sent = kind == "error" and bool(fields.get("error"))
         return event
 
     def _message_delta(self, body: dict[str, Any]) -> bytes:
