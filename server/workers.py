@@ -193,6 +193,7 @@ def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
         settings.lingering_timeout,
         settings.client_write_timeout,
     )
+    pool = ConnectionPool(settings.max_connections, is_worker=settings.workers > 1)
     return uvicorn.Config(
         app,
         log_config=None,
@@ -201,7 +202,7 @@ def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
         proxy_headers=False,  # nothing here depends on the client's address
         timeout_graceful_shutdown=round(settings.shutdown_timeout),
         timeout_keep_alive=cast("Any", settings.idle_timeout),
-        http=cast("Any", partial(Connection, deadlines, ConnectionPool(settings.max_connections))),
+        http=cast("Any", partial(Connection, deadlines, pool)),
         ws="none",
         **options,
     )

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from server.config.settings import Settings
 from server.engines import engine
-from server.http import body, connection, descriptors, json_codec, sse
+from server.http import body, connection, json_codec, sse
 
 INTRODUCTION = """\
 What a client or an engine can take of the gateway's time and memory is bounded. The values of nginx
@@ -119,7 +119,7 @@ def rows() -> Iterator[tuple[str, ...]]:
 def _default(name: str) -> str:
     field = Settings.model_fields.get(name)
     if name == "max_connections":
-        return f"(file descriptors - {descriptors.RESERVED_DESCRIPTORS}) / 2"
+        return "half of the free file descriptors"
     if field is None or field.default is None:
         return _OFF
     unit = cast("dict[str, Any]", field.json_schema_extra)["metavar"]

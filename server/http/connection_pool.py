@@ -31,10 +31,11 @@ class ConnectionPool:
 
     Args:
         maximum: connections that may be open; None for as many as there are file descriptors for.
+        is_worker: whether the process is one of several.
     """
 
-    def __init__(self, maximum: int | None = None) -> None:
-        self._maximum = maximum
+    def __init__(self, maximum: int | None = None, is_worker: bool = False) -> None:
+        self._maximum, self._is_worker = maximum, is_worker
         self._open = set[Evictable]()
         self._refused = set[Evictable]()
         self._waiting: OrderedDict[Evictable, None] = OrderedDict()
@@ -44,7 +45,7 @@ class ConnectionPool:
     @property
     def maximum(self) -> int:
         """The connections that may be open now."""
-        affordable = affordable_connections()
+        affordable = affordable_connections(self._is_worker)
         return min(self._maximum or affordable, affordable)
 
     def open(self, connection: Evictable) -> bool:

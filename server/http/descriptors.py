@@ -6,8 +6,9 @@ import sys
 if sys.platform != "win32":
     import resource
 
-RESERVED_DESCRIPTORS = 32
-"""For the log, the ledger, health checks, and connections that are being closed."""
+_IN_USE, _IN_USE_BY_WORKER = 32, 48
+"""Descriptors of the log, the ledger, health checks, and connections that are being closed; those
+of a worker also of the metrics that it shares."""
 
 _FEWEST = 2
 _MAX_DESCRIPTORS = 2**16
@@ -16,7 +17,7 @@ _MAX_DESCRIPTORS = 2**16
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 
 
-def affordable_connections() -> int:
+def affordable_connections(is_worker: bool = False) -> int:
     """The connections for which this process has file descriptors now, two for each.
 
     Others may change the limit while the process runs.
@@ -26,7 +27,7 @@ def affordable_connections() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         limit = 2**20
-    return max(_FEWEST, (limit - RESERVED_DESCRIPTORS) // 2)
+    return max(_FEWEST, (limit - (_IN_USE_BY_WORKER if is_worker else _IN_USE)) // 2)
 
 
 def raise_descriptor_limit() -> None:
