@@ -279,7 +279,7 @@ def test_a_clock_that_jumps_while_running_is_noticed_and_deletes_nothing(
     ledger: Ledger, ahead: float
 ) -> None:
     clocks = Clocks()
-    fill(ledger, clocks, 0.1, 1, 30, 60, 88, 89.5)
+    fill(ledger, clocks, 0.1, 1, 10, 30, 60, 88, 89.5)
     retention = clocks.retention(ledger.engine)
     retention.apply()
     clocks.now += ahead * DAY
@@ -288,7 +288,7 @@ def test_a_clock_that_jumps_while_running_is_noticed_and_deletes_nothing(
         retention.apply()
     assert logs[0]["event"] == "the clock jumped"
     assert logs[0]["seconds"] == ahead * DAY
-    assert len(ages(ledger.engine, clocks)) == 6
+    assert len(ages(ledger.engine, clocks)) == 7
 
 
 def test_rows_expire_once_the_clock_has_run_steadily(ledger: Ledger) -> None:
