@@ -41,7 +41,7 @@ _PICK = re.compile(
     r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be)"
-    r"|it's|(?:correct|right) one is|choice is|option is|matches|corresponds to|richtig ist"
+    r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|richtig ist"
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"

@@ -21,7 +21,8 @@ _TERM = re.compile(
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\s[a-z]|\sand (?:a|one) (?:half|quarter|third)\b"
     r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
-    r"|(?:\w+\s){0,3}?(?:more|less|fewer|greater) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
+    r"|(?:more|less|fewer) than|(?:\w+\s){0,3}?(?:more|less|fewer"
+    r"|greater) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
     re.IGNORECASE,
 )
 """What makes a number part of a longer term, directly behind it."""
@@ -52,7 +53,7 @@ _BOUND_AFTER = re.compile(
     r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
     r"|as an? (?:upper|lower) bound|(?:is|was) (?:wrong|incorrect|not|too|mentioned|given|stated"
     r"|the trap)"
-    r"|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
+    r"|too\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
 _CHOICE = re.compile(r"\b(?:either|neither|between|anywhere from|entweder|soit)\b", re.IGNORECASE)

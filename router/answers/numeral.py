@@ -53,7 +53,7 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
     if value is None or suffix is None:
         return (None if value is None else Number(value)), match.end()
     if suffix["percent"]:
-        share = re.match(r"\s+(?:of|von|de)\b\s*(?:the\s+)?[€£]?\d", text[suffix.end() :])
+        share = re.match(r"\s+off\b|\s+(?:of|von|de)\b\s*(?:the\s+)?[€£]?\d", text[suffix.end() :])
         return (None if share else Number(value, percent=True)), suffix.end()
     if suffix["multiplier"]:
         factor = MULTIPLIERS[suffix["multiplier"].casefold()]

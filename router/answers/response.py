@@ -67,7 +67,7 @@ _REFUSAL = re.compile(
     r"|sufficient)"
     r" (?:information|data)|not sure|unsure|no idea|(?:not|n't) certain|undetermined"
     r"|no (?:unique )?"
-    r"(?:answer|solution)|give up|sorry|(?<!\w)N/A|who knows|none of (?:them|these|the above)"
+    r"(?:answer|solution)|give up|sorry|(?<!\w)N/A|who knows|none of (?:them|the above)"
     r"|could be (?:any"
     r"|either)|(?:might|may|could) be\b|depends on"
     r"|weiß (?:ich |es )*nicht|keine ahnung|ne sais pas|no (?:lo )?sé)\b|不知道|无法|不确定",
@@ -80,7 +80,8 @@ _CONTRAST = re.compile(
 )
 _ABBREVIATION = (
     r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig)\.)"
-    r"(?<!\\!)(?<!approx\.)(?<!\b[eig]\.[eg]\.)"
+    r"(?<!\\!)(?<!approx\.)(?<!\b(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov"
+    r"|Dec)\.)(?<!\b[eig]\.[eg]\.)"
 )
 _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
