@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.http import json_size
-from server.http.json_codec import MAX_DEPTH, JSONError, dumps, loads
+from server.http.json_codec import MAX_DEPTH, JSONError, dumps, loads, loads_lenient
 from server.http.json_size import exceeds
 
 VALUES = st.recursive(
@@ -49,6 +49,27 @@ def test_nesting_is_kept_as_deep_as_it_is_read(core: str) -> None:
 def test_what_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(JSONError):
         loads(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"content": "\\ud83d"}', {"content": "\ud83d"}),
+        (b'{"logprob": -Infinity, "text": "\\ud83d"}', {"logprob": None, "text": "\ud83d"}),
+        (b'{"text": "a\x01b\nc"}', {"text": "a\x01b\nc"}),
+        (b'\xef\xbb\xbf{"a": 1}\n', {"a": 1}),
+        (b'["\\ud83d", 18446744073709551616]', ["\ud83d", 2**64]),
+    ],
+)
+def test_json_of_engines_is_read_as_their_clients_read_it(raw: bytes, value: Any) -> None:
+    assert loads_lenient(raw) == value
+    assert json.loads(dumps(value)) == value
+
+
+def test_json_of_engines_has_limits_too() -> None:
+    for raw in (b"", b"[DONE]", b"{", b"[" * 2000 + b"]" * 2000, b'{"a": "\xff"}', b"{'a': 1}"):
+        with pytest.raises(JSONError):
+            loads_lenient(raw)
 
 
 def tally(value: Any) -> tuple[int, int]:

@@ -328,3 +328,14 @@ def test_white_space_of_json_changes_nothing() -> None:
         out, relay = run([*spaced, DONE], wants_usage)
         assert relay.error is None
         assert events(out) == events(plain)
+
+
+def test_a_character_may_be_cut_between_two_chunks() -> None:
+    """By an engine of JavaScript's strings; the second half comes with the end."""
+    halves = [WORD.replace(b"hi", b"\\ud83d"), STOP.replace(b"{}", b'{"content":"\\ude00"}')]
+    for wants_usage in (True, False):
+        out, relay = run([ROLE, *halves, USAGE, DONE], wants_usage)
+        assert relay.error is None
+        texts = [part["choices"][0]["delta"].get("content", "") for part in events(out)[1:3]]
+        assert "".join(texts) == "\ud83d\ude00"
+        assert b'"thinking_tokens":4' in b"".join(out)

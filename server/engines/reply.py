@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from server.http.json_codec import JSONError, loads
+from server.http.json_codec import JSONError, loads_lenient
 
 Sink = Callable[[bytes], Awaitable[None]]
 """Receives a chunk of bytes. While it waits, no further chunk is read; it runs in no task of its
@@ -74,6 +74,6 @@ def is_unknown_path(body: object) -> bool:
 def parse_json(raw: bytes) -> Any:
     """The value of a JSON body; None where it is not JSON."""
     try:
-        return loads(raw)
+        return loads_lenient(raw)
     except JSONError:
         return None

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-import orjson
+from server.http.json_codec import JSONError, dumps, loads
 
 PATH = "/tokenize"
 
@@ -10,14 +10,14 @@ PATH = "/tokenize"
 def token_request(text: str, model: str | None) -> bytes:
     """The JSON body: vLLM and SGLang read `prompt`, llama.cpp `content`."""
     body = {"prompt": text, "content": text, "add_special_tokens": False}
-    return orjson.dumps(body if model is None else {**body, "model": model})
+    return dumps(body if model is None else {**body, "model": model})
 
 
 def read_token_count(raw: bytes) -> int | None:
     """The number of tokens that a reply counts or lists; None where it does neither."""
     try:
-        body: object = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        body: object = loads(raw)
+    except JSONError:
         return None
     reply = cast("dict[str, object]", body) if isinstance(body, dict) else {}
     count, tokens = reply.get("count"), reply.get("tokens")

@@ -1,7 +1,8 @@
 """JSON of requests and answers, read and written without a change to what the gateway passes on.
 
-orjson reads an integer past 64 bits as a float, and refuses to write values nested more than 254
-deep. `json` keeps both, at ten times the cost: it takes over where it is needed.
+orjson reads an integer past 64 bits as a float, refuses to write values nested more than 254
+deep, and knows no half of a surrogate pair. `json` keeps them, at ten times the cost: it takes over
+where it is needed.
 """
 
 import json
@@ -43,9 +44,29 @@ def loads(raw: bytes) -> Any:
     return json.loads(raw)
 
 
+def loads_lenient(raw: bytes) -> Any:
+    """The value of an engine's JSON, also where it is JSON to Python or JavaScript only.
+
+    That are halves of surrogate pairs, of characters that several chunks share, a byte order mark,
+    control characters, and the NaN and Infinity of log-probabilities, which become None.
+
+    Raises:
+        JSONError: it is not JSON, or nested more than MAX_DEPTH levels deep.
+    """
+    try:
+        return loads(raw)
+    except JSONError as error:
+        if not raw.strip().endswith((b"}", b"]")) or "depth" in str(error):
+            raise
+    try:
+        return json.loads(raw, strict=False, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise JSONError(str(error)) from None
+
+
 def dumps(value: Any) -> bytes:
-    """A value that `loads` may return, as JSON in UTF-8."""
+    """A value that `loads` or `loads_lenient` may return, as JSON in UTF-8."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":")).encode()

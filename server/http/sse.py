@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 
 from server.errors import EngineFailed
-from server.http.json_codec import JSONError, dumps, loads
+from server.http.json_codec import JSONError, dumps, loads_lenient
 
 DONE = b"data: [DONE]\n\n"
 """The event that ends a stream of Chat Completions."""
@@ -131,7 +131,7 @@ def read_event(event: bytes) -> tuple[bytes, bytes | None]:
 def parse_data(data: bytes | None) -> dict[str, Any] | None:
     """The JSON object of an event's data; None where the data is not a JSON object."""
     try:
-        body = loads(data or b"")
+        body = loads_lenient(data or b"")
     except JSONError:
         return None
     return cast("dict[str, Any]", body) if isinstance(body, dict) else None

@@ -10,8 +10,6 @@ from contextlib import aclosing
 from time import monotonic
 from typing import cast
 
-import orjson
-
 from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json
 from server.engines.continuing.room import Room
@@ -19,6 +17,7 @@ from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, parse_json
 from server.errors import EngineError, EngineFailed
+from server.http.json_codec import dumps
 from server.http.sse import EventBuffer, events, is_done, payload, split
 
 _MAX_EVENTS = 2**16
@@ -304,7 +303,7 @@ class ContinuedReply:
                         if isinstance(continued, dict):
                             continued_answer = cast("Json", continued)
                             merged = self._api.merged(merged, state, continued_answer) or merged
-        return raw if merged is answer else orjson.dumps(merged)
+        return raw if merged is answer else dumps(merged)
 
 
 async def _nothing() -> None:
