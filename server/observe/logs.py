@@ -64,7 +64,8 @@ def _json(line: Any, **options: Any) -> bytes:
     try:
         return orjson.dumps(line, options.get("default"), orjson.OPT_UTC_Z)
     except TypeError:
-        return json.dumps(line, **{"default": str, **options}).encode()
+        options.setdefault("default", str)
+        return json.dumps(line, **options).encode()
 
 
 def _json_text(line: Any, **options: Any) -> str:
