@@ -97,7 +97,9 @@ def generate_command(problems: str, out: Path, model: str, options: GenerationOp
 @click.option(
     "--outcomes", type=_FILE, metavar="FILE", help="Outcome file; default: OUT.outcomes.jsonl."
 )
-@click.option("--baseline", metavar="EFFORT", help="Effort without a router; default: high.")
+@click.option(
+    "--baseline", metavar="EFFORT", help="Effort without a router; default: the most accurate one."
+)
 @click.option(
     "--max-loss", type=_SHARE, default=0.01, show_default=True, metavar="SHARE",
     help="Largest accuracy loss to certify.",

@@ -22,7 +22,7 @@ _LOCAL_ROUTER = Path("router.json")
 @click.option(
     "--baseline",
     metavar="EFFORT",
-    help="Effort without a router; default: high, else the most accurate one.",
+    help="Effort without a router; default: the most accurate one.",
 )
 @click.option(
     "--max-loss", type=SHARE, default=0.01, show_default=True, metavar="SHARE",

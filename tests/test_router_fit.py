@@ -13,6 +13,7 @@ from router.fitting.cross_fit import fold_of
 from router.fitting.fit import FitSettings, fit, upper_quantile
 from router.fitting.learner import fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
+from router.fitting.table import tabulate
 from router.messages import read_messages
 from router.router import Router
 
@@ -121,8 +122,8 @@ def test_provenance_counts_problems_and_rows(fitted: Artifact) -> None:
 
 
 def test_folds_are_of_equal_size_and_depend_on_the_seed() -> None:
-    assert np.bincount(fold_of(103, 0)).tolist() == [21, 21, 21, 20, 20]
-    assert (fold_of(103, 0) != fold_of(103, 1)).any()
+    assert np.bincount(fold_of(np.arange(103), 0)).tolist() == [21, 21, 21, 20, 20]
+    assert (fold_of(np.arange(103), 0) != fold_of(np.arange(103), 1)).any()
 
 
 def test_upper_quantile_is_conservative() -> None:
@@ -150,18 +151,54 @@ def test_learners_recover_linear_truth_and_stay_finite_on_constant_labels() -> N
     assert fit_log_tokens(z, tokens)(z)[:, 1] == pytest.approx(logits[:, 1] + 3, abs=0.01)
 
 
-def test_without_effort_high_the_baseline_is_the_cheapest_of_the_most_accurate() -> None:
+def test_the_baseline_is_the_most_accurate_effort_and_cheaper_ones_are_named() -> None:
     """More thinking can lower accuracy, and efforts of equal accuracy differ in tokens."""
     rng = np.random.default_rng(7)
-    chances = {"direct": (0.5, 10), "brief": (0.8, 80), "long": (0.8, 200), "composite": (0.7, 400)}
-    outcomes = [
-        replace(outcome, effort=effort, correct=int(rng.random() < chance), tokens=tokens)
-        for outcome in simulated(400).outcomes
-        if outcome.effort == "low"
-        for effort, (chance, tokens) in chances.items()
-    ]
+    outcomes: list[Outcome] = []
+    for outcome in simulated(350).outcomes:
+        if outcome.effort == "low":
+            level = rng.random()
+            chances = {"brief": (0.8, 80), "medium": (0.81, 200), "high": (0.7, 400)}
+            outcomes += [
+                replace(outcome, effort=effort, correct=int(level < chance), tokens=tokens)
+                for effort, (chance, tokens) in chances.items()
+            ]
     dataset = replace(simulated(1), outcomes=tuple(outcomes))
-    assert fit(dataset).artifact.baseline == "brief"
+    fitted = fit(dataset, FitSettings(max_loss=0.05))
+    assert fitted.artifact.baseline == "medium"
+    cheaper, served = (w for w in fitted.warnings if "--baseline" in w)
+    assert "effort brief for every request is certified to lose at most 0.05" in cheaper
+    assert "60% of the tokens of the baseline medium" in cheaper
+    assert "serve with baseline_effort medium, or fit with --baseline high" in served
+
+
+def test_copies_of_prompts_certify_what_the_prompts_certify() -> None:
+    once = simulated(60)
+    copies = tuple(
+        replace(outcome, problem_id=f"{outcome.problem_id}/{copy}", messages=f"{outcome.messages} ")
+        for copy in range(5)
+        for outcome in once.outcomes
+    )
+    alone = fit(once, FitSettings(max_loss=0.05))
+    copied = fit(replace(once, outcomes=copies), FitSettings(max_loss=0.05))
+    assert copied.artifact.provenance["problems"] == 60
+    assert copied.artifact.prices.certified == alone.artifact.prices.certified
+    assert any("300 problem_ids share a prompt" in warning for warning in copied.warnings)
+    assert not any("share a prompt" in warning for warning in alone.warnings)
+
+
+def test_prompts_of_a_template_have_one_fold() -> None:
+    cluster = np.arange(100) // 4
+    folds = fold_of(cluster, 0)
+    assert (folds.reshape(25, 4) == folds[::4, np.newaxis]).all()
+    alike = [
+        replace(outcome, problem_id=text, messages=text)
+        for text in ("Add 1 to 2.", "Add 7 to 12.")
+        for outcome in simulated(1).outcomes
+    ]
+    cluster = tabulate([*simulated(60).outcomes, *alike]).cluster
+    assert len(cluster) == 62
+    assert cluster[-1] == cluster[-2]
 
 
 def test_words_are_used_where_features_are_uninformative() -> None:
@@ -171,7 +208,7 @@ def test_words_are_used_where_features_are_uninformative() -> None:
     for number in range(600):
         kind = number % 2
         fruit = ["mango", "guava"][kind], ["peach", "lemon"][kind]
-        text = f"Sort the words {fruit[0]} {number % 7} {fruit[1]} into a list, please."
+        text = f"Sort the words {fruit[0]} {number} {fruit[1]} into a list, please."
         for effort, chance in (("low", (0.95, 0.1)[kind]), ("high", 0.95)):
             outcomes.append(
                 Outcome(str(number), text, "m", effort, 0, int(rng.random() < chance), 50, None)

@@ -80,7 +80,7 @@ def judge(table: Table, p: Array, tokens: Array) -> tuple[float, float, float]:
 
 
 def _splits(table: Table) -> list[tuple[Index, Index]]:
-    folds = fold_of(len(table.problem_ids), 0)
+    folds = fold_of(table.cluster, 0)
     return [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(_FOLDS)]
 
 

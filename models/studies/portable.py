@@ -159,7 +159,7 @@ def _cross_fit(
     problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array
 ) -> tuple[Array, Array]:
     """Held-out logit and excess over the fitted range of each problem, both (N,)."""
-    folds = fold_of(len(x), 0)
+    folds = fold_of(np.arange(len(x)), 0)
     ease, excess = np.zeros(len(x)), np.zeros(len(x))
     for fold in range(int(folds.max()) + 1):
         test = np.flatnonzero(folds == fold)

@@ -81,7 +81,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     efforts, _ = check(log.reading.outcomes)
     table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
     rows = judged_rows(table)
-    folds = fold_of(len(table.problem_ids), 1)
+    folds = fold_of(table.cluster, 1)
     parts: list[tuple[np.ndarray, Decisions]] = []
     for fold in range(_FOLDS):
         fitted = {

@@ -53,7 +53,10 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
     generate_from(recipe, folder, problems, efforts, sampling, generations, counts, weights)
     judge(recipe, problems, generations, outcomes, counts)
     try:
-        fitted = fit(read_outcomes([outcomes]), FitSettings(max_loss=recipe.export.max_loss))
+        # the gateway's own baseline, so that it serves the router without a setting
+        baseline = "high" if "high" in efforts else None
+        settings = FitSettings(baseline, recipe.export.max_loss)
+        fitted = fit(read_outcomes([outcomes]), settings)
     except OutcomeError as error:
         return f"no router: {error}"
     # the model was served under a name of its own while it was trained

@@ -15,6 +15,7 @@ from typing import Any
 from router.evaluation.comparison import Draws, Interval, Means, PolicyResult
 from router.fitting.fixed_efforts import FixedEfforts, certify, dominated, fixed_efforts
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
+from router.fitting.prompts import repetition
 from router.fitting.table import MIN_PROBLEMS, covered_efforts
 
 
@@ -60,13 +61,8 @@ def _kinds(
 
 def _cautions(results: FixedEfforts) -> list[str]:
     """What the user should know of the prompts."""
-    prompts, sharing = len(results.accuracy), int(results.repeats[results.repeats > 1].sum())
-    cautions: list[str] = []
-    if sharing:
-        cautions.append(
-            f"{sharing} problem_ids share a prompt: {results.repeats.sum()} problem_ids are "
-            f"{prompts} distinct prompts, and those count"
-        )
+    repeated = repetition(results.repeats.tolist())
+    cautions = [] if repeated is None else [repeated]
     if results.incomplete:
         cautions.append(
             f"{results.incomplete} prompts have no outcomes at some effort and are left out"

@@ -2,9 +2,9 @@
 
     tops replay --router router.json OUTCOMES
 
-All figures are means over problems with outcomes at every effort of the router; intervals are 95 %
-bootstrap intervals over problems, paired where two policies are compared. Use outcomes that the
-router was not fitted on.
+All figures are means over distinct prompts with outcomes at every effort of the router; intervals
+are 95 % bootstrap intervals over prompts, paired where two policies are compared. Use outcomes that
+the router was not fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ from router.evaluation.report import Report
 from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES
 from router.fitting.outcomes import OutcomeError, OutcomeSet
+from router.fitting.prompts import merged
 from router.fitting.table import Table, tabulate
 from router.parameters import range_excess
 from router.policy import Policy, choose_rows
@@ -45,7 +46,8 @@ class Decisions:
 
 def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str, object]:
     """The object of `tops replay --json`. Raises OutcomeError where no problem is complete."""
-    fitted = [outcome for outcome in dataset.outcomes if outcome.effort in artifact.efforts]
+    outcomes, _ = merged(dataset.outcomes)
+    fitted = [outcome for outcome in outcomes if outcome.effort in artifact.efforts]
     table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
     result = report(table, rows, decide(artifact, table, rows, policy))

@@ -1,4 +1,4 @@
-"""Cross-fitting by problem: each problem is estimated by a fit without it."""
+"""Cross-fitting by problem: each problem is estimated by a fit without it and without its like."""
 
 from dataclasses import dataclass
 
@@ -30,11 +30,14 @@ class CrossFit:
     known_share: Array
 
 
-def fold_of(problems: int, seed: int) -> Index:
-    """A random fold number (N,) per problem, in folds of equal size."""
-    numbers = np.arange(problems, dtype=np.intp) % FOLDS
+def fold_of(cluster: Index, seed: int) -> Index:
+    """A random fold number (N,) per problem; the problems of a `cluster` (N,) have one fold.
+
+    Each fold has as many clusters, which are numbered from 0.
+    """
+    numbers = np.arange(int(cluster.max()) + 1, dtype=np.intp) % FOLDS
     np.random.default_rng(seed).shuffle(numbers)
-    return numbers
+    return numbers[cluster]
 
 
 def cross_fit(table: Table, folds: Index) -> CrossFit:

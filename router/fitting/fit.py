@@ -5,7 +5,7 @@
 Every metric and certificate comes from the cross-fitted estimates of `router.fitting.cross_fit`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -17,15 +17,19 @@ from router.estimate import budgets, in_distribution
 from router.fitting.basis import Basis
 from router.fitting.calibration import HeldOut, measure, price_table
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
+from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
 from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
-from router.fitting.table import Table, check, tabulate
+from router.fitting.prompts import merged
+from router.fitting.table import Table, check, complete_rows, tabulate
 from router.parameters import Parameters
 from router.policy import Prices, hopeless_below
 
 _OUTLIER_SHARE = 0.01
 """Share of the fit's own prompts that each of the two limits may call out of distribution."""
 _MIN_RANGE_LIMIT = 1.0
+_SERVED = "high"
+"""The gateway's `baseline_effort`, unless it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,16 @@ class Learned:
 def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     """Fit a router to the outcomes of one model.
 
-    The default baseline is `high` where there is one, else the best fixed effort. Raises
+    The default baseline is the most accurate effort. Equal prompts are one problem. Raises
     OutcomeError where the outcomes are not enough, or have no such baseline.
     """
     chosen = settings or FitSettings()
-    efforts, warnings = check(dataset.outcomes)
-    table = tabulate([o for o in dataset.outcomes if o.effort in efforts], efforts)
-    baseline = _baseline(efforts, table, chosen.baseline)
+    outcomes, repeated = merged(dataset.outcomes)
+    efforts, warnings = check(outcomes)
+    table = tabulate([o for o in outcomes if o.effort in efforts], efforts)
+    fixed = fixed_of(table)
+    baseline = _baseline(fixed, chosen.baseline)
+    warnings += (*repeated, *_advice(fixed, baseline, chosen))
     learned = learn(table, baseline, chosen)
     if dict(learned.prices.certified)[chosen.max_loss] is None:
         warnings += (_uncertified(learned, chosen, baseline),)
@@ -95,7 +102,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
 
 def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
     """Fit, certify and measure. Raises OutcomeError: no problem has outcomes at every effort."""
-    folds = fold_of(len(table.problem_ids), settings.seed)
+    folds = fold_of(table.cluster, settings.seed)
     with one_thread():
         cross = cross_fit(table, folds)
         parameters = _fit_all(table, cross, settings)
@@ -122,23 +129,33 @@ def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[st
     }
 
 
-def _baseline(efforts: tuple[str, ...], table: Table, requested: str | None) -> str:
-    if requested is not None:
-        if requested not in efforts:
-            raise OutcomeError(
-                f"baseline {requested!r} has no outcomes; there are {', '.join(efforts)}"
-            )
-        return requested
-    return "high" if "high" in efforts else efforts[_best_fixed(table)]
+def _baseline(fixed: FixedEfforts, requested: str | None) -> str:
+    if requested is None:
+        return fixed.efforts[fixed.best]
+    if requested not in fixed.efforts:
+        raise OutcomeError(
+            f"baseline {requested!r} has no outcomes; there are {', '.join(fixed.efforts)}"
+        )
+    return requested
 
 
-def _best_fixed(table: Table) -> int:
-    """The cheapest effort within one standard error of the most accurate one, as an index."""
-    means = np.nanmean(table.accuracy, axis=0)
-    lead = table.accuracy[:, [int(means.argmax())]] - table.accuracy
-    error = np.nanstd(lead, axis=0) / np.sqrt(np.isfinite(lead).sum(axis=0))
-    equivalent = np.nanmean(lead, axis=0) <= error
-    return int(np.where(equivalent, np.nanmean(table.tokens, axis=0), np.inf).argmin())
+def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterator[str]:
+    """Warnings about the baseline: a cheaper effort would do, or the gateway's is another."""
+    certified = certify(fixed, settings.max_loss, settings.delta)
+    index = fixed.efforts.index(baseline)
+    if certified and certified[0] < index:
+        cheaper, tokens = certified[0], fixed.tokens.mean(axis=0)
+        yield (
+            f"effort {fixed.efforts[cheaper]} for every request is certified to lose at most "
+            f"{settings.max_loss:g} accuracy, and saves {1 - tokens[cheaper] / tokens[index]:.0%} "
+            f"of the tokens of the baseline {baseline}: see tops audit; --baseline "
+            f"{fixed.efforts[cheaper]} would fit a router against it"
+        )
+    if settings.baseline is None and baseline != _SERVED and _SERVED in fixed.efforts:
+        yield (
+            f"the baseline is {baseline}, the most accurate effort: serve with baseline_effort "
+            f"{baseline}, or fit with --baseline {_SERVED}"
+        )
 
 
 def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
@@ -209,12 +226,7 @@ def _held_out(
     table: Table, parameters: Parameters, cross: CrossFit, baseline: int, hopeless: float
 ) -> HeldOut:
     """Held-out estimates of the problems with outcomes at every effort."""
-    rows = table.complete
-    if not rows.any():
-        raise OutcomeError(
-            f"no problem has outcomes at every effort ({', '.join(table.efforts)}): generate the "
-            "missing ones, or omit an effort"
-        )
+    rows = complete_rows(table)
     tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
     like = in_distribution(parameters, cross.excess, cross.known_share, table.has_system)
     trusted = table.readable & like & (cross.p.max(axis=1) >= hopeless)

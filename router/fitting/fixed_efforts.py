@@ -15,8 +15,8 @@ import numpy as np
 
 from router.arrays import Array, Index
 from router.fitting.outcomes import Outcome, OutcomeError
-from router.fitting.prompts import clusters, prompt_key, template_key
-from router.fitting.table import MIN_PROBLEMS
+from router.fitting.prompts import clusters, numbered, prompt_key, template_key
+from router.fitting.table import MIN_PROBLEMS, Table, complete_rows
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,23 @@ def fixed_efforts(outcomes: Sequence[Outcome], efforts: Sequence[str]) -> FixedE
         cluster=clusters([template_key(prompts[key]) for key in used]),
         repeats=np.array([repeats[key] for key in used], dtype=np.intp),
         incomplete=len(prompts) - len(used),
+    )
+
+
+def fixed_of(table: Table) -> FixedEfforts:
+    """The complete problems of a `table`, whose prompts are distinct.
+
+    Raises OutcomeError: there is none.
+    """
+    rows = complete_rows(table)
+    order = np.argsort(table.tokens[rows].mean(axis=0), kind="stable")
+    return FixedEfforts(
+        efforts=tuple(table.efforts[int(index)] for index in order),
+        accuracy=table.accuracy[rows][:, order],
+        tokens=table.tokens[rows][:, order],
+        cluster=numbered(table.cluster[rows].tolist()),
+        repeats=np.ones(int(rows.sum()), dtype=np.intp),
+        incomplete=int((~rows).sum()),
     )
 
 

@@ -9,11 +9,14 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from router.arrays import Index
+from router.fitting.outcomes import Outcome
 from router.messages import read_messages
 
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
@@ -30,16 +33,45 @@ def template_key(messages: object) -> str:
     return _key(messages, lambda text: _NUMBER.sub("#", text.casefold()))
 
 
-def _key(messages: object, replace: Callable[[str], str]) -> str:
+def _key(messages: object, rewrite: Callable[[str], str]) -> str:
     conversation = read_messages(messages)
     parts = [
-        (turn.role, replace(" ".join(unicodedata.normalize("NFC", turn.text).split())))
+        (turn.role, rewrite(" ".join(unicodedata.normalize("NFC", turn.text).split())))
         for turn in conversation.turns
     ]
     # Images and the like are no text: only the same JSON is the same prompt.
     unread = None if conversation.unreadable is None else messages
     data = json.dumps([parts, unread], sort_keys=True, default=str).encode()
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def merged(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], tuple[str, ...]]:
+    """The outcomes with one problem_id per distinct prompt, and a warning if several shared one."""
+    messages: dict[str, object] = {}
+    for outcome in outcomes:
+        messages.setdefault(outcome.problem_id, outcome.messages)
+    keys = {problem: prompt_key(prompt) for problem, prompt in messages.items()}
+    names: dict[str, str] = {}
+    for problem, key in keys.items():
+        names.setdefault(key, problem)
+    repeats = Counter(keys.values())
+    warning = repetition([repeats[key] for key in names])
+    if warning is None:
+        return list(outcomes), ()
+    return [replace(outcome, problem_id=names[keys[outcome.problem_id]]) for outcome in outcomes], (
+        warning,
+    )
+
+
+def repetition(repeats: Sequence[int]) -> str | None:
+    """A warning where some distinct prompts have several problem_ids, from their numbers (P,)."""
+    sharing = sum(count for count in repeats if count > 1)
+    if not sharing:
+        return None
+    return (
+        f"{sharing} problem_ids share a prompt: {sum(repeats)} problem_ids are "
+        f"{len(repeats)} distinct prompts, and those count"
+    )
 
 
 def numbered(keys: Iterable[Hashable]) -> Index:

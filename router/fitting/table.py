@@ -13,6 +13,7 @@ from router.arrays import Array, Index, Mask
 from router.effort import Effort, is_effort, rank
 from router.features import read_prompt
 from router.fitting.outcomes import Outcome, OutcomeError
+from router.fitting.prompts import clusters, template_key
 from router.messages import read_messages
 from router.vocabulary import Words
 
@@ -27,14 +28,16 @@ class Table:
     """N problems at E efforts, cheapest first, from R generations.
 
     `x` (N, F), `words` (N), `read` (N): the prompts, as `router.features.Prompt`. `has_system`
-    (N,): of the conversation. `readable` (N,): whether a router can estimate it. `counts`,
-    `successes` (N, E): generations, and correct ones. `tokens` (N, E): mean tokens, nan without
-    generations. `row_*` (R,): one entry per generation.
+    (N,): of the conversation. `cluster` (N,): as `router.fitting.prompts.clusters`. `readable`
+    (N,): whether a router can estimate it. `counts`, `successes` (N, E): generations, and correct
+    ones. `tokens` (N, E): mean tokens, nan without generations. `row_*` (R,): one entry per
+    generation.
     """
 
     problem_ids: tuple[str, ...]
     efforts: tuple[str, ...]
     x: Array
+    cluster: Index
     words: tuple[Words, ...]
     read: tuple[Words, ...]
     has_system: Mask
@@ -100,6 +103,7 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
         problem_ids=tuple(messages),
         efforts=ladder,
         x=np.stack([prompt.x for prompt in prompts]),
+        cluster=clusters([template_key(conversation) for conversation in conversations]),
         words=tuple(prompt.words for prompt in prompts),
         read=tuple(prompt.read for prompt in prompts),
         has_system=np.array([c.has_system for c in conversations], dtype=np.bool_),
@@ -136,6 +140,17 @@ def check(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]
             "check the verifier, or add problems of another difficulty"
         )
     return efforts, tuple(warnings)
+
+
+def complete_rows(table: Table) -> Mask:
+    """`Table.complete`. Raises OutcomeError: no problem is complete."""
+    rows = table.complete
+    if not rows.any():
+        raise OutcomeError(
+            f"no problem has outcomes at every effort ({', '.join(table.efforts)}): generate the "
+            "missing ones, or omit an effort"
+        )
+    return rows
 
 
 def covered_efforts(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]]:
