@@ -15,7 +15,7 @@ import numpy as np
 from router.arrays import Array
 from router.conversation import routed_text
 from router.keywords import CHINESE, ENGLISH, GROUPS
-from router.messages import SYSTEM_ROLES, Conversation, read_messages
+from router.messages import ANSWERING_ROLES, Conversation, read_messages
 from router.vocabulary import Words
 
 FEATURES_VERSION = 1
@@ -68,10 +68,8 @@ _SHARES = (
     "digit_share", "symbol_share", "han_share", "other_share", "distinct_share", "word_length",
     "largest_number", "numbers_linear", "sentences_linear", "ends_with_question",
 )  # fmt: skip
-_WRITTEN = ("user", *SYSTEM_ROLES)
-"""Roles of messages that the model reads and did not write."""
 _READ_WINDOW = 1_500
-"""Characters at each end of those messages whose words count."""
+"""Characters whose words count at each end of the messages that ask and instruct."""
 _CONTEXT = ("turns", "assistant_turns", "tool_turns", "context_characters")
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -117,7 +115,9 @@ def read_prompt(conversation: Conversation) -> Prompt:
     counts, groups, shares, words = _measure(ends)
     counts[0] = len(text)
     x = np.array([*map(log1p, counts + groups), *shares, *map(log1p, context)], dtype=np.float64)
-    texts = [turn.text for turn in turns if turn.role in _WRITTEN and not turn.tool_result]
+    texts = [
+        turn.text for turn in turns if turn.role not in ANSWERING_ROLES and not turn.tool_result
+    ]
     read = words if texts == [text] else _words(window("\n".join(texts), _READ_WINDOW))
     return Prompt(x, words, not words and _WORDLIKE.search(ends) is None, read)
 

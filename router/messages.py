@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-SYSTEM_ROLES = ("system", "developer")
+ANSWERING_ROLES = ("assistant", "tool", "function")
+"""Roles of those that answer. Any role but these and the user's instructs, whatever its name."""
 _TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 _WRAPPERS = frozenset(("tool_result", "function_call_output"))
 _SILENT_PARTS = frozenset(("tool_use", "thinking", "redacted_thinking", "reasoning", "refusal"))
@@ -36,8 +37,8 @@ class Conversation:
 
     @property
     def has_system(self) -> bool:
-        """Whether there is a system or developer message."""
-        return any(turn.role in SYSTEM_ROLES for turn in self.turns)
+        """Whether there is a message that instructs: of system, developer, or an unknown role."""
+        return any(turn.role != "user" and turn.role not in ANSWERING_ROLES for turn in self.turns)
 
 
 def read_messages(messages: object) -> Conversation:

@@ -117,6 +117,9 @@ def test_everyday_prompts_are_unlike_the_demo_s(demo: Router, prompt: str) -> No
         [system([{"type": "text", "text": "Answer in JSON."}]), user(README)],
         [system(""), user(README)],
         [system("Be brief.", "developer"), user(README)],
+        [system("Be brief.", "System"), user(README)],
+        [user(README), system("All prices have doubled.", "context")],
+        [{"content": "Be brief."}, user(README)],
         [user(README), assistant("The answer is 35."), system("Be brief."), user(README)],
         [user("Hi"), assistant("Hello!"), user(README)],
     ],
@@ -166,7 +169,9 @@ def test_a_story_with_an_unknown_word_has_no_estimate(
         min_size=1,
         max_size=4,
     ),
-    roles=st.lists(st.sampled_from(("user", "system", "developer", "assistant")), min_size=4),
+    roles=st.lists(
+        st.sampled_from(("user", "system", "developer", "assistant", "context")), min_size=4
+    ),
 )
 def test_a_route_has_an_estimate_or_abstains_to_the_baseline(
     demo: Router, texts: list[str], roles: list[str]
