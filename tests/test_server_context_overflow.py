@@ -109,6 +109,19 @@ def test_another_error_is_passed_on(error: dict[str, Any]) -> None:
     assert chat.refusal({"error": error}, 400, request.max_tokens, 1024) == {"error": error}
 
 
+def test_an_error_that_is_a_text_becomes_an_object() -> None:
+    """Clients read its message, which Ollama and TGI send bare."""
+    request = chat.parse({"messages": [{"role": "user", "content": "hi"}]}, {})
+    refused = {"error": "bad seed", "error_type": "validation"}
+    for api in (chat, responses):
+        error = api.refusal(refused, 422, request.max_tokens, 1024)["error"]
+        assert error == {"message": "bad seed", "type": "validation", "param": None, "code": None}
+    assert (
+        chat.refusal({"error": "no"}, 500, request.max_tokens, None)["error"]["type"]
+        == "engine_error"
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -88,6 +88,9 @@ def openai_refusal(answer: dict[str, Any], context: int | None, param: str) -> d
     """
     fields = error_fields(answer)
     overflow = context_overflow(fields, context)
+    if overflow is None and isinstance(answer.get("error"), str):
+        kind = answer.get("error_type", "engine_error")
+        return {**answer, "error": {**fields, "type": kind, "param": None, "code": None}}
     if overflow is None:
         return answer
     known = {"type": "invalid_request_error", "param": param, "code": "context_length_exceeded"}
