@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import ROOT
 
 from models.domain.stories import stories
-from router.artifact import load
+from router.artifact import ArtifactError, load
 from router.estimate import Estimate
 from router.load import IDLE, Load
 from router.policy import Policy
 from router.router import Route, Router
 from server.api.chat import parse
 from server.api_keys import Caller
+from server.config.load_router import load_router
 from server.config.settings import Settings
 from server.decide.conversations import Thread
 from server.decide.decider import Decider
@@ -285,8 +287,21 @@ policies: list[Policy | None] = []
 def test_the_router_gets_the_policy_of_the_settings(
     settings: dict[str, Any], policy: Policy
 ) -> None:
-    decide(router=RecordingRouter(LADDER, "high"), **settings)
+    decide(router=RecordingRouter(LADDER, settings.get("baseline_effort", "high")), **settings)
     assert policies.pop() == policy
+
+
+def test_the_baseline_is_that_of_the_fit_unless_the_settings_name_one(tmp_path: Path) -> None:
+    artifact = json.loads((ROOT / "models" / "demo" / "router.json").read_bytes())
+    path = tmp_path / "router.json"
+    path.write_text(json.dumps({**artifact, "baseline": "medium"}))
+    settings = Settings(router=path)
+    decider = Decider(settings, load_router(settings))
+    request = parse({"messages": [user("What is the capital of France?")]}, {})
+    decision = decider.decide(request, ANYONE, ModelInfo("demo", None))
+    assert (decision.effort, decision.baseline_effort) == ("medium", "medium")
+    with pytest.raises(ArtifactError, match="baseline_effort is high: make them agree"):
+        load_router(Settings(router=path, baseline_effort="high"))
 
 
 def test_a_long_wait_for_the_first_token_is_load_too() -> None:
@@ -297,7 +312,8 @@ def test_a_key_that_excludes_all_efforts_of_the_model_gets_the_nearest() -> None
     only = decide({}, Caller("k", effort_cap="low"), efforts=("high",))
     assert (only.effort, only.allowed) == ("high", ("high",))
     between = Caller("k", effort_floor="medium", effort_cap="xhigh")
-    decision = decide({}, between, efforts=("low", "max"), baseline_effort="max")
+    router = Scripted(("low", "max"), "max")
+    decision = decide({}, between, router, efforts=("low", "max"), baseline_effort="max")
     assert decision.allowed == ("low",)
 
 

@@ -28,8 +28,6 @@ from router.policy import Prices, hopeless_below
 _OUTLIER_SHARE = 0.01
 """Share of the fit's own prompts that each of the two limits may call out of distribution."""
 _MIN_RANGE_LIMIT = 1.0
-_SERVED = "high"
-"""The gateway's `baseline_effort`, unless it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def _baseline(fixed: FixedEfforts, requested: str | None) -> str:
 
 
 def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterator[str]:
-    """Warnings about the baseline: a cheaper effort would do, or the gateway's is another."""
+    """A warning where a cheaper effort than the baseline would do."""
     certified = certify(fixed, settings.max_loss, settings.delta)
     index = fixed.efforts.index(baseline)
     if certified and certified[0] < index:
@@ -150,11 +148,6 @@ def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterat
             f"{settings.max_loss:g} accuracy, and saves {1 - tokens[cheaper] / tokens[index]:.0%} "
             f"of the tokens of the baseline {baseline}: see tops audit; --baseline "
             f"{fixed.efforts[cheaper]} would fit a router against it"
-        )
-    if settings.baseline is None and baseline != _SERVED and _SERVED in fixed.efforts:
-        yield (
-            f"the baseline is {baseline}, the most accurate effort: serve with baseline_effort "
-            f"{baseline}, or fit with --baseline {_SERVED}"
         )
 
 

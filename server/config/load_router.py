@@ -37,7 +37,8 @@ def _check_ladder(router: Router, settings: Settings, path: Path) -> None:
             f"{path} was fitted on the efforts {', '.join(router.efforts)}, of which the model "
             f"lacks {', '.join(missing)}: set efforts to what the model has, or fit again"
         )
-    if router.baseline != settings.baseline_effort:
+    is_set = "baseline_effort" in settings.model_fields_set
+    if is_set and router.baseline != settings.baseline_effort:
         raise ArtifactError(
             f"{path} was fitted against the baseline effort {router.baseline}, but "
             f"baseline_effort is {settings.baseline_effort}: make them agree, or fit again"

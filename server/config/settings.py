@@ -120,7 +120,10 @@ class Settings(BaseSettings):
         "EFFORT,EFFORT...",
     )
     baseline_effort: Effort = setting(
-        "high", "Effort used without a router, and against which savings are measured.", "EFFORT"
+        "high",
+        "Effort used without a router, and against which savings are measured; default with a "
+        "fitted router: the baseline of its fit.",
+        "EFFORT",
     )
     router: Path | None = setting(
         None,

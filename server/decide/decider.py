@@ -48,15 +48,16 @@ class Decider:
         self._settings = settings
         self._holdout = holdout
         self._router = router
+        self._baseline: Effort = cast("Effort", router.baseline)
         self._abstaining = Router.without_artifact(
-            settings.efforts, settings.baseline_effort, "the router was fitted on another model"
+            settings.efforts, self._baseline, "the router was fitted on another model"
         )
         self._policy = Policy(
             mode=settings.policy,
             max_loss=settings.max_loss,
             price=settings.price,
             tokens=settings.tokens_per_request,
-            effort=settings.baseline_effort,
+            effort=self._baseline,
         )
         self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
 
@@ -91,7 +92,7 @@ class Decider:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
         route = self.router_for(model.model).route(request.conversation, allowed, policy)
-        baseline = nearest(_limited(self._settings.baseline_effort, caller), allowed)
+        baseline = nearest(_limited(self._baseline, caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
