@@ -39,6 +39,7 @@ from server.gateway import Gateway
 from server.http.body import BodyReader
 from server.http.browser_guard import BrowserGuard
 from server.http.cors import cors
+from server.http.headers import headers_of
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
@@ -198,7 +199,7 @@ def _add_api(
         caller = keys.caller(request.headers)
         with caller.limit():
             body = await bodies.read(request.receive)
-            parsed = chat.parse(body, request.headers)
+            parsed = chat.parse(body, headers_of(request.scope))
             model = fleet.resolve_model(parsed.model)
             parsed = for_model(parsed, model, chat.PATH)
             thread = await conversations.thread(parsed, caller.name)

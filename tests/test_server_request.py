@@ -6,6 +6,7 @@ import pytest
 
 from server.api.chat import parse
 from server.errors import BadRequest
+from server.http.headers import headers_of
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -89,3 +90,9 @@ def test_an_error_names_the_field_that_is_wrong(
         parse(body(**fields), headers)
     assert refused.value.param == param
     assert message in refused.value.message
+
+
+def test_white_space_after_a_header_s_value_is_not_part_of_it() -> None:
+    headers = headers_of({"headers": [(b"x-tops-effort", b"low \t"), (b"x-tops-budget", b"7 ")]})
+    thinking = parse(body(), headers).thinking
+    assert (thinking.effort, thinking.budget) == ("low", 7)
