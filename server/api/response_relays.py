@@ -29,8 +29,8 @@ class ResponsesRelay(Relay):
     """
 
     ends = re.compile(
-        rb"response\.(?:created|queued|in_progress|completed|incomplete|failed)"
-        rb"|\"type\"\s*+:\s*+\"error\"|\"error\"\s*+:\s*+[{\"]"
+        rb"\"(?:type\"\s*+:\s*+\"(?:error\"|response\.(?:created|queued|in_progress|completed"
+        rb"|incomplete|failed))|error\"\s*+:\s*+[{\"])"
     )
     _LAST = ("response.completed", "response.incomplete")
 
