@@ -83,6 +83,7 @@ def send(url: str, arrivals: Arrivals, n: int = 20) -> tuple[list[Record], float
     return asyncio.run(run(plan, tasks, times)), time.perf_counter() - started
 
 
+@pytest.mark.slow
 def test_a_closed_loop_waits_for_answers_and_an_open_loop_does_not(slow: str) -> None:
     open_loop, open_seconds = send(slow, Arrivals(kind="constant", rate=40), 8)
     closed_loop, closed_seconds = send(slow, Arrivals(), 8)
@@ -115,6 +116,7 @@ def test_requests_are_sent_at_their_scheduled_times(slow: str, arrivals: Arrival
     assert all(record.ended == "answer" for record in records)
 
 
+@pytest.mark.slow
 def test_a_trace_is_replayed_against_a_server(slow: str, tmp_path: Path) -> None:
     file = tmp_path / "trace.jsonl"
     file.write_text("".join(f'{{"timestamp": {80 * n}}}\n' for n in range(20)))

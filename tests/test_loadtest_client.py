@@ -143,6 +143,7 @@ def test_a_report_in_an_absent_folder_is_refused_before_the_run(
     assert "absent" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--json", "--csv", "--html"])
 def test_a_report_that_cannot_be_written_exits_with_2_after_the_tables(
     endpoint: Endpoint, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

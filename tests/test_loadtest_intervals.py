@@ -81,6 +81,7 @@ def test_identical_turns_do_not_narrow_an_interval() -> None:
     assert five_turns.figures == single_turn.figures
 
 
+@pytest.mark.slow
 def test_intervals_of_an_accuracy_difference_have_their_coverage() -> None:
     """30 conversations of three turns, which both arms mostly answer alike."""
     rng, covered = np.random.default_rng(4), list[bool]()

@@ -100,6 +100,7 @@ def test_mathematics_without_math_verify_names_the_install(
     assert problem_sets.read_problems(str(file))[0].answer == "B"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared problem sets are not on this machine")
 @pytest.mark.parametrize(
     ("name", "size"), [("gsm8k_test", 1319), ("math_4500", 4500), ("svamp", None), ("aqua", None)]

@@ -70,6 +70,7 @@ def test_wrong_steps_are_masked_trained_or_dropped(tmp_path: Path, then: str) ->
     assert any(example.wrong for example in marked) is (then == "mask")
 
 
+@pytest.mark.slow
 def test_a_critic_gets_one_request_per_example_and_a_killed_run_continues(tmp_path: Path) -> None:
     examples, file = with_slips(12, 0.3), tmp_path / "critic.jsonl"
     with teaching({}) as critic:

@@ -153,6 +153,7 @@ def test_files_may_be_gzipped_and_limited(tmp_path: Path) -> None:
         read({"path": tmp_path / "none.jsonl"})
 
 
+@pytest.mark.slow
 def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="needs the extra [train]")
     lines(tmp_path / "train.jsonl", {"q": "2 + 3?", "a": "so \\boxed{5}", "hard": 2})

@@ -189,6 +189,7 @@ def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
 PAIRS = Path(__file__).parent / "answer_pairs.jsonl"
 
 
+@pytest.mark.slow
 def test_pairs_of_answers_and_gold_answers_in_every_usual_form() -> None:
     """Wrong answers that look right are worst: training would learn them."""
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
@@ -222,6 +223,7 @@ def test_written_solutions_are_right_with_their_answer_and_wrong_without() -> No
     assert sum(shifted) <= sum(same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["1" * 30_000, "12 " * 10_000, "\\boxed{" * 4_000, "<answer>" * 4_000]
 )
@@ -242,6 +244,7 @@ def test_the_way_of_judging_may_be_chosen() -> None:
         Judge(by="guess")
 
 
+@pytest.mark.slow
 def test_a_user_s_function_judges_in_its_own_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

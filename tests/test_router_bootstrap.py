@@ -33,6 +33,7 @@ def test_a_percentile_interval_leaves_out_a_fortieth_on_each_side() -> None:
     assert percentile_interval([2.0, 2.0]) == (2.0, 2.0)
 
 
+@pytest.mark.slow
 def test_both_forms_cover_the_mean_of_a_normal_sample_in_95_percent() -> None:
     """300 samples of 60: the standard error of the coverage is 1.3 points."""
     rng = np.random.default_rng(1)

@@ -33,6 +33,7 @@ def held_out(rng: np.random.Generator, size: int, noise: float) -> HeldOut:
     return HeldOut(p, tokens, correct, tokens, 2, np.full(size, True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5, 2.0, 10.0])
 def test_the_certified_loss_is_exceeded_in_at_most_delta_of_repeats(noise: float) -> None:
     rng = np.random.default_rng(int(noise * 10))

@@ -39,6 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return folder, artifact, fresh
 
 
+@pytest.mark.slow
 def test_fit_prints_its_metrics(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_replay_prints_every_documented_field(
     assert tokens[0] > tokens[-1]
 
 
+@pytest.mark.slow
 def test_replay_of_a_fixed_policy_is_that_baseline(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

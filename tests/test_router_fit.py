@@ -151,6 +151,7 @@ def test_learners_recover_linear_truth_and_stay_finite_on_constant_labels() -> N
     assert fit_log_tokens(z, tokens)(z)[:, 1] == pytest.approx(logits[:, 1] + 3, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_baseline_is_the_most_accurate_effort_and_cheaper_ones_are_named() -> None:
     """More thinking can lower accuracy, and efforts of equal accuracy differ in tokens."""
     rng = np.random.default_rng(7)
@@ -171,6 +172,7 @@ def test_the_baseline_is_the_most_accurate_effort_and_cheaper_ones_are_named() -
     assert "60% of the tokens of the baseline medium" in cheaper
 
 
+@pytest.mark.slow
 def test_copies_of_prompts_certify_what_the_prompts_certify() -> None:
     once = simulated(60)
     copies = tuple(

@@ -20,6 +20,8 @@ from fuzz_streams import StreamScript, stream_script
 from loadtest.chaos.gateway_process import GatewayProcess
 from loadtest.chaos.processes import wait_until_ready
 
+pytestmark = pytest.mark.slow
+
 STREAMS = int(os.environ.get("FUZZ_STREAMS", "100"))
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "200"))
 FIRST_SEED = int(os.environ.get("FUZZ_SEED", "0"))

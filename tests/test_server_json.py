@@ -81,6 +81,7 @@ def tally(value: Any) -> tuple[int, int]:
     return values, 1 + sum(part[1] for part in parts)
 
 
+@pytest.mark.slow
 @given(VALUES, st.integers(1, 9))
 @settings(max_examples=200, deadline=None)
 def test_the_count_is_exact_whatever_the_texts_hold(value: Any, piece: int) -> None:

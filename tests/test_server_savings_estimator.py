@@ -87,6 +87,7 @@ def test_shares_may_change_within_a_conversation() -> None:
     assert covered >= 0.91 * 300
 
 
+@pytest.mark.slow
 def test_the_always_valid_interval_covers_at_every_look() -> None:
     missed = 0
     for seed in range(200):

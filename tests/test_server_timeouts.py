@@ -40,6 +40,7 @@ def test_time_outs_of_a_pool_expire_independently() -> None:
     assert all(0.29 <= seconds < LONG / 2 for seconds in asyncio.run(main()))
 
 
+@pytest.mark.slow
 def test_a_time_out_that_is_entered_again_starts_anew() -> None:
     async def main() -> None:
         pool = TimeoutPool(0.5)
@@ -73,6 +74,7 @@ def test_a_cancelled_task_raises_no_time_out() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_deadline_runs_once_it_is_resumed_and_counts_no_pause() -> None:
     async def main() -> None:
         pool = TimeoutPool(0.3)
