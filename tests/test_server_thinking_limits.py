@@ -50,7 +50,7 @@ def decided(
     request = api.parse({**plain, **body}, {})
     decision = Decider(Settings(**settings), router).decide(request, caller, ModelInfo("m", None))
     decision = check_budget(decision, request, support, DIALECTS[name], path)
-    budget = decision.budget if decision.is_told else None
+    budget = decision.budget if decision.sends_budget else None
     return decision, api.write(request, decision.effort, budget, "m", DIALECTS[name])
 
 
@@ -140,7 +140,7 @@ def test_a_prefilled_answer_of_the_other_apis_is_refused_alike(path: str) -> Non
         decided({turns: [HI, THOUGHT]}, SILENT, path=path)
     assert refused.value.param == ("input" if path == RESPONSES else "messages[1]")
     decision, body = decided({turns: [HI]}, SILENT, path=path)
-    assert not decision.is_told
+    assert not decision.sends_budget
     assert "none" in str(body) or "disabled" in str(body)
 
 
@@ -161,7 +161,7 @@ def test_a_limit_that_nothing_would_hold_is_refused(
         decided({}, SHORT, support, name, path)
     assert reason in refused.value.message
     decision, _ = decided({"reasoning_effort": "none"}, SHORT, support, name, path)
-    assert not decision.is_told
+    assert not decision.sends_budget
     limit = "max_output_tokens" if path == RESPONSES else "max_tokens"
     shorter, _ = decided({limit: 5}, SHORT, support, name, path)
     assert shorter.budget is None
@@ -382,7 +382,7 @@ def test_llama_cpp_has_the_effort_as_a_variable_of_its_template_on_every_api(pat
         variables = {"mine": 1, "reasoning_effort": effort, "enable_thinking": effort != "none"}
         assert written == {**plain, "model": "m", "chat_template_kwargs": variables, **fields}
     decision, _ = decided({"reasoning_effort": "high"}, SHORT, name="llama.cpp", path=path)
-    assert (decision.budget, decision.is_told) == (5, True)
+    assert (decision.budget, decision.sends_budget) == (5, True)
 
 
 @pytest.mark.parametrize("name", ["vllm", "sglang"])

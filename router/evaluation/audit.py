@@ -128,7 +128,7 @@ class _Audit:
     def _difference(self, effort: int, rival: int) -> dict[str, object]:
         """Accuracy and tokens of `effort` minus those of `rival`, paired by prompt.
 
-        `saved_share`: what `rival` saves of the tokens of `effort`, the dearer one.
+        `saved_share`: what `rival` saves of the tokens of `effort`, the costlier one.
         """
         accuracy, tokens = self._minus(effort, rival)
         return {

@@ -137,7 +137,7 @@ def dominated(results: FixedEfforts, delta: float) -> dict[int, tuple[int, ...]]
     efforts = range(len(results.efforts))
     pairs = [(effort, rival) for effort in efforts for rival in efforts if effort != rival]
     p_values = [
-        max(_loss_p_value(results, rival, effort, 0.0), _dearer_p_value(results, effort, rival))
+        max(_loss_p_value(results, rival, effort, 0.0), _costlier_p_value(results, effort, rival))
         for effort, rival in pairs
     ]
     better: dict[int, tuple[int, ...]] = {}
@@ -170,7 +170,7 @@ def _loss_p_value(results: FixedEfforts, effort: int, rival: int, max_loss: floa
     return _p_value(sums, sizes, max_loss)
 
 
-def _dearer_p_value(results: FixedEfforts, effort: int, rival: int) -> float:
+def _costlier_p_value(results: FixedEfforts, effort: int, rival: int) -> float:
     """P-value of the hypothesis that `effort` takes fewer tokens than `rival`."""
     difference = results.tokens[:, effort] - results.tokens[:, rival]
     sizes = np.bincount(results.cluster).astype(np.float64)

@@ -29,8 +29,8 @@ class Decision(NamedTuple):
         pinned: whether an earlier turn decided `routed`.
         budget_limit: the largest budget that key and server allow; None where neither limits it.
         allowed: the model's efforts that the key allows.
-        is_told: whether the engine is told the budget; at effort `none` only where it has to bound
-            a thought that a client opens nevertheless.
+        sends_budget: whether the engine gets the budget; at effort `none` only where a client may
+            open a thought nevertheless.
     """
 
     effort: Effort
@@ -48,7 +48,7 @@ class Decision(NamedTuple):
     pinned: bool = False
     budget_limit: int | None = None
     allowed: tuple[Effort, ...] = ()
-    is_told: bool = True
+    sends_budget: bool = True
 
     @property
     def arm(self) -> str | None:

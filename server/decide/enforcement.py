@@ -41,7 +41,7 @@ def check_budget(
     if budget is None:
         return decision
     if decision.effort == "none" and limit is None:
-        return decision._replace(is_told=False)
+        return decision._replace(sends_budget=False)
     explicit = request.budget is not None
     if dialect.exclusive and request.effort is not None and explicit:
         raise BadRequest(
@@ -55,7 +55,7 @@ def check_budget(
         if not (is_native and dialect.bounds_opened):
             _check_prefill(request, limit)
         if decision.effort == "none":
-            return decision._replace(is_told=enforced)
+            return decision._replace(sends_budget=enforced)
     if enforced:
         dropped = dialect.exclusive and not explicit and limit is None
         return _without_budget(decision) if dropped else decision

@@ -149,7 +149,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             self._api.PATH,
             record.engine_headers,
             write,
-            decision.budget if decision.is_told else None,
+            decision.budget if decision.sends_budget else None,
             record.thread.affinity if record.thread else None,
             decision.effort != "none",
             request.max_tokens,
