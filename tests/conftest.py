@@ -11,7 +11,8 @@ from pathlib import Path
 import certifi
 import httpx
 import pytest
-from processes import serving
+from processes import Server, serving
+from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = {"engines", "playwright", "processes", "subprocess"}
 """Modules with which a test file starts processes; the others' tests are unit tests."""
@@ -52,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # others stay as they are
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("slow") or "gateway" in fixtures or starts_processes(item.path):
+        starts_gateway = "gateway" in fixtures or "front" in fixtures
+        if item.get_closest_marker("slow") or starts_gateway or starts_processes(item.path):
             continue
         item.add_marker(pytest.mark.unit)
 
@@ -80,3 +82,18 @@ def http() -> Generator[httpx.Client]:
     """An HTTP client that gives up after 30 seconds."""
     with httpx.Client(timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def engine() -> Generator[ScriptedEngine]:
+    """An engine that misbehaves on command."""
+    with scripted_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def front(engine: ScriptedEngine) -> Generator[Server]:
+    """A gateway in front of `engine`, which waits for it for a second."""
+    limits = ("--upstream-timeout", "1")
+    with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
+        yield server

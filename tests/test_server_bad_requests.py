@@ -6,13 +6,7 @@ from collections.abc import Generator
 import httpx
 import pytest
 from processes import Server, serving
-from scripted_engine import ScriptedEngine, ask, error_of, scripted_engine
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
+from scripted_engine import ScriptedEngine, ask, error_of
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,9 @@ from typing import Any
 import httpx
 import pytest
 from processes import Server, serving
-from scripted_engine import ScriptedEngine, ask, scripted_engine
+from scripted_engine import ScriptedEngine, ask
 
 from server.endpoints.budget_retry import _usable as usable
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
-
 
 SCHEMA = {
     "type": "json_schema",

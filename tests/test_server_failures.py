@@ -6,7 +6,6 @@ The death and restart of the embedded engine itself are tested in test_server_se
 import json
 import signal
 import threading
-from collections.abc import Generator
 
 import aiohttp
 import anthropic
@@ -15,24 +14,11 @@ import openai
 import pytest
 from polling import until
 from processes import Server, serving
-from scripted_engine import CHUNK, ScriptedEngine, ask, error_of, scripted_engine
+from scripted_engine import CHUNK, ScriptedEngine, ask, error_of
 
 from server.engines.http_reply import translate as failure_of
 from server.engines.reply import is_unknown_path
 from server.errors import EngineDown, EngineTimeout
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def front(engine: ScriptedEngine) -> Generator[Server]:
-    limits = ("--upstream-timeout", "1")
-    with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
-        yield server
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -7,18 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from processes import Server, peak_memory, serving
-from scripted_engine import ScriptedEngine, ask, error_of, scripted_engine
+from scripted_engine import ScriptedEngine, ask, error_of
 
 HUGE = 123456789012345678901234567890
 USAGE = {"prompt_tokens": 3, "completion_tokens": 5}
 MESSAGE = {"role": "assistant", "content": "x"}
 CHOICE = {"index": 0, "message": MESSAGE, "finish_reason": "stop"}
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from polling import until
 from processes import Server, serving
-from scripted_engine import CHUNK, FINISH, ScriptedEngine, ask, scripted_engine
+from scripted_engine import CHUNK, FINISH, ScriptedEngine, ask
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 CHUNKED = HEAD.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -41,12 +41,6 @@ LINES = (
 
 def framed(block: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(block), block)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,14 @@
 """The gateway changes nothing else: bodies, chunks, disconnects and back-pressure pass through."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from polling import until
-from processes import Server, serving
-from scripted_engine import CHUNK, INTERLEAVED, ScriptedEngine, ask, scripted_engine
-
-
-@pytest.fixture(scope="module")
-def engine() -> Generator[ScriptedEngine]:
-    with scripted_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def front(engine: ScriptedEngine) -> Generator[Server]:
-    limits = ("--upstream-timeout", "1")
-    with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
-        yield server
+from processes import Server
+from scripted_engine import CHUNK, INTERLEAVED, ScriptedEngine, ask
 
 
 def has_stopped(count: Callable[[], int]) -> bool:

@@ -104,11 +104,6 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.body_read_at = time.perf_counter()
         return body
 
-    @property
-    def _context(self) -> int | None:
-        """The model's context in tokens, where the engine reports it."""
-        return self._fleet.resolve_model(None).context
-
     def _check_budget(self, decision: Decision, request: ParsedRequest) -> Decision:
         fleet = self._fleet
         return check_budget(decision, request, fleet.budget_support, fleet.dialect, self._api.PATH)
@@ -180,7 +175,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             await relay_stream(record, reply, relay, self._endings, send, given)
             record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
-        answer = await read_answer(self._api, reply, request, self._context)
+        answer = await read_answer(self._api, reply, request, record.context)
         if reply.status == 200 and request.stream:
             raise EngineFailed("the engine did not answer a streaming request with a stream")
         record.status = reply.status
@@ -211,7 +206,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         try:
             async with await self._fleet.send(self._call(record, request)) as in_flight:
                 reply = in_flight.reply
-                retried = await read_answer(self._api, reply, request, self._context)
+                retried = await read_answer(self._api, reply, request, record.context)
                 cut = reply.cut
         except GatewayError:
             retried = {}
