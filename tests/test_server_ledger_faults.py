@@ -55,9 +55,11 @@ def names(path: Path) -> list[str]:
         engine.dispose()
 
 
-def test_gateways_that_start_together_on_a_new_file_get_one_key(path: Path) -> None:
+@pytest.mark.parametrize("attempt", range(8))
+def test_gateways_that_start_together_on_a_new_file_get_one_key(path: Path, attempt: int) -> None:
+    """The switch to the write-ahead log failed for one of them, once in some attempts."""
     keys: set[bytes] = set()
-    together = threading.Barrier(4)
+    together = threading.Barrier(6)
 
     def start() -> None:
         engine = connect(f"sqlite:///{path}")
@@ -66,7 +68,7 @@ def test_gateways_that_start_together_on_a_new_file_get_one_key(path: Path) -> N
         keys.add(shared_key(engine))
         engine.dispose()
 
-    threads = [threading.Thread(target=start) for _ in range(4)]
+    threads = [threading.Thread(target=start) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
