@@ -98,6 +98,25 @@ def test_hosted_apis_are_not_probed(name: Name) -> None:
     assert support.mode == ("none" if DIALECTS[name].budget is None else "native")
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("aloud", "none"), ("apart", "native")])
+def test_thoughts_in_the_answer_s_text_are_noticed(kind: str, mode: str) -> None:
+    """By llama.cpp where it does not recognise the template as one of a thinking model."""
+
+    async def ask(body: dict[str, Any], budget: int | None) -> ProbeReply:
+        thinks = body["chat_template_kwargs"]["enable_thinking"]
+        thoughts = "I add 34 and 27. " * 9 if thinks else ""
+        message = {"content": "It is 60."}
+        if kind == "aloud":
+            message["content"] = thoughts + message["content"]
+        elif thinks:
+            message["reasoning_content"] = thoughts
+        return ProbeReply(200, {"choices": [{"message": message}]})
+
+    support = asyncio.run(probe(ask, DIALECTS["llama.cpp"], "m", "high"))
+    assert support.mode == mode
+    assert ("does not recognise the chat template" in support.detail) == (kind == "aloud")
+
+
 THOUGHTS = "I add and subtract the numbers in turn."
 
 

@@ -38,11 +38,14 @@ SAID: dict[Name, dict[tuple[Effort, int | None], dict[str, Any]]] = {
         },
         ("low", 0): {
             "chat_template_kwargs": {"reasoning_effort": "low", "enable_thinking": False},
-            "thinking_budget_tokens": 0,
+            "thinking_budget_tokens": 1,
         },
         ("none", None): {
             "chat_template_kwargs": {"reasoning_effort": "none", "enable_thinking": False},
-            "thinking_budget_tokens": 0,
+        },
+        ("none", 5): {
+            "chat_template_kwargs": {"reasoning_effort": "none", "enable_thinking": False},
+            "thinking_budget_tokens": 8,
         },
     },
     "openai": {

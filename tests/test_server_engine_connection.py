@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
+from server.engines.connection import EngineConnection, StaleConnection
 from server.engines.engine import Engine
 from server.engines.http_reply import HttpReply
 from server.errors import EngineFailed
@@ -104,6 +106,20 @@ def test_an_engine_that_closes_after_every_stream_answers_every_request() -> Non
         async with engine(serve) as ask:
             for _ in range(100):
                 assert await read(await ask()) == b"data: x\n\n" * 2
+
+    asyncio.run(main())
+
+
+def test_no_data_from_an_earlier_reply_s_reader_is_no_byte_of_this_reply() -> None:
+    """A reader that resumes feeds an empty segment to the connection that it once read."""
+
+    async def main() -> None:
+        connection = EngineConnection(asyncio.get_running_loop())
+        for _ in range(2):
+            connection.set_response_params()
+        connection.data_received(b"")
+        connection.set_exception(aiohttp.ClientOSError(None, "the transport is closing"))
+        assert isinstance(connection.exception(), StaleConnection)
 
     asyncio.run(main())
 

@@ -354,7 +354,7 @@ LLAMA_CPP: dict[str, list[tuple[Effort, int | None, dict[str, Any]]]] = {
     RESPONSES: [
         ("low", None, {"reasoning": {"effort": "low"}}),
         ("high", 9, {"reasoning": {"effort": "high"}, "thinking_budget_tokens": 9}),
-        ("none", None, {"reasoning": {"effort": "none"}, "thinking_budget_tokens": 0}),
+        ("none", None, {"reasoning": {"effort": "none"}}),
     ],
     MESSAGES: [
         ("low", None, {"output_config": {"effort": "low"}}),

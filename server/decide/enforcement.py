@@ -108,6 +108,8 @@ def _obstacle(
         return None, dialect.min_budget and dialect.min_budget + support.overshoot
     if path in dialect.budget_paths and support.mode == "native" and dialect.budget is not None:
         minimum = dialect.min_message_budget if path == MESSAGES else dialect.min_budget
+        if minimum == 0 and budget > 0:  # 0 switches thinking off
+            return None, 2 * support.overshoot
         return None, minimum and minimum + support.overshoot
     return "this API has no budget on this engine; use /v1/chat/completions", 0
 

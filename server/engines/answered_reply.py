@@ -10,6 +10,7 @@ from server.engines.continuing.api import ContinuedApi
 from server.engines.continuing.reply import ContinuedReply
 from server.engines.continuing.room import Room
 from server.engines.continuing.unfinished import Unfinished
+from server.engines.counted_reply import poster
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES, Dialect
 from server.engines.engine import Engine
 from server.engines.reply import Reply
@@ -26,7 +27,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     """The engine's reply to a request that is not sent yet."""
     support, budget, resume = engine.budget_support, call.budget, dialect.resume
     sent_budget = None if budget is None else support.budget_to_send(budget)
-    post = partial(engine.post, call.path, headers=call.headers)
+    post = poster(engine, dialect, call.path, call.headers, call.choices)
     body = call.write(budget if sent_budget is None else sent_budget)
     initial_limit = None
     if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:
@@ -35,7 +36,10 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
             initial_limit = budget
         elif sent_budget is None or (is_tight and support.proven and support.continues):
             logprobs, body = support.adds_logprobs, call.write(None)
-            return TwoPhase(post, body, budget, resume, engine.count_tokens, call.reserve, logprobs)
+            uncounted = partial(engine.post, call.path, headers=call.headers)
+            return TwoPhase(
+                uncounted, body, budget, resume, engine.count_tokens, call.reserve, logprobs
+            )
     api = _APIS.get(call.path)
     is_group = call.choices > 1 and bool(body.get("stream"))
     if api is None or resume is None or not support.continues or is_group:

@@ -22,6 +22,14 @@ BUDGET = 16
 _UNBOUNDED_TOKENS = 64
 """Completion tokens that show whether the prompt takes more thinking than the budget."""
 
+_LOUD_FACTOR = 2
+"""An answer so many times as long as one without thinking has thoughts in it."""
+
+_NOT_RECOGNISED = (
+    "the engine does not recognise the chat template as one of a thinking model: thoughts are sent "
+    "as the answer's text, and no budget holds; use a template that writes a message's "
+    "reasoning_content between <think> and </think>"
+)
 _MAX_TOKENS = 256
 _CONTINUED_TOKENS = 16
 _MAX_UNDERSHOOT = 4
@@ -62,11 +70,21 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
         return BudgetSupport("native", False, "not probed, because requests cost money")
     body = _body(dialect, model, effort, None)
     unbounded = await ask(body | {"max_tokens": _UNBOUNDED_TOKENS}, None)
-    support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
     thoughts, _ = chat_chunk.reasoning(_message(unbounded.answer))
+    is_suspect = dialect.parses_by_template and effort != "none" and not thoughts
+    if is_suspect and await _thinks_aloud(ask, dialect, model, unbounded.answer):
+        return BudgetSupport("none", False, _NOT_RECOGNISED)
+    support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
     if support.mode != "two-phase" and thoughts:
         support = replace(support, continues=await _continues(ask, body, dialect))
     return support
+
+
+async def _thinks_aloud(ask: Ask, dialect: Dialect, model: str, unbounded: object) -> bool:
+    """Whether an answer without reasoning is longer by an effort: its thoughts are in its text."""
+    plain = await ask(_body(dialect, model, "none", None) | {"max_tokens": _UNBOUNDED_TOKENS}, None)
+    lengths = [len(chat_chunk.text(_message(answer))) for answer in (unbounded, plain.answer)]
+    return plain.status == 200 and lengths[0] > _LOUD_FACTOR * lengths[1] > 0
 
 
 async def _enforcement(

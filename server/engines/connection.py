@@ -44,7 +44,8 @@ class EngineConnection(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        self._is_silent = False
+        if data:  # none comes with an earlier reply's reader, which resumes reading
+            self._is_silent = False
         if self._head_tail is not None:
             data = self._receive_head(self._head_tail, data)
         super().data_received(data)

@@ -73,6 +73,9 @@ class Dialect:
         bounds_opened: whether a budget holds for a thought that the prompt has opened.
         min_message_budget: `min_budget` of Anthropic's Messages.
         has_templates: whether clients may set variables of the model's chat template.
+        reports_thinking: whether its usage has the thinking tokens.
+        parses_by_template: whether it tells thoughts from text only where it recognises the chat
+            template as one of a thinking model.
     """
 
     apply: Apply
@@ -89,6 +92,8 @@ class Dialect:
     min_message_budget: int = MIN_MESSAGE_BUDGET
     bounds_opened: bool = False
     has_templates: bool = False
+    reports_thinking: bool = True
+    parses_by_template: bool = False
 
 
 def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
@@ -107,16 +112,16 @@ def _sglang(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
 
 def _llama_cpp(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
     _llama_cpp_template(body, effort, budget)
-    if effort == "none":
-        body["thinking_budget_tokens"] = 0
-    elif budget is not None:
-        body["thinking_budget_tokens"] = budget
+    if budget is not None:
+        minimum = _MIN_OPENED_BUDGET if effort == "none" else 1
+        body["thinking_budget_tokens"] = max(budget, minimum)
 
 
 def _llama_cpp_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
     """The variables of the template: the engine passes them on, on every API.
 
-    A budget of 0 does not bind there, so that thinking is switched off.
+    A budget of 0 does not bind where the prompt ends in a line break within the block, so that
+    thinking is switched off; a template that cannot is bound by 1, of which the break is one.
     """
     thinks = effort != "none" and budget != 0
     _merge(body, "chat_template_kwargs", reasoning_effort=effort, enable_thinking=thinks)
@@ -130,7 +135,7 @@ def _llama_cpp_response(body: dict[str, Any], effort: Effort, budget: int | None
 
 def _llama_cpp_message(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
     """Of Anthropic's fields the engine reads the budget only."""
-    _message(body, effort, budget)
+    _message(body, effort, None if budget is None else max(budget, 1))
     _llama_cpp_template(body, effort, budget)
 
 
@@ -165,6 +170,10 @@ def _anthropic(body: dict[str, Any], effort: Effort, budget: int | None) -> None
 def _merge(body: dict[str, Any], name: str, **fields: Any) -> None:
     body[name] = {**(body.get(name) or {}), **fields}
 
+
+_MIN_OPENED_BUDGET = 8
+"""Thinking tokens of llama.cpp's budget at effort `none`: it counts a block that the prompt has
+opened and closed, and would end one of a smaller budget within the answer."""
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -201,6 +210,8 @@ DIALECTS: dict[Name, Dialect] = {
         budget_paths=(CHAT, RESPONSES, MESSAGES),
         min_message_budget=0,
         has_templates=True,
+        reports_thinking=False,
+        parses_by_template=True,
     ),
     "openai": Dialect(_openai, "`reasoning_effort`", None, hosted=True),
     "openrouter": Dialect(

@@ -16,9 +16,9 @@ from router.effort import Effort
 from server.engines.assemble import assemble
 from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.canary import ProbeReply, probe
+from server.engines.counted_reply import poster
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine, NoModels
-from server.engines.http_reply import HttpReply
 from server.engines.model_info import ModelInfo
 from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
@@ -219,15 +219,16 @@ class Health:
 
     async def _ask(self, engine: Engine, body: dict[str, Any], budget: int | None) -> ProbeReply:
         """The canary's requests: not counted as in flight, not retried, not in the ledger."""
-        post = partial(engine.post, CHAT, headers={"x-request-id": "canary"})
+        headers = {"x-request-id": "canary"}
         if budget is None:
-            reply = post(body)
+            reply = poster(engine, self._dialect, CHAT, headers)(body)
         else:
             assert self._dialect.resume is not None
+            post = partial(engine.post, CHAT, headers=headers)
             reply = TwoPhase(post, body, budget, self._dialect.resume, engine.count_tokens)
         async with aclosing(reply):
             await reply.begin()
             method = reply.method if isinstance(reply, TwoPhase) else None
-            if isinstance(reply, HttpReply) and reply.status == 200 and reply.is_stream:
+            if method is None and reply.status == 200 and reply.is_stream:
                 return ProbeReply(200, await assemble(events(reply.next_chunk)))
             return ProbeReply(reply.status, parse_json(await reply.read()), method)

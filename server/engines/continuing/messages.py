@@ -82,7 +82,7 @@ def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
         "content": begun + blocks,
     }
     joined_message["usage"] = _total_usage(
-        _object(answer.get("usage")), _object(continued.get("usage"))
+        _object(answer.get("usage")), _object(continued.get("usage")), state
     )
     return joined_message
 
@@ -111,7 +111,7 @@ async def joined(
         if isinstance(fields.get("index"), int):
             fields = {**fields, "index": fields["index"] + count}
         if name == "message_delta":
-            fields = {**fields, "usage": _total_usage(begun, _object(fields.get("usage")))}
+            fields = {**fields, "usage": _total_usage(begun, _object(fields.get("usage")), state)}
         yield encode(fields, str(name))
 
 
@@ -166,9 +166,11 @@ def _content(message: Json) -> list[Json]:
     return [_object(block) for block in blocks]
 
 
-def _total_usage(begun: Json, added: Json) -> Json:
+def _total_usage(begun: Json, added: Json, state: Unfinished) -> Json:
     """The prompt once, and the completions of both requests."""
     total: dict[str, Any] = {**added, **begun}
+    if "output_tokens_details" not in begun and state.thinking_tokens is not None:
+        total["output_tokens_details"] = {"thinking_tokens": state.thinking_tokens}
     counts = (begun.get("output_tokens"), added.get("output_tokens"))
     total["output_tokens"] = sum(count for count in counts if isinstance(count, int))
     return total

@@ -1,0 +1,261 @@
+"""A reply of an engine that reports no thinking tokens; the engine's tokenizer counts them.
+
+llama.cpp is such an engine. Of several choices it also reports the completion tokens of the first
+one only, or of each in turn. Counts that the engine does report are left alone.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from server.engines import chat_chunk
+from server.engines.continuing.transcript import Transcript
+from server.engines.dialect import CHAT, MESSAGES, RESPONSES, Dialect
+from server.engines.engine import Engine
+from server.engines.reply import Reply, Sink, parse_json
+from server.engines.usage import read_usage
+from server.http.json_codec import dumps
+from server.http.sse import EventBuffer, encode, payload, read_event, split
+
+Json = dict[str, Any]
+CountTokens = Callable[[str], Awaitable[int | None]]
+Post = Callable[[Json], Reply]
+
+_THOUGHT = re.compile(rb'"(?:reasoning_content|reasoning|thinking)"\s*+:\s*+"')
+_USAGE = b'"usage"'
+
+
+def poster(engine: Engine, dialect: Dialect, path: str, headers: Any, choices: int = 1) -> Post:
+    """Makes replies to bodies for `path`, whose thinking tokens are counted in any case."""
+    post = partial(engine.post, path, headers=headers)
+    if dialect.reports_thinking or path not in _DETAILS:
+        return post
+    return lambda body: CountedReply(post(body), path, engine.count_tokens, choices)
+
+
+class CountedReply:
+    """A reply with the thinking tokens in its usage; a `Reply`.
+
+    Args:
+        reply: the engine's, not begun yet.
+        path: the API's, one of `server.engines.dialect`'s.
+        count_tokens: counts a text on the engine; None where it cannot.
+        choices: answers that were requested.
+    """
+
+    def __init__(self, reply: Reply, path: str, count_tokens: CountTokens, choices: int) -> None:
+        self._reply, self._path = reply, path
+        self._count_tokens = count_tokens
+        self._choices = choices
+        self._buffer = EventBuffer()
+        self._thoughts = Transcript()
+        self._usages: list[Json] = []
+        self._whole = b""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self._reply.status
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is an event stream."""
+        return self._reply.is_stream
+
+    @property
+    def retry_after(self) -> str | None:
+        """The `Retry-After` header of an engine that refuses."""
+        return self._reply.retry_after
+
+    @property
+    def cut(self) -> bool | None:
+        """None, because only the engine knows."""
+        return self._reply.cut
+
+    async def begin(self) -> None:
+        """Wait for a stream's first bytes, or for all of any other body.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        await self._reply.begin()
+        if not self.is_stream:
+            self._whole = await self._counted_answer(await self._reply.read())
+
+    async def read(self) -> bytes:
+        """The whole body of a reply that is not a stream."""
+        return self._whole
+
+    async def next_chunk(self) -> bytes:
+        """The events that have arrived, at least one; empty at the end."""
+        while chunk := await self._reply.next_chunk():
+            events = self._read(chunk)
+            if _USAGE in events:
+                events = await self._counted_events(events)
+            if events:
+                return events
+        return self._buffer.rest()
+
+    async def stream_to(self, sink: Sink) -> None:
+        """Pass all remaining events to `sink`."""
+
+        def watch(chunk: bytes) -> Awaitable[None]:
+            events = self._read(chunk)
+            return self._send(sink, events) if _USAGE in events or not events else sink(events)
+
+        await self._reply.stream_to(watch)
+        if rest := self._buffer.rest():
+            await sink(rest)
+
+    async def aclose(self) -> None:
+        """End the request at any point."""
+        await self._reply.aclose()
+
+    async def _send(self, sink: Sink, events: bytes) -> None:
+        # a sink runs in no task of its own, and a request to the tokenizer needs one
+        if events and (counted := await asyncio.ensure_future(self._counted_events(events))):
+            await sink(counted)
+
+    def _read(self, chunk: bytes) -> bytes:
+        """The events that are complete with a chunk; those with thoughts are kept."""
+        if self._buffer.is_between_events and self._thoughts.add_thought(chunk):
+            return chunk
+        events = self._buffer.feed(chunk)
+        if _THOUGHT.search(events):
+            self._thoughts.add(events, is_thought=True)
+        return events
+
+    async def _counted_events(self, events: bytes) -> bytes:
+        return b"".join([await self._counted_event(event) for event in split(events)])
+
+    async def _counted_event(self, event: bytes) -> bytes:
+        body = payload(event) if _USAGE in event else None
+        if body is None:
+            return event
+        is_nested = isinstance(body.get("response"), dict)
+        fields = cast("Json", body["response"]) if is_nested else body
+        usage = read_usage(fields)
+        is_final = self._path != MESSAGES or body.get("type") == "message_delta"
+        if not is_final or not isinstance(fields.get("usage"), dict):
+            return event
+        if usage is not None and usage.thinking is not None:
+            return event
+        if self._choices > 1 and not body.get("choices"):
+            self._usages.append(fields["usage"])
+            if len(self._usages) < self._choices:
+                return b""
+            fields = {**fields, "usage": _sum_of(self._usages)}
+        thinking = await self._count(self._streamed_thoughts(fields))
+        fields = self._with_thinking(fields, thinking)
+        name = read_event(event)[0].decode(errors="replace") or None
+        return encode({**body, "response": fields} if is_nested else fields, name)
+
+    def _streamed_thoughts(self, fields: Json) -> Sequence[str]:
+        """The thoughts of each choice."""
+        if self._path == RESPONSES:
+            return _thoughts(fields, self._path)
+        texts: dict[object, str] = {}
+        for event in split(self._thoughts.events()):
+            body = payload(event) or {}
+            if self._path == MESSAGES:
+                texts[0] = texts.get(0, "") + str(_object(body.get("delta")).get("thinking") or "")
+                continue
+            for choice in chat_chunk.choices(body):
+                text, _ = chat_chunk.reasoning(chat_chunk.part(choice, "delta"))
+                index = choice.get("index")
+                texts[index] = texts.get(index, "") + text
+        return list(texts.values())
+
+    async def _counted_answer(self, raw: bytes) -> bytes:
+        if self.status != 200 or _USAGE not in raw:
+            return raw
+        parsed = parse_json(raw)
+        answer = cast("Json", parsed) if isinstance(parsed, dict) else {}
+        usage = read_usage(answer)
+        if usage is None or usage.thinking is not None:
+            return raw
+        answer = await self._with_all_choices(answer, usage.completion)
+        thinking = await self._count(_thoughts(answer, self._path))
+        return dumps(self._with_thinking(answer, thinking))
+
+    async def _with_all_choices(self, answer: Json, completion: int) -> Json:
+        """The answer with the completion tokens of all choices, where those of one are reported."""
+        choices = chat_chunk.choices(answer) if self._path == CHAT else []
+        if len(choices) < 2:
+            return answer
+        counts = [await self._count(_texts(chat_chunk.part(c, "message"))) for c in choices]
+        if None in counts or sum(known := cast("list[int]", counts)) <= completion:
+            return answer
+        # what its text does not show: the end of the thoughts and of the answer
+        unseen = max(0, completion - known[0])
+        total = sum(known) + unseen * len(known)
+        usage = cast("Json", answer["usage"])
+        prompt = usage.get("prompt_tokens") or 0
+        return {
+            **answer,
+            "usage": {**usage, "completion_tokens": total, "total_tokens": prompt + total},
+        }
+
+    async def _count(self, texts: Sequence[str]) -> int | None:
+        counts = [await self._count_tokens(text) if text else 0 for text in texts]
+        return None if None in counts else sum(cast("list[int]", counts))
+
+    def _with_thinking(self, fields: Json, thinking: int | None) -> Json:
+        if thinking is None:
+            return fields
+        name, key = _DETAILS[self._path]
+        usage = _object(fields["usage"])
+        completion = usage.get("completion_tokens", usage.get("output_tokens"))
+        if isinstance(completion, int):  # a text may have more tokens than were generated for it
+            thinking = min(thinking, completion)
+        details = {**_object(usage.get(name)), key: thinking}
+        return {**fields, "usage": {**usage, name: details}}
+
+
+_DETAILS = {
+    CHAT: ("completion_tokens_details", "reasoning_tokens"),
+    RESPONSES: ("output_tokens_details", "reasoning_tokens"),
+    MESSAGES: ("output_tokens_details", "thinking_tokens"),
+}
+"""Where each API reports thinking tokens in its usage."""
+
+
+def _thoughts(answer: Json, path: str) -> Sequence[str]:
+    """The thoughts in a whole answer, of each choice."""
+    if path == CHAT:
+        messages = (chat_chunk.part(choice, "message") for choice in chat_chunk.choices(answer))
+        return [chat_chunk.reasoning(message)[0] for message in messages]
+    if path == MESSAGES:
+        return ["".join(str(block.get("thinking") or "") for block in _list(answer, "content"))]
+    items = [item for item in _list(answer, "output") if item.get("type") == "reasoning"]
+    texts = [str(part.get("text") or "") for item in items for part in _list(item, "content")]
+    return ["".join(texts)]
+
+
+def _texts(message: Json) -> Sequence[str]:
+    """All that a message has of generated text."""
+    calls = [str(_object(call.get("function"))) for call in _list(message, "tool_calls")]
+    return [chat_chunk.reasoning(message)[0], chat_chunk.text(message), *calls]
+
+
+def _sum_of(usages: Sequence[Json]) -> Json:
+    """The usage of several choices, each reported by itself."""
+    completion = sum(usage.get("completion_tokens") or 0 for usage in usages)
+    prompt = usages[-1].get("prompt_tokens") or 0
+    totals = {"completion_tokens": completion, "total_tokens": prompt + completion}
+    return {**usages[-1], **totals}
+
+
+def _list(fields: Json, name: str) -> list[Json]:
+    entries: object = fields.get(name)
+    return (
+        [_object(entry) for entry in cast("list[Any]", entries)]
+        if isinstance(entries, list)
+        else []
+    )
+
+
+def _object(value: object) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}
