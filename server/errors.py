@@ -14,7 +14,7 @@ GatewayError
 ├── TooManyRequests       429  the API key has max_in_flight requests in flight
 ├── LedgerUnavailable     503  the gateway has no ledger, or its database is down
 ├── Stopping              503  the gateway stops, and shutdown_timeout has passed
-├── EngineRefused         4xx  the engine refused the request and gave a reason
+├── EngineRefused         any  the engine's own status: it refused the request, or is overloaded
 └── EngineError                the engine failed
     ├── EngineFailed      502  it closed the connection early, or its answer is unreadable
     ├── EngineDown        503  no connection
@@ -135,12 +135,12 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 
 class EngineRefused(GatewayError):  # noqa: N818
-    """The engine's status of 400 to 499, where its error is not in OpenAI's envelope."""
+    """The engine's own status, 400 or above, where its error is not in OpenAI's envelope."""
 
     def __init__(self, message: str, status: int, retry_after: str | None) -> None:
         super().__init__(message)
         self.status = status
-        self.type = _TYPES.get(status, "invalid_request_error")
+        self.type = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
         self.retry_after = retry_after
 
 

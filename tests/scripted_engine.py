@@ -151,6 +151,14 @@ class ScriptedEngine:
         error = {"detail": [{"loc": ["body", "seed"], "msg": "too long"}]}
         await self._respond(writer, json.dumps(error).encode(), "422 Unprocessable Entity")
 
+    async def do_fail_as_fastapi(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        error = json.dumps({"detail": "out of memory"}).encode()
+        await self._respond(writer, error, "500 Internal Server Error")
+
+    async def do_overload_as_a_proxy(self, _: Any, writer: asyncio.StreamWriter) -> None:
+        page = b"<html>busy</html>"
+        await self._respond(writer, page, "503 Busy", headers="retry-after: 37\r\n")
+
     async def do_linger(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The answer is complete, but the engine does not close the connection."""
         await self._begin(writer)

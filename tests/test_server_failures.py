@@ -72,18 +72,20 @@ def test_an_engine_s_own_refusal_passes_through(front: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "status", "kind", "wait"),
+    ("script", "status", "kind", "reason", "wait"),
     [
-        ("sglang", 429, "rate_limit_error", "37"),
-        ("fastapi", 422, "invalid_request_error", None),
+        ("refuse_as_sglang", 429, "rate_limit_error", "too long", "37"),
+        ("refuse_as_fastapi", 422, "invalid_request_error", "too long", None),
+        ("fail_as_fastapi", 500, "server_error", "out of memory", None),
+        ("overload_as_a_proxy", 503, "server_error", "without a reason", "37"),
     ],
 )
-def test_refusals_in_other_formats_keep_status_and_reason(
-    front: Server, server: str, status: int, kind: str, wait: str | None
+def test_errors_in_other_formats_keep_status_and_reason(
+    front: Server, script: str, status: int, kind: str, reason: str, wait: str | None
 ) -> None:
-    response = ask(front, f"refuse_as_{server}")
+    response = ask(front, script)
     error = error_of(response, status)
-    assert "too long" in error["message"]
+    assert reason in error["message"]
     assert error["type"] == kind
     assert response.headers.get("retry-after") == wait
 

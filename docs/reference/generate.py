@@ -455,7 +455,7 @@ def _errors() -> str:
 
 
 def _status(kind: type[errors.GatewayError]) -> str:
-    return "4xx" if kind is errors.EngineRefused else str(kind.status)
+    return "engine's" if kind is errors.EngineRefused else str(kind.status)
 
 
 def _listed(texts: list[str]) -> str:

@@ -10,6 +10,9 @@ from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.errors import EngineFailed, EngineRefused, NoSuchEndpoint
 from server.http.json_codec import dumps
 
+_LATER = (429, 503, 504, 529)
+"""Statuses that ask a client to try again later; proxies send them with pages of their own."""
+
 
 async def read_answer(
     api: Api, reply: Reply, request: ParsedRequest, context: int | None
@@ -18,7 +21,7 @@ async def read_answer(
 
     Raises:
         NoSuchEndpoint: the engine does not have the API's path.
-        EngineRefused: it refused the request, in an envelope of its own or under status 200.
+        EngineRefused: it refused the request, or is overloaded, in an envelope of its own or none.
         EngineFailed: its body is neither an answer nor an error, or an error under status 200.
     """
     status, body = reply.status, parse_json(await reply.read())
@@ -32,10 +35,14 @@ async def read_answer(
     if status >= 400 and "error" in answer:
         return api.refusal(answer, status, request.max_tokens, context)
     reason = answer.get("message", answer.get("detail"))  # SGLang's, FastAPI's
-    if 400 <= status < 500 and reason:
+    if status >= 400 and reason:
         message = reason if isinstance(reason, str) else dumps(reason).decode()
         if context_overflow({**answer, "message": message}, context):
             fields = {"message": message, "param": None, "code": None}
             return api.refusal({"error": fields}, status, request.max_tokens, context)
         raise EngineRefused(message, status, reply.retry_after)
+    if status in _LATER:
+        raise EngineRefused(
+            f"the engine answered HTTP {status} without a reason", status, reply.retry_after
+        )
     raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")
