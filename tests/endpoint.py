@@ -117,6 +117,10 @@ class Endpoint:
             headers = {"busy-date": "Wed, 21 Oct 2015 07:28:00 GMT", "busy-odd": "soon"}
             wait = {**headers, "busy-second": "1"}.get(name, "0")
             return Response("busy", 503 if self.asked[name] == 1 else 429, {"retry-after": wait})
+        if name == "cut-by-an-error" and self.asked[name] < 3:
+            cut = completion("It is 4", usage=USAGE)
+            cut["choices"][0]["finish_reason"] = "error"
+            return Response(json.dumps(cut if self.asked[name] == 1 else {"error": {"code": 502}}))
         kind, body = REPLIES.get(name, (JSON, [completion("It is 5.", usage=USAGE)]))
         texts = [part if isinstance(part, str) else json.dumps(part) for part in body]
         if kind == EVENTS:

@@ -118,7 +118,7 @@ def generate(endpoint: Endpoint, name: str, folder: Path, *flags: str) -> int:
     return main(["generate", *words, "--efforts", "low", *flags])
 
 
-@pytest.mark.parametrize("name", ["busy", "busy-date", "busy-odd"])
+@pytest.mark.parametrize("name", ["busy", "busy-date", "busy-odd", "cut-by-an-error"])
 def test_a_busy_endpoint_is_retried(endpoint: Endpoint, tmp_path: Path, name: str) -> None:
     assert generate(endpoint, name, tmp_path) == 0
     assert endpoint.asked[name] == 3

@@ -132,7 +132,9 @@ async def complete(
         response = await http.post(
             f"{settings.url}/chat/completions", json=settings.body(task), headers=settings.headers
         )
-        return response.raise_for_status()
+        if _has_failed(response.raise_for_status()):
+            raise httpx.RemoteProtocolError(f"the answer ended in an error: {response.text[:300]}")
+        return response
 
     description = f"{task.problem.problem_id} at {task.effort}"
     retrying = AsyncRetrying(
@@ -156,6 +158,17 @@ async def complete(
     except httpx.TransportError as error:
         failure = f"{type(error).__name__} {error}"
         raise GenerateError(f"{settings.url} did not answer {description}: {failure}") from error
+
+
+def _has_failed(response: httpx.Response) -> bool:
+    """Whether an answer of status 200 holds an error, as OpenRouter's do: its text is cut."""
+    try:
+        completion: dict[str, Any] = response.json()
+        choices: list[dict[str, Any]] = completion.get("choices") or [{}]
+        errors = [completion.get("error"), choices[0].get("error")]
+        return any(errors) or choices[0].get("finish_reason") == "error"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _is_retried(error: BaseException) -> bool:
