@@ -15,6 +15,7 @@ import numpy as np
 
 from router.arrays import Array
 from router.features import FEATURE_NAMES, FEATURES_VERSION
+from router.kind_offsets import NO_KINDS, KindOffsets
 from router.parameters import Parameters
 from router.policy import FrontierPoint, Prices, hopeless_below
 from router.vocabulary import Vocabulary
@@ -63,8 +64,11 @@ def weights_hash(checkpoint: Path) -> str:
 def save(artifact: Artifact, path: str | Path) -> None:
     """Write an artifact; on failure an earlier file stays unchanged. Raises OSError."""
     parameters = {
-        field.name: _plain(getattr(artifact.parameters, field.name)) for field in fields(Parameters)
+        field.name: _plain(getattr(artifact.parameters, field.name))
+        for field in fields(Parameters)
+        if field.name != "kinds"
     }
+    kinds = artifact.parameters.kinds
     words = artifact.parameters.vocabulary.words
     document = {
         "kind": _KIND,
@@ -85,6 +89,8 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "calibrated": artifact.calibrated,
         "vocabulary": " ".join(word.decode() for word in words),
         "parameters": parameters,
+        "kinds": [[kind, _plain(offsets)] for kind, offsets in kinds.by_kind.items()],
+        "kind_guard": kinds.guard,
     }
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
@@ -181,6 +187,7 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         slack=_within(numbers["slack"], 0),
         range_limit=_within(numbers["range_limit"], 0),
         known_share=_within(numbers["known_share"], 0, 1),
+        kinds=_kinds(document, efforts),
         **_added_later(numbers, efforts),
     )
 
@@ -202,6 +209,17 @@ def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
         "top_budget": np.array([math.inf if value is None else _within(value, 0) for value in top]),
         "system_share": _within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
     }
+
+
+def _kinds(document: Mapping[str, Any], efforts: int) -> KindOffsets:
+    """The kinds of traffic; none in artifacts of older versions."""
+    offsets: dict[str | None, Array] = {}
+    for kind, values in document.get("kinds", ()):
+        if not isinstance(kind, str | None) or kind in offsets:
+            raise ValueError(f"kind {kind!r} is not text, or there twice")
+        offsets[kind] = _array(values, "kinds", (2 * efforts,))
+    guard = _within(document.get("kind_guard", 0.0), 0, 1)
+    return KindOffsets(offsets, guard) if offsets else NO_KINDS
 
 
 def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:

@@ -66,14 +66,16 @@ def fit_command(
 )  # fmt: skip
 @click.option(
     "--input", "lines", type=click.File(encoding="utf-8"), metavar="FILE",
-    help="JSON Lines with prompt or messages; - for standard input.",
+    help="JSON Lines with prompt or messages, maybe kind; - for standard input.",
 )  # fmt: skip
+@click.option("--kind", metavar="NAME", help="Kind of traffic of PROMPT, or of lines without one.")
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object per prompt.")
 @policy_options
 def route_command(
     prompt: str | None,
     path: Path | None,
     lines: TextIO | None,
+    kind: str | None,
     is_json: bool,
     max_loss: float | None,
     price: float | None,
@@ -87,7 +89,7 @@ def route_command(
     tops route < question.txt
     """
     from router.artifact import ArtifactError
-    from router.explanation import as_json, as_text, read_prompts
+    from router.explanation import as_json, as_text, kind_of, read_prompts
     from router.router import PORTABLE, Router
 
     policy = policy_of(max_loss, price, tokens, effort)
@@ -107,7 +109,7 @@ def route_command(
         prompts = [{"prompt": prompt}] if lines is None else read_prompts(lines, lines.name)
         for fields in prompts:
             messages = fields.get("messages") or fields.get("prompt")
-            route = router.route(messages, None, policy)
+            route = router.route(messages, None, policy, kind_of(fields) or kind)
             click.echo(as_json(fields, route) if is_json else as_text(messages, route))
     except (ArtifactError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

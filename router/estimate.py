@@ -27,7 +27,8 @@ class Estimate:
 
     `difficulty`: 1 - the mean of P(correct) over the efforts. `tokens`: expected thinking tokens.
     `budget`: a high quantile of the thinking tokens of correct answers, times `slack`, and for a
-    prompt with an unknown word the fit's largest; an effort without one has no bound.
+    prompt with an unknown word or of an unknown kind the fit's largest; an effort without one has
+    no bound.
     """
 
     difficulty: float
@@ -60,17 +61,23 @@ def sigmoid(logits: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)))
 
 
-def predict(parameters: Parameters, x: Array, words: Sequence[Words]) -> Predictions:
-    """Estimates for N prompts from their features (N, F), clipped to the fit's range, and words."""
+def predict(
+    parameters: Parameters, x: Array, words: Sequence[Words], kinds: Sequence[str | None]
+) -> Predictions:
+    """Estimates for N prompts from their features (N, F), clipped to the fit's range.
+
+    `words` (N,) are of the routed text, `kinds` (N,) of traffic.
+    """
     z = parameters.clipped(x)
     efforts = len(parameters.p_bias)
-    word_sum = parameters.vocabulary.project(words, parameters.word_weights)
+    offsets, strange = parameters.kinds.rows(kinds, efforts)
+    word_sum = parameters.vocabulary.project(words, parameters.word_weights) + offsets
     logits = z @ parameters.p_weights.T + parameters.p_bias + word_sum[:, :efforts]
     log_tokens = z @ parameters.token_weights.T + parameters.token_bias + word_sum[:, efforts:]
     median = np.exp(np.minimum(log_tokens, _MAX_LOG_TOKENS))
     tokens = np.maximum(median * parameters.smear - 1.0, 0.0)
     own = budgets(log_tokens, parameters.spread, parameters.slack)
-    unknown = np.array([parameters.vocabulary.known_share(counts) < 1.0 for counts in words])
+    unknown = strange | [parameters.vocabulary.known_share(counts) < 1.0 for counts in words]
     top = parameters.top_budget
     budget = np.where(unknown[:, np.newaxis], top, np.minimum(own, top))
     return Predictions(sigmoid(logits), tokens, budget)
@@ -82,21 +89,28 @@ def budgets(log_tokens: Array, spread: Array, slack: float) -> Array:
     return np.ceil(slack * np.maximum(median * spread - 1.0, 0.0) - _ROUNDING) + 0.0  # no -0.0
 
 
-def estimate(parameters: Parameters, efforts: tuple[str, ...], projected: Projected) -> Estimate:
+def estimate(
+    parameters: Parameters,
+    efforts: tuple[str, ...],
+    projected: Projected,
+    kind: str | None = None,
+) -> Estimate:
     """The estimate for one prompt: `predict` without array overhead (`@` costs twice `dot`).
 
     Raises ArithmeticError if it is not a finite number.
     """
     folded, size = parameters.folded, len(efforts)
-    values: list[float] = (
-        folded.weights.dot(projected.clipped) + folded.bias + projected.word_sum
-    ).tolist()
+    sums = folded.weights.dot(projected.clipped) + folded.bias + projected.word_sum
+    offsets = parameters.kinds.find(kind)
+    if offsets is not None:
+        sums += offsets
+    values: list[float] = sums.tolist()
     if not isfinite(sum(values)):
         raise ArithmeticError("the estimate is not a finite number")
     p_correct: dict[str, float] = {}
     tokens: dict[str, float] = {}
     budget: dict[str, int] = {}
-    has_unknown = projected.known_share < 1.0
+    has_unknown = projected.known_share < 1.0 or parameters.kinds.unknown(kind)
     for effort, logit, log_tokens, (smear, spread, top) in zip(
         efforts, values[:size], values[size:], folded.factors, strict=True
     ):

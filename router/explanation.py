@@ -26,6 +26,14 @@ def read_prompts(lines: Iterable[str], name: str) -> Iterator[Mapping[str, objec
         yield cast("dict[str, object]", fields)
 
 
+def kind_of(fields: Mapping[str, object]) -> str | None:
+    """The kind of traffic that a line names, as in an outcome row."""
+    kind = fields.get("kind")
+    if isinstance(kind, bool) or not isinstance(kind, str | int):
+        return None
+    return str(kind) or None
+
+
 def as_json(fields: Mapping[str, object], route: Route) -> str:
     """The decision and its estimate on one line, with the `problem_id` of the prompt's line."""
     estimate = route.estimate

@@ -10,6 +10,7 @@ import numpy as np
 
 from router.arrays import Array
 from router.features import CONTEXT_FEATURES, Prompt
+from router.kind_offsets import NO_KINDS, KindOffsets
 from router.vocabulary import Vocabulary
 
 
@@ -53,6 +54,7 @@ class Parameters(Standardizer):
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
     is out of distribution. `known_share`: the same for the least share of vocabulary words.
     `system_share`: share of the fit's prompts with a system message.
+    `kinds`: what the kinds of traffic add.
     """
 
     p_weights: Array
@@ -68,6 +70,7 @@ class Parameters(Standardizer):
     range_limit: float
     known_share: float
     system_share: float
+    kinds: KindOffsets = NO_KINDS
 
     @cached_property
     def folded(self) -> "FoldedParameters":

@@ -108,26 +108,30 @@ class Router:
         messages: object,
         allowed: Sequence[str] | None = None,
         policy: Policy = DEFAULT_POLICY,
+        kind: str | None = None,
     ) -> Route:
         """Decide the effort for `messages`, any JSON value, among the `allowed` efforts.
 
-        `allowed` None means all. Mode `quality` bounds the loss against the baseline effort, or
-        against the best allowed one where a cap excludes the baseline.
+        `allowed` None means all; `kind` is of traffic, None where it is not known. Mode `quality`
+        bounds the loss against the baseline effort, or against the best allowed one where a cap
+        excludes the baseline.
         """
-        route = self._route(messages, allowed, policy)
+        route = self._route(messages, allowed, policy, kind)
         if self.artifact is None or self.artifact.calibrated:
             return route
         judgement = replace(route.estimate, budget={}) if route.estimate else route.judgement
         return replace(route, judgement=judgement, calibrated=False)
 
-    def _route(self, messages: object, allowed: Sequence[str] | None, policy: Policy) -> Route:
+    def _route(
+        self, messages: object, allowed: Sequence[str] | None, policy: Policy, kind: str | None
+    ) -> Route:
         artifact = self.artifact
         if artifact is None:
             candidates: list[str] = []
             judgement = Abstention(self.unusable or "no router artifact")
         else:
             candidates = self._candidates(artifact, allowed)
-            judgement = _judge(artifact, messages, candidates)
+            judgement = _judge(artifact, messages, candidates, kind)
         if policy.mode == "fixed" and policy.effort is not None:
             trusted = judgement if isinstance(judgement, Estimate) else None
             effort = self._within(policy.effort, allowed)
@@ -135,12 +139,14 @@ class Router:
         fallback = self._within(self.baseline, allowed)
         if isinstance(judgement, Abstention):
             return Route(fallback, judgement, f"{judgement.cause}: baseline effort")
-        price = artifact and artifact.prices.price_for(policy)
+        assert artifact is not None
+        price = artifact.prices.price_for(policy)
         if price is None:
             reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
             return Route(fallback, judgement, reason)
         effort = choose(judgement, price, candidates)
-        return Route(effort, judgement, explain(judgement, price, candidates, effort))
+        reason = explain(judgement, price, candidates, effort)
+        return Route(effort, judgement, reason + artifact.parameters.kinds.explain(kind))
 
     def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:
         """The efforts that may be chosen, cheapest first."""
@@ -159,14 +165,14 @@ class Router:
 
 
 def _judge(
-    artifact: Artifact, messages: object, candidates: Sequence[str]
+    artifact: Artifact, messages: object, candidates: Sequence[str], kind: str | None
 ) -> Estimate | Abstention:
     """The estimate for `messages`, or why there is none that can be trusted."""
     conversation = read_messages(messages)
     if conversation.unreadable is not None:
         return Abstention(conversation.unreadable)
     try:
-        judgement = _estimated(artifact, conversation)
+        judgement = _estimated(artifact, conversation, kind)
     except (ArithmeticError, ValueError, RecursionError, MemoryError) as error:
         return Abstention(f"the estimate failed: {error}")
     if isinstance(judgement, Abstention):
@@ -178,7 +184,9 @@ def _judge(
     return judgement
 
 
-def _estimated(artifact: Artifact, conversation: Conversation) -> Estimate | Abstention:
+def _estimated(
+    artifact: Artifact, conversation: Conversation, kind: str | None
+) -> Estimate | Abstention:
     """The estimate of a prompt like those of the fit. Raises ArithmeticError: it is not finite."""
     parameters = artifact.parameters
     unlike = unlike_by_system(parameters, conversation.has_system)
@@ -189,5 +197,5 @@ def _estimated(artifact: Artifact, conversation: Conversation) -> Estimate | Abs
         projected = parameters.project(prompt)
         unlike = out_of_distribution(parameters, projected)
         if unlike is None:
-            return estimate(parameters, artifact.efforts, projected)
+            return estimate(parameters, artifact.efforts, projected, kind)
     return Abstention(f"the prompt is unlike those of the fit ({unlike})")

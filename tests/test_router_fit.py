@@ -25,7 +25,10 @@ def prompt(text: object) -> Prompt:
 def predicted(artifact: Artifact, texts: list[str]) -> Predictions:
     prompts = [prompt(text) for text in texts]
     return predict(
-        artifact.parameters, np.stack([p.x for p in prompts]), [p.words for p in prompts]
+        artifact.parameters,
+        np.stack([p.x for p in prompts]),
+        [p.words for p in prompts],
+        [None] * len(prompts),
     )
 
 

@@ -68,7 +68,7 @@ def judged_rows(table: Table) -> Index:
 def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Decisions:
     """The efforts that a router chooses for the problems `rows` (N,), abstentions included."""
     x, words = table.prompts(rows)
-    predictions = predict(artifact.parameters, x, words)
+    predictions = predict(artifact.parameters, x, words, table.kinds_of(rows))
     parameters = artifact.parameters
     excess = range_excess(parameters, x).sum(axis=1)
     known = parameters.vocabulary.known_shares(words, table.read_by(rows))

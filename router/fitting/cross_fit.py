@@ -8,6 +8,7 @@ from router.arrays import Array, Index
 from router.estimate import sigmoid
 from router.fitting.basis import Basis
 from router.fitting.calibration import log_loss_rows
+from router.fitting.kinds import KnownKinds, logit_effects, token_effects
 from router.fitting.learner import INTERCEPT_ONLY, SETTINGS, Setting, fit_log_tokens, fit_logits
 from router.fitting.table import Table
 from router.parameters import range_excess
@@ -21,6 +22,7 @@ class CrossFit:
 
     `p` (N, E): P(correct). `log_tokens` (N, E): log(1 + tokens). `excess` (N,): summed
     `range_excess` of the features. `known_share` (N,): share of words in the vocabulary.
+    `guard` (N,): `KindOffsets.guard` of problems whose kind was unknown to their fit, else 0.
     """
 
     setting: Setting
@@ -28,6 +30,7 @@ class CrossFit:
     log_tokens: Array
     excess: Array
     known_share: Array
+    guard: Array
 
 
 def fold_of(cluster: Index, seed: int) -> Index:
@@ -46,6 +49,7 @@ def cross_fit(table: Table, folds: Index) -> CrossFit:
     p = {setting: np.zeros(shape) for setting in SETTINGS}
     log_tokens = np.zeros(shape)
     excess, known_share = np.zeros(shape[0]), np.zeros(shape[0])
+    guard = {setting: np.zeros(shape[0]) for setting in SETTINGS}
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         x, words = table.prompts(train)
@@ -53,17 +57,23 @@ def cross_fit(table: Table, folds: Index) -> CrossFit:
         z = basis.predictors(x, words)
         x, words = table.prompts(test)
         z_test = basis.predictors(x, words)
-        log_tokens[test] = fit_log_tokens(z, table.tokens[train])(z_test)
+        known = KnownKinds.of(table.kinds_of(train))
+        kinds, test_kinds = known.rows(table.kinds_of(train)), known.rows(table.kinds_of(test))
+        size = len(known.names)
+        fitted_tokens = fit_log_tokens(z, table.tokens[train])
+        effects = token_effects(kinds, size, fitted_tokens(z), table.tokens[train])
+        log_tokens[test] = fitted_tokens(z_test) + effects[test_kinds]
         excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
         known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test))
         for setting in SETTINGS:
             width = z.shape[1] if setting.words else x.shape[1]
-            logits = fit_logits(
-                z[:, :width], table.successes[train], table.counts[train], setting.c
-            )
-            p[setting][test] = sigmoid(logits(z_test[:, :width]))
+            successes, counts = table.successes[train], table.counts[train]
+            logits = fit_logits(z[:, :width], successes, counts, setting.c)
+            effects = logit_effects(kinds, size, logits(z[:, :width]), successes, counts)
+            p[setting][test] = sigmoid(logits(z_test[:, :width]) + effects.intercepts[test_kinds])
+            guard[setting][test[test_kinds == size]] = effects.guard if size else 0.0
     chosen = _select(p, table.accuracy)
-    return CrossFit(chosen, p[chosen], log_tokens, excess, known_share)
+    return CrossFit(chosen, p[chosen], log_tokens, excess, known_share, guard[chosen])
 
 
 def _select(p: dict[Setting, Array], accuracy: Array) -> Setting:

@@ -18,6 +18,7 @@ from router.fitting.basis import Basis
 from router.fitting.calibration import HeldOut, measure, price_table
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
 from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
+from router.fitting.kinds import kind_offsets, several_kinds
 from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.prompts import merged
@@ -77,6 +78,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     chosen = settings or FitSettings()
     outcomes, repeated = merged(dataset.outcomes)
     efforts, warnings = check(outcomes)
+    warnings += several_kinds(outcomes)
     table = tabulate([o for o in outcomes if o.effort in efforts], efforts)
     fixed = fixed_of(table)
     baseline = _baseline(fixed, chosen.baseline)
@@ -174,6 +176,9 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
     p_weights, p_words, p_bias = basis.unfold(logits)
     log_tokens = fit_log_tokens(z, table.tokens)
     token_weights, token_words, token_bias = basis.unfold(log_tokens)
+    kinds = kind_offsets(table, logits(z[:, :width]), log_tokens(z))
+    offsets, _ = kinds.rows(table.kinds, len(table.efforts))
+    estimates = log_tokens(z) + offsets[:, len(table.efforts) :]
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
     spread = np.ones(len(table.efforts))
@@ -196,10 +201,11 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         smear=smear,
         spread=spread,
         slack=settings.slack,
-        top_budget=budgets(log_tokens(z), spread, settings.slack).max(axis=0),
+        top_budget=budgets(estimates, spread, settings.slack).max(axis=0),
         range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
         known_share=float(np.quantile(cross.known_share, _OUTLIER_SHARE)),
         system_share=float(table.has_system.mean()),
+        kinds=kinds,
     )
 
 

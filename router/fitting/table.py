@@ -29,9 +29,9 @@ class Table:
 
     `x` (N, F), `words` (N), `read` (N): the prompts, as `router.features.Prompt`. `has_system`
     (N,): of the conversation. `cluster` (N,): as `router.fitting.prompts.clusters`. `readable`
-    (N,): whether a router can estimate it. `counts`, `successes` (N, E): generations, and correct
-    ones. `tokens` (N, E): mean tokens, nan without generations. `row_*` (R,): one entry per
-    generation.
+    (N,): whether a router can estimate it. `kinds` (N,): of traffic, or None. `counts`, `successes`
+    (N, E): generations, and correct ones. `tokens` (N, E): mean tokens, nan without generations.
+    `row_*` (R,): one entry per generation.
     """
 
     problem_ids: tuple[str, ...]
@@ -49,6 +49,7 @@ class Table:
     row_effort: Index
     row_correct: Array
     row_tokens: Array
+    kinds: tuple[str | None, ...]
 
     @property
     def accuracy(self) -> Array:
@@ -64,6 +65,10 @@ class Table:
         """Words (M) of all that the model reads in the problems `rows` (M,)."""
         return [self.read[row] for row in rows]
 
+    def kinds_of(self, rows: Index) -> list[str | None]:
+        """The kinds (M,) of the problems `rows` (M,)."""
+        return [self.kinds[row] for row in rows]
+
     @property
     def complete(self) -> Mask:
         """Problems (N,) that have generations with tokens at every effort."""
@@ -73,8 +78,11 @@ class Table:
 def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) -> Table:
     """Arrange outcomes by problem and by effort; `efforts` None takes all, cheapest first."""
     messages: dict[str, object] = {}
+    kinds: dict[str, str] = {}
     for outcome in outcomes:
         messages.setdefault(outcome.problem_id, outcome.messages)
+        if outcome.kind is not None:
+            kinds.setdefault(outcome.problem_id, outcome.kind)
     ladder = _ladder(outcomes) if efforts is None else tuple(efforts)
     column = {effort: index for index, effort in enumerate(ladder)}
     row = {problem: index for index, problem in enumerate(messages)}
@@ -115,6 +123,7 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
         row_effort=effort,
         row_correct=correct,
         row_tokens=tokens,
+        kinds=tuple(kinds.get(problem) for problem in messages),
     )
 
 
