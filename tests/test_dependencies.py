@@ -1,18 +1,16 @@
 """Private parts of dependencies that are used: a version without one of them fails here by name.
 
-pyproject.toml bounds aiohttp, uvicorn and httptools below the next minor version for this reason.
-To raise a bound, run this file, tests/test_server_fast_relay.py and tests/test_server_connection.py
-on the new version.
+pyproject.toml bounds uvicorn and httptools below the next minor version for this reason. To raise a
+bound, run this file, tests/test_server_fast_relay.py and tests/test_server_connection.py on the new
+version.
 """
 
 import asyncio
 import inspect
 from typing import Any
 
-import aiohttp
 import httptools
 import pytest
-from aiohttp.client_proto import ResponseHandler
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -23,16 +21,6 @@ from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
 
 USED: dict[Any, tuple[str, ...]] = {
-    # server.engines.fast_relay, server.engines.http_reply and server.engines.connection
-    aiohttp.ClientResponse: ("connection", "content", "release", "close"),
-    aiohttp.connector.Connection: ("transport",),
-    aiohttp.StreamReader: (
-        *("_read_nowait", "at_eof", "exception", "is_eof", "readany", "set_exception"),
-    ),
-    ResponseHandler: (
-        *("connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing"),
-        *("set_exception", "set_response_params"),
-    ),
     # server.http.connection
     HttpToolsProtocol: (
         *("_unset_keepalive_if_required", "connection_lost", "connection_made", "on_body"),
@@ -52,16 +40,6 @@ USED: dict[Any, tuple[str, ...]] = {
 def test_classes_have_the_members_that_are_used(owner: Any) -> None:
     missing = [name for name in USED[owner] if not hasattr(owner, name)]
     assert not missing, f"{owner.__module__}.{owner.__name__} has no {', '.join(missing)}"
-
-
-def test_aiohttp_s_connector_and_connection_have_the_attributes_that_are_used() -> None:
-    async def main() -> None:
-        async with aiohttp.TCPConnector() as connector:
-            for name in ("_factory", "_loop"):
-                assert hasattr(connector, name), f"aiohttp's TCPConnector has no {name}"
-            assert hasattr(ResponseHandler(asyncio.get_running_loop()), "_payload")
-
-    asyncio.run(main())
 
 
 def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:
@@ -106,36 +84,6 @@ def test_an_upgrade_stops_the_parser_with_the_offset_of_the_remaining_data() -> 
     with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
         parser.feed_data(head + b"body")
     assert upgrade.value.args[0] == len(head)
-
-
-def test_data_that_aiohttp_s_protocol_receives_is_in_the_reader_at_once() -> None:
-    """The fast relay reads it in the same call, without a turn of the event loop."""
-
-    ended = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        await reader.read()
-        writer.close()
-        ended.set()
-
-    async def main() -> bytes:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with server, aiohttp.ClientSession() as session:
-            response = await session.get(f"http://127.0.0.1:{port}/")
-            assert response.connection is not None
-            transport = response.connection.transport
-            assert transport is not None
-            protocol = transport.get_protocol()
-            assert isinstance(protocol, ResponseHandler)
-            protocol.data_received(b"3\r\nabc\r\n")
-            received = response.content.read_nowait()
-            response.close()
-            await ended.wait()
-            return received
-
-    assert asyncio.run(main()) == b"abc"
 
 
 def test_uvicorn_s_workers_have_the_attributes_that_are_used() -> None:

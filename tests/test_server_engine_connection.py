@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 
-from server.engines.connection import EngineConnection, StaleConnection
 from server.engines.engine import Engine
 from server.engines.http_reply import HttpReply
 from server.errors import EngineFailed
@@ -110,20 +108,6 @@ def test_an_engine_that_closes_after_every_stream_answers_every_request() -> Non
     asyncio.run(main())
 
 
-def test_no_data_from_an_earlier_reply_s_reader_is_no_byte_of_this_reply() -> None:
-    """A reader that resumes feeds an empty segment to the connection that it once read."""
-
-    async def main() -> None:
-        connection = EngineConnection(asyncio.get_running_loop())
-        for _ in range(2):
-            connection.set_response_params()
-        connection.data_received(b"")
-        connection.set_exception(aiohttp.ClientOSError(None, "the transport is closing"))
-        assert isinstance(connection.exception(), StaleConnection)
-
-    asyncio.run(main())
-
-
 def test_a_new_connection_that_ends_is_not_tried_again() -> None:
     requests = 0
 
@@ -201,3 +185,33 @@ def test_what_came_before_a_malformed_chunk_is_passed_on() -> None:
 
     asyncio.run(main())
     assert blocks == [b"data: x\n\n"]
+
+
+def test_the_url_s_credentials_and_path_reach_the_engine_unless_there_is_a_key() -> None:
+    heads: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(ANSWER)
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            for key in (None, "secret"):
+                url = f"http://user:p%40ss@127.0.0.1:{port}/a b/ü"
+                client = Engine(url, key, 5.0)
+                async with client.connected():
+                    reply = client.post("/chat/completions", {}, {"x-request-id": "req_1"})
+                    await reply.begin()
+                    await reply.aclose()
+
+    asyncio.run(main())
+    for head, authorization in zip(heads, (b"Basic dXNlcjpwQHNz", b"Bearer secret"), strict=True):
+        assert head.startswith(
+            b"POST /a%20b/%C3%BC/v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:"
+        )
+        assert b"\r\nauthorization: " + authorization + b"\r\n" in head
+        assert b"\r\nx-request-id: req_1\r\n" in head
+        assert b"user" not in head.partition(b"\r\n\r\n")[0].replace(b"user-agent", b"")

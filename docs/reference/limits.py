@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from server.config.settings import Settings
-from server.engines import engine
+from server.engines import connector
 from server.http import body, connection, json_codec, sse
 
 INTRODUCTION = """\
@@ -102,7 +102,7 @@ _FIXED = {
     "MAX_HEADERS": f"{connection.MAX_HEADERS:,}",
     "MAX_DEPTH": f"{json_codec.MAX_DEPTH:,}",
     "MAX_EVENT_BYTES": f"{sse.MAX_EVENT_BYTES // 2**20} MiB",
-    "CONNECT_SECONDS": f"{engine.CONNECT_SECONDS} s",
+    "CONNECT_SECONDS": f"{connector.CONNECT_SECONDS} s",
     "CONTAINERS": f"a {body.VALUES_PER_CONTAINER}th of `max_body_values`",
 }
 

@@ -5,29 +5,26 @@ Redirects are not followed and the client's key is not forwarded: no key reaches
 
 import asyncio
 import os
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-import aiohttp
 import orjson
 
 from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
-from server.engines.connection import EngineConnector, StaleConnection
-from server.engines.http_reply import CLIENT_ERRORS, HttpReply
+from server.engines.connector import Connector
+from server.engines.http_reply import HttpReply
 from server.engines.model_info import ModelInfo, parse_model
+from server.errors import EngineError
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 
-CONNECT_SECONDS = 5
-_KEEPALIVE_SECONDS = 3
-"""Below the 5 seconds after which uvicorn, and so vLLM, closes an idle connection."""
-
 _MODELS_SECONDS = 10
-_READ_BUFFER_BYTES = 2**18
+_PATH_CHARACTERS = "/%:@!$&'()*+,;=~"
+_NONE: Mapping[str, str] = {}
 
 
 class NoModels(Exception):  # noqa: N818 - named for what happened
@@ -61,65 +58,49 @@ class Engine:
         self.has_tokenizer = True
         self.recheck = asyncio.Event()
         self._timeouts = TimeoutPool(timeout_seconds)
-        self._headers = {"content-type": "application/json"}
-        if api_key:
-            self._headers["authorization"] = f"Bearer {api_key}"
-        self._session: aiohttp.ClientSession | None = None
-        self._unpooled: aiohttp.ClientSession | None = None
+        self._connector = Connector(parts)
+        self._path = quote(parts.path, safe=_PATH_CHARACTERS)
+        self._headers = _headers(self.name, _authorization(parts, api_key))
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
-        """Keep the connection pool open."""
-        pool = EngineConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
-        unpooled = EngineConnector(limit=0, force_close=True)
-        async with self._client(pool) as self._session, self._client(unpooled) as self._unpooled:
+        """Close the connections that were kept at the end."""
+        try:
             yield
-
-    def _client(self, connector: EngineConnector) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=connector,
-            headers=self._headers,
-            read_bufsize=_READ_BUFFER_BYTES,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        )
+        finally:
+            self._connector.close()
 
     def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> HttpReply:
         """The reply to a request, which is sent by its `begin`; `aclose` cancels it."""
-        send = partial(self._send, "POST", self.url + path, data=dumps(body), headers=headers)
-        return HttpReply(send, self._timeouts)
+        return self._reply(f"POST {self._path}{path}", dumps(body), headers)
 
-    async def _send(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
-        """Send a request; again on a new connection where the engine had closed a used one.
+    def _reply(self, line: str, body: bytes = b"", headers: Mapping[str, str] = _NONE) -> HttpReply:
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"{line} HTTP/1.1\r\n{self._headers}{fields}content-length: {len(body)}\r\n\r\n"
+        return HttpReply(self._connector, head.encode() + body, self._timeouts)
 
-        RFC 9110, section 9.2.2: a client that knows that a request was not applied may repeat it.
-        llama.cpp closes connections after a stream, though its headers promise to keep them.
+    async def _read(self, line: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of a reply that is not long in coming.
+
+        Raises:
+            EngineError, TimeoutError: there is none.
         """
-        assert self._session is not None
-        assert self._unpooled is not None
-        try:
-            return await self._session.request(method, url, allow_redirects=False, **options)
-        except StaleConnection:
-            return await self._unpooled.request(method, url, allow_redirects=False, **options)
+        async with asyncio.timeout(_MODELS_SECONDS), aclosing(self._reply(line, body)) as reply:
+            await reply.begin()
+            return reply.status, await reply.read()
 
     async def count_tokens(self, text: str) -> int | None:
         """The tokens of a text by the engine's tokenizer; None where it has none or is down."""
         if not self.has_tokenizer:
             return None
         model = self.model_info.model if self.model_info else None
+        line = f"POST {self._path.removesuffix('/v1')}{tokenizer.PATH}"
         try:
-            async with await self._send(
-                "POST",
-                self.url.removesuffix("/v1") + tokenizer.PATH,
-                data=tokenizer.token_request(text, model),
-                timeout=aiohttp.ClientTimeout(total=_MODELS_SECONDS),
-            ) as response:
-                self.has_tokenizer = response.status not in (404, 405, 501)
-                raw = await response.read()
-                return tokenizer.read_token_count(raw) if response.ok else None
-        except CLIENT_ERRORS:
+            status, raw = await self._read(line, tokenizer.token_request(text, model))
+        except (EngineError, TimeoutError):
             return None
+        self.has_tokenizer = status not in (404, 405, 501)
+        return tokenizer.read_token_count(raw) if status < 400 else None
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models that it lists, at least one.
@@ -127,11 +108,9 @@ class Engine:
         Raises:
             NoModels: it lists none; the message says why.
         """
-        timeout = aiohttp.ClientTimeout(total=_MODELS_SECONDS)
         try:
-            async with await self._send("GET", f"{self.url}/models", timeout=timeout) as response:
-                status, raw = response.status, await response.read()
-        except CLIENT_ERRORS as error:
+            status, raw = await self._read(f"GET {self._path}/models")
+        except (EngineError, TimeoutError) as error:
             raise NoModels(_describe(error)) from error
         if status in (401, 403):
             raise NoModels(f"GET /models answers HTTP {status}: set upstream_api_key")
@@ -144,14 +123,39 @@ class Engine:
         return models
 
 
+def _authorization(url: SplitResult, api_key: str | None) -> str | None:
+    """The header's value: the key, or the user and password of the URL."""
+    if api_key:
+        return f"Bearer {api_key}"
+    if url.username is None:
+        return None
+    credentials = f"{unquote(url.username)}:{unquote(url.password or '')}"
+    return f"Basic {b64encode(credentials.encode()).decode()}"
+
+
+def _headers(host: str, authorization: str | None) -> str:
+    """The headers of every request."""
+    headers = {
+        "host": host if host.isascii() else host.encode("idna").decode(),
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "user-agent": "tops",
+        "content-type": "application/json",
+    }
+    if authorization is not None:
+        headers["authorization"] = authorization
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
 def _describe(error: Exception) -> str:
     """Why there was no answer, in the operating system's words where it has some."""
-    cause = getattr(error, "os_error", None) or error
-    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
-        return os.strerror(cause.errno)
-    if isinstance(error, TimeoutError):
+    cause = error.__cause__ if isinstance(error, EngineError) else error
+    if isinstance(cause, TimeoutError):
         return f"no answer to GET /models within {_MODELS_SECONDS} s"
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    if isinstance(cause, OSError) and cause.strerror:
+        number = cause.errno or 0
+        return os.strerror(number) if number > 0 else cause.strerror
+    return str(cause or error) or type(cause).__name__
 
 
 def _parse_models(raw: bytes) -> tuple[ModelInfo, ...]:

@@ -1,72 +1,64 @@
-"""An engine's reply over HTTP, and the translation of the HTTP client's errors into ours."""
+"""An engine's reply over HTTP."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from time import monotonic
 
-import aiohttp
-import structlog
-
-from server.engines.fast_relay import FastRelay, read_buffered
+from server.engines.connection import EngineConnection
+from server.engines.connector import Connector
+from server.engines.fast_relay import FastRelay
 from server.engines.reply import Sink
-from server.errors import EngineDown, EngineError, EngineFailed, EngineTimeout
-from server.http.descriptors import is_exhaustion
+from server.engines.reply_parser import ReplyParser, UnreadableReply
+from server.errors import EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
-
-log = structlog.get_logger(__name__)
-
-CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
-"""Everything that a request of the HTTP client may raise."""
 
 _STATUSES = range(200, 600)
 """HTTP statuses of a final response."""
 
+_MAX_WAITING_BYTES = 2**18
+"""Bytes of a stream that wait to be taken, above which the engine has to wait."""
+
 _RETRY_AFTER = re.compile(r"\d{1,9}(\.\d{1,9})?|[A-Z][a-z]{2,8},? [A-Za-z0-9 :-]{10,40}", re.ASCII)
 """Seconds or a date."""
-
-_UNREACHABLE = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    ConnectionRefusedError,
-)
 
 
 class HttpReply:
     """A reply of an engine; `cut` is None because only the engine knows.
 
     Args:
-        post: sends the request; awaited once, by `begin`.
+        connector: of the engine.
+        request: line, headers and body; sent by `begin`.
         timeouts: the longest time without a byte.
     """
 
-    def __init__(
-        self, post: Callable[[], Awaitable[aiohttp.ClientResponse]], timeouts: TimeoutPool
-    ) -> None:
-        self._post = post
+    def __init__(self, connector: Connector, request: bytes, timeouts: TimeoutPool) -> None:
+        self._connector = connector
+        self._request = request
         self._timeout = timeouts.timeout()
-        self._response: aiohttp.ClientResponse | None = None
-        self._buffered = b""
+        self._connection: EngineConnection | None = None
+        self._parser = ReplyParser()
+        self._relay: FastRelay | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: UnreadableReply | None = None
+        self._waiting_bytes = 0
+        self._is_repeated = self._is_paused = self._is_over = False
         self.cut = None
 
     @property
     def status(self) -> int:
         """The HTTP status code."""
-        return self._begun.status
+        return self._parser.status
 
     @property
     def is_stream(self) -> bool:
         """Whether the body is an event stream."""
-        return self._begun.content_type == "text/event-stream"
+        return self._parser.is_stream
 
     @property
     def retry_after(self) -> str | None:
         """The `Retry-After` header, if there is a valid one."""
-        value = self._begun.headers.get("retry-after", "")
+        value = self._parser.headers.get(b"retry-after", b"").decode("latin-1")
         return value if _RETRY_AFTER.fullmatch(value) else None
-
-    @property
-    def _begun(self) -> aiohttp.ClientResponse:
-        assert self._response is not None, "begin comes first"
-        return self._response
 
     async def begin(self) -> None:
         """Send the request; wait for a stream's first bytes, or for all of any other body.
@@ -78,64 +70,154 @@ class HttpReply:
         """
         try:
             with self._timeout:
-                self._response = await self._post()
-        except CLIENT_ERRORS as error:
-            raise translate(error) from error
+                used = self._connector.take()
+                if used is None or not await self._exchange(used):
+                    self._is_repeated = used is not None
+                    await self._exchange(await self._connector.open())
+        except TimeoutError as error:
+            raise _timeout() from error
+        if self._failure is not None and not (self.is_stream and self._parser.body):
+            raise _failed() from self._failure
         if self.status not in _STATUSES:
             raise EngineFailed(f"the engine answered with HTTP status {self.status}")
-        self._buffered = await (self.next_chunk() if self.is_stream else self._read_all())
+
+    async def _exchange(self, connection: EngineConnection) -> bool:
+        """Send the request and wait; False where the engine had closed a connection that was used.
+
+        RFC 9110, section 9.2.2: a client that knows that a request was not applied may repeat it.
+        llama.cpp closes connections after a stream, though its headers promise to keep them.
+        """
+        self._connection, self._failure, self._is_over = connection, None, False
+        connection.send(self._request, self)
+        await self._arrival()
+        is_stale = self._parser.is_silent and connection.requests > 1
+        return not (is_stale and self._failure is not None)
 
     async def next_chunk(self) -> bytes:
         """The bytes that have arrived, at least one; empty at the end."""
-        if self._buffered:
-            chunk, self._buffered = self._buffered, b""
-            return chunk
-        try:
-            with self._timeout:
-                return await self._begun.content.readany()
-        except CLIENT_ERRORS as error:
-            if buffered := read_buffered(self._begun.content):
-                return buffered
-            raise translate(error) from error
+        if not self._parser.body and not self._is_over:
+            try:
+                with self._timeout:
+                    await self._arrival()
+            except TimeoutError as error:
+                raise _timeout() from error
+        if self._parser.body:
+            return self._take()
+        if self._failure is not None:
+            raise _failed() from self._failure
+        return b""
 
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
-        relay = None
-        while chunk := await self.next_chunk():
-            await sink(chunk)
-            connection = self._begun.connection
-            if connection is None or connection.transport is None:  # the body is complete
-                continue
-            relay = relay or FastRelay(connection.transport, self._begun, sink, self._timeout)
-            try:
-                await relay.run()
-            except TimeoutError as error:
-                raise translate(error) from error
+        relay = FastRelay(sink)
+        while not self._is_over or self._parser.body:
+            if self._parser.body:
+                await sink(self._take())
+            else:
+                await self._run(relay)
+        await self.next_chunk()  # raises what ended the stream
 
-    async def _read_all(self) -> bytes:
-        chunks: list[bytes] = []
-        while chunk := await self.next_chunk():
-            chunks.append(chunk)
-        return b"".join(chunks)
+    async def _run(self, relay: FastRelay) -> None:
+        """Relay chunks where they arrive, until the sink waits or the body is over."""
+        self._relay = relay
+        try:
+            with self._timeout:
+                await self._arrival()
+        except TimeoutError as error:
+            raise _timeout() from error
+        finally:
+            self._relay = None
+        await relay.finish()
 
     async def read(self) -> bytes:
         """The whole body of a reply that is not a stream."""
-        return self._buffered
+        return self._take()
 
     async def aclose(self) -> None:
-        """End the request at any point; the connection is reused if the body is complete."""
-        if self._response is not None:
-            at_eof = self._response.content.at_eof()
-            self._response.release() if at_eof else self._response.close()
+        """End the request at any point; the connection is reused if the body is complete.
+
+        Not where the engine had closed the one before in silence: it may do so again.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.detach()
+        is_sent = not connection.transport.get_write_buffer_size()
+        if self._parser.keeps_connection and is_sent and not self._is_repeated:
+            self._connector.keep(connection)
+        else:
+            connection.transport.abort()
+
+    # What the connection reports
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the reply; they go on to the sink at once where one is ready for them."""
+        parser = self._parser
+        try:
+            parser.feed(data)
+        except UnreadableReply as error:
+            self._failure = error
+        self._is_over = parser.is_complete or self._failure is not None
+        if parser.body:
+            self._timeout.started = monotonic()
+            if self._relay is not None:
+                self._pass_on(self._relay)
+            elif parser.is_stream:
+                self._limit(len(data))
+        if self._is_over or (parser.body and parser.is_stream):
+            self._end_wait()
+
+    def connection_lost(self) -> None:
+        try:
+            self._parser.feed_eof()
+        except UnreadableReply as error:
+            self._failure = self._failure or error
+        self._is_over = True
+        self._end_wait()
+
+    def _pass_on(self, relay: FastRelay) -> None:
+        try:
+            if not relay.send(self._parser.take()):
+                self._end_wait()
+        except Exception as error:  # noqa: BLE001 - raised in the task that called `stream_to`
+            self._end_wait(error)
+
+    def _limit(self, size: int) -> None:
+        """Have the engine wait while too much of its stream does."""
+        self._waiting_bytes += size
+        if self._waiting_bytes > _MAX_WAITING_BYTES and not (self._is_paused or self._is_over):
+            assert self._connection is not None
+            self._connection.transport.pause_reading()
+            self._is_paused = True
+
+    def _take(self) -> bytes:
+        self._waiting_bytes = 0
+        if self._is_paused and self._connection is not None:
+            self._is_paused = False
+            self._connection.transport.resume_reading()
+        return self._parser.take()
+
+    # What a task waits for
+
+    async def _arrival(self) -> None:
+        """Wait for the end of the reply, or of a stream for some of it."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def _end_wait(self, error: Exception | None = None) -> None:
+        self._relay = None
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
 
-def translate(error: Exception) -> EngineError:
-    """The gateway's error for one of `CLIENT_ERRORS`."""
-    if is_exhaustion(error):
-        log.error("no file descriptor is left for a connection to the engine: raise ulimit -n")
-        return EngineDown("the gateway has no file descriptor left; try again shortly")
-    if isinstance(error, _UNREACHABLE):
-        return EngineDown("the engine cannot be reached; try again shortly")
-    if isinstance(error, TimeoutError):  # aiohttp's own time-outs are subclasses
-        return EngineTimeout("the engine sent nothing for too long; try again later")
+def _failed() -> EngineFailed:
     return EngineFailed("the engine closed the connection before its answer was complete")
+
+
+def _timeout() -> EngineTimeout:
+    return EngineTimeout("the engine sent nothing for too long; try again later")
