@@ -8,12 +8,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from router.arrays import Array
+from router.composite import Composite, parse_composite
 from router.features import FEATURE_NAMES, FEATURES_VERSION
 from router.kind_offsets import NO_KINDS, KindOffsets
 from router.parameters import Parameters
@@ -36,7 +38,8 @@ class Artifact:
 
     `efforts` are cheapest first; `baseline` is the effort without a router. `prices.certified`
     holds with confidence 1 - `delta`. `metrics` and `provenance` are for readers only.
-    `calibrated` is False where the estimates are for models in general.
+    `calibrated` is False where the estimates are for models in general. `composites` are estimated
+    and may be chosen beside `efforts`, by `composite_prices`, which are certified with them.
     """
 
     model: str
@@ -49,6 +52,13 @@ class Artifact:
     metrics: Mapping[str, object]
     provenance: Mapping[str, object]
     calibrated: bool = True
+    composites: tuple[Composite, ...] = ()
+    composite_prices: Prices | None = None
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all that is estimated: the efforts, then the composites."""
+        return (*self.efforts, *(composite.name for composite in self.composites))
 
 
 def weights_hash(checkpoint: Path) -> str:
@@ -79,11 +89,7 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "baseline": artifact.baseline,
         "features": {"version": FEATURES_VERSION, "names": FEATURE_NAMES},
         "delta": artifact.delta,
-        "prices": artifact.prices.certified,
-        "frontier": [
-            [point.price, point.accuracy, point.tokens] for point in artifact.prices.frontier
-        ],
-        "hopeless": artifact.prices.hopeless,
+        **_priced(artifact.prices),
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
@@ -92,10 +98,21 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "kinds": [[kind, _plain(offsets)] for kind, offsets in kinds.by_kind.items()],
         "kind_guard": kinds.guard,
     }
+    if artifact.composite_prices is not None:
+        names = [composite.name for composite in artifact.composites]
+        document["composites"] = {"names": names, **_priced(artifact.composite_prices)}
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
     partial.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(target)
+
+
+def _priced(prices: Prices) -> dict[str, object]:
+    return {
+        "prices": prices.certified,
+        "frontier": [[point.price, point.accuracy, point.tokens] for point in prices.frontier],
+        "hopeless": prices.hopeless,
+    }
 
 
 def load(path: str | Path) -> Artifact:
@@ -136,18 +153,30 @@ def _artifact(document: dict[str, Any]) -> Artifact:
     if not efforts or len(set(efforts)) < len(efforts) or document["baseline"] not in efforts:
         raise ValueError("efforts are empty or repeated, or lack the baseline")
     weights = document["weights"]
+    composites = _composites(document, efforts)
     return Artifact(
         model=str(document["model"]),
         weights=None if weights is None else str(weights),
         efforts=efforts,
         baseline=str(document["baseline"]),
-        parameters=_parameters(document, len(efforts)),
+        parameters=_parameters(document, len(efforts) + len(composites)),
         prices=_prices(document),
         delta=_within(document["delta"], 0, 1),
         metrics=dict(document["metrics"]),
         provenance=dict(document["provenance"]),
         calibrated=document["calibrated"] is True,
+        composites=composites,
+        composite_prices=_prices(document["composites"]) if composites else None,
     )
+
+
+def _composites(document: Mapping[str, Any], efforts: tuple[str, ...]) -> tuple[Composite, ...]:
+    """The composite efforts; artifacts of older versions, and fits that win none, have none."""
+    part = document.get("composites")
+    composites = tuple(parse_composite(name) for name in part["names"]) if part else ()
+    if not all(effort in efforts for composite in composites for effort in composite.efforts):
+        raise ValueError("a composite has an effort without estimates")
+    return composites
 
 
 def _prices(document: dict[str, Any]) -> Prices:
@@ -206,6 +235,7 @@ def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
         numbers[name][characters] == numbers[name][context] for name in ("center", "low", "high")
     )
     return {
+        "composites": int(_within(numbers.get("composites", 0), 0, efforts - 1)),
         "top_budget": np.array([math.inf if value is None else _within(value, 0) for value in top]),
         "system_share": _within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
     }

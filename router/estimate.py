@@ -5,6 +5,7 @@ Linear algebra on a handful of small arrays; knows nothing of how the parameters
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil, exp, inf, isfinite
 
 import numpy as np
@@ -25,10 +26,10 @@ _SEEN_SHARE = 0.01
 class Estimate:
     """What one prompt is expected to need from one model, per effort.
 
-    `difficulty`: 1 - the mean of P(correct) over the efforts. `tokens`: expected thinking tokens.
-    `budget`: a high quantile of the thinking tokens of correct answers, times `slack`, and for a
-    prompt with an unknown word or of an unknown kind the fit's largest; an effort without one has
-    no bound.
+    `difficulty`: 1 - the mean of P(correct) over the efforts, without composite ones. `tokens`:
+    expected thinking tokens. `budget`: a high quantile of the thinking tokens of correct answers,
+    times `slack`, and for a prompt with an unknown word or of an unknown kind the fit's largest; an
+    effort without one has no bound, and composite efforts have none.
     """
 
     difficulty: float
@@ -80,6 +81,7 @@ def predict(
     unknown = strange | [parameters.vocabulary.known_share(counts) < 1.0 for counts in words]
     top = parameters.top_budget
     budget = np.where(unknown[:, np.newaxis], top, np.minimum(own, top))
+    budget[:, efforts - parameters.composites :] = inf
     return Predictions(sigmoid(logits), tokens, budget)
 
 
@@ -111,6 +113,7 @@ def estimate(
     tokens: dict[str, float] = {}
     budget: dict[str, int] = {}
     has_unknown = projected.known_share < 1.0 or parameters.kinds.unknown(kind)
+    plain = size - parameters.composites
     for effort, logit, log_tokens, (smear, spread, top) in zip(
         efforts, values[:size], values[size:], folded.factors, strict=True
     ):
@@ -119,9 +122,10 @@ def estimate(
         tokens[effort] = max(median * smear - 1.0, 0.0)
         quantile = parameters.slack * max(median * spread - 1.0, 0.0) - _ROUNDING
         bound = top if has_unknown else min(ceil(quantile), top)
-        if bound < inf:
+        if bound < inf and len(tokens) <= plain:
             budget[effort] = int(bound)
-    return Estimate(1.0 - sum(p_correct.values()) / size, p_correct, tokens, budget)
+    difficulty = 1.0 - sum(islice(p_correct.values(), plain)) / plain
+    return Estimate(difficulty, p_correct, tokens, budget)
 
 
 def out_of_distribution(parameters: Parameters, projected: Projected) -> str | None:

@@ -54,7 +54,8 @@ class Parameters(Standardizer):
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
     is out of distribution. `known_share`: the same for the least share of vocabulary words.
     `system_share`: share of the fit's prompts with a system message.
-    `kinds`: what the kinds of traffic add.
+    `kinds`: what the kinds of traffic add. `composites`: how many of the E are composite efforts,
+    the last ones, which have no budget of the router's.
     """
 
     p_weights: Array
@@ -71,6 +72,7 @@ class Parameters(Standardizer):
     known_share: float
     system_share: float
     kinds: KindOffsets = NO_KINDS
+    composites: int = 0
 
     @cached_property
     def folded(self) -> "FoldedParameters":

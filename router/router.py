@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.artifact import Artifact, ArtifactError, load
+from router.composite import Composite
 from router.effort import Effort, is_effort, nearest
 from router.estimate import Abstention, Estimate, estimate, out_of_distribution, unlike_by_system
 from router.features import read_prompt
@@ -26,12 +27,14 @@ class Route:
 
     `judgement`: the estimate that the router trusts, or that it abstains; None where a fixed policy
     needs no estimate. `calibrated` is False where the estimate is not of the model that is served.
+    `composite` is set where `effort` is the name of one.
     """
 
     effort: str
     judgement: Estimate | Abstention | None
     reason: str
     calibrated: bool = True
+    composite: Composite | None = None
 
     @property
     def estimate(self) -> Estimate | None:
@@ -109,21 +112,28 @@ class Router:
         allowed: Sequence[str] | None = None,
         policy: Policy = DEFAULT_POLICY,
         kind: str | None = None,
+        composites: bool = False,
     ) -> Route:
         """Decide the effort for `messages`, any JSON value, among the `allowed` efforts.
 
-        `allowed` None means all; `kind` is of traffic, None where it is not known. Mode `quality`
-        bounds the loss against the baseline effort, or against the best allowed one where a cap
-        excludes the baseline.
+        `allowed` None means all; `kind` is of traffic, None where it is not known. With
+        `composites`, composite efforts may be chosen too, where both efforts of each are allowed.
+        Mode `quality` bounds the loss against the baseline effort, or against the best allowed one
+        where a cap excludes the baseline.
         """
-        route = self._route(messages, allowed, policy, kind)
+        route = self._route(messages, allowed, policy, kind, composites)
         if self.artifact is None or self.artifact.calibrated:
             return route
         judgement = replace(route.estimate, budget={}) if route.estimate else route.judgement
         return replace(route, judgement=judgement, calibrated=False)
 
     def _route(
-        self, messages: object, allowed: Sequence[str] | None, policy: Policy, kind: str | None
+        self,
+        messages: object,
+        allowed: Sequence[str] | None,
+        policy: Policy,
+        kind: str | None,
+        composites: bool,
     ) -> Route:
         artifact = self.artifact
         if artifact is None:
@@ -140,13 +150,19 @@ class Router:
         if isinstance(judgement, Abstention):
             return Route(fallback, judgement, f"{judgement.cause}: baseline effort")
         assert artifact is not None
-        price = artifact.prices.price_for(policy)
+        prices, added = artifact.prices, ()
+        if composites and artifact.composite_prices and _allows(artifact, allowed):
+            prices, added = artifact.composite_prices, artifact.composites
+            candidates += [composite.name for composite in added]
+        price = prices.price_for(policy)
         if price is None:
             reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
             return Route(fallback, judgement, reason)
         effort = choose(judgement, price, candidates)
         reason = explain(judgement, price, candidates, effort)
-        return Route(effort, judgement, reason + artifact.parameters.kinds.explain(kind))
+        reason += artifact.parameters.kinds.explain(kind)
+        composite = next((each for each in added if each.name == effort), None)
+        return Route(effort, judgement, reason, composite=composite)
 
     def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:
         """The efforts that may be chosen, cheapest first."""
@@ -162,6 +178,13 @@ class Router:
             return effort
         ranked: list[Effort] = [level for level in ladder if is_effort(level)]
         return nearest(effort, ranked) if is_effort(effort) and ranked else ladder[-1]
+
+
+def _allows(artifact: Artifact, allowed: Sequence[str] | None) -> bool:
+    """Whether both efforts of every composite are allowed."""
+    return allowed is None or all(
+        effort in allowed for composite in artifact.composites for effort in composite.efforts
+    )
 
 
 def _judge(
@@ -197,5 +220,5 @@ def _estimated(
         projected = parameters.project(prompt)
         unlike = out_of_distribution(parameters, projected)
         if unlike is None:
-            return estimate(parameters, artifact.efforts, projected, kind)
+            return estimate(parameters, artifact.columns, projected, kind)
     return Abstention(f"the prompt is unlike those of the fit ({unlike})")

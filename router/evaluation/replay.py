@@ -20,6 +20,7 @@ from router.evaluation.oracle import generations, oracle_frontier
 from router.evaluation.report import Report
 from router.fitting.basis import Basis
 from router.fitting.calibration import PRICES
+from router.fitting.composites import extended
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.prompts import merged
 from router.fitting.table import Table, tabulate
@@ -50,7 +51,8 @@ def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str,
     fitted = [outcome for outcome in outcomes if outcome.effort in artifact.efforts]
     table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
-    result = report(table, rows, decide(artifact, table, rows, policy))
+    whole = extended(table, artifact.composites if dataset.thinking else ())
+    result = report(whole, rows, decide(artifact, whole, rows, policy), table)
     skipped = dataset.skipped + len(table.problem_ids) - len(rows)
     return {**result, "problems": len(rows), "skipped": skipped}
 
@@ -66,39 +68,48 @@ def judged_rows(table: Table) -> Index:
 
 
 def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Decisions:
-    """The efforts that a router chooses for the problems `rows` (N,), abstentions included."""
+    """The efforts that a router chooses for the problems `rows` (N,), abstentions included.
+
+    Among the columns of `table`: the efforts, and composites where it has them.
+    """
     x, words = table.prompts(rows)
-    predictions = predict(artifact.parameters, x, words, table.kinds_of(rows))
-    parameters = artifact.parameters
+    parameters, size = artifact.parameters, len(table.efforts)
+    predictions = predict(parameters, x, words, table.kinds_of(rows))
+    p_correct, tokens = predictions.p_correct[:, :size], predictions.tokens[:, :size]
+    has_composites = size > len(artifact.efforts)
+    prices = artifact.composite_prices if has_composites else None
+    prices = prices or artifact.prices
     excess = range_excess(parameters, x).sum(axis=1)
     known = parameters.vocabulary.known_shares(words, table.read_by(rows))
     trusted = (
         table.readable[rows]
         & in_distribution(parameters, excess, np.array(known), table.has_system[rows])
-        & (predictions.p_correct.max(axis=1) >= artifact.prices.hopeless)
+        & (p_correct.max(axis=1) >= prices.hopeless)
     )
     baseline = artifact.efforts.index(artifact.baseline)
 
     def at(price: float) -> Index:
-        return np.where(
-            trusted, choose_rows(predictions.p_correct, predictions.tokens, price), baseline
-        )
+        return np.where(trusted, choose_rows(p_correct, tokens, price), baseline)
 
     effort = artifact.baseline
     if policy.mode == "fixed":
         if policy.effort not in artifact.efforts:
             raise OutcomeError(f"effort {policy.effort!r} is none of the router's")
         effort = policy.effort
-    price = None if policy.mode == "fixed" else artifact.prices.price_for(policy)
+    price = None if policy.mode == "fixed" else prices.price_for(policy)
     fixed = np.full(len(rows), artifact.efforts.index(effort))
     chosen = fixed if price is None else at(price)
-    return Decisions(
-        predictions.p_correct, chosen, np.stack([at(price) for price in PRICES]), trusted
-    )
+    return Decisions(p_correct, chosen, np.stack([at(price) for price in PRICES]), trusted)
 
 
-def report(table: Table, rows: Index, decisions: Decisions) -> dict[str, object]:
-    """Accuracy and tokens of decisions on the problems `rows`, against the baselines."""
+def report(
+    table: Table, rows: Index, decisions: Decisions, fixed: Table | None = None
+) -> dict[str, object]:
+    """Accuracy and tokens of decisions on the problems `rows`, against the baselines.
+
+    `fixed`: the table without composite efforts, which the baselines do not have.
+    """
+    plain = fixed or table
     accuracy, tokens = table.accuracy[rows], table.tokens[rows]
 
     problems = np.arange(len(rows))
@@ -107,19 +118,19 @@ def report(table: Table, rows: Index, decisions: Decisions) -> dict[str, object]
         return PolicyResult(accuracy[problems, chosen], tokens[problems, chosen])
 
     routed = result_of(decisions.chosen)
-    p, spent = _neighbours(table, rows)
+    p, spent = _neighbours(plain, rows)
     figures = Report(
-        efforts=table.efforts,
+        efforts=plain.efforts,
         routed=routed,
         neighbours=_within(float(routed.tokens.mean()), p, spent, result_of),
-        fixed=[result_of(np.full(len(rows), effort)) for effort in range(len(table.efforts))],
+        fixed=[result_of(np.full(len(rows), effort)) for effort in range(len(plain.efforts))],
         frontier=[result_of(chosen) for chosen in decisions.at_prices],
-        oracle=oracle_frontier(table, rows, decisions.p),
+        oracle=oracle_frontier(plain, rows, decisions.p[:, : len(plain.efforts)]),
     )
     return {
         "policy": {**figures.policy(), "efforts": _shares(table.efforts, decisions.chosen)},
         "baselines": figures.baselines(),
-        "oracle": {**figures.oracle(), "cross_fitted": generations(table, rows) > 1},
+        "oracle": {**figures.oracle(), "cross_fitted": generations(plain, rows) > 1},
         **figures.gap(),
         "area": figures.areas(),
         "frontier": figures.frontier(),

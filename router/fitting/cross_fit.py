@@ -1,5 +1,6 @@
 """Cross-fitting by problem: each problem is estimated by a fit without it and without its like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,16 @@ def fold_of(cluster: Index, seed: int) -> Index:
     return numbers[cluster]
 
 
-def cross_fit(table: Table, folds: Index) -> CrossFit:
-    """Held-out estimates of every problem; `folds` (N,) are from `fold_of`."""
+def cross_fit(table: Table, folds: Index, settings: Sequence[Setting] = SETTINGS) -> CrossFit:
+    """Held-out estimates of every problem; `folds` (N,) are from `fold_of`.
+
+    By the best of several `settings`, or by the only one.
+    """
     shape = table.counts.shape
-    p = {setting: np.zeros(shape) for setting in SETTINGS}
+    p = {setting: np.zeros(shape) for setting in settings}
     log_tokens = np.zeros(shape)
     excess, known_share = np.zeros(shape[0]), np.zeros(shape[0])
-    guard = {setting: np.zeros(shape[0]) for setting in SETTINGS}
+    guard = {setting: np.zeros(shape[0]) for setting in settings}
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         x, words = table.prompts(train)
@@ -65,14 +69,14 @@ def cross_fit(table: Table, folds: Index) -> CrossFit:
         log_tokens[test] = fitted_tokens(z_test) + effects[test_kinds]
         excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
         known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test))
-        for setting in SETTINGS:
+        for setting in settings:
             width = z.shape[1] if setting.words else x.shape[1]
             successes, counts = table.successes[train], table.counts[train]
             logits = fit_logits(z[:, :width], successes, counts, setting.c)
             effects = logit_effects(kinds, size, logits(z[:, :width]), successes, counts)
             p[setting][test] = sigmoid(logits(z_test[:, :width]) + effects.intercepts[test_kinds])
             guard[setting][test[test_kinds == size]] = effects.guard if size else 0.0
-    chosen = _select(p, table.accuracy)
+    chosen = settings[0] if len(settings) == 1 else _select(p, table.accuracy)
     return CrossFit(chosen, p[chosen], log_tokens, excess, known_share, guard[chosen])
 
 

@@ -8,6 +8,7 @@ Every metric and certificate comes from the cross-fitted estimates of `router.fi
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from router.estimate import budgets, in_distribution
 from router.fitting.basis import Basis
 from router.fitting.calibration import HeldOut, measure, price_table
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
+from router.fitting.extension import Extension, extension
 from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
 from router.fitting.kinds import kind_offsets, several_kinds
 from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
@@ -59,7 +61,8 @@ class Fitted:
 class Learned:
     """Fitted parameters, with prices and metrics from held-out estimates.
 
-    `certified_on`: how many problems the certificate rests on.
+    `certified_on`: how many problems the certificate rests on. `extension`: the composite effort
+    that the router wins by, with `composite_prices`.
     """
 
     parameters: Parameters
@@ -67,6 +70,8 @@ class Learned:
     metrics: Mapping[str, object]
     setting: Setting
     certified_on: int
+    extension: Extension | None = None
+    composite_prices: Prices | None = None
 
 
 def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
@@ -83,7 +88,8 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     fixed = fixed_of(table)
     baseline = _baseline(fixed, chosen.baseline)
     warnings += (*repeated, *_advice(fixed, baseline, chosen))
-    learned = learn(table, baseline, chosen)
+    learned = learn(table, baseline, chosen, composites=dataset.thinking)
+    added = learned.extension
     if dict(learned.prices.certified)[chosen.max_loss] is None:
         warnings += (_uncertified(learned, chosen, baseline),)
     artifact = Artifact(
@@ -91,31 +97,46 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
         weights=dataset.weights,
         efforts=efforts,
         baseline=baseline,
-        parameters=learned.parameters,
+        parameters=added.parameters if added else learned.parameters,
         prices=learned.prices,
         delta=chosen.delta,
         metrics=learned.metrics,
         provenance=provenance(table, learned, chosen) | {"rows_skipped": dataset.skipped},
+        composites=(added.composite,) if added else (),
+        composite_prices=learned.composite_prices,
     )
     return Fitted(artifact, (*dataset.warnings, *warnings))
 
 
-def learn(table: Table, baseline: str, settings: FitSettings) -> Learned:
-    """Fit, certify and measure. Raises OutcomeError: no problem has outcomes at every effort."""
+def learn(table: Table, baseline: str, settings: FitSettings, composites: bool = False) -> Learned:
+    """Fit, certify and measure. Raises OutcomeError: no problem has outcomes at every effort.
+
+    With `composites`, a composite effort is tried too: the tokens are thinking tokens, of which an
+    engine keeps a budget.
+    """
     folds = fold_of(table.cluster, settings.seed)
     with one_thread():
         cross = cross_fit(table, folds)
         parameters = _fit_all(table, cross, settings)
-    hopeless = hopeless_below(float(np.nanmean(table.accuracy, axis=0).max()))
-    held_out = _held_out(table, parameters, cross, table.efforts.index(baseline), hopeless)
-    certified = price_table(held_out, [settings.max_loss], settings.delta)
+        hopeless = hopeless_below(float(np.nanmean(table.accuracy, axis=0).max()))
+        judge = partial(_held_out, baseline=table.efforts.index(baseline), hopeless=hopeless)
+        added = extension(table, folds, cross, parameters, judge) if composites else None
+    held_out = judge(table, parameters, cross)
+    prices = _prices(held_out, settings, hopeless)
     return Learned(
         parameters=parameters,
-        prices=Prices(certified, held_out.frontier(), hopeless),
-        metrics=measure(held_out, dict(certified)[settings.max_loss]),
+        prices=prices,
+        metrics=measure(held_out, dict(prices.certified)[settings.max_loss]),
         setting=cross.setting,
         certified_on=len(held_out.p),
+        extension=added,
+        composite_prices=_prices(added.held_out, settings, hopeless) if added else None,
     )
+
+
+def _prices(held_out: HeldOut, settings: FitSettings, hopeless: float) -> Prices:
+    certified = price_table(held_out, [settings.max_loss], settings.delta)
+    return Prices(certified, held_out.frontier(), hopeless)
 
 
 def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[str, object]:

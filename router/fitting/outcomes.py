@@ -55,13 +55,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class OutcomeSet:
-    """The outcomes of one model, with warnings for the user and the number of skipped rows."""
+    """The outcomes of one model, with warnings for the user and the number of skipped rows.
+
+    `thinking`: whether every row's tokens are its thinking tokens.
+    """
 
     outcomes: tuple[Outcome, ...]
     model: str
     weights: str | None
     warnings: tuple[str, ...]
     skipped: int
+    thinking: bool = False
 
 
 @dataclass
@@ -117,6 +121,7 @@ def read_outcomes(paths: Sequence[str | Path], model: str | None = None) -> Outc
         weights.pop(),
         _warnings(tally),
         skipped,
+        thinking=not tally.completion,
     )
 
 
