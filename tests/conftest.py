@@ -1,8 +1,9 @@
 """Fixtures that several test files share."""
 
-import ast
 import atexit
+import gc
 import os
+import re
 import tempfile
 from collections.abc import Generator
 from functools import cache
@@ -14,8 +15,10 @@ import pytest
 from processes import Server, serving
 from scripted_engine import ScriptedEngine, scripted_engine
 
-PROCESS_STARTERS = {"engines", "playwright", "processes", "subprocess"}
-"""Modules with which a test file starts processes; the others' tests are unit tests."""
+PROCESS_STARTERS = re.compile(
+    r"^\s*(?:from|import) (?:engines|playwright|processes|subprocess)\b", re.MULTILINE
+)
+"""Imports with which a test file starts processes; the others' tests are unit tests."""
 
 
 SLOWEST_FIRST = (
@@ -42,6 +45,7 @@ def trust_one_certificate() -> None:
     os.environ.pop("SSL_CERT_DIR", None)
 
 
+gc.disable()  # while tests are collected, which leaves no garbage
 trust_one_certificate()
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core,
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # and matrices of the tests are too small to share
@@ -59,15 +63,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.unit)
 
 
+def pytest_collection_finish() -> None:
+    """Exempt what the test files loaded from garbage collection."""
+    gc.freeze()
+    gc.enable()
+
+
 @cache
 def starts_processes(file: Path) -> bool:
-    imported = set[str]()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported.add(node.module.partition(".")[0])
-    return bool(imported & PROCESS_STARTERS)
+    return PROCESS_STARTERS.search(file.read_text()) is not None
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ They run on the embedded engine, and on a real vLLM where `make test-vllm` has s
 refuses by name what it does not support.
 """
 
+from __future__ import annotations  # openai is loaded when it is used
+
 import asyncio
 import json
 import random
@@ -13,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
+from clients import anthropic, openai
 from engines import BOTH, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, Running, running
 from polling import until
 from processes import ROOT, Server, serving
@@ -322,8 +324,6 @@ def test_responses(client: openai.OpenAI, engine: Running) -> None:
 
 
 def test_messages(front: Server, engine: Running) -> None:
-    import anthropic
-
     with anthropic.Anthropic(base_url=front.url, api_key="-", max_retries=0) as client:
         fields: Any = {"model": "demo", "messages": MESSAGES, "max_tokens": 500}
         if engine.name == "embedded":

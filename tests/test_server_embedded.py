@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
-import openai
 import pytest
+from clients import openai
 from engines import await_health
 from polling import until
 from processes import ROOT

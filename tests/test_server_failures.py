@@ -7,10 +7,9 @@ import json
 import signal
 import threading
 
-import anthropic
 import httpx
-import openai
 import pytest
+from clients import anthropic, openai
 from polling import until
 from processes import Server, serving
 from scripted_engine import CHUNK, ScriptedEngine, ask, error_of

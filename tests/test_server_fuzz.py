@@ -3,6 +3,8 @@
 `make fuzz` sends 20,000 requests and 5,000 streams; the tests a small part of them.
 """
 
+from __future__ import annotations  # openai is loaded when it is used
+
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
+from clients import openai
 from fuzz_engine import FuzzEngine, fuzz_engine
 from fuzz_requests import random_request
 from fuzz_streams import StreamScript, stream_script

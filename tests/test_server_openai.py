@@ -1,5 +1,7 @@
 """The gateway with its embedded engine, as the OpenAI client and LangChain use it."""
 
+from __future__ import annotations  # openai is loaded when it is used
+
 import json
 import random
 import re
@@ -9,9 +11,8 @@ from collections.abc import Generator
 from typing import Any
 
 import httpx
-import openai
 import pytest
-from openai.types.chat import ChatCompletion
+from clients import openai
 
 STORY = "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. How many apples now?"
 LONG_STORY = (
@@ -32,7 +33,7 @@ def tops(completion: Any) -> dict[str, Any]:
     return completion.model_extra["tops"]
 
 
-def reasoning_tokens(completion: ChatCompletion) -> int:
+def reasoning_tokens(completion: openai.types.chat.ChatCompletion) -> int:
     assert completion.usage
     assert completion.usage.completion_tokens_details
     tokens = completion.usage.completion_tokens_details.reasoning_tokens
