@@ -8,15 +8,16 @@ from typing import TextIO
 
 import click
 
-from router.options import SHARE, policy_of, policy_options
+from router.options import SHARE, log_options, policy_of, policy_options
 
 _FILE = click.Path(path_type=Path)
+_SOURCES = click.argument("outcomes", nargs=-1, required=True, metavar="OUTCOMES...")
 _DEMO_ROUTER = Path(__file__).resolve().parents[1] / "models" / "demo" / "router.json"
 _LOCAL_ROUTER = Path("router.json")
 
 
 @click.command("fit")
-@click.argument("outcomes", nargs=-1, required=True, type=_FILE)
+@_SOURCES
 @click.option("--out", required=True, type=_FILE, metavar="FILE", help="Router to write.")
 @click.option("--model", metavar="NAME", help="Model to fit, if the files have several.")
 @click.option(
@@ -32,22 +33,30 @@ _LOCAL_ROUTER = Path("router.json")
     "--delta", type=SHARE, default=0.1, show_default=True, metavar="SHARE",
     help="1 - confidence of the certificate.",
 )  # fmt: skip
+@log_options("--effort", "--log-effort")
 def fit_command(
-    outcomes: tuple[Path, ...],
+    outcomes: tuple[str, ...],
     out: Path,
     model: str | None,
     baseline: str | None,
     max_loss: float,
     delta: float,
+    scores: tuple[str, ...],
+    log_efforts: tuple[str, ...],
+    tokenizer: str | None,
 ) -> None:
-    """Fit a router to judged OUTCOMES: JSON Lines, or NAME.outcomes.csv."""
+    """Fit a router to judged OUTCOMES: outcome files, evaluation logs, folders of them."""
     from router.artifact import save
     from router.fitting.fit import FitSettings, fit
     from router.fitting.outcomes import OutcomeError, read_outcomes
     from router.fitting.summary import summary
+    from router.logs.log_options import LogOptions
 
     try:
-        fitted = fit(read_outcomes(outcomes, model), FitSettings(baseline, max_loss, delta))
+        options = LogOptions.of(scores, log_efforts, tokenizer)
+        fitted = fit(
+            read_outcomes(outcomes, model, options), FitSettings(baseline, max_loss, delta)
+        )
     except OutcomeError as error:
         raise click.ClickException(str(error)) from error
     _warn(fitted.warnings)
@@ -116,7 +125,7 @@ def route_command(
 
 
 @click.command("audit")
-@click.argument("outcomes", nargs=-1, required=True, type=_FILE)
+@_SOURCES
 @click.option("--model", metavar="NAME", help="Model to audit, if the files have several.")
 @click.option(
     "--max-loss", type=SHARE, default=0.01, show_default=True, metavar="SHARE",
@@ -128,22 +137,32 @@ def route_command(
 )  # fmt: skip
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Also draw accuracy over tokens.")
+@log_options("--effort", "--log-effort")
 def audit_command(
-    outcomes: tuple[Path, ...],
+    outcomes: tuple[str, ...],
     model: str | None,
     max_loss: float,
     delta: float,
     is_json: bool,
     plot: Path | None,
+    scores: tuple[str, ...],
+    log_efforts: tuple[str, ...],
+    tokenizer: str | None,
 ) -> None:
-    """Compare the fixed efforts in judged OUTCOMES, and recommend one."""
+    """Compare the fixed efforts in judged OUTCOMES, and recommend one.
+
+    OUTCOMES are outcome files, evaluation logs, folders of them, or a ledger (sqlite:///FILE).
+    """
     from router.evaluation.audit import audit
     from router.evaluation.audit_table import audit_table
     from router.evaluation.plot import PlotError, draw_audit
     from router.fitting.outcomes import OutcomeError, read_outcomes
+    from router.logs.log_options import LogOptions
 
     try:
-        result = audit(read_outcomes(outcomes, model), max_loss, delta)
+        options = LogOptions.of(scores, log_efforts, tokenizer)
+        reading = read_outcomes(outcomes, model, options, for_audit=True)
+        result = audit(reading, max_loss, delta)
         if plot is not None:
             draw_audit(result, plot)
     except (OutcomeError, PlotError, OSError) as error:
@@ -153,14 +172,15 @@ def audit_command(
 
 
 @click.command("replay")
-@click.argument("outcomes", nargs=-1, required=True, type=_FILE)
+@_SOURCES
 @click.option("--router", "path", required=True, type=_FILE, metavar="FILE", help="Router.")
 @click.option("--model", metavar="NAME", help="Model to replay; default: that of the router.")
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Also draw the frontiers.")
 @policy_options
+@log_options("--log-effort")
 def replay_command(
-    outcomes: tuple[Path, ...],
+    outcomes: tuple[str, ...],
     path: Path,
     model: str | None,
     is_json: bool,
@@ -169,18 +189,23 @@ def replay_command(
     price: float | None,
     tokens: float | None,
     effort: str | None,
+    scores: tuple[str, ...],
+    log_efforts: tuple[str, ...],
+    tokenizer: str | None,
 ) -> None:
-    """Evaluate a router on judged OUTCOMES: JSON Lines, or NAME.outcomes.csv."""
+    """Evaluate a router on judged OUTCOMES: outcome files, evaluation logs, folders of them."""
     from router.artifact import ArtifactError, load
     from router.evaluation.plot import PlotError, draw
     from router.evaluation.replay import replay
     from router.evaluation.report import table
     from router.fitting.outcomes import OutcomeError, read_outcomes
+    from router.logs.log_options import LogOptions
 
     policy = policy_of(max_loss, price, tokens, effort)
     try:
         artifact = load(path)
-        reading = read_outcomes(outcomes, model or artifact.model)
+        options = LogOptions.of(scores, log_efforts, tokenizer)
+        reading = read_outcomes(outcomes, model or artifact.model, options)
         result = replay(artifact, reading, policy)
         if plot is not None:
             draw(result, artifact.model, plot)

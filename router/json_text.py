@@ -11,8 +11,9 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: the text is not JSON.
         RecursionError: it is nested too deeply.
     """
-    return json.loads(text, parse_constant=_constant)
+    return json.loads(text, parse_constant=constant)
 
 
-def _constant(name: str) -> float | None:
+def constant(name: str) -> float | None:
+    """Infinity and -Infinity as numbers, NaN as null: for `parse_constant`."""
     return None if name == "NaN" else float(name)

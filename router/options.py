@@ -29,6 +29,37 @@ NOT_NEGATIVE = FiniteRange(0)
 POSITIVE = FiniteRange(0, min_open=True)
 
 
+def log_options(*effort_names: str) -> Callable[[_Command], _Command]:
+    """The options --score, --tokenizer and that of the efforts of logs, with these names."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--tokenizer",
+                metavar="FILE",
+                help="tokenizer.json, to count the tokens of logs without counts.",
+            ),
+            click.option(
+                *effort_names,
+                "log_efforts",
+                multiple=True,
+                metavar="[FILE=]EFFORT",
+                help="Effort of logs that name none, or of one log.",
+            ),
+            click.option(
+                "--score",
+                "scores",
+                multiple=True,
+                metavar="NAME",
+                help="Score that counts, in logs with several.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def policy_options(command: _Command) -> _Command:
     """The options --max-loss, --price, --tokens and --effort, of which at most one is given."""
     for option in (

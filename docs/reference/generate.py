@@ -605,7 +605,9 @@ holds several.
 
 A reader leaves out broken lines, repeated rows and rows without tokens, and reports how many. It
 refuses a file of which more than a tenth of the lines are broken, files that mix weights, and files
-of several models without `--model`."""
+of several models without `--model`.
+
+The same commands read [the logs of evaluation tools](../guides/evaluation-logs.md)."""
 
 _ROW: dict[str, tuple[object, str]] = {
     "problem_id": ("demo-17", "name of the problem; rows of one problem share it"),

@@ -15,8 +15,13 @@ from typing import Any
 from router.evaluation.comparison import Draws, Interval, Means, PolicyResult
 from router.fitting.fixed_efforts import FixedEfforts, certify, dominated, fixed_efforts
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
-from router.fitting.prompts import repetition
+from router.fitting.prompts import merged, repetition
 from router.fitting.table import MIN_PROBLEMS, covered_efforts
+
+_LEDGER = (
+    "requests of a ledger are one problem where they share an x-request-id: send each problem at "
+    "each effort under its own, and give feedback"
+)
 
 
 def audit(dataset: OutcomeSet, max_loss: float, delta: float) -> dict[str, Any]:
@@ -24,8 +29,13 @@ def audit(dataset: OutcomeSet, max_loss: float, delta: float) -> dict[str, Any]:
 
     Raises OutcomeError: fewer than two efforts on the same prompts.
     """
-    efforts, warnings = covered_efforts(dataset.outcomes)
-    results = fixed_efforts(dataset.outcomes, efforts)
+    try:
+        efforts, warnings = covered_efforts(merged(dataset.outcomes)[0])
+        results = fixed_efforts(dataset.outcomes, efforts)
+    except OutcomeError as error:
+        if any(outcome.messages is None for outcome in dataset.outcomes):
+            raise OutcomeError(f"{error} ({_LEDGER})") from error
+        raise
     kinds, small = _kinds(dataset.outcomes, efforts)
     return {
         "model": dataset.model,

@@ -15,7 +15,7 @@ import numpy as np
 
 from router.arrays import Array, Index
 from router.fitting.outcomes import Outcome, OutcomeError
-from router.fitting.prompts import clusters, numbered, prompt_key, template_key
+from router.fitting.prompts import clusters, numbered, problem_key, template_key
 from router.fitting.table import MIN_PROBLEMS, Table, complete_rows
 
 
@@ -54,7 +54,7 @@ def fixed_efforts(outcomes: Sequence[Outcome], efforts: Sequence[str]) -> FixedE
     messages: dict[str, object] = {}
     for outcome in outcomes:
         messages.setdefault(outcome.problem_id, outcome.messages)
-    keys = {problem: prompt_key(prompt) for problem, prompt in messages.items()}
+    keys = {problem: problem_key(problem, prompt) for problem, prompt in messages.items()}
     prompts = {keys[problem]: prompt for problem, prompt in messages.items()}
     column = {effort: index for index, effort in enumerate(efforts)}
     rows = [outcome for outcome in outcomes if outcome.effort in column]
@@ -81,7 +81,9 @@ def fixed_efforts(outcomes: Sequence[Outcome], efforts: Sequence[str]) -> FixedE
         efforts=tuple(efforts[int(index)] for index in order),
         accuracy=accuracy[:, order],
         tokens=tokens[:, order],
-        cluster=clusters([template_key(prompts[key]) for key in used]),
+        cluster=clusters(
+            [key if prompts[key] is None else template_key(prompts[key]) for key in used]
+        ),
         repeats=np.array([repeats[key] for key in used], dtype=np.intp),
         incomplete=len(prompts) - len(used),
     )

@@ -28,6 +28,11 @@ def prompt_key(messages: object) -> str:
     return _key(messages, lambda text: text)
 
 
+def problem_key(problem_id: str, messages: object) -> str:
+    """`prompt_key`; a problem whose prompt is not kept is like no other problem."""
+    return problem_id if messages is None else prompt_key(messages)
+
+
 def template_key(messages: object) -> str:
     """`prompt_key` of the turns in small letters, with a # for each number."""
     return _key(messages, lambda text: _NUMBER.sub("#", text.casefold()))
@@ -50,7 +55,7 @@ def merged(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], tuple[str, ...]]
     messages: dict[str, object] = {}
     for outcome in outcomes:
         messages.setdefault(outcome.problem_id, outcome.messages)
-    keys = {problem: prompt_key(prompt) for problem, prompt in messages.items()}
+    keys = {problem: problem_key(problem, prompt) for problem, prompt in messages.items()}
     names: dict[str, str] = {}
     for problem, key in keys.items():
         names.setdefault(key, problem)
