@@ -19,7 +19,13 @@ from router.composite import Composite, parse_composite
 from router.features import FEATURE_NAMES, FEATURES_VERSION
 from router.kind_offsets import NO_KINDS, KindOffsets
 from router.parameters import Parameters
-from router.policy import FrontierPoint, Prices, hopeless_below
+from router.policy import (
+    ALWAYS_BASELINE,
+    FrontierPoint,
+    OperatingPoint,
+    Prices,
+    hopeless_below,
+)
 from router.vocabulary import Vocabulary
 
 SCHEMA = 2
@@ -109,7 +115,17 @@ def save(artifact: Artifact, path: str | Path) -> None:
 
 def _priced(prices: Prices) -> dict[str, object]:
     return {
-        "prices": prices.certified,
+        "prices": [[loss, _plain_price(point)] for loss, point in prices.certified],
+        "points": [
+            {
+                "max_loss": loss,
+                "price": point.price,
+                "margin": point.margin if point.leaves_baseline else None,
+                "bounded": point.bounded,
+                "dearer": point.dearer,
+            }
+            for loss, point in prices.certified
+        ],
         "frontier": [[point.price, point.accuracy, point.tokens] for point in prices.frontier],
         "hopeless": prices.hopeless,
     }
@@ -181,19 +197,49 @@ def _composites(document: Mapping[str, Any], efforts: tuple[str, ...]) -> tuple[
 
 def _prices(document: dict[str, Any]) -> Prices:
     certified = tuple(
-        (_within(loss, 0, 1), None if price is None else _within(price, 0))
+        (
+            _within(loss, 0, 1),
+            ALWAYS_BASELINE if price is None else OperatingPoint(_within(price, 0)),
+        )
         for loss, price in document["prices"]
     )
+    if "points" in document:  # artifacts of older versions know no margin
+        certified = tuple(
+            (_within(fields["max_loss"], 0, 1), _point(fields)) for fields in document["points"]
+        )
     frontier = tuple(
         FrontierPoint(_within(price, 0), _within(accuracy, 0, 1), _within(tokens, 0))
         for price, accuracy, tokens in document["frontier"]
     )
-    if not frontier or list(certified) != sorted(certified, key=lambda pair: pair[0]):
+    in_order = all(
+        losses == sorted(losses)
+        for losses in ([loss for loss, _ in document["prices"]], [loss for loss, _ in certified])
+    )
+    if not frontier or not in_order or len(certified) < len(document["prices"]):
         raise ValueError("prices are out of order, or there is no frontier")
     best = max(point.accuracy for point in frontier)  # for artifacts of older versions
     return Prices(
         certified, frontier, _within(document.get("hopeless", hopeless_below(best)), 0, 1)
     )
+
+
+def _point(fields: Mapping[str, object]) -> OperatingPoint:
+    """An operating point of the file; its margin is null where it never leaves the baseline."""
+    margin = fields["margin"]
+    for name in ("bounded", "dearer"):
+        if not isinstance(fields[name], bool):
+            raise ValueError(f"{name} is neither true nor false")  # noqa: TRY004 (of the file)
+    return OperatingPoint(
+        price=_within(fields["price"], 0),
+        margin=math.inf if margin is None else _within(margin, 0),
+        bounded=fields["bounded"] is True,
+        dearer=fields["dearer"] is True,
+    )
+
+
+def _plain_price(point: OperatingPoint) -> float | None:
+    """The price for older versions, where None is always the baseline: they know no margin."""
+    return point.price if point == OperatingPoint(point.price) else None
 
 
 def _parameters(document: dict[str, Any], efforts: int) -> Parameters:

@@ -4,12 +4,14 @@ Every mode takes the effort with the highest utility, P(correct) - price x token
 differ in what sets the price: a certified bound on the loss of accuracy, the operator, or a target
 of mean tokens. For a bound on mean accuracy this rule spends the fewest tokens: it is the
 Lagrangian of that problem. "The cheapest effort within epsilon of the best" would give up epsilon
-even where that saves only a few tokens.
+even where that saves only a few tokens. Where little is certified, a margin is added to the
+baseline's P(correct): the router leaves the baseline only for a clear gain.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf, isinf
 from typing import Literal
 
 from router.arrays import Array, Index
@@ -62,36 +64,63 @@ class FrontierPoint:
     tokens: float
 
 
-@dataclass(frozen=True)
-class Prices:
-    """The prices of a fit, in P(correct) per 1,000 thinking tokens.
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Where the decision rule stands.
 
-    `certified`: (loss, price) by rising loss: the highest price that is certified to lose at most
-    that much accuracy, or None. `frontier`: the measured points, by rising price, not empty.
-    `hopeless`: the P(correct) below which an effort does not count as a chance.
+    `price`: P(correct) that 1,000 thinking tokens must gain. `margin`: P(correct) that is added to
+    the baseline effort's. `bounded`: whether the router's budgets are sent. `dearer`: whether an
+    effort may be chosen that is expected to take more tokens than the baseline.
     """
 
-    certified: tuple[tuple[float, float | None], ...]
+    price: float = 0.0
+    margin: float = 0.0
+    bounded: bool = True
+    dearer: bool = True
+
+    @property
+    def leaves_baseline(self) -> bool:
+        """Whether it can choose another effort than the baseline."""
+        return not isinf(self.margin)
+
+
+ALWAYS_BASELINE = OperatingPoint(margin=inf, bounded=False, dearer=False)
+"""What a request gets without a router: it loses nothing, by definition."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The operating points of a fit.
+
+    `certified`: (loss, point) by rising loss: the point of the fewest tokens among those that are
+    certified to lose at most that much accuracy. `frontier`: the measured points without a margin,
+    by rising price, not empty. `hopeless`: the P(correct) below which an effort does not count as a
+    chance.
+    """
+
+    certified: tuple[tuple[float, OperatingPoint], ...]
     frontier: tuple[FrontierPoint, ...]
     hopeless: float = 0.0
 
-    def price_for(self, policy: Policy) -> float | None:
-        """The price of a policy whose mode is not fixed; None where none is certified.
+    def point_for(self, policy: Policy) -> OperatingPoint:
+        """The operating point of a policy whose mode is not fixed.
 
-        `quality` takes the largest tabled loss within `max_loss`; `budget` the lowest price that
-        meets the target, else the highest.
+        `quality` takes the point of the largest tabled loss within `max_loss`; `budget` the lowest
+        price that meets the target, else the highest.
         """
-        price = self._before_load(policy)
-        return None if price is None else price + policy.surcharge
+        point = self._before_load(policy)
+        if policy.surcharge:
+            return replace(point, price=point.price + policy.surcharge)
+        return point
 
-    def _before_load(self, policy: Policy) -> float | None:
+    def _before_load(self, policy: Policy) -> OperatingPoint:
         if policy.mode == "price":
-            return policy.price
+            return OperatingPoint(policy.price)
         if policy.mode == "budget" and policy.tokens is not None:
             affordable = [p.price for p in self.frontier if p.tokens <= policy.tokens]
-            return min(affordable, default=self.frontier[-1].price)
+            return OperatingPoint(min(affordable, default=self.frontier[-1].price))
         rows = bisect_right([loss for loss, _ in self.certified], policy.max_loss + _ROUNDING)
-        return self.certified[rows - 1][1] if rows else None
+        return self.certified[rows - 1][1] if rows else ALWAYS_BASELINE
 
 
 def hopeless_below(accuracy: float) -> float:
@@ -105,21 +134,40 @@ def is_hopeless(estimate: Estimate, efforts: Sequence[str], prices: Prices) -> b
     return len(efforts) > 1 and best < prices.hopeless
 
 
-def choose(estimate: Estimate, price: float, efforts: Sequence[str]) -> str:
+def choose(estimate: Estimate, point: OperatingPoint, efforts: Sequence[str], baseline: str) -> str:
     """The effort of the highest utility among `efforts`: cheapest first, not empty.
 
-    Of equal utilities, the first effort.
+    Of equal utilities, the first effort. A point that is not `dearer` needs the `baseline` among
+    them.
     """
-    p, tokens = estimate.p_correct, estimate.tokens
-    return max(efforts, key=lambda effort: p[effort] - price * tokens[effort] / 1000)
+    p, tokens, price = estimate.p_correct, estimate.tokens, point.price
+    if not point.dearer:
+        efforts = [effort for effort in efforts if tokens[effort] <= tokens[baseline]]
+
+    def utility(effort: str) -> float:
+        margin = point.margin if effort == baseline else 0.0
+        return p[effort] - price * tokens[effort] / 1000 + margin
+
+    return max(efforts, key=utility)
 
 
 def choose_rows(p: Array, tokens: Array, price: float) -> Index:
-    """`choose` for N prompts: P(correct) and tokens, both (N, E), to effort indices (N,)."""
+    """`choose` without a margin for N prompts: P(correct), tokens (N, E) to effort indices (N,)."""
     return (p - price * tokens / 1000).argmax(axis=1)
 
 
-def explain(estimate: Estimate, price: float, efforts: Sequence[str], chosen: str) -> str:
+def choose_rows_at(p: Array, tokens: Array, point: OperatingPoint, baseline: int) -> Index:
+    """`choose` for N prompts: P(correct) and tokens, both (N, E), to effort indices (N,)."""
+    utility = p - point.price * tokens / 1000
+    utility[:, baseline] += point.margin
+    if not point.dearer:
+        utility[tokens > tokens[:, [baseline]]] = -inf
+    return utility.argmax(axis=1)
+
+
+def explain(
+    estimate: Estimate, point: OperatingPoint, efforts: Sequence[str], baseline: str, chosen: str
+) -> str:
     """The sentence that explains `chosen`, beside the most accurate of the other `efforts`."""
     p, tokens = estimate.p_correct, estimate.tokens
 
@@ -130,7 +178,10 @@ def explain(estimate: Estimate, price: float, efforts: Sequence[str], chosen: st
     if not rivals:
         return expectation(chosen)
     rival = max(rivals, key=lambda effort: p[effort])
-    return (
+    terms = (
         f"{expectation(chosen)}; {expectation(rival)}; "
-        f"price {price:.3g} P(correct) per 1,000 thinking tokens"
+        f"price {point.price:.3g} P(correct) per 1,000 thinking tokens"
     )
+    if not point.margin:
+        return terms
+    return f"{terms}; margin {point.margin:.3g} for the baseline {baseline}"

@@ -118,8 +118,8 @@ class Router:
 
         `allowed` None means all; `kind` is of traffic, None where it is not known. With
         `composites`, composite efforts may be chosen too, where both efforts of each are allowed.
-        Mode `quality` bounds the loss against the baseline effort, or against the best allowed one
-        where a cap excludes the baseline.
+        Mode `quality` bounds the loss against the baseline effort; where a cap excludes it, the
+        allowed effort nearest to it stands in for it.
         """
         route = self._route(messages, allowed, policy, kind, composites)
         if self.artifact is None or self.artifact.calibrated:
@@ -154,15 +154,20 @@ class Router:
         if composites and artifact.composite_prices and _allows(artifact, allowed):
             prices, added = artifact.composite_prices, artifact.composites
             candidates += [composite.name for composite in added]
-        price = prices.price_for(policy)
-        if price is None:
+        point = prices.point_for(policy)
+        if not point.bounded:
+            judgement = replace(judgement, budget={})
+        if not point.leaves_baseline:
             reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
-            return Route(fallback, judgement, reason)
-        effort = choose(judgement, price, candidates)
-        reason = explain(judgement, price, candidates, effort)
-        reason += artifact.parameters.kinds.explain(kind)
-        composite = next((each for each in added if each.name == effort), None)
-        return Route(effort, judgement, reason, composite=composite)
+        elif not point.dearer and fallback not in candidates:
+            reason = f"the router has no estimate for {fallback}, which stands in for the baseline"
+        else:
+            effort = choose(judgement, point, candidates, fallback)
+            reason = explain(judgement, point, candidates, fallback, effort)
+            reason += artifact.parameters.kinds.explain(kind)
+            composite = next((each for each in added if each.name == effort), None)
+            return Route(effort, judgement, reason, composite=composite)
+        return Route(fallback, judgement, reason)
 
     def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:
         """The efforts that may be chosen, cheapest first."""

@@ -9,6 +9,7 @@ from simulated import simulated
 
 from router.artifact import Artifact, ArtifactError, load, save
 from router.fitting.fit import fit
+from router.policy import ALWAYS_BASELINE, OperatingPoint
 from router.router import Router
 
 
@@ -33,6 +34,27 @@ def test_a_saved_artifact_loads_unchanged(saved: tuple[Path, Artifact]) -> None:
     assert loaded.parameters.vocabulary.words == artifact.parameters.vocabulary.words
     assert loaded.parameters.p_weights == pytest.approx(artifact.parameters.p_weights, rel=1e-6)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_artifact_of_an_older_version_keeps_its_meaning(
+    saved: tuple[Path, Artifact], tmp_path: Path
+) -> None:
+    """There a loss has a price, or null where the router never leaves the baseline."""
+    document = json.loads(saved[0].read_text())
+    del document["points"]
+    document["prices"] = [[0.0, None], [0.01, 0.5]]
+    path = tmp_path / "router.json"
+    path.write_text(json.dumps(document))
+    assert load(path).prices.certified == ((0.0, ALWAYS_BASELINE), (0.01, OperatingPoint(0.5)))
+
+
+def test_older_versions_read_a_new_artifact_as_less(saved: tuple[Path, Artifact]) -> None:
+    """They know no margin: what needs one is no price for them."""
+    document = json.loads(saved[0].read_text())
+    prices, points = document["prices"], document["points"]
+    assert [loss for loss, _ in prices] == [point["max_loss"] for point in points]
+    assert any(point["margin"] is not None for point in points)
+    assert all(price is None for _, price in prices)
 
 
 def test_loading_is_quick(saved: tuple[Path, Artifact]) -> None:
@@ -76,6 +98,14 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("delta",), None, "damaged"),
         (("metrics",), 5, "damaged"),
         (("prices", 1, 1), -0.1, "-0.1 is not within 0"),
+        (("points",), [], "damaged"),
+        (("points",), 3, "damaged"),
+        (("points", 1), {"max_loss": 0.0025}, "damaged"),
+        (("points", 1, "max_loss"), 0.9, "out of order"),
+        (("points", 1, "price"), -0.1, "-0.1 is not within 0"),
+        (("points", 1, "price"), None, "not a finite number"),
+        (("points", 1, "margin"), -0.1, "-0.1 is not within 0"),
+        (("points", 1, "bounded"), 1, "bounded is neither true nor false"),
         (("prices", 1, 0), 1.5, "1.5 is not within 0 and 1"),
         (("frontier", 0, 0), -0.1, "damaged"),
         (("frontier", 0, 1), 1.1, "damaged"),

@@ -5,16 +5,15 @@ import pytest
 
 from router.arrays import Array
 from router.fitting.calibration import (
-    PRICES,
     HeldOut,
+    LossTest,
     brier_rows,
     certify,
     expected_calibration_error,
     log_loss_rows,
-    loss_p_value,
-    price_table,
+    operating_points,
 )
-from router.policy import choose_rows
+from router.policy import ALWAYS_BASELINE, OperatingPoint, choose_rows_at
 
 COST = np.array([[1.0, 10.0, 100.0]])
 
@@ -30,7 +29,9 @@ def held_out(rng: np.random.Generator, size: int, noise: float) -> HeldOut:
     true, p = population(rng, size, noise)
     tokens = np.repeat(COST, size, axis=0)
     correct = (rng.random(true.shape) < true).astype(float)
-    return HeldOut(p, tokens, correct, tokens, 2, np.full(size, True))
+    return HeldOut(
+        p, tokens, correct, tokens, correct, tokens, 2, np.full(size, True), np.arange(size)
+    )
 
 
 @pytest.mark.slow
@@ -43,15 +44,10 @@ def test_the_certified_loss_is_exceeded_in_at_most_delta_of_repeats(noise: float
     exceeded = certified = 0
     repeats, max_loss, delta = 60, 0.02, 0.1
     for _ in range(repeats):
-        ((_, price),) = (
-            pair
-            for pair in price_table(held_out(rng, 1500, noise), [max_loss], delta)
-            if pair[0] == max_loss
-        )
-        if price is not None:
-            certified += 1
-            loss = true[:, 2].mean() - true[rows, choose_rows(p, tokens, price)].mean()
-            exceeded += loss > max_loss
+        point = dict(operating_points(held_out(rng, 1500, noise), [], delta))[max_loss]
+        certified += point.leaves_baseline
+        loss = true[:, 2].mean() - true[rows, choose_rows_at(p, tokens, point, 2)].mean()
+        exceeded += loss > max_loss
     assert exceeded <= delta * repeats
     assert certified > repeats / 2 or noise >= 0.5  # good estimates certify a saving
 
@@ -65,41 +61,81 @@ def test_p_values_hold_at_the_certified_loss(size: int, max_loss: float, wins: f
     chances = [wins + max_loss, 1 - 2 * wins - max_loss, wins]
     draws = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(1000, size))
     repeats = rng.choice([-1.0, 0.0, 1.0], p=chances, size=(1000, size))
-    certified = np.array([loss_p_value(row, max_loss) <= 0.1 for row in draws])
+    certified = np.array([p_value(row, max_loss) <= 0.1 for row in draws])
     assert certified.mean() <= 0.1
     assert (certified & (repeats.mean(axis=1) < -max_loss)).mean() <= 0.1
 
 
+def p_value(differences: Array, max_loss: float) -> float:
+    return LossTest(differences, np.arange(len(differences))).p_value(max_loss)
+
+
 def test_p_values_of_clear_cases() -> None:
-    assert loss_p_value(np.zeros(1000), 0.01) < 0.01
-    assert loss_p_value(np.zeros(20), 0.01) > 0.5
-    assert loss_p_value(np.full(1000, -0.5), 0.01) > 0.999
-    assert loss_p_value(np.array([]), 0.01) == 1.0
+    assert p_value(np.zeros(1000), 0.01) < 0.01
+    assert p_value(np.zeros(20), 0.01) > 0.5
+    assert p_value(np.full(1000, -0.5), 0.01) > 0.999
 
 
-def test_larger_losses_never_certify_smaller_prices() -> None:
-    table = price_table(held_out(np.random.default_rng(1), 3000, 0.5), [0.0123], 0.1)
+def test_problems_that_vary_together_say_less() -> None:
+    """Of 200 templates with five prompts each, a tenth gains on all of them."""
+    gains = np.repeat(np.arange(200) < 20, 5).astype(float)
+    together = LossTest(gains, np.arange(1000) // 5).p_value(-0.08)
+    assert together > 2 * p_value(gains, -0.08)
+    assert LossTest(gains[::5], np.arange(200)).p_value(-0.08) == pytest.approx(together, rel=0.2)
+
+
+def test_larger_losses_certify_points_of_fewer_tokens() -> None:
+    sample = held_out(np.random.default_rng(1), 3000, 0.5)
+    table = operating_points(sample, [0.0123], 0.1)
     assert 0.0123 in dict(table)
     assert list(table) == sorted(table, key=lambda pair: pair[0])
-    values = [-1.0 if price is None else price for _, price in table]
-    assert values == sorted(values)
-    assert values[-1] > 0.5
+    spent = [float(sample.served(point)[1].mean()) for _, point in table]
+    assert spent == sorted(spent, reverse=True)
+    assert spent[-1] < 0.5 * spent[0]
 
 
-def test_certification_stops_at_the_first_price_that_loses() -> None:
-    size = 2000
-    fine, bad = np.zeros(size), np.full(size, -0.5)
-    differences = [fine, fine, bad] + [fine] * (len(PRICES) - 3)
-    assert certify(differences, 0.01, 0.1) == PRICES[1]
-    assert certify([bad] * len(PRICES), 0.01, 0.1) is None
+def test_the_baseline_for_every_prompt_is_certified_by_definition() -> None:
+    """Also from few problems, of which the first may never be left for another effort."""
+    few = held_out(np.random.default_rng(3), 20, 0.5)
+    assert {point for _, point in operating_points(few, [], 0.1)} == {ALWAYS_BASELINE}
+
+
+def test_testing_begins_at_the_baseline_and_stops_at_the_first_point_that_loses() -> None:
+    """Effort 0 is right where its P(correct) is far above the baseline's, and wrong elsewhere."""
+    size = 4000
+    gain = np.linspace(-0.5, 0.5, size)
+    p = np.stack([0.5 + gain / 2, 0.5 - gain / 2], axis=1)
+    tokens = np.tile([1.0, 100.0], (size, 1))
+    accuracy = np.stack([gain > 0.28, np.ones(size)], axis=1).astype(float)
+    sample = HeldOut(
+        p, tokens, accuracy, tokens, accuracy, tokens, 1, np.full(size, True), np.arange(size)
+    )
+    certified = certify(sample, [0.01, 0.05], 0.1, bounded=False)
+    assert certified[0.01] == OperatingPoint(0.0, 0.3, bounded=False, dearer=False)
+    assert certified[0.05] == OperatingPoint(0.0, 0.25, bounded=False, dearer=False)
+
+
+def test_what_budgets_cut_counts_in_the_certificate() -> None:
+    sample = held_out(np.random.default_rng(4), 1500, 0.1)
+    cutting = replace(
+        sample, bounded_accuracy=0.9 * sample.accuracy, bounded_spent=0.5 * sample.spent
+    )
+    assert not dict(operating_points(cutting, [], 0.1, cut=0.005))[0.02].bounded
+    assert dict(operating_points(cutting, [], 0.1, cut=0.005))[0.02] == ALWAYS_BASELINE
+    harmless = replace(sample, bounded_spent=0.5 * sample.spent)
+    points = dict(operating_points(harmless, [], 0.1, cut=0.005))
+    assert points[0.02].bounded
+    assert not points[0.015].bounded  # the budgets may take a quarter of the loss
 
 
 def test_untrusted_prompts_get_the_baseline_in_the_certificate_too() -> None:
     sample = held_out(np.random.default_rng(5), 500, 0.5)
-    untrusted = replace(sample, trusted=np.full(500, False))
-    assert (untrusted.chosen(1000.0) == untrusted.baseline).all()
-    assert (untrusted.differences(1000.0) == 0).all()
-    assert (sample.chosen(1000.0) == 0).all()
+    cutting = replace(sample, bounded_accuracy=np.zeros_like(sample.accuracy))
+    untrusted = replace(cutting, trusted=np.full(500, False))
+    assert (untrusted.chosen(OperatingPoint(1000.0)) == untrusted.baseline).all()
+    accuracy, _ = untrusted.served(OperatingPoint(1000.0))
+    assert (accuracy == sample.accuracy[:, 2]).all()
+    assert (sample.chosen(OperatingPoint(1000.0)) == 0).all()
 
 
 def test_the_frontier_spends_less_at_higher_prices() -> None:

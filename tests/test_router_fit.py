@@ -9,12 +9,14 @@ from models.domain.stories import stories
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
 from router.features import Prompt, read_prompt
+from router.fitting.budget_cuts import upper_quantile
 from router.fitting.cross_fit import fold_of
-from router.fitting.fit import FitSettings, fit, upper_quantile
+from router.fitting.fit import FitSettings, fit
 from router.fitting.learner import fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.fitting.table import tabulate
 from router.messages import read_messages
+from router.policy import ALWAYS_BASELINE
 from router.router import Router
 
 
@@ -83,7 +85,7 @@ def test_the_routed_loss_stays_within_max_loss() -> None:
     broken = 0
     for seed in range(5):
         artifact = fit(simulated(700, seed=100 + seed), FitSettings(max_loss=0.03)).artifact
-        assert dict(artifact.prices.certified)[0.03] is not None
+        assert dict(artifact.prices.certified)[0.03].leaves_baseline
         router = Router(artifact.efforts, artifact.baseline, artifact)
         policy_loss = [
             p["high"] - p[router.route(story.prompt).effort]
@@ -103,11 +105,13 @@ def test_uninformative_prompts_get_each_effort_s_mean() -> None:
 def test_few_problems_give_a_warning_and_the_baseline_effort() -> None:
     fitted = fit(simulated(60))
     assert any("60 problems are few" in warning for warning in fitted.warnings)
-    assert dict(fitted.artifact.prices.certified)[0.01] is None
+    assert dict(fitted.artifact.prices.certified)[0.01] == ALWAYS_BASELINE
     assert any("always choose high" in warning for warning in fitted.warnings)
     artifact = fitted.artifact
     route = Router(artifact.efforts, artifact.baseline, artifact).route(story_prompt())
-    assert (route.effort, route.abstained) == ("high", None)
+    assert (route.effort, route.abstained, route.budget) == ("high", None, None)
+    assert route.estimate is not None
+    assert not route.estimate.budget
     assert "no saving is certified" in route.reason
 
 

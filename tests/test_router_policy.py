@@ -4,12 +4,25 @@ import numpy as np
 import pytest
 
 from router.estimate import Estimate
-from router.policy import FrontierPoint, Policy, Prices, choose, choose_rows, explain
+from router.policy import (
+    ALWAYS_BASELINE,
+    FrontierPoint,
+    OperatingPoint,
+    Policy,
+    Prices,
+    choose,
+    choose_rows_at,
+    explain,
+)
 
 EFFORTS = ("none", "low", "high")
 TOKENS = (0.0, 100.0, 1000.0)
 PRICES = Prices(
-    ((0.0, None), (0.01, 0.02), (0.05, 0.3)),
+    (
+        (0.0, ALWAYS_BASELINE),
+        (0.01, OperatingPoint(0.02, 0.1, bounded=False, dearer=False)),
+        (0.05, OperatingPoint(0.3)),
+    ),
     (
         FrontierPoint(0.0, 0.9, 900.0),
         FrontierPoint(0.1, 0.85, 300.0),
@@ -43,27 +56,65 @@ def estimate_of(p: tuple[float, ...], tokens: tuple[float, ...] = TOKENS) -> Est
 def test_the_effort_of_the_highest_utility_is_chosen(
     p: tuple[float, ...], price: float, expected: str
 ) -> None:
-    assert choose(estimate_of(p), price, EFFORTS) == expected
-    assert EFFORTS[choose_rows(np.array([p]), np.array([TOKENS]), price)[0]] == expected
+    assert chosen(p, OperatingPoint(price), "high") == expected
+
+
+def chosen(p: tuple[float, ...], point: OperatingPoint, baseline: str) -> str:
+    """The choice for one prompt, which is also that for many."""
+    effort = choose(estimate_of(p), point, EFFORTS, baseline)
+    column = EFFORTS.index(baseline)
+    assert EFFORTS[choose_rows_at(np.array([p]), np.array([TOKENS]), point, column)[0]] == effort
+    return effort
+
+
+@pytest.mark.parametrize(
+    ("p", "margin", "baseline", "expected"),
+    [
+        ((0.2, 0.95, 0.9), 0.0, "high", "low"),
+        ((0.2, 0.95, 0.9), 0.1, "high", "high"),  # a gain of five points is within the margin
+        ((0.2, 0.95, 0.8), 0.1, "high", "low"),
+        ((0.2, 0.8, 0.9), 0.0, "low", "low"),  # more accurate, but dearer than the baseline
+        ((0.9, 0.8, 0.95), 0.0, "low", "none"),
+        ((1.0, 1.0, 0.0), float("inf"), "high", "high"),
+    ],
+)
+def test_the_baseline_is_left_only_for_a_gain_above_the_margin(
+    p: tuple[float, ...], margin: float, baseline: str, expected: str
+) -> None:
+    assert chosen(p, OperatingPoint(0.0, margin, dearer=False), baseline) == expected
+
+
+def test_a_price_may_choose_dearer_efforts_than_the_baseline() -> None:
+    assert chosen((0.2, 0.8, 0.9), OperatingPoint(0.01), "low") == "high"
 
 
 def test_only_the_given_efforts_are_compared() -> None:
-    assert choose(estimate_of((0.2, 0.8, 0.9)), 0.0, ("none", "low")) == "low"
+    point = OperatingPoint()
+    assert choose(estimate_of((0.2, 0.8, 0.9)), point, ("none", "low"), "low") == "low"
 
 
 def test_costs_come_from_tokens_not_from_effort_names() -> None:
-    assert choose(estimate_of((0.9, 0.9, 0.9), (50.0, 5.0, 500.0)), 0.1, EFFORTS) == "low"
+    estimate = estimate_of((0.9, 0.9, 0.9), (50.0, 5.0, 500.0))
+    assert choose(estimate, OperatingPoint(0.1), EFFORTS, "high") == "low"
+    cheaper = OperatingPoint(0.0, dearer=False)
+    assert (
+        choose(estimate_of((0.9, 0.5, 0.4), (50.0, 5.0, 500.0)), cheaper, EFFORTS, "low") == "low"
+    )
 
 
 def test_the_explanation_compares_with_the_most_accurate_other_effort() -> None:
     estimate = estimate_of((0.2, 0.8, 0.9))
-    assert explain(estimate, 0.15, EFFORTS, "low") == (
+    assert explain(estimate, OperatingPoint(0.15), EFFORTS, "high", "low") == (
         "low: P(correct) 0.800 for 100 thinking tokens; "
         "high: P(correct) 0.900 for 1000 thinking tokens; "
         "price 0.15 P(correct) per 1,000 thinking tokens"
     )
-    assert explain(estimate, 0.0, ("low",), "low") == (
+    assert explain(estimate, OperatingPoint(), ("low",), "low", "low") == (
         "low: P(correct) 0.800 for 100 thinking tokens"
+    )
+    margin = OperatingPoint(0.0, 0.05, dearer=False)
+    assert explain(estimate, margin, EFFORTS, "high", "high").endswith(
+        "price 0 P(correct) per 1,000 thinking tokens; margin 0.05 for the baseline high"
     )
 
 
@@ -73,7 +124,7 @@ def test_the_explanation_compares_with_the_most_accurate_other_effort() -> None:
         ({"max_loss": 0.03}, 0.02),  # between two tabled losses: the stricter
         ({"max_loss": 0.01}, 0.02),
         ({"max_loss": 0.05 - 1e-15}, 0.3),  # a rounding error below a tabled loss
-        ({"max_loss": 0.005}, None),
+        ({"max_loss": 0.005}, 0.0),
         ({"max_loss": 1.0}, 0.3),
         ({"max_loss": 0.03, "tokens": 1}, 0.02),  # tokens belong to mode budget
         ({"mode": "price", "price": 0.7}, 0.7),
@@ -84,15 +135,26 @@ def test_the_explanation_compares_with_the_most_accurate_other_effort() -> None:
         ({"mode": "budget", "tokens": 0.5}, 5.0),  # not reachable: the cheapest
         ({"mode": "price", "price": 0.7, "surcharge": 0.2}, 0.9),
         ({"max_loss": 0.03, "surcharge": 0.5}, 0.52),
-        ({"max_loss": 0.0, "surcharge": 0.5}, None),
     ],
 )
-def test_each_mode_has_its_price(options: dict[str, Any], price: float | None) -> None:
-    assert PRICES.price_for(Policy(**options)) == pytest.approx(price)
+def test_each_mode_has_its_price(options: dict[str, Any], price: float) -> None:
+    assert PRICES.point_for(Policy(**options)).price == pytest.approx(price)
 
 
-def test_without_certified_prices_there_is_none() -> None:
-    assert Prices((), PRICES.frontier).price_for(Policy()) is None
+@pytest.mark.parametrize("surcharge", [0.0, 0.5])
+def test_a_margin_belongs_to_a_certified_loss_and_stays_under_load(surcharge: float) -> None:
+    margins = [
+        PRICES.point_for(Policy(max_loss=loss, surcharge=surcharge)).margin
+        for loss in (0.0, 0.01, 0.05)
+    ]
+    assert margins == [float("inf"), 0.1, 0.0]
+    assert PRICES.point_for(Policy("price", price=0.5, surcharge=surcharge)).margin == 0.0
+    always = PRICES.point_for(Policy(max_loss=0.005, surcharge=surcharge))
+    assert chosen((1.0, 1.0, 0.0), always, "high") == "high"
+
+
+def test_without_a_certified_loss_it_is_always_the_baseline() -> None:
+    assert Prices((), PRICES.frontier).point_for(Policy()) == ALWAYS_BASELINE
 
 
 def test_mode_fixed_is_accepted_with_an_effort() -> None:

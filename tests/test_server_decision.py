@@ -229,8 +229,7 @@ def test_load_lowers_effort_and_budget() -> None:
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
     assert router.artifact is not None
-    price = router.artifact.prices.price_for(Policy())
-    assert price is not None
+    price = router.artifact.prices.point_for(Policy()).price
     assert f"price {price + 50:.3g} P(correct) per 1,000" in busy.reason
     assert busy.budget < idle.budget
     off = decide(fields, router=router, load=Load(16))

@@ -12,12 +12,13 @@ import pytest
 from processes import ROOT
 from sqlalchemy import insert
 
+from router.policy import OperatingPoint
 from server.ledger.reader import NAMES, NUMBERS, Columns, as_columns
 from server.ledger.schema import connect, prepare, requests
 from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
-from server.savings.what_if import at_price, evaluate, fixed
+from server.savings.what_if import at_point, evaluate, fixed
 from tops import main
 
 EFFORTS = ("low", "medium", "high")
@@ -183,7 +184,8 @@ def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) 
         assert value is not None
         assert value.interval[0] < 1.046 * TOKENS[effort] < value.interval[1]
         assert value.supported == 1
-    thrifty, careful = evaluate(rows, at_price(5.0)), evaluate(rows, at_price(0.0))
+    thrifty = evaluate(rows, at_point(OperatingPoint(5.0)))
+    careful = evaluate(rows, at_point(OperatingPoint(0.0)))
     assert thrifty is not None
     assert careful is not None
     assert thrifty.tokens < careful.tokens

@@ -30,7 +30,7 @@ from router.fitting.cross_fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
 from router.messages import read_messages
 from router.parameters import Parameters, range_excess
-from router.policy import FrontierPoint, Prices, hopeless_below
+from router.policy import FrontierPoint, OperatingPoint, Prices, hopeless_below
 from router.vocabulary import Words
 
 EFFORTS = ("low", "medium", "high")
@@ -139,7 +139,7 @@ def portable(data: Path) -> Artifact:
 
 def _prices(accuracy: float) -> Prices:
     frontier = (FrontierPoint(0.0, accuracy, 0.0),)
-    return Prices(((0.0, 0.0),), frontier, hopeless_below(accuracy))
+    return Prices(((0.0, OperatingPoint()),), frontier, hopeless_below(accuracy))
 
 
 def _learn(

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from models.studies.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
 from router.artifact import Artifact, load, save
 from router.conversation import routed_text
-from router.evaluation.replay import Decisions, decide, judged_rows, report
+from router.evaluation.replay import Decisions, decide, judged_rows, replay, report
 from router.features import window
 from router.fitting.cross_fit import fold_of
 from router.fitting.fit import FitSettings, fit
@@ -98,7 +98,9 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     order = np.concatenate([test for test, _ in parts])
     decided = Decisions(
         np.concatenate([part.p for _, part in parts]),
+        np.concatenate([part.budget for _, part in parts]),
         np.concatenate([part.chosen for _, part in parts]),
+        np.concatenate([part.bounded for _, part in parts]),
         np.concatenate([part.at_prices for _, part in parts], axis=1),
         np.concatenate([part.trusted for _, part in parts]),
     )
@@ -178,21 +180,16 @@ def split_table(logs: Sequence[Log]) -> Iterator[str]:
             loss, share = _held_out(artifact, _only(log.reading, set(problems) - half))
             broken += loss > _MAX_LOSS
             saved += share
-            certified += artifact.prices.price_for(Policy(max_loss=_MAX_LOSS)) is not None
+            certified += artifact.prices.point_for(Policy(max_loss=_MAX_LOSS)).leaves_baseline
         yield _row(log.title, _SPLITS, broken, certified, f"{100 * saved / _SPLITS:.1f}")
 
 
 def _held_out(artifact: Artifact, held_out: OutcomeSet) -> tuple[float, float]:
     """Accuracy lost against the baseline effort, and share of tokens saved, when held out."""
-    outcomes = [row for row in held_out.outcomes if row.effort in artifact.efforts]
-    table = tabulate(outcomes, artifact.efforts)
-    rows = judged_rows(table)
-    chosen = decide(artifact, table, rows, Policy(max_loss=_MAX_LOSS)).chosen
-    baseline = artifact.efforts.index(artifact.baseline)
-    accuracy, tokens = table.accuracy[rows], table.tokens[rows]
-    index = np.arange(len(rows))
-    loss = accuracy[:, baseline].mean() - accuracy[index, chosen].mean()
-    return float(loss), float(1 - tokens[index, chosen].mean() / tokens[:, baseline].mean())
+    result: Any = replay(artifact, held_out, Policy(max_loss=_MAX_LOSS))
+    policy, baseline = result["policy"], result["baselines"][f"fixed:{artifact.baseline}"]
+    loss = baseline["accuracy"] - policy["accuracy"]
+    return loss, 1 - policy["tokens"] / baseline["tokens"]
 
 
 def speed_table(log: Log) -> Iterator[str]:

@@ -3,8 +3,9 @@
     tops replay --router router.json OUTCOMES
 
 All figures are means over distinct prompts with outcomes at every effort of the router; intervals
-are 95 % bootstrap intervals over prompts, paired where two policies are compared. Use outcomes that
-the router was not fitted on.
+are 95 % bootstrap intervals over prompts, paired where two policies are compared. A generation of
+the policy that takes more tokens than the router's budget counts as wrong, and ends there. Use
+outcomes that the router was not fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +20,14 @@ from router.evaluation.comparison import PolicyResult
 from router.evaluation.oracle import generations, oracle_frontier
 from router.evaluation.report import Report
 from router.fitting.basis import Basis
+from router.fitting.budget_cuts import within_budgets
 from router.fitting.calibration import PRICES
 from router.fitting.composites import extended
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.prompts import merged
 from router.fitting.table import Table, tabulate
 from router.parameters import range_excess
-from router.policy import Policy, choose_rows
+from router.policy import OperatingPoint, Policy, choose_rows, choose_rows_at
 
 _NEIGHBOURS = 25
 _FOLDS = 5
@@ -35,12 +37,15 @@ _FOLDS = 5
 class Decisions:
     """A router's decisions on N problems, as effort indices.
 
-    `p` (N, E): estimated P(correct). `chosen` (N,): by the policy. `at_prices` (P, N): at each of
-    PRICES. `trusted` (N,): False where the router abstained.
+    `p` (N, E): estimated P(correct). `budget` (N, E): what the router sends, inf where it sends
+    none. `chosen` (N,): by the policy. `bounded` (N,): whether it sends budgets. `at_prices`
+    (P, N): at each of PRICES, with budgets. `trusted` (N,): False where the router abstained.
     """
 
     p: Array
+    budget: Array
     chosen: Index
+    bounded: Mask
     at_prices: Index
     trusted: Mask
 
@@ -86,20 +91,22 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
         & in_distribution(parameters, excess, np.array(known), table.has_system[rows])
         & (p_correct.max(axis=1) >= prices.hopeless)
     )
+    budget = np.where(trusted[:, np.newaxis], predictions.budget[:, :size], np.inf)
     baseline = artifact.efforts.index(artifact.baseline)
 
-    def at(price: float) -> Index:
-        return np.where(trusted, choose_rows(p_correct, tokens, price), baseline)
+    def at(point: OperatingPoint) -> Index:
+        return np.where(trusted, choose_rows_at(p_correct, tokens, point, baseline), baseline)
 
-    effort = artifact.baseline
     if policy.mode == "fixed":
         if policy.effort not in artifact.efforts:
             raise OutcomeError(f"effort {policy.effort!r} is none of the router's")
-        effort = policy.effort
-    price = None if policy.mode == "fixed" else prices.price_for(policy)
-    fixed = np.full(len(rows), artifact.efforts.index(effort))
-    chosen = fixed if price is None else at(price)
-    return Decisions(p_correct, chosen, np.stack([at(price) for price in PRICES]), trusted)
+        bounded = True
+        chosen = np.full(len(rows), artifact.efforts.index(policy.effort))
+    else:
+        point = prices.point_for(policy)
+        chosen, bounded = at(point), point.bounded
+    at_prices = np.stack([at(OperatingPoint(price)) for price in PRICES])
+    return Decisions(p_correct, budget, chosen, np.full(len(rows), bounded), at_prices, trusted)
 
 
 def report(
@@ -110,21 +117,27 @@ def report(
     `fixed`: the table without composite efforts, which the baselines do not have.
     """
     plain = fixed or table
-    accuracy, tokens = table.accuracy[rows], table.tokens[rows]
-
+    budget = np.full(table.counts.shape, np.inf)
+    budget[rows] = decisions.budget
+    free = table.accuracy[rows], table.tokens[rows]
+    cut = [values[rows] for values in within_budgets(table, budget)]
     problems = np.arange(len(rows))
 
-    def result_of(chosen: Index) -> PolicyResult:
-        return PolicyResult(accuracy[problems, chosen], tokens[problems, chosen])
+    def result_of(chosen: Index, bounded: Mask | bool = False) -> PolicyResult:
+        accuracy, tokens = (
+            np.where(bounded, within[problems, chosen], values[problems, chosen])
+            for values, within in zip(free, cut, strict=True)
+        )
+        return PolicyResult(accuracy, tokens)
 
-    routed = result_of(decisions.chosen)
+    routed = result_of(decisions.chosen, decisions.bounded)
     p, spent = _neighbours(plain, rows)
     figures = Report(
         efforts=plain.efforts,
         routed=routed,
         neighbours=_within(float(routed.tokens.mean()), p, spent, result_of),
         fixed=[result_of(np.full(len(rows), effort)) for effort in range(len(plain.efforts))],
-        frontier=[result_of(chosen) for chosen in decisions.at_prices],
+        frontier=[result_of(chosen, bounded=True) for chosen in decisions.at_prices],
         oracle=oracle_frontier(plain, rows, decisions.p[:, : len(plain.efforts)]),
     )
     return {

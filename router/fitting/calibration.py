@@ -1,30 +1,43 @@
-"""Certified prices and quality metrics, from held-out estimates and outcomes only.
+"""Certified operating points and quality metrics, from held-out estimates and outcomes only.
 
 Knows neither prompts nor learners.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import erfc, sqrt
+from math import erfc, inf, sqrt
 
 import numpy as np
 
 from router.arrays import Array, Index, Mask
 from router.bootstrap import bootstrap_interval
-from router.policy import FrontierPoint, choose_rows
+from router.policy import (
+    ALWAYS_BASELINE,
+    FrontierPoint,
+    OperatingPoint,
+    choose_rows_at,
+)
 
 LOSSES: tuple[float, ...] = (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2)
-"""Accuracy losses for which every artifact holds a certified price, or None."""
+"""Accuracy losses for which every artifact holds a certified operating point."""
 
 PRICES: tuple[float, ...] = (
     0.0,
     *(float(f"{10 ** (power / 40):.3g}") for power in range(-200, 121)),
 )
-"""Prices in P(correct) per 1,000 tokens, in the order of testing: from 0, where accuracy alone
-counts, to 1,000. They begin at 1e-5, for models that think for tens of thousands of tokens."""
+"""Prices in P(correct) per 1,000 tokens: from 0, where accuracy alone counts, to 1,000. They begin
+at 1e-5, for models that think for tens of thousands of tokens."""
+
+MARGINS: tuple[float, ...] = (
+    inf, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.225, 0.2, 0.18, 0.16, 0.14, 0.12, 0.1,
+    0.09, 0.08, 0.07, 0.06, 0.05, 0.04, 0.03, 0.02, 0.015, 0.01, 0.005,
+)  # fmt: skip
+"""Margins in P(correct), in the order of testing: from the baseline for every prompt outwards."""
 
 _PSEUDO_LOSSES = 1.0
-_VARIANCE_FACTOR = 4.0
+_VARIANCE_FACTOR = 3.0
+CUTS_PER_LOSS = 4.0
+"""Budgets may take a quarter of the loss that is certified."""
 
 
 @dataclass(frozen=True)
@@ -32,85 +45,131 @@ class HeldOut:
     """Held-out estimates and outcomes of N problems at E efforts, all (N, E) without gaps.
 
     `p`: estimated P(correct). `tokens`: estimated thinking tokens. `accuracy`: share of correct
-    generations. `spent`: their mean tokens. `baseline`: an effort index. `trusted` (N,): whether
-    the router makes an estimate for the prompt; the others get the baseline effort.
+    generations. `spent`: their mean tokens. `bounded_accuracy`, `bounded_spent`: the same where the
+    router's budgets are sent. `baseline`: an effort index. `trusted` (N,): whether the router makes
+    an estimate for the prompt; the others get the baseline effort without a budget. `cluster` (N,):
+    problems that vary together, numbered from 0.
     """
 
     p: Array
     tokens: Array
     accuracy: Array
     spent: Array
+    bounded_accuracy: Array
+    bounded_spent: Array
     baseline: int
     trusted: Mask
+    cluster: Index
 
-    def chosen(self, price: float) -> Index:
-        """The effort index (N,) of each problem at a price."""
-        return np.where(self.trusted, choose_rows(self.p, self.tokens, price), self.baseline)
+    def chosen(self, point: OperatingPoint) -> Index:
+        """The effort index (N,) of each problem."""
+        chosen = choose_rows_at(self.p, self.tokens, point, self.baseline)
+        return np.where(self.trusted, chosen, self.baseline)
 
-    def differences(self, price: float) -> Array:
-        """Accuracy at a price minus accuracy of the baseline effort, per problem (N,)."""
-        rows = np.arange(len(self.p))
-        return self.accuracy[rows, self.chosen(price)] - self.accuracy[:, self.baseline]
+    def served(self, point: OperatingPoint) -> tuple[Array, Array]:
+        """Accuracy and tokens of what is served, budgets and abstentions included, both (N,)."""
+        rows, chosen = np.arange(len(self.p)), self.chosen(point)
+        accuracy, spent = self.accuracy[rows, chosen], self.spent[rows, chosen]
+        if point.bounded:
+            accuracy = np.where(self.trusted, self.bounded_accuracy[rows, chosen], accuracy)
+            spent = np.where(self.trusted, self.bounded_spent[rows, chosen], spent)
+        return accuracy, spent
 
     def frontier(self) -> tuple[FrontierPoint, ...]:
         """Mean accuracy and tokens by rising price, without prices that change no tokens."""
-        rows = np.arange(len(self.p))
         points: list[FrontierPoint] = []
         for price in PRICES:
-            chosen = self.chosen(price)
-            accuracy = float(self.accuracy[rows, chosen].mean())
-            tokens = float(self.spent[rows, chosen].mean())
+            accuracy, tokens = (float(v.mean()) for v in self.served(OperatingPoint(price)))
             if not points or tokens != points[-1].tokens:
                 points.append(FrontierPoint(price, accuracy, tokens))
         return tuple(points)
 
 
-def loss_p_value(differences: Array, max_loss: float) -> float:
-    """P-value of the hypothesis that the mean loss on N new problems exceeds `max_loss`.
+class LossTest:
+    """Tests how much accuracy a policy loses against the baseline effort.
 
-    `differences` (N,) are paired, in [-1, 1], policy minus baseline. Normal approximation. The
-    variance counts _VARIANCE_FACTOR times: once for these problems, once for the new ones (the
-    bound must hold as an operator measures it), and twice more because the served router is fitted
-    again, on all problems, and so is not the one of these differences. With a factor of 2, 9 of 50
-    halves of a log lost more than certified (router/RESULTS.md). One pseudo-observation, a problem
-    that the policy loses, keeps differences that are all zero from certifying anything (after
-    Agresti & Caffo, The American Statistician 54(4), 2000).
+    `differences` (N,) are paired, in [-1, 1], policy minus baseline; those of one `cluster` (N,),
+    numbered from 0, vary together. Normal approximation with the variance between clusters. It
+    counts _VARIANCE_FACTOR times: once for these problems, once for the new ones (the bound must
+    hold as an operator measures it), and once more because the served router is fitted again, on
+    all problems, and so is not the one of these differences (router/RESULTS.md). One
+    pseudo-observation, a problem that the policy loses, keeps differences that are all zero from
+    certifying anything (after Agresti & Caffo, The American Statistician 54(4), 2000).
     """
-    if len(differences) == 0:
-        return 1.0
-    size = len(differences) + _PSEUDO_LOSSES
-    mean = (float(differences.sum()) - _PSEUDO_LOSSES) / size
-    square = (float((differences**2).sum()) + _PSEUDO_LOSSES) / size
-    variance = max(square - mean**2, 0.0) * (size + 1) / size
-    z = (mean + max_loss) / sqrt(max(_VARIANCE_FACTOR * variance / size, 1e-12))
-    return 0.5 * erfc(z / sqrt(2.0))
+
+    def __init__(self, differences: Array, cluster: Index) -> None:
+        sums = np.append(np.bincount(cluster, differences), -_PSEUDO_LOSSES)
+        sizes = np.append(np.bincount(cluster), _PSEUDO_LOSSES)
+        total = float(sizes.sum())
+        self._mean = float(sums.sum()) / total
+        square = float(((sums - self._mean * sizes) ** 2).sum()) / total**2
+        variance = square * len(sums) / (len(sums) - 1)
+        self._error = sqrt(max(_VARIANCE_FACTOR * variance, 1e-12))
+
+    def p_value(self, max_loss: float) -> float:
+        """Of the hypothesis that the mean loss on N new problems exceeds `max_loss`."""
+        return 0.5 * erfc((self._mean + max_loss) / self._error / sqrt(2.0))
 
 
-def price_table(
-    held_out: HeldOut, losses: Sequence[float], delta: float
-) -> tuple[tuple[float, float | None], ...]:
-    """(loss, certified price or None) by rising loss, for `losses` and LOSSES."""
-    differences = [held_out.differences(price) for price in PRICES]
-    return tuple((loss, certify(differences, loss, delta)) for loss in sorted({*LOSSES, *losses}))
+def operating_points(
+    held_out: HeldOut, losses: Sequence[float], delta: float, cut: float = 0.0
+) -> tuple[tuple[float, OperatingPoint], ...]:
+    """(loss, certified point) by rising loss, for `losses` and LOSSES; see `certify`.
+
+    Budgets that cut off a share `cut` of the correct answers are sent where the loss is at least
+    CUTS_PER_LOSS times as large.
+    """
+    every = sorted({*LOSSES, *losses})
+    few = [loss for loss in every if loss < CUTS_PER_LOSS * cut - 1e-12]
+    many = every[len(few) :]
+    points = certify(held_out, few, delta, bounded=False)
+    points |= certify(held_out, many, delta, bounded=True)
+    return tuple((loss, points[loss]) for loss in every)
 
 
-def certify(differences: Sequence[Array], max_loss: float, delta: float) -> float | None:
-    """The highest price whose accuracy loss is at most `max_loss` with confidence 1 - `delta`.
+def certify(
+    held_out: HeldOut, losses: Sequence[float], delta: float, bounded: bool
+) -> dict[float, OperatingPoint]:
+    """For each of `losses` the certified operating point that spends the fewest tokens.
 
-    Learn-then-Test with fixed-sequence testing: prices in rising order, each at level `delta`,
-    until the first that fails, so that the family-wise error is at most `delta` (Angelopoulos,
-    Bates, Candes, Jordan & Lei, "Learn then Test", section 2.3 and appendix; arXiv 2110.01052).
+    It loses at most that much accuracy against the baseline with confidence 1 - `delta`.
+    Learn-then-Test with fixed-sequence testing: points in the order of `_sequence`, each at level
+    `delta`, until the first that fails, so that the family-wise error is at most `delta` and any
+    point before it may be taken (Angelopoulos, Bates, Candes, Jordan & Lei, "Learn then Test",
+    section 2.3 and appendix; arXiv 2110.01052). Each loss is certified separately. The baseline for
+    every prompt, without budgets, loses nothing by definition and needs no test.
+
     The test needs estimates that were fitted without these problems; cross-fitted ones stand in for
-    the served fit, which used all problems and is assumed to be no worse. None if no price passes.
-
-    `differences`: `HeldOut.differences` at each of PRICES. Each loss is certified separately.
+    the served fit, which used all problems and is assumed to be no worse.
     """
-    best: float | None = None
-    for price, difference in zip(PRICES, differences, strict=True):
-        if loss_p_value(difference, max_loss) > delta:
-            return best
-        best = price
-    return best
+    baseline, spent = (
+        values[:, held_out.baseline] for values in (held_out.accuracy, held_out.spent)
+    )
+    best = {loss: (float(spent.mean()), ALWAYS_BASELINE) for loss in losses}
+    passing: list[float] = list(losses)
+    for point in _sequence(bounded):
+        if not passing:
+            break
+        accuracy, tokens = held_out.served(point)
+        if not bounded and (held_out.chosen(point) == held_out.baseline).all():
+            continue
+        test, mean = LossTest(accuracy - baseline, held_out.cluster), float(tokens.mean())
+        passing = [loss for loss in passing if test.p_value(loss) <= delta]
+        for loss in passing:
+            best[loss] = min(best[loss], (mean, point), key=lambda entry: entry[0])
+    return {loss: point for loss, (_, point) in best.items()}
+
+
+def _sequence(bounded: bool) -> Iterator[OperatingPoint]:
+    """Operating points in the order of testing: outwards from the baseline for every prompt.
+
+    A margin from infinite to none, then a price from none upwards; never an effort that is expected
+    to be dearer than the baseline.
+    """
+    for margin in MARGINS:
+        yield OperatingPoint(0.0, margin, bounded, dearer=False)
+    for price in PRICES:
+        yield OperatingPoint(price, 0.0, bounded, dearer=False)
 
 
 def expected_calibration_error(p: Array, correct: Array, bins: int = 15) -> float:
@@ -134,11 +193,10 @@ def brier_rows(p: Array, accuracy: Array) -> Array:
     return (accuracy * (1 - p) ** 2 + (1 - accuracy) * p**2).mean(axis=1)
 
 
-def measure(held_out: HeldOut, price: float | None) -> dict[str, object]:
-    """Calibration of the estimates, and accuracy and tokens of the policy at a certified `price`.
+def measure(held_out: HeldOut, point: OperatingPoint) -> dict[str, object]:
+    """Calibration of the estimates, and accuracy and tokens of what is served at a `point`.
 
-    At price None the policy is the baseline effort. `*_without_features`: the scores of each
-    effort's mean accuracy as the estimate.
+    `*_without_features`: the scores of each effort's mean accuracy as the estimate.
     """
     size = len(held_out.p)
     brier = brier_rows(held_out.p, held_out.accuracy)
@@ -147,19 +205,18 @@ def measure(held_out: HeldOut, price: float | None) -> dict[str, object]:
     def ece(rows: Index) -> float:
         return expected_calibration_error(held_out.p[rows].ravel(), held_out.accuracy[rows].ravel())
 
-    rows = np.arange(size)
-    chosen = np.full(size, held_out.baseline) if price is None else held_out.chosen(price)
+    accuracy, spent = held_out.served(point)
     return {
         "problems": size,
-        "ece": ece(rows),
+        "ece": ece(np.arange(size)),
         "ece_ci": bootstrap_interval(size, ece),
         "brier": float(brier.mean()),
         "brier_ci": bootstrap_interval(size, lambda draw: float(brier[draw].mean())),
         "brier_without_features": float(brier_rows(constant, held_out.accuracy).mean()),
         "log_loss": float(log_loss_rows(held_out.p, held_out.accuracy).mean()),
         "log_loss_without_features": float(log_loss_rows(constant, held_out.accuracy).mean()),
-        "accuracy": float(held_out.accuracy[rows, chosen].mean()),
-        "tokens": float(held_out.spent[rows, chosen].mean()),
+        "accuracy": float(accuracy.mean()),
+        "tokens": float(spent.mean()),
         "baseline_accuracy": float(held_out.accuracy[:, held_out.baseline].mean()),
         "baseline_tokens": float(held_out.spent[:, held_out.baseline].mean()),
     }

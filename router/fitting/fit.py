@@ -12,18 +12,19 @@ from functools import partial
 
 import numpy as np
 
-from router.arrays import Array
+from router.arrays import Index
 from router.artifact import Artifact
 from router.estimate import budgets, in_distribution
 from router.fitting.basis import Basis
-from router.fitting.calibration import HeldOut, measure, price_table
+from router.fitting.budget_cuts import held_out_budgets, spreads, within_budgets
+from router.fitting.calibration import CUTS_PER_LOSS, HeldOut, measure, operating_points
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
 from router.fitting.extension import Extension, extension
 from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
 from router.fitting.kinds import kind_offsets, several_kinds
 from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
-from router.fitting.prompts import merged
+from router.fitting.prompts import merged, numbered
 from router.fitting.table import Table, check, complete_rows, tabulate
 from router.parameters import Parameters
 from router.policy import Prices, hopeless_below
@@ -38,15 +39,21 @@ class FitSettings:
     """Options of a fit.
 
     `max_loss`: accuracy loss that is certified, at confidence 1 - `delta`. `cut`: share of correct
-    answers that a budget may cut off. `slack`: factor on that budget. `baseline` None: see `fit`.
+    answers that a budget may cut off; None is a quarter of `max_loss`. `slack`: factor on that
+    budget. `baseline` None: see `fit`.
     """
 
     baseline: str | None = None
     max_loss: float = 0.01
     delta: float = 0.1
-    cut: float = 0.02
-    slack: float = 1.2
+    cut: float | None = None
+    slack: float = 1.5
     seed: int = 0
+
+    @property
+    def cut_share(self) -> float:
+        """The share of correct answers that a budget may cut off."""
+        return self.max_loss / CUTS_PER_LOSS if self.cut is None else self.cut
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     warnings += (*repeated, *_advice(fixed, baseline, chosen))
     learned = learn(table, baseline, chosen, composites=dataset.thinking)
     added = learned.extension
-    if dict(learned.prices.certified)[chosen.max_loss] is None:
+    if not dict(learned.prices.certified)[chosen.max_loss].leaves_baseline:
         warnings += (_uncertified(learned, chosen, baseline),)
     artifact = Artifact(
         model=dataset.model,
@@ -119,7 +126,13 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
         cross = cross_fit(table, folds)
         parameters = _fit_all(table, cross, settings)
         hopeless = hopeless_below(float(np.nanmean(table.accuracy, axis=0).max()))
-        judge = partial(_held_out, baseline=table.efforts.index(baseline), hopeless=hopeless)
+        judge = partial(
+            _held_out,
+            folds=folds,
+            settings=settings,
+            baseline=table.efforts.index(baseline),
+            hopeless=hopeless,
+        )
         added = extension(table, folds, cross, parameters, judge) if composites else None
     held_out = judge(table, parameters, cross)
     prices = _prices(held_out, settings, hopeless)
@@ -135,7 +148,7 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
 
 
 def _prices(held_out: HeldOut, settings: FitSettings, hopeless: float) -> Prices:
-    certified = price_table(held_out, [settings.max_loss], settings.delta)
+    certified = operating_points(held_out, [settings.max_loss], settings.delta, settings.cut_share)
     return Prices(certified, held_out.frontier(), hopeless)
 
 
@@ -175,7 +188,7 @@ def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterat
 
 
 def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
-    certified = [loss for loss, price in learned.prices.certified if price is not None]
+    certified = [loss for loss, point in learned.prices.certified if point.leaves_baseline]
     bound = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
     return (
         f"no saving could be certified at an accuracy loss of {bound} from {learned.certified_on} "
@@ -202,12 +215,9 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
     estimates = log_tokens(z) + offsets[:, len(table.efforts) :]
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
-    spread = np.ones(len(table.efforts))
     for effort in range(len(table.efforts)):
-        of_effort = table.row_effort == effort
-        smear[effort] = np.exp(residual[of_effort]).mean()
-        correct = residual[of_effort & (table.row_correct == 1)]
-        spread[effort] = np.exp(upper_quantile(correct, settings.cut))
+        smear[effort] = np.exp(residual[table.row_effort == effort]).mean()
+    spread = spreads(table, cross, settings.cut_share)
     return Parameters(
         center=basis.standardizer.center,
         scale=basis.standardizer.scale,
@@ -230,31 +240,31 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
     )
 
 
-def upper_quantile(values: Array, tail: float) -> float:
-    """A bound that a new, exchangeable value exceeds with probability at most `tail`.
-
-    The split-conformal quantile of `values` (N,) (Vovk, Gammerman & Shafer, 2005); the largest
-    value where N is too small, 0 where it is 0.
-    """
-    if len(values) == 0:
-        return 0.0
-    rank = int(np.ceil((len(values) + 1) * (1 - tail)))
-    return float(np.sort(values)[min(rank, len(values)) - 1])
-
-
 def _held_out(
-    table: Table, parameters: Parameters, cross: CrossFit, baseline: int, hopeless: float
+    table: Table,
+    parameters: Parameters,
+    cross: CrossFit,
+    folds: Index,
+    settings: FitSettings,
+    baseline: int,
+    hopeless: float,
 ) -> HeldOut:
     """Held-out estimates of the problems with outcomes at every effort."""
     rows = complete_rows(table)
     tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
     like = in_distribution(parameters, cross.excess, cross.known_share, table.has_system)
     trusted = table.readable & like & (cross.p.max(axis=1) >= hopeless)
+    bounds = held_out_budgets(table, cross, folds, settings.cut_share, settings.slack)
+    bounds[:, len(table.efforts) - parameters.composites :] = np.inf  # they have their own
+    bounded_accuracy, bounded_spent = within_budgets(table, bounds)
     return HeldOut(
         p=cross.p[rows],
         tokens=tokens,
         accuracy=table.accuracy[rows],
         spent=table.tokens[rows],
+        bounded_accuracy=bounded_accuracy[rows],
+        bounded_spent=bounded_spent[rows],
         baseline=baseline,
         trusted=trusted[rows],
+        cluster=numbered(table.cluster[rows].tolist()),
     )

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import cast
 
 from router.artifact import Artifact
+from router.policy import OperatingPoint
 
 
 def summary(artifact: Artifact, max_loss: float) -> str:
     """Held-out calibration, accuracy and tokens, and what the router certifies at `max_loss`."""
     metrics = cast("Mapping[str, float]", artifact.metrics)
-    price = dict(artifact.prices.certified)[max_loss]
+    point = dict(artifact.prices.certified)[max_loss]
     certificate = f"loss <= {max_loss:g} with confidence {1 - artifact.delta:g}: "
     return "\n".join((
         f"{artifact.model}: {', '.join(artifact.efforts)}; baseline {artifact.baseline}; "
@@ -21,8 +22,16 @@ def summary(artifact: Artifact, max_loss: float) -> str:
             f"most, then {each.final} where it hits that"
             for each in artifact.composites
         ),
-        certificate + ("not certified" if price is None else f"price {price:g} per 1,000 tokens"),
+        certificate + _described(point, artifact.baseline),
         f"held out: accuracy {metrics['accuracy']:.4f} (baseline "
         f"{metrics['baseline_accuracy']:.4f}), tokens {metrics['tokens']:.1f} (baseline "
         f"{metrics['baseline_tokens']:.1f})",
     ))  # fmt: skip
+
+
+def _described(point: OperatingPoint, baseline: str) -> str:
+    budgets = "with budgets" if point.bounded else "without budgets"
+    if not point.leaves_baseline:
+        return f"{baseline} for every prompt, {budgets}: no cheaper effort is certified"
+    margin = f"margin {point.margin:g} for {baseline}, " if point.margin else ""
+    return f"{margin}price {point.price:g} per 1,000 tokens, {budgets}"

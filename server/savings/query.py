@@ -8,11 +8,11 @@ from typing import Any
 
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
-from router.policy import Policy
+from router.policy import OperatingPoint, Policy
 from server.ledger.reader import Row, Selection, comparable, counts, decided, refusals
 from server.ledger.schema import LedgerError, connect, prepare
 from server.savings.report import report
-from server.savings.what_if import Choice, at_price, evaluate, fixed
+from server.savings.what_if import Choice, at_point, evaluate, fixed
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -62,14 +62,14 @@ def parse_policy(text: str, router: str | None) -> Choice:
         price = float(value)
         if not 0 <= price < math.inf:
             raise ValueError(f"--what-if price={value}: a price is a finite number of 0 or more")
-        return at_price(price)
+        return at_point(OperatingPoint(price))
     if name == "max_loss":
         if router is None:
             raise ValueError("--what-if max_loss=L needs --router FILE: its prices give the policy")
-        price = load(router).prices.price_for(Policy(max_loss=float(value)))
-        if price is None:
+        point = load(router).prices.point_for(Policy(max_loss=float(value)))
+        if not point.leaves_baseline:
             raise ValueError(f"{router} certifies no saving at a loss of {value}")
-        return at_price(price)
+        return at_point(point)
     raise ValueError(
         f"--what-if takes price=P, max_loss=L or effort={'|'.join(EFFORTS)}, not {text!r}"
     )

@@ -13,6 +13,8 @@ from statistics import NormalDist
 import numpy as np
 
 from router.effort import Effort, is_effort, nearest
+from router.estimate import Estimate
+from router.policy import OperatingPoint, choose
 from server.ledger.reader import Row
 from server.savings.estimator import ENOUGH_HELD_OUT
 
@@ -38,27 +40,27 @@ class Value:
     pending: bool
 
 
-def at_price(price: float) -> Choice:
-    """The effort with the highest P(correct) - price x tokens / 1000, or the baseline."""
+def at_point(point: OperatingPoint) -> Choice:
+    """The effort that the router would choose at an operating point, or the baseline."""
 
-    def choose(row: Row) -> str:
-        p, tokens = row["p_correct"], row["expected_tokens"]
-        if not p or row["abstained"]:
-            return row["baseline"]
-        return max(p, key=lambda effort: p[effort] - price * tokens[effort] / 1000)
+    def chosen(row: Row) -> str:
+        p, tokens, baseline = row["p_correct"], row["expected_tokens"], row["baseline"]
+        if not p or row["abstained"] or (not point.dearer and baseline not in p):
+            return baseline
+        return choose(Estimate(0.0, p, tokens, {}), point, list(p), baseline)
 
-    return choose
+    return chosen
 
 
 def fixed(effort: Effort) -> Choice:
     """Always the same effort, or the nearest one that the model has."""
 
-    def choose(row: Row) -> str:
+    def chosen(row: Row) -> str:
         levels: list[str] = [*(row["expected_tokens"] or ())]
         efforts: list[Effort] = [level for level in levels if is_effort(level)]
         return nearest(effort, efforts) if efforts else row["baseline"]
 
-    return choose
+    return chosen
 
 
 def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
