@@ -60,7 +60,7 @@ test-clients: $(VENV)/dev.done $(CLIENTS_VENV)/clients.done ## run real clients 
 	@echo "running: pytest tests/test_clients.py $(ARGS)"
 	@TEST_CLIENTS=$(abspath $(CLIENTS_VENV)) $(BIN)/python -m pytest tests/test_clients.py $(ARGS)
 
-bench: $(VENV)/serve.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
+bench: $(VENV)/dev.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
 	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 vllm: $(VLLM_VENV)/vllm.done ## set up vLLM in an environment of its own
