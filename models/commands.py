@@ -224,6 +224,7 @@ def _request_settings(model: str, options: GenerationOptions) -> "RequestSetting
         keep_responses=options.keep_responses,
         max_tokens=options.max_tokens,
         system_message=options.system,
+        kind=options.kind,
         api_key=os.environ.get(API_KEY_VARIABLE),
     )
 

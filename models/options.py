@@ -72,6 +72,7 @@ class GenerationOptions:
     weights: str | None
     keep_responses: bool
     system: str | None
+    kind: str | None
 
 
 def _text(_: click.Context, __: click.Parameter, file: TextIO | None) -> str | None:
@@ -111,6 +112,10 @@ _OPTIONS = (
     click.option(
         "--system", type=click.File(encoding="utf-8"), callback=_text, metavar="FILE",
         help="System message of your requests; a router knows only what it was fitted on.",
+    ),
+    click.option(
+        "--kind", metavar="NAME",
+        help="Kind of traffic; default: system:HASH of the system message, if there is one.",
     ),
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ SYSTEM, KEY, MODEL = "system:", "key:", "model:"
 TOOLS, JSON = "tools", "json"
 SYSTEM_CHARACTERS = 16_384
 """The characters of a system prompt that count, from its beginning."""
+_SOURCE = re.compile(r"(key|model):[^\x00-\x1f\x7f]{1,200}|system:[0-9a-f]{32}|tools|json")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 
 
@@ -39,3 +40,8 @@ def system_kind(prompt: str) -> str | None:
         return None
     data = _NUMBER.sub("#", text.casefold()).encode(errors="surrogatepass")
     return SYSTEM + hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def is_source(text: str) -> bool:
+    """Whether a text names what a request can show by itself."""
+    return _SOURCE.fullmatch(text) is not None

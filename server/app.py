@@ -149,6 +149,7 @@ def _engines(
         model,
         settings.efforts[-1],
         metrics,
+        settings.aliases,
     )
     if command is None:
         return fleet, None
@@ -190,7 +191,9 @@ def _api(
 
     async def models(request: Request) -> JSONResponse:
         keys.caller(request.headers)
-        return JSONResponse({"object": "list", "data": [fleet.resolve_model(None).card()]})
+        served = fleet.resolve_model(None)
+        names = dict.fromkeys((served.model, *served.aliases))
+        return JSONResponse({"object": "list", "data": [served.card(name) for name in names]})
 
     async def model(request: Request) -> JSONResponse:
         keys.caller(request.headers)
@@ -210,7 +213,8 @@ def _api(
             decision = decider.decide(parsed, caller, model, tracker.load(), thread)
             support, dialect = fleet.budget_support, fleet.dialect
             decision = check_budget(decision, parsed, support, dialect, chat.PATH)
-            return JSONResponse(explain(parsed, decision, thread))
+            sources = decider.kinds.sources(parsed, caller, model)
+            return JSONResponse(explain(parsed, decision, thread, sources))
 
     return [
         Route("/v1/models", models),

@@ -65,6 +65,7 @@ def key_command(name: str) -> None:
 @click.option("--since", metavar="TIME", help="7d, 12h, 30m, or a date such as 2026-11-01.")
 @click.option("--model", metavar="NAME", help="Only requests of this model.")
 @click.option("--key", metavar="NAME", help="Only requests of the API key with this name.")
+@click.option("--kind", metavar="NAME", help="Only requests of this kind of traffic.")
 @click.option(
     "--completion-price",
     type=NOT_NEGATIVE,
@@ -89,6 +90,7 @@ def savings_command(
     since: str | None,
     model: str | None,
     key: str | None,
+    kind: str | None,
     completion_price: float | None,
     policies: tuple[str, ...],
     router: str | None,
@@ -109,7 +111,7 @@ def savings_command(
 
     try:
         choices = {text: parse_policy(text, router) for text in policies}
-        selection = Selection(parse_since(since), model, key)
+        selection = Selection(parse_since(since), model, key, kind)
     except (ValueError, ArtifactError) as error:
         raise click.UsageError(str(error)) from error
     try:

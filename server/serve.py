@@ -6,12 +6,20 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import structlog
+
+from router.router import Router
 from server.config.engine_command import check_engine_command
 from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
 from server.config.settings import Settings
+from server.decide.kind import unreachable
 from server.http.descriptors import raise_descriptor_limit
 from server.observe.logs import configure_logs
+
+_MAX_LISTED = 10
+
+log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings) -> bool:
@@ -27,12 +35,26 @@ def serve(settings: Settings) -> bool:
     listener = _listen(settings)
     logs = configure_logs(settings.log_level)
     raise_descriptor_limit()
+    _warn_of_kinds(settings, router)
     with _metrics_folder(settings.workers):
         from server.workers import serve_many, serve_one  # noqa: PLC0415 - after the folder
 
         if settings.workers == 1:
             return serve_one(settings, router, listener, logs)
         return serve_many(settings, listener, logs)
+
+
+def _warn_of_kinds(settings: Settings, router: Router) -> None:
+    kinds = unreachable(
+        settings, router.artifact.parameters.kinds.by_kind if router.artifact else ()
+    )
+    if kinds:
+        log.warning(
+            "the router was fitted on kinds that no request can show: name what shows them in "
+            "[[kinds]] tables",
+            kinds=kinds[:_MAX_LISTED],
+            number=len(kinds),
+        )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_none
 from models.outcomes import client
 from models.outcomes.client import parse_retry_after
 from models.outcomes.progress import progress_bar
+from router.kind import system_kind
 from tops import main
 
 EFFORTS = ("none", "high")
@@ -277,10 +278,37 @@ def test_a_system_message_opens_every_request_and_is_in_every_row(
     told = {"role": "system", "content": "You count things."}
     assert row["messages"] == [told, {"role": "user", "content": row["prompt"]}]
     assert json.loads(endpoint.body)["messages"] == row["messages"]
+    assert row["kind"] == system_kind("You count things.")
     assert generate(endpoint, "fine", tmp_path, "--system", str(text)) == 0
     assert len(rows(tmp_path / "out.jsonl")) == 1
     assert generate(endpoint, "fine", tmp_path) == 1
     assert "had another system message: pass the same --system" in capsys.readouterr().err
+
+
+def test_problems_may_have_a_kind_and_a_system_message_of_their_own(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "system.txt"
+    text.write_text("You count things.")
+    own = {"a": {}, "b": {"system": "You add."}, "c": {"system": "You add.", "kind": "sums"}}
+    lines = [{**json.loads(PROBLEM), "problem_id": name, **more} for name, more in own.items()]
+    (tmp_path / "problem.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert generate(endpoint, "fine", tmp_path, "--system", str(text)) == 0
+    told = {
+        row["problem_id"]: (row["messages"][0]["content"], row["kind"])
+        for row in rows(tmp_path / "out.jsonl")
+    }
+    assert told == {
+        "a": ("You count things.", system_kind("You count things.")),
+        "b": ("You add.", system_kind("You add.")),
+        "c": ("You add.", "sums"),
+    }
+    assert generate(endpoint, "fine", tmp_path, "--system", str(text)) == 0
+    assert generate(endpoint, "fine", tmp_path, "--system", str(text), "--kind", "x") == 1
+    assert "a was of kind system:" in capsys.readouterr().err
+    (tmp_path / "problem.jsonl").write_text(json.dumps({**lines[0], "kind": ["x"]}))
+    assert generate(endpoint, "fine", tmp_path) == 1
+    assert "field kind is not text" in capsys.readouterr().err
 
 
 def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(

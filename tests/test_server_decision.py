@@ -45,6 +45,7 @@ class Scripted(Router):
         messages: Any,
         allowed: Sequence[str] | None = None,
         policy: Policy | None = None,
+        kind: str | None = None,
     ) -> Route:
         wanted = "high" if "hard" in messages.turns[-1].text else "medium"
         effort = wanted if allowed is None or wanted in allowed else list(allowed)[-1]
@@ -262,9 +263,10 @@ class RecordingRouter(Scripted):
         messages: Any,
         allowed: Sequence[str] | None = None,
         policy: Policy | None = None,
+        kind: str | None = None,
     ) -> Route:
         policies.append(policy)
-        return super().route(messages, allowed, policy)
+        return super().route(messages, allowed, policy, kind)
 
 
 policies: list[Policy | None] = []

@@ -42,7 +42,10 @@ def test_an_effort_without_an_estimate_has_a_difficulty_and_no_p_correct() -> No
 def test_the_explanation_has_the_decision_the_estimate_and_the_features() -> None:
     request = parse({"messages": [user("How many?")]}, {})
     explanation = explain(
-        request, decide({"messages": [user("How many?")]}), Thread("0" * 32, "x-session-id")
+        request,
+        decide({"messages": [user("How many?")]}),
+        Thread("0" * 32, "x-session-id"),
+        ["key:k"],
     )
     features = explanation.pop("features")
     assert explanation == {
@@ -51,6 +54,8 @@ def test_the_explanation_has_the_decision_the_estimate_and_the_features() -> Non
         "conversation": "x-session-id",
         "arm": "treated",
         "reason": "scripted",
+        "kind": None,
+        "kind_sources": ["key:k"],
         "abstained": None,
         "budget": 150,
         "budget_source": "router",

@@ -52,6 +52,7 @@ def simulated(number: int = 8_000, off: float = 1.0) -> list[dict[str, Any]]:
                 "at": 1.8e9 + place * 30,
                 "model": "m",
                 "key": "k" if place % 3 else "other",
+                "kind": "json" if place % 4 else None,
                 "conversation": f"{place:032x}",
                 "arm": arm,
                 **SHARES,
@@ -221,7 +222,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert summary["requests"]["treated"] > 2_000
     assert set(summary["what_if"]) == {"effort=low", "price=0.5"}
     assert main(["savings", "--ledger", url, "--since", "30m", "--key", "k"]) == 0
-    assert "saved:" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "saved:" in output
+    assert all(kind in output for kind in ("by kind", "  json ", "  unknown "))
+    assert main(["savings", "--ledger", url, "--kind", "json", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["by"]["kind"]) == {"json"}
     assert main(["savings", "--ledger", url, "--since", "2990-01-01", "--html"]) == 0
     output = capsys.readouterr().out
     assert "pending" in output

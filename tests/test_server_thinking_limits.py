@@ -274,7 +274,11 @@ class Cheapest(Router):
     """Chooses the lowest effort that it is allowed."""
 
     def route(
-        self, messages: Any, allowed: Sequence[str] | None = None, policy: Policy | None = None
+        self,
+        messages: Any,
+        allowed: Sequence[str] | None = None,
+        policy: Policy | None = None,
+        kind: str | None = None,
     ) -> Route:
         return Route(next(iter(allowed or ())), ESTIMATE, "cheapest")
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402 - the path comes first
 from prometheus_client import CollectorRegistry, Counter, Histogram  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
@@ -30,6 +31,7 @@ from server import errors  # noqa: E402
 from server.api.session import BODY_FIELDS, HEADERS, Source  # noqa: E402
 from server.api.thinking_fields import FIELDS  # noqa: E402
 from server.config.api_key_settings import ApiKeySettings  # noqa: E402
+from server.config.kind_settings import KindSettings  # noqa: E402
 from server.config.renamed import RENAMED  # noqa: E402
 from server.config.settings import Settings  # noqa: E402
 from server.engines.dialect import DIALECTS, Dialect  # noqa: E402
@@ -83,6 +85,10 @@ and prints its table. Only the SHA-256 digest of a key is stored. Clients send a
 `Authorization: Bearer KEY` or as `x-api-key: KEY`."""
 
 
+_KINDS = """\
+Each `[[kinds]]` table in `tops.toml` names a kind of traffic by what shows it: see
+[Kinds of traffic](../guides/kinds.md)."""
+
 _FORMER = """\
 These names are accepted in flags, variables and `tops.toml` until release 0.2, with a warning. A
 setting under both names is an error."""
@@ -94,27 +100,33 @@ def _settings() -> str:
         (f"`{name}`", _default(name, field), _values(properties[name]), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
-    key_properties = ApiKeySettings.model_json_schema()["properties"]
-    keys = [
-        (
-            f"`{name}`",
-            "required" if field.is_required() else "no limit",
-            _values(key_properties[name]),
-            field.description or "",
-        )
-        for name, field in ApiKeySettings.model_fields.items()
-    ]
     return _page(
         "Settings",
         _SETTINGS,
         _table(("setting", "default", "values", "meaning"), rows),
         "## API keys",
         _KEYS,
-        _table(("field", "default", "values", "meaning"), keys),
+        _table(("field", "default", "values", "meaning"), _fields(ApiKeySettings)),
+        "## Kinds of traffic",
+        _KINDS,
+        _table(("field", "default", "values", "meaning"), _fields(KindSettings)),
         "## Former names",
         _FORMER,
         _table(("former name", "name"), [(f"`{a}`", f"`{b}`") for a, b in RENAMED.items()]),
     )
+
+
+def _fields(table: type[BaseModel]) -> list[tuple[str, str, str, str]]:
+    properties = table.model_json_schema()["properties"]
+    return [
+        (
+            f"`{name}`",
+            "required" if field.is_required() else "no limit",
+            _values(properties[name]),
+            field.description or "",
+        )
+        for name, field in table.model_fields.items()
+    ]
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -627,7 +639,11 @@ _ROW: dict[str, tuple[object, str]] = {
     "reasoning": (None, "the text of the reasoning, where responses are kept"),
     "truncated": (False, "whether the generation ended at its token limit"),
     "weights": (None, "SHA-256 of the weights, where they are known"),
-    "kind": (None, "kind of traffic; `tops audit` reports each kind by itself"),
+    "kind": (
+        None,
+        "[kind of traffic](../guides/kinds.md): `tops fit` learns what it adds, `tops audit` "
+        "reports each by itself",
+    ),
 }
 
 

@@ -17,6 +17,8 @@ from tenacity import (
 )
 
 from models.outcomes.problem_sets import Problem
+from router.kind import system_kind, system_prompt
+from router.messages import read_messages
 
 _ATTEMPTS = 6
 _RETRIED_STATUSES = (408, 409, 429, 500, 502, 503, 504)
@@ -59,7 +61,8 @@ class RequestSettings:
     """What all requests of a run have in common.
 
     The effort is sent as `reasoning_effort`, or as its system prompt where `system` is given. The
-    effort `auto` sends neither. `system_message` opens every request, whatever its effort.
+    effort `auto` sends neither. `system_message` opens every request, whatever its effort, unless
+    the problem has its own. `kind` is the kind of traffic of problems without one.
     """
 
     url: str
@@ -71,25 +74,29 @@ class RequestSettings:
     api_key: str | None = None
     system: Mapping[str, str] | None = None
     system_message: str | None = None
+    kind: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """The key goes to `url` only: redirects are not followed."""
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-    @property
-    def opening(self) -> list[dict[str, str]]:
-        """The messages before those of a task: the system message, where there is one."""
-        if not self.system_message:
-            return []
-        return [{"role": "system", "content": self.system_message}]
+    def opening(self, problem: Problem | None = None) -> list[dict[str, str]]:
+        """The messages before those of a problem: its system message, or the run's, if any."""
+        text = (problem.system if problem else None) or self.system_message
+        return [{"role": "system", "content": text}] if text else []
+
+    def kind_of(self, problem: Problem) -> str | None:
+        """The kind of traffic: the problem's, the run's, or that of the system message."""
+        opening = read_messages(self.opening(problem))
+        return problem.kind or self.kind or system_kind(system_prompt(opening))
 
     def body(self, task: GenerationTask) -> dict[str, Any]:
         """The chat completion request for a task."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [
-                *self.opening,
+                *self.opening(task.problem),
                 *messages(task.problem.prompt, task.effort, self.system),
             ],
             "temperature": self.temperature,
@@ -228,9 +235,10 @@ def _check(completion: dict[str, Any]) -> None:
 
 def conversation(task: GenerationTask, settings: RequestSettings) -> list[dict[str, str]] | None:
     """The messages that a router sees at serving; None where that is the prompt alone."""
-    if not settings.opening:
+    opening = settings.opening(task.problem)
+    if not opening:
         return None
-    return [*settings.opening, {"role": "user", "content": task.problem.prompt}]
+    return [*opening, {"role": "user", "content": task.problem.prompt}]
 
 
 def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
@@ -273,4 +281,5 @@ def outcome_row(
         **({"reasoning": reasoning_text(completion)} if settings.keep_responses else {}),
         "truncated": truncated,
         "weights": settings.weights,
+        "kind": settings.kind_of(task.problem),
     }

@@ -44,9 +44,9 @@ def read_finished(
 
     Raises:
         GenerateError: a line is broken, has other weights of the same model, another system
-            message, or another problem under the same id.
+            message or kind of traffic, or another problem under the same id.
     """
-    expected = {problem.problem_id: (problem.prompt, problem.answer) for problem in problems}
+    expected = {problem.problem_id: problem for problem in problems}
     if not file.exists():
         return set()
     raw = file.read_bytes()
@@ -59,7 +59,7 @@ def read_finished(
             row = parse_json(line)
             key = row["problem_id"], row["effort"], row["sample"]
             model, weights = row["model"], row["weights"]
-            problem = row.get("prompt"), row.get("answer")
+            prompt, answer = row.get("prompt"), row.get("answer")
             turns: list[Any] = row.get("messages") or []
         except (ValueError, KeyError, TypeError) as error:
             raise GenerateError(f"{file}, line {number}: {error!r}") from error
@@ -70,14 +70,23 @@ def read_finished(
                 f"{file}, line {number}: has weights {weights}, not {settings.weights}: "
                 "pass the same --weights, or another --out"
             )
-        if turns[:-1] != settings.opening:
+        problem = expected.get(key[0])
+        if expected and problem is None:  # of another run, with its own system message perhaps
+            continue
+        if turns[:-1] != settings.opening(problem):
             raise GenerateError(
                 f"{file}, line {number}: had another system message: pass the same --system, or "
                 "another --out"
             )
-        if problem != expected.get(key[0], problem):
+        if problem and (prompt, answer) != (problem.prompt, problem.answer):
             raise GenerateError(
                 f"{file}, line {number}: {key[0]} was another problem then: pass another --out"
+            )
+        kind = settings.kind_of(problem) if problem else None
+        if problem and row.get("kind", kind) != kind:  # rows of older versions have none
+            raise GenerateError(
+                f"{file}, line {number}: {key[0]} was of kind {row['kind']} then, not {kind}: "
+                "pass the same --kind, or another --out"
             )
         finished.add(key)
     return finished

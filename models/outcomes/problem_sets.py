@@ -4,7 +4,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,18 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """A prompt and its answer; `difficulty` is on the scale of its problem set, if it has one."""
+    """A prompt and its answer.
+
+    `difficulty` is on the scale of its problem set, if it has one. `kind` is of traffic; `system`
+    is the system message of its requests, where that is not the run's.
+    """
 
     problem_id: str
     prompt: str
     answer: str
     difficulty: float | None = None
+    kind: str | None = None
+    system: str | None = None
 
 
 def _gsm8k(row: Mapping[str, Any], number: int) -> Problem:
@@ -78,7 +84,8 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
         where = f"{file}, line {number}"
         try:
             problem = parse(parse_json(line), number)
-            problem.prompt.encode()  # a lone surrogate cannot be encoded
+            for text in (problem.prompt, problem.kind or "", problem.system or ""):
+                text.encode()  # a lone surrogate cannot be encoded
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProblemError(f"{where}: {error!r}") from error
         if problem.problem_id in problems:
@@ -95,7 +102,15 @@ def _parse_row(row: Mapping[str, Any], _: int) -> Problem:
     for name in ("problem_id", "prompt", "answer"):
         if row[name] is None:
             raise ValueError(f"field {name} is null")
-    return Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
+    problem = Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
+    return replace(problem, kind=_text(row, "kind"), system=_text(row, "system"))
+
+
+def _text(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"field {name} is not text")
+    return value or None
 
 
 def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:

@@ -78,6 +78,15 @@ def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _check_aliases(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if len(name) > 200 or not name.isprintable():
+            raise ValueError(
+                f"'{name[:40]}' is not a model's name: at most 200 printable characters"
+            )
+    return tuple(dict.fromkeys(names))
+
+
 def _lower_case(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.lower().rstrip("/") for name in names)
 
@@ -112,6 +121,9 @@ Origins = Annotated[
 ]
 Efforts = Annotated[
     tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)
+]
+Aliases = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_aliases)
 ]
 ApiKey = Annotated[SecretStr, AfterValidator(_check_secret)]
 _IS_NUMBER = BeforeValidator(_check_number)

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from router.effort import Effort
 from server.config.api_key_settings import ApiKeySettings
 from server.config.fields import (
+    Aliases,
     ApiKey,
     Efforts,
     Hosts,
@@ -25,6 +26,7 @@ from server.config.fields import (
     URLs,
     setting,
 )
+from server.config.kind_settings import KindSettings
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
@@ -113,6 +115,11 @@ class Settings(BaseSettings):
         "the upstream's only model.",
         "NAME",
         min_length=1,
+    )
+    aliases: Aliases = setting(
+        (),
+        "Further names under which clients may ask for the model; each can be a kind of traffic.",
+        "NAME,NAME...",
     )
     efforts: Efforts = setting(
         ("none", "low", "medium", "high"),
@@ -300,6 +307,9 @@ class Settings(BaseSettings):
     keys: tuple[ApiKeySettings, ...] = setting(
         (), "API keys, as [[keys]] tables in tops.toml.", "TABLE"
     )
+    kinds: tuple[KindSettings, ...] = setting(
+        (), "Kinds of traffic, as [[kinds]] tables in tops.toml.", "TABLE"
+    )
 
     @property
     def folder(self) -> Path | None:
@@ -339,7 +349,23 @@ class Settings(BaseSettings):
             raise ValueError("two keys have the same name")
         if len({key.sha256 for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same sha256: make a key for each with 'tops key'")
+        self._check_kinds()
         return self
+
+    def _check_kinds(self) -> None:
+        if len({kind.name for kind in self.kinds}) < len(self.kinds):
+            raise ValueError(
+                "two kinds have the same name: list all that shows a kind in its match"
+            )
+        kind_of: dict[str, str] = {}
+        for kind in self.kinds:
+            for source in kind.match:
+                former = kind_of.setdefault(source, kind.name)
+                if former != kind.name:
+                    raise ValueError(f"{source} cannot show both kinds {former} and {kind.name}")
+                prefix, _, name = source.partition(":")
+                if prefix == "key" and name not in {key.name for key in self.keys}:
+                    raise ValueError(f"kind {kind.name} matches {source}, but no key has this name")
 
     def _check_upstream(self) -> None:
         is_on_loopback = is_loopback(self.host) or self.host in {"0.0.0.0", "::"}  # noqa: S104

@@ -73,6 +73,7 @@ class DashboardData:
             "savings": summary["savings"],
             "accuracy": summary["accuracy"],
             "by_effort": summary["by"]["effort"],
+            "by_kind": summary["by"]["kind"],
             "rows": {"read": len(rows["at"]), "most": _MAX_ROWS},
             "timeline": _timeline(tallies(self._engine, recent, width), now - seconds, width),
             "latest": [_decision(row) for row in latest(self._engine, _LATEST, mine)],

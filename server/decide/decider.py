@@ -21,6 +21,7 @@ from server.decide.conversations import Thread
 from server.decide.decision import Decision, Source
 from server.decide.effort_cap import check_messages
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
+from server.decide.kind import Kinds
 from server.engines.model_info import ModelInfo
 
 
@@ -36,7 +37,7 @@ class _Choice(NamedTuple):
 
 
 class Decider:
-    """Applies the precedence; owns the router's policy.
+    """Applies the precedence; owns the router's policy and the kinds of traffic.
 
     Args:
         settings: the gateway's.
@@ -48,6 +49,8 @@ class Decider:
         self._settings = settings
         self._holdout = holdout
         self._router = router
+        fitted = router.artifact.parameters.kinds.by_kind if router.artifact else ()
+        self.kinds = Kinds(settings.kinds, fitted)
         self._baseline: Effort = cast("Effort", router.baseline)
         self._abstaining = Router.without_artifact(
             settings.efforts, self._baseline, "the router was fitted on another model"
@@ -91,7 +94,8 @@ class Decider:
         if request.thinking.thinks:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
-        route = self.router_for(model.model).route(request.conversation, allowed, policy)
+        kind = self.kinds.find(request, caller, model)
+        route = self.router_for(model.model).route(request.conversation, allowed, policy, kind)
         baseline = nearest(_limited(self._baseline, caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
@@ -119,6 +123,7 @@ class Decider:
             pinned=choice.pinned,
             budget_limit=thinking_limit(caller, self._settings)[0],
             allowed=allowed,
+            kind=kind,
         )
 
     def router_for(self, model: str | None) -> Router:

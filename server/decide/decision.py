@@ -29,6 +29,7 @@ class Decision(NamedTuple):
         pinned: whether an earlier turn decided `routed`.
         budget_limit: the largest budget that key and server allow; None where neither limits it.
         allowed: the model's efforts that the key allows.
+        kind: the request's kind of traffic; None where it shows none that is known.
         sends_budget: whether the engine gets the budget; at effort `none` only where a client may
             open a thought nevertheless.
     """
@@ -48,6 +49,7 @@ class Decision(NamedTuple):
     pinned: bool = False
     budget_limit: int | None = None
     allowed: tuple[Effort, ...] = ()
+    kind: str | None = None
     sends_budget: bool = True
 
     @property

@@ -1,5 +1,6 @@
 """`POST /v1/route`: the decision that a request would get, and why, without generating."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from router.features import FEATURE_NAMES, features
@@ -8,7 +9,12 @@ from server.decide.conversations import Thread
 from server.decide.decision import Decision
 
 
-def explain(request: ParsedRequest, decision: Decision, thread: Thread) -> dict[str, Any]:
+def explain(
+    request: ParsedRequest,
+    decision: Decision,
+    thread: Thread,
+    kind_sources: Sequence[str] = (),
+) -> dict[str, Any]:
     """The decision with everything that led to it; token counts are thinking tokens."""
     estimate = decision.estimate
     return {
@@ -17,6 +23,8 @@ def explain(request: ParsedRequest, decision: Decision, thread: Thread) -> dict[
         "conversation": thread.evidence,
         "arm": decision.arm,
         "reason": decision.reason,
+        "kind": decision.kind,
+        "kind_sources": [*kind_sources],
         "abstained": decision.abstained,
         "budget": decision.budget,
         "budget_source": decision.budget_source,

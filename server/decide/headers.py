@@ -6,7 +6,7 @@ DECISION_HEADERS = tuple(
     f"x-tops-{name}"
     for name in (
         *("effort", "source", "budget", "budget-source", "arm", "abstained", "calibrated"),
-        *("difficulty", "p-correct"),
+        *("kind", "difficulty", "p-correct"),
     )
 )
 """The names of all headers that a decision may have."""
@@ -23,6 +23,8 @@ def decision_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
         (b"x-tops-abstained", decision.abstained),
         (b"x-tops-calibrated", None if decision.calibrated else "false"),
     ]
+    if decision.kind is not None:  # from a file, which may hold any character
+        headers.append((b"x-tops-kind", "".join(filter(str.isprintable, decision.kind))))
     estimate = decision.estimate
     if estimate is not None:
         p_correct = estimate.p_correct.get(decision.effort)

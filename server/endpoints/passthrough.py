@@ -61,8 +61,9 @@ class Passthrough(TrackedEndpoint):
 
     def _served_model(self, name: str | None) -> str:
         """The engine's name of the model; only Messages may have an effort behind it here."""
-        model = self._fleet.resolve_model(name).model
-        if name not in (None, model) and not self._is_message:
+        model_info = self._fleet.resolve_model(name)
+        model = model_info.model
+        if name is not None and model_info.effort_suffix(name) and not self._is_message:
             raise BadRequest(
                 f"an effort behind the model's name does not apply to /v1{self._path}: name "
                 f"'{model}', or use /v1{CHAT}",

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from router.effort import Effort
 from server.engines.answered_reply import answered_reply
@@ -41,6 +42,7 @@ class Fleet:
         model: its name on the engines; None takes the first one that an engine lists.
         effort: an effort with reasoning, for the canary.
         metrics: shows the engines' state and the retries.
+        aliases: further names under which clients may ask for the model.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Fleet:
         model: str | None,
         effort: Effort,
         metrics: Metrics,
+        aliases: tuple[str, ...] = (),
     ) -> None:
         self.dialect = dialect
+        self._aliases = aliases
         self.health = Health(engines, dialect, model, effort, metrics)
         self._engines = tuple(engines)
         self._metrics = metrics
@@ -79,7 +83,13 @@ class Fleet:
         model_info = self.health.model_info
         if model_info is None:
             raise EngineDown("the engine is not up yet; try again shortly")
-        if requested not in (None, model_info.model) and not model_info.effort_suffix(requested):
+        if self._aliases:
+            model_info = replace(model_info, aliases=self._aliases)
+        if requested not in (
+            None,
+            model_info.model,
+            *self._aliases,
+        ) and not model_info.effort_suffix(requested):
             raise NotFound(
                 f"the model '{requested[:80]}' does not exist here; "
                 f"this server serves '{model_info.model}'",

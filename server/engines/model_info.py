@@ -19,16 +19,23 @@ class ModelInfo:
         model: its name on the engine.
         context: tokens of prompt and completion together, None where the engine does not say.
         created: Unix seconds; those of this process's start where the engine does not say.
+        aliases: further names under which clients may ask for it.
     """
 
     model: str
     context: int | None
     created: int = _STARTED
+    aliases: tuple[str, ...] = ()
 
     def effort_suffix(self, name: str) -> str | None:
         """The effort behind the colon of a name such as `demo:high`; None for any other name."""
         base, _, word = name.rpartition(":")
-        return word if base == self.model and word in _SUFFIXES else None
+        is_own = base == self.model or base in self.aliases
+        return word if is_own and word in _SUFFIXES else None
+
+    def base_name(self, name: str) -> str:
+        """The name without the effort behind its colon."""
+        return name.rpartition(":")[0] if self.effort_suffix(name) else name
 
     def card(self, name: str | None = None) -> dict[str, Any]:
         """The model object of `GET /v1/models`, in vLLM's form, under the requested name."""

@@ -28,11 +28,12 @@ from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST
 
 @dataclass(frozen=True)
 class Selection:
-    """A filter: rows at or after `since` (Unix seconds), of one model, of one API key."""
+    """A filter: rows at or after `since` (Unix seconds), of one model, API key and kind."""
 
     since: float | None = None
     model: str | None = None
     key: str | None = None
+    kind: str | None = None
 
     def where(self) -> list[ColumnElement[bool]]:
         """The filter as SQL conditions."""
@@ -43,6 +44,8 @@ class Selection:
             conditions.append(requests.c.model == self.model)
         if self.key is not None:
             conditions.append(requests.c.key == self.key)
+        if self.kind is not None:
+            conditions.append(requests.c.kind == self.kind)
         return conditions
 
 
@@ -50,7 +53,7 @@ Row = Mapping[str, Any]
 Columns = Mapping[str, NDArray[Any]]
 
 
-NAMES = ("arm", "conversation", "model", "key", "routed")
+NAMES = ("arm", "conversation", "model", "key", "kind", "routed")
 NUMBERS = (
     "at", "p_treated", "p_holdout", "thinking_tokens", "answer_tokens", "seconds",
     "baseline_tokens", "baseline_p_correct", "score",

@@ -12,6 +12,7 @@ from server.lifecycle.record import RequestRecord
 _MAX_INTEGER = 2**31 - 1
 _REASON_CHARACTERS = 512
 _ABSTAINED_CHARACTERS = 256
+_KIND_CHARACTERS = 128
 
 
 def _allowed(decision: Decision, values: Mapping[str, float]) -> Mapping[str, float]:
@@ -39,6 +40,7 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
         "conversation": record.thread.conversation if record.thread else None,
         "agent": record.thread.agent_hash if record.thread else None,
         "answer": record.answer,
+        "kind": decision.kind and decision.kind[:_KIND_CHARACTERS],
         "arm": decision.arm,
         "p_treated": draw.shares.treated if draw else None,
         "p_holdout": draw.shares.holdout if draw else None,

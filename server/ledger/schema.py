@@ -59,6 +59,7 @@ requests = Table(
     Column("conversation", String(32)),
     Column("agent", BigInteger),
     Column("answer", BigInteger),
+    Column("kind", String(128)),
     Column("arm", String(8)),
     Column("p_treated", Float),
     Column("p_holdout", Float),
@@ -89,11 +90,11 @@ requests = Table(
     Column("scored_at", Float),
 )
 """`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `agent` and `answer` are
-keyed hashes. `p_explore` is the probability of each effort to be drawn for itself. `routed` is what
-the router's arm gets, `pinned` whether an earlier turn decided that (null where an older version
-wrote the row). `baseline_tokens` are the thinking tokens expected at the baseline effort, of all
-choices like the counted ones; `expected_tokens` those per effort, of one choice. `score` is
-feedback, 0 to 1."""
+keyed hashes. `kind` is of traffic (null where none was known). `p_explore` is the probability of
+each effort to be drawn for itself. `routed` is what the router's arm gets, `pinned` whether an
+earlier turn decided that (null where an older version wrote the row). `baseline_tokens` are the
+thinking tokens expected at the baseline effort, of all choices like the counted ones;
+`expected_tokens` those per effort, of one choice. `score` is feedback, 0 to 1."""
 
 for _column in (requests.c.agent, requests.c.answer):
     Index(

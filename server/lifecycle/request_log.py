@@ -19,6 +19,7 @@ def write_request_line(record: RequestRecord) -> None:
     if record.decision is not None:
         line |= record.tops() | {
             "arm": record.decision.arm,
+            "kind": record.decision.kind,
             "reason": record.decision.reason,
             "abstained": record.decision.abstained,
         }

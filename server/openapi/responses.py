@@ -119,6 +119,12 @@ class RouteExplanation(BaseModel):
     )
     arm: str | None = Field(description="Null without a conversation: it is drawn per request.")
     reason: str
+    kind: str | None = Field(
+        description="The kind of traffic that was used; null if none is known."
+    )
+    kind_sources: list[str] = Field(
+        description="What the request shows of its kind, the most specific first."
+    )
     abstained: str | None = Field(description="Why the router gave no estimate that is used.")
     budget: int | None
     budget_source: str | None

@@ -33,6 +33,7 @@ def report(rows: Columns, counts: Mapping[str, int], price: float | None) -> dic
         "effort": comparable["routed"],
         "model": comparable["model"],
         "key": comparable["key"],
+        "kind": _named(comparable["kind"]),
         "day": days,
     }
     return {
@@ -91,6 +92,11 @@ def _by(traffic: _Traffic, rows: Columns, group: NDArray[Any]) -> dict[str, Any]
     """Thinking tokens saved per group; requests are grouped by the effort that the router chose."""
     sample = traffic.sample(rows["thinking_tokens"], rows["baseline_tokens"])
     return {name: _entry(sample.subset(group == name)) for name in sorted(set(group.tolist()))}
+
+
+def _named(kinds: NDArray[Any]) -> NDArray[Any]:
+    """The kinds (N,), with `unknown` for requests without one and for rows of older versions."""
+    return np.array([kind or "unknown" for kind in kinds.tolist()], dtype=object)
 
 
 def _days(at: Array) -> NDArray[np.datetime64]:

@@ -59,9 +59,11 @@ function show(data, range) {
   showTimeline(data.timeline, range);
   fill("by-effort", Object.entries(data.by_effort)
     .sort(([a], [b]) => EFFORTS.indexOf(a) - EFFORTS.indexOf(b))
-    .map(([effort, entry]) => [
-      effort, whole.format(entry.requests), whole.format(entry.held_out_requests), saving(entry),
-    ]));
+    .map(savingRow));
+  element("kinds").hidden = Object.keys(data.by_kind).every((kind) => kind === "unknown");
+  fill("by-kind", Object.entries(data.by_kind)
+    .sort(([, a], [, b]) => b.requests - a.requests)
+    .map(savingRow));
   fill("latest", data.latest.map((row) => [
     new Date(1000 * row.at).toLocaleTimeString(),
     row.effort,
@@ -72,6 +74,10 @@ function show(data, range) {
     row.seconds.toFixed(2),
     row.status === 200 ? row.reason : `HTTP ${row.status}; ${row.reason}`,
   ]));
+}
+
+function savingRow([name, entry]) {
+  return [name, whole.format(entry.requests), whole.format(entry.held_out_requests), saving(entry)];
 }
 
 function saving(entry) {
