@@ -4,11 +4,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -36,7 +34,7 @@ from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
-from server.error_handlers import ERROR_HANDLERS, envelope
+from server.error_handlers import add_error_handlers, envelope
 from server.gateway import Gateway
 from server.http.body import BodyReader
 from server.http.browser_guard import BrowserGuard
@@ -93,20 +91,17 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     for path in ("/embeddings", "/messages/count_tokens"):
         endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
     lifespan = partial(_lifespan, ledger, fleet, supervisor, tracker, shared)
+    app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.openapi = openapi_document
+    app.add_middleware(RequestId)
+    add_error_handlers(app)
+    for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+    _add_api(app, bodies, keys, conversations, decider, fleet, tracker)
+    _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
-    app = Starlette(
-        lifespan=lifespan,
-        middleware=[Middleware(RequestId)],
-        exception_handlers=ERROR_HANDLERS,
-        routes=[
-            # the Gateway takes POST; others get a 405 here
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
-            *_api(bodies, keys, conversations, decider, fleet, tracker),
-            _feedback(bodies, keys, Feedback(ledger, metrics)),
-            *dashboard_routes(keys, data),
-            *_operations(decider, fleet, metrics),
-        ],
-    )
+    app.include_router(dashboard_routes(keys, data))
+    _add_operations(app, decider, fleet, metrics)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
     )
@@ -163,7 +158,7 @@ async def _lifespan(
     supervisor: Supervisor | None,
     tracker: RequestTracker,
     shared: Shared | None,
-    _: Starlette,
+    _: FastAPI,
 ) -> AsyncGenerator[None]:
     """Run what the requests need; at the end, in reverse order, wait for requests first."""
     async with AsyncExitStack() as stack:
@@ -179,27 +174,30 @@ async def _lifespan(
         yield
 
 
-def _api(
+def _add_api(
+    app: FastAPI,
     bodies: BodyReader,
     keys: ApiKeys,
     conversations: Conversations,
     decider: Decider,
     fleet: Fleet,
     tracker: RequestTracker,
-) -> list[Route]:
+) -> None:
     """Routes for clients besides the endpoints: the model list and explanations."""
 
+    @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
         keys.caller(request.headers)
         served = fleet.resolve_model(None)
         names = dict.fromkeys((served.model, *served.aliases))
         return JSONResponse({"object": "list", "data": [served.card(name) for name in names]})
 
-    async def model(request: Request) -> JSONResponse:
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str, request: Request) -> JSONResponse:
         keys.caller(request.headers)
-        name = request.path_params["model"]
-        return JSONResponse(fleet.resolve_model(name).card(name))
+        return JSONResponse(fleet.resolve_model(model).card(model))
 
+    @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         with caller.limit():
@@ -216,29 +214,24 @@ def _api(
             sources = decider.kinds.sources(parsed, caller, model)
             return JSONResponse(explain(parsed, decision, thread, sources))
 
-    return [
-        Route("/v1/models", models),
-        Route("/v1/models/{model:path}", model),
-        Route("/v1/route", route, methods=["POST"]),
-    ]
 
-
-def _feedback(bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> Route:
+def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:
+    @app.post("/v1/feedback")
     async def note(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await bodies.read(request.receive)
         return JSONResponse(await feedback.note(body, caller.name))
 
-    return Route("/v1/feedback", note, methods=["POST"])
 
-
-def _operations(decider: Decider, fleet: Fleet, metrics: Metrics) -> list[Route]:
+def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metrics) -> None:
     """Routes for probes and Prometheus: without API key, and without private data."""
 
-    async def health(_: Request) -> JSONResponse:
+    @app.get("/health")
+    async def health() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    async def ready(_: Request) -> JSONResponse:
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
         model = fleet.health.model_info.model if fleet.health.model_info else None
         state = {
             "engine": fleet.health.up,
@@ -249,19 +242,10 @@ def _operations(decider: Decider, fleet: Fleet, metrics: Metrics) -> list[Route]
         }
         return JSONResponse(state, status_code=200 if fleet.health.up else 503)
 
-    async def prometheus(_: Request) -> Response:
+    @app.get("/metrics")
+    async def prometheus() -> Response:
         if fleet.health.model_info is not None:
             model = fleet.health.model_info.model
             metrics.declare(model)
             metrics.router_loaded.labels(model).set(decider.router_for(model).artifact is not None)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
-
-    async def openapi(_: Request) -> JSONResponse:
-        return JSONResponse(openapi_document())
-
-    return [
-        Route("/health", health),
-        Route("/ready", ready),
-        Route("/metrics", prometheus),
-        Route("/openapi.json", openapi),
-    ]

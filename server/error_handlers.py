@@ -1,17 +1,24 @@
-"""Answers of Starlette's layers to errors: the envelope of the API that the path belongs to."""
+"""Answers of FastAPI's layers to errors: the envelope of the API that the path belongs to."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from server.api import messages
 from server.errors import GatewayError, error_envelope
 from server.gateway import unexpected
 from server.http.disconnect import ClientDisconnected
 from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Register a handler for each kind of error."""
+    app.add_exception_handler(GatewayError, _gateway_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnected, _client_disconnected)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def envelope(error: GatewayError, path: str) -> dict[str, Any]:
@@ -48,11 +55,3 @@ def _client_disconnected(_: Request, __: Exception) -> Response:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     return JSONResponse(envelope(unexpected(error), request.url.path), status_code=500)
-
-
-ERROR_HANDLERS: Mapping[Any, Callable[[Request, Exception], Response]] = {
-    GatewayError: _gateway_error,
-    HTTPException: _http_error,
-    ClientDisconnected: _client_disconnected,
-    Exception: _unexpected,
-}

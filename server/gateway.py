@@ -1,14 +1,14 @@
-"""The ASGI application: dispatches the endpoints that carry the traffic past Starlette's layers.
+"""The ASGI application: dispatches the endpoints that carry the traffic past FastAPI's layers.
 
 Those layers cost more CPU per request than all of its relaying, and again per chunk of a stream
-(docs/benchmarks/gateway.md). Starlette answers all other paths.
+(docs/benchmarks/gateway.md). FastAPI answers all other paths.
 """
 
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,7 +37,7 @@ class Gateway:
 
     def __init__(
         self,
-        app: Starlette,
+        app: FastAPI,
         endpoints: Mapping[str, ASGIApp],
         envelope: Callable[[GatewayError, str], dict[str, Any]],
         fleet: Fleet,

@@ -3,9 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
-from starlette.routing import Route
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, JSONResponse
 
 from server.api_keys import ApiKeys
 from server.dashboard.data import RANGES, DashboardData
@@ -23,14 +22,25 @@ _POLICY = {
 }
 
 
-def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> list[Route]:
+def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
     """Routes of the page, which is public, and of its data.
 
     Where API keys are set, the data needs one, and is of that key's requests unless it may see all.
 
     Without a ledger, `data` is None and the data route answers 503.
     """
+    router = APIRouter()
 
+    def serve(path: str, name: str) -> None:
+        @router.get(path, include_in_schema=False)
+        async def file() -> FileResponse:
+            return FileResponse(_STATIC / name, headers=_POLICY)
+
+    serve("/dashboard", "index.html")
+    serve("/dashboard/dashboard.css", "dashboard.css")
+    serve("/dashboard/dashboard.js", "dashboard.js")
+
+    @router.get("/dashboard/data")
     async def read(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         key = caller.name if caller.dashboard == "own" else None
@@ -44,16 +54,4 @@ def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> list[Route]:
         except LedgerDown as error:
             raise LedgerUnavailable(str(error)) from error
 
-    return [
-        _file("/dashboard", "index.html"),
-        _file("/dashboard/dashboard.css", "dashboard.css"),
-        _file("/dashboard/dashboard.js", "dashboard.js"),
-        Route("/dashboard/data", read),
-    ]
-
-
-def _file(path: str, name: str) -> Route:
-    async def file(_: Request) -> FileResponse:
-        return FileResponse(_STATIC / name, headers=_POLICY)
-
-    return Route(path, file)
+    return router

@@ -1,19 +1,16 @@
 """The embedded engine's HTTP surface, in vLLM's dialect."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from pydantic import ValidationError
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import StreamingResponse
 
 from server.embedded.chat import (
     BadRequest,
@@ -31,9 +28,6 @@ from server.embedded.generation import Scheduler
 from server.embedded.protocol import ChatRequest
 from server.http.disconnect import ClientDisconnected, cancel_on_disconnect
 from server.http.sse import DONE, encode
-
-_CLIENT_CLOSED_REQUEST = 499
-_NO_OBJECT = "the body must be a JSON object, sent as application/json"
 
 
 class Engine:
@@ -53,17 +47,23 @@ class Engine:
         )
 
 
-def create_app(engine: Engine) -> Starlette:
+def create_app(engine: Engine) -> FastAPI:
     """The engine as an ASGI application."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
     checkpoint = engine.checkpoint
 
-    async def health(_: Request) -> Response:
+    @app.get("/health")
+    async def health() -> Response:
         return Response()
 
-    async def metrics(_: Request) -> Response:
+    @app.get("/metrics")
+    async def metrics() -> Response:
         return Response(generate_latest(engine.registry), media_type="text/plain; version=0.0.4")
 
-    async def models(_: Request) -> Response:
+    @app.get("/v1/models")
+    async def models() -> Response:
         card = {
             "id": engine.model,
             "object": "model",
@@ -74,8 +74,8 @@ def create_app(engine: Engine) -> Starlette:
         }
         return _json({"object": "list", "data": [card]})
 
-    async def chat_completions(request: Request) -> Response:
-        body = ChatRequest.model_validate(await _body(request))
+    @app.post("/v1/chat/completions")
+    async def chat_completions(body: ChatRequest, request: Request) -> Response:
         if body.model not in (None, engine.model):
             message = f"The model `{body.model}` does not exist."
             return _error(404, message, "NotFoundError", "model", "model_not_found")
@@ -89,24 +89,12 @@ def create_app(engine: Engine) -> Starlette:
             with cancel_on_disconnect(request.receive):
                 await _drain(engine, completion)
         except ClientDisconnected:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            return Response(status_code=499)
         except GenerationFailed as error:
             return _error(500, str(error), "InternalServerError")
         return _json(response_body(completion))
 
-    return Starlette(
-        exception_handlers={
-            ValidationError: _invalid,
-            HTTPException: _http_error,
-            ClientDisconnect: _client_disconnected,
-        },
-        routes=[
-            Route("/health", health),
-            Route("/metrics", metrics),
-            Route("/v1/models", models),
-            Route("/v1/chat/completions", chat_completions, methods=["POST"]),
-        ],
-    )
+    return app
 
 
 async def _drain(engine: Engine, completion: Completion) -> None:
@@ -157,30 +145,19 @@ def _error(
     return _json({"error": error}, status)
 
 
-async def _body(request: Request) -> object:
-    """The body's JSON; raises HTTPException."""
-    raw = await request.body()
-    if "json" not in request.headers.get("content-type", ""):
-        raise HTTPException(400, _NO_OBJECT)
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is not valid JSON: {error}") from error
-
-
 def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ValidationError)
+    assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"]) or None
+    if fault["type"] == "json_invalid":
+        position, reason = fault["loc"][-1], fault["ctx"]["error"]
+        message = f"the body is not valid JSON: {reason}, character {position}"
+        return _error(400, message, "BadRequestError")
+    field = ".".join(str(part) for part in fault["loc"][1:]) or None
     reason = str(fault["msg"]).removeprefix("Value error, ")
     if field is None and fault["type"] != "value_error":
-        reason = _NO_OBJECT
+        reason = "the body must be a JSON object, sent as application/json"
     message = f"{field}: {reason}" if field else reason
     return _error(400, message, "BadRequestError", field)
-
-
-def _client_disconnected(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 def _http_error(_: Request, error: Exception) -> Response:
