@@ -41,6 +41,10 @@ class KindOffsets:
             return "; no kind" if kind is None else f"; kind {kind}"
         return "; no kind" if None in self.by_kind else "; unknown kind"
 
+    def guards(self, kinds: Sequence[str | None]) -> Array:
+        """The guard (N,) of N prompts, 0 where the kind is known."""
+        return np.array([self.guard * self.unknown(kind) for kind in kinds], dtype=np.float64)
+
     def rows(self, kinds: Sequence[str | None], efforts: int) -> tuple[Array, Mask]:
         """The offsets (N, 2E) of N prompts, 0 where unknown, and whether they are unknown (N,)."""
         nothing = np.zeros(2 * efforts)

@@ -156,10 +156,15 @@ def choose_rows(p: Array, tokens: Array, price: float) -> Index:
     return (p - price * tokens / 1000).argmax(axis=1)
 
 
-def choose_rows_at(p: Array, tokens: Array, point: OperatingPoint, baseline: int) -> Index:
-    """`choose` for N prompts: P(correct) and tokens, both (N, E), to effort indices (N,)."""
+def choose_rows_at(
+    p: Array, tokens: Array, point: OperatingPoint, baseline: int, guard: Array | float = 0.0
+) -> Index:
+    """`choose` for N prompts: P(correct) and tokens, both (N, E), to effort indices (N,).
+
+    `guard` (N,) adds to the margin.
+    """
     utility = p - point.price * tokens / 1000
-    utility[:, baseline] += point.margin
+    utility[:, baseline] += point.margin + guard
     if not point.dearer:
         utility[tokens > tokens[:, [baseline]]] = -inf
     return utility.argmax(axis=1)

@@ -155,6 +155,9 @@ class Router:
             prices, added = artifact.composite_prices, artifact.composites
             candidates += [composite.name for composite in added]
         point = prices.point_for(policy)
+        kinds = artifact.parameters.kinds
+        if kinds.unknown(kind):
+            point = replace(point, margin=point.margin + kinds.guard)
         if not point.bounded:
             judgement = replace(judgement, budget={})
         if not point.leaves_baseline:
@@ -164,7 +167,7 @@ class Router:
         else:
             effort = choose(judgement, point, candidates, fallback)
             reason = explain(judgement, point, candidates, fallback, effort)
-            reason += artifact.parameters.kinds.explain(kind)
+            reason += kinds.explain(kind)
             composite = next((each for each in added if each.name == effort), None)
             return Route(effort, judgement, reason, composite=composite)
         return Route(fallback, judgement, reason)

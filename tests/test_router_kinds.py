@@ -14,7 +14,7 @@ from router.fitting.kinds import MIN_PROMPTS, KnownKinds, logit_effects, token_e
 from router.fitting.outcomes import Outcome, OutcomeSet
 from router.kind import SYSTEM_CHARACTERS, system_kind, system_prompt
 from router.messages import read_messages
-from router.policy import Policy
+from router.policy import OperatingPoint, Policy, choose_rows_at
 from router.router import Router
 
 PROMPT = "Kim has 12 pens. Kim buys 30 more pens. How many pens does Kim have now?"
@@ -68,12 +68,36 @@ def test_an_unknown_kind_gets_the_mean_of_all_and_the_largest_budget(fitted: Art
         assert route.estimate.budget["high"] >= max(e.budget["high"] for e in known if e)
 
 
+def test_an_unknown_kind_leaves_the_baseline_only_for_more_than_kinds_differ(
+    fitted: Artifact,
+) -> None:
+    kinds = fitted.parameters.kinds
+    assert 0.2 < kinds.guard <= 1
+    router = Router(fitted.efforts, fitted.baseline, fitted)
+    dear = Policy("price", price=1.0)
+    assert router.route(PROMPT, None, dear, "key:new").effort == "high"
+    unguarded = replace(fitted.parameters, kinds=replace(kinds, guard=0.0))
+    bold = replace(router, artifact=replace(fitted, parameters=unguarded))
+    assert bold.route(PROMPT, None, dear, "key:new").effort != "high"
+    assert f"margin {kinds.guard:.3g}" in router.route(PROMPT, None, dear, "key:new").reason
+    assert kinds.guards(["hard", None, "key:easy", "new"]).tolist() == [
+        0,
+        kinds.guard,
+        0,
+        kinds.guard,
+    ]
+    p, tokens = np.array([[0.5, 0.4]] * 2), np.zeros((2, 2))
+    chosen = choose_rows_at(p, tokens, OperatingPoint(), 1, np.array([0.0, 0.2]))
+    assert chosen.tolist() == [0, 1]
+
+
 def test_the_held_out_estimates_know_the_kind(fitted: Artifact) -> None:
     """Without kinds the prompts say nothing, and the Brier score is that of the mean."""
     dataset = of_two_kinds(120)
     without = tuple(replace(outcome, kind=None) for outcome in dataset.outcomes)
     blind = fit(replace(dataset, outcomes=without), FitSettings(baseline="high")).artifact
-    assert fitted.metrics["brier"] < 0.2 * blind.metrics["brier"]
+    brier, blind_brier = (float(str(a.metrics["brier"])) for a in (fitted, blind))
+    assert brier < 0.2 * blind_brier
     tokens, blind_tokens = (
         min(point.tokens for point in artifact.prices.frontier if point.accuracy > 0.98)
         for artifact in (fitted, blind)
@@ -168,7 +192,9 @@ def test_kinds_survive_the_file_and_old_files_have_none(fitted: Artifact, tmp_pa
     old = {name: value for name, value in document.items() if name not in ("kinds", "kind_guard")}
     path.write_text(json.dumps(old))
     assert load(path).parameters.kinds.by_kind == {}
-    for kinds in ([["a", [0.0]]], [[1, [0.0] * 8]], [["a", [0.0] * 8]] * 2, [["a"]], {"a": []}, 7):
+    eight = [0.0] * 8
+    wrong: list[object] = [[["a", [0.0]]], [[1, eight]], [["a", eight]] * 2, [["a"]], {"a": 1}, 7]
+    for kinds in wrong:
         path.write_text(json.dumps({**document, "kinds": kinds}))
         with pytest.raises(ArtifactError, match="damaged"):
             load(path)

@@ -93,9 +93,11 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     )
     budget = np.where(trusted[:, np.newaxis], predictions.budget[:, :size], np.inf)
     baseline = artifact.efforts.index(artifact.baseline)
+    guard = parameters.kinds.guards(table.kinds_of(rows))
 
     def at(point: OperatingPoint) -> Index:
-        return np.where(trusted, choose_rows_at(p_correct, tokens, point, baseline), baseline)
+        chosen = choose_rows_at(p_correct, tokens, point, baseline, guard)
+        return np.where(trusted, chosen, baseline)
 
     if policy.mode == "fixed":
         if policy.effort not in artifact.efforts:

@@ -52,7 +52,8 @@ def held_out_budgets(
         problems = folds == fold
         held_out[problems] = budgets(cross.log_tokens[problems], spread, slack)
     top = held_out.max(axis=0)
-    return np.where(cross.known_share[:, np.newaxis] < 1.0, top, held_out)
+    unknown = (cross.known_share < 1.0) | (cross.guard > 0)
+    return np.where(unknown[:, np.newaxis], top, held_out)
 
 
 def within_budgets(table: Table, budget: Array) -> tuple[Array, Array]:

@@ -48,7 +48,8 @@ class HeldOut:
     generations. `spent`: their mean tokens. `bounded_accuracy`, `bounded_spent`: the same where the
     router's budgets are sent. `baseline`: an effort index. `trusted` (N,): whether the router makes
     an estimate for the prompt; the others get the baseline effort without a budget. `cluster` (N,):
-    problems that vary together, numbered from 0.
+    problems that vary together, numbered from 0. `guard` (N,): what adds to the margin of a prompt
+    of an unknown kind.
     """
 
     p: Array
@@ -60,10 +61,11 @@ class HeldOut:
     baseline: int
     trusted: Mask
     cluster: Index
+    guard: Array | float = 0.0
 
     def chosen(self, point: OperatingPoint) -> Index:
         """The effort index (N,) of each problem."""
-        chosen = choose_rows_at(self.p, self.tokens, point, self.baseline)
+        chosen = choose_rows_at(self.p, self.tokens, point, self.baseline, self.guard)
         return np.where(self.trusted, chosen, self.baseline)
 
     def served(self, point: OperatingPoint) -> tuple[Array, Array]:

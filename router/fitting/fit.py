@@ -267,4 +267,5 @@ def _held_out(
         baseline=baseline,
         trusted=trusted[rows],
         cluster=numbered(table.cluster[rows].tolist()),
+        guard=cross.guard[rows],
     )
