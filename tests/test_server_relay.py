@@ -13,6 +13,7 @@ from test_server_record import decision_with
 from server.api import messages
 from server.api.chat import error_event
 from server.api.completion_relay import ChatRelay
+from server.api.relay import Relay
 from server.api.response_relays import MessagesRelay
 from server.engines.usage import Usage
 from server.errors import EngineFailed
@@ -35,11 +36,16 @@ def tops(usage: Usage | None) -> dict[str, Any]:
     return {"thinking_tokens": usage.thinking if usage else None}
 
 
+def passed(relay: Relay, chunk: bytes) -> bytes:
+    events = relay.pass_on(chunk)
+    return relay.feed(chunk) if events is None else events
+
+
 def run(
     chunks: list[bytes], wants_usage: bool = False, choices: int = 1
 ) -> tuple[list[bytes], ChatRelay]:
     relay = ChatRelay(choices, wants_usage, tops, error_event)
-    return [*(relay.feed(chunk) for chunk in chunks), relay.finish()], relay
+    return [*(passed(relay, chunk) for chunk in chunks), relay.finish()], relay
 
 
 def events(out: list[bytes]) -> list[Any]:
@@ -87,7 +93,7 @@ def recorded(chunks: list[bytes], wants_usage: bool) -> list[Usage | None]:
 
     relay = ChatRelay(1, wants_usage, record, error_event)
     for chunk in chunks:
-        relay.feed(chunk)
+        passed(relay, chunk)
     relay.finish()
     return usages
 
@@ -113,7 +119,7 @@ def test_usage_of_messages_is_cumulative() -> None:
     relay = MessagesRelay(record.record_usage, messages.error_event)
     for tokens in (7, 9):
         body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}
-        relay.feed(b"event: message_delta\ndata: " + json.dumps(body).encode() + b"\n\n")
+        passed(relay, b"event: message_delta\ndata: " + json.dumps(body).encode() + b"\n\n")
     assert record.usage == Usage(5, 9, None)
 
 
@@ -227,9 +233,9 @@ def test_nothing_follows_done() -> None:
 def test_the_stream_s_account_stands_once_nothing_can_change_it() -> None:
     relay = run([])[1]
     relay = ChatRelay(1, False, tops, error_event)
-    relay.feed(WORD + STOP)
+    passed(relay, WORD + STOP)
     assert relay.answered and not relay.settled
-    relay.feed(USAGE)
+    passed(relay, USAGE)
     assert relay.settled
 
 
@@ -240,7 +246,7 @@ def test_an_event_has_a_limit_and_its_parts_are_read_once(monkeypatch: pytest.Mo
     started = time.process_time()
     with pytest.raises(EngineFailed, match="MiB"):
         while True:
-            assert relay.feed(part) == b""
+            assert passed(relay, part) == b""
             fed += len(part)
     assert fed <= 2**20
     assert time.process_time() - started < 2
@@ -253,14 +259,14 @@ def test_a_chunk_that_differs_in_its_text_only_passes(text: str) -> None:
     for content in ("one", "two", text, "three"):
         body["choices"][0]["delta"]["content"] = content
         event = encode(body)
-        assert relay.feed(event) == event
+        assert passed(relay, event) == event
     assert not relay.answered
 
 
 def test_a_chunk_like_the_last_but_for_its_end_is_read() -> None:
     relay = ChatRelay(1, False, tops, error_event)
-    assert relay.feed(WORD) == relay.feed(WORD) == WORD
-    relay.feed(WORD.replace(b"null", b'"stop"'))
+    assert passed(relay, WORD) == passed(relay, WORD) == WORD
+    passed(relay, WORD.replace(b"null", b'"stop"'))
     assert relay.answered
 
 
@@ -314,7 +320,7 @@ def accounted(chunks: list[bytes], wants_usage: bool) -> tuple[Any, ...]:
         return tops(usage)
 
     relay = ChatRelay(1, wants_usage, record, error_event)
-    out = b"".join([*(relay.feed(chunk) for chunk in chunks), relay.finish()])
+    out = b"".join([*(passed(relay, chunk) for chunk in chunks), relay.finish()])
     data = [read_event(event)[1] for event in split(out)]
     read = [line if line == b"[DONE]" else json.loads(line) for line in data if line is not None]
     return read, usages, relay.error and relay.error.message

@@ -75,23 +75,27 @@ class Relay(ABC):
         """Whether all that matters has come: a connection that ends now takes nothing away."""
         return self.is_ending
 
-    def feed(self, chunk: bytes) -> bytes:
-        """The bytes to send for a chunk that arrived; may be empty.
+    def pass_on(self, chunk: bytes) -> bytes | None:
+        """The bytes to send for a chunk that differs from an earlier event in its text only.
 
-        Most chunks are an event that differs from an earlier one in the model's text only. Where
-        the rest is equal and the text has no quotation mark, nothing else can have changed.
+        Most chunks do. Where the rest is equal and the text has no quotation mark, nothing else can
+        have changed. None for any other chunk.
+        """
+        head, tail = self._head, self._tail
+        if chunk.startswith(head) and chunk.endswith(tail):  # an empty tuple matches nothing
+            text = _TEXT.fullmatch(chunk, len(head), len(chunk) - len(tail))
+            if text is not None:
+                if self._copy:
+                    return b"".join((chunk[: text.end()], self._copy, text[0], tail))
+                return chunk
+        return None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes to send for any chunk that arrived; may be empty.
 
         Raises:
             EngineFailed: an event is too long.
         """
-        if (
-            chunk.startswith(self._head)  # an empty tuple matches nothing
-            and chunk.endswith(self._tail)
-            and (text := _TEXT.fullmatch(chunk, len(self._head), len(chunk) - len(self._tail)))
-        ):
-            if self._copy:
-                return chunk[: text.end()] + self._copy + text[0] + self._tail
-            return chunk
         events = self._buffer.feed(chunk)
         if not self._reads_all and _PLAIN.fullmatch(events) and not self.ends.search(events):
             if events is chunk and self._shapes_left:

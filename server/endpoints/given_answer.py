@@ -9,14 +9,14 @@ from server.api.request import ParsedRequest
 from server.decide.conversations import Conversations
 from server.lifecycle.record import RequestRecord
 
-_BATCH = 32
+BATCH = 32
 """Chunks that are read together: a fifth of the time of reading each as it comes."""
 
 
 class GivenAnswer:
     """The answer to one request, whole or streamed.
 
-    `ending` is set before the end of a stream is sent.
+    `unread` takes the events of a stream as they come; `ending` is set before its end is sent.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class GivenAnswer:
         self._request = request
         self._api = api
         self._streamed = StreamedAnswer(api.STREAM_FORM)
-        self._unread: list[bytes] = []
+        self.unread: list[bytes] = []
         self.ending = False
 
     @property
@@ -38,14 +38,11 @@ class GivenAnswer:
             for message in self._streamed.messages()
         )
 
-    def read(self, events: bytes) -> bool:
-        """Read events of a stream; whether later ones are to be read as well.
+    def read(self) -> bool:
+        """Read the events in `unread`; whether later ones are to be read as well.
 
         The answer is remembered as soon as it is identified, at the latest when the stream ends.
         """
-        self._unread.append(events)
-        if not self.ending and len(self._unread) < _BATCH:
-            return True
         self._read_batch()
         if not self.ending and not self._streamed.settled:
             return True
@@ -59,8 +56,8 @@ class GivenAnswer:
             self._remember([self._streamed.messages()], self._streamed.response_id)
 
     def _read_batch(self) -> None:
-        self._streamed.feed(b"".join(self._unread))
-        self._unread.clear()
+        self._streamed.feed(b"".join(self.unread))
+        self.unread.clear()
 
     def whole(self, answer: Mapping[str, Any]) -> None:
         """Remember an answer that is not streamed."""

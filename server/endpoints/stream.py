@@ -6,7 +6,7 @@ import time
 from starlette.types import Send
 
 from server.api.relay import Relay
-from server.endpoints.given_answer import GivenAnswer
+from server.endpoints.given_answer import BATCH, GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
 from server.engines.reply import Reply
 from server.errors import EngineError, EngineFailed, EngineTimeout, Stopping
@@ -48,13 +48,17 @@ async def relay_stream(
 
     async def sink(chunk: bytes) -> None:
         nonlocal reading
-        events = relay.feed(chunk)
-        is_ending = events is not chunk and relay.is_ending
-        if is_ending:  # the time that the client takes is not the engine's
-            deadline.pause()
+        events, is_ending = relay.pass_on(chunk), False
+        if events is None:
+            events, is_ending = relay.feed(chunk), relay.is_ending
+            if is_ending:  # the time that the client takes is not the engine's
+                deadline.pause()
         if events:
-            if reading is not None and not reading.read(events):
-                reading = None
+            if reading is not None:
+                unread = reading.unread
+                unread.append(events)
+                if (len(unread) >= BATCH or reading.ending) and not reading.read():
+                    reading = None
             await send({"type": "http.response.body", "body": events, "more_body": True})
         if is_ending:
             deadline.resume()

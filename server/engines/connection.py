@@ -1,49 +1,40 @@
-"""A connection to an engine: sends requests, one after the other."""
+"""A connection to an engine, which serves one request after the other."""
 
 import asyncio
-from typing import Protocol
+from time import monotonic
 
 
-class Receiver(Protocol):
-    """What takes the bytes of a reply."""
+class EngineConnection:
+    """A connection.
 
-    def data_received(self, data: bytes) -> None: ...
-
-    def connection_lost(self) -> None: ...
-
-
-class EngineConnection(asyncio.Protocol):
-    """One connection.
-
-    `requests`: how many it has sent; `idle_since`: seconds of `time.monotonic`.
+    Attributes:
+        transport: of the bytes; its protocol is the reply that is read.
+        requests: how many were sent.
+        idle_since: seconds of `time.monotonic`.
     """
 
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
         self.requests = 0
         self.idle_since = 0.0
-        self._receiver: Receiver | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - of a stream
-        self.transport = transport
-
-    def send(self, request: bytes, receiver: Receiver) -> None:
-        """Send a request; `receiver` takes its reply."""
+    def send(self, request: bytes, reply: asyncio.Protocol) -> None:
+        """Send a request, whose reply has the bytes that follow."""
         self.requests += 1
-        self._receiver = receiver
+        self.transport.set_protocol(reply)
         self.transport.write(request)
 
-    def detach(self) -> None:
-        """End the reply; bytes that still come belong to none."""
-        self._receiver = None
+    def wait(self) -> None:
+        """Wait for the next request; bytes that come before it end the connection."""
+        self.idle_since = monotonic()
+        self.transport.set_protocol(_Idle(self.transport))
 
-    def data_received(self, data: bytes) -> None:
-        if self._receiver is None:
-            self.transport.abort()
-        else:
-            self._receiver.data_received(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        if self._receiver is not None:
-            self._receiver.connection_lost()
+class _Idle(asyncio.Protocol):
+    """The protocol of a connection without a request."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - asyncio's
+        self._transport.abort()

@@ -65,7 +65,7 @@ class Connector:
         """Keep a connection whose reply is complete for the next request."""
         if connection.transport.is_closing():
             return
-        connection.idle_since = monotonic()
+        connection.wait()
         self._idle.append(connection)
         if self._timer is None:
             self._set_timer(_KEEPALIVE_SECONDS)
@@ -102,10 +102,10 @@ class Connector:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         name = self._host if self._has_tls else None
-        _, connection = await loop.create_connection(
-            EngineConnection, sock=opened, ssl=self._tls, server_hostname=name
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol, sock=opened, ssl=self._tls, server_hostname=name
         )
-        return connection
+        return EngineConnection(transport)
 
 
 def unreachable(error: OSError) -> EngineDown:

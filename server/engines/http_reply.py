@@ -3,12 +3,15 @@
 import asyncio
 import re
 from time import monotonic
+from typing import Any
+
+from httptools import HttpParserError
 
 from server.engines.connection import EngineConnection
 from server.engines.connector import Connector
-from server.engines.fast_relay import FastRelay
+from server.engines.fast_relay import READY, Feeder, feeder, finish
 from server.engines.reply import Sink
-from server.engines.reply_parser import ReplyParser, UnreadableReply
+from server.engines.reply_parser import ReplyParser
 from server.errors import EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
 
@@ -22,7 +25,7 @@ _RETRY_AFTER = re.compile(r"\d{1,9}(\.\d{1,9})?|[A-Z][a-z]{2,8},? [A-Za-z0-9 :-]
 """Seconds or a date."""
 
 
-class HttpReply:
+class HttpReply(asyncio.Protocol):
     """A reply of an engine; `cut` is None because only the engine knows.
 
     Args:
@@ -37,9 +40,10 @@ class HttpReply:
         self._timeout = timeouts.timeout()
         self._connection: EngineConnection | None = None
         self._parser = ReplyParser()
-        self._relay: FastRelay | None = None
+        self._feeder: Feeder | None = None
+        self._pending: Any = READY
         self._waiter: asyncio.Future[None] | None = None
-        self._failure: UnreadableReply | None = None
+        self._failure: HttpParserError | None = None
         self._waiting_bytes = 0
         self._is_repeated = self._is_paused = self._is_over = False
         self.cut = None
@@ -109,25 +113,27 @@ class HttpReply:
 
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
-        relay = FastRelay(sink)
+        fed = feeder(sink)
+        self._pending = fed.send(None)
         while not self._is_over or self._parser.body:
             if self._parser.body:
                 await sink(self._take())
             else:
-                await self._run(relay)
+                await self._relay(fed)
         await self.next_chunk()  # raises what ended the stream
 
-    async def _run(self, relay: FastRelay) -> None:
+    async def _relay(self, fed: Feeder) -> None:
         """Relay chunks where they arrive, until the sink waits or the body is over."""
-        self._relay = relay
+        self._feeder = fed
         try:
             with self._timeout:
                 await self._arrival()
         except TimeoutError as error:
             raise _timeout() from error
         finally:
-            self._relay = None
-        await relay.finish()
+            self._feeder = None
+        pending, self._pending = self._pending, READY
+        await finish(fed, pending)
 
     async def read(self) -> bytes:
         """The whole body of a reply that is not a stream."""
@@ -141,7 +147,6 @@ class HttpReply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        connection.detach()
         is_sent = not connection.transport.get_write_buffer_size()
         if self._parser.keeps_connection and is_sent and not self._is_repeated:
             self._connector.keep(connection)
@@ -155,32 +160,37 @@ class HttpReply:
         parser = self._parser
         try:
             parser.feed(data)
-        except UnreadableReply as error:
-            self._failure = error
-        self._is_over = parser.is_complete or self._failure is not None
-        if parser.body:
+        except HttpParserError as error:
+            self._fail(error)
+        ends_wait = self._is_over = parser.is_complete or self._failure is not None
+        body = parser.body
+        if body:
             self._timeout.started = monotonic()
-            if self._relay is not None:
-                self._pass_on(self._relay)
+            if self._feeder is not None:
+                try:
+                    chunk = body.pop() if len(body) == 1 else parser.take()
+                    self._pending = self._feeder.send(chunk)
+                    ends_wait = ends_wait or self._pending is not READY
+                except Exception as error:  # noqa: BLE001 - raised in the task of `stream_to`
+                    self._end_wait(error)
             elif parser.is_stream:
                 self._limit(len(data))
-        if self._is_over or (parser.body and parser.is_stream):
+                ends_wait = True
+        if ends_wait:
             self._end_wait()
 
-    def connection_lost(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         try:
             self._parser.feed_eof()
-        except UnreadableReply as error:
-            self._failure = self._failure or error
+        except HttpParserError as error:
+            self._fail(error)
         self._is_over = True
         self._end_wait()
 
-    def _pass_on(self, relay: FastRelay) -> None:
-        try:
-            if not relay.send(self._parser.take()):
-                self._end_wait()
-        except Exception as error:  # noqa: BLE001 - raised in the task that called `stream_to`
-            self._end_wait(error)
+    def _fail(self, error: HttpParserError) -> None:
+        self._parser.keeps_connection = False
+        if not self._parser.is_complete:
+            self._failure = self._failure or error
 
     def _limit(self, size: int) -> None:
         """Have the engine wait while too much of its stream does."""
@@ -205,7 +215,7 @@ class HttpReply:
         await self._waiter
 
     def _end_wait(self, error: Exception | None = None) -> None:
-        self._relay = None
+        self._feeder = None
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return

@@ -13,7 +13,7 @@ _DECODERS = {b"gzip": _AUTO_DETECT, b"x-gzip": _AUTO_DETECT, b"deflate": _AUTO_D
 """Content codings. None is asked for, but a proxy before an engine may use one all the same."""
 
 
-class UnreadableReply(Exception):  # noqa: N818 - named for what happened
+class UnreadableReply(HttpParserError):  # noqa: N818 - named for what happened
     """The bytes are no HTTP reply that can be read."""
 
 
@@ -28,6 +28,8 @@ class ReplyParser:
         is_stream: whether the body is an event stream.
         is_complete: whether the body has come whole.
         keeps_connection: whether another request may follow.
+        feed: reads bytes that arrived. Raises HttpParserError where they are no part of a reply;
+            what came before them is in `body`.
     """
 
     def __init__(self) -> None:
@@ -41,31 +43,24 @@ class ReplyParser:
         self._head_bytes = 0
         self._decode: Callable[[bytes], bytes] | None = None
         self._parser = HttpResponseParser(self)
+        self.feed: Callable[[bytes], None] = self._feed
         self._parser.set_dangerous_leniencies(  # as other clients read replies
             lenient_headers=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
 
-    def feed(self, data: bytes) -> None:
-        """Read bytes that arrived.
-
-        Raises:
-            UnreadableReply: they are no part of a reply; what came before them is in `body`.
-        """
+    def _feed(self, data: bytes) -> None:
         self.is_silent = False
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:
-            self.keeps_connection = False
-            if not self.is_complete:
-                raise UnreadableReply(str(error)) from error
+        finally:
+            if self._decode is not None and self.body:
+                self._decode_body(self._decode)
         if not self.status:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
                 raise UnreadableReply("the head is too long")
-        elif self._decode is not None and self.body:
-            self._decode_body(self._decode)
 
     def feed_eof(self) -> None:
         """The connection has ended.
@@ -101,6 +96,8 @@ class ReplyParser:
         coding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if coding in _DECODERS:
             self._decode = zlib.decompressobj(_DECODERS[coding]).decompress
+        else:
+            self.feed = self._parser.feed_data
 
     def on_message_complete(self) -> None:
         if self.status:
