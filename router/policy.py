@@ -11,6 +11,7 @@ baseline's P(correct): the router leaves the baseline only for a clear gain.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf, isinf
 from typing import Literal
 
@@ -113,13 +114,17 @@ class Prices:
             return replace(point, price=point.price + policy.surcharge)
         return point
 
+    @cached_property
+    def _losses(self) -> list[float]:
+        return [loss for loss, _ in self.certified]
+
     def _before_load(self, policy: Policy) -> OperatingPoint:
         if policy.mode == "price":
             return OperatingPoint(policy.price)
         if policy.mode == "budget" and policy.tokens is not None:
             affordable = [p.price for p in self.frontier if p.tokens <= policy.tokens]
             return OperatingPoint(min(affordable, default=self.frontier[-1].price))
-        rows = bisect_right([loss for loss, _ in self.certified], policy.max_loss + _ROUNDING)
+        rows = bisect_right(self._losses, policy.max_loss + _ROUNDING)
         return self.certified[rows - 1][1] if rows else ALWAYS_BASELINE
 
 
@@ -141,14 +146,16 @@ def choose(estimate: Estimate, point: OperatingPoint, efforts: Sequence[str], ba
     them.
     """
     p, tokens, price = estimate.p_correct, estimate.tokens, point.price
-    if not point.dearer:
-        efforts = [effort for effort in efforts if tokens[effort] <= tokens[baseline]]
-
-    def utility(effort: str) -> float:
-        margin = point.margin if effort == baseline else 0.0
-        return p[effort] - price * tokens[effort] / 1000 + margin
-
-    return max(efforts, key=utility)
+    limit = inf if point.dearer else tokens[baseline]
+    best, highest = efforts[0], -inf
+    for effort in efforts:
+        if tokens[effort] <= limit:
+            utility = p[effort] - price * tokens[effort] / 1000
+            if effort == baseline:
+                utility += point.margin
+            if utility > highest:
+                best, highest = effort, utility
+    return best
 
 
 def choose_rows(p: Array, tokens: Array, price: float) -> Index:

@@ -14,7 +14,7 @@ from simulated import simulated
 from models.domain.stories import stories
 from router.estimate import Abstention
 from router.fitting.fit import fit
-from router.policy import Policy
+from router.policy import ALWAYS_BASELINE, OperatingPoint, Policy
 from router.router import Route, Router
 
 STORY = next(stories(1)).prompt
@@ -100,6 +100,34 @@ def test_only_allowed_efforts_are_chosen(router: Router) -> None:
             assert router.route(messages, allowed, policy).effort in allowed
     assert router.route(user(EASY), ("xhigh",)).effort == "xhigh"
     assert "for any allowed effort" in router.route(user(EASY), ("xhigh",)).abstained
+
+
+def operating_at(router: Router, point: OperatingPoint) -> Router:
+    """The router with one certified operating point."""
+    prices = replace(router.artifact.prices, certified=((0.0, point),))
+    return replace(router, artifact=replace(router.artifact, prices=prices))
+
+
+def test_without_a_certified_saving_the_router_sends_no_budget(router: Router) -> None:
+    uncertified = operating_at(router, ALWAYS_BASELINE).route(user(EASY))
+    assert (uncertified.effort, uncertified.budget, uncertified.abstained) == ("high", None, None)
+    assert not uncertified.estimate.budget
+    assert uncertified.estimate.p_correct == router.route(user(EASY)).estimate.p_correct
+    loaded = operating_at(router, ALWAYS_BASELINE).route(user(EASY), policy=Policy(surcharge=9.0))
+    assert (loaded.effort, loaded.budget) == ("high", None)
+    bounded = operating_at(router, OperatingPoint(margin=float("inf"))).route(user(EASY))
+    assert (bounded.effort, bounded.budget) == ("high", bounded.estimate.budget["high"])
+
+
+def test_a_margin_holds_for_the_effort_that_stands_in_for_the_baseline(router: Router) -> None:
+    careful = operating_at(router, OperatingPoint(0.0, 0.9, dearer=False))
+    for allowed, effort in ((None, "high"), (("none", "low", "medium"), "medium")):
+        route = careful.route(user(EASY), allowed)
+        assert route.effort == effort
+        assert f"margin 0.9 for the baseline {effort}" in route.reason
+    unknown = careful.route(user(EASY), ("low", "xhigh"))
+    assert unknown.effort == "xhigh"
+    assert "no estimate for xhigh, which stands in for the baseline" in unknown.reason
 
 
 def test_fixed_and_price_modes(router: Router) -> None:
