@@ -63,7 +63,7 @@ def test_a_connection_that_ends_within_a_reply_is_an_error(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("coding", "encoded"),
-    [(b"gzip", gzip.compress(b"abc" * 99)), (b"Deflate", zlib.compress(b"abc" * 99))],
+    [(b"gzip", gzip.compress(b"abc" * 99, mtime=0)), (b"Deflate", zlib.compress(b"abc" * 99))],
 )
 def test_an_encoding_that_was_not_requested_is_decoded(coding: bytes, encoded: bytes) -> None:
     head = HEAD + b"content-encoding: %b\r\ncontent-length: %d\r\n\r\n" % (coding, len(encoded))
