@@ -16,6 +16,7 @@ from server.api.protocol import Api
 from server.api.served_model import for_model
 from server.api_keys import ApiKeys
 from server.config.engine_command import engine_command
+from server.config.model_template import dialect_of, template_efforts
 from server.config.settings import Settings, is_loopback
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
@@ -30,7 +31,6 @@ from server.decide.turn_memory import TurnMemory
 from server.endpoints.completions import Completions
 from server.endpoints.passthrough import Passthrough
 from server.endpoints.reasoning import ReasoningEndpoint
-from server.engines.dialect import DIALECTS
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
@@ -130,17 +130,18 @@ def _engines(
     settings: Settings, shared: Shared | None, metrics: Metrics
 ) -> tuple[Fleet, Supervisor | None]:
     """The engines, and the supervisor of the one that this process starts, if it starts one."""
-    urls, model, command = settings.upstream, settings.model, None
+    urls, model, command, explain, transition = settings.upstream, settings.model, None, None, ""
     if not urls:
         running = shared.engine if shared else None
         engine = running or engine_command(settings)
         urls, model = (engine.url,), engine.model
-        command = None if running else engine.command
+        command, explain = None if running else engine.command, engine.explain
+        transition = engine.transition
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
-        [Engine(url, api_key, settings.upstream_timeout) for url in urls],
-        DIALECTS[settings.dialect],
+        [Engine(url, api_key, settings.upstream_timeout, transition) for url in urls],
+        dialect_of(settings, template_efforts(settings)),
         model,
         settings.efforts[-1],
         metrics,
@@ -148,7 +149,8 @@ def _engines(
     )
     if command is None:
         return fleet, None
-    return fleet, Supervisor(command, fleet.health.ready.is_set, metrics.engine_restarts.inc)
+    was_up, count = fleet.health.ready.is_set, metrics.engine_restarts.inc
+    return fleet, Supervisor(command, was_up, count, explain)
 
 
 @asynccontextmanager

@@ -27,18 +27,20 @@ def serve_command(ctx: click.Context, **flags: object) -> None:
     \b
     tops serve
     tops serve --upstream http://127.0.0.1:8001/v1 --router portable
+    tops serve --model SmolLM2-135M-Instruct.Q4_1.gguf
     tops serve --engine vllm --model Qwen/Qwen3-8B -- --max-model-len 32768
     """
     from router.artifact import ArtifactError
     from server.engines.supervisor import EngineNeverStarted
     from server.ledger.schema import LedgerError
+    from server.llamacpp.gguf import GgufError
     from server.serve import serve
 
     try:
         served = serve(load_settings(flags))
     except (SettingsError, ArtifactError, LedgerError) as error:
         raise UnusableSettings(str(error)) from error
-    except EngineNeverStarted as error:
+    except (EngineNeverStarted, GgufError) as error:
         raise click.ClickException(str(error)) from error
     ctx.exit(0 if served else 1)
 

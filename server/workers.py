@@ -125,7 +125,9 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream) -> 
     if engine is None:
         workers.run()
     else:
-        supervisor = Supervisor(engine.command, was_up.is_set, metrics.engine_restarts.inc)
+        supervisor = Supervisor(
+            engine.command, was_up.is_set, metrics.engine_restarts.inc, engine.explain
+        )
         with _in_thread(supervisor, workers.should_exit.set):
             workers.run()
         if supervisor.failure is not None:

@@ -1,13 +1,17 @@
-"""Engines as real processes on loopback: the embedded one, and vLLM where there is one."""
+"""Engines as real processes on loopback: the embedded one, llama.cpp, and vLLM where there is one."""
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -31,6 +35,11 @@ VLLM_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 BOTH = ("embedded", pytest.param("vllm", marks=pytest.mark.vllm))
+ALL = ("embedded", pytest.param("llama.cpp", marks=pytest.mark.slow), BOTH[1])
+_METRICS = {
+    "llama.cpp": {"running": "llamacpp:requests_processing", "generated": "llamacpp:tokens_predicted_total"}
+}
+_VLLM_METRICS = {"running": "vllm:num_requests_running", "generated": "vllm:generation_tokens_total"}
 
 
 @dataclass
@@ -41,7 +50,14 @@ class Running:
     url: str
     process: subprocess.Popen[bytes]
 
-    def metric(self, name: str) -> float:
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Those of `tops serve` in front of it."""
+        return ("--dialect", "llama.cpp") if self.name == "llama.cpp" else ()
+
+    def metric(self, measure: str) -> float:
+        """The requests that are `running`, or the tokens that were `generated`."""
+        name = _METRICS.get(self.name, _VLLM_METRICS)[measure]
         lines = httpx.get(f"{self.url}/metrics").text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
@@ -55,6 +71,8 @@ def running(name: str, *flags: str, port: int | None = None) -> Generator[Runnin
     """An engine that serves the demo checkpoint as `demo`, until the block is left."""
     if name == "vllm" and VLLM is None:
         pytest.skip("no vLLM here: make test-vllm sets one up")
+    if name == "llama.cpp":
+        pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
     port = port or free_port()
     with started(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
         engine = Running(name, f"http://127.0.0.1:{port}", process)
@@ -93,6 +111,17 @@ def scripted() -> Generator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@cache
+def demo_gguf() -> Path:
+    """The demo checkpoint as a GGUF file, converted once per process."""
+    from models.training.gguf_file import write_gguf
+
+    file = Path(tempfile.mkdtemp(prefix="tops-gguf-")) / "demo.gguf"
+    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    write_gguf(DEMO, file)
+    return file
+
+
 def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -109,6 +138,10 @@ def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> 
 def _command(name: str, port: int, flags: Sequence[str]) -> list[str]:
     if name == "embedded":
         own = ["-m", "server.embedded", "--model", str(DEMO), "--served-model-name", "demo"]
+        return [sys.executable, *own, "--port", str(port), *flags]
+    if name == "llama.cpp":
+        options = ["--served-model-name", "demo", "--slots", "16"]
+        own = ["-m", "server.llamacpp", "--model", str(demo_gguf()), *options]
         return [sys.executable, *own, "--port", str(port), *flags]
     assert VLLM is not None
     own = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(DEMO), "--port", str(port)]

@@ -88,7 +88,8 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         raise SettingsError(_explain(error, origin, file)) from error
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    return Settings.model_construct(**vars(resolved))  # a local class cannot be pickled for workers
+    given = resolved.model_fields_set
+    return Settings.model_construct(given, **vars(resolved))  # a local class cannot be pickled for workers
 
 
 def _renamed(

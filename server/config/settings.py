@@ -6,7 +6,7 @@ Every field is a flag, a TOPS_ environment variable and a key of tops.toml under
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, model_validator
@@ -30,6 +30,7 @@ from server.config.kind_settings import KindSettings
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
+GGUF_SUFFIX = ".gguf"
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
@@ -83,9 +84,10 @@ class Settings(BaseSettings):
         "Request format in which the upstream takes effort and budget.",
         "DIALECT",
     )
-    engine: Literal["embedded", "vllm"] = setting(
+    engine: Literal["embedded", "llama.cpp", "vllm"] = setting(
         "embedded",
-        "Engine to start when no upstream is set; for vllm, flags after -- are passed to it.",
+        "Engine to start when no upstream is set; llama.cpp where model is a .gguf file; for vllm, "
+        "flags after -- are passed to it.",
         "ENGINE",
     )
     engine_python: Path = setting(
@@ -106,14 +108,36 @@ class Settings(BaseSettings):
         None, "API key sent to the upstream; prefer the variable TOPS_UPSTREAM_API_KEY.", "KEY"
     )
     checkpoint: Path = setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
-    engine_workers: Integer = setting(
-        2, "Concurrent generations of the embedded engine.", "N", ge=1, le=256
+    engine_workers: Integer | None = setting(
+        None,
+        "Concurrent generations of the embedded engine (default: 2) or of llama.cpp (default: 4).",
+        "N",
+        ge=1,
+        le=256,
+    )
+    engine_threads: Integer | None = setting(
+        None,
+        "Threads with which llama.cpp computes; default: a thread per core but one.",
+        "N",
+        ge=1,
+        le=1024,
+    )
+    engine_context: Integer | None = setting(
+        None,
+        "Context of each concurrent generation of llama.cpp; default: the model's own, at most "
+        "32,768 and what fits into the memory.",
+        "TOKENS",
+        ge=16,
+        le=2**24,
+    )
+    chat_template: Path | None = setting(
+        None, "Chat template for llama.cpp; default: that of the GGUF file.", "FILE"
     )
     model: str | None = setting(
         None,
-        "Model name, for engine vllm also a folder; default: the name of the checkpoint folder, or "
-        "the upstream's only model.",
-        "NAME",
+        "Model name; a .gguf file to start llama.cpp with; for engine vllm also a folder; default: "
+        "the name of the checkpoint folder, or the upstream's only model.",
+        "NAME|FILE.gguf",
         min_length=1,
     )
     aliases: Aliases = setting(
@@ -123,13 +147,14 @@ class Settings(BaseSettings):
     )
     efforts: Efforts = setting(
         ("none", "low", "medium", "high"),
-        "Efforts that the model supports; a request for any other gets the nearest.",
+        "Efforts that the model supports; a request for any other gets the nearest; default where "
+        "the model's chat template can be read: those that it takes.",
         "EFFORT,EFFORT...",
     )
     baseline_effort: Effort = setting(
         "high",
         "Effort used without a router, and against which savings are measured; default with a "
-        "fitted router: the baseline of its fit.",
+        "fitted router: the baseline of its fit; with a chat template that was read: its default.",
         "EFFORT",
     )
     router: Path | None = setting(
@@ -318,7 +343,18 @@ class Settings(BaseSettings):
             return None
         if self.engine == "vllm" and self.model is not None:
             return Path(self.model) if Path(self.model).is_dir() else None
-        return self.checkpoint
+        return None if self.engine == "llama.cpp" else self.checkpoint
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_llama_cpp(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """A GGUF file is served by llama.cpp, whose dialect it speaks."""
+        is_file = str(fields.get("model") or "").endswith(GGUF_SUFFIX)
+        if is_file and not fields.get("upstream") and "engine" not in fields:
+            fields = {**fields, "engine": "llama.cpp"}
+        if fields.get("engine") == "llama.cpp" and "dialect" not in fields:
+            fields = {**fields, "dialect": "llama.cpp"}
+        return fields
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":
@@ -330,7 +366,10 @@ class Settings(BaseSettings):
         if self.engine_flags and self.engine != "vllm":
             raise ValueError("flags after -- need --engine vllm")
         if self.upstream and self.engine != "embedded":
-            raise ValueError("engine vllm and upstream exclude each other: set only one of them")
+            raise ValueError(
+                f"engine {self.engine} and upstream exclude each other: set only one of them"
+            )
+        self._check_llama_cpp()
         self._check_upstream()
         self._check_dialect()
         if self.policy == "budget" and self.tokens_per_request is None:
@@ -367,6 +406,15 @@ class Settings(BaseSettings):
                 if prefix == "key" and name not in {key.name for key in self.keys}:
                     raise ValueError(f"kind {kind.name} matches {source}, but no key has this name")
 
+    def _check_llama_cpp(self) -> None:
+        is_file = str(self.model or "").endswith(GGUF_SUFFIX)
+        if self.engine == "llama.cpp" and not is_file:
+            raise ValueError("engine llama.cpp needs a model: set model to a .gguf file")
+        if self.engine != "llama.cpp":
+            for name in ("engine_threads", "engine_context", "chat_template"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for engine llama.cpp: set model to a .gguf file")
+
     def _check_upstream(self) -> None:
         is_on_loopback = is_loopback(self.host) or self.host in {"0.0.0.0", "::"}  # noqa: S104
         for url in self.upstream:
@@ -377,7 +425,10 @@ class Settings(BaseSettings):
 
     def _check_dialect(self) -> None:
         dialect = DIALECTS[self.dialect]
-        if self.dialect != "vllm" and not self.upstream:
+        if self.engine == "llama.cpp":
+            if self.dialect != "llama.cpp":
+                raise ValueError(f"engine llama.cpp does not speak dialect {self.dialect}")
+        elif self.dialect != "vllm" and not self.upstream:
             raise ValueError(f"dialect {self.dialect} needs an upstream: set its URL")
         if dialect.hosted and self.model is None:
             raise ValueError(f"{self.dialect} serves many models: set model to the name of one")

@@ -27,7 +27,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     """The engine's reply to a request that is not sent yet."""
     support, budget, resume = engine.budget_support, call.budget, dialect.resume
     sent_budget = None if budget is None else support.budget_to_send(budget)
-    post = poster(engine, dialect, call.path, call.headers, call.choices)
+    post = poster(engine, call.path, call.headers, call.choices)
     body = call.write(budget if sent_budget is None else sent_budget)
     initial_limit = None
     if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:
@@ -49,7 +49,8 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
         initial_limit = call.max_tokens - max(1, call.reserve // 2)
         if initial_limit < 1:  # no room for any thinking
             return post(api.body(body, Unfinished(""), resume, call.max_tokens))
-    room = Room(call.max_tokens, call.reserve, initial_limit, budget)
+    streamed_budget = None if budget is None else budget + len(engine.transition)
+    room = Room(call.max_tokens, call.reserve, initial_limit, streamed_budget)
     return ContinuedReply(post, body, api, resume, room, engine.count_tokens)
 
 

@@ -68,6 +68,8 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
         return BudgetSupport("none", False, "this kind of engine has no thinking budget")
     if dialect.hosted:
         return BudgetSupport("native", False, "not probed, because requests cost money")
+    if effort == "none":
+        return BudgetSupport("native", False, "not probed, because the model has no effort but none")
     body = _body(dialect, model, effort, None)
     unbounded = await ask(body | {"max_tokens": _UNBOUNDED_TOKENS}, None)
     thoughts, _ = chat_chunk.reasoning(_message(unbounded.answer))

@@ -6,13 +6,13 @@ one only, or of each in turn. Counts that the engine does report are left alone.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 from server.engines import chat_chunk
 from server.engines.continuing.transcript import Transcript
-from server.engines.dialect import CHAT, MESSAGES, RESPONSES, Dialect
+from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.engine import Engine
 from server.engines.reply import Reply, Sink, parse_json
 from server.engines.usage import read_usage
@@ -27,32 +27,48 @@ _THOUGHT = re.compile(rb'"(?:reasoning_content|reasoning|thinking)"\s*+:\s*+"')
 _USAGE = b'"usage"'
 
 
-def poster(engine: Engine, dialect: Dialect, path: str, headers: Any, choices: int = 1) -> Post:
+def poster(engine: Engine, path: str, headers: Mapping[str, str], choices: int = 1) -> Post:
     """Makes replies to bodies for `path`, whose thinking tokens are counted in any case."""
     post = partial(engine.post, path, headers=headers)
-    if dialect.reports_thinking or path not in _DETAILS:
+    if engine.reports_thinking or path not in _DETAILS:
         return post
-    return lambda body: CountedReply(post(body), path, engine.count_tokens, choices)
+    return lambda body: counted(engine, post(body), path, choices)
+
+
+def counted(engine: Engine, reply: Reply, path: str, choices: int = 1) -> "CountedReply":
+    return CountedReply(reply, path, engine.count_tokens, choices, engine.transition)
 
 
 class CountedReply:
     """A reply with the thinking tokens in its usage; a `Reply`.
+
+    `has_counted` is set where the engine sent thoughts, and did not report their tokens.
 
     Args:
         reply: the engine's, not begun yet.
         path: the API's, one of `server.engines.dialect`'s.
         count_tokens: counts a text on the engine; None where it cannot.
         choices: answers that were requested.
+        transition: the sentence with which the engine ends thinking at its budget; not counted.
     """
 
-    def __init__(self, reply: Reply, path: str, count_tokens: CountTokens, choices: int) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        path: str,
+        count_tokens: CountTokens,
+        choices: int = 1,
+        transition: str = "",
+    ) -> None:
         self._reply, self._path = reply, path
         self._count_tokens = count_tokens
         self._choices = choices
+        self._transition = transition
         self._buffer = EventBuffer()
         self._thoughts = Transcript()
         self._usages: list[Json] = []
         self._whole = b""
+        self.has_counted = False
 
     @property
     def status(self) -> int:
@@ -147,7 +163,7 @@ class CountedReply:
             if len(self._usages) < self._choices:
                 return b""
             fields = {**fields, "usage": _sum_of(self._usages)}
-        thinking = await self._count(self._streamed_thoughts(fields))
+        thinking = await self._count_thoughts(self._streamed_thoughts(fields))
         fields = self._with_thinking(fields, thinking)
         name = read_event(event)[0].decode(errors="replace") or None
         return encode({**body, "response": fields} if is_nested else fields, name)
@@ -177,7 +193,7 @@ class CountedReply:
         if usage is None or usage.thinking is not None:
             return raw
         answer = await self._with_all_choices(answer, usage.completion)
-        thinking = await self._count(_thoughts(answer, self._path))
+        thinking = await self._count_thoughts(_thoughts(answer, self._path))
         return dumps(self._with_thinking(answer, thinking))
 
     async def _with_all_choices(self, answer: Json, completion: int) -> Json:
@@ -197,6 +213,11 @@ class CountedReply:
             **answer,
             "usage": {**usage, "completion_tokens": total, "total_tokens": prompt + total},
         }
+
+    async def _count_thoughts(self, texts: Sequence[str]) -> int | None:
+        thinking = await self._count([_without(text, self._transition) for text in texts])
+        self.has_counted = bool(thinking)
+        return thinking
 
     async def _count(self, texts: Sequence[str]) -> int | None:
         counts = [await self._count_tokens(text) if text else 0 for text in texts]
@@ -238,6 +259,15 @@ def _texts(message: Json) -> Sequence[str]:
     """All that a message has of generated text."""
     calls = [str(_object(call.get("function"))) for call in _list(message, "tool_calls")]
     return [chat_chunk.reasoning(message)[0], chat_chunk.text(message), *calls]
+
+
+def _without(text: str, transition: str) -> str:
+    """Thoughts without the sentence that ended them, and the line break before it."""
+    sentence, end = transition.strip(), text.rstrip()
+    if not sentence or not end.endswith(sentence):
+        return text
+    space = transition[: transition.index(sentence)]
+    return end.removesuffix(sentence).removesuffix(space)
 
 
 def _sum_of(usages: Sequence[Json]) -> Json:

@@ -73,7 +73,6 @@ class Dialect:
         bounds_opened: whether a budget holds for a thought that the prompt has opened.
         min_message_budget: `min_budget` of Anthropic's Messages.
         has_templates: whether clients may set variables of the model's chat template.
-        reports_thinking: whether its usage has the thinking tokens.
         parses_by_template: whether it tells thoughts from text only where it recognises the chat
             template as one of a thinking model.
     """
@@ -92,7 +91,6 @@ class Dialect:
     min_message_budget: int = MIN_MESSAGE_BUDGET
     bounds_opened: bool = False
     has_templates: bool = False
-    reports_thinking: bool = True
     parses_by_template: bool = False
 
 
@@ -210,7 +208,6 @@ DIALECTS: dict[Name, Dialect] = {
         budget_paths=(CHAT, RESPONSES, MESSAGES),
         min_message_budget=0,
         has_templates=True,
-        reports_thinking=False,
         parses_by_template=True,
     ),
     "openai": Dialect(_openai, "`reasoning_effort`", None, hosted=True),

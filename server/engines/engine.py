@@ -38,15 +38,19 @@ class Engine:
     `up`: whether it answers; `model_info`: the model that it serves, None before it was up;
     `budget_support`: how it enforces budgets; `in_flight`: our requests that it is serving;
     `has_tokenizer`: False once it turned out to have none;
+    `reports_thinking`: False once it turned out to think without reporting the tokens;
     `recheck`: set to have its health checked at once.
 
     Args:
         url: base URL, with or without the trailing /v1.
         api_key: sent as a bearer token; None sends none.
         timeout_seconds: the longest time without a byte of a reply.
+        transition: the sentence with which it ends thinking at a budget, where that is known.
     """
 
-    def __init__(self, url: str, api_key: str | None, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, api_key: str | None, timeout_seconds: float, transition: str = ""
+    ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1") + "/v1"
         parts = urlsplit(self.url)
         self.name = parts.netloc.rpartition("@")[2]
@@ -55,6 +59,8 @@ class Engine:
         self.model_info: ModelInfo | None = None
         self.budget_support = UNKNOWN
         self.in_flight = 0
+        self.transition = transition
+        self.reports_thinking = True
         self.has_tokenizer = True
         self.recheck = asyncio.Event()
         self._timeouts = TimeoutPool(timeout_seconds)
@@ -114,6 +120,8 @@ class Engine:
             raise NoModels(_describe(error)) from error
         if status in (401, 403):
             raise NoModels(f"GET /models answers HTTP {status}: set upstream_api_key")
+        if status == 503:
+            raise NoModels("GET /models answers HTTP 503: the engine is still loading its model")
         models = _parse_models(raw) if status < 400 else ()
         if not models:
             raise NoModels(

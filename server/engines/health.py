@@ -16,7 +16,7 @@ from router.effort import Effort
 from server.engines.assemble import assemble
 from server.engines.budget_support import UNKNOWN, BudgetSupport
 from server.engines.canary import ProbeReply, probe
-from server.engines.counted_reply import poster
+from server.engines.counted_reply import CountedReply, counted
 from server.engines.dialect import CHAT, Dialect
 from server.engines.engine import Engine, NoModels
 from server.engines.model_info import ModelInfo
@@ -180,7 +180,7 @@ class Health:
             watch.canary.reset()
         if not watch.canary.due():
             return
-        engine.has_tokenizer = True
+        engine.has_tokenizer = engine.reports_thinking = True
         engine.budget_support = await self._run_canary(engine, model_info.model)
         self._model = model_info.model
         engine.model_info, engine.up = model_info, True
@@ -219,16 +219,17 @@ class Health:
 
     async def _ask(self, engine: Engine, body: dict[str, Any], budget: int | None) -> ProbeReply:
         """The canary's requests: not counted as in flight, not retried, not in the ledger."""
-        headers = {"x-request-id": "canary"}
+        post = partial(engine.post, CHAT, headers={"x-request-id": "canary"})
         if budget is None:
-            reply = poster(engine, self._dialect, CHAT, headers)(body)
+            reply = counted(engine, post(body), CHAT)
         else:
             assert self._dialect.resume is not None
-            post = partial(engine.post, CHAT, headers=headers)
             reply = TwoPhase(post, body, budget, self._dialect.resume, engine.count_tokens)
         async with aclosing(reply):
             await reply.begin()
             method = reply.method if isinstance(reply, TwoPhase) else None
+            if isinstance(reply, CountedReply) and reply.has_counted:
+                engine.reports_thinking = False
             if method is None and reply.status == 200 and reply.is_stream:
                 return ProbeReply(200, await assemble(events(reply.next_chunk)))
             return ProbeReply(reply.status, parse_json(await reply.read()), method)

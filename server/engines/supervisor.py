@@ -52,16 +52,23 @@ class Supervisor:
         command: the program and its arguments.
         was_up: whether the engine has ever been up.
         on_restart: called at each restart.
+        explain: says why an engine with this status and output never was up; None, or an answer
+            of None, where its output says it best.
     """
 
     def __init__(
-        self, command: Sequence[str], was_up: Callable[[], bool], on_restart: Callable[[], None]
+        self,
+        command: Sequence[str],
+        was_up: Callable[[], bool],
+        on_restart: Callable[[], None],
+        explain: Callable[[int | str, str], str | None] | None = None,
     ) -> None:
         self.failed = asyncio.Event()
         self.failure: EngineNeverStarted | None = None
         self._command = command
         self._was_up = was_up
         self._on_restart = on_restart
+        self._explain = explain
         self._tail = b""
 
     @asynccontextmanager
@@ -125,7 +132,10 @@ class Supervisor:
     def _describe(self, status: int | str) -> str:
         if isinstance(status, str):
             return f"the engine cannot be started: {status}"
-        lines = self._tail.decode(errors="replace").splitlines()[-_TAIL_LINES:]
+        tail = self._tail.decode(errors="replace")
+        if self._explain and (reason := self._explain(status, tail)):
+            return reason
+        lines = tail.splitlines()[-_TAIL_LINES:]
         if not lines:
             return f"the engine exited with status {status} before it was ready, without output"
         output = "\n".join(f"  {line}" for line in lines)

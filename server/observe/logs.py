@@ -39,7 +39,9 @@ def configure_logs(level: str) -> LogStream:
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-            "loggers": {"uvicorn": {"level": "WARNING"}, "alembic": {"level": "WARNING"}},
+            "loggers": {
+                name: {"level": "WARNING"} for name in ("uvicorn", "alembic", "httpx", "httpcore")
+            },
             "root": {"handlers": ["stderr"], "level": level.upper()},
         }
     )

@@ -1,0 +1,52 @@
+"""A dialect for a model whose chat template was read: efforts in the template's own variables."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+from router.effort import Effort
+from server.chat_templates.efforts import TemplateEfforts
+from server.engines.dialect import Apply, Dialect
+
+_STANDARD = ("reasoning_effort", "enable_thinking")
+_HOLDERS = (("reasoning", "effort"), ("output_config", "effort"))
+"""Objects of the newer APIs that hold an effort, and their field."""
+
+
+def for_template(dialect: Dialect, template: TemplateEfforts) -> Dialect:
+    """The dialect that sends what the template takes; the same where it sends that already."""
+    names = {name for variables in template.variables.values() for name in variables}
+    is_plain = names <= {*_STANDARD} and not (template.refused or dialect.parses_by_template)
+    if not dialect.has_templates or is_plain:
+        return dialect
+    switches_off = dialect.parses_by_template and "none" in template.variables
+
+    def adapted(apply: Apply) -> Apply:
+        def apply_to_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+            if budget == 0 and switches_off:  # rather than by a budget, which counts the prompt's
+                effort, budget = "none", None
+            apply(body, effort, budget)
+            _set_variables(body, effort, template)
+
+        return apply_to_template
+
+    return replace(
+        dialect,
+        apply=adapted(dialect.apply),
+        apply_to_response=adapted(dialect.apply_to_response),
+        apply_to_message=adapted(dialect.apply_to_message),
+    )
+
+
+def _set_variables(body: dict[str, Any], effort: Effort, template: TemplateEfforts) -> None:
+    """Set the template's variables, and remove an effort that it would refuse."""
+    sent: object = body.get("chat_template_kwargs")
+    variables = dict(cast("dict[str, Any]", sent)) if isinstance(sent, dict) else {}
+    if effort in template.refused:
+        variables.pop("reasoning_effort", None)
+        body.pop("reasoning_effort", None)
+        for name, field in _HOLDERS:
+            if isinstance(body.get(name), dict):
+                body[name] = {key: value for key, value in body[name].items() if key != field}
+    variables |= template.variables.get(effort, {})
+    if variables:
+        body["chat_template_kwargs"] = variables
