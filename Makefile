@@ -21,7 +21,7 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check inst
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-serve: $(VENV)/serve.done ## run the server on http://127.0.0.1:8000 (ARGS="--port 9000" passes flags)
+serve: $(VENV)/serve.done $(if $(findstring .gguf,$(ARGS)),$(VENV)/llamacpp.done) ## run the server on http://127.0.0.1:8000 (ARGS="--port 9000" passes flags)
 	@echo "starting: tops serve $(ARGS) (it prints its URL when it is ready; Ctrl-C ends it)"
 	@exec $(BIN)/tops serve $(ARGS)
 
@@ -144,10 +144,15 @@ $(VENV)/serve.done: $(VENV)/python.done pyproject.toml constraints.txt
 	@$(call INSTALL,--no-compile -e .)
 	@touch $@
 
+$(VENV)/llamacpp.done: $(VENV)/serve.done
+	@echo "installing llama.cpp beside it, for .gguf files: 34 MB, once"
+	@$(call INSTALL,--no-compile -e .[llamacpp])
+	@touch $@
+
 $(VENV)/dev.done: $(VENV)/python.done pyproject.toml constraints.txt
 	@echo "installing the server and its test tools into $(VENV): about 1 GB, once"
 	@$(call INSTALL,-e '.[dev]')
-	@touch $(VENV)/serve.done $@
+	@touch $(VENV)/serve.done $(VENV)/llamacpp.done $@
 
 $(VENV)/train.done: $(VENV)/dev.done
 	@echo "installing the tools of training beside it: PyTorch and TRL, a GB or more"

@@ -1,4 +1,4 @@
-"""Engines as real processes on loopback: the embedded one, llama.cpp, and vLLM where there is one."""
+"""Engines as real processes on loopback: the embedded one, llama.cpp, vLLM where there is one."""
 
 import atexit
 import os
@@ -37,9 +37,15 @@ VLLM_ENVIRONMENT = {
 BOTH = ("embedded", pytest.param("vllm", marks=pytest.mark.vllm))
 ALL = ("embedded", pytest.param("llama.cpp", marks=pytest.mark.slow), BOTH[1])
 _METRICS = {
-    "llama.cpp": {"running": "llamacpp:requests_processing", "generated": "llamacpp:tokens_predicted_total"}
+    "llama.cpp": {
+        "running": "llamacpp:requests_processing",
+        "generated": "llamacpp:tokens_predicted_total",
+    }
 }
-_VLLM_METRICS = {"running": "vllm:num_requests_running", "generated": "vllm:generation_tokens_total"}
+_VLLM_METRICS = {
+    "running": "vllm:num_requests_running",
+    "generated": "vllm:generation_tokens_total",
+}
 
 
 @dataclass

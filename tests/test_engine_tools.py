@@ -67,7 +67,7 @@ def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None
             answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
             assert answer.status_code == 200
             assert '"thinking_tokens":9' in answer.text
-        used = [engine.metric("vllm:generation_tokens_total") for engine in engines]
+        used = [engine.metric("generated") for engine in engines]
         assert min(used) > 0
 
 

@@ -1,7 +1,7 @@
 """Writes a checkpoint of the demo's architecture as a GGUF file, for llama.cpp.
 
-`python -m models.training.gguf_file FOLDER FILE.gguf`. Other models are converted by llama.cpp's own
-`convert_hf_to_gguf.py`, which knows their tokenizers.
+`python -m models.training.gguf_file FOLDER FILE.gguf`. Other models are converted by llama.cpp's
+own `convert_hf_to_gguf.py`, which knows their tokenizers.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import click
 import gguf
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
 
 _ARCHITECTURE = "Qwen3ForCausalLM"
 _TOKENIZER, _PRE_TOKENIZER = "gpt2", "gpt-2"

@@ -40,8 +40,8 @@ def _refuse(message: str) -> None:
     raise TemplateError(message)
 
 
-def _to_json(value: object, **options: Any) -> str:
-    return json.dumps(value, **{"ensure_ascii": False, **options})
+def _to_json(value: object, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
 def _now(form: str) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from router.effort import EFFORTS, Effort
 from server.chat_templates.compiling import compile_template
 
@@ -26,6 +24,9 @@ _STANDARD: tuple[Effort, ...] = ("low", "medium", "high")
 
 _PREFERENCE: tuple[Effort, ...] = ("none", "low", "medium", "high", "max", "xhigh", "minimal")
 """Which of several words with the same prompt names the effort."""
+
+_NAMES: frozenset[Effort] = frozenset(("medium", "high"))
+"""What the default of a template may be called; `high` rather."""
 
 _PROMPT = [{"role": "user", "content": "How many?"}]
 _TAG = "<think>"
@@ -56,15 +57,19 @@ def read_efforts(template: str) -> TemplateEfforts | None:
     """The efforts of a template; None where it cannot be rendered without more than a question."""
     try:
         compiled = compile_template(template)
-    except TemplateError:
+    except Exception:  # noqa: BLE001 - a template is a foreign program
         return None
 
     def render(variables: Variables) -> str | None:
         try:
             return compiled.render(
-                messages=_PROMPT, add_generation_prompt=True, bos_token="", eos_token="", **variables
+                messages=_PROMPT,
+                add_generation_prompt=True,
+                bos_token="",
+                eos_token="",
+                **variables,
             )
-        except (TemplateError, TypeError, ValueError, LookupError, OverflowError):
+        except Exception:  # noqa: BLE001 - as above
             return None
 
     plain = render({})
@@ -72,13 +77,15 @@ def read_efforts(template: str) -> TemplateEfforts | None:
         return None
     switch = _switch(render)
     on: Variables = {} if switch is None else {switch: True}
-    levels = {effort: on | {name: word} for name, effort, word in _words(render, on)}
+    levels: dict[Effort, Variables] = {word: on | {name: word} for name, word in _words(render, on)}
     if switch is not None:
         levels["none"] = {switch: False}
     if not any(effort != "none" for effort in levels):
         thinks = switch is not None or _TAG in template or plain.rstrip().endswith(_TAG)
         levels["high" if thinks else "none"] = on
-    variables = {effort: levels[effort] for effort in EFFORTS if effort in levels}
+    variables: dict[Effort, Variables] = {
+        effort: levels[effort] for effort in EFFORTS if effort in levels
+    }
     refused = (word for word in EFFORTS if render({_WORDS[0]: word}) is None)
     return TemplateEfforts(variables, _default(render, plain, variables), frozenset(refused))
 
@@ -91,35 +98,34 @@ def _switch(render: Render) -> str | None:
     return None
 
 
-def _words(render: Render, on: Variables) -> list[tuple[str, Effort, Effort]]:
-    """Variable, effort and word of every level that has a prompt of its own."""
+def _words(render: Render, on: Variables) -> list[tuple[str, Effort]]:
+    """Variable and word of every level that has a prompt of its own."""
     for name in _WORDS:
         prompts = {word: render(on | {name: word}) for word in EFFORTS}
         unheard = render(on | {name: _UNHEARD})
         if len({*prompts.values(), unheard}) == 1:
             continue
         if unheard is not None and _UNHEARD in unheard:
-            return [(name, word, word) for word in _STANDARD if prompts[word] is not None]
+            return [(name, word) for word in _STANDARD if prompts[word] is not None]
         groups: dict[str, list[Effort]] = {}
         for word in _PREFERENCE:
             if (prompt := prompts[word]) is not None:
                 groups.setdefault(prompt, []).append(word)
         default = groups.pop(unheard, []) if unheard is not None else []
-        taken = [_named(words) for words in groups.values()]
+        taken: list[Effort] = [_named(words) for words in groups.values()]
         if unheard == render(on):  # an unknown word is the default, which may have a name too
-            taken += [word for word in ("high", "medium") if word in default][:1]
-        return [(name, word, word) for word in taken if word is not None]
+            taken.extend(sorted(_NAMES & set(default), key=_PREFERENCE.index)[-1:])
+        return [(name, word) for word in taken]
     return []
 
 
-def _named(words: list[Effort]) -> Effort | None:
-    """The word that names a prompt; None for one that `none` has in common with a level."""
-    if "none" in words:
-        return "none" if len(words) == 1 else next(w for w in words if w != "none")
-    return words[0]
+def _named(words: list[Effort]) -> Effort:
+    """The word that names a prompt: `none` only where no level has the same."""
+    return words[1] if words[0] == "none" and len(words) > 1 else words[0]
 
 
 def _default(render: Render, plain: str, variables: Mapping[Effort, Variables]) -> Effort:
-    matching = [effort for effort in variables if render(variables[effort]) == plain]
-    thinking = [effort for effort in matching if effort != "none"]
-    return thinking[-1] if thinking else ([e for e in variables if e != "none"] or ["none"])[-1]
+    thinking: list[Effort] = [effort for effort in variables if effort != "none"]
+    matching: list[Effort] = [effort for effort in thinking if render(variables[effort]) == plain]
+    candidates = matching or thinking
+    return candidates[-1] if candidates else "none"

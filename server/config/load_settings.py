@@ -89,7 +89,9 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     except ValueError as error:
         raise SettingsError(str(error)) from error
     given = resolved.model_fields_set
-    return Settings.model_construct(given, **vars(resolved))  # a local class cannot be pickled for workers
+    return Settings.model_construct(
+        given, **vars(resolved)
+    )  # a local class cannot be pickled for workers
 
 
 def _renamed(

@@ -55,7 +55,9 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
                 f"template takes: {', '.join(template.efforts)}"
             )
     log.info(
-        "efforts of the model's chat template", efforts=", ".join(template.efforts), default=baseline
+        "efforts of the model's chat template",
+        efforts=", ".join(template.efforts),
+        default=baseline,
     )
     changed = {"efforts": template.efforts, "baseline_effort": baseline}
     return Settings.model_construct(given, **{**vars(settings), **changed})

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         "32,768 and what fits into the memory.",
         "TOKENS",
         ge=16,
-        le=2**24,
+        le=10_000_000,
     )
     chat_template: Path | None = setting(
         None, "Chat template for llama.cpp; default: that of the GGUF file.", "FILE"

@@ -69,12 +69,17 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
     if dialect.hosted:
         return BudgetSupport("native", False, "not probed, because requests cost money")
     if effort == "none":
-        return BudgetSupport("native", False, "not probed, because the model has no effort but none")
+        return BudgetSupport(
+            "native", False, "not probed, because the model has no effort but none"
+        )
     body = _body(dialect, model, effort, None)
     unbounded = await ask(body | {"max_tokens": _UNBOUNDED_TOKENS}, None)
     thoughts, _ = chat_chunk.reasoning(_message(unbounded.answer))
-    is_suspect = dialect.parses_by_template and effort != "none" and not thoughts
-    if is_suspect and await _thinks_aloud(ask, dialect, model, unbounded.answer):
+    if (
+        dialect.parses_by_template
+        and not thoughts
+        and await _thinks_aloud(ask, dialect, model, unbounded.answer)
+    ):
         return BudgetSupport("none", False, _NOT_RECOGNISED)
     support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
     if support.mode != "two-phase" and thoughts:

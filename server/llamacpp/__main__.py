@@ -3,10 +3,13 @@
 import os
 import signal
 import threading
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
-import xllamacpp
+
+xllamacpp: Any = import_module("xllamacpp")  # has no types
 
 _HTTP_THREADS = 64
 """Threads of the HTTP server besides the slots: a connection that is kept open takes one."""

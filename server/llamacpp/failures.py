@@ -8,8 +8,12 @@ _TOKENIZER = re.compile(r"unknown pre-tokenizer type: '([^']*)'")
 _MEMORY = re.compile(
     r"cannot allocate memory|(?:failed|unable) to allocate|out of memory|bad_alloc", re.IGNORECASE
 )
-_DAMAGED = re.compile(r"corrupted or incomplete|file bounds|failed to read|unexpectedly reached end")
-_WRONG = re.compile(r"(?:missing tensor|wrong number of tensors|tensor '[^']*' has wrong shape)[^\n]*")
+_DAMAGED = re.compile(
+    r"corrupted or incomplete|file bounds|failed to read|unexpectedly reached end"
+)
+_WRONG = re.compile(
+    r"(?:missing tensor|wrong number of tensors|tensor '[^']*' has wrong shape)[^\n]*"
+)
 _UPDATE = "update llama.cpp (pip install --upgrade xllamacpp), or take another model"
 _KILLED = -9
 

@@ -151,9 +151,7 @@ class _Reader:
                     "known: convert the model again"
                 )
             self._number("<Q")  # tensors
-            count = self._number("<Q")
-            if count > _MAX_KEYS:
-                raise IndexError
+            count = min(self._number("<Q"), _MAX_KEYS)
             return {self._text(): self._value(self._number("<I")) for _ in range(count)}
         except (struct.error, IndexError, KeyError) as error:
             raise GgufError(

@@ -54,7 +54,9 @@ def plan(
     chosen = context or min(own, _MAX_CONTEXT)
     if memory is not None:
         room = memory - model.size - _WORK_BYTES
-        while context is None and chosen > _MIN_CONTEXT and model.cache_bytes(chosen * slots) > room:
+        while (
+            context is None and chosen > _MIN_CONTEXT and model.cache_bytes(chosen * slots) > room
+        ):
             chosen = max(_MIN_CONTEXT, chosen // 2)
         if model.cache_bytes(chosen * slots) > room:
             needed = model.size + _WORK_BYTES + model.cache_bytes(chosen * slots)
