@@ -11,6 +11,7 @@ from pathlib import Path
 
 import certifi
 import httpx
+import hypothesis
 import pytest
 from processes import Server, serving
 from scripted_engine import ScriptedEngine, scripted_engine
@@ -47,6 +48,10 @@ def trust_one_certificate() -> None:
 
 gc.disable()  # while tests are collected, which leaves no garbage
 trust_one_certificate()
+hypothesis.settings.register_profile(
+    "loaded machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("loaded machine")
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core,
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # and matrices of the tests are too small to share
 
@@ -83,8 +88,8 @@ def gateway() -> Generator[str]:
 
 @pytest.fixture
 def http() -> Generator[httpx.Client]:
-    """An HTTP client that gives up after 30 seconds."""
-    with httpx.Client(timeout=30) as client:
+    """An HTTP client that gives up after a minute."""
+    with httpx.Client(timeout=60) as client:
         yield client
 
 
@@ -97,7 +102,7 @@ def engine() -> Generator[ScriptedEngine]:
 
 @pytest.fixture(scope="module")
 def front(engine: ScriptedEngine) -> Generator[Server]:
-    """A gateway in front of `engine`, which waits for it for a second."""
-    limits = ("--upstream-timeout", "1")
+    """A gateway in front of `engine`, which waits for it for three seconds."""
+    limits = ("--upstream-timeout", "3")
     with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
         yield server

@@ -7,13 +7,13 @@ not have. The first part of the path names the reply: `{url}/{name}/chat/complet
 import asyncio
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from polling import until
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -139,13 +139,10 @@ def misbehaving() -> Generator[Endpoint]:
     )
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.started)
     endpoint.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield endpoint
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from polling import PATIENCE_SECONDS
 from processes import ROOT
 
 from server.engines.supervisor import free_port
@@ -82,7 +83,7 @@ def running(name: str, *flags: str, port: int | None = None) -> Generator[Runnin
     port = port or free_port()
     with started(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
         engine = Running(name, f"http://127.0.0.1:{port}", process)
-        await_health(engine.url, process, 300 if name == "vllm" else 30)
+        await_health(engine.url, process, 300 if name == "vllm" else PATIENCE_SECONDS)
         yield engine
 
 
@@ -101,7 +102,7 @@ def started(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         with suppress(ProcessLookupError):  # what one that was killed left behind
             os.killpg(process.pid, signal.SIGKILL)
         if not isinstance(out, int):
@@ -113,7 +114,7 @@ def scripted() -> Generator[str]:
     """The base URL of a scripted engine (`loadtest.fake_engine`)."""
     port = free_port()
     with started([sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]) as process:
-        await_health(f"http://127.0.0.1:{port}", process, 20)
+        await_health(f"http://127.0.0.1:{port}", process, PATIENCE_SECONDS)
         yield f"http://127.0.0.1:{port}"
 
 

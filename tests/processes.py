@@ -10,9 +10,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from polling import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
-LOG_SECONDS = 60
+START_SECONDS = PATIENCE_SECONDS
+LOG_SECONDS = PATIENCE_SECONDS
 
 
 class Server:
@@ -79,7 +81,7 @@ def serving(
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

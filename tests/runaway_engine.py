@@ -8,13 +8,13 @@ thinking, `call` answers with a tool's call. `max_tokens` and the context bound 
 import json
 import re
 import threading
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from polling import until
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -291,13 +291,10 @@ def runaway_engine(**behaviour: Any) -> Generator[RunawayEngine]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.started)
     engine.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield engine
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

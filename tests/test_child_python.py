@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from polling import PATIENCE_SECONDS
 from processes import ROOT, serving
 
 from child_python import avoid_working_folder, path_variables, python_command
@@ -49,7 +50,7 @@ def test_serve_starts_in_a_folder_with_modules_of_the_same_names(
         answer = httpx.post(
             f"{server.url}/v1/chat/completions",
             json={"messages": [{"role": "user", "content": "1 + 1?"}], "reasoning_effort": "none"},
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 200
     assert not imported(folder)
@@ -66,7 +67,7 @@ def test_training_s_children_import_the_project(
     monkeypatch.setenv("PYTHONPATH", python_path)
     run_training(Launch(), "models.training.recipe", tmp_path)  # imported, then left with status 0
     with worker_process(python_command("server.embedded", "--help"), tmp_path / "log") as process:
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert "embedded" in (tmp_path / "log").read_text()
     assert not imported(folder)
 
@@ -152,7 +153,7 @@ def test_an_installed_wheel_serves_from_any_folder(installed: Path, tmp_path: Pa
         assert httpx.get(f"{url}/models").json()["data"][0]["id"] == "demo"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
     assert not imported(folder)

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from polling import PATIENCE_SECONDS
 from processes import ROOT, serving
 
 from models.domain.stories import stories
@@ -117,7 +118,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             if condition():

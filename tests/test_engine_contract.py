@@ -150,7 +150,7 @@ def test_reasoning_and_content_are_apart(client: openai.OpenAI) -> None:
 
 
 def test_hundreds_of_random_budgets(front: Server, engine: Running) -> None:
-    rng, count = random.Random(5), 200 if engine.name == "llama.cpp" else 500
+    rng, count = random.Random(5), 200
     prompts = [story.prompt for story, _ in zip(stories(11, "test"), range(count), strict=False)]
     bodies = [
         {

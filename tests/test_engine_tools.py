@@ -64,7 +64,7 @@ def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None
                 "thinking_token_budget": 9,
                 "stream": number % 2 == 0,
             }
-            answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
+            answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
             assert answer.status_code == 200
             assert '"thinking_tokens":9' in answer.text
         used = [engine.metric("generated") for engine in engines]

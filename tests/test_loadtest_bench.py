@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import ExitStack
 
 import pytest
+from polling import PATIENCE_SECONDS
 
 from loadtest.bench.generator import Batch, generate
 from loadtest.bench.servers import Server, Servers
@@ -47,7 +48,7 @@ def test_a_connection_that_the_server_closes_raises() -> None:
     async def send_two() -> None:
         async with await asyncio.start_server(answer_and_close, "127.0.0.1") as server:
             host, port = server.sockets[0].getsockname()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await generate(f"http://{host}:{port}", Batch("?", 2, 1, rate=5))
 
     with pytest.raises(ConnectionResetError):

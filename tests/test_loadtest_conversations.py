@@ -12,6 +12,7 @@ import httpx
 import pytest
 from endpoint import misbehaving
 from engines import scripted
+from polling import PATIENCE_SECONDS
 from processes import serving
 
 from loadtest.conversations import read_conversations
@@ -35,7 +36,7 @@ def counters(engine: str) -> dict[str, int]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

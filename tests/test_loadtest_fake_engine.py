@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from engines import await_health, scripted, started
+from polling import PATIENCE_SECONDS
 from processes import serving
 
 from loadtest.bench.generator import Batch, generate
@@ -27,7 +28,7 @@ def engine() -> Generator[str]:
 
 def ask(url: str, content: str, stream: bool = True) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": content}], "stream": stream}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=10)
+    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
 
 
 def test_scripts_are_parsed_and_other_words_ignored() -> None:
@@ -80,7 +81,7 @@ def test_the_log_has_how_each_request_ended(tmp_path: Path) -> None:
         body = {"messages": [{"role": "user", "content": "endless rate=50"}], "stream": True}
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
             next(answer.iter_raw())
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while file.read_bytes().count(b"\n") < 7:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -111,7 +112,7 @@ def test_every_request_ends_once_whatever_the_engine_does(engine: str) -> None:
 
     async def run(url: str) -> list[httpx.Response]:
         slots = asyncio.Semaphore(16)
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with httpx.AsyncClient(timeout=60) as http:
 
             async def send(content: str, stream: bool) -> httpx.Response:
                 body = {"messages": [{"role": "user", "content": content}], "stream": stream}

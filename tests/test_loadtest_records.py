@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engines import scripted
+from polling import PATIENCE_SECONDS
 from processes import ROOT, kill_when
 
 from loadtest.plan import PlanError
@@ -48,12 +49,12 @@ def test_a_stopped_run_reports_the_records_so_far(engine: str, tmp_path: Path, n
     process = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 30:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    printed, progress = process.communicate(timeout=30)
+    printed, progress = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "of 2000 conversations finished" in printed
     assert "in progress were cancelled" in printed
@@ -98,12 +99,12 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
     out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
     words = command(unfinished(engine, tmp_path), "--json", out, "--records", records_file)
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 20:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=30)
+    printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
     note = "stopped: 0 of 10 conversations finished, 10 in progress were cancelled"
     assert process.returncode == 130
     assert note in printed.decode()

@@ -74,6 +74,6 @@ def test_the_middle_of_a_huge_prompt_is_measured_by_length_only() -> None:
 
 def test_a_huge_prompt_is_cheap() -> None:
     text = "Tom has 3 apples (see \\frac{1}{2}). " * 300_000
-    start = time.perf_counter()
+    start = time.process_time()
     features(text)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0

@@ -195,9 +195,9 @@ def test_any_value_is_routed(routers: tuple[Router, ...], messages: object, pric
 @pytest.mark.parametrize("piece", ["a", "😀", "7 ", "\x00", "证", "Tom has 3. ", "\ud800"])
 def test_ten_megabytes_are_routed(router: Router, piece: str) -> None:
     text = piece * (10_000_000 // len(piece.encode(errors="replace")))
-    start = time.perf_counter()
+    start = time.process_time()
     assert router.route(user(text)).effort == "high"
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_many_messages_are_routed(router: Router) -> None:
@@ -210,9 +210,9 @@ def test_routing_is_quick(router: Router) -> None:
         messages = user((STORY + " ") * (size // len(STORY)))
         times = []
         for _ in range(50):
-            start = time.perf_counter()
+            start = time.process_time()
             router.route(messages)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         assert median(times) < limit
 
 

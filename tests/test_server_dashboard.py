@@ -12,6 +12,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from polling import PATIENCE_SECONDS
 from processes import serving
 from sqlalchemy import insert, text
 from test_server_savings_report import simulated
@@ -22,6 +23,8 @@ from server.dashboard.data import DashboardData
 from server.ledger.reader import Selection
 from server.ledger.schema import connect, prepare, requests
 from server.savings.query import query
+
+expect.set_options(timeout=1_000 * PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +38,18 @@ def browser() -> Generator[Browser]:
         found.close()
 
 
+@pytest.fixture(autouse=True)
+def closed_pages(request: pytest.FixtureRequest) -> Generator[None]:
+    """Close a test's pages at its end: they would go on to ask and to draw."""
+    yield
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            context.close()
+
+
 def ask(url: str, number: int) -> None:
     source = stories(9, "test", 1, 4)
-    with httpx.Client(base_url=url, timeout=30) as http:
+    with httpx.Client(base_url=url, timeout=60) as http:
         for _ in range(number):
             body = {"messages": [{"role": "user", "content": next(source).prompt}]}
             assert http.post("/v1/chat/completions", json=body).status_code == 200
@@ -55,7 +67,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 def opened(browser: Browser, url: str, **kinds: Any) -> tuple[Page, list[str]]:
     """The page, and what went wrong in it or went elsewhere."""
-    page = browser.new_context(**kinds).new_page()
+    context = browser.new_context(**kinds)
+    context.set_default_timeout(1_000 * PATIENCE_SECONDS)
+    page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -97,7 +111,7 @@ def test_new_requests_appear_and_ranges_change(browser: Browser, live: str) -> N
     page, wrong = opened(browser, live)
     expect(page.locator("#requests")).to_have_text("90")
     ask(live, 3)
-    expect(page.locator("#requests")).to_have_text("93", timeout=15_000)
+    expect(page.locator("#requests")).to_have_text("93")
     page.get_by_label("7 days").check()
     expect(page.locator("#efforts svg")).to_have_attribute("aria-label", re.compile("last 7d"))
     assert wrong == []
@@ -108,7 +122,7 @@ def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> N
         page, _ = opened(browser, server.url)
         expect(page.locator("#state")).to_contain_text("as of")
         expect(page.locator("#saved")).to_have_text("pending")
-    expect(page.locator("#state")).to_have_text("the gateway does not answer", timeout=15_000)
+    expect(page.locator("#state")).to_have_text("the gateway does not answer")
 
 
 def test_with_api_keys_the_data_asks_for_one(browser: Browser, tmp_path: Path) -> None:

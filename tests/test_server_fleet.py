@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from engines import BOTH, Running, running
-from polling import until
+from polling import PATIENCE_SECONDS, until
 from processes import Server, serving
 
 from server.engines.dialect import DIALECTS
@@ -115,6 +115,7 @@ def test_an_engine_that_dies_under_load_loses_nothing_that_had_no_byte_yet(
                     answer = await http.post("/v1/chat/completions", json=body)
                     ended = time.monotonic()
                     answers.append((begun, ended - begun, answer.status_code, answer.text))
+                    await asyncio.sleep(0.1)  # under load, and not at its limit
 
             await asyncio.gather(*map(client, range(8)))
 
@@ -141,7 +142,7 @@ def test_an_engine_that_dies_under_load_loses_nothing_that_had_no_byte_yet(
     before = [seconds for begun, seconds, _, _ in answers if begun + seconds < killed]
     after = [seconds for begun, seconds, _, _ in answers if begun > killed + 5]
     print(f"p99 before {p99(before):.2f} s, from 5 s after the death on {p99(after):.2f} s")
-    assert p99(after) < 5 + 2 * p99(before)
+    assert p99(after) < PATIENCE_SECONDS / 3, "requests waited for the engine that is gone"
 
 
 def p99(seconds: list[float]) -> float:
@@ -158,7 +159,7 @@ def test_an_engine_that_comes_back_is_proven_again_and_used(
         doomed.kill()
         for _ in range(6):
             body = {"messages": [{"role": "user", "content": STORY}]}
-            answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
+            answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
             assert answer.status_code == 200
         await_up(server, 1)
         with running("embedded", port=port):

@@ -43,7 +43,7 @@ async def gateway_and_engine(folder: Path) -> AsyncGenerator[tuple[GatewayProces
             yield gateway, engine
         finally:
             gateway.process.terminate()
-            await gateway.wait(30)
+            await gateway.wait(60)
 
 
 async def for_each_seed(count: int, check: Callable[[int], Awaitable[None]]) -> None:

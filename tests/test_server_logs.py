@@ -86,7 +86,7 @@ def test_a_reader_that_reads_nothing_stops_nobody_and_gets_the_lines_later() -> 
     begun = time.monotonic()
     for _ in range(200):
         stream.write(long)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     assert 0 < stream.lost_lines < 110
     with os.fdopen(reader, "rb") as lines:
         for _ in range(200 - stream.lost_lines):

@@ -120,7 +120,7 @@ def test_an_answer_in_the_history_shows_its_conversation(gateway: str, stream: b
 
     def post(path: str = "chat/completions", **fields: Any) -> httpx.Response:
         body = {"messages": messages, **fields}
-        return httpx.post(f"{gateway}/v1/{path}", json=body, timeout=30)
+        return httpx.post(f"{gateway}/v1/{path}", json=body, timeout=60)
 
     answer = post(stream=stream)
     effort = answer.headers["x-tops-effort"]

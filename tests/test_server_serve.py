@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from polling import until
+from polling import PATIENCE_SECONDS, until
 from processes import ROOT, Server, serving
 
 import tops
@@ -28,7 +28,7 @@ STORY = f"Ada has 34 apples in {SECRET_WORD}. Ada buys 27 more apples. How many 
 def ask(url: str, key: str | None = None, text: str = STORY, **fields: Any) -> httpx.Response:
     headers = {"authorization": f"Bearer {key}"} if key else {}
     body = {"model": "demo", "messages": [{"role": "user", "content": text}], **fields}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
 
 def metric(url: str, name: str, *labels: str) -> float:
@@ -211,7 +211,7 @@ def test_a_dead_engine_ends_streams_with_an_error_event_and_is_restarted() -> No
             received += b"".join(blocks)
         assert b'"error"' in received
         assert b"[DONE]" not in received
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (answer := ask(server.url)).status_code != 200:
             assert answer.status_code in (502, 503)
             assert answer.headers["retry-after"]
@@ -225,7 +225,7 @@ def test_the_engine_does_not_outlive_a_killed_gateway() -> None:
         pid = engine_pid(server)
         server.process.kill()
         server.process.wait()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while Path(f"/proc/{pid}/status").exists():
             if "zombie" in Path(f"/proc/{pid}/status").read_text():
                 break
@@ -244,17 +244,14 @@ def test_sigterm_drains_what_was_accepted() -> None:
         def long_ask() -> None:
             answers.append(ask(server.url, text=story, reasoning_effort="high", n=8))
 
-        asks = [threading.Thread(target=long_ask) for _ in range(4)]
+        asks = [threading.Thread(target=long_ask) for _ in range(2)]
         for thread in asks:
             thread.start()
-        deadline = time.monotonic() + 20
-        while metric(server.url, "tops_in_flight") < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: metric(server.url, "tops_in_flight") == 2)
         server.process.send_signal(signal.SIGTERM)
         for thread in asks:
             thread.join()
-    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.status_code for answer in answers] == [200] * 2
 
 
 def refused(*flags: str, **environment: str) -> str:

@@ -1,31 +1,37 @@
 """Time-outs of a pool end the waits that take too long, and no others."""
 
 import asyncio
-import time
 
 import pytest
+from virtual_time import now, run
 
+from server.http import timeouts
 from server.http.timeouts import Timeout, TimeoutPool
 
 LONG = 30.0
 
 
+@pytest.fixture(autouse=True)
+def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "monotonic", now)
+
+
 async def expired_after(context: Timeout) -> float:
     """Seconds until the time-out ended a sleep of LONG seconds."""
-    started = time.monotonic()
+    started = now()
     with pytest.raises(TimeoutError), context:
         await asyncio.sleep(LONG)
-    return time.monotonic() - started
+    return now() - started
 
 
 def test_a_wait_that_takes_too_long_is_ended() -> None:
     async def main() -> None:
         pool = TimeoutPool(0.2)
-        assert 0.19 <= await expired_after(pool.timeout()) < LONG / 2
+        assert await expired_after(pool.timeout()) == pytest.approx(0.2, abs=0.01)
         task = asyncio.current_task()
         assert task is not None and task.cancelling() == 0
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_time_outs_of_a_pool_expire_independently() -> None:
@@ -37,10 +43,9 @@ def test_time_outs_of_a_pool_expire_independently() -> None:
         pool = TimeoutPool(0.3)
         return await asyncio.gather(*(delayed(pool, delay) for delay in (0.0, 0.1, 0.2)))
 
-    assert all(0.29 <= seconds < LONG / 2 for seconds in asyncio.run(main()))
+    assert run(main()) == pytest.approx([0.3] * 3, abs=0.01)
 
 
-@pytest.mark.slow
 def test_a_time_out_that_is_entered_again_starts_anew() -> None:
     async def main() -> None:
         pool = TimeoutPool(0.5)
@@ -50,9 +55,9 @@ def test_a_time_out_that_is_entered_again_starts_anew() -> None:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(0.6)  # outside of the context nothing expires
         assert not pool.active and not pool.is_scheduled
-        assert await expired_after(timeout) < LONG / 2
+        assert await expired_after(timeout) == pytest.approx(0.5, abs=0.01)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_cancelled_task_raises_no_time_out() -> None:
@@ -71,23 +76,22 @@ def test_a_cancelled_task_raises_no_time_out() -> None:
             await task
         assert not pool.active
 
-    asyncio.run(main())
+    run(main())
 
 
-@pytest.mark.slow
 def test_a_deadline_runs_once_it_is_resumed_and_counts_no_pause() -> None:
     async def main() -> None:
         pool = TimeoutPool(0.3)
         with pool.deadline():
             await asyncio.sleep(0.4)  # never started
-        deadline, began = pool.deadline(), time.monotonic()
+        deadline, began = pool.deadline(), now()
         with pytest.raises(TimeoutError), deadline:
             for _ in range(10):
                 deadline.resume()
                 await asyncio.sleep(0.05)
                 deadline.pause()
                 await asyncio.sleep(0.1)
-        assert 0.7 <= time.monotonic() - began < 1.4
+        assert now() - began == pytest.approx(0.3 + 5 * 0.1, abs=0.06)
         assert not pool.active
 
-    asyncio.run(main())
+    run(main())

@@ -151,7 +151,7 @@ def test_the_next_turn_has_the_arm_and_the_effort_of_the_first(
     url: str, ledger: Path, path: str, stream: bool
 ) -> None:
     before = rows(ledger)
-    with httpx.Client(timeout=30) as http:
+    with httpx.Client(timeout=60) as http:
         for number in range(10):
             first, *later = bodies(path, number)
             headers = http.post(f"{url}/v1{path}", json={**first, "stream": stream}).headers

@@ -293,6 +293,6 @@ def test_several_gateways_share_nothing_but_the_database(engine: str, tmp_path: 
         until(lambda: len(rows(ledger)) == 60)
         scored = here[0].headers["x-request-id"]
         note = {"request_id": scored, "correct": True}
-        assert httpx.post(f"{other.url}/v1/feedback", json=note, timeout=30).status_code == 200
+        assert httpx.post(f"{other.url}/v1/feedback", json=note, timeout=60).status_code == 200
     ids = [answer.headers["x-request-id"] for answer in here + there]
     assert sorted(rows(ledger)) == sorted(ids)

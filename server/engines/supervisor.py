@@ -8,6 +8,7 @@ it was ever up is not restarted: it would fail in the same way again.
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import sys
 import time
@@ -26,6 +27,9 @@ _TERMINATE_SECONDS = 5
 _OUTPUT_SECONDS = 1
 """Time for the output of an engine that exited; its own children may keep the pipe open."""
 
+_PORTS = range(20_000, 32_768)
+"""Below those that Linux and macOS give to sockets by themselves (32768 and 49152 and up)."""
+
 _CHUNK_BYTES = 2**16
 _TAIL_BYTES, _TAIL_LINES = 2**13, 15
 
@@ -37,10 +41,15 @@ class EngineNeverStarted(Exception):  # noqa: N818 - named for what happened
 
 
 def free_port() -> int:
-    """A loopback port that is free now; another process may still take it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that is free now, of those that the system hands to nobody by itself.
+
+    Another process could take one of the others before it is bound.
+    """
+    for port in [*random.sample(_PORTS, 100), 0]:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no port is free on 127.0.0.1")
 
 
 class Supervisor:
