@@ -270,19 +270,17 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
 def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
     """Parameters that artifacts of older versions lack, with what stands in for them.
 
-    There a prompt with an unknown word has no budget, and a system message is foreign if no prompt
-    of the fit had any text around the one that is routed.
+    There a prompt with an unknown word has no budget, estimates of tokens have no bound, and a
+    system message is foreign if no prompt of the fit had any text around the one that is routed.
     """
-    top: list[float | None] = numbers.get("top_budget", [None] * efforts)
-    if len(top) != efforts:
-        raise ValueError("parameter top_budget has the wrong shape")
     characters, context = (FEATURE_NAMES.index(f) for f in ("characters", "context_characters"))
     alone = all(
         numbers[name][characters] == numbers[name][context] for name in ("center", "low", "high")
     )
     return {
         "composites": int(_within(numbers.get("composites", 0), 0, efforts - 1)),
-        "top_budget": np.array([math.inf if value is None else _within(value, 0) for value in top]),
+        "top_budget": _bounds(numbers, "top_budget", efforts),
+        "top_tokens": _bounds(numbers, "top_tokens", efforts),
         "system_share": _within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
     }
 
@@ -296,6 +294,14 @@ def _kinds(document: Mapping[str, Any], efforts: int) -> KindOffsets:
         offsets[kind] = _array(values, "kinds", (2 * efforts,))
     guard = _within(document.get("kind_guard", 0.0), 0, 1)
     return KindOffsets(offsets, guard) if offsets else NO_KINDS
+
+
+def _bounds(numbers: Mapping[str, Any], name: str, efforts: int) -> Array:
+    """An upper bound of each effort (E,); null, or none in the file: inf."""
+    values: list[float | None] = numbers.get(name, [None] * efforts)
+    if len(values) != efforts:
+        raise ValueError(f"parameter {name} has the wrong shape")
+    return np.array([math.inf if value is None else _within(value, 0) for value in values])
 
 
 def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:

@@ -77,6 +77,7 @@ def predict(
     log_tokens = z @ parameters.token_weights.T + parameters.token_bias + word_sum[:, efforts:]
     median = np.exp(np.minimum(log_tokens, _MAX_LOG_TOKENS))
     tokens = np.maximum(median * parameters.smear - 1.0, 0.0)
+    tokens = np.minimum(tokens, parameters.top_tokens)
     own = budgets(log_tokens, parameters.spread, parameters.slack)
     unknown = strange | [parameters.vocabulary.known_share(counts) < 1.0 for counts in words]
     top = parameters.top_budget
@@ -114,12 +115,12 @@ def estimate(
     budget: dict[str, int] = {}
     has_unknown = projected.known_share < 1.0 or parameters.kinds.unknown(kind)
     plain = size - parameters.composites
-    for effort, logit, log_tokens, (smear, spread, top) in zip(
+    for effort, logit, log_tokens, (smear, spread, top, top_tokens) in zip(
         efforts, values[:size], values[size:], folded.factors, strict=True
     ):
         p_correct[effort] = 1.0 / (1.0 + exp(-min(max(logit, -_MAX_LOGIT), _MAX_LOGIT)))
         median = exp(min(log_tokens, _MAX_LOG_TOKENS))
-        tokens[effort] = max(median * smear - 1.0, 0.0)
+        tokens[effort] = min(max(median * smear - 1.0, 0.0), top_tokens)
         quantile = parameters.slack * max(median * spread - 1.0, 0.0) - _ROUNDING
         bound = top if has_unknown else min(ceil(quantile), top)
         if bound < inf and len(tokens) <= plain:

@@ -51,6 +51,7 @@ class Parameters(Standardizer):
     `spread` (E,): factor from median tokens to a high quantile of the correct answers' tokens;
     times `slack` it gives the budget.
     `top_budget` (E,): the largest budget, in tokens; the budget where a word is unknown.
+    `top_tokens` (E,): the largest estimate of tokens; inf: no bound.
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
     is out of distribution. `known_share`: the same for the least share of vocabulary words.
     `system_share`: share of the fit's prompts with a system message.
@@ -71,6 +72,7 @@ class Parameters(Standardizer):
     range_limit: float
     known_share: float
     system_share: float
+    top_tokens: Array
     kinds: KindOffsets = NO_KINDS
     composites: int = 0
 
@@ -83,7 +85,13 @@ class Parameters(Standardizer):
         per_unit = 1.0 / self.scale
         per_unit[-CONTEXT_FEATURES:] = 0.0
         factors = tuple(
-            zip(self.smear.tolist(), self.spread.tolist(), self.top_budget.tolist(), strict=True)
+            zip(
+                self.smear.tolist(),
+                self.spread.tolist(),
+                self.top_budget.tolist(),
+                self.top_tokens.tolist(),
+                strict=True,
+            )
         )
         return FoldedParameters(lowest, highest, per_unit, weights, bias, factors)
 
@@ -107,7 +115,7 @@ class FoldedParameters:
 
     `lowest` and `highest` (F,): the range of the fit. `per_unit` (F,): standard deviations per
     unit, 0 for features whose excess does not count. `weights` (2E, F), `bias` (2E,): logits, then
-    log tokens. `factors`: `smear`, `spread` and `top_budget` of each effort.
+    log tokens. `factors`: `smear`, `spread`, `top_budget` and `top_tokens` of each effort.
     """
 
     lowest: Array
@@ -115,7 +123,7 @@ class FoldedParameters:
     per_unit: Array
     weights: Array
     bias: Array
-    factors: tuple[tuple[float, float, float], ...]
+    factors: tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from router.estimate import Abstention, Estimate, estimate, out_of_distribution,
 from router.features import read_prompt
 from router.messages import Conversation, read_messages
 from router.policy import Policy, choose, explain, is_hopeless
+from router.question import question
 
 DEFAULT_POLICY = Policy()
 PORTABLE = Path(__file__).with_name("portable.json")
@@ -200,6 +201,8 @@ def _judge(
 ) -> Estimate | Abstention:
     """The estimate for `messages`, or why there is none that can be trusted."""
     conversation = read_messages(messages)
+    if not artifact.calibrated:  # fitted on questions alone, and on no model's usual prompts
+        conversation = question(conversation)
     if conversation.unreadable is not None:
         return Abstention(conversation.unreadable)
     try:

@@ -1,34 +1,29 @@
 """Fits the router for models without outcomes: python -m models.studies.portable DATA.
 
 One difficulty for all models: the logit of the share of a panel of models that solves a problem,
-regressed on the prompt as `router.fitting.fit` does. Shares come from judged outcomes of many
-models, else from human difficulty; everyday chat counts as easy. The accuracy that a cheaper effort
-loses is measured on hard problems (AIME), and set with a margin on easy ones. DATA has the folders
-problems/, chat/ and outcomes/ with the files named below.
+regressed on its question alone (`router.question`) as `router.fitting.fit` does. Shares come from
+judged outcomes of many models, else from human difficulty; everyday chat counts as easy. The
+accuracy that a cheaper effort loses is measured on hard problems (AIME), and set with a margin on
+easy ones. DATA has the folders problems/, chat/ and outcomes/ with the files named below.
 """
 
-import csv
-import gzip
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from statistics import fmean
 
 import click
 import numpy as np
 
+from models.studies.sources import ASSUMED, CHAT, GRADED, PANELS, Problem, read_all, rows_of
 from router.arrays import Array, Index
 from router.artifact import Artifact, save
 from router.estimate import sigmoid
-from router.features import Prompt, read_prompt
 from router.fitting.basis import Basis
 from router.fitting.cross_fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
-from router.messages import read_messages
 from router.parameters import Parameters, range_excess
 from router.policy import FrontierPoint, OperatingPoint, Prices, hopeless_below
 from router.vocabulary import Words
@@ -42,65 +37,13 @@ _TOKENS_PER_LOGIT = 1.3
 """The decrease of log tokens per logit: TOPS spends 7,260 tokens on AIME24 and 412 on GSM8K, and
 the logits of their panels' shares differ by 2.2."""
 _C = 0.1
-_MAX_PROBLEMS = 3_000
-"""The limit per source, so that no source dominates."""
-_CHAT_REPEATS = 5
-"""The weight of everyday prompts, which are few here but most of what is served."""
-_EASY = 0.97
+_REPEATS = {"mt_bench": 5, "arena_hard_v0.1": 5, "greetings": 2, "proofs": 2}
+"""The weights of everyday prompts, which are few here but most of what is served."""
 _FOREIGN_SHARE = 0.01
-
-PANELS = {
-    "zeroeval": "WildEval/ZeroEval, Apache-2.0: GSM8K, MATH level 5, CRUX",
-    "reasoning_gym": "open-thought/reasoning-gym-eval, Apache-2.0",
-    "mmlu_pro": "TIGER-AI-Lab/MMLU-Pro, Apache-2.0",
-    "routellm": "lm-sys/RouteLLM, Apache-2.0: GSM8K, MMLU",
-    "bbh_codex": "suzgunmirac/BIG-Bench-Hard, MIT",
-    "jhu_concise_cot": "matthewrenze/jhu-concise-cot, BSD-2",
-    "epoch_otis_aime": "Epoch AI Benchmarking Hub, CC-BY-4.0",
-    "epoch_simpleqa": "Epoch AI Benchmarking Hub, CC-BY-4.0",
-}
-"""Judged outcomes of several models, at any effort."""
-
-GRADED = {
-    "gsm8k_train": {0: 0.9, 1: 0.9, 2: 0.91, 3: 0.87, 4: 0.84, 5: 0.83, 6: 0.75, 7: 0.74, 8: 0.71},
-    "math_4500": {1: 0.92, 2: 0.85, 3: 0.75, 4: 0.62, 5: 0.45},
-}
-"""The assumed share by human difficulty: for the solution steps of GSM8K (MIT) the share of test
-problems with as many steps that zeroeval's panel solves; for the levels of MATH (MIT) down to about
-that panel's share at level 5."""
-
-CHAT = ("mt_bench", "arena_hard_v0.1")
-"""Everyday prompts (Apache-2.0), assumed to be easy, since their answers cannot be judged."""
 
 _HARD = "epoch_otis_aime"
 _LADDERED = ("openai/gpt-5.1",)
 """The models there with outcomes at each of EFFORTS."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A prompt, and the share of a panel of models that solves it."""
-
-    source: str
-    prompt: Prompt
-    share: float
-
-
-def read_all(data: Path) -> list[Problem]:
-    """The problems of every source, at most `_MAX_PROBLEMS` of each."""
-    problems: list[Problem] = []
-    for name in (*PANELS, *GRADED, *CHAT):
-        if name in PANELS:
-            rows = list(_panel(data, name))
-        elif name in GRADED:
-            rows = list(_graded(data, name, GRADED[name]))
-        else:
-            rows = [
-                (str(row["prompt"]), _EASY) for row in _lines(data / "chat", f"{name}.jsonl.gz")
-            ]
-        for text, share in Random(0).sample(rows, min(len(rows), _MAX_PROBLEMS)):
-            problems.append(Problem(name, read_prompt(read_messages(text)), share))
-    return problems
 
 
 def portable(data: Path) -> Artifact:
@@ -124,14 +67,15 @@ def portable(data: Path) -> Artifact:
         weights=None,
         efforts=EFFORTS,
         baseline="high",
-        parameters=_parameters(basis, linear, excess, *_hard_end(data), hard),
+        parameters=_parameters(basis, linear, excess, HardEnd.read(data), hard),
         prices=_prices(float(share.mean())),
         delta=1.0,
         metrics=metrics,
         provenance={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "problems": len(problems),
-            "sources": PANELS | dict.fromkeys((*GRADED, *CHAT), "see models/studies/portable.py"),
+            "sources": PANELS
+            | dict.fromkeys((*GRADED, *CHAT, *ASSUMED), "see models/studies/sources.py"),
         },
         calibrated=False,
     )
@@ -146,9 +90,8 @@ def _learn(
     problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array, train: Index
 ) -> tuple[Basis, Linear]:
     """The basis and the regression of the share's logit, learned from the rows `train`."""
-    sources = [problem.source for problem in problems]
-    repeats = [_CHAT_REPEATS if sources[row] in CHAT else 1 for row in train.tolist()]
-    rows = np.repeat(train, repeats)
+    repeats = np.array([_REPEATS.get(problem.source, 1) for problem in problems], dtype=np.intp)
+    rows = np.repeat(train, repeats[train])
     row_words = [words[row] for row in rows.tolist()]
     basis = Basis.learn(x[rows], row_words)
     predictors = basis.predictors(x[rows], row_words)
@@ -169,20 +112,40 @@ def _cross_fit(
     return ease, excess
 
 
-def _hard_end(data: Path) -> tuple[Array, Array]:
-    """On the hard problems: logits lost against `high`, and log of mean tokens, both (E,)."""
-    cells: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in _rows(data, _HARD):
-        if row["model"] in _LADDERED and row["effort"] in EFFORTS and row["tokens"]:
-            cells[row["effort"]].append((float(row["correct"]), float(row["tokens"])))
-    means = [np.array(cells[effort]).mean(axis=0) for effort in EFFORTS]
-    chance: Array = np.array([mean[0] for mean in means])
-    logit: Array = np.log(chance / (1 - chance))
-    return logit[-1] - logit, np.log(np.array([mean[1] for mean in means]))
+@dataclass(frozen=True)
+class HardEnd:
+    """What each of E efforts does on the hard problems, all (E,).
+
+    `lost`: logits lost against `high`. `log_tokens`: log of mean tokens. `top_tokens`: the mean
+    tokens of the problem that takes most.
+    """
+
+    lost: Array
+    log_tokens: Array
+    top_tokens: Array
+
+    @classmethod
+    def read(cls, data: Path) -> "HardEnd":
+        """Measured on the generations of `_LADDERED` models."""
+        correct: defaultdict[str, list[float]] = defaultdict(list)
+        tokens: defaultdict[str, defaultdict[str, list[float]]]
+        tokens = defaultdict(lambda: defaultdict(list))
+        for row in rows_of(data, _HARD):
+            if row["model"] in _LADDERED and row["effort"] in EFFORTS and row["tokens"]:
+                correct[row["effort"]].append(float(row["correct"]))
+                tokens[row["effort"]][row["problem_id"]].append(float(row["tokens"]))
+        chance: Array = np.array([fmean(correct[effort]) for effort in EFFORTS])
+        logit: Array = np.log(chance / (1 - chance))
+        spent = [[fmean(cell) for cell in tokens[effort].values()] for effort in EFFORTS]
+        return cls(
+            logit[-1] - logit,
+            np.log(np.array([fmean(means) for means in spent])),
+            np.array([max(means) for means in spent]),
+        )
 
 
 def _parameters(
-    basis: Basis, linear: Linear, excess: Array, lost: Array, log_tokens: Array, hard: float
+    basis: Basis, linear: Linear, excess: Array, hard_end: HardEnd, hard: float
 ) -> Parameters:
     """P(correct) at high effort is the panel's share; a cheaper effort loses logits linearly.
 
@@ -190,9 +153,7 @@ def _parameters(
         basis: the predictors of a prompt.
         linear: the regression of the share's logit on them.
         excess: each problem's held-out excess over the fitted range, (N,).
-        lost: the logits that an effort loses at the mean logit of the hard problems, (E,); it
-            loses none from `_EASY_ENOUGH` on.
-        log_tokens: log of mean tokens on the hard problems, (E,).
+        hard_end: figures of the hard problems; an effort loses nothing from `_EASY_ENOUGH` on.
         hard: the mean logit of the hard problems.
     """
     slopes, columns, biases = basis.unfold(linear)
@@ -200,7 +161,7 @@ def _parameters(
     word_slopes: Array = columns[:, 0]
     bias = float(biases[0])
     easy: Array = np.array([_EASY_ENOUGH[effort] for effort in EFFORTS], dtype=np.float64)
-    loss_slope: Array = lost / (easy - hard)
+    loss_slope: Array = hard_end.lost / (easy - hard)
     token_slope: Array = np.full(len(EFFORTS), -_TOKENS_PER_LOGIT)
     ones: Array = np.ones(len(EFFORTS))
     return Parameters(
@@ -211,7 +172,7 @@ def _parameters(
         p_weights=(1 + loss_slope)[:, np.newaxis] * weights,
         p_bias=(1 + loss_slope) * bias - loss_slope * easy,
         token_weights=token_slope[:, np.newaxis] * weights,
-        token_bias=log_tokens - _TOKENS_PER_LOGIT * (bias - hard),
+        token_bias=hard_end.log_tokens - _TOKENS_PER_LOGIT * (bias - hard),
         vocabulary=basis.vocabulary,
         word_weights=word_slopes[:, np.newaxis] * np.hstack([1 + loss_slope, token_slope]),
         smear=ones,
@@ -220,7 +181,8 @@ def _parameters(
         top_budget=np.full(len(EFFORTS), np.inf),
         range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
         known_share=0.0,
-        system_share=0.5,  # it ranks the user's text alone, whatever the system message
+        system_share=0.5,  # it reads the question alone, whatever the system message
+        top_tokens=hard_end.top_tokens,
     )
 
 
@@ -252,35 +214,6 @@ def _ranks(values: Array) -> Array:
     ordered = np.sort(values)
     left = np.searchsorted(ordered, values)
     return (left + np.searchsorted(ordered, values, side="right")).astype(np.float64)
-
-
-def _panel(data: Path, name: str) -> Iterator[tuple[str, float]]:
-    """Each prompt with its share of correct generations, averaged over models."""
-    cells: defaultdict[str, defaultdict[str, list[float]]]
-    cells = defaultdict(lambda: defaultdict(list))
-    for row in _rows(data, name):
-        cells[row["problem_id"]][row["model"]].append(float(row["correct"]))
-    for problem in _lines(data / "outcomes", f"{name}.problems.jsonl.gz"):
-        by_model = cells.get(str(problem["problem_id"]))
-        if problem["prompt"] and by_model:
-            yield str(problem["prompt"]), fmean(sum(c) / len(c) for c in by_model.values())
-
-
-def _graded(data: Path, name: str, shares: Mapping[int, float]) -> Iterator[tuple[str, float]]:
-    for problem in _lines(data / "problems", f"{name}.jsonl.gz"):
-        level = int(float(str(problem["difficulty"])))
-        yield str(problem["prompt"]), shares[min(level, max(shares))]
-
-
-def _rows(data: Path, name: str) -> Iterator[dict[str, str]]:
-    file = data / "outcomes" / f"{name}.outcomes.csv.gz"
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
-        yield from csv.DictReader(stream)
-
-
-def _lines(folder: Path, name: str) -> Iterator[Mapping[str, object]]:
-    with gzip.open(folder / name, "rt", encoding="utf-8") as stream:
-        yield from map(json.loads, stream)
 
 
 @click.command(help=__doc__)

@@ -9,7 +9,7 @@ outcomes that the router was not fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from router.fitting.basis import Basis
 from router.fitting.budget_cuts import within_budgets
 from router.fitting.calibration import PRICES
 from router.fitting.composites import extended
-from router.fitting.outcomes import OutcomeError, OutcomeSet
+from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.fitting.prompts import merged
 from router.fitting.table import Table, tabulate
+from router.messages import read_messages
 from router.parameters import range_excess
 from router.policy import OperatingPoint, Policy, choose_rows, choose_rows_at
+from router.question import question
 
 _NEIGHBOURS = 25
 _FOLDS = 5
@@ -54,12 +56,21 @@ def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str,
     """The object of `tops replay --json`. Raises OutcomeError where no problem is complete."""
     outcomes, _ = merged(dataset.outcomes)
     fitted = [outcome for outcome in outcomes if outcome.effort in artifact.efforts]
+    if not artifact.calibrated:
+        fitted = _questions(fitted)
     table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
     whole = extended(table, artifact.composites if dataset.thinking else ())
     result = report(whole, rows, decide(artifact, whole, rows, policy), table)
     skipped = dataset.skipped + len(table.problem_ids) - len(rows)
     return {**result, "problems": len(rows), "skipped": skipped}
+
+
+def _questions(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes with what an uncalibrated router reads of their prompts."""
+    messages = {outcome.problem_id: outcome.messages for outcome in outcomes}
+    questions = {problem: question(read_messages(prompt)) for problem, prompt in messages.items()}
+    return [replace(outcome, messages=questions[outcome.problem_id]) for outcome in outcomes]
 
 
 def judged_rows(table: Table) -> Index:

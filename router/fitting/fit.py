@@ -236,6 +236,7 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
         known_share=float(np.quantile(cross.known_share, _OUTLIER_SHARE)),
         system_share=float(table.has_system.mean()),
+        top_tokens=np.full(len(table.efforts), np.inf),
         kinds=kinds,
     )
 
