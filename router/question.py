@@ -6,24 +6,34 @@ question or not, or where the question is not in English, the result is unreadab
 
 import re
 from dataclasses import replace
+from itertools import islice
 
 from router.conversation import routed_text
+from router.features import window
 from router.language import FUNCTION_WORDS, is_english
 from router.messages import Conversation, Turn
 
+_MAX_INDENT = 40
 _MAX_BLOCKS = 64
 """Each costs a search for its end."""
 _MAX_SEPARATE = 600
 """The most characters of a question that is told from a text before it without a label."""
 _MIN_BEFORE = 100
 """The fewest characters before a question on the same line."""
-_SENTENCE_ENDS = (".", "!", "?", ":", '"', ")", "-", ";", ">")
-_SENTENCE_END = re.compile(r"(?<=[a-z0-9)\"][a-z0-9)\"])[.!?]\"?\s+(?=[A-Z\"'(])")
+_SENTENCE_END = re.compile(
+    r"(?<=[a-z0-9)\"][a-z0-9)\"])[.!?]\"?\s+(?=[A-Z\"'(])"
+    r"|\s(?=(?:What|Who|When|Where|Why|Which|How)\s)"
+)
 _BEGINS = re.compile(
     r"[\"'(\u201c\u00bf]?(?:[^\W_a-z]|(?:what|who|when|where|why|which|how|is|are|do|does|did|can|"
     r"could|would|should|will)\b)"
 )
-_BLOCK = re.compile(r"(^[ \t]*)?<([A-Za-z][\w.:-]{0,63})(?:[ \t][^<>\n]{0,500})?>", re.MULTILINE)
+_HALF_WINDOW = 8_000
+"""Characters at each end of a text without blocks in which the question is looked for."""
+_HALF_TEXT = 250_000
+"""Characters at each end of a text in which blocks are looked for."""
+_MAX_TAGS = 1_000
+_BLOCK = re.compile(r"<([A-Za-z][\w.:-]{0,63})(?:[ \t][^<>\n]{0,500})?>")
 _QUESTION_BLOCKS = frozenset((
     "question", "query", "user_query", "userquery", "user-query", "user_request", "userrequest",
     "user_question", "task", "request", "user_message", "user_input", "prompt", "problem",
@@ -37,8 +47,8 @@ _CODE_BLOCKS = frozenset((
 ))  # fmt: skip
 
 _LABEL = (
-    r"(?mi)^[ \t]*[#>*_\-\[( \t]*(?:\d+[.)][ \t]*)?(?:{0})[ \t\])*_]*[:\uff1a][ \t*_]*"
-    r"|^[ \t]*(?:#+|\*\*)[ \t]*(?:{0})[ \t*]*$"
+    r"(?mi)^[#>*_\-\[( \t]{{0,12}}(?:\d{{1,3}}[.)][ \t]?)?(?:{0})[ \t\])*_]{{0,6}}[:\uff1a][ \t*_]*"
+    r"|^[ \t]{{0,8}}(?:#{{1,6}}|\*\*)[ \t]?(?:{0})[ \t*]{{0,6}}$"
 )
 """At the beginning of a line, with a colon behind it, or alone as a heading."""
 _ASKS = re.compile(
@@ -103,7 +113,15 @@ def question(conversation: Conversation) -> Conversation:
 
 def question_of(text: str) -> str | None:
     """The question in a user's message; None where its last part may be all of it, or its end."""
-    text = _ANSWER.sub("", _without_blocks(text).strip()).strip()
+    text = _without_blocks(window(text, _HALF_TEXT)).strip()
+    ends = window(text, _HALF_WINDOW)
+    separate = _separate(ends)
+    return text if separate == ends else separate
+
+
+def _separate(text: str) -> str | None:
+    """`question_of` a text without blocks."""
+    text = _ANSWER.sub("", text).strip()
     labels = list(_ASKS.finditer(text))
     if labels:
         labelled = text[labels[-1].end() :]
@@ -124,17 +142,15 @@ def _without_blocks(text: str) -> str:
     unclosed: set[str] = set()
     end = blocks = 0
     labelled: str | None = None
-    for opening in _BLOCK.finditer(text):
-        name = opening[2]
-        is_question = name.lower() in _QUESTION_BLOCKS
-        is_block = is_question or opening[1] is not None or "-" in name or "_" in name
-        if opening.start() < end or not is_block or name.lower() in _CODE_BLOCKS | unclosed:
+    for opening in islice(_BLOCK.finditer(text), _MAX_TAGS):
+        name = opening[1]
+        if opening.start() < end or not _is_block(text, opening) or name in unclosed:
             continue
         closing = text.find(f"</{name}>", opening.end())
         if closing < 0:
-            unclosed.add(name.lower())
+            unclosed.add(name)
         else:
-            if is_question:
+            if name.lower() in _QUESTION_BLOCKS:
                 labelled = text[opening.end() : closing]
             parts.append(text[end : opening.start()])
             end = closing + len(name) + 3
@@ -144,12 +160,24 @@ def _without_blocks(text: str) -> str:
     return "".join([*parts, text[end:]]) if labelled is None else labelled
 
 
-def _last_part(text: str) -> str | None:
+def _is_block(text: str, opening: re.Match[str]) -> bool:
+    """Whether a tag begins a line or has a name like none of a markup language."""
+    name = opening[1].lower()
+    if name in _CODE_BLOCKS:
+        return False
+    if name in _QUESTION_BLOCKS or "-" in name or "_" in name:
+        return True
+    line = text.rfind("\n", 0, opening.start()) + 1
+    return opening.start() - line <= _MAX_INDENT and not text[line : opening.start()].strip()
+
+
+def _last_part(text: str, preceding: int = 0) -> str | None:
     """The last part of a text where it stands alone, None where it may not; else the text.
 
-    Parts are paragraphs, else lines, else the sentences of a long text.
+    Parts are paragraphs, else lines, else the sentences of a long text, of which `preceding`
+    characters are cut already.
     """
-    before, part = _split(text)
+    before, part = _split(text, max(_MIN_BEFORE - preceding, 0))
     asks = part.endswith(("?", "\uff1f")) and _BEGINS.match(part)
     is_request = asks or _REQUEST.match(part)
     if not before or not is_request or len(part) > _MAX_SEPARATE or _LIST_ITEM.match(part):
@@ -161,19 +189,19 @@ def _last_part(text: str) -> str | None:
     if _BACKWARD.search(part) or _shares_words(before, part):
         return doubtful
     needs_numbers = _QUANTITY.search(part) and len(_NUMBER.findall(part)) < 2
-    return doubtful if needs_numbers and _NUMBER.search(before) else part
+    if needs_numbers and _NUMBER.search(before):
+        return doubtful
+    return part if is_one_paragraph else _last_part(part, len(before))
 
 
-def _split(text: str) -> tuple[str, str]:
+def _split(text: str, min_before: int) -> tuple[str, str]:
     """What precedes the last part, and that part; nothing precedes where there is one part."""
     if "\n\n" in text:
         before, _, part = text.rpartition("\n\n")
     elif "\n" in text:
         before, _, part = text.rpartition("\n")
-        if not before.rstrip().endswith(_SENTENCE_ENDS):
-            return "", text
     else:
-        ends = [end.end() for end in _SENTENCE_END.finditer(text, _MIN_BEFORE)]
+        ends = [end.end() for end in _SENTENCE_END.finditer(text, min_before)]
         before, part = (text[: ends[-1]], text[ends[-1] :]) if ends else ("", text)
     return before.strip(), part.strip()
 

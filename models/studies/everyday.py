@@ -8,7 +8,7 @@ from itertools import product
 
 _OPENINGS = (
     "Hi", "Hello", "Hey", "Hi there", "Hello there", "Hey there", "Good morning", "Good afternoon",
-    "Good evening", "Greetings", "Howdy", "Hiya", "Welcome", "Dear assistant",
+    "Good evening", "Greetings", "Howdy", "Hiya", "Welcome",
 )  # fmt: skip
 _SMALL_TALK = (
     "", "how are you?", "how are you doing today?", "what's up?", "nice to meet you.",
@@ -17,11 +17,11 @@ _SMALL_TALK = (
 )  # fmt: skip
 _CLOSINGS = (
     "Thanks", "Thank you", "Thanks a lot", "Thank you very much", "Thank you for your help",
-    "That was very helpful", "You are great", "Have a nice day", "Have a good night", "Goodbye",
+    "You are great", "Have a nice day", "Have a good night", "Goodbye",
     "Bye", "See you tomorrow", "Cheers", "Please tell me a joke", "How are you",
     "What is your name", "Who are you", "Can you help me", "Tell me about yourself",
     "How old are you", "Yes please",
-    "What is the weather like today", "Sorry, my mistake", "What can you do", "Let us begin",
+    "What is the weather like today", "What can you do",
 )  # fmt: skip
 _PROOFS = (
     "Prove that", "Show that", "Prove rigorously that", "Give a proof that", "Can you prove that",

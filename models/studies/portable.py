@@ -37,7 +37,7 @@ _TOKENS_PER_LOGIT = 1.3
 """The decrease of log tokens per logit: TOPS spends 7,260 tokens on AIME24 and 412 on GSM8K, and
 the logits of their panels' shares differ by 2.2."""
 _C = 0.1
-_REPEATS = {"mt_bench": 5, "arena_hard_v0.1": 5, "greetings": 2, "proofs": 2}
+_REPEATS = {"mt_bench": 3, "arena_hard_v0.1": 3, "greetings": 5, "proofs": 8}
 """The weights of everyday prompts, which are few here but most of what is served."""
 _FOREIGN_SHARE = 0.01
 
@@ -90,12 +90,14 @@ def _learn(
     problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array, train: Index
 ) -> tuple[Basis, Linear]:
     """The basis and the regression of the share's logit, learned from the rows `train`."""
-    repeats = np.array([_REPEATS.get(problem.source, 1) for problem in problems], dtype=np.intp)
-    rows = np.repeat(train, repeats[train])
-    row_words = [words[row] for row in rows.tolist()]
-    basis = Basis.learn(x[rows], row_words)
-    predictors = basis.predictors(x[rows], row_words)
-    return basis, fit_logits(predictors, share[rows], np.ones((len(rows), 1)), _C)
+    weights = np.array([_REPEATS.get(problem.source, 1) for problem in problems], dtype=np.intp)
+    rows: list[int] = train.tolist()
+    train_words = [words[row] for row in rows]
+    basis = Basis.learn(x[train], train_words)
+    repeats = weights[train]
+    predictors = np.repeat(basis.predictors(x[train], train_words), repeats, axis=0)
+    target = np.repeat(share[train], repeats, axis=0)
+    return basis, fit_logits(predictors, target, np.ones_like(target), _C)
 
 
 def _cross_fit(
