@@ -4,6 +4,7 @@ import re
 import struct
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,9 @@ def test_an_installation_without_llama_cpp_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(SettingsError, match=r"pip install 'tops-server\[llamacpp\]'"):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (package,) = extras["optional-dependencies"]["llamacpp"]
+    with pytest.raises(SettingsError, match=re.escape(f"pip install '{package}'")):
         check_engine_command(loaded(model=str(write(tmp_path / "m.gguf"))))
 
 

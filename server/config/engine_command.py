@@ -23,7 +23,7 @@ from server.llamacpp.gguf import GgufError, GgufFile, read_gguf
 from server.llamacpp.plan import Plan, available_memory, plan
 
 _EMBEDDED_WORKERS = 2
-_LLAMA_CPP_PACKAGE = "tops-server[llamacpp]"
+_LLAMA_CPP_PACKAGE = "xllamacpp>=2026.10,<2027"
 _TRANSITION_FIELD = "tops.transition"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 

@@ -1,7 +1,7 @@
 """Reads what a GGUF file says of itself, without its lists and weights.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The package `gguf` reads all
-of a file's lists as well, which takes seconds for a vocabulary of common size.
+The format is described in the repository ggml-org/ggml. The package `gguf` reads all of a file's
+lists as well, which takes seconds for a vocabulary of common size.
 """
 
 import mmap
