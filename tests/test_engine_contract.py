@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from clients import anthropic, openai
-from engines import ALL, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, Running, running
+from engines import ALL, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, VLLM_SECONDS, Running, running
 from polling import until
 from processes import ROOT, Server, serving
 from test_server_openai import LONG_STORY, MESSAGES, STORY
@@ -475,7 +475,7 @@ def test_tops_serve_starts_vllm_with_the_flags_that_budgets_need(
     for name, value in VLLM_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     flags = ("--engine", "vllm", "--engine-python", VLLM, "--model", str(DEMO), "--", *VLLM_FLAGS)
-    with serving(*flags, seconds=300) as server:
+    with serving(*flags, seconds=VLLM_SECONDS) as server:
         ready = httpx.get(f"{server.url}/ready").json()
         assert (ready["budgets"], ready["router"]) == ("native", "fitted")
         with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from engines import VLLM, await_health, running, started
+from polling import PATIENCE_SECONDS
 from processes import ROOT, serving
 
 from models.domain.stories import stories
@@ -54,7 +55,7 @@ def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None
         words += [engine.url for engine in engines]
         process = stack.enter_context(started(words, log=tmp_path / "router.log"))
         url = f"http://127.0.0.1:{port}"
-        await_health(url, process, 60)
+        await_health(url, process, PATIENCE_SECONDS)
         server = stack.enter_context(serving("--upstream", url))
         assert httpx.get(f"{server.url}/ready").json()["budgets"] == "native"
         for number, story in zip(range(12), stories(3, "test"), strict=False):
@@ -97,7 +98,7 @@ def test_lm_evaluation_harness(tmp_path: Path) -> None:
             env={**os.environ, **offline, "HF_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
     assert evaluation.returncode == 0, evaluation.stderr[-2000:]

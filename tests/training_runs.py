@@ -22,7 +22,7 @@ QUICK = (
     "pairs.temperature=2",  # of fewer samples, enough are still incorrect
 )
 """The smoke recipe with fewer problems and epochs."""
-TIMEOUT = 400
+TIMEOUT = 1_200
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of torch that wait do not spin: beside other tests, training is five times as fast."""
 
