@@ -28,7 +28,7 @@ class Route:
 
     `judgement`: the estimate that the router trusts, or that it abstains; None where a fixed policy
     needs no estimate. `calibrated` is False where the estimate is not of the model that is served.
-    `composite` is set where `effort` is the name of one.
+    `composite` is set where `effort` is the name of one; `composites` are those that could be.
     """
 
     effort: str
@@ -36,6 +36,7 @@ class Route:
     reason: str
     calibrated: bool = True
     composite: Composite | None = None
+    composites: tuple[str, ...] = ()
 
     @property
     def estimate(self) -> Estimate | None:
@@ -170,7 +171,8 @@ class Router:
             reason = explain(judgement, point, candidates, fallback, effort)
             reason += kinds.explain(kind)
             composite = next((each for each in added if each.name == effort), None)
-            return Route(effort, judgement, reason, composite=composite)
+            names = tuple(each.name for each in added)
+            return Route(effort, judgement, reason, composite=composite, composites=names)
         return Route(fallback, judgement, reason)
 
     def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:

@@ -23,7 +23,7 @@ from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
-from server.decide.enforcement import check_budget
+from server.decide.enforcement import check_budget, keeps_budget
 from server.decide.explain import explain
 from server.decide.headers import DECISION_HEADERS
 from server.decide.holdout import Holdout, Shares
@@ -210,8 +210,9 @@ def _add_api(
             thread = await conversations.thread(parsed, caller.name)
             if thread.evidence is None:  # the arm is drawn when the request is sent
                 thread = thread._replace(conversation="")
-            decision = decider.decide(parsed, caller, model, tracker.load(), thread)
             support, dialect = fleet.budget_support, fleet.dialect
+            keeps = partial(keeps_budget, support=support, dialect=dialect, path=chat.PATH)
+            decision = decider.decide(parsed, caller, model, tracker.load(), thread, keeps)
             decision = check_budget(decision, parsed, support, dialect, chat.PATH)
             sources = decider.kinds.sources(parsed, caller, model)
             return JSONResponse(explain(parsed, decision, thread, sources))

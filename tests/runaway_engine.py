@@ -83,7 +83,8 @@ class RunawayEngine:
         if (prefix and self.continues) or not thinks:
             think, begun = 0, prefix.partition("</think>")[2]
             answer -= len(begun.split())
-        budget = body.get("thinking_token_budget")
+        budget = body.get("thinking_token_budget", body.get("thinking_budget_tokens"))
+        budget = (body.get("thinking") or {}).get("budget_tokens", budget)
         if budget is not None and self.obeys is not None and budget <= self.obeys:
             think = min(think, budget)
         limits = [body.get(name) for name in ("max_tokens", "max_output_tokens")]

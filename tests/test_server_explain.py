@@ -59,6 +59,7 @@ def test_the_explanation_has_the_decision_the_estimate_and_the_features() -> Non
         "abstained": None,
         "budget": 150,
         "budget_source": "router",
+        "composite": None,
         "baseline_effort": "high",
         "difficulty": 0.4,
         "p_correct": ESTIMATE.p_correct,

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from server.api.added_usage import add_in_events
 from server.api.reasoning_copy import COPY, copy_in_events, is_copied
 from server.engines.usage import Usage
 from server.errors import EngineFailed, GatewayError
@@ -50,6 +51,9 @@ class Relay(ABC):
 
     copies_reasoning = False
     """Whether text under `reasoning` is written under `reasoning_content` too."""
+
+    discarded: Usage | None = None
+    """Tokens of an earlier attempt, which the usage that the client gets counts too."""
 
     def __init__(self, tops: Tops, error_event: Callable[[GatewayError], bytes]) -> None:
         self.answered = False
@@ -104,6 +108,8 @@ class Relay(ABC):
             events = b"".join([self._read(event) for event in split(events)])
         is_idle = self._buffer.is_empty and not self._reads_all and not self._is_over
         self._head, self._tail = self._shape if is_idle else ((), b"")
+        if self.discarded is not None:
+            events = add_in_events(events, self.discarded)
         return copy_in_events(events) if self.copies_reasoning else events
 
     def finish(self, failure: GatewayError | None = None) -> bytes:
@@ -117,7 +123,7 @@ class Relay(ABC):
                     "the engine's stream ended before it was complete"
                 )
             out += self._close(b"" if self.error else self.last_event)
-        return out
+        return out if self.discarded is None else add_in_events(out, self.discarded)
 
     @property
     def _is_whole(self) -> bool:

@@ -229,6 +229,16 @@ class Settings(BaseSettings):
         gt=1,
         le=16,
     )
+    composites: bool = setting(
+        True,
+        "Run the composite effort of the fitted router, where it has one: a second attempt at "
+        "another effort where the first one hits its budget; no effect on explicit efforts.",
+    )
+    efforts_are_budgets: bool = setting(
+        False,
+        "The model thinks in one way at all efforts but none, so that they differ in budgets only: "
+        "a composite effort then is one attempt whose thinking goes on, not two.",
+    )
     holdout_share: Number = setting(
         0.02,
         "Share of conversations that get baseline_effort, so that savings can be measured; "

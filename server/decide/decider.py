@@ -4,7 +4,7 @@ Precedence: explicit budget > explicit effort > the key's cap and floor > holdou
 router > fallback. An explicit choice is never overwritten, only limited by the key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -17,12 +17,16 @@ from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.budget import choose_budget, thinking_limit
+from server.decide.composites import attempts, may_be_composite
 from server.decide.conversations import Thread
 from server.decide.decision import Decision, Source
 from server.decide.effort_cap import check_messages
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
 from server.decide.kind import Kinds
 from server.engines.model_info import ModelInfo
+
+KeepsBudget = Callable[[ParsedRequest, int], bool]
+"""Whether the engines are proven to keep a budget, in thinking tokens, on a request."""
 
 
 class _Choice(NamedTuple):
@@ -71,6 +75,7 @@ class Decider:
         model: ModelInfo,
         load: Load = IDLE,
         thread: Thread | None = None,
+        keeps_budget: KeepsBudget | None = None,
     ) -> Decision:
         """The decision for a request.
 
@@ -80,6 +85,7 @@ class Decider:
             model: the engine's.
             load: the engine's at present.
             thread: the conversation of the request; without one, or its id, no arm is drawn.
+            keeps_budget: see KeepsBudget; None where a composite effort cannot be run.
 
         Raises:
             BadRequest: the explicit budget is larger than the context, or the messages open a
@@ -94,8 +100,14 @@ class Decider:
         if request.thinking.thinks:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
+        settings = self._settings
         kind = self.kinds.find(request, caller, model)
-        route = self.router_for(model.model).route(request.conversation, allowed, policy, kind)
+        route = self._composite_route(
+            request, caller, model, allowed, policy, kind, thread, keeps_budget
+        )
+        if route is None:
+            router = self.router_for(model.model)
+            route = router.route(request.conversation, allowed, policy, kind)
         baseline = nearest(_limited(self._baseline, caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
@@ -104,10 +116,12 @@ class Decider:
             expected = None
         elif source != "request":
             expected = lowered(expected, pressure)
+        if route.composite is not None and source == "router":
+            expected = route.composite.budget
         budget, budget_source = choose_budget(
-            request, caller, self._settings, effort, expected, model.context
+            request, caller, settings, effort, expected, model.context
         )
-        return Decision(
+        decision = Decision(
             effort=effort,
             source=source,
             budget=budget,
@@ -121,10 +135,36 @@ class Decider:
             draw=choice.draw,
             routed=choice.routed,
             pinned=choice.pinned,
-            budget_limit=thinking_limit(caller, self._settings)[0],
-            allowed=allowed,
+            budget_limit=thinking_limit(caller, settings)[0],
+            allowed=(*allowed, *route.composites),
             kind=kind,
+            routed_composite=route.composite,
         )
+        return attempts(decision, request, caller, settings, model.context)
+
+    def _composite_route(
+        self,
+        request: ParsedRequest,
+        caller: Caller,
+        model: ModelInfo,
+        allowed: Sequence[Effort],
+        policy: Policy,
+        kind: str | None,
+        thread: Thread | None,
+        keeps_budget: KeepsBudget | None,
+    ) -> Route | None:
+        """The route where composite efforts may be chosen; None where they may not."""
+        router = self.router_for(model.model)
+        if keeps_budget is None or not may_be_composite(
+            request, caller, self._settings, router, thread
+        ):
+            return None
+        route = router.route(request.conversation, allowed, policy, kind, composites=True)
+        if route.composite is None:
+            return route
+        initial, budget = cast("Effort", route.composite.initial), route.composite.budget
+        granted, _ = choose_budget(request, caller, self._settings, initial, budget, model.context)
+        return route if granted == budget and keeps_budget(request, budget) else None
 
     def router_for(self, model: str | None) -> Router:
         """The router, or one that abstains where the engine's model is not the fitted one.
@@ -177,6 +217,8 @@ def _treated(request: ParsedRequest, previous: Effort | None, route: Route) -> _
     source: Source = "fallback" if route.abstained else "router"
     carried = carry(request.conversation, previous, route.effort, EFFORTS)
     effort = cast("Effort", carried.effort)
+    if route.composite is not None:
+        effort = cast("Effort", route.composite.initial)
     if carried.pinned:
         return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
     return _Choice(effort, source, route.reason, routed=effort)

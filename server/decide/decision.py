@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from router.composite import Composite
 from router.effort import Effort
 from router.estimate import Estimate
 from server.decide.holdout import Draw
@@ -28,8 +29,11 @@ class Decision(NamedTuple):
         routed: the router's effort, also in the holdout; None where the client chose.
         pinned: whether an earlier turn decided `routed`.
         budget_limit: the largest budget that key and server allow; None where neither limits it.
-        allowed: the model's efforts that the key allows.
+        allowed: what could be chosen: the model's efforts that the key allows, and composites.
         kind: the request's kind of traffic; None where it shows none that is known.
+        routed_composite: the router's composite effort, where it chose one, also in the holdout.
+        final: the attempt after this one, where this one hits its budget; None where this is the
+            only attempt, or the final one.
         sends_budget: whether the engine gets the budget; at effort `none` only where a client may
             open a thought nevertheless.
     """
@@ -48,9 +52,26 @@ class Decision(NamedTuple):
     routed: Effort | None = None
     pinned: bool = False
     budget_limit: int | None = None
-    allowed: tuple[Effort, ...] = ()
+    allowed: tuple[str, ...] = ()
     kind: str | None = None
     sends_budget: bool = True
+    routed_composite: Composite | None = None
+    final: "Decision | None" = None
+
+    @property
+    def composite(self) -> Composite | None:
+        """The composite effort of which `effort` is an attempt; None where there is none."""
+        return self.routed_composite if self.source == "router" else None
+
+    @property
+    def choice(self) -> str:
+        """What was chosen: the name of a composite effort, else the effort."""
+        return self.composite.name if self.composite else self.effort
+
+    @property
+    def routed_choice(self) -> str | None:
+        """What the router chose, as `choice`; None where the client did."""
+        return self.routed_composite.name if self.routed_composite else self.routed
 
     @property
     def arm(self) -> str | None:

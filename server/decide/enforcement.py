@@ -37,6 +37,9 @@ def check_budget(
     Raises:
         BadRequest: nothing would enforce the budget that the client requested, or the limit.
     """
+    if decision.final is not None:
+        final = check_budget(decision.final, request, support, dialect, path)
+        decision = decision._replace(final=final)
     budget, limit = decision.budget, decision.budget_limit
     if budget is None:
         return decision
@@ -74,6 +77,14 @@ def check_budget(
         f"at most {limit} thinking tokens are allowed here, which cannot be enforced: {obstacle}, "
         "or request the effort 'none'"
     )
+
+
+def keeps_budget(
+    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
+) -> bool:
+    """Whether the engines are proven to keep a budget that the gateway chose, and to report it."""
+    obstacle, minimum = _obstacle(request, budget, support, dialect, path)
+    return support.proven and not dialect.exclusive and obstacle is None and budget >= minimum
 
 
 def _largest_budget(request: ParsedRequest, limit: int | None) -> float:

@@ -1,6 +1,7 @@
 """`POST /v1/route`: the decision that a request would get, and why, without generating."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from router.features import FEATURE_NAMES, features
@@ -28,6 +29,7 @@ def explain(
         "abstained": decision.abstained,
         "budget": decision.budget,
         "budget_source": decision.budget_source,
+        "composite": _composite(decision),
         "baseline_effort": decision.baseline_effort,
         "difficulty": estimate.difficulty if estimate else None,
         "p_correct": estimate.p_correct if estimate else None,
@@ -36,3 +38,8 @@ def explain(
         "load": decision.pressure,
         "features": dict(zip(FEATURE_NAMES, features(request.conversation).tolist(), strict=True)),
     }
+
+
+def _composite(decision: Decision) -> dict[str, Any] | None:
+    composite = decision.composite
+    return None if composite is None else {"name": composite.name, **asdict(composite)}

@@ -46,3 +46,11 @@ async def read_answer(
             f"the engine answered HTTP {status} without a reason", status, reply.retry_after
         )
     raise EngineFailed(f"the engine answered HTTP {status} with an unreadable body")
+
+
+def refused(answer: dict[str, Any], reply: Reply) -> EngineRefused:
+    """The refusal in an engine's answer, for a stream whose head has been sent."""
+    error: object = answer.get("error")
+    fields = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    message = str(fields.get("message") or f"the engine answered HTTP {reply.status}")
+    return EngineRefused(message, reply.status, reply.retry_after)

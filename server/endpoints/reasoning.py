@@ -16,8 +16,9 @@ from server.decide.budget import answer_reserve
 from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget
-from server.endpoints.answer import read_answer
+from server.decide.enforcement import check_budget, keeps_budget
+from server.endpoints.answer import read_answer, refused
+from server.endpoints.attempts import heartbeat, is_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
 from server.endpoints.empty_answers import empty_answers
 from server.endpoints.given_answer import GivenAnswer
@@ -28,7 +29,7 @@ from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
-from server.engines.usage import Usage, read_usage
+from server.engines.usage import Usage, read_usage, with_added
 from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader
 from server.http.disconnect import cancel_on_disconnect
@@ -78,21 +79,29 @@ class ReasoningEndpoint(TrackedEndpoint):
             model = self._fleet.resolve_model(request.model)
             request = for_model(request, model, self._api.PATH)
             thread = await self._conversations.thread(request, caller.name)
-            decision = self._decider.decide(request, caller, model, self._tracker.load(), thread)
+            load = self._tracker.load()
+            decision = self._decider.decide(
+                request, caller, model, load, thread, self._keeps_budget
+            )
             decision = self._check_budget(decision, request)
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
-            with cancel_on_disconnect(receive):
-                async with await self._forward(record, request) as in_flight:
-                    answer = await self._relay(record, request, given, in_flight, send)
-                if answer is not None:  # not streamed
-                    answer = await self._account(record, request, answer, in_flight)
-                    given.whole(answer)
-                if record.budget_ignored:
-                    self._fleet.health.report_ignored_budget(in_flight.engine)
-                if answer is not None:
-                    body = copy_in_answer(answer) if self._copies_reasoning else answer
-                    await send_json(record, dumps(body), send, in_flight.reply.retry_after)
+            try:
+                with cancel_on_disconnect(receive):
+                    async with await self._attempt(record, request, send) as in_flight:
+                        answer = await self._relay(record, request, given, in_flight, send)
+                    if answer is not None:  # not streamed
+                        answer = await self._account(record, request, answer, in_flight)
+                        given.whole(answer)
+                    self._report_ignored_budget(record, in_flight)
+                    if answer is not None:
+                        body = copy_in_answer(answer) if self._copies_reasoning else answer
+                        await send_json(record, dumps(body), send, in_flight.reply.retry_after)
+            except GatewayError as error:
+                if not record.head_sent:
+                    raise
+                record.status = error.status
+                await send({"type": "http.response.body", "body": self._api.error_event(error)})
 
     def _authenticate(self, record: RequestRecord, headers: Mapping[str, str]) -> Caller:
         caller = self._keys.caller(headers)
@@ -125,6 +134,35 @@ class ReasoningEndpoint(TrackedEndpoint):
         if self._log_prompts:
             record.prompt_json = dumps(request.messages).decode()
 
+    def _keeps_budget(self, request: ParsedRequest, budget: int) -> bool:
+        fleet = self._fleet
+        return keeps_budget(request, budget, fleet.budget_support, fleet.dialect, self._api.PATH)
+
+    def _report_ignored_budget(self, record: RequestRecord, in_flight: InFlight) -> None:
+        if record.budget_ignored:
+            self._fleet.health.report_ignored_budget(in_flight.engine)
+
+    async def _attempt(self, record: RequestRecord, request: ParsedRequest, send: Send) -> InFlight:
+        """The attempt that the client gets; the only one, unless the effort is a composite one."""
+        assert record.decision is not None
+        if record.decision.final is None:
+            return await self._forward(record, request)
+        if not request.stream:
+            return await self._settle(record, request)
+        async with heartbeat(record, self._api, send):
+            return await self._settle(record, request)
+
+    async def _settle(self, record: RequestRecord, request: ParsedRequest) -> InFlight:
+        """The initial attempt of a composite effort, or the final one where that is due."""
+        in_flight = await self._forward(record, request)
+        if await is_answer(in_flight, self._api, record, request):
+            return in_flight
+        self._report_ignored_budget(record, in_flight)
+        record.begin_final_attempt()
+        if record.thread and record.decision:
+            self._conversations.remember_turn(record.thread, record.decision.routed)
+        return await self._forward(record, request)
+
     async def _forward(self, record: RequestRecord, request: ParsedRequest) -> InFlight:
         """The request on an engine whose reply has begun."""
         record.forwarded_at = time.perf_counter()
@@ -150,6 +188,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             request.max_tokens,
             request.n,
             answer_reserve(self._answer_reserve, request.max_tokens),
+            counts_thinking=decision.final is not None,
         )
 
     async def _relay(
@@ -171,13 +210,15 @@ class ReasoningEndpoint(TrackedEndpoint):
                 return record.record_usage(usage, reply.cut)
 
             relay = self._api.relay(request, tops, effort)
-            relay.copies_reasoning = self._copies_reasoning
+            relay.copies_reasoning, relay.discarded = self._copies_reasoning, record.discarded
             await relay_stream(record, reply, relay, self._endings, send, given)
             record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
         answer = await read_answer(self._api, reply, request, record.context)
         if reply.status == 200 and request.stream:
             raise EngineFailed("the engine did not answer a streaming request with a stream")
+        if record.head_sent:
+            raise refused(answer, reply)
         record.status = reply.status
         return answer
 
@@ -192,6 +233,8 @@ class ReasoningEndpoint(TrackedEndpoint):
         if record.status != 200:
             return answer
         tops = record.record_usage(read_usage(answer), in_flight.reply.cut)
+        if record.discarded is not None:
+            answer = {**answer, "usage": with_added(answer.get("usage"), record.discarded)}
         budget = self._budget_retry.larger_budget(record, request, answer)
         retried = None if budget is None else await self._retry(record, request, answer, budget)
         record.empty_answers = empty_answers(retried or answer)

@@ -40,7 +40,9 @@ async def send_head(
     if retry_after is not None:
         headers.append((b"retry-after", retry_after.encode()))
     if record.decision is not None:
-        headers += decision_headers(record.decision)
+        attempts = record.attempts if record.decision.final is None else None
+        headers += decision_headers(record.decision, attempts)
+    record.head_sent = True
     await send({"type": "http.response.start", "status": record.status, "headers": headers})
 
 

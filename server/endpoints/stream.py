@@ -43,7 +43,8 @@ async def relay_stream(
     if not reply.is_stream or not first_chunk:
         raise EngineFailed("the engine did not answer a streaming request with a stream")
     record.first_byte_at = time.perf_counter()
-    await send_head(record, EVENT_STREAM, send)
+    if not record.head_sent:
+        await send_head(record, EVENT_STREAM, send)
     deadline, failure, reading = endings.deadline(), None, given
 
     async def sink(chunk: bytes) -> None:

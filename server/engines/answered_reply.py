@@ -27,7 +27,8 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     """The engine's reply to a request that is not sent yet."""
     support, budget, resume = engine.budget_support, call.budget, dialect.resume
     sent_budget = None if budget is None else support.budget_to_send(budget)
-    post = poster(engine, call.path, call.headers, call.choices)
+    counts = call.counts_thinking
+    post = poster(engine, call.path, call.headers, call.choices, counts)
     body = call.write(budget if sent_budget is None else sent_budget)
     initial_limit = None
     if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:

@@ -20,6 +20,7 @@ class Call:
         max_tokens: completion tokens at most; None without a limit.
         choices: answers to generate.
         reserve: completion tokens that the answer needs besides thinking.
+        counts_thinking: whether thinking tokens that the engine does not report are to be counted.
     """
 
     path: str
@@ -31,3 +32,4 @@ class Call:
     max_tokens: int | None = None
     choices: int = 1
     reserve: int = 1
+    counts_thinking: bool = False

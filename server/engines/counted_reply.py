@@ -27,10 +27,15 @@ _THOUGHT = re.compile(rb'"(?:reasoning_content|reasoning|thinking)"\s*+:\s*+"')
 _USAGE = b'"usage"'
 
 
-def poster(engine: Engine, path: str, headers: Mapping[str, str], choices: int = 1) -> Post:
-    """Makes replies to bodies for `path`, whose thinking tokens are counted in any case."""
+def poster(
+    engine: Engine, path: str, headers: Mapping[str, str], choices: int = 1, counts: bool = False
+) -> Post:
+    """Makes replies to bodies for `path`, whose thinking tokens are counted in any case.
+
+    With `counts` also of an engine that reports them, though not on every API.
+    """
     post = partial(engine.post, path, headers=headers)
-    if engine.reports_thinking or path not in _DETAILS:
+    if (engine.reports_thinking and not counts) or path not in _DETAILS:
         return post
     return lambda body: counted(engine, post(body), path, choices)
 

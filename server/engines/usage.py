@@ -66,6 +66,31 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     return Usage(prompt, completion, thinking)
 
 
+def with_added(usage: object, addend: Usage) -> Any:
+    """A `usage` object, of any API, that counts the tokens of another response too.
+
+    A count that it does not have is not added; None and the like are returned as they are.
+    """
+    if not isinstance(usage, dict):
+        return usage
+    counts = cast("dict[str, Any]", usage)
+    for names, tokens in (
+        (("prompt_tokens", "input_tokens"), addend.prompt),
+        (("completion_tokens", "output_tokens"), addend.completion),
+        (("total_tokens",), addend.prompt + addend.completion),
+        (("reasoning_tokens", "thinking_tokens"), addend.thinking or 0),
+    ):
+        for name in names:
+            if type(counts.get(name)) is int:
+                counts = {**counts, name: counts[name] + tokens}
+    for name in ("completion_tokens_details", "output_tokens_details"):
+        details: object = counts.get(name)
+        if isinstance(details, dict):
+            thinking = Usage(0, 0, addend.thinking)
+            counts = {**counts, name: with_added(cast("dict[str, Any]", details), thinking)}
+    return counts
+
+
 def _thinking(counts: Mapping[str, Any]) -> int | None:
     """Thinking tokens from the fields of OpenAI and vLLM, Responses, Messages and SGLang."""
     for name in ("completion_tokens_details", "output_tokens_details"):

@@ -48,6 +48,9 @@ _KINDS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 metadata = MetaData()
 
+_CHOICE = String(64).with_variant(String(8), "sqlite")
+"""An effort or the name of a composite one. SQLite bounds no text, and has its first width."""
+
 requests = Table(
     "requests",
     metadata,
@@ -64,9 +67,9 @@ requests = Table(
     Column("p_treated", Float),
     Column("p_holdout", Float),
     Column("p_explore", Float),
-    Column("effort", String(8), nullable=False),
+    Column("effort", _CHOICE, nullable=False),
     Column("source", String(8), nullable=False),
-    Column("routed", String(8)),
+    Column("routed", _CHOICE),
     Column("pinned", Boolean),
     Column("baseline", String(8), nullable=False),
     Column("calibrated", Boolean, nullable=False),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, select
 
-from router.effort import is_effort
+from router.composite import parse_composite
+from router.effort import Effort, is_effort
 from server.decide.conversations import ArchivedTurn, Kind
 from server.ledger.reader import reading
 from server.ledger.schema import LedgerDown, requests
@@ -49,7 +50,14 @@ class TurnArchive:
             query = query.where(columns.routed.is_not(None))
         with reading(self._engine) as connection:
             rows = connection.execute(query.limit(1 if kind == "agent" else _MAX_ROWS)).all()
-        return [
-            (stored, conversation, routed if routed and is_effort(routed) else None)
-            for stored, conversation, routed in rows
-        ]
+        return [(stored, conversation, _effort(routed)) for stored, conversation, routed in rows]
+
+
+def _effort(routed: str | None) -> Effort | None:
+    """The effort that a turn had; of a composite one the dear effort, which may have answered."""
+    if routed is not None and not is_effort(routed):
+        try:
+            routed = parse_composite(routed).dear
+        except ValueError:  # of a newer version
+            return None
+    return routed if routed and is_effort(routed) else None

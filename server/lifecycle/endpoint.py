@@ -29,7 +29,7 @@ class TrackedEndpoint(ABC):
         except ClientDisconnected:
             return
         except Stopping:
-            if record is None or record.first_byte_at is None:  # a stream has sent its error event
+            if record is None or not record.head_sent:  # a stream has sent its error event
                 raise
 
     @abstractmethod

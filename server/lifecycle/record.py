@@ -59,9 +59,17 @@ class RequestRecord:
     status: int = 200
     first_byte_at: float | None = None
     usage: Usage | None = None
-    """All tokens spent, a retry with a larger budget included."""
+    """All tokens spent: a retry with a larger budget and discarded attempts are included."""
     final_usage: Usage | None = None
     """The usage of the last attempt, which is the one that the decision's budget was for."""
+    attempts: int = 1
+    """Two where the initial attempt of a composite effort hit its budget."""
+    discarded: Usage | None = None
+    """The usage of that initial attempt, of which the client gets nothing."""
+    was_held: bool = False
+    """Whether an attempt was read wholly before the client got anything: its stream has no pace."""
+    head_sent: bool = False
+    """Whether status and headers have been sent."""
     delivered: bool = False
     """Whether the answer was complete when the client, or the gateway, ended the connection."""
     max_tokens: int | None = None
@@ -131,7 +139,7 @@ class RequestRecord:
         decision = self.decision
         if decision is None or decision.estimate is None or not decision.calibrated:
             return None
-        expected = decision.estimate.tokens.get(decision.effort)
+        expected = decision.estimate.tokens.get(decision.choice)
         return None if expected is None else self.choices * expected
 
     def record_usage(
@@ -142,9 +150,18 @@ class RequestRecord:
         A stream may report usage several times: each report replaces the one before. That of a
         `retry` is added to that of the first attempt.
         """
-        self.usage = self.usage + usage if retry and self.usage and usage else usage
+        earlier = self.usage if retry else self.discarded
+        self.usage = earlier + usage if earlier and usage else usage
         self.final_usage, self.cut_by_gateway = usage, cut_by_gateway
         return self.tops()
+
+    def begin_final_attempt(self) -> None:
+        """Go on to the decision's final attempt; what the initial one spent stays counted."""
+        assert self.decision is not None
+        assert self.decision.final is not None
+        self.decision = self.decision.final
+        self.attempts, self.discarded = 2, self.final_usage
+        self.usage = self.final_usage = self.cut_by_gateway = None
 
     def raise_budget(self, budget: int) -> None:
         """Replace the decision's budget before the request is retried with a larger one."""
@@ -155,7 +172,7 @@ class RequestRecord:
         """The `tops` object of the response body; token counts are thinking tokens."""
         assert self.decision is not None
         baseline = self.baseline_tokens
-        return {
+        tops: dict[str, Any] = {
             "effort": self.decision.effort,
             "source": self.decision.source,
             "budget": self.decision.budget,
@@ -164,3 +181,6 @@ class RequestRecord:
             "thinking_tokens": self.usage.thinking if self.usage else None,
             "baseline_tokens": None if baseline is None else round(baseline),
         }
+        if self.decision.composite is not None:
+            tops |= {"composite": self.decision.composite.name, "attempts": self.attempts}
+        return tops

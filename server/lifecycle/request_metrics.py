@@ -27,7 +27,7 @@ class RequestMetrics:
         if decision is None:
             metrics.requests.labels(record.model, "", "", record.status).inc()
             return
-        labels = (record.model, decision.effort, decision.source)
+        labels = (record.model, decision.choice, decision.source)
         metrics.requests.labels(*labels, record.status).inc()
         metrics.pressure.set(decision.pressure)
         if decision.abstained:
@@ -42,7 +42,9 @@ class RequestMetrics:
                 empty.inc(record.empty_answers)
             if record.usage is not None:
                 self._count_tokens(record, decision, record.usage, labels)
-            self._observe_latency(record, (record.model, decision.effort))
+            if decision.composite is not None:
+                self._count_attempts(record, (record.model, decision.composite.kind))
+            self._observe_latency(record, (record.model, decision.choice))
 
     def _count_tokens(
         self, record: RequestRecord, decision: Decision, usage: Usage, labels: tuple[str, str, str]
@@ -65,6 +67,14 @@ class RequestMetrics:
             metrics.budget_hits.labels(*labels).inc(bool(record.budget_hit))
             if record.final_usage and (record.final_usage.thinking or 0) > granted:
                 metrics.budget_violations.labels(record.model).inc()
+
+    def _count_attempts(self, record: RequestRecord, labels: tuple[str, str]) -> None:
+        metrics = self._metrics
+        metrics.composites.labels(*labels).inc()
+        if record.attempts > 1:
+            metrics.final_attempts.labels(*labels).inc()
+        if record.discarded is not None and record.discarded.thinking is not None:
+            metrics.discarded_tokens.labels(*labels).inc(record.discarded.thinking)
 
     def _count_arm(self, labels: tuple[str, str], thinking: int, record: RequestRecord) -> None:
         metrics, expected = self._metrics, record.baseline_tokens or 0.0
@@ -92,6 +102,6 @@ class RequestMetrics:
         if record.first_byte_at is None or not record.stream:
             return
         metrics.ttft.labels(*labels).observe(record.first_byte_at - record.opened_at)
-        if record.usage and record.usage.completion > 1:
+        if record.usage and record.usage.completion > 1 and not record.was_held:
             streaming = closed_at - record.first_byte_at
             metrics.tpot.labels(*labels).observe(streaming / (record.usage.completion - 1))

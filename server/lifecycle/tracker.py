@@ -109,6 +109,8 @@ class RequestTracker:
     def _update_mean_wait(self, record: RequestRecord) -> None:
         if record.status != 200 or record.forwarded_at is None or record.first_byte_at is None:
             return
+        if record.was_held:
+            return
         wait = record.first_byte_at - record.forwarded_at
         mean = self.load().wait_seconds
         self._mean_wait_seconds = mean + _NEWEST_SHARE * (wait - mean)

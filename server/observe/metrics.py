@@ -120,6 +120,19 @@ class Metrics:
             ("model",),
         )
 
+        self.composites = self._counters(
+            "tops_composites", "Answered requests at a composite effort.", ("model", "kind")
+        )
+        self.final_attempts = self._counters(
+            "tops_final_attempts",
+            "Answers of the final attempt, after an initial one that hit its budget.",
+            ("model", "kind"),
+        )
+        self.discarded_tokens = self._counters(
+            "tops_discarded_thinking_tokens",
+            "Thinking tokens of the initial attempts that hit their budget.",
+            ("model", "kind"),
+        )
         self.empty_answers = self._counters(
             "tops_empty_answers",
             "Answers without text and without a tool's call, by what ended them.",

@@ -102,5 +102,5 @@ def _chance(row: Row, effort: str) -> float:
     return (
         row["p_treated"] * (row["routed"] == effort)
         + row["p_holdout"] * (row["baseline"] == effort)
-        + row["p_explore"]
+        + row["p_explore"] * is_effort(effort)
     )

@@ -58,7 +58,7 @@ function show(data, range) {
   showAccuracy(data.accuracy);
   showTimeline(data.timeline, range);
   fill("by-effort", Object.entries(data.by_effort)
-    .sort(([a], [b]) => EFFORTS.indexOf(a) - EFFORTS.indexOf(b))
+    .sort(([a], [b]) => order(a) - order(b))
     .map(savingRow));
   element("kinds").hidden = Object.keys(data.by_kind).every((kind) => kind === "unknown");
   fill("by-kind", Object.entries(data.by_kind)
@@ -144,12 +144,17 @@ function showAccuracy(entry) {
     `[${points(low)}, ${points(high)}] against the baseline effort, from feedback`;
 }
 
+// Composite efforts, such as stop:low@256:high, come behind the others and share a colour.
+const order = (effort) => (EFFORTS.includes(effort) ? EFFORTS.indexOf(effort) : EFFORTS.length);
+const colour = (effort) => (EFFORTS.includes(effort) ? effort : "composite");
+
 function showTimeline(timeline, range) {
-  const used = EFFORTS.filter((effort) => timeline.efforts.some((bin) => bin[effort]));
+  const names = new Set(timeline.efforts.flatMap(Object.keys));
+  const used = [...names].sort((a, b) => order(a) - order(b));
   element("legend").replaceChildren(...used.map((effort) => {
     const item = document.createElement("li");
     const swatch = document.createElement("span");
-    swatch.className = `swatch ${effort}`;
+    swatch.className = `swatch ${colour(effort)}`;
     const count = timeline.efforts.reduce((sum, bin) => sum + (bin[effort] ?? 0), 0);
     item.append(swatch, `${effort} ${whole.format(count)}`);
     return item;
@@ -184,7 +189,7 @@ function drawBars(id, stacks, timeline, range, what) {
       if (!count) continue;
       const height = (count / most) * (base - top);
       y -= height;
-      svg.append(make("rect", { x: left + place * each + 0.5, width: each - 1, y, height, class: effort }));
+      svg.append(make("rect", { x: left + place * each + 0.5, width: each - 1, y, height, class: colour(effort) }));
     }
   });
   const time = (place) => clock(timeline.begin + place * timeline.bin_seconds, range);
