@@ -8,7 +8,7 @@ from processes import ROOT
 
 from router.artifact import Artifact, load, save
 from router.composite import Composite
-from router.policy import FrontierPoint, Prices
+from router.policy import FrontierPoint, OperatingPoint, Prices
 
 EASY = 1e9
 """A range of features that no prompt leaves."""
@@ -35,7 +35,7 @@ def composite_artifact(composite: Composite, model: str = "demo") -> Artifact:
         system_share=0.5,
         composites=1,
     )
-    prices = Prices(((0.0, 1000.0),), (FrontierPoint(1000.0, 1.0, 10.0),))
+    prices = Prices(((0.0, OperatingPoint(1000.0)),), (FrontierPoint(1000.0, 1.0, 10.0),))
     return replace(
         demo,
         model=model,
