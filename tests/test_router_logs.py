@@ -347,7 +347,10 @@ COLUMNS = {
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
-    """Forty problems at two efforts, named by x-request-id, and a request without feedback."""
+    """Forty problems at two efforts, named by x-request-id; two requests that are no outcomes.
+
+    One has no feedback, the other was served at a composite effort.
+    """
     path = tmp_path / "ledger.db"
     engine = connect(f"sqlite:///{path}")
     metadata.create_all(engine)
@@ -360,6 +363,7 @@ def ledger(tmp_path: Path) -> Path:
         for effort, tokens in (("low", 5), ("high", 50))
     ]  # fmt: skip
     rows.append({"request_id": "q", "effort": "low", "thinking_tokens": 1, "answer_tokens": 1})
+    rows.append({**rows[0], "effort": "stop:low@8:high"})
     with engine.begin() as connection:
         for row in rows:
             connection.execute(insert(requests).values({**COLUMNS, **row}))
@@ -371,7 +375,10 @@ def test_requests_with_feedback_are_audited(ledger: Path) -> None:
     for source in (str(ledger), f"sqlite:///{ledger}"):
         reading = read_outcomes([source], for_audit=True)
         assert by_effort(reading) == {"low": 40, "high": 40}
-        assert reading.warnings == ("1 requests of the ledger without feedback skipped",)
+        assert reading.warnings == (
+            "1 requests of the ledger without feedback skipped",
+            "1 requests of the ledger at a composite effort skipped",
+        )
     output = CliRunner().invoke(audit_command, [f"sqlite:///{ledger}", "--json"]).output
     efforts = json.loads(output.partition("{")[1] + output.partition("{")[2])["efforts"]
     figures = [efforts[effort][name] for effort in efforts for name in ("tokens", "accuracy")]

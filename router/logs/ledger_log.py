@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import URL, MetaData, Table, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError
 
+from router.effort import is_effort
 from router.logs.row import OutcomeError, Rows, Skipped
 
 _NEEDED = ("id", "request_id", "model", "effort", "thinking_tokens", "answer_tokens", "choices")
@@ -34,6 +35,9 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
             columns = (*(requests.c[column] for column in _NEEDED), requests.c.score, *kinds)
             query = select(*columns).where(judged).order_by(requests.c.id)
             for row in connection.execution_options(yield_per=1_000).execute(query).mappings():
+                if not is_effort(row["effort"]):  # two attempts say nothing of either effort
+                    skipped.reasons["requests of the ledger at a composite effort"] += 1
+                    continue
                 thinking, answer = row["thinking_tokens"], row["answer_tokens"]
                 choices = max(int(row["choices"] or 1), 1)
                 spent = (
