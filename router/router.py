@@ -152,11 +152,12 @@ class Router:
         if isinstance(judgement, Abstention):
             return Route(fallback, judgement, f"{judgement.cause}: baseline effort")
         assert artifact is not None
-        prices, added = artifact.prices, ()
+        point, added = artifact.prices.point_for(policy), ()
         if composites and artifact.composite_prices and _allows(artifact, allowed):
-            prices, added = artifact.composite_prices, artifact.composites
-            candidates += [composite.name for composite in added]
-        point = prices.point_for(policy)
+            point_with = artifact.composite_prices.point_for(policy)
+            if point_with.leaves_baseline:
+                point, added = point_with, artifact.composites
+                candidates += [composite.name for composite in added]
         kinds = artifact.parameters.kinds
         if kinds.unknown(kind):
             point = replace(point, margin=point.margin + kinds.guard)

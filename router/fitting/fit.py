@@ -136,6 +136,11 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
         added = extension(table, folds, cross, parameters, judge) if composites else None
     held_out = judge(table, parameters, cross)
     prices = _prices(held_out, settings, hopeless)
+    composite_prices = _prices(added.held_out, settings, hopeless) if added else None
+    if added and composite_prices:
+        spent = _spent(added.held_out, composite_prices, settings.max_loss)
+        if spent >= _spent(held_out, prices, settings.max_loss):
+            added = composite_prices = None
     return Learned(
         parameters=parameters,
         prices=prices,
@@ -143,13 +148,18 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
         setting=cross.setting,
         certified_on=len(held_out.p),
         extension=added,
-        composite_prices=_prices(added.held_out, settings, hopeless) if added else None,
+        composite_prices=composite_prices,
     )
 
 
 def _prices(held_out: HeldOut, settings: FitSettings, hopeless: float) -> Prices:
     certified = operating_points(held_out, [settings.max_loss], settings.delta, settings.cut_share)
     return Prices(certified, held_out.frontier(), hopeless)
+
+
+def _spent(held_out: HeldOut, prices: Prices, max_loss: float) -> float:
+    """Mean tokens of a held-out problem at the point that is certified for a loss."""
+    return float(held_out.served(dict(prices.certified)[max_loss])[1].mean())
 
 
 def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[str, object]:

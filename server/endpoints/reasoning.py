@@ -188,7 +188,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             request.max_tokens,
             request.n,
             answer_reserve(self._answer_reserve, request.max_tokens),
-            counts_thinking=decision.final is not None,
+            counts_thinking=decision.composite is not None,
         )
 
     async def _relay(
