@@ -30,6 +30,7 @@ def composite_artifact(composite: Composite, model: str = "demo") -> Artifact:
         smear=np.append(fitted.smear, 1.0),
         spread=np.append(fitted.spread, 1.0),
         top_budget=np.append(fitted.top_budget, np.inf),
+        top_tokens=np.append(fitted.top_tokens, np.inf),
         range_limit=EASY,
         known_share=0.0,
         system_share=0.5,

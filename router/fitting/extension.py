@@ -122,6 +122,7 @@ def _grown(parameters: Parameters, whole: Table, cross: CrossFit) -> Parameters:
         smear=np.append(parameters.smear, np.exp(residual[of_composite]).mean()),
         spread=np.append(parameters.spread, 1.0),
         top_budget=np.append(parameters.top_budget, np.inf),
+        top_tokens=np.append(parameters.top_tokens, np.inf),
         composites=1,
     )
 
