@@ -100,12 +100,9 @@ thinking tokens expected at the baseline effort, of all choices like the counted
 `expected_tokens` those per effort, of one choice. `score` is feedback, 0 to 1."""
 
 for _column in (requests.c.agent, requests.c.answer):
-    Index(
-        f"ix_requests_{_column.name}",
-        _column,
-        sqlite_where=_column.is_not(None),
-        postgresql_where=_column.is_not(None),
-    )
+    # of values that are not null, as the migration has it: saying so here would load the dialect of
+    # PostgreSQL at every start
+    Index(f"ix_requests_{_column.name}", _column)
 
 secret = Table(
     "secret",
