@@ -38,6 +38,7 @@ from server.ledger.turns import _effort as archived_effort
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.request_metrics import RequestMetrics
 from server.observe.metrics import Metrics
+from server.openapi.responses import RouteExplanation, Tops
 
 STOP = Composite("stop", "low", 8, "high")
 CAP = Composite("cap", "high", 8, "low")
@@ -79,6 +80,7 @@ def test_a_decision_has_both_attempts() -> None:
     shown = explain(
         parse({"messages": [{"role": "user", "content": HARD}]}, {}), decision, Thread("")
     )
+    assert RouteExplanation.model_validate(shown).composite is not None
     assert shown["composite"] == {
         "name": "stop:low@8:high",
         "kind": "stop",
@@ -147,6 +149,7 @@ def test_both_attempts_are_counted_and_only_the_last_one_is_judged() -> None:
     tops = record.record_usage(Usage(10, 64, 60))
     assert (tops["effort"], tops["thinking_tokens"], tops["budget_hit"]) == ("high", 68, False)
     assert (tops["composite"], tops["attempts"]) == ("stop:low@8:high", 2)
+    assert Tops.model_validate(tops).attempts == 2
     assert record.usage == Usage(20, 76, 68)
     assert record.record_usage(Usage(10, 64, 60)) == tops  # a stream may report it several times
     row = row_of(record) or {}

@@ -26,6 +26,12 @@ class Tops(BaseModel):
     budget_hit: bool | None = Field(description="Whether thinking was cut at the budget.")
     thinking_tokens: int | None
     baseline_tokens: int | None = Field(description="Estimate for the baseline effort.")
+    composite: str | None = Field(
+        None, description="The composite effort, of whose attempts `effort` is the last one."
+    )
+    attempts: int | None = Field(
+        None, ge=1, le=2, description="At a composite effort: token counts are of all attempts."
+    )
 
 
 class Usage(Open):
@@ -109,6 +115,16 @@ class StreamEvent(Open):
     event: str | None = None
 
 
+class CompositeEffort(BaseModel):
+    """An attempt at `initial` with a budget and, where it hits that, one at `final`."""
+
+    name: str
+    kind: Literal["stop", "cap"]
+    initial: Effort
+    budget: int = Field(ge=1, description="Thinking tokens of the initial attempt.")
+    final: Effort
+
+
 class RouteExplanation(BaseModel):
     """The decision that a request would get; token counts are thinking tokens."""
 
@@ -128,10 +144,13 @@ class RouteExplanation(BaseModel):
     abstained: str | None = Field(description="Why the router gave no estimate that is used.")
     budget: int | None
     budget_source: str | None
+    composite: CompositeEffort | None = Field(
+        description="The composite effort, of which `effort` and `budget` are the first attempt."
+    )
     baseline_effort: Effort
     difficulty: float | None = Field(ge=0, le=1)
-    p_correct: dict[Effort, float] | None
-    tokens: dict[Effort, float] | None
+    p_correct: dict[str, float] | None = Field(description="By effort, composite ones too.")
+    tokens: dict[str, float] | None = Field(description="By effort, composite ones too.")
     calibrated: bool
     load: float = Field(ge=0, le=1)
     features: dict[str, float]
