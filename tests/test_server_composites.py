@@ -118,6 +118,12 @@ def test_whoever_chooses_or_cannot_have_one_gets_an_effort(differently: dict[str
 
 
 @pytest.mark.unit
+def test_a_conversation_goes_on_as_the_router_says_without_composites() -> None:
+    decision = decide(thread=Thread("0" * 32, "history", "none"))
+    assert (decision.source, decision.composite) == ("router", None)
+
+
+@pytest.mark.unit
 def test_the_holdout_keeps_what_the_router_chose() -> None:
     """The ledger needs it, to tell what another policy would have spent."""
     decision = decide(holdout=1.0)
