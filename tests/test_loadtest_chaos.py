@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from polling import PATIENCE_SECONDS
 from processes import ROOT
 
 from loadtest.chaos.closed_request import ClosedRequest
@@ -24,7 +25,13 @@ PLAN = read_plan(ROOT / "loadtest" / "plans" / "chaos.toml")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
-def test_under_faults_every_request_ends_once_and_is_counted() -> None:
+def test_under_faults_every_request_ends_once_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for limit in ("verdict._EXIT_SECONDS", "verdict._MAX_SCRAPE_SECONDS", "run._REST_SECONDS"):
+        monkeypatch.setattr(
+            f"loadtest.chaos.{limit}", PATIENCE_SECONDS
+        )  # they are of a quiet machine
     scale = Scale(seconds=8, stall_seconds=2, shutdown_timeout=3, capacity_repeats=5)
     evidence = asyncio.run(chaos(PLAN, scale))
     checks = verdict(evidence)
