@@ -1,5 +1,6 @@
 """The report of a run from synthetic outcomes: comparisons, the page, the model card."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ def report(recipe: Recipe) -> dict[str, Any]:
     policies = policies_of("tag", problems, tag, EFFORTS)
     policies += policies_of("sft", problems, auto, ["auto"])
     return compare(recipe, problems, policies)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bands"),
+    [([1, 2, 3, 3, 3, 3], 2), ([1, 1, 1, 1, 2, 3], 2), ([1, 2, 3], 3), ([1, 1, 2], 0)],
+)
+def test_thirds_of_few_problems_have_numbers(
+    recipe: Recipe, levels: list[float], bands: int
+) -> None:
+    """A third may have no problem, or one that many resamples lack."""
+    problems = [Problem(str(number), "?", "1", level) for number, level in enumerate(levels)]
+    rows = [outcome(problem, effort, 9, True) for problem in problems for effort in EFFORTS]
+    report = compare(recipe, problems, policies_of("tag", problems, rows, EFFORTS))
+    assert len(report["policies"][0]["bands"]) == bands
+    json.dumps(report, allow_nan=False)
 
 
 def test_policies_and_comparisons_are_exact(report: dict[str, Any]) -> None:

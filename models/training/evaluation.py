@@ -52,15 +52,17 @@ class Bootstrap:
     def means(self, values: Array, mask: Array | None = None) -> Array:
         """Means (1 + draws,) of `values` (P,): of all problems first, then of each resample.
 
-        `mask` (P,) is 1 for the problems that count and 0 for the others.
+        `mask` (P,) is 1 for the problems that count and 0 for the others; the mean of a resample
+        that has none of them is NaN.
         """
         weights = self._weights if mask is None else self._weights * mask
-        return weights @ values / np.maximum(weights.sum(axis=1), 1e-12)
+        total = weights.sum(axis=1)
+        return np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def interval(means: Array) -> dict[str, float]:
-    """The value and its 95 % interval, from `Bootstrap.means`."""
-    low, high = percentile_interval(means[1:])
+    """The value and its 95 % interval, from `Bootstrap.means`, whose NaN drop out."""
+    low, high = percentile_interval(means[1:][~np.isnan(means[1:])])
     return {"value": float(means[0]), "low": low, "high": high}
 
 
@@ -129,7 +131,7 @@ def policies_of(
 
 
 def bands_of(problems: Sequence[Problem]) -> dict[str, Array]:
-    """Masks (P,) of the thirds by difficulty.
+    """Masks (P,) of the thirds by difficulty that have problems: equal levels are in one of them.
 
     Empty where a problem has no difficulty or there are fewer than three levels.
     """
@@ -139,7 +141,9 @@ def bands_of(problems: Sequence[Problem]) -> dict[str, Array]:
     difficulty = np.array(levels, dtype=float)
     low, high = np.quantile(difficulty, [1 / 3, 2 / 3])
     thirds = (difficulty <= low, (difficulty > low) & (difficulty <= high), difficulty > high)
-    return {name: mask.astype(float) for name, mask in zip(BANDS, thirds, strict=True)}
+    return {
+        name: mask.astype(float) for name, mask in zip(BANDS, thirds, strict=True) if mask.any()
+    }
 
 
 def compare(
