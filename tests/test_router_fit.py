@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,15 +9,16 @@ from simulated import LADDER, simulated, true_p
 from models.domain.stories import stories
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
+from router.evaluation.replay import replay
 from router.features import Prompt, read_prompt
-from router.fitting.budget_cuts import upper_quantile
-from router.fitting.cross_fit import fold_of
+from router.fitting.budget_cuts import held_out_budgets, upper_quantile, within_budgets
+from router.fitting.cross_fit import CrossFit, fold_of
 from router.fitting.fit import FitSettings, fit
-from router.fitting.learner import fit_log_tokens, fit_logits
+from router.fitting.learner import INTERCEPT_ONLY, fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.fitting.table import tabulate
 from router.messages import read_messages
-from router.policy import ALWAYS_BASELINE
+from router.policy import ALWAYS_BASELINE, OperatingPoint, Policy
 from router.router import Router
 
 
@@ -72,6 +74,57 @@ def test_budgets_cover_the_correct_answers(fitted: Artifact) -> None:
     tokens = predicted(fitted, [story_prompt()])
     assert tokens.budget[0, 0] == 0  # effort none spends no thinking tokens
     assert (tokens.budget[0, 1:] > tokens.tokens[0, 1:]).all()
+
+
+def test_what_exceeds_its_budget_is_wrong_and_ends_there() -> None:
+    table = tabulate(simulated(40).outcomes)
+    budget = np.full(table.counts.shape, np.inf)
+    accuracy, tokens = within_budgets(table, budget)
+    assert (accuracy == table.accuracy).all()
+    assert (tokens == table.tokens).all()
+    budget[:] = 40.0
+    budget[:, 0] = 0.0  # effort none thinks nothing
+    accuracy, tokens = within_budgets(table, budget)
+    assert (accuracy == table.accuracy * (table.tokens <= np.maximum(budget, 1.0))).all()
+    assert (tokens == np.minimum(table.tokens, np.maximum(budget, 1.0))).all()
+    assert accuracy.mean() < table.accuracy.mean()
+
+
+def test_budgets_are_estimated_without_the_fold_that_they_cut() -> None:
+    """One problem takes far more tokens: its own budget does not know, those of others do."""
+    rows = [replace(outcome, correct=1) for outcome in simulated(50).outcomes]
+    rows += [
+        Outcome("long", "Eva has 9 cats.", "make-believe", effort, 0, 1, 9000, "w1")
+        for effort in LADDER
+    ]
+    table = tabulate(rows)
+    folds = fold_of(table.cluster, 0)
+    cross = CrossFit(
+        INTERCEPT_ONLY,
+        np.full(table.counts.shape, 0.5),
+        np.tile(np.log1p(table.tokens[:50].mean(axis=0)), (51, 1)),
+        np.zeros(51),
+        np.ones(51),
+        np.zeros(51),
+    )
+    bounds = held_out_budgets(table, cross, folds, 0.0, 1.0)[:, -1]
+    assert (bounds[folds == folds[50]] < 2000).all()
+    assert (bounds[folds != folds[50]] >= 9000).all()
+
+
+def test_replay_counts_what_budgets_cut(fitted: Artifact) -> None:
+    narrow = replace(fitted.parameters, slack=0.1)
+    fresh = simulated(150, seed=5)
+
+    def policy(point: OperatingPoint) -> Any:
+        prices = replace(fitted.prices, certified=((0.0, point),))
+        result: Any = replay(replace(fitted, parameters=narrow, prices=prices), fresh, Policy())
+        assert result["baselines"]["fixed:high"]["policy_accuracy_minus"] <= 0
+        return result["policy"]
+
+    free, cut = policy(ALWAYS_BASELINE), policy(OperatingPoint(margin=float("inf")))
+    assert cut["accuracy"] < free["accuracy"] - 0.5
+    assert cut["tokens"] < 0.5 * free["tokens"]
 
 
 def story_prompt() -> str:
