@@ -164,7 +164,8 @@ class Router:
         if not point.bounded:
             judgement = replace(judgement, budget={})
         if not point.leaves_baseline:
-            reason = f"no saving is certified at a loss of {policy.max_loss:g}: baseline effort"
+            what = "saving but by budgets" if point.bounded else "saving"
+            reason = f"no {what} is certified at a loss of {policy.max_loss:g}: baseline effort"
         elif not point.dearer and fallback not in candidates:
             reason = f"the router has no estimate for {fallback}, which stands in for the baseline"
         else:

@@ -117,6 +117,7 @@ def test_without_a_certified_saving_the_router_sends_no_budget(router: Router) -
     assert (loaded.effort, loaded.budget) == ("high", None)
     bounded = operating_at(router, OperatingPoint(margin=float("inf"))).route(user(EASY))
     assert (bounded.effort, bounded.budget) == ("high", bounded.estimate.budget["high"])
+    assert "no saving but by budgets is certified" in bounded.reason
 
 
 def test_a_margin_holds_for_the_effort_that_stands_in_for_the_baseline(router: Router) -> None:

@@ -203,8 +203,10 @@ def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterat
 def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
     certified = [loss for loss, point in learned.prices.certified if point.leaves_baseline]
     bound = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
+    point = dict(learned.prices.certified)[settings.max_loss]
+    what = "saving but by budgets" if point.bounded else "saving"
     return (
-        f"no saving could be certified at an accuracy loss of {bound} from {learned.certified_on} "
+        f"no {what} could be certified at an accuracy loss of {bound} from {learned.certified_on} "
         f"problems: the router will always choose {baseline}; "
         + (
             f"a max_loss of {certified[0]:g} is certified"
