@@ -23,10 +23,12 @@ PROCESS_STARTERS = re.compile(
 
 
 SLOWEST_FIRST = (
-    *("router_portable", "server_workers", "router_commands", "engine_contract", "server_fleet"),
-    *("models_calibrate", "loadtest_chaos", "server_dashboard", "docker_dashboards", "router_fit"),
-    *("server_embedded", "child_python", "server_serve", "docs_commands", "server_start_and_stop"),
-    *("models_verify", "server_ledger", "examples", "server_failures", "loadtest_arrivals"),
+    *("router_commands", "router_portable", "router_fit", "server_workers", "server_embedded"),
+    *("engine_contract", "server_dashboard", "docs_commands", "child_python", "server_serve"),
+    *("server_fleet", "models_calibrate", "server_connection", "models_verify", "examples"),
+    *("server_failures", "server_ledger", "server_start_and_stop", "models_generate"),
+    *("server_openapi", "server_empty_answers", "docker_dashboards", "loadtest_chaos"),
+    *("router_calibration", "server_streams", "server_odd_answers", "loadtest_arrivals"),
 )
 """The files that take longest, so that none of them is left for one worker at the end."""
 
