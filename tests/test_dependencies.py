@@ -11,6 +11,7 @@ from typing import Any
 
 import httptools
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -19,6 +20,9 @@ from uvicorn.supervisors import Multiprocess
 
 from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
+from server.observe.deferred import Distribution
+
+LIMITS = ("1.0", "2.0", "+Inf")
 
 USED: dict[Any, tuple[str, ...]] = {
     # server.http.connection
@@ -75,6 +79,21 @@ def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
     assert attributes <= set(RequestResponseCycle.__init__.__code__.co_names)
     used = set(RequestResponseCycle.send.__code__.co_names)
     assert {"transport", "write", "close", "keep_alive", "on_response"} <= used
+
+
+def test_prometheus_client_s_histograms_have_the_attributes_that_are_used() -> None:
+    """`server.observe.deferred` adds to their buckets, whose counts are not cumulative."""
+    registry = CollectorRegistry()
+    histogram = Histogram("waits", "Waits.", ("x",), registry=registry, buckets=(1, 2)).labels("y")
+    kept = Distribution(histogram, (1, 2))
+    for wait in (1, 1.5, 9):
+        kept.observe(wait)
+        histogram.observe(wait)
+    kept.flush()
+    kept.flush()
+    counts = [registry.get_sample_value("waits_bucket", {"x": "y", "le": le}) for le in LIMITS]
+    assert counts == [2, 4, 6]
+    assert registry.get_sample_value("waits_sum", {"x": "y"}) == 23
 
 
 def test_an_upgrade_stops_the_parser_with_the_offset_of_the_remaining_data() -> None:

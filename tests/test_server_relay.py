@@ -345,3 +345,20 @@ def test_a_character_may_be_cut_between_two_chunks() -> None:
         texts = [part["choices"][0]["delta"].get("content", "") for part in events(out)[1:3]]
         assert "".join(texts) == "\ud83d\ude00"
         assert b'"thinking_tokens":4' in b"".join(out)
+
+
+@pytest.mark.parametrize(
+    ("delta", "is_thought"),
+    [
+        (b'"reasoning":"a"', True),
+        (b'"content":null,"reasoning_content":"a"', True),
+        (b'"reasoning":"a","content":""', False),
+        (b'"content":"a"', False),
+        (b'"content":"","reasoning":"a"', False),
+    ],
+)
+def test_what_passes_as_thought_has_no_text_of_the_answer(delta: bytes, is_thought: bool) -> None:
+    relay = ChatRelay(1, False, tops, error_event)
+    event = b'data: {"id":"c","choices":[{"index":0,"delta":{%b}}]}\n\n' % delta
+    assert passed(relay, event) == passed(relay, event) == event
+    assert relay.passes_thoughts is is_thought

@@ -20,6 +20,8 @@ _PLAIN = re.compile(rb"(?:(?:event: ?(?!error)[\w.]++\n)?data: ?\{.*+\n\n)+")
 _STRING = re.compile(
     rb'"(?:content|reasoning|reasoning_content|text|thinking|delta)":\s*"([^"\\]*)"'
 )
+_THOUGHT = re.compile(rb'"(?:reasoning|reasoning_content|thinking)":\s*"$')
+_ANSWER = re.compile(rb'"(?:content|text|delta)":\s*"')
 _TEXT = re.compile(rb'[^"\r\n]*')
 _MAX_SHAPES = 8
 """Shapes that are learned per stream: a stream whose events differ in more than a text has none."""
@@ -32,7 +34,8 @@ class Relay(ABC):
     """One stream; a subclass per API knows what its events say.
 
     `answered` is set once the model has finished; `error` is the engine's, as soon as it has sent
-    one, or the stream's, once it has ended too early.
+    one, or the stream's, once it has ended too early; `passes_thoughts`: whether what `pass_on`
+    passes has no text of the answer.
 
     Args:
         tops: see Tops.
@@ -56,7 +59,7 @@ class Relay(ABC):
     """Tokens of an earlier attempt, which the usage that the client gets counts too."""
 
     def __init__(self, tops: Tops, error_event: Callable[[GatewayError], bytes]) -> None:
-        self.answered = False
+        self.answered = self.passes_thoughts = False
         self.error: GatewayError | None = None
         self._tops = tops
         self._error_event = error_event
@@ -135,6 +138,7 @@ class Relay(ABC):
         if text and event.find(b"\n\n") == len(event) - 2:
             self._shapes_left -= 1
             head, tail = self._shape = event[: text.start(1)], event[text.end(1) :]
+            self.passes_thoughts = bool(_THOUGHT.search(head)) and not _ANSWER.search(head + tail)
             self._copy = COPY if self.copies_reasoning and is_copied(head, tail) else b""
 
     def _read(self, event: bytes) -> bytes:

@@ -108,7 +108,8 @@ class Conversations:
         """The conversation of a request by the caller of this name."""
         shown = self._recall(self._answer_keys(request, caller))
         if shown is None and self._archive is not None:
-            shown = await self._find_in_archive([*self._answer_keys(request, caller)])
+            keys = [*self._answer_keys(request, caller)]
+            shown = await self._find_in_archive(keys) if keys else None
         shown = shown or _NOTHING
         previous = None if shown.rank is None else EFFORTS[shown.rank]
         if request.session is not None:

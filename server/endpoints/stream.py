@@ -50,12 +50,13 @@ async def relay_stream(
     async def sink(chunk: bytes) -> None:
         nonlocal reading
         events, is_ending = relay.pass_on(chunk), False
+        is_thought = events is not None and relay.passes_thoughts
         if events is None:
             events, is_ending = relay.feed(chunk), relay.is_ending
             if is_ending:  # the time that the client takes is not the engine's
                 deadline.pause()
         if events:
-            if reading is not None:
+            if reading is not None and not is_thought:
                 unread = reading.unread
                 unread.append(events)
                 if (len(unread) >= BATCH or reading.ending) and not reading.read():

@@ -68,6 +68,8 @@ class Fleet:
     @property
     def budget_support(self) -> BudgetSupport:
         """What holds on any engine that may take a request: the weakest of those that are up."""
+        if len(self._engines) == 1:
+            return self._engines[0].budget_support
         engines = [engine for engine in self._engines if engine.up] or self._engines
         return min((engine.budget_support for engine in engines), key=BudgetSupport.strength)
 

@@ -5,6 +5,7 @@ series.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, get_args
 
@@ -17,6 +18,8 @@ from prometheus_client import (
     multiprocess,
 )
 
+from server.observe.deferred import Counting, Deferred, Measuring, Observing
+
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84)
 _TPOT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
@@ -26,21 +29,21 @@ _DECISION_LABELS = ("model", "effort", "source")
 EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
 """What ended a completion without an answer; `stop`: the model by itself."""
 
-_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+_Series = TypeVar("_Series")
 
 
-class Series(Generic[_Metric]):
+class Series(Generic[_Series]):
     """A metric with labels, with a cache of its series: a sixth of the cost of the library's."""
 
-    def __init__(self, metric: _Metric) -> None:
-        self._metric = metric
-        self._series: dict[tuple[object, ...], _Metric] = {}
+    def __init__(self, make: Callable[..., _Series]) -> None:
+        self._make = make
+        self._series: dict[tuple[object, ...], _Series] = {}
 
-    def labels(self, *values: object) -> _Metric:
+    def labels(self, *values: object) -> _Series:
         """The series with these label values, in the labels' order."""
         series = self._series.get(values)
         if series is None:
-            series = self._series[values] = self._metric.labels(*values)
+            series = self._series[values] = self._make(*values)
         return series
 
 
@@ -54,6 +57,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._budget_states: set[tuple[str, str]] = set()
         self._shared_folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._deferred = Deferred(is_shared=self._shared_folder is not None)
+        self.registry.register(self._deferred)
         self._requests()
         self._tokens()
         self._times()
@@ -259,29 +264,33 @@ class Metrics:
     def _counter(self, name: str, meaning: str) -> Counter:
         return Counter(name, meaning, registry=self.registry)
 
-    def _counters(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Counter]:
-        return Series(Counter(name, meaning, labels, registry=self.registry))
+    def _counters(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Counting]:
+        counter = Counter(name, meaning, labels, registry=self.registry)
+        return Series(lambda *values: self._deferred.counter(counter.labels(*values)))
 
     def _gauge(
         self,
         name: str,
         meaning: str,
         workers: Literal["livesum", "livemax"] = "livemax",
-        labels: tuple[str, ...] = (),
-    ) -> Gauge:
+    ) -> Measuring:
         """A gauge; `workers` says how the values of several workers are combined."""
-        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=workers)
+        gauge = Gauge(name, meaning, registry=self.registry, multiprocess_mode=workers)
+        return self._deferred.gauge(gauge)
 
     def _gauges(self, name: str, meaning: str, labels: tuple[str, ...]) -> Series[Gauge]:
-        return Series(self._gauge(name, meaning, labels=labels))
+        gauge = Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode="livemax")
+        return Series(gauge.labels)
 
-    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, meaning, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...]) -> Observing:
+        histogram = Histogram(name, meaning, registry=self.registry, buckets=buckets)
+        return self._deferred.histogram(histogram, buckets)
 
     def _histograms(
         self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]
-    ) -> Series[Histogram]:
-        return Series(Histogram(name, meaning, labels, registry=self.registry, buckets=buckets))
+    ) -> Series[Observing]:
+        histogram = Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+        return Series(lambda *values: self._deferred.histogram(histogram.labels(*values), buckets))
 
 
 def _remove_gauges_of_dead_workers(folder: Path) -> None:
