@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 import click  # noqa: E402 - the path comes first
 from prometheus_client import CollectorRegistry, Counter, Histogram  # noqa: E402
+from prometheus_client.metrics import MetricWrapperBase  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
@@ -247,7 +248,8 @@ def _metrics() -> str:
 
 def _instruments(registry: CollectorRegistry) -> list[Any]:
     """The metrics of a registry in the order of their creation; it has no public list of them."""
-    return list(cast("Any", registry)._collector_to_names)
+    collectors = cast("Any", registry)._collector_to_names
+    return [collector for collector in collectors if isinstance(collector, MetricWrapperBase)]
 
 
 # conversations ----------------------------------------------------------------------------------

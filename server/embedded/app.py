@@ -86,7 +86,7 @@ def create_app(engine: Engine) -> FastAPI:
         if body.stream:
             return StreamingResponse(_events(engine, completion), media_type="text/event-stream")
         try:
-            with cancel_on_disconnect(request.receive):
+            with cancel_on_disconnect(request.scope, request.receive):
                 await _drain(engine, completion)
         except ClientDisconnected:
             return Response(status_code=499)

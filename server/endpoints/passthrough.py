@@ -56,7 +56,7 @@ class Passthrough(TrackedEndpoint):
             record.model = self._served_model(string(body, "model"))
             forwarded = {**self._rewrite(body, headers, caller), "model": record.model}
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
-            with cancel_on_disconnect(receive):
+            with cancel_on_disconnect(scope, receive):
                 await self._forward(record, call, _expected_choices(body), send)
 
     def _served_model(self, name: str | None) -> str:

@@ -87,7 +87,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
             try:
-                with cancel_on_disconnect(receive):
+                with cancel_on_disconnect(scope, receive):
                     async with await self._attempt(record, request, send) as in_flight:
                         answer = await self._relay(record, request, given, in_flight, send)
                     if answer is not None:  # not streamed

@@ -98,6 +98,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._refusal = _INVALID
         self._discards = False
+        self._on_disconnect: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's
         super().connection_made(transport)
@@ -117,6 +118,7 @@ class Connection(HttpToolsProtocol):
         self._watch.stop()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        self._report_disconnect()
 
     def evict(self) -> None:
         self.transport.abort()
@@ -157,7 +159,9 @@ class Connection(HttpToolsProtocol):
         if not self._is_upgrade:
             super().on_headers_complete()
             self.cycle.transport = self._response_transport  # pyright: ignore[reportAttributeAccessIssue] - has what it uses
-            cast("Any", self.scope)["state"]["close_unread"] = self._close_unread
+            state = cast("Any", self.scope)["state"]
+            state["close_unread"] = self._close_unread
+            state["watch_disconnect"] = self._watch_disconnect
             self.headers = []  # the parser adds the trailers, which nobody reads
 
     def on_body(self, body: bytes) -> None:
@@ -254,6 +258,21 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None:  # pyright: ignore[reportUnnecessaryComparison]
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._report_disconnect()
+
+    def _watch_disconnect(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
+        """Report when the client disconnects, until the function that is returned is called."""
+        self._on_disconnect = on_disconnect
+        if self.cycle.disconnected or self.transport.is_closing():
+            self._report_disconnect()
+        return self._end_watch
+
+    def _end_watch(self) -> None:
+        self._on_disconnect = None
+
+    def _report_disconnect(self) -> None:
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
     def _close_unread(self) -> None:
         """Close the connection after the answer, which says so, if the body has not arrived."""

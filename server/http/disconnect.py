@@ -1,10 +1,15 @@
 """Cancels a request whose client disconnects; the gateway and the embedded engine use it."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
+
+Watch = Callable[[Callable[[], None]], Callable[[], object]]
+"""Calls a function when the client has disconnected, until the function that it returns is called.
+
+`server.http.connection` has one for each request, as `scope["state"]["watch_disconnect"]`."""
 
 
 class ClientDisconnected(Exception):  # noqa: N818 - named as Starlette names it
@@ -12,7 +17,7 @@ class ClientDisconnected(Exception):  # noqa: N818 - named as Starlette names it
 
 
 @contextmanager
-def cancel_on_disconnect(receive: Receive) -> Generator[None]:
+def cancel_on_disconnect(scope: Scope, receive: Receive) -> Generator[None]:
     """Cancel the block when the client disconnects; the request's body must have been read.
 
     The block stays in its task, as in `asyncio.timeout`: a task of its own costs 30 us per request.
@@ -22,19 +27,32 @@ def cancel_on_disconnect(receive: Receive) -> Generator[None]:
     """
     task = asyncio.current_task()
     assert task is not None
-    watcher = asyncio.create_task(_cancel_when_disconnected(receive, task), name="watch")
+    is_gone = False
+
+    def cancel() -> None:
+        nonlocal is_gone
+        is_gone = True
+        task.cancel()
+
+    watch: Watch | None = scope.get("state", {}).get("watch_disconnect")
+    stop = _watch(receive, cancel) if watch is None else watch(cancel)
     try:
         yield
     except asyncio.CancelledError:
-        disconnected = watcher.done() and not watcher.cancelled() and watcher.exception() is None
-        if disconnected and task.uncancel() == 0:
+        if is_gone and task.uncancel() == 0:
             raise ClientDisconnected from None
         raise
     finally:
-        watcher.cancel()
+        stop()
 
 
-async def _cancel_when_disconnected(receive: Receive, task: "asyncio.Task[object]") -> None:
+def _watch(receive: Receive, on_disconnect: Callable[[], None]) -> Callable[[], object]:
+    """Watch by ASGI, for a server whose connections do not."""
+    watcher = asyncio.create_task(_wait(receive, on_disconnect), name="watch")
+    return watcher.cancel
+
+
+async def _wait(receive: Receive, on_disconnect: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    task.cancel()
+    on_disconnect()
