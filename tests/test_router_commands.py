@@ -150,6 +150,9 @@ def test_replay_prints_every_documented_field(
         "random",
         "knn",
     }
+    assert set(result["controls"]) == {"shuffled", "fixed_on_fit"}
+    assert result["controls"]["shuffled"]["policy_accuracy_minus_ci"][0] > 0
+    assert result["difficulty"]["auc_ci"][0] > 0.5
     high = result["baselines"]["fixed:high"]
     assert policy["tokens"] < 0.9 * high["tokens"]
     assert policy["accuracy"] > high["accuracy"] - 0.05

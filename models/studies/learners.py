@@ -26,6 +26,9 @@ from router.policy import choose_rows
 _FOLDS = 5
 _C_FEATURES, _C_WORDS = 0.1, 0.01
 _NEIGHBOURS = 25
+_GUARD_NEIGHBOURS = 100
+_CLEAR = 1.0
+"""Standard errors."""
 
 Learner = Callable[[Table, list[str], Index, Index], Array]
 """P(correct) (N_test, E) from the table, the prompts' texts (N,), and train and test rows."""
@@ -146,6 +149,29 @@ def neighbours(table: Table, _: list[str], train: Index, test: Index) -> Array:
     return np.nanmean(table.accuracy[train][nearest], axis=1)
 
 
+def paired_guard(table: Table, _: list[str], train: Index, test: Index) -> Array:
+    """A guard that leaves the best fixed effort only on paired evidence among the neighbours.
+
+    An effort counts by the lower bound, `_CLEAR` standard errors below the mean, of its paired
+    difference in accuracy from the best fixed effort among the nearest prompts. Bounds may leave
+    [0, 1]: they are for choices and not probabilities.
+    """
+    basis = Basis.learn(*table.prompts(train))
+    complete = train[table.complete[train]]
+    model = NearestNeighbors(n_neighbors=min(_GUARD_NEIGHBOURS, len(complete)))
+    nearest = model.fit(basis.predictors(*table.prompts(complete))).kneighbors(
+        basis.predictors(*table.prompts(test)), return_distance=False
+    )
+    accuracy = table.accuracy[complete]
+    best = int(accuracy.mean(axis=0).argmax())
+    differences = (accuracy - accuracy[:, [best]])[nearest]
+    mean = differences.mean(axis=1)
+    size = differences.shape[1]
+    error = np.sqrt((differences.var(axis=1) + 1 / size) / size)
+    error[:, best] = 0.0
+    return accuracy[nearest][:, :, [best]].mean(axis=1) + mean - _CLEAR * error
+
+
 def _per_effort(
     table: Table,
     train_x: Array,
@@ -173,6 +199,7 @@ def _per_effort(
 LEARNERS: Mapping[str, Learner] = {
     "nothing": nothing,
     "nearest neighbours": neighbours,
+    "paired guard": paired_guard,
     "tf-idf, logistic": tfidf,
     "features, boosted trees": boosting,
     "features, logistic": features,

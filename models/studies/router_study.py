@@ -23,9 +23,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from models.studies.learners import LEARNERS, cross_fit, cross_fit_tokens, judge
+from router.arrays import Index
 from router.artifact import load, save
 from router.conversation import routed_text
-from router.evaluation.replay import Decisions, decide, judged_rows, replay, report
+from router.evaluation.replay import Decisions, best_fixed, decide, judged_rows, replay, report
 from router.features import window
 from router.fitting.cross_fit import fold_of
 from router.fitting.fit import FitSettings, fit
@@ -83,7 +84,8 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
     rows = judged_rows(table)
     folds = fold_of(table.cluster, 1)
-    parts: list[tuple[np.ndarray, Decisions]] = []
+    parts: list[tuple[Index, Decisions]] = []
+    on_fit: list[Index] = []
     for fold in range(_FOLDS):
         fitted = {
             problem
@@ -96,6 +98,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
         test = rows[folds[rows] == fold]
         if len(test):
             parts.append((test, decide(artifact, table, test, policy)))
+            on_fit.append(np.full(len(test), efforts.index(best_fixed(artifact))))
     order = np.concatenate([test for test, _ in parts])
     decided = Decisions(
         np.concatenate([part.p for _, part in parts]),
@@ -105,7 +108,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
         np.concatenate([part.at_prices for _, part in parts], axis=1),
         np.concatenate([part.trusted for _, part in parts]),
     )
-    return {**report(table, order, decided), "problems": len(rows)}
+    return {**report(table, order, decided, np.concatenate(on_fit)), "problems": len(rows)}
 
 
 def _only(reading: OutcomeSet, problems: set[str]) -> OutcomeSet:

@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from router.evaluation.comparison import Draws, Interval, Means, PolicyResult
+from router.evaluation.halves import halves, kind_halves
 from router.fitting.fixed_efforts import FixedEfforts, certify, dominated, fixed_efforts
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.fitting.prompts import merged, repetition
@@ -45,6 +46,8 @@ def audit(dataset: OutcomeSet, max_loss: float, delta: float) -> dict[str, Any]:
         "kinds": {
             kind: _Audit(of_kind, max_loss, delta).entry() for kind, of_kind in kinds.items()
         },
+        "halves": halves(results, max_loss, delta),
+        "kind_halves": kind_halves(kinds, max_loss, delta),
         "skipped": dataset.skipped,
         "warnings": [*dataset.warnings, *warnings, *_cautions(results), *small],
     }

@@ -14,10 +14,30 @@ def audit_table(result: Mapping[str, Any]) -> str:
     return "\n".join((
         *lines,
         "",
+        *_halves(result),
         "Intervals are 95 % intervals over distinct prompts. Claims of dominance and of the "
         f"recommendation hold with confidence {result['confidence']:g}, each of them for all "
         "efforts together" + (" and for each kind by itself." if result["kinds"] else "."),
     ))  # fmt: skip
+
+
+def _halves(result: Mapping[str, Any]) -> Iterator[str]:
+    """Lines with what the choices are worth on prompts that they were not made on."""
+    halves, by_kind = result["halves"], result["kind_halves"]
+    if halves is not None:
+        efforts = ", ".join(f"{effort} {share:.0%}" for effort, share in halves["chosen"].items())
+        yield (
+            f"chosen on a half, judged on the other ({halves['splits']} times): {efforts}; "
+            f"accuracy lost {with_interval(halves, 'accuracy_loss', 4)}, more than "
+            f"{result['max_loss']:g} in {halves['broken']:.0%}; saved "
+            f"{_percent(halves, 'saved_share')}"
+        )
+    if by_kind is not None:
+        yield (
+            "an effort per kind, chosen likewise, minus the same efforts dealt at random: accuracy "
+            f"{with_interval(by_kind, 'accuracy_minus_shuffled', 4, '+')}, tokens "
+            f"{with_interval(by_kind, 'tokens_minus_shuffled', 1, '+')}"
+        )
 
 
 def _part(title: str, part: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from router.arrays import Array, Index, Mask
 from router.artifact import Artifact
 from router.estimate import in_distribution, predict
 from router.evaluation.comparison import PolicyResult
+from router.evaluation.difficulty import difficulty
 from router.evaluation.oracle import generations, oracle_frontier
 from router.evaluation.report import Report
 from router.fitting.basis import Basis
@@ -61,7 +62,9 @@ def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str,
     table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
     whole = extended(table, artifact.composites if dataset.thinking else ())
-    result = report(whole, rows, decide(artifact, whole, rows, policy), table)
+    decisions = decide(artifact, whole, rows, policy)
+    on_fit = artifact.efforts.index(best_fixed(artifact))
+    result = report(whole, rows, decisions, np.full(len(rows), on_fit), table)
     skipped = dataset.skipped + len(table.problem_ids) - len(rows)
     return {**result, "problems": len(rows), "skipped": skipped}
 
@@ -122,11 +125,25 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     return Decisions(p_correct, budget, chosen, np.full(len(rows), bounded), at_prices, trusted)
 
 
-def report(
-    table: Table, rows: Index, decisions: Decisions, fixed: Table | None = None
-) -> dict[str, object]:
-    """Accuracy and tokens of decisions on the problems `rows`, against the baselines.
+def best_fixed(artifact: Artifact) -> str:
+    """The fixed effort that was the most accurate on the outcomes of the fit.
 
+    Artifacts of older versions do not say; there it is the baseline.
+    """
+    effort = artifact.metrics.get("most_accurate", artifact.baseline)
+    return str(effort) if effort in artifact.efforts else artifact.baseline
+
+
+def report(
+    table: Table,
+    rows: Index,
+    decisions: Decisions,
+    on_fit: Index,
+    fixed: Table | None = None,
+) -> dict[str, object]:
+    """Accuracy and tokens of decisions on the problems `rows` (N,), against the baselines.
+
+    `on_fit` (N,): the fixed effort that was best on the outcomes of the fit, not in hindsight.
     `fixed`: the table without composite efforts, which the baselines do not have.
     """
     plain = fixed or table
@@ -149,6 +166,10 @@ def report(
         efforts=plain.efforts,
         routed=routed,
         neighbours=_within(float(routed.tokens.mean()), p, spent, result_of),
+        controls={
+            "shuffled": shuffled(decisions, len(table.efforts), result_of),
+            "fixed_on_fit": result_of(on_fit),
+        },
         fixed=[result_of(np.full(len(rows), effort)) for effort in range(len(plain.efforts))],
         frontier=[result_of(chosen, bounded=True) for chosen in decisions.at_prices],
         oracle=oracle_frontier(plain, rows, decisions.p[:, : len(plain.efforts)]),
@@ -156,12 +177,31 @@ def report(
     return {
         "policy": {**figures.policy(), "efforts": _shares(table.efforts, decisions.chosen)},
         "baselines": figures.baselines(),
+        "controls": figures.controls(),
         "oracle": {**figures.oracle(), "cross_fitted": generations(plain, rows) > 1},
         **figures.gap(),
         "area": figures.areas(),
         "frontier": figures.frontier(),
         "abstained": float(1 - decisions.trusted.mean()),
+        "difficulty": difficulty(plain, rows, decisions.p[:, : len(plain.efforts)]),
     }
+
+
+def shuffled(
+    decisions: Decisions, size: int, result_of: Callable[[Index, Mask], PolicyResult]
+) -> PolicyResult:
+    """The same efforts, as often each, dealt to the problems at random: the mean over all deals.
+
+    What the policy gains over it comes from who gets which effort, and not from the mixture.
+    """
+    shares = np.bincount(decisions.chosen, minlength=size) / len(decisions.chosen)
+    dealt = [
+        result_of(np.full(len(decisions.chosen), effort), decisions.bounded)
+        for effort in range(size)
+    ]
+    accuracy = np.stack([result.accuracy for result in dealt])
+    tokens = np.stack([result.tokens for result in dealt])
+    return PolicyResult(shares @ accuracy, shares @ tokens)
 
 
 def _shares(efforts: Sequence[str], chosen: Index) -> Mapping[str, float]:

@@ -3,7 +3,7 @@
 Knows the result of each policy on each problem, not how the policy decided.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,18 @@ class Report:
         efforts: Sequence[str],
         routed: PolicyResult,
         neighbours: PolicyResult,
+        controls: Mapping[str, PolicyResult],
         fixed: Sequence[PolicyResult],
         frontier: Sequence[PolicyResult],
         oracle: Sequence[PolicyResult],
     ) -> None:
         self._efforts = efforts
-        self._draws = Draws([routed, neighbours, *fixed, *oracle, *frontier])
-        self._fixed = slice(2, 2 + len(fixed))
+        self._controls = tuple(controls)
+        self._draws = Draws([
+            routed, neighbours, *controls.values(), *fixed, *oracle, *frontier,
+        ])  # fmt: skip
+        first_fixed = 2 + len(controls)
+        self._fixed = slice(first_fixed, first_fixed + len(fixed))
         self._oracle = slice(self._fixed.stop, self._fixed.stop + len(oracle))
         self._best = slice(self._fixed.start, self._oracle.stop)
         self._frontier = slice(self._oracle.stop, None)
@@ -52,6 +57,10 @@ class Report:
             for index, effort in enumerate(self._efforts, self._fixed.start)
         }
         return {**fixed, "random": self._random(), "knn": self._against(1)}
+
+    def controls(self) -> dict[str, object]:
+        """Policies that know nothing of the prompt or of the outcomes, and the difference."""
+        return {name: self._against(row) for row, name in enumerate(self._controls, 2)}
 
     def oracle(self) -> dict[str, object]:
         """The oracle at the policy's accuracy, mixed with fixed efforts where that is cheaper."""
@@ -148,7 +157,12 @@ class Report:
 
 def table(result: Mapping[str, Any]) -> str:
     """A replay as text: one row per policy, with the routed policy minus it, and intervals."""
-    named = {"policy": result["policy"], **result["baselines"], "oracle": result["oracle"]}
+    named = {
+        "policy": result["policy"],
+        **result["baselines"],
+        **result["controls"],
+        "oracle": result["oracle"],
+    }
     width = max(map(len, named)) + 2
     heads = ("accuracy", "tokens", "policy minus it: accuracy", "policy minus it: tokens")
     lines = [" " * width + "".join(f"{head:<29}" for head in heads).rstrip()]
@@ -174,9 +188,24 @@ def table(result: Mapping[str, Any]) -> str:
         f"share of the oracle's gap closed: {closed}",
         f"area under the frontier: {areas['policy']}, of random mixing {areas['random']}, "
         f"gain {areas['gain']}",
+        *_difficulty(result["difficulty"]),
         f"{result['problems']} problems; {result['skipped']} rows or problems skipped; "
         f"{result['abstained']:.1%} abstained",
     ))  # fmt: skip
+
+
+def _difficulty(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Lines with the AUC of the estimates, and by kind."""
+    if entry["auc"] is not None:
+        yield f"AUC of the difficulty: {with_interval(entry, 'auc', 3)}"
+    for kind, part in entry["kinds"].items():
+        outside = part["left_out"]
+        cells = [
+            f"{name} {with_interval(figures, 'auc', 3)}"
+            for name, figures in (("of this router", part), ("of a fit without the kind", outside))
+            if figures is not None and figures["auc"] is not None
+        ]
+        yield f"  kind {kind}, {part['problems']} problems: {', '.join(cells) or 'undefined'}"
 
 
 def with_interval(entry: Mapping[str, Any], name: str, digits: int, sign: str = "") -> str:
