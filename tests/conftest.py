@@ -48,8 +48,15 @@ def trust_one_certificate() -> None:
     os.environ.pop("SSL_CERT_DIR", None)
 
 
+def wait_patiently() -> None:
+    """Let requests without a time-out of their own wait a minute; httpx waits five seconds."""
+    timeout = httpx._config.DEFAULT_TIMEOUT_CONFIG
+    timeout.connect = timeout.read = timeout.write = timeout.pool = 60.0
+
+
 gc.disable()  # while tests are collected, which leaves no garbage
 trust_one_certificate()
+wait_patiently()
 hypothesis.settings.register_profile(
     "loaded machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
