@@ -12,7 +12,8 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from router.arrays import Array
+from router.arrays import Array, Index
+from router.word_table import WordTable
 
 Words = Mapping[bytes, int]
 """Occurrences of each word in a text."""
@@ -22,6 +23,9 @@ _MIN_PROMPTS = 2
 _MAX_PROMPT_SHARE = 0.98
 """Words in a larger share of the prompts do not distinguish them."""
 _LOGS = tuple(1.0 + log(n) for n in range(1, 257))
+_LOG_ARRAY = np.array(_LOGS)
+_CELLS = 16_384
+"""Words whose weighted columns are summed up together, to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ class Vocabulary:
 
         Words in nearly all prompts, and words of `read` (N) alone, are known without influence.
         """
-        frequency, size = _prompts_by_word(prompts), len(prompts)
+        size = len(prompts)
         idf = {
             word: log((1 + size) / (1 + count)) + 1.0 if count <= _MAX_PROMPT_SHARE * size else 0.0
-            for word, count in frequency.most_common(_MAX_WORDS)
+            for word, count in _frequent(prompts)
             if count >= _MIN_PROMPTS
         }
-        for word, count in _prompts_by_word(read).most_common(_MAX_WORDS):
+        for word, count in _frequent(read):
             if count >= _MIN_PROMPTS:
                 idf.setdefault(word, 0.0)
         return cls(tuple(idf), np.array([*idf.values()], dtype=np.float64))
@@ -90,6 +94,11 @@ class Vocabulary:
 
     def known_shares(self, words: Sequence[Words], read: Sequence[Words]) -> list[float]:
         """The share of each of N prompts: the smaller one of its `words` and of its `read`."""
+        if isinstance(words, WordTable) and isinstance(read, WordTable):
+            shares = 1.0 - words.unknown_shares(self._rows(words) >= 0)
+            if read is not words:
+                shares = np.minimum(shares, 1.0 - read.unknown_shares(self._rows(read) >= 0))
+            return shares.tolist()
         return [
             min(self.known_share(routed), self.known_share(every) if every is not routed else 1.0)
             for routed, every in zip(words, read, strict=True)
@@ -98,23 +107,64 @@ class Vocabulary:
     def project(self, prompts: Sequence[Words], columns: Array) -> Array:
         """Word vectors (N, V) times `columns` (V, K), without building the (N, V) matrix."""
         products = np.zeros((len(prompts), columns.shape[1]))
+        if isinstance(prompts, WordTable):
+            rows_of = self._rows(prompts)
+            for chunk, words in prompts.chunks():
+                _add_products(products[chunk], *self._weighted(words, rows_of), columns)
+            return products
         for row, words in enumerate(prompts):
             rows, weights = self.vector(words)
             products[row] = weights @ columns[rows]
         return products
 
+    def _rows(self, table: WordTable) -> Index:
+        """The row in this vocabulary of each of the table's names, -1 for unknown words."""
+        index = self._index
+        return np.array([index.get(name, (-1,))[0] for name in table.names], dtype=np.intp)
+
+    def _weighted(self, table: WordTable, rows_of: Index) -> tuple[Index, Index, Array]:
+        """The prompt, row and weight of each known word of a table, as of `vector`."""
+        row = rows_of[table.ids]
+        known = row >= 0
+        row, prompt = row[known], table.prompt_of()[known]
+        weight = _LOG_ARRAY[np.minimum(table.counts[known], len(_LOGS)) - 1] * self.idf[row]
+        square = np.bincount(prompt, weights=weight**2, minlength=len(table))
+        length = np.sqrt(square)
+        length[square == 0] = 1.0
+        return prompt, row, weight / length[prompt]
+
     def matrix(self, prompts: Sequence[Words]) -> NDArray[np.float32]:
         """Word vectors (N, V), dense."""
         vectors = np.zeros((len(prompts), len(self.words)), dtype=np.float32)
+        if isinstance(prompts, WordTable):
+            rows_of = self._rows(prompts)
+            for chunk, words in prompts.chunks():
+                prompt, row, weight = self._weighted(words, rows_of)
+                vectors[chunk][prompt, row] = weight
+            return vectors
         for row, words in enumerate(prompts):
             rows, weights = self.vector(words)
             vectors[row, rows] = weights
         return vectors
 
 
-def _prompts_by_word(prompts: Sequence[Words]) -> Counter[bytes]:
-    """In how many prompts each word occurs."""
+def _frequent(prompts: Sequence[Words]) -> Sequence[tuple[bytes, int]]:
+    """The words that occur in the most prompts, and in how many."""
+    if isinstance(prompts, WordTable):
+        return prompts.frequent(_MAX_WORDS)
     frequency: Counter[bytes] = Counter()
     for words in prompts:
         frequency.update(words.keys())
-    return frequency
+    return frequency.most_common(_MAX_WORDS)
+
+
+def _add_products(
+    products: Array, prompt: Index, row: Index, weight: Array, columns: Array
+) -> None:
+    """Add to each prompt's product the weighted columns of its words, which are in its order."""
+    for start in range(0, len(row), _CELLS):
+        cells = slice(start, start + _CELLS)
+        values = columns[row[cells]]
+        values *= weight[cells, np.newaxis]
+        first = np.flatnonzero(np.diff(prompt[cells], prepend=-1))
+        products[prompt[cells][first]] += np.add.reduceat(values, first, axis=0)

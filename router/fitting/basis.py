@@ -13,6 +13,7 @@ from router.arrays import Array
 from router.fitting.learner import Linear
 from router.parameters import Standardizer
 from router.vocabulary import Vocabulary, Words
+from router.word_table import WordTable
 
 _DIRECTIONS = 64
 _PROMPTS_PER_DIRECTION = 4
@@ -45,12 +46,14 @@ class Basis:
         `read` (N): as of `router.features.Prompt`; its words are known too.
         """
         vocabulary = Vocabulary.learn(words, read)
-        order: list[int] = np.random.default_rng(0).permutation(len(words)).tolist()
-        vectors = vocabulary.matrix([words[i] for i in order[:_MAX_PROMPTS]])
+        table = words if isinstance(words, WordTable) else WordTable.of(words)
+        order = np.random.default_rng(0).permutation(len(table))[:_MAX_PROMPTS]
+        vectors = vocabulary.matrix(table.rows(order))
         mean = vectors.mean(axis=0)
-        directions = _main_directions(vectors - mean).astype(np.float64)
+        vectors -= mean
+        directions = _main_directions(vectors).astype(np.float64)
         if directions.shape[1]:
-            spread = float(((vectors - mean) @ directions[:, 0]).std())
+            spread = float((vectors @ directions[:, 0]).std())
             directions *= _WORD_SCALE / max(spread, _CONSTANT)
         return cls(_standardizer(x), vocabulary, directions, mean.astype(np.float64) @ directions)
 

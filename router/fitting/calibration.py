@@ -177,8 +177,17 @@ def _sequence(bounded: bool) -> Iterator[OperatingPoint]:
 def expected_calibration_error(p: Array, correct: Array, bins: int = 15) -> float:
     """ECE over bins of equal mass (Nguyen & O'Connor, 2015); `p` and `correct` are (M,)."""
     order = np.argsort(p, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    gaps = [len(part) * abs(float(p[part].mean() - correct[part].mean())) for part in parts]
+    return _calibration_error(p[order], correct[order], bins)
+
+
+def _calibration_error(p: Array, correct: Array, bins: int = 15) -> float:
+    """The same for rising `p`."""
+    gaps = [
+        len(part) * abs(float(part.mean() - labels.mean()))
+        for part, labels in zip(
+            *(np.array_split(values, min(bins, len(p))) for values in (p, correct)), strict=True
+        )
+    ]
     return sum(gaps) / len(p)
 
 
@@ -204,8 +213,14 @@ def measure(held_out: HeldOut, point: OperatingPoint) -> dict[str, object]:
     brier = brier_rows(held_out.p, held_out.accuracy)
     constant = np.broadcast_to(held_out.accuracy.mean(axis=0), held_out.p.shape)
 
+    p, correct = held_out.p.ravel(), held_out.accuracy.ravel()
+    order, efforts = np.argsort(p, kind="stable"), held_out.p.shape[1]
+
     def ece(rows: Index) -> float:
-        return expected_calibration_error(held_out.p[rows].ravel(), held_out.accuracy[rows].ravel())
+        """Of resampled problems: their estimates in order, without sorting each draw."""
+        repeats = np.bincount(rows, minlength=size)[order // efforts]
+        drawn = np.repeat(order, repeats)
+        return _calibration_error(p[drawn], correct[drawn])
 
     accuracy, spent = held_out.served(point)
     return {

@@ -10,7 +10,14 @@ from router.estimate import sigmoid
 from router.fitting.basis import Basis
 from router.fitting.calibration import log_loss_rows
 from router.fitting.kinds import KnownKinds, logit_effects, token_effects
-from router.fitting.learner import INTERCEPT_ONLY, SETTINGS, Setting, fit_log_tokens, fit_logits
+from router.fitting.learner import (
+    INTERCEPT_ONLY,
+    SETTINGS,
+    Linear,
+    Setting,
+    fit_log_tokens,
+    fit_logits,
+)
 from router.fitting.table import Table
 from router.parameters import range_excess
 
@@ -69,10 +76,11 @@ def cross_fit(table: Table, folds: Index, settings: Sequence[Setting] = SETTINGS
         log_tokens[test] = fitted_tokens(z_test) + effects[test_kinds]
         excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
         known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test))
+        logits: Linear | None = None
         for setting in settings:
             width = z.shape[1] if setting.words else x.shape[1]
             successes, counts = table.successes[train], table.counts[train]
-            logits = fit_logits(z[:, :width], successes, counts, setting.c)
+            logits = fit_logits(z[:, :width], successes, counts, setting.c, logits)
             effects = logit_effects(kinds, size, logits(z[:, :width]), successes, counts)
             p[setting][test] = sigmoid(logits(z_test[:, :width]) + effects.intercepts[test_kinds])
             guard[setting][test[test_kinds == size]] = effects.guard if size else 0.0

@@ -16,8 +16,12 @@ from router.arrays import Array
 from router.estimate import sigmoid
 
 _BIAS_PENALTY = 1e-2
-_NEWTON_STEPS = 30
-_STEP_TOLERANCE = 1e-4
+_NEWTON_STEPS = 100
+_STEP_TOLERANCE = 1e-7
+_MAX_CONTRACTION = 0.2
+"""A step that shrinks less than this from the former one renews the Hessian."""
+_ROWS = 2_048
+"""Prompts whose products are summed up together, to stay in the processor's cache."""
 _RIDGE_PENALTIES = tuple(10.0**power for power in range(-1, 5))
 
 
@@ -65,14 +69,16 @@ def one_thread() -> AbstractContextManager[object]:
     return control.threadpool_limits(1)
 
 
-def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
+def fit_logits(
+    z: Array, successes: Array, counts: Array, c: float, start: Linear | None = None
+) -> Linear:
     """Logits of P(correct): one logistic regression whose efforts share part of their slopes.
 
     Predictors `z` (N, F); `successes` and `counts` (N, E) of generations. Shared slopes and each
     effort's deviations from them have the same penalty, 1 / `c`. Each cell with generations has
     weight 1, however many there are. Half a success and half a failure are spread over each effort,
-    so that constant labels give finite logits. Newton's method on the penalised likelihood; the
-    Hessian consists of one F x F block per effort.
+    so that constant labels give finite logits. Newton's method on the penalised likelihood, from
+    the solution `start` of a like problem; a Hessian is used as long as it makes good steps.
     """
     efforts, width = counts.shape[1], z.shape[1] + 1
     observed = (counts > 0).astype(np.float64)
@@ -83,21 +89,40 @@ def fit_logits(z: Array, successes: Array, counts: Array, c: float) -> Linear:
     design = np.hstack([z, np.ones((len(z), 1))])
     penalty = np.full((efforts + 1, width), 1.0 / c)
     penalty[:, -1] = _BIAS_PENALTY
-    theta = np.zeros((efforts + 1, width))
+    theta = _split(start, efforts, width)
+    newton: _Newton | None = None
+    former = 0.0
     for _ in range(_NEWTON_STEPS):
         p = sigmoid(design @ (theta[0] + theta[1:]).T)
         own = (total * p - positive).T @ design
         gradient = np.vstack([own.sum(axis=0), own]) + penalty * theta
-        step = _newton_step(design, total * p * (1 - p), gradient, penalty)
-        theta -= step / max(1.0, float(np.abs(step).max()) / 5.0)
-        if np.abs(step).max() < _STEP_TOLERANCE:
+        if newton is None:
+            newton = _Newton(design, total * p * (1 - p), penalty)
+        step = newton.step(gradient)
+        size = float(np.abs(step).max())
+        theta -= step / max(1.0, size / 5.0)
+        if size < _STEP_TOLERANCE:
             break
+        if size > max(_MAX_CONTRACTION * former, _STEP_TOLERANCE):
+            newton = None
+        former = size
     slopes = theta[0] + theta[1:]
     return Linear(slopes[:, :-1], slopes[:, -1])
 
 
-def _newton_step(design: Array, weights: Array, gradient: Array, penalty: Array) -> Array:
-    """Newton's step (E+1, F) of the shared slopes and of each effort's own.
+def _split(start: Linear | None, efforts: int, width: int) -> Array:
+    """Shared and own parameters (E+1, F) of a former solution, maybe on fewer predictors."""
+    theta = np.zeros((efforts + 1, width))
+    if start is not None:
+        theta[1:, : start.weights.shape[1]] = start.weights
+        theta[1:, -1] = start.bias
+        theta[0] = theta[1:].sum(axis=0) / (efforts + 1)
+        theta[1:] -= theta[0]
+    return theta
+
+
+class _Newton:
+    """Newton's steps (E+1, F) of the shared slopes and of each effort's own, at one Hessian.
 
     With B the curvature (F, F) of one effort and P the penalty, the Hessian has B in the effort's
     row and column and in the shared corner, plus P on its diagonal. Eliminating each effort's block
@@ -107,50 +132,83 @@ def _newton_step(design: Array, weights: Array, gradient: Array, penalty: Array)
     Args:
         design: features with a constant, (N, F).
         weights: of each prompt at each effort, (N, E).
-        gradient: of the penalised likelihood, (E+1, F).
         penalty: on each parameter, (E+1, F).
     """
-    roots = [design * root[:, np.newaxis] for root in np.sqrt(weights).T]
-    blocks = np.stack([root.T @ root for root in roots])
-    own = penalty[1:]
-    diagonal = np.array(range(design.shape[1]), dtype=np.intp)
-    blocks[:, diagonal, diagonal] += own
-    right = np.zeros((*blocks.shape[:2], blocks.shape[2] + 1))
-    right[:, diagonal, diagonal] = own
-    right[:, :, -1] = gradient[1:]
-    solved = np.linalg.solve(blocks, right)
-    by_penalty, by_gradient = solved[:, :, :-1], solved[:, :, -1]  # A^-1 P, A^-1 g
-    shared = -(own[:, :, np.newaxis] * by_penalty).sum(axis=0)
-    shared[diagonal, diagonal] += penalty[0] + own.sum(axis=0)
-    target = gradient[0] - (gradient[1:] - own * by_gradient).sum(axis=0)
-    step = np.array(np.linalg.solve(shared, target), dtype=np.float64)
-    return np.vstack([step, by_gradient + by_penalty @ step - step])
+
+    def __init__(self, design: Array, weights: Array, penalty: Array) -> None:
+        blocks = _curvatures(design, weights)
+        self._own = own = penalty[1:]
+        diagonal = np.array(range(design.shape[1]), dtype=np.intp)
+        blocks[:, diagonal, diagonal] += own
+        self._inverses = np.array(np.linalg.inv(blocks), dtype=np.float64)
+        self._by_penalty = self._inverses * own[:, np.newaxis, :]  # A^-1 P
+        shared = -(own[:, :, np.newaxis] * self._by_penalty).sum(axis=0)
+        shared[diagonal, diagonal] += penalty[0] + own.sum(axis=0)
+        self._shared = np.array(np.linalg.inv(shared), dtype=np.float64)
+
+    def step(self, gradient: Array) -> Array:
+        """The step at a gradient (E+1, F) of the penalised likelihood."""
+        by_gradient = np.einsum("efg,eg->ef", self._inverses, gradient[1:])
+        target = gradient[0] - (gradient[1:] - self._own * by_gradient).sum(axis=0)
+        step = self._shared @ target
+        return np.vstack([step, by_gradient + self._by_penalty @ step - step])
+
+
+def _curvatures(design: Array, weights: Array) -> Array:
+    """The weighted products (E, F, F) of a design (N, F), by weights (N, E).
+
+    In single precision: the gradient alone decides where the steps end.
+    """
+    size, width = design.shape
+    blocks = np.zeros((weights.shape[1], width, width))
+    for start in range(0, size, _ROWS):
+        rows = design[start : start + _ROWS].astype(np.float32)
+        scales = weights[start : start + _ROWS].astype(np.float32)
+        for effort, scale in enumerate(scales.T):
+            blocks[effort] += rows.T @ (rows * scale[:, np.newaxis])
+    return blocks
 
 
 def fit_log_tokens(z: Array, tokens: Array) -> Linear:
     """log(1 + tokens) by one ridge regression per effort; `z` (N, F), `tokens` (N, E) or nan."""
     weights = np.zeros((tokens.shape[1], z.shape[1]))
     bias = np.zeros(tokens.shape[1])
-    for effort in range(tokens.shape[1]):
-        observed = np.isfinite(tokens[:, effort])
-        weights[effort], bias[effort] = _ridge(z[observed], np.log1p(tokens[observed, effort]))
+    observed = np.isfinite(tokens)
+    everywhere = _Ridge(z) if observed.all(axis=0).sum() > 1 else None
+    for effort, rows in enumerate(observed.T):
+        ridge = everywhere if everywhere is not None and rows.all() else _Ridge(z[rows])
+        weights[effort], bias[effort] = ridge.fit(np.log1p(tokens[rows, effort]))
     return Linear(weights, bias)
 
 
-def _ridge(z: Array, target: Array) -> tuple[Array, float]:
-    """Ridge regression with the penalty of the lowest leave-one-out error, from one SVD."""
-    mean, target_mean = z.mean(axis=0), float(target.mean())
-    u, singular, vt = np.linalg.svd(z - mean, full_matrices=False)
-    rotated = u.T @ (target - target_mean)
+class _Ridge:
+    """Ridge regressions on the same predictors, with the penalty of the lowest leave-one-out error.
 
-    def leave_one_out(penalty: float) -> float:
-        shrink = singular**2 / (singular**2 + penalty)
-        leverage = (u**2) @ shrink + 1.0 / len(z)
-        residual = (target - target_mean - u @ (shrink * rotated)) / np.maximum(
-            1.0 - leverage, 1e-3
-        )
-        return float((residual**2).mean())
+    From the eigenvectors of the predictors' covariance, which the smallest penalty makes as exact
+    as their singular vectors.
+    """
 
-    penalty = min(_RIDGE_PENALTIES, key=leave_one_out)
-    slopes = vt.T @ (singular / (singular**2 + penalty) * rotated)
-    return slopes, target_mean - float(mean @ slopes)
+    def __init__(self, z: Array) -> None:
+        self._z, self._mean = z, z.mean(axis=0)
+        gram = np.zeros((z.shape[1], z.shape[1]))
+        for start in range(0, len(z), _ROWS):
+            rows = z[start : start + _ROWS] - self._mean
+            gram += rows.T @ rows
+        squares, vectors = np.linalg.eigh(gram)
+        self._squares = np.maximum(np.array(squares, dtype=np.float64), 0.0)
+        self._vectors = np.array(vectors, dtype=np.float64)
+        self._shrink = 1.0 / (self._squares[:, np.newaxis] + np.array(_RIDGE_PENALTIES))  # (F, P)
+
+    def fit(self, target: Array) -> tuple[Array, float]:
+        """Slopes (F,) and bias for a target (N,)."""
+        mean = float(target.mean())
+        rotated = self._vectors.T @ ((self._z - self._mean).T @ (target - mean))
+        coefficients = self._shrink * rotated[:, np.newaxis]
+        errors = np.zeros(len(_RIDGE_PENALTIES))
+        for start in range(0, len(target), _ROWS):
+            rows = (self._z[start : start + _ROWS] - self._mean) @ self._vectors
+            leverage = rows**2 @ self._shrink + 1.0 / len(target)
+            residual = target[start : start + _ROWS, np.newaxis] - mean - rows @ coefficients
+            errors += ((residual / np.maximum(1.0 - leverage, 1e-3)) ** 2).sum(axis=0)
+        slopes = self._vectors @ coefficients[:, int(errors.argmin())]
+        return slopes, mean - float(self._mean @ slopes)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from sys import intern
 from typing import cast
 
 import orjson
@@ -96,11 +97,12 @@ def read_outcomes(
     """
     tally = _Tally()
     outcomes: dict[_Key, Outcome] = {}
+    by_problem: dict[str, Outcome] = {}
     tasks: dict[_Key, str] = {}
     weights: set[str | None] = set()
     for location, fields in _rows(paths, model, options or LogOptions(), tally):
         try:
-            outcome = _outcome(fields)
+            outcome = _outcome(fields, by_problem)
         except ValueError as error:
             tally.broken.append(f"{location}: {error}")
             continue
@@ -117,6 +119,7 @@ def read_outcomes(
         if key in outcomes:
             tally.duplicates.append(f"{location}: {'/'.join(map(str, key[1:]))}")
         outcomes.setdefault(key, outcome)
+        by_problem.setdefault(outcome.problem_id, outcome)
         if fields.get("task"):
             tasks[key] = str(fields["task"])
         if "score" not in fields:  # logs do not know the weights
@@ -248,9 +251,16 @@ def _warnings(tally: _Tally) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _outcome(fields: Row) -> Outcome | None:
-    """The outcome of a row; None where it has no tokens. Raises ValueError for a broken row."""
-    problem, model, effort = (_text(fields, name) for name in ("problem_id", "model", "effort"))
+def _outcome(fields: Row, by_problem: Mapping[str, Outcome]) -> Outcome | None:
+    """The outcome of a row; None where it has no tokens. Raises ValueError for a broken row.
+
+    It shares the prompt of a former one in `by_problem`.
+    """
+    problem, model, effort = (
+        _text(fields, "problem_id"),
+        _text(fields, "model"),
+        _text(fields, "effort"),
+    )
     prompt = fields.get("messages") or fields.get("prompt") or None
     if prompt is None and "score" not in fields:
         raise ValueError("neither prompt nor messages")
@@ -266,6 +276,10 @@ def _outcome(fields: Row) -> Outcome | None:
     weights = weights if isinstance(weights, str) and weights else None
     kind = _text(fields, "kind") if fields.get("kind") not in (None, "") else None
     messages = cast("object", prompt)
+    former = by_problem.get(problem)
+    if former is not None and former.messages == messages:
+        problem, messages = former.problem_id, former.messages
+    effort, model = intern(effort), intern(model)
     return Outcome(problem, messages, model, effort, sample or 0, correct, tokens, weights, kind)
 
 
@@ -284,6 +298,8 @@ def _correct(fields: Row) -> float:
 
 def _text(fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
+    if type(value) is str and value:
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
@@ -294,6 +310,8 @@ def _text(fields: Mapping[str, object], name: str) -> str:
 def _natural(fields: Mapping[str, object], name: str) -> int | None:
     """An integer of 0 or more; None where absent or null. Raises ValueError."""
     value = fields.get(name)
+    if type(value) is int and value >= 0:
+        return value
     if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
         return None
     try:

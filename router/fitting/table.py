@@ -4,18 +4,19 @@ Owns the checks of a set as a whole: enough problems, two efforts, labels that v
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from router.arrays import Array, Index, Mask
 from router.effort import Effort, is_effort, rank
-from router.features import read_prompt
+from router.features import FEATURE_NAMES, read_prompt
 from router.fitting.outcomes import Outcome, OutcomeError
 from router.fitting.prompts import clusters, template_key
 from router.messages import read_messages
 from router.vocabulary import Words
+from router.word_table import WordTable
 
 MIN_PROBLEMS = 30
 RECOMMENDED_PROBLEMS = 200
@@ -38,8 +39,8 @@ class Table:
     efforts: tuple[str, ...]
     x: Array
     cluster: Index
-    words: tuple[Words, ...]
-    read: tuple[Words, ...]
+    words: WordTable
+    read: WordTable
     has_system: Mask
     readable: Mask
     counts: Array
@@ -57,13 +58,13 @@ class Table:
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.successes / self.counts
 
-    def prompts(self, rows: Index) -> tuple[Array, list[Words]]:
+    def prompts(self, rows: Index) -> tuple[Array, WordTable]:
         """Features (M, F) and words (M) of the problems `rows` (M,)."""
-        return self.x[rows], [self.words[row] for row in rows]
+        return self.x[rows], self.words.rows(rows)
 
-    def read_by(self, rows: Index) -> list[Words]:
+    def read_by(self, rows: Index) -> WordTable:
         """Words (M) of all that the model reads in the problems `rows` (M,)."""
-        return [self.read[row] for row in rows]
+        return self.read.rows(rows)
 
     def kinds_of(self, rows: Index) -> list[str | None]:
         """The kinds (M,) of the problems `rows` (M,)."""
@@ -73,6 +74,35 @@ class Table:
     def complete(self) -> Mask:
         """Problems (N,) that have generations with tokens at every effort."""
         return np.all((self.counts > 0) & np.isfinite(self.tokens), axis=1)
+
+
+class _Prompts:
+    """What a table has of its prompts, read in turn: of each, little is kept."""
+
+    def __init__(self, prompts: Collection[object]) -> None:
+        self.x = np.zeros((len(prompts), len(FEATURE_NAMES)))
+        self.templates: list[str] = []
+        self.has_system: list[bool] = []
+        self.readable: list[bool] = []
+        self._read: dict[int, Words] = {}
+        self.words = WordTable.of(self._each(prompts))
+        self.read = self.words
+        if self._read:
+            self.read = WordTable.of(
+                self._read.get(row, words) for row, words in enumerate(self.words)
+            )
+
+    def _each(self, prompts: Collection[object]) -> Iterator[Words]:
+        for row, messages in enumerate(prompts):
+            conversation = read_messages(messages)
+            prompt = read_prompt(conversation)
+            self.x[row] = prompt.x
+            self.templates.append(template_key(conversation))
+            self.has_system.append(conversation.has_system)
+            self.readable.append(conversation.unreadable is None and not prompt.wordless)
+            if prompt.read is not prompt.words:
+                self._read[row] = prompt.read
+            yield prompt.words
 
 
 def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) -> Table:
@@ -101,21 +131,16 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
     counts = cell_sums(np.ones_like(correct))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_tokens = cell_sums(tokens) / counts
-    conversations = [read_messages(prompt) for prompt in messages.values()]
-    prompts = [read_prompt(conversation) for conversation in conversations]
-    readable = [
-        conversation.unreadable is None and not prompt.wordless
-        for conversation, prompt in zip(conversations, prompts, strict=True)
-    ]
+    prompts = _Prompts(messages.values())
     return Table(
         problem_ids=tuple(messages),
         efforts=ladder,
-        x=np.stack([prompt.x for prompt in prompts]),
-        cluster=clusters([template_key(conversation) for conversation in conversations]),
-        words=tuple(prompt.words for prompt in prompts),
-        read=tuple(prompt.read for prompt in prompts),
-        has_system=np.array([c.has_system for c in conversations], dtype=np.bool_),
-        readable=np.array(readable, dtype=np.bool_),
+        x=prompts.x,
+        cluster=clusters(prompts.templates),
+        words=prompts.words,
+        read=prompts.read,
+        has_system=np.array(prompts.has_system, dtype=np.bool_),
+        readable=np.array(prompts.readable, dtype=np.bool_),
         counts=counts,
         successes=cell_sums(correct),
         tokens=mean_tokens,
