@@ -10,7 +10,6 @@ from functools import cached_property
 from math import log, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router.arrays import Array, Index
 from router.word_table import WordTable
@@ -110,7 +109,7 @@ class Vocabulary:
         if isinstance(prompts, WordTable):
             rows_of = self._rows(prompts)
             for chunk, words in prompts.chunks():
-                _add_products(products[chunk], *self._weighted(words, rows_of), columns)
+                add_products(products[chunk], *self._weighted(words, rows_of), columns)
             return products
         for row, words in enumerate(prompts):
             rows, weights = self.vector(words)
@@ -133,19 +132,9 @@ class Vocabulary:
         length[square == 0] = 1.0
         return prompt, row, weight / length[prompt]
 
-    def matrix(self, prompts: Sequence[Words]) -> NDArray[np.float32]:
-        """Word vectors (N, V), dense."""
-        vectors = np.zeros((len(prompts), len(self.words)), dtype=np.float32)
-        if isinstance(prompts, WordTable):
-            rows_of = self._rows(prompts)
-            for chunk, words in prompts.chunks():
-                prompt, row, weight = self._weighted(words, rows_of)
-                vectors[chunk][prompt, row] = weight
-            return vectors
-        for row, words in enumerate(prompts):
-            rows, weights = self.vector(words)
-            vectors[row, rows] = weights
-        return vectors
+    def cells(self, table: WordTable) -> tuple[Index, Index, Array]:
+        """The prompt, row and weight of each known word of a table, as of `vector`."""
+        return self._weighted(table, self._rows(table))
 
 
 def _frequent(prompts: Sequence[Words]) -> Sequence[tuple[bytes, int]]:
@@ -158,9 +147,7 @@ def _frequent(prompts: Sequence[Words]) -> Sequence[tuple[bytes, int]]:
     return frequency.most_common(_MAX_WORDS)
 
 
-def _add_products(
-    products: Array, prompt: Index, row: Index, weight: Array, columns: Array
-) -> None:
+def add_products(products: Array, prompt: Index, row: Index, weight: Array, columns: Array) -> None:
     """Add to each prompt's product the weighted columns of its words, which are in its order."""
     for start in range(0, len(row), _CELLS):
         cells = slice(start, start + _CELLS)

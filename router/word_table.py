@@ -63,7 +63,8 @@ class WordTable(Sequence[dict[bytes, int]]):
         """The prompts `rows` (M,)."""
         lengths = np.diff(self.starts)[rows]
         ends = np.cumsum(lengths)
-        cells = np.arange(lengths.sum()) + np.repeat(self.starts[rows] - (ends - lengths), lengths)
+        cells = np.arange(int(lengths.sum()), dtype=np.intp)
+        cells += np.repeat(self.starts[rows] - (ends - lengths), lengths)
         starts = np.concatenate([[0], ends]).astype(np.intp)
         return WordTable(self.names, self.ids[cells], self.counts[cells], starts)
 

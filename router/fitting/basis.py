@@ -12,7 +12,7 @@ import numpy as np
 from router.arrays import Array
 from router.fitting.learner import Linear
 from router.parameters import Standardizer
-from router.vocabulary import Vocabulary, Words
+from router.vocabulary import Vocabulary, Words, add_products
 from router.word_table import WordTable
 
 _DIRECTIONS = 64
@@ -20,7 +20,7 @@ _PROMPTS_PER_DIRECTION = 4
 _POWER_STEPS = 4
 _OVERSAMPLING = 10
 _MAX_PROMPTS = 8_000
-"""The most prompts that directions are learned from: enough for 64, and bounded in memory."""
+"""The most prompts that directions are learned from: enough for 64, and bounded in time."""
 _WORD_SCALE = 3.0
 """Standard deviation of the widest word direction (a feature has 1), since a direction sums up many
 words. Of 1, 3, 6 and 12, the one with the lowest cross-fitted log loss on real outcomes."""
@@ -48,14 +48,12 @@ class Basis:
         vocabulary = Vocabulary.learn(words, read)
         table = words if isinstance(words, WordTable) else WordTable.of(words)
         order = np.random.default_rng(0).permutation(len(table))[:_MAX_PROMPTS]
-        vectors = vocabulary.matrix(table.rows(order))
-        mean = vectors.mean(axis=0)
-        vectors -= mean
-        directions = _main_directions(vectors).astype(np.float64)
+        vectors = _Vectors(vocabulary, table.rows(order))
+        directions = _main_directions(vectors)
         if directions.shape[1]:
-            spread = float((vectors @ directions[:, 0]).std())
+            spread = float((vectors @ directions[:, :1]).std())
             directions *= _WORD_SCALE / max(spread, _CONSTANT)
-        return cls(_standardizer(x), vocabulary, directions, mean.astype(np.float64) @ directions)
+        return cls(_standardizer(x), vocabulary, directions, vectors.mean @ directions)
 
     def predictors(self, x: Array, words: Sequence[Words]) -> Array:
         """Predictors (N, F + K) of N prompts: clipped standardised features, word coordinates."""
@@ -93,7 +91,31 @@ def _standardizer(x: Array) -> Standardizer:
     return Standardizer(center, scale, low, high)
 
 
-def _main_directions(matrix: np.ndarray) -> np.ndarray:
+class _Vectors:
+    """The word vectors (N, V) of N prompts minus their mean (V,), without the zeros of either."""
+
+    def __init__(self, vocabulary: Vocabulary, words: WordTable) -> None:
+        prompt, row, weight = vocabulary.cells(words)
+        self.shape = len(words), len(vocabulary.words)
+        self._rows = prompt, row, weight
+        order = np.argsort(row, kind="stable")
+        self._columns = row[order], prompt[order], weight[order]
+        self.mean = np.bincount(row, weights=weight, minlength=self.shape[1]) / max(len(words), 1)
+
+    def __matmul__(self, columns: Array) -> Array:
+        """The product (N, K) with `columns` (V, K)."""
+        product = np.zeros((self.shape[0], columns.shape[1]))
+        add_products(product, *self._rows, columns)
+        return product - np.array(self.mean @ columns, dtype=np.float64)
+
+    def transposed(self, columns: Array) -> Array:
+        """The product (V, K) of the transpose with `columns` (N, K)."""
+        product = np.zeros((self.shape[1], columns.shape[1]))
+        add_products(product, *self._columns, columns)
+        return product - self.mean[:, np.newaxis] * columns.sum(axis=0)
+
+
+def _main_directions(matrix: _Vectors) -> Array:
     """Leading right singular vectors (V, K) of (N, V), by randomised subspace iteration.
 
     Halko, Martinsson & Tropp, SIAM Review 53(2), 2011, algorithm 4.4, on the transpose: there are
@@ -104,11 +126,11 @@ def _main_directions(matrix: np.ndarray) -> np.ndarray:
     if rank == 0:
         return np.zeros((width, 0))
     rng = np.random.default_rng(0)
-    start = rng.normal(size=(width, min(rank + _OVERSAMPLING, width))).astype(matrix.dtype)
+    start = rng.normal(size=(width, min(rank + _OVERSAMPLING, width)))
     image = matrix @ start
     for _ in range(_POWER_STEPS - 1):
         orthonormal, _ = np.linalg.qr(image)
-        image = matrix @ (matrix.T @ orthonormal)
-    span, _ = np.linalg.qr(matrix.T @ image)
+        image = matrix @ matrix.transposed(orthonormal)
+    span, _ = np.linalg.qr(matrix.transposed(image))
     _, _, rotation = np.linalg.svd(matrix @ span, full_matrices=False)
-    return (span @ rotation.T)[:, :rank]
+    return np.array(span @ rotation.T, dtype=np.float64)[:, :rank]
