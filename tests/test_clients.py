@@ -14,6 +14,8 @@ import httpx
 import pytest
 from processes import ROOT
 
+from router.fitting.outcomes import read_outcomes
+
 CLIENTS = os.environ.get("TEST_CLIENTS", "")
 EXAMPLES = ROOT / "examples" / "clients"
 STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens does Kim have now?"
@@ -104,3 +106,25 @@ def test_llm_s_command_line(gateway: str, tmp_path: Path) -> None:
     words = ("-m", "tops", "-o", "reasoning_effort", "low", STORY)
     home = {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "unused"}
     assert "The answer is" in run(gateway, Path(CLIENTS) / "bin" / "llm", *words, **home)
+
+
+EVALUATION = """
+import os, sys
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import match
+from inspect_ai.model import get_model
+
+model = get_model("openai-api/tops/demo", base_url=os.environ["OPENAI_BASE_URL"], api_key="unused")
+task = Task(dataset=[Sample(id="pens", input=sys.argv[1], target="35")], scorer=match(numeric=True))
+for effort in ("low", "high"):
+    eval(task, model=model, reasoning_effort=effort, log_dir="logs", display="none")
+"""
+
+
+def test_inspect_s_logs_are_read(gateway: str, tmp_path: Path) -> None:
+    run(gateway, Path(CLIENTS) / "bin" / "python", "-c", EVALUATION, STORY, cwd=tmp_path)
+    reading = read_outcomes([tmp_path / "logs"])
+    assert (reading.model, reading.warnings) == ("demo", ())
+    assert {outcome.effort for outcome in reading.outcomes} == {"low", "high"}
+    assert all(outcome.correct == 1 and outcome.tokens > 0 for outcome in reading.outcomes)
