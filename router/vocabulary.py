@@ -23,7 +23,7 @@ _MAX_PROMPT_SHARE = 0.98
 """Words in a larger share of the prompts do not distinguish them."""
 _LOGS = tuple(1.0 + log(n) for n in range(1, 257))
 _LOG_ARRAY = np.array(_LOGS)
-_CELLS = 16_384
+_CELLS = 2_048
 """Words whose weighted columns are summed up together, to stay in the processor's cache."""
 
 

@@ -105,7 +105,9 @@ def test_llm_s_command_line(gateway: str, tmp_path: Path) -> None:
     (tmp_path / "extra-openai-models.yaml").write_text(models)
     words = ("-m", "tops", "-o", "reasoning_effort", "low", STORY)
     home = {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "unused"}
-    assert "The answer is" in run(gateway, Path(CLIENTS) / "bin" / "llm", *words, **home)
+    assert "The answer is" in run(
+        gateway, Path(CLIENTS) / "bin" / "llm", *words, cwd=EXAMPLES, **home
+    )
 
 
 EVALUATION = """
