@@ -24,6 +24,9 @@ sha256 = "{other}"
 name = "boss"
 sha256 = "{boss}"
 dashboard = "all"
+[[kinds]]
+name = "chat"
+match = ["key:boss"]
 """
 PAGE = "https://chat.example.com"
 PATH = "/v1/chat/completions"
@@ -37,6 +40,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
     (folder / "tops.toml").write_text(KEYS.format(**{name: digest(name) for name in names}))
     flags = ["--config", str(folder / "tops.toml"), "--ledger", f"sqlite:///{folder}/ledger.db"]
     flags += ["--cors-origins", f"{PAGE},http://localhost:3000", "--lingering-timeout", "0.5"]
+    flags += ["--aliases", "fast"]
     with scripted() as engine, serving("--upstream", engine, *flags) as server:
         yield server
 
@@ -123,3 +127,27 @@ def test_other_pages_may_not(front: Server) -> None:
 def test_the_page_needs_no_key_and_any_name_will_do(front: Server) -> None:
     headers = {"host": "tops.example.com"}
     assert httpx.get(f"{front.url}/dashboard", headers=headers).status_code == 200
+
+
+def test_an_alias_and_a_key_show_the_kind_of_a_request(front: Server) -> None:
+    headers = bearer("boss")
+    models = httpx.get(f"{front.url}/v1/models", headers=headers).json()["data"]
+    assert [model["id"] for model in models][1:] == ["fast"]
+    body = {**BODY, "model": "fast:low", "response_format": {"type": "json_object"}}
+    answer = httpx.post(front.url + PATH, json=body, headers=headers)
+    assert (answer.headers["x-tops-kind"], answer.headers["x-tops-effort"]) == ("chat", "low")
+    assert answer.json()["model"] == models[0]["id"]
+    assert (
+        "x-tops-kind" not in httpx.post(front.url + PATH, json=body, headers=bearer("mine")).headers
+    )
+    route = httpx.post(f"{front.url}/v1/route", json=body, headers=headers).json()
+    assert (route["kind"], route["kind_sources"]) == ("chat", ["key:boss", "model:fast", "json"])
+    completion = {"prompt": "hi", "model": "fast"}
+    assert (
+        httpx.post(f"{front.url}/v1/completions", json=completion, headers=headers).status_code
+        == 200
+    )
+    suffixed = {"prompt": "hi", "model": "fast:low"}
+    assert (
+        httpx.post(f"{front.url}/v1/completions", json=suffixed, headers=headers).status_code == 400
+    )

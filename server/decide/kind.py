@@ -84,7 +84,7 @@ class Kinds:
             yield JSON
 
     def _system_kind(self, conversation: Conversation) -> str | None:
-        """`router.kind.system_kind`, remembered by a hash: normalising takes 20 times as long."""
+        """`router.kind.system_kind`, remembered by a hash, which takes a tenth of the time."""
         prompt = system_prompt(conversation)
         if not prompt:
             return None
