@@ -38,7 +38,7 @@ class Mix:
 
     @property
     def problems(self) -> list[str]:
-        """The problem_ids, sorted."""
+        """The problem_ids in sorted order."""
         return sorted({outcome.problem_id for outcome in self.outcomes.outcomes})
 
     def part(self, problems: set[str], has_kinds: bool = True) -> OutcomeSet:
@@ -179,7 +179,7 @@ def _row(*cells: object) -> str:
 @click.option("--splits", type=int, default=20, show_default=True, metavar="N")
 @click.option("--unknown", is_flag=True, help="Leave half of the kinds out.")
 def main(texts: tuple[str, ...], size: int | None, splits: int, unknown: bool) -> None:
-    """Print a table."""
+    """Print the table of the mixes, a line at a time."""
     mixes = [read_mix(text) for text in texts]
     for line in (
         unknown_table(mixes, size, splits) if unknown else halves_table(mixes, size, splits)
