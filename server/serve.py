@@ -13,7 +13,7 @@ from router.router import Router
 from server.config.engine_command import check_engine_command
 from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
-from server.config.model_template import template_efforts, with_template
+from server.config.model_template import log_efforts, template_efforts, with_template
 from server.config.settings import Settings
 from server.decide.kind import unreachable
 from server.http.descriptors import raise_descriptor_limit
@@ -34,10 +34,12 @@ def serve(settings: Settings) -> bool:
         EngineNeverStarted: the engine exited before it was up.
     """
     check_engine_command(settings)
-    logs = configure_logs(settings.log_level)
-    settings = with_template(settings, template_efforts(settings))
+    template = template_efforts(settings)
+    settings = with_template(settings, template)
     router = load_router(settings)
     listener = _listen(settings)
+    logs = configure_logs(settings.log_level)
+    log_efforts(settings, template)
     raise_descriptor_limit()
     _warn_of_kinds(settings, router)
     with _metrics_folder(settings.workers):

@@ -1,10 +1,13 @@
 """GGUF files, and llama.cpp as an engine that the gateway starts."""
 
+import json
 import re
 import struct
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +204,31 @@ def test_efforts_follow_the_template_unless_they_are_set(tmp_path: Path) -> None
     plain = template_efforts(loaded(engine="vllm", model=str(folder)))
     assert plain is not None
     assert plain.efforts == ("none",)
+
+
+@pytest.mark.unit
+def test_efforts_of_a_llama_cpp_that_runs_already() -> None:
+    class Props(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            raw = json.dumps({"chat_template": "{{ messages[0].content }}<think>\n"}).encode()
+            is_known = self.path == "/props" and self.headers["authorization"] == "Bearer k"
+            self.send_response(200 if is_known else 404)
+            self.end_headers()
+            self.wfile.write(raw if is_known else b"{}")
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Props) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        flags: dict[str, Any] = {"dialect": "llama.cpp", "upstream_api_key": "k"}
+        settings = loaded(upstream=[url], **flags)
+        chosen = with_template(settings, template_efforts(settings))
+        assert (chosen.efforts, chosen.baseline_effort) == (("high",), "high")
+        assert template_efforts(loaded(upstream=[url])) is None  # vLLM shows no template
+        server.shutdown()
+    silent = loaded(upstream=[url], **flags)
+    assert with_template(silent, template_efforts(silent)) is silent
 
 
 @pytest.mark.unit

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.effort import EFFORTS, Effort
-from server.chat_templates.compiling import compile_template
 
 Variables = dict[str, Any]
 Render = Callable[[Variables], str | None]
@@ -55,6 +54,8 @@ class TemplateEfforts:
 
 def read_efforts(template: str) -> TemplateEfforts | None:
     """The efforts of a template; None where it cannot be rendered without more than a question."""
+    from server.chat_templates.compiling import compile_template  # noqa: PLC0415 - jinja2
+
     try:
         compiled = compile_template(template)
     except Exception:  # noqa: BLE001 - a template is a foreign program

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jinja2 import TemplateError
-
 from child_python import python_command
-from server.chat_templates.compiling import compile_template
 from server.config.load_settings import SettingsError
 from server.config.reasoning_config import read_reasoning_config
 from server.config.settings import Settings
@@ -115,6 +112,10 @@ def _check_llama_cpp(settings: Settings) -> None:
         SettingsError: llama.cpp is not installed, or the chat template cannot be used.
         GgufError: the file cannot be served.
     """
+    from jinja2 import TemplateError  # noqa: PLC0415 - which other engines do without
+
+    from server.chat_templates.compiling import compile_template  # noqa: PLC0415 - as above
+
     file = read_gguf(Path(str(settings.model)))
     if importlib.util.find_spec("xllamacpp") is None:
         raise SettingsError(

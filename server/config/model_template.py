@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
 
 from router.effort import Effort
 from server.chat_templates.efforts import TemplateEfforts, read_efforts
 from server.config.load_settings import SettingsError
-from server.config.settings import Settings
+from server.config.settings import DEMO, Settings
 from server.engines.dialect import DIALECTS, Dialect
 from server.engines.template_dialect import for_template
 from server.llamacpp.gguf import GgufError, read_gguf
@@ -34,17 +33,8 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
     Raises:
         SettingsError: the baseline effort that is set is none of them.
     """
-    if template is None:
-        return settings
     given = settings.model_fields_set
-    if "efforts" in given:
-        unknown = [e for e in settings.efforts if e not in template.variables]
-        if unknown:
-            log.warning(
-                "the model's chat template does not take all of the efforts that are set",
-                not_taken=", ".join(unknown),
-                takes=", ".join(template.efforts),
-            )
+    if template is None or "efforts" in given:
         return settings
     baseline: Effort = template.default
     if "baseline_effort" in given:
@@ -54,13 +44,32 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
                 f"baseline_effort '{baseline}' is none of the efforts that the model's chat "
                 f"template takes: {', '.join(template.efforts)}"
             )
-    log.info(
-        "efforts of the model's chat template",
-        efforts=", ".join(template.efforts),
-        default=baseline,
-    )
     changed = {"efforts": template.efforts, "baseline_effort": baseline}
     return Settings.model_construct(given, **{**vars(settings), **changed})
+
+
+def log_efforts(settings: Settings, template: TemplateEfforts | None) -> None:
+    """Log the efforts of the template, and what of the settings it does not take."""
+    efforts = ", ".join(settings.efforts)
+    if template is None:
+        is_readable = settings.upstream and settings.dialect == "llama.cpp"
+        if is_readable and "efforts" not in settings.model_fields_set:
+            log.warning(
+                "the engine's chat template cannot be read yet: set efforts, or start the gateway "
+                "after the engine",
+                efforts=efforts,
+            )
+        return
+    unknown = [effort for effort in settings.efforts if effort not in template.variables]
+    if unknown:
+        log.warning(
+            "the model's chat template does not take all of the efforts that are set",
+            not_taken=", ".join(unknown),
+            takes=", ".join(template.efforts),
+        )
+    else:
+        baseline = settings.baseline_effort
+        log.info("efforts of the model's chat template", efforts=efforts, default=baseline)
 
 
 def dialect_of(settings: Settings, template: TemplateEfforts | None) -> Dialect:
@@ -79,6 +88,8 @@ def _chat_template(settings: Settings) -> str | None:
             return read_gguf(Path(str(settings.model))).chat_template
         except GgufError:  # said where the engine is started
             return None
+    if settings.engine == "embedded" and settings.checkpoint == DEMO:
+        return None  # it takes the default efforts, and jinja2 costs a start 50 ms of CPU
     folder = settings.folder or _cached(str(settings.model))
     return None if folder is None else _folder_template(folder)
 
@@ -108,6 +119,8 @@ def _cached(model: str) -> Path | None:
 
 def _served_template(settings: Settings) -> str | None:
     """The template that a running llama.cpp shows beside its /v1; None if it is not up yet."""
+    import httpx  # noqa: PLC0415 - which other gateways do without
+
     secret = settings.upstream_api_key
     headers = {"authorization": f"Bearer {secret.get_secret_value()}"} if secret else {}
     for url in settings.upstream:
