@@ -164,8 +164,10 @@ class Router:
         if not point.bounded:
             judgement = replace(judgement, budget={})
         if not point.leaves_baseline:
-            what = "saving but by budgets" if point.bounded else "saving"
-            reason = f"no {what} is certified at a loss of {policy.max_loss:g}: baseline effort"
+            loss = f"{policy.max_loss:g}: baseline effort"
+            reason = f"no saving is certified at a loss of {loss}"
+            if point.bounded:
+                reason = f"no saving but by budgets is certified at a loss of {loss}"
         elif not point.dearer and fallback not in candidates:
             reason = f"the router has no estimate for {fallback}, which stands in for the baseline"
         else:
