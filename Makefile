@@ -45,8 +45,8 @@ unit-%: ## the unit tests on another installed Python, in an environment of its 
 	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
-	@echo "running: pytest tests/test_models_training*.py $(ARGS)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py $(ARGS)
+	@echo "running: pytest tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)
 
 train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIPE=models/recipes/demo.toml)
 	@echo "starting: tops train all $(RECIPE) $(ARGS)"
