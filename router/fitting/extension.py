@@ -11,12 +11,10 @@ import numpy as np
 
 from router.arrays import Array, Index
 from router.composite import Composite
-from router.fitting.basis import Basis
 from router.fitting.calibration import HeldOut
 from router.fitting.composites import extended, promising, z_score
 from router.fitting.cross_fit import CrossFit, cross_fit
-from router.fitting.kinds import kind_offsets
-from router.fitting.learner import fit_log_tokens, fit_logits
+from router.fitting.regressions import Regressions
 from router.fitting.table import RECOMMENDED_PROBLEMS, Table
 from router.parameters import Parameters
 from router.policy import choose_rows
@@ -93,29 +91,21 @@ def _held_out(whole: Table, folds: Index, cross: CrossFit) -> CrossFit:
 
 def _grown(parameters: Parameters, whole: Table, cross: CrossFit) -> Parameters:
     """The parameters with those of the last column of `whole`, fitted to all problems."""
-    basis = Basis.learn(whole.x, whole.words, whole.read)
-    z = basis.predictors(whole.x, whole.words)
-    width = z.shape[1] if cross.setting.words else whole.x.shape[1]
-    logits = fit_logits(z[:, :width], whole.successes, whole.counts, cross.setting.c)
-    p_weights, p_words, p_bias = basis.unfold(logits)
-    log_tokens = fit_log_tokens(z, whole.tokens)
-    token_weights, token_words, token_bias = basis.unfold(log_tokens)
+    fitted = Regressions.of(whole, cross.setting)
     efforts = len(parameters.p_bias)
     of_composite = whole.row_effort == efforts
     residual = np.log1p(whole.row_tokens) - cross.log_tokens[whole.row_problem, whole.row_effort]
-    words = parameters.word_weights
-    kinds = kind_offsets(whole, logits(z[:, :width]), log_tokens(z))
     return replace(
         parameters,
-        p_weights=np.vstack([parameters.p_weights, p_weights[-1:]]),
-        p_bias=np.append(parameters.p_bias, p_bias[-1]),
-        token_weights=np.vstack([parameters.token_weights, token_weights[-1:]]),
-        token_bias=np.append(parameters.token_bias, token_bias[-1]),
-        word_weights=_merged(words, np.hstack([p_words, token_words])),
+        p_weights=np.vstack([parameters.p_weights, fitted.p_weights[-1:]]),
+        p_bias=np.append(parameters.p_bias, fitted.p_bias[-1]),
+        token_weights=np.vstack([parameters.token_weights, fitted.token_weights[-1:]]),
+        token_bias=np.append(parameters.token_bias, fitted.token_bias[-1]),
+        word_weights=_merged(parameters.word_weights, fitted.word_weights),
         kinds=replace(
             parameters.kinds,
             by_kind={
-                kind: _merged(offsets, kinds.by_kind[kind])
+                kind: _merged(offsets, fitted.kinds.by_kind[kind])
                 for kind, offsets in parameters.kinds.by_kind.items()
             },
         ),

@@ -15,16 +15,16 @@ import numpy as np
 from router.arrays import Index
 from router.artifact import Artifact
 from router.estimate import budgets, in_distribution
-from router.fitting.basis import Basis
 from router.fitting.budget_cuts import held_out_budgets, spreads, within_budgets
 from router.fitting.calibration import CUTS_PER_LOSS, HeldOut, measure, operating_points
 from router.fitting.cross_fit import FOLDS, CrossFit, cross_fit, fold_of
 from router.fitting.extension import Extension, extension
 from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
-from router.fitting.kinds import kind_offsets, several_kinds
-from router.fitting.learner import Setting, fit_log_tokens, fit_logits, one_thread
+from router.fitting.kinds import several_kinds
+from router.fitting.learner import Setting, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.prompts import merged, numbered
+from router.fitting.regressions import Regressions
 from router.fitting.table import Table, check, complete_rows, tabulate
 from router.parameters import Parameters
 from router.policy import Prices, hopeless_below
@@ -218,16 +218,10 @@ def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
 
 def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters:
     """Parameters from all problems; token spread and range limits from held-out estimates."""
-    basis = Basis.learn(table.x, table.words, table.read)
-    z = basis.predictors(table.x, table.words)
-    width = z.shape[1] if cross.setting.words else table.x.shape[1]
-    logits = fit_logits(z[:, :width], table.successes, table.counts, cross.setting.c)
-    p_weights, p_words, p_bias = basis.unfold(logits)
-    log_tokens = fit_log_tokens(z, table.tokens)
-    token_weights, token_words, token_bias = basis.unfold(log_tokens)
-    kinds = kind_offsets(table, logits(z[:, :width]), log_tokens(z))
-    offsets, _ = kinds.rows(table.kinds, len(table.efforts))
-    estimates = log_tokens(z) + offsets[:, len(table.efforts) :]
+    fitted = Regressions.of(table, cross.setting)
+    basis = fitted.basis
+    offsets, _ = fitted.kinds.rows(table.kinds, len(table.efforts))
+    estimates = fitted.log_tokens + offsets[:, len(table.efforts) :]
     residual = np.log1p(table.row_tokens) - cross.log_tokens[table.row_problem, table.row_effort]
     smear = np.ones(len(table.efforts))
     for effort in range(len(table.efforts)):
@@ -238,12 +232,12 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         scale=basis.standardizer.scale,
         low=basis.standardizer.low,
         high=basis.standardizer.high,
-        p_weights=p_weights,
-        p_bias=p_bias,
-        token_weights=token_weights,
-        token_bias=token_bias,
+        p_weights=fitted.p_weights,
+        p_bias=fitted.p_bias,
+        token_weights=fitted.token_weights,
+        token_bias=fitted.token_bias,
         vocabulary=basis.vocabulary,
-        word_weights=np.hstack([p_words, token_words]),
+        word_weights=fitted.word_weights,
         smear=smear,
         spread=spread,
         slack=settings.slack,
@@ -252,7 +246,7 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         known_share=float(np.quantile(cross.known_share, _UNKNOWN_SHARE)),
         system_share=float(table.has_system.mean()),
         top_tokens=np.full(len(table.efforts), np.inf),
-        kinds=kinds,
+        kinds=fitted.kinds,
     )
 
 
