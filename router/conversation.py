@@ -54,9 +54,11 @@ def carry(messages: object, previous: str | None, decided: str, ladder: Sequence
     if previous is None or previous not in ladder:
         return Carried(decided, False, "no earlier effort in this conversation")
     if in_tool_loop(messages):
-        return Carried(previous, True, "a tool loop keeps its effort")
+        return Carried(previous, True, f"a tool loop keeps its effort, {previous}")
     if decided not in ladder or ladder.index(previous) > ladder.index(decided):
-        return Carried(previous, True, "effort only rises within a conversation")
+        return Carried(
+            previous, True, f"effort only rises within a conversation, which had {previous} before"
+        )
     return Carried(decided, False, "at least the conversation's effort")
 
 

@@ -38,8 +38,8 @@ class KindOffsets:
         if not self.by_kind:
             return ""
         if kind in self.by_kind:
-            return "; no kind" if kind is None else f"; kind {kind}"
-        return "; no kind" if None in self.by_kind else "; unknown kind"
+            return ". It is of no kind" if kind is None else f". It is of the kind {kind}"
+        return ". It is of no kind" if None in self.by_kind else ". It is of an unknown kind"
 
     def guards(self, kinds: Sequence[str | None]) -> Array:
         """The guard (N,) of N prompts, 0 where the kind is known."""

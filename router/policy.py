@@ -1,4 +1,4 @@
-"""The decision rule: from an estimate to an effort, and a sentence that explains it.
+"""The decision rule: from an estimate to an effort.
 
 Every mode takes the effort with the highest utility, P(correct) - price x tokens / 1,000. The modes
 differ in what sets the price: a certified bound on the loss of accuracy, the operator, or a target
@@ -175,25 +175,3 @@ def choose_rows_at(
     if not point.dearer:
         utility[tokens > tokens[:, [baseline]]] = -inf
     return utility.argmax(axis=1)
-
-
-def explain(
-    estimate: Estimate, point: OperatingPoint, efforts: Sequence[str], baseline: str, chosen: str
-) -> str:
-    """The sentence that explains `chosen`, beside the most accurate of the other `efforts`."""
-    p, tokens = estimate.p_correct, estimate.tokens
-
-    def expectation(effort: str) -> str:
-        return f"{effort}: P(correct) {p[effort]:.3f} for {tokens[effort]:.0f} thinking tokens"
-
-    rivals = [effort for effort in efforts if effort != chosen]
-    if not rivals:
-        return expectation(chosen)
-    rival = max(rivals, key=lambda effort: p[effort])
-    terms = (
-        f"{expectation(chosen)}; {expectation(rival)}; "
-        f"price {point.price:.3g} P(correct) per 1,000 thinking tokens"
-    )
-    if not point.margin:
-        return terms
-    return f"{terms}; margin {point.margin:.3g} for the baseline {baseline}"

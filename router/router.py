@@ -14,8 +14,9 @@ from router.effort import Effort, is_effort, nearest
 from router.estimate import Abstention, Estimate, estimate, out_of_distribution, unlike_by_system
 from router.features import read_prompt
 from router.messages import Conversation, read_messages
-from router.policy import Policy, choose, explain, is_hopeless
+from router.policy import Policy, choose, is_hopeless
 from router.question import question
+from router.reason import why
 
 DEFAULT_POLICY = Policy()
 PORTABLE = Path(__file__).with_name("portable.json")
@@ -147,10 +148,14 @@ class Router:
         if policy.mode == "fixed" and policy.effort is not None:
             trusted = judgement if isinstance(judgement, Estimate) else None
             effort = self._within(policy.effort, allowed)
-            return Route(effort, trusted, "the policy fixes the effort")
+            return Route(effort, trusted, f"the policy gives every request {effort}")
         fallback = self._within(self.baseline, allowed)
         if isinstance(judgement, Abstention):
-            return Route(fallback, judgement, f"{judgement.cause}: baseline effort")
+            return Route(
+                fallback,
+                judgement,
+                f"{judgement.cause}, so the request gets the baseline {fallback}",
+            )
         assert artifact is not None
         point, added = artifact.prices.point_for(policy), ()
         if composites and artifact.composite_prices and _allows(artifact, allowed):
@@ -164,15 +169,17 @@ class Router:
         if not point.bounded:
             judgement = replace(judgement, budget={})
         if not point.leaves_baseline:
-            loss = f"{policy.max_loss:g}: baseline effort"
-            reason = f"no saving is certified at a loss of {loss}"
-            if point.bounded:
-                reason = f"no saving but by budgets is certified at a loss of {loss}"
+            saving = "no saving but by budgets" if point.bounded else "no saving"
+            loss = f"{policy.max_loss:.4g}"
+            reason = (
+                f"{saving} is certified at a loss of {loss} in accuracy, so every request gets the "
+                f"baseline {fallback}"
+            )
         elif not point.dearer and fallback not in candidates:
             reason = f"the router has no estimate for {fallback}, which stands in for the baseline"
         else:
             effort = choose(judgement, point, candidates, fallback)
-            reason = explain(judgement, point, candidates, fallback, effort)
+            reason = why(judgement, point, candidates, fallback, effort)
             reason += kinds.explain(kind)
             composite = next((each for each in added if each.name == effort), None)
             names = tuple(each.name for each in added)

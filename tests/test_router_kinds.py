@@ -79,7 +79,7 @@ def test_an_unknown_kind_leaves_the_baseline_only_for_more_than_kinds_differ(
     unguarded = replace(fitted.parameters, kinds=replace(kinds, guard=0.0))
     bold = replace(router, artifact=replace(fitted, parameters=unguarded))
     assert bold.route(PROMPT, None, dear, "key:new").effort != "high"
-    assert f"margin {kinds.guard:.3g}" in router.route(PROMPT, None, dear, "key:new").reason
+    assert f"{100 * kinds.guard:.1f} points" in router.route(PROMPT, None, dear, "key:new").reason
     assert kinds.guards(["hard", None, "key:easy", "new"]).tolist() == [
         0,
         kinds.guard,

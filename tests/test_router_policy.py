@@ -12,8 +12,8 @@ from router.policy import (
     Prices,
     choose,
     choose_rows_at,
-    explain,
 )
+from router.reason import why
 
 EFFORTS = ("none", "low", "high")
 TOKENS = (0.0, 100.0, 1000.0)
@@ -102,20 +102,71 @@ def test_costs_come_from_tokens_not_from_effort_names() -> None:
     )
 
 
-def test_the_explanation_compares_with_the_most_accurate_other_effort() -> None:
-    estimate = estimate_of((0.2, 0.8, 0.9))
-    assert explain(estimate, OperatingPoint(0.15), EFFORTS, "high", "low") == (
-        "low: P(correct) 0.800 for 100 thinking tokens; "
-        "high: P(correct) 0.900 for 1000 thinking tokens; "
-        "price 0.15 P(correct) per 1,000 thinking tokens"
-    )
-    assert explain(estimate, OperatingPoint(), ("low",), "low", "low") == (
-        "low: P(correct) 0.800 for 100 thinking tokens"
-    )
-    margin = OperatingPoint(0.0, 0.05, dearer=False)
-    assert explain(estimate, margin, EFFORTS, "high", "high").endswith(
-        "price 0 P(correct) per 1,000 thinking tokens; margin 0.05 for the baseline high"
-    )
+@pytest.mark.parametrize(
+    ("p", "point", "efforts", "effort", "told"),
+    [
+        (
+            (0.2, 0.8, 0.9),
+            OperatingPoint(0.15),
+            EFFORTS,
+            "low",
+            "low should be right 80.0 % of the time with 100 thinking tokens, high 90.0 % with "
+            "1,000. The policy pays at most 667 thinking tokens for the 10.0 points that high "
+            "adds; it would take 900 more",
+        ),
+        (
+            (0.2, 0.3, 0.9),
+            OperatingPoint(0.1),
+            EFFORTS,
+            "high",
+            "high should be right 90.0 % of the time with 1,000 thinking tokens, low 30.0 % with "
+            "100. The policy pays at most 6,000 thinking tokens for the 60.0 points that high "
+            "adds; it takes 900 more",
+        ),
+        (
+            (0.2, 0.8, 0.8004),
+            OperatingPoint(1.58),
+            EFFORTS,
+            "low",
+            "low should be right 80.0 % of the time with 100 thinking tokens, high 80.0 % with "
+            "1,000. high adds less than 0.1 points, too little for 900 more",
+        ),
+        (
+            (0.2, 0.8, 0.7996),
+            OperatingPoint(0.1),
+            EFFORTS,
+            "low",
+            "low should be right 80.0 % of the time with 100 thinking tokens, high 80.0 % with "
+            "1,000. high adds nothing for 900 more",
+        ),
+        (
+            (0.2, 0.8, 0.9),
+            OperatingPoint(0.0, 0.05, dearer=False),
+            EFFORTS,
+            "high",
+            "high should be right 90.0 % of the time with 1,000 thinking tokens, low 80.0 % with "
+            "100. The policy puts no price on thinking, and high adds 15.0 points (10.0 points "
+            "expected, 5.0 points in favour of the baseline)",
+        ),
+        (
+            (0.2, 0.8, 0.9),
+            OperatingPoint(),
+            ("low",),
+            "low",
+            "low should be right 80.0 % of the time with 100 thinking tokens",
+        ),
+    ],
+)
+def test_the_reason_compares_with_the_likeliest_other_effort(
+    p: tuple[float, ...], point: OperatingPoint, efforts: tuple[str, ...], effort: str, told: str
+) -> None:
+    assert why(estimate_of(p), point, efforts, "high", effort) == told
+
+
+def test_the_reason_leaves_out_efforts_that_may_not_be_chosen() -> None:
+    point = OperatingPoint(0.1, dearer=False)
+    told = why(estimate_of((0.2, 0.8, 0.99)), point, ("low", "high"), "low", "low")
+    assert told.endswith("thinking tokens. The other efforts would take more than the baseline low")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ def test_an_error_in_the_estimate_gets_the_baseline(router: Router) -> None:
 def test_without_an_artifact_it_always_abstains() -> None:
     router = Router.without_artifact(("none", "low", "high"), "low")
     assert router.route(user(EASY)) == Route(
-        "low", Abstention("no router artifact"), "no router artifact: baseline effort"
+        "low",
+        Abstention("no router artifact"),
+        "no router artifact, so the request gets the baseline low",
     )
     assert router.route(user(EASY), ("high",)).effort == "high"
     assert Router.without_artifact(("low",), "low", "damaged").route("x").abstained == "damaged"
@@ -125,7 +127,7 @@ def test_a_margin_holds_for_the_effort_that_stands_in_for_the_baseline(router: R
     for allowed, effort in ((None, "high"), (("none", "low", "medium"), "medium")):
         route = careful.route(user(EASY), allowed)
         assert route.effort == effort
-        assert f"margin 0.9 for the baseline {effort}" in route.reason
+        assert "90.0 points in favour of the baseline" in route.reason
     unknown = careful.route(user(EASY), ("low", "xhigh"))
     assert unknown.effort == "xhigh"
     assert "no estimate for xhigh, which stands in for the baseline" in unknown.reason

@@ -35,7 +35,7 @@ def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> N
     later = [HARD, assistant("a plan"), EASY]
     followed = talk.turn(later)
     assert (followed.effort, followed.source) == ("high", "pinned")
-    assert followed.reason == "effort only rises within a conversation"
+    assert followed.reason == "effort only rises within a conversation, which had high before"
     assert talk.turn(later, reasoning_effort="low").effort == "low"
     calling = assistant(None, tool_calls=[CALL])
     assert talk.turn([EASY], calling).effort == "medium"

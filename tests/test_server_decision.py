@@ -229,9 +229,8 @@ def test_load_lowers_effort_and_budget() -> None:
     busy = decide(fields, router=router, load=Load(16), overload_requests=8, overload_price=50)
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
-    assert router.artifact is not None
-    price = router.artifact.prices.point_for(Policy()).price
-    assert f"price {price + 50:.3g} P(correct) per 1,000" in busy.reason
+    assert "load raises the price" in busy.reason
+    assert "load" not in idle.reason
     assert busy.budget < idle.budget
     off = decide(fields, router=router, load=Load(16))
     assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)
@@ -344,16 +343,16 @@ def test_an_uncalibrated_estimate_is_marked() -> None:
 @pytest.mark.parametrize(
     ("fields", "caller", "reason"),
     [
-        ({"reasoning_effort": "low"}, ANYONE, "requested low"),
+        ({"reasoning_effort": "low"}, ANYONE, "the request asks for low"),
         (
             {"reasoning_effort": "max"},
             ANYONE,
-            "requested max; the nearest effort of the model is high",
+            "the request asks for max; the nearest effort of the model is high",
         ),
         (
             {"reasoning_effort": "high"},
             Caller("k", effort_cap="low"),
-            "requested high, limited to low by key 'k'",
+            "the request asks for high; its key 'k' limits it to low",
         ),
     ],
 )

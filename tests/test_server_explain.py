@@ -18,6 +18,7 @@ def test_the_headers_of_a_routed_request() -> None:
         (b"x-tops-arm", b"treated"),
         (b"x-tops-difficulty", b"0.400"),
         (b"x-tops-p-correct", b"0.800"),
+        (b"x-tops-reason", b"scripted"),
     ]
 
 
@@ -30,6 +31,7 @@ def test_the_headers_of_an_abstention_have_its_reason_in_latin_1() -> None:
         (b"x-tops-arm", b"treated"),
         (b"x-tops-abstained", b"fitted on ??"),
         (b"x-tops-calibrated", b"false"),
+        (b"x-tops-reason", b"no router artifact, so the request gets the baseline high"),
     ]
 
 

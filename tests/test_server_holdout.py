@@ -73,7 +73,7 @@ def test_the_holdout_gets_the_baseline_without_the_router_s_budget() -> None:
     assert (decision.budget, decision.budget_source) == (None, "none")
     assert decision.draw is not None
     assert decision.draw.arm == "holdout"
-    reason = "holdout: high, drawn at random so that savings can be measured"
+    reason = "high, drawn at random (holdout) so that savings can be measured"
     assert (decision.reason, decision.abstained) == (reason, None)
 
 

@@ -55,19 +55,19 @@ def attempts(
     if composite is None:
         return decision
     if settings.efforts_are_budgets and composite.kind == "cap":
-        return decision._replace(reason=f"{decision.reason}; {_single(composite)}")
+        return decision._replace(reason=f"{decision.reason}. {_single(composite)}")
     effort = cast("Effort", composite.final)
     budget, source = choose_budget(request, caller, settings, effort, None, context)
     final = decision._replace(effort=effort, budget=budget, budget_source=source, routed=effort)
     if settings.efforts_are_budgets:
-        return final._replace(reason=f"{decision.reason}; {_single(composite)}")
+        return final._replace(reason=f"{decision.reason}. {_single(composite)}")
     reason = (
-        f"{decision.reason}; {composite.initial} with at most {composite.budget} thinking tokens, "
-        f"then {composite.final} where it hits them"
+        f"{decision.reason}. {composite.name} is {composite.initial} with at most "
+        f"{composite.budget:,} thinking tokens, then {composite.final} where it hits them"
     )
     return decision._replace(reason=reason, final=final._replace(reason=reason))
 
 
 def _single(composite: Composite) -> str:
     effort = composite.dear
-    return f"one attempt at {effort}, since the efforts are budgets of one mode"
+    return f"It is one attempt at {effort}, since the efforts are budgets of one mode"

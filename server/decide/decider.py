@@ -112,6 +112,9 @@ class Decider:
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
+        reason = choice.reason
+        if pressure and source == "router":
+            reason += ". The engine's load raises the price of thinking"
         if source == "holdout":  # as it would be without a router
             expected = None
         elif source != "request":
@@ -126,7 +129,7 @@ class Decider:
             source=source,
             budget=budget,
             budget_source=budget_source,
-            reason=choice.reason,
+            reason=reason,
             abstained=route.abstained if source in ("fallback", "holdout") else None,
             estimate=route.estimate,
             baseline_effort=baseline,
@@ -208,7 +211,7 @@ class Decider:
         draw = self._holdout.draw(thread.conversation, allowed, baseline)
         if draw.effort is None:
             return treated._replace(draw=draw)
-        reason = f"{draw.arm}: {draw.effort}, drawn at random so that savings can be measured"
+        reason = f"{draw.effort}, drawn at random ({draw.arm}) so that savings can be measured"
         return _Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
 
 
@@ -229,12 +232,12 @@ def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Cho
     limited = _limited(effort, caller)
     granted = nearest(limited, allowed)
     if limited != effort:
-        reason = f"requested {effort}, limited to {granted} by key '{caller.name}'"
+        reason = f"the request asks for {effort}; its key '{caller.name}' limits it to {granted}"
         return _Choice(granted, "key", reason)
     if granted != effort:
-        reason = f"requested {effort}; the nearest effort of the model is {granted}"
+        reason = f"the request asks for {effort}; the nearest effort of the model is {granted}"
         return _Choice(granted, "request", reason)
-    return _Choice(granted, "request", f"requested {effort}")
+    return _Choice(granted, "request", f"the request asks for {effort}")
 
 
 def _limited(effort: Effort, caller: Caller) -> Effort:

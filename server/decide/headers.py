@@ -6,7 +6,7 @@ DECISION_HEADERS = tuple(
     f"x-tops-{name}"
     for name in (
         *("effort", "source", "budget", "budget-source", "arm", "abstained", "calibrated"),
-        *("kind", "difficulty", "p-correct", "composite", "attempts"),
+        *("kind", "difficulty", "p-correct", "composite", "attempts", "reason"),
     )
 )
 """The names of all headers that a decision may have."""
@@ -24,11 +24,11 @@ def decision_headers(decision: Decision, attempts: int | None = 1) -> list[tuple
         (b"x-tops-budget", decision.budget if attempts else None),
         (b"x-tops-budget-source", decision.budget_source if attempts else None),
         (b"x-tops-arm", decision.arm),
-        (b"x-tops-abstained", decision.abstained),
+        (b"x-tops-abstained", decision.abstained and _printable(decision.abstained)),
         (b"x-tops-calibrated", None if decision.calibrated else "false"),
     ]
     if decision.kind is not None:  # from a file, which may hold any character
-        headers.append((b"x-tops-kind", "".join(filter(str.isprintable, decision.kind))))
+        headers.append((b"x-tops-kind", _printable(decision.kind)))
     if decision.composite is not None:
         headers += [(b"x-tops-composite", decision.composite.name), (b"x-tops-attempts", attempts)]
     estimate = decision.estimate
@@ -38,8 +38,13 @@ def decision_headers(decision: Decision, attempts: int | None = 1) -> list[tuple
             (b"x-tops-difficulty", f"{estimate.difficulty:.3f}"),
             (b"x-tops-p-correct", None if p_correct is None else f"{p_correct:.3f}"),
         ]
+    headers.append((b"x-tops-reason", _printable(decision.reason)))
     return [
         (name, str(value).encode("latin-1", "replace"))
         for name, value in headers
         if value is not None
     ]
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))

@@ -1,0 +1,85 @@
+"""The sentences that explain an effort: what it and its rival should give, and why it won."""
+
+from collections.abc import Sequence
+from math import inf
+
+from router.estimate import Estimate
+from router.policy import OperatingPoint
+
+_ALMOST_SURE = 0.9995
+_SMALLEST_POINTS = 0.05
+"""Of P(correct) in percent: less is told as "less than 0.1"."""
+
+
+def why(
+    estimate: Estimate, point: OperatingPoint, efforts: Sequence[str], baseline: str, chosen: str
+) -> str:
+    """The sentences for `chosen`, beside the likeliest of the other `efforts` to be right.
+
+    Of those that are as likely but for less than is told, the baseline is the one.
+    """
+    p, tokens = estimate.p_correct, estimate.tokens
+    limit = inf if point.dearer else tokens[baseline]
+    rivals = [effort for effort in efforts if effort != chosen and tokens[effort] <= limit]
+    if not rivals:
+        if len(efforts) == 1:
+            return _expectation(estimate, chosen)
+        excluded = f"The other efforts would take more than the baseline {baseline}"
+        return f"{_expectation(estimate, chosen)}. {excluded}"
+    rival = max(rivals, key=lambda effort: (round(p[effort], 3), effort == baseline))
+    beside = f"{rival} {_percent(p[rival])} with {_number(tokens[rival])}"
+    comparison = _comparison(estimate, point, baseline, chosen, rival)
+    return f"{_expectation(estimate, chosen)}, {beside}. {comparison}"
+
+
+def _expectation(estimate: Estimate, effort: str) -> str:
+    chance = _percent(estimate.p_correct[effort])
+    return f"{effort} should be right {chance} of the time with {_count(estimate.tokens[effort])}"
+
+
+def _comparison(
+    estimate: Estimate, point: OperatingPoint, baseline: str, chosen: str, rival: str
+) -> str:
+    """What the dearer of the two efforts adds, and what the policy pays for that."""
+    tokens = estimate.tokens
+    cheap, dear = sorted((chosen, rival), key=lambda effort: tokens[effort])
+    gain = estimate.p_correct[dear] - estimate.p_correct[cheap]
+    favour = point.margin * ((dear == baseline) - (cheap == baseline))
+    added = gain + favour
+    favoured = ""
+    if favour:
+        side = "in favour of" if favour > 0 else "taken off, in favour of"
+        favoured = f" ({_points(gain)} expected, {_points(abs(favour))} {side} the baseline)"
+    extra = tokens[dear] - tokens[cheap]
+    if added <= 0:
+        return f"{dear} adds nothing{favoured} for {_number(extra)} more"
+    if not point.price:
+        return f"The policy puts no price on thinking, and {dear} adds {_points(added)}{favoured}"
+    verb = "takes" if dear == chosen else "would take"
+    most = 1000 * added / point.price
+    if round(most) == 0:
+        return f"{dear} adds {_points(added)}{favoured}, too little for {_number(extra)} more"
+    return (
+        f"The policy pays at most {_count(most)} for the {_points(added)} that {dear} "
+        f"adds{favoured}; it {verb} {_number(extra)} more"
+    )
+
+
+def _percent(share: float) -> str:
+    return "over 99.9 %" if share > _ALMOST_SURE else f"{100 * share:.1f} %"
+
+
+def _points(share: float) -> str:
+    """Percentage points of P(correct)."""
+    points = 100 * share
+    if 0 < points < _SMALLEST_POINTS:
+        return "less than 0.1 points"
+    return "1 point" if points == 1 else f"{points:.1f} points"
+
+
+def _count(tokens: float) -> str:
+    return f"{_number(tokens)} thinking tokens"
+
+
+def _number(tokens: float) -> str:
+    return f"{tokens:,.0f}"
