@@ -1,6 +1,6 @@
 """Builds the gateway from its settings: dependencies are arguments, nothing is global."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from router.effort import Effort
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
@@ -24,7 +25,7 @@ from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
-from server.decide.enforcement import check_budget, keeps_budget
+from server.decide.enforcement import check_budget, keeps_budget, takes_budget
 from server.decide.explain import explain
 from server.decide.headers import DECISION_HEADERS
 from server.decide.holdout import Holdout, Shares
@@ -97,11 +98,12 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     add_error_handlers(app)
     for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_api(app, bodies, keys, conversations, decider, fleet, tracker)
+    _add_models(app, keys, fleet, settings.offered_efforts)
+    _add_route(app, bodies, keys, conversations, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
-    _add_operations(app, decider, fleet, metrics)
+    _add_operations(app, settings, decider, fleet, metrics)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
     )
@@ -149,7 +151,7 @@ def _engines(
         [Engine(url, api_key, settings.upstream_timeout, transition) for url in urls],
         dialect_of(settings, template_efforts(settings)),
         model,
-        settings.efforts[-1],
+        settings.offered_efforts[-1],
         metrics,
         settings.aliases,
     )
@@ -182,7 +184,24 @@ async def _lifespan(
         yield
 
 
-def _add_api(
+def _add_models(app: FastAPI, keys: ApiKeys, fleet: Fleet, efforts: Sequence[Effort]) -> None:
+    """The model list, and one model; both with the efforts that are offered."""
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> JSONResponse:
+        keys.caller(request.headers)
+        served = fleet.resolve_model(None)
+        names = dict.fromkeys((served.model, *served.aliases))
+        cards = [served.card(name, efforts) for name in names]
+        return JSONResponse({"object": "list", "data": cards})
+
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str, request: Request) -> JSONResponse:
+        keys.caller(request.headers)
+        return JSONResponse(fleet.resolve_model(model).card(model, efforts))
+
+
+def _add_route(
     app: FastAPI,
     bodies: BodyReader,
     keys: ApiKeys,
@@ -191,19 +210,7 @@ def _add_api(
     fleet: Fleet,
     tracker: RequestTracker,
 ) -> None:
-    """Routes for clients besides the endpoints: the model list and explanations."""
-
-    @app.get("/v1/models")
-    async def models(request: Request) -> JSONResponse:
-        keys.caller(request.headers)
-        served = fleet.resolve_model(None)
-        names = dict.fromkeys((served.model, *served.aliases))
-        return JSONResponse({"object": "list", "data": [served.card(name) for name in names]})
-
-    @app.get("/v1/models/{model:path}")
-    async def model(model: str, request: Request) -> JSONResponse:
-        keys.caller(request.headers)
-        return JSONResponse(fleet.resolve_model(model).card(model))
+    """`POST /v1/route`, which explains the decision that a chat request would get."""
 
     @app.post("/v1/route")
     async def route(request: Request) -> JSONResponse:
@@ -217,8 +224,10 @@ def _add_api(
             if thread.evidence is None:  # the arm is drawn when the request is sent
                 thread = thread._replace(conversation="")
             support, dialect = fleet.budget_support, fleet.dialect
-            keeps = partial(keeps_budget, support=support, dialect=dialect, path=chat.PATH)
-            decision = decider.decide(parsed, caller, model, tracker.load(), thread, keeps)
+            engines = {"support": support, "dialect": dialect, "path": chat.PATH}
+            keeps, takes = partial(keeps_budget, **engines), partial(takes_budget, **engines)
+            load = tracker.load()
+            decision = decider.decide(parsed, caller, model, load, thread, keeps, takes)
             decision = check_budget(decision, parsed, support, dialect, chat.PATH)
             sources = decider.kinds.sources(parsed, caller, model)
             return JSONResponse(explain(parsed, decision, thread, sources))
@@ -232,7 +241,9 @@ def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Fee
         return JSONResponse(await feedback.note(body, caller.name))
 
 
-def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metrics) -> None:
+def _add_operations(
+    app: FastAPI, settings: Settings, decider: Decider, fleet: Fleet, metrics: Metrics
+) -> None:
     """Routes for probes and Prometheus: without API key, and without private data."""
 
     @app.get("/health")
@@ -245,6 +256,8 @@ def _add_operations(app: FastAPI, decider: Decider, fleet: Fleet, metrics: Metri
         state = {
             "engine": fleet.health.up,
             "model": model,
+            "efforts": settings.offered_efforts,
+            "effort_budgets": settings.effort_budgets,
             "router": decider.router_for(model).state,
             "budgets": fleet.budget_support.state,
             "engines": fleet.health.states(),

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import sqlite3
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -464,6 +465,44 @@ def test_two_phases_change_nothing_below_the_budget(
     assert "one choice" in refusal(
         lambda: ask(two_phase, n=2, extra_body={"thinking_token_budget": 4})
     )
+
+
+def test_efforts_that_are_budgets(engine: Running, tmp_path: Path) -> None:
+    """A model of which `none` and `high` are known, to which low and medium are budgets."""
+    ledger = tmp_path / "ledger.db"
+    flags = ("--efforts", "none,high", "--effort-budgets", "low=4,medium=12")
+    url = ("--upstream", engine.url, "--ledger", f"sqlite:///{ledger}")
+    with serving(*url, *engine.flags, *flags) as server:
+        ready = httpx.get(f"{server.url}/ready").json()
+        (card,) = httpx.get(f"{server.url}/v1/models").json()["data"]
+        assert ready["efforts"] == card["efforts"] == [*EFFORTS]
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client:
+            answers = {e: ask(client, LONG_STORY, reasoning_effort=e) for e in EFFORTS}
+            lower = ask(client, reasoning_effort="medium", extra_body={"thinking_token_budget": 7})
+            assert lower.model_extra["tops"]["budget"] == 7
+            if engine.name == "vllm":
+                with pytest.raises(openai.BadRequestError, match="effort 'low' is a budget of 4"):
+                    client.responses.create(model="demo", input=STORY, reasoning={"effort": "low"})
+    said = [answers[effort].model_extra["tops"] for effort in EFFORTS]
+    assert [tops["effort"] for tops in said] == [*EFFORTS]
+    assert [tops["budget"] for tops in said[:3]] == [0, 4, 12]
+    assert [tops["budget_source"] for tops in said[:3]] == ["effort"] * 3
+    assert [tops["budget_hit"] for tops in said[1:3]] == [True, True]
+    none, low, medium, high = map(thinking, answers.values())
+    assert none == 0 < low <= 4 < medium <= 12 < high
+    rows = sqlite3.connect(ledger).execute("SELECT effort, budget FROM requests ORDER BY rowid")
+    assert [*rows][:3] == [("none", 0), ("low", 4), ("medium", 12)]
+
+
+def test_two_phases_hold_the_budget_of_an_effort(engine: Running) -> None:
+    flags = ("--dialect", "sglang", "--efforts", "none,high", "--effort-budgets", "low=4")
+    with (
+        serving("--upstream", engine.url, *flags) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0) as client,
+    ):
+        answer = ask(client, LONG_STORY, reasoning_effort="low")
+        assert 0 < thinking(answer) <= 4
+        assert answer.choices[0].message.content
 
 
 @pytest.mark.vllm

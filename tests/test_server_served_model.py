@@ -95,12 +95,13 @@ def test_a_length_within_the_context_is_left_alone(context: int | None) -> None:
 
 def test_model_cards_have_created_and_the_context_of_any_engine() -> None:
     vllm = parse_model({"id": "m", "max_model_len": 4096, "created": 1_700_000_000})
-    assert vllm.card("m:low") == {
+    assert vllm.card("m:low", ("low", "high")) == {
         "id": "m:low",
         "object": "model",
         "created": 1_700_000_000,
         "owned_by": "tops",
         "max_model_len": 4096,
+        "efforts": ["low", "high"],
     }
     llama = parse_model({"id": "m", "meta": {"n_ctx": 2048}})
     assert llama.context == 2048

@@ -62,7 +62,8 @@ def write(
     body["model"] = model
     dialect.apply(body, effort, budget)
     if dialect.has_templates:
-        _set_template_variables(body, request.body.get("chat_template_kwargs"), effort)
+        word = dialect.words.get(effort, effort)
+        _set_template_variables(body, request.body.get("chat_template_kwargs"), word)
     if request.stream:
         options: dict[str, Any] = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}

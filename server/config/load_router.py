@@ -17,21 +17,21 @@ def load_router(settings: Settings) -> Router:
     if path is None and folder is not None and (folder / "router.json").is_file():
         path = folder / "router.json"
     if path is None:
-        return Router.without_artifact(settings.efforts, settings.baseline_effort)
+        return Router.without_artifact(settings.offered_efforts, settings.baseline_effort)
     if path == Path("portable"):
-        return Router.portable(settings.efforts, settings.baseline_effort)
+        return Router.portable(settings.offered_efforts, settings.baseline_effort)
     router = Router.load(path)
     assert router.artifact is not None
     _check_ladder(router, settings, path)
     fitted = router.artifact.weights
     if folder is not None and fitted is not None and fitted != weights_hash(folder):
         reason = "the router was fitted on other weights"
-        return Router.without_artifact(settings.efforts, settings.baseline_effort, reason)
+        return Router.without_artifact(settings.offered_efforts, settings.baseline_effort, reason)
     return router
 
 
 def _check_ladder(router: Router, settings: Settings, path: Path) -> None:
-    missing = [effort for effort in router.efforts if effort not in settings.efforts]
+    missing = [effort for effort in router.efforts if effort not in settings.offered_efforts]
     if missing:
         raise ArtifactError(
             f"{path} was fitted on the efforts {', '.join(router.efforts)}, of which the model "

@@ -13,7 +13,7 @@ from server.chat_templates.efforts import TemplateEfforts, read_efforts
 from server.config.load_settings import SettingsError
 from server.config.settings import DEMO, Settings
 from server.engines.dialect import DIALECTS, Dialect
-from server.engines.template_dialect import for_template
+from server.engines.template_dialect import for_template, for_words
 from server.llamacpp.gguf import GgufError, read_gguf
 
 _PROPS_SECONDS = 2.0
@@ -39,18 +39,24 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
     baseline: Effort = template.default
     if "baseline_effort" in given:
         baseline = settings.baseline_effort
-        if baseline not in template.variables:
+        if baseline not in {*template.variables, *settings.effort_budgets}:
             raise SettingsError(
                 f"baseline_effort '{baseline}' is none of the efforts that the model's chat "
                 f"template takes: {', '.join(template.efforts)}"
             )
-    changed = {"efforts": template.efforts, "baseline_effort": baseline}
+    changed: dict[str, Any] = {"efforts": template.efforts, "baseline_effort": baseline}
+    if settings.effort_budgets and "efforts_are_budgets" not in given:
+        changed["efforts_are_budgets"] = len({*template.efforts} - {"none"}) == 1
     return Settings.model_construct(given, **{**vars(settings), **changed})
 
 
 def log_efforts(settings: Settings, template: TemplateEfforts | None) -> None:
     """Log the efforts of the template, and what of the settings it does not take."""
-    efforts = ", ".join(settings.efforts)
+    efforts = ", ".join(settings.offered_efforts)
+    if settings.effort_budgets:
+        log.info("efforts with a budget, in thinking tokens", **settings.effort_budgets)
+        if template is not None and template.efforts == ("none",):
+            log.warning("the model's chat template has no thinking that effort_budgets could limit")
     if template is None:
         is_readable = settings.upstream and settings.dialect == "llama.cpp"
         if is_readable and "efforts" not in settings.model_fields_set:
@@ -73,9 +79,17 @@ def log_efforts(settings: Settings, template: TemplateEfforts | None) -> None:
 
 
 def dialect_of(settings: Settings, template: TemplateEfforts | None) -> Dialect:
-    """How the engine spells efforts that the template takes."""
+    """How the engine spells the efforts that are offered.
+
+    Where the template cannot be read and no efforts are set, it may know any of them.
+    """
     dialect = DIALECTS[settings.dialect]
-    return dialect if template is None else for_template(dialect, template)
+    own: tuple[Effort, ...] = settings.offered_efforts
+    if template is not None:
+        dialect, own = for_template(dialect, template), template.efforts
+    elif "efforts" in settings.model_fields_set:
+        own = settings.efforts
+    return for_words(dialect, settings.effort_budgets, own)
 
 
 def _chat_template(settings: Settings) -> str | None:

@@ -72,6 +72,8 @@ def default_text(field: FieldInfo) -> str | None:
         return "the Python that runs tops"
     if isinstance(default, bool):
         return "on" if default else "off"
+    if isinstance(default, dict):
+        return None
     if isinstance(default, tuple):
         return ",".join(cast("Sequence[str]", default)) or None
     return None if default is None else str(default)

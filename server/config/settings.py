@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from router.effort import Effort
+from router.effort import Effort, rank
 from server.config.api_key_settings import ApiKeySettings
+from server.config.effort_budgets import EffortBudgets
 from server.config.fields import (
     Aliases,
     ApiKey,
@@ -150,6 +151,13 @@ class Settings(BaseSettings):
         "Efforts that the model supports; a request for any other gets the nearest; default where "
         "the model's chat template can be read: those that it takes.",
         "EFFORT,EFFORT...",
+    )
+    effort_budgets: EffortBudgets = setting(
+        {},
+        "The most thinking tokens that an effort may spend; such an effort is offered whether or "
+        "not the model's chat template knows it, so that a model which only thinks or does not has "
+        "efforts too; default: the template alone makes efforts differ.",
+        "EFFORT=TOKENS,...",
     )
     baseline_effort: Effort = setting(
         "high",
@@ -347,6 +355,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def offered_efforts(self) -> tuple[Effort, ...]:
+        """The model's efforts and those that a budget makes, cheapest first."""
+        return tuple(sorted({*self.efforts, *self.effort_budgets}, key=rank))
+
+    @property
     def folder(self) -> Path | None:
         """The folder of the served weights; None if they are not on this machine."""
         if self.upstream:
@@ -368,10 +381,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":
-        if self.baseline_effort not in self.efforts:
+        if self.baseline_effort not in self.offered_efforts:
             raise ValueError(
                 f"baseline_effort '{self.baseline_effort}' is none of the model's efforts: "
-                + ", ".join(self.efforts)
+                + ", ".join(self.offered_efforts)
             )
         if self.engine_flags and self.engine != "vllm":
             raise ValueError("flags after -- need --engine vllm")
@@ -442,7 +455,7 @@ class Settings(BaseSettings):
             raise ValueError(f"dialect {self.dialect} needs an upstream: set its URL")
         if dialect.hosted and self.model is None:
             raise ValueError(f"{self.dialect} serves many models: set model to the name of one")
-        unsupported = [effort for effort in self.efforts if effort not in dialect.efforts]
+        unsupported = [effort for effort in self.offered_efforts if effort not in dialect.efforts]
         if unsupported:
             raise ValueError(
                 f"dialect {self.dialect} does not support {', '.join(unsupported)}: set efforts to "
@@ -454,6 +467,17 @@ class Settings(BaseSettings):
                 f"dialect {self.dialect} has no thinking budget, so max_budget cannot hold: limit "
                 "efforts instead"
             )
+        if dialect.budget is None and self.effort_budgets:
+            raise ValueError(
+                f"dialect {self.dialect} has no thinking budget, so effort_budgets cannot hold: "
+                "leave it out"
+            )
+        for effort, budget in self.effort_budgets.items():
+            if budget < dialect.min_budget:
+                raise ValueError(
+                    f"dialect {self.dialect} takes budgets of at least {dialect.min_budget} "
+                    f"thinking tokens: raise that of '{effort}' in effort_budgets, or leave it out"
+                )
 
 
 def flag_of(name: str) -> str:

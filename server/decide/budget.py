@@ -1,10 +1,13 @@
 """The thinking-token budget that goes with an effort.
 
-A budget from the client counts as it is, down to the limits of its key and of the server. Any other
-is the router's, and leaves `max_tokens` and the context room for the answer.
+A budget from the client counts as it is, down to that of the effort and to the limits of its key
+and of the server. Any other is the router's, and leaves `max_tokens` and the context room for the
+answer.
 """
 
-from router.effort import Effort
+from collections.abc import Sequence
+
+from router.effort import Effort, nearest, rank
 from router.messages import Conversation
 from server.api.request import ParsedRequest
 from server.api_keys import Caller
@@ -57,14 +60,28 @@ def choose_budget(
         )
     else:
         budget = request.budget, "request"
+    budget = lower(*budget, settings.effort_budgets.get(effort), "effort")
     return lower(*budget, *thinking_limit(caller, settings))
 
 
 def thinking_limit(caller: Caller, settings: Settings) -> Budget:
-    """The largest budget that key and server allow, whatever is requested."""
+    """The largest budget that key and server allow, whatever is requested.
+
+    A key's effort cap is a limit where the highest effort below it has a budget.
+    """
     if caller.effort_cap == "none":
         return 0, "key"
-    return lower(caller.max_budget, "key", settings.max_budget, "limit")
+    limit = caller.max_budget
+    if caller.effort_cap is not None and settings.effort_budgets:
+        highest = _highest(caller.effort_cap, settings.offered_efforts)
+        limit, _ = lower(limit, "key", settings.effort_budgets.get(highest), "key")
+    return lower(limit, "key", settings.max_budget, "limit")
+
+
+def _highest(cap: Effort, ladder: Sequence[Effort]) -> Effort:
+    """The highest effort of a ladder that a cap allows; the one nearest to it if none is."""
+    below: list[Effort] = [effort for effort in ladder if rank(effort) <= rank(cap)]
+    return below[-1] if below else nearest(cap, ladder)
 
 
 def lower(

@@ -58,7 +58,13 @@ def attempts(
         return decision._replace(reason=f"{decision.reason}. {_single(composite)}")
     effort = cast("Effort", composite.final)
     budget, source = choose_budget(request, caller, settings, effort, None, context)
-    final = decision._replace(effort=effort, budget=budget, budget_source=source, routed=effort)
+    final = decision._replace(
+        effort=effort,
+        budget=budget,
+        budget_source=source,
+        effort_budget=settings.effort_budgets.get(effort),
+        routed=effort,
+    )
     if settings.efforts_are_budgets:
         return final._replace(reason=f"{decision.reason}. {_single(composite)}")
     reason = (

@@ -28,6 +28,9 @@ from server.engines.model_info import ModelInfo
 KeepsBudget = Callable[[ParsedRequest, int], bool]
 """Whether the engines are proven to keep a budget, in thinking tokens, on a request."""
 
+TakesBudget = Callable[[ParsedRequest, int], bool]
+"""Whether the engines can be made to keep a budget, in thinking tokens, on a request."""
+
 
 class _Choice(NamedTuple):
     """An effort and how it came about; the fields are those of Decision."""
@@ -51,13 +54,14 @@ class Decider:
 
     def __init__(self, settings: Settings, router: Router, holdout: Holdout = NO_HOLDOUT) -> None:
         self._settings = settings
+        self._ladder = settings.offered_efforts
         self._holdout = holdout
         self._router = router
         fitted = router.artifact.parameters.kinds.by_kind if router.artifact else ()
         self.kinds = Kinds(settings.kinds, fitted)
         self._baseline: Effort = cast("Effort", router.baseline)
         self._abstaining = Router.without_artifact(
-            settings.efforts, self._baseline, "the router was fitted on another model"
+            self._ladder, self._baseline, "the router was fitted on another model"
         )
         self._policy = Policy(
             mode=settings.policy,
@@ -76,6 +80,7 @@ class Decider:
         load: Load = IDLE,
         thread: Thread | None = None,
         keeps_budget: KeepsBudget | None = None,
+        takes_budget: TakesBudget | None = None,
     ) -> Decision:
         """The decision for a request.
 
@@ -86,6 +91,7 @@ class Decider:
             load: the engine's at present.
             thread: the conversation of the request; without one, or its id, no arm is drawn.
             keeps_budget: see KeepsBudget; None where a composite effort cannot be run.
+            takes_budget: see TakesBudget; None where they can.
 
         Raises:
             BadRequest: the explicit budget is larger than the context, or the messages open a
@@ -101,6 +107,8 @@ class Decider:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
         settings = self._settings
+        if settings.effort_budgets and request.effort is None and takes_budget is not None:
+            allowed = self._enforceable(request, allowed, takes_budget)
         kind = self.kinds.find(request, caller, model)
         route = self._composite_route(
             request, caller, model, allowed, policy, kind, thread, keeps_budget
@@ -138,6 +146,7 @@ class Decider:
             draw=choice.draw,
             routed=choice.routed,
             pinned=choice.pinned,
+            effort_budget=settings.effort_budgets.get(effort),
             budget_limit=thinking_limit(caller, settings)[0],
             allowed=(*allowed, *route.composites),
             kind=kind,
@@ -183,11 +192,27 @@ class Decider:
 
     def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
         """The model's efforts that the key allows; at least one."""
-        ladder: tuple[Effort, ...] = self._settings.efforts
+        ladder = self._ladder
         if caller.effort_cap is None and caller.effort_floor is None:
             return ladder
         within: tuple[Effort, ...] = tuple(e for e in ladder if _limited(e, caller) == e)
         return within or (nearest(_limited(ladder[0], caller), ladder),)
+
+    def _enforceable(
+        self, request: ParsedRequest, allowed: tuple[Effort, ...], takes_budget: TakesBudget
+    ) -> tuple[Effort, ...]:
+        """Of the allowed efforts those that mean something on this request.
+
+        An effort that is a budget does not where nothing can enforce it. All of them where no
+        thinking would remain.
+        """
+        budgets = self._settings.effort_budgets
+        meaningful: tuple[Effort, ...] = tuple(
+            effort
+            for effort in allowed
+            if effort not in budgets or takes_budget(request, budgets[effort])
+        )
+        return meaningful if any(map(rank, meaningful)) else allowed
 
     def _choose(
         self,

@@ -28,6 +28,8 @@ class Decision(NamedTuple):
         draw: the arm of the conversation; None where the client chose.
         routed: the router's effort, also in the holdout; None where the client chose.
         pinned: whether an earlier turn decided `routed`.
+        effort_budget: the most that the effort may spend by the setting `effort_budgets`; None
+            where it has none.
         budget_limit: the largest budget that key and server allow; None where neither limits it.
         allowed: what could be chosen: the model's efforts that the key allows, and composites.
         kind: the request's kind of traffic; None where it shows none that is known.
@@ -51,6 +53,7 @@ class Decision(NamedTuple):
     draw: Draw | None = None
     routed: Effort | None = None
     pinned: bool = False
+    effort_budget: int | None = None
     budget_limit: int | None = None
     allowed: tuple[str, ...] = ()
     kind: str | None = None

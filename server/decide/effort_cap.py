@@ -49,6 +49,6 @@ def check_completion(caller: Caller, settings: Settings) -> None:
 def _bare_cap(caller: Caller, settings: Settings) -> Effort | None:
     """The cap, where it keeps the key from an effort, and nothing limits its tokens."""
     cap = caller.effort_cap
-    if cap is None or rank(cap) >= max(map(rank, settings.efforts)):
+    if cap is None or rank(cap) >= max(map(rank, settings.offered_efforts)):
         return None
     return cap if thinking_limit(caller, settings)[0] is None else None

@@ -25,7 +25,7 @@ def check_budget(
 
     A budget that the gateway chose is raised to the smallest that the engine takes, or dropped
     where none can be enforced. A budget that the client requested is kept or refused, and so is one
-    that an API key or the server limits.
+    that an API key or the server limits, or that makes the effort which the client requested.
 
     Args:
         decision: the decision for the request.
@@ -35,7 +35,8 @@ def check_budget(
         path: the API's, one of `server.engines.dialect`'s.
 
     Raises:
-        BadRequest: nothing would enforce the budget that the client requested, or the limit.
+        BadRequest: nothing would enforce the budget that the client requested, that of the effort
+            that it requested, or the limit.
     """
     if decision.final is not None:
         final = check_budget(decision.final, request, support, dialect, path)
@@ -60,7 +61,8 @@ def check_budget(
         if decision.effort == "none":
             return decision._replace(sends_budget=enforced)
     if enforced:
-        dropped = dialect.exclusive and not explicit and limit is None
+        is_free = not explicit and limit is None and decision.effort_budget is None
+        dropped = dialect.exclusive and is_free
         return _without_budget(decision) if dropped else decision
     is_requested = explicit and request.budget == budget
     if obstacle is None:
@@ -72,11 +74,30 @@ def check_budget(
             f"{request.budget_field} cannot be enforced: {obstacle}", request.budget_field
         )
     if limit is None or _is_shorter(request, limit):
+        _check_effort(decision, request, obstacle)
         return _without_budget(decision)
     raise BadRequest(
         f"at most {limit} thinking tokens are allowed here, which cannot be enforced: {obstacle}, "
         "or request the effort 'none'"
     )
+
+
+def _check_effort(decision: Decision, request: ParsedRequest, obstacle: str) -> None:
+    """Refuse an effort of the client's that is a budget which nothing would enforce."""
+    budget = decision.effort_budget
+    if budget is None or request.effort is None or _is_shorter(request, budget):
+        return
+    raise BadRequest(
+        f"effort '{decision.effort}' is a budget of {budget} thinking tokens here, which cannot be "
+        f"enforced: {obstacle}, or leave the effort out"
+    )
+
+
+def takes_budget(
+    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
+) -> bool:
+    """Whether the engines can be made to keep a budget, or the smallest that they take."""
+    return _obstacle(request, budget, support, dialect, path)[0] is None
 
 
 def keeps_budget(

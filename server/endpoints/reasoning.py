@@ -16,7 +16,7 @@ from server.decide.budget import answer_reserve
 from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget, keeps_budget
+from server.decide.enforcement import check_budget, keeps_budget, takes_budget
 from server.endpoints.answer import read_answer, refused
 from server.endpoints.attempts import heartbeat, is_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
@@ -81,7 +81,9 @@ class ReasoningEndpoint(TrackedEndpoint):
             thread = await self._conversations.thread(request, caller.name)
             load = self._tracker.load()
             decision = self._decider.decide(
-                request, caller, model, load, thread, self._keeps_budget
+                *(request, caller, model, load, thread),
+                self._keeps_budget,
+                self._takes_budget,
             )
             decision = self._check_budget(decision, request)
             self._record_decision(record, request, decision, thread, model)
@@ -137,6 +139,10 @@ class ReasoningEndpoint(TrackedEndpoint):
     def _keeps_budget(self, request: ParsedRequest, budget: int) -> bool:
         fleet = self._fleet
         return keeps_budget(request, budget, fleet.budget_support, fleet.dialect, self._api.PATH)
+
+    def _takes_budget(self, request: ParsedRequest, budget: int) -> bool:
+        fleet = self._fleet
+        return takes_budget(request, budget, fleet.budget_support, fleet.dialect, self._api.PATH)
 
     def _report_ignored_budget(self, record: RequestRecord, in_flight: InFlight) -> None:
         if record.budget_ignored:

@@ -5,8 +5,8 @@ needs no such table: the engines' field names do not collide, so one function re
 (`server.engines.usage.read_usage`). The source is the engines' own documentation.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from router.effort import EFFORTS, Effort
@@ -75,6 +75,7 @@ class Dialect:
         has_templates: whether clients may set variables of the model's chat template.
         parses_by_template: whether it tells thoughts from text only where it recognises the chat
             template as one of a thinking model.
+        words: the effort that it is sent for one that the model's template does not know.
     """
 
     apply: Apply
@@ -92,6 +93,7 @@ class Dialect:
     bounds_opened: bool = False
     has_templates: bool = False
     parses_by_template: bool = False
+    words: Mapping[Effort, Effort] = field(default_factory=dict[Effort, Effort])
 
 
 def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:

@@ -1,11 +1,11 @@
 """The model that an engine serves, as the engine describes it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from router.effort import EFFORTS
+from router.effort import EFFORTS, Effort
 
 _STARTED = int(time.time())
 _SUFFIXES = frozenset((*EFFORTS, "ultra", "auto"))
@@ -37,14 +37,15 @@ class ModelInfo:
         """The name without the effort behind its colon."""
         return name.rpartition(":")[0] if self.effort_suffix(name) else name
 
-    def card(self, name: str | None = None) -> dict[str, Any]:
-        """The model object of `GET /v1/models`, in vLLM's form, under the requested name."""
+    def card(self, name: str, efforts: Sequence[Effort]) -> dict[str, Any]:
+        """The model object of `GET /v1/models`, in vLLM's form and with the efforts offered."""
         return {
-            "id": name or self.model,
+            "id": name,
             "object": "model",
             "created": self.created,
             "owned_by": "tops",
             "max_model_len": self.context,
+            "efforts": [*efforts],
         }
 
 

@@ -1,9 +1,10 @@
-"""A dialect for a model whose chat template was read: efforts in the template's own variables."""
+"""A dialect for the efforts of a model: in the variables and words that its chat template takes."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from router.effort import Effort
+from router.effort import Effort, nearest
 from server.chat_templates.efforts import TemplateEfforts
 from server.engines.dialect import Apply, Dialect
 
@@ -34,6 +35,36 @@ def for_template(dialect: Dialect, template: TemplateEfforts) -> Dialect:
         apply=adapted(dialect.apply),
         apply_to_response=adapted(dialect.apply_to_response),
         apply_to_message=adapted(dialect.apply_to_message),
+    )
+
+
+def for_words(dialect: Dialect, efforts: Iterable[Effort], known: Sequence[Effort]) -> Dialect:
+    """The dialect that sends an effort which the template does not take as the nearest it takes.
+
+    Args:
+        dialect: for the template, where that was read.
+        efforts: those that a budget makes, whether the template takes them or not.
+        known: the efforts that the template takes.
+    """
+    thinking: list[Effort] = [effort for effort in known if effort != "none"]
+    words: dict[Effort, Effort] = {
+        effort: nearest(effort, thinking) for effort in efforts if thinking and effort not in known
+    }
+    if not words:
+        return dialect
+
+    def adapted(apply: Apply) -> Apply:
+        def apply_word(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
+            apply(body, words.get(effort, effort), budget)
+
+        return apply_word
+
+    return replace(
+        dialect,
+        apply=adapted(dialect.apply),
+        apply_to_response=adapted(dialect.apply_to_response),
+        apply_to_message=adapted(dialect.apply_to_message),
+        words=words,
     )
 
 

@@ -169,6 +169,7 @@ class ModelCard(BaseModel):
     created: int
     owned_by: str
     max_model_len: int | None
+    efforts: list[Effort] = Field(description="Those that a request may name, cheapest first.")
 
 
 class ModelList(BaseModel):
@@ -196,6 +197,8 @@ class ReadyState(BaseModel):
 
     engine: bool
     model: str | None
+    efforts: list[Effort] = Field(description="Those that a request may name, cheapest first.")
+    effort_budgets: dict[Effort, int] = Field(description="Thinking tokens by effort.")
     router: str
     budgets: str
     engines: list[EngineState]
