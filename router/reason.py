@@ -52,13 +52,13 @@ def _comparison(
         favoured = f" ({_points(gain)} expected, {_points(abs(favour))} {side} the baseline)"
     extra = tokens[dear] - tokens[cheap]
     if added <= 0:
-        return f"{dear} adds nothing{favoured} for {_number(extra)} more"
+        return f"With {_number(extra)} more, {dear} adds nothing{favoured}"
     if not point.price:
         return f"The policy puts no price on thinking, and {dear} adds {_points(added)}{favoured}"
     verb = "takes" if dear == chosen else "would take"
     most = 1000 * added / point.price
     if round(most) == 0:
-        return f"{dear} adds {_points(added)}{favoured}, too little for {_number(extra)} more"
+        return f"With {_number(extra)} more, {dear} adds too little, {_points(added)}{favoured}"
     return (
         f"The policy pays at most {_count(most)} for the {_points(added)} that {dear} "
         f"adds{favoured}; it {verb} {_number(extra)} more"
@@ -78,7 +78,8 @@ def _points(share: float) -> str:
 
 
 def _count(tokens: float) -> str:
-    return f"{_number(tokens)} thinking tokens"
+    number = _number(tokens)
+    return "1 thinking token" if number == "1" else f"{number} thinking tokens"
 
 
 def _number(tokens: float) -> str:

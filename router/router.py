@@ -169,11 +169,11 @@ class Router:
         if not point.bounded:
             judgement = replace(judgement, budget={})
         if not point.leaves_baseline:
-            saving = "no saving but by budgets" if point.bounded else "no saving"
+            but = " but by budgets" if point.bounded else ""
             loss = f"{policy.max_loss:.4g}"
             reason = (
-                f"{saving} is certified at a loss of {loss} in accuracy, so every request gets the "
-                f"baseline {fallback}"
+                f"no saving{but} is certified at a loss of {loss} in accuracy, so every request "
+                f"gets the baseline {fallback}"
             )
         elif not point.dearer and fallback not in candidates:
             reason = f"the router has no estimate for {fallback}, which stands in for the baseline"

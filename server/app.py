@@ -23,6 +23,7 @@ from server.config.settings import Settings, is_loopback
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
+from server.dashboard.try_page import try_routes
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
 from server.decide.enforcement import check_budget, keeps_budget, takes_budget
@@ -103,6 +104,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
     app.include_router(dashboard_routes(keys, data))
+    app.include_router(try_routes(settings, keys, decider, fleet))
     _add_operations(app, settings, decider, fleet, metrics)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)

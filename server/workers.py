@@ -253,4 +253,4 @@ def _announce(listener: socket.socket) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     with suppress(OSError):  # nobody reads standard output, or its disk is full
         print(f"ready: {url}/v1", flush=True)
-        print(f"next: {url}/dashboard; docs/quickstart.md has requests to try", flush=True)
+        print(f"next: try it at {url}/ and see {url}/dashboard", flush=True)

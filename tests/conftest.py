@@ -27,7 +27,13 @@ SLOWEST_FIRST = (
     *("engine_contract", "server_dashboard", "docs_commands", "child_python", "server_serve"),
     *("server_fleet", "models_calibrate", "server_connection", "models_verify", "examples"),
     *("server_failures", "server_ledger", "server_start_and_stop", "models_generate"),
-    *("server_openapi", "server_empty_answers", "docker_dashboards", "loadtest_chaos"),
+    *(
+        "server_openapi",
+        "server_try_page",
+        "docker_dashboards",
+        "loadtest_chaos",
+        "server_empty_answers",
+    ),
     *("router_calibration", "server_streams", "server_odd_answers", "loadtest_arrivals"),
 )
 """The files that take longest, so that none of them is left for one worker at the end."""

@@ -129,7 +129,7 @@ def test_costs_come_from_tokens_not_from_effort_names() -> None:
             EFFORTS,
             "low",
             "low should be right 80.0 % of the time with 100 thinking tokens, high 80.0 % with "
-            "1,000. high adds less than 0.1 points, too little for 900 more",
+            "1,000. With 900 more, high adds too little, less than 0.1 points",
         ),
         (
             (0.2, 0.8, 0.7996),
@@ -137,7 +137,7 @@ def test_costs_come_from_tokens_not_from_effort_names() -> None:
             EFFORTS,
             "low",
             "low should be right 80.0 % of the time with 100 thinking tokens, high 80.0 % with "
-            "1,000. high adds nothing for 900 more",
+            "1,000. With 900 more, high adds nothing",
         ),
         (
             (0.2, 0.8, 0.9),

@@ -1,1 +1,1 @@
-"""A page of the gateway's own: what is saved, and what was decided, for who has no Grafana."""
+"""Pages of the gateway's own: to try it, and to see what is saved and decided."""

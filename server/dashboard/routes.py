@@ -1,25 +1,15 @@
-"""`/dashboard`: the page, its two files, and its data."""
+"""`/dashboard`: the page and its data."""
 
 import asyncio
-from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from server.api_keys import ApiKeys
+from server.dashboard.assets import add_assets, add_page
 from server.dashboard.data import RANGES, DashboardData
 from server.errors import BadRequest, LedgerUnavailable
 from server.ledger.schema import LedgerDown
-
-_STATIC = Path(__file__).parent / "static"
-_POLICY = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
 
 
 def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
@@ -31,14 +21,8 @@ def dashboard_routes(keys: ApiKeys, data: DashboardData | None) -> APIRouter:
     """
     router = APIRouter()
 
-    def serve(path: str, name: str) -> None:
-        @router.get(path, include_in_schema=False)
-        async def file() -> FileResponse:
-            return FileResponse(_STATIC / name, headers=_POLICY)
-
-    serve("/dashboard", "index.html")
-    serve("/dashboard/dashboard.css", "dashboard.css")
-    serve("/dashboard/dashboard.js", "dashboard.js")
+    add_page(router, "/dashboard", "dashboard.html")
+    add_assets(router)
 
     @router.get("/dashboard/data")
     async def read(request: Request) -> JSONResponse:

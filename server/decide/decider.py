@@ -59,16 +59,16 @@ class Decider:
         self._router = router
         fitted = router.artifact.parameters.kinds.by_kind if router.artifact else ()
         self.kinds = Kinds(settings.kinds, fitted)
-        self._baseline: Effort = cast("Effort", router.baseline)
+        self.baseline: Effort = cast("Effort", router.baseline)
         self._abstaining = Router.without_artifact(
-            self._ladder, self._baseline, "the router was fitted on another model"
+            self._ladder, self.baseline, "the router was fitted on another model"
         )
         self._policy = Policy(
             mode=settings.policy,
             max_loss=settings.max_loss,
             price=settings.price,
             tokens=settings.tokens_per_request,
-            effort=self._baseline,
+            effort=self.baseline,
         )
         self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
 
@@ -102,7 +102,7 @@ class Decider:
         policy = self._policy
         if pressure:
             policy = replace(policy, surcharge=pressure * self._settings.overload_price)
-        allowed = self._allowed(caller)
+        allowed = self.allowed(caller)
         if request.thinking.thinks:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
@@ -116,7 +116,7 @@ class Decider:
         if route is None:
             router = self.router_for(model.model)
             route = router.route(request.conversation, allowed, policy, kind)
-        baseline = nearest(_limited(self._baseline, caller), allowed)
+        baseline = nearest(_limited(self.baseline, caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
@@ -190,7 +190,7 @@ class Decider:
             return self._router
         return self._abstaining
 
-    def _allowed(self, caller: Caller) -> tuple[Effort, ...]:
+    def allowed(self, caller: Caller) -> tuple[Effort, ...]:
         """The model's efforts that the key allows; at least one."""
         ladder = self._ladder
         if caller.effort_cap is None and caller.effort_floor is None:
