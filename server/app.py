@@ -78,7 +78,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     )
     if ledger is not None:
         ledger.on_key = partial(_set_keys, holdout, conversations)
-    decider = Decider(settings, router, holdout)
+    decider = Decider(settings, router, holdout, lambda: fleet.withheld_efforts)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys)
@@ -109,6 +109,13 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
     )
+
+
+def _measured_efforts(settings: Settings) -> list[Effort]:
+    """The efforts that the chat template makes; those of a budget differ by that."""
+    if not settings.effort_canary or settings.efforts_are_budgets:
+        return []
+    return [effort for effort in settings.efforts if effort not in settings.effort_budgets]
 
 
 def _openapi() -> dict[str, Any]:
@@ -156,6 +163,7 @@ def _engines(
         settings.offered_efforts[-1],
         metrics,
         settings.aliases,
+        _measured_efforts(settings),
     )
     if command is None:
         return fleet, None

@@ -61,9 +61,10 @@ def serving(
 ) -> Generator[Server]:
     """`tops serve FLAGS` until the block is left, up in so many seconds; then SIGTERM ends it.
 
-    On a free port, with nobody held out and no ledger, unless the flags say otherwise.
+    On a free port, with nobody held out, no ledger and no measurement of efforts, unless the flags
+    say otherwise.
     """
-    alone = ("--port", "0", "--holdout-share", "0", "--ledger", "")
+    alone = ("--port", "0", "--holdout-share", "0", "--ledger", "", "--no-effort-canary")
     limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
     process = subprocess.Popen(
         [*limited, sys.executable, "-m", "tops", "serve", *alone, *flags],

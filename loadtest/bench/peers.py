@@ -30,6 +30,7 @@ class Peer:
 def gateway(engine: str, port: int, folder: Path) -> list[str]:
     """The command of the gateway with every feature on."""
     features = ["--router", str(ROOT / "models/demo/router.json"), "--holdout-share", "0.02"]
+    features.append("--no-effort-canary")  # whose few questions belong to no load
     ledger = f"sqlite:///{folder}/ledger.db"
     flags = ["--port", str(port), "--upstream", engine, "--ledger", ledger]
     return python_command("tops", "serve", *flags, *features)

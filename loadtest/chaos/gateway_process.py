@@ -48,7 +48,7 @@ class GatewayProcess:
         self.log_errors: list[str] = []
         self.ledger_failures = 0
         self._ledger = folder / "ledger.db"
-        flags = ["--port", str(self.port), "--upstream", upstream]
+        flags = ["--port", str(self.port), "--upstream", upstream, "--no-effort-canary"]
         flags += [
             "--ledger",
             f"sqlite:///{self._ledger}",

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
         "efforts too; default: the template alone makes efforts differ.",
         "EFFORT=TOKENS,...",
     )
+    effort_canary: bool = setting(
+        True,
+        "Measure, when an engine comes up, whether its efforts change how long it thinks: 8 "
+        "questions at each of 4 efforts, behind the clients' requests; efforts that do the same as "
+        "another, or the reverse of their name, are not offered to the router.",
+    )
     baseline_effort: Effort = setting(
         "high",
         "Effort used without a router, and against which savings are measured; default with a "

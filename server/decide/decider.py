@@ -23,6 +23,7 @@ from server.decide.decision import Decision, Source
 from server.decide.effort_cap import check_messages
 from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
 from server.decide.kind import Kinds
+from server.decide.withheld import Withheld, offered, stand_in, without_withheld
 from server.engines.model_info import ModelInfo
 
 KeepsBudget = Callable[[ParsedRequest, int], bool]
@@ -50,12 +51,20 @@ class Decider:
         settings: the gateway's.
         router: estimates and routes prompts.
         holdout: draws the arms of conversations.
+        withheld: the efforts that are not offered at present.
     """
 
-    def __init__(self, settings: Settings, router: Router, holdout: Holdout = NO_HOLDOUT) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        router: Router,
+        holdout: Holdout = NO_HOLDOUT,
+        withheld: Callable[[], Withheld] = dict,
+    ) -> None:
         self._settings = settings
         self._ladder = settings.offered_efforts
         self._holdout = holdout
+        self._withheld = withheld
         self._router = router
         fitted = router.artifact.parameters.kinds.by_kind if router.artifact else ()
         self.kinds = Kinds(settings.kinds, fitted)
@@ -109,14 +118,16 @@ class Decider:
         settings = self._settings
         if settings.effort_budgets and request.effort is None and takes_budget is not None:
             allowed = self._enforceable(request, allowed, takes_budget)
+        withheld: Withheld = {} if request.effort is not None else self._withheld()
+        allowed = offered(allowed, withheld)
         kind = self.kinds.find(request, caller, model)
+        router, policy = without_withheld(self.router_for(model.model), policy, withheld)
         route = self._composite_route(
-            request, caller, model, allowed, policy, kind, thread, keeps_budget
+            request, caller, model, allowed, policy, kind, thread, keeps_budget, router
         )
         if route is None:
-            router = self.router_for(model.model)
             route = router.route(request.conversation, allowed, policy, kind)
-        baseline = nearest(_limited(self.baseline, caller), allowed)
+        baseline = nearest(_limited(stand_in(self.baseline, withheld), caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
         expected = route.estimate.budget.get(effort) if route.estimate else None
@@ -164,9 +175,9 @@ class Decider:
         kind: str | None,
         thread: Thread | None,
         keeps_budget: KeepsBudget | None,
+        router: Router,
     ) -> Route | None:
         """The route where composite efforts may be chosen; None where they may not."""
-        router = self.router_for(model.model)
         if keeps_budget is None or not may_be_composite(
             request, caller, self._settings, router, thread
         ):
@@ -224,9 +235,10 @@ class Decider:
         thread: Thread | None,
     ) -> _Choice:
         if request.effort is not None:
-            return _explicit(request.effort, caller, allowed)
+            return _explicit(request.effort, caller, allowed, self._withheld())
         previous = thread.previous if thread else None
         if previous is not None:  # under limits that may have been others at that time
+            previous = stand_in(previous, self._withheld())
             previous = nearest(_limited(previous, caller), allowed)
         treated = _treated(request, previous, route)
         if request.budget is not None or request.thinking.unlimited:
@@ -252,17 +264,23 @@ def _treated(request: ParsedRequest, previous: Effort | None, route: Route) -> _
     return _Choice(effort, source, route.reason, routed=effort)
 
 
-def _explicit(effort: Effort, caller: Caller, allowed: Sequence[Effort]) -> _Choice:
-    """The choice for a requested effort, within the key's limits and the model's efforts."""
+def _explicit(
+    effort: Effort, caller: Caller, allowed: Sequence[Effort], withheld: Withheld
+) -> _Choice:
+    """The choice for a requested effort, within the key's limits and the model's efforts.
+
+    It may be one that is not offered to the router; the reason then says what it does.
+    """
     limited = _limited(effort, caller)
     granted = nearest(limited, allowed)
+    effect = f"; by measurement, {withheld[granted].detail}" if granted in withheld else ""
     if limited != effort:
         reason = f"the request asks for {effort}; its key '{caller.name}' limits it to {granted}"
-        return _Choice(granted, "key", reason)
+        return _Choice(granted, "key", reason + effect)
     if granted != effort:
         reason = f"the request asks for {effort}; the nearest effort of the model is {granted}"
-        return _Choice(granted, "request", reason)
-    return _Choice(granted, "request", f"the request asks for {effort}")
+        return _Choice(granted, "request", reason + effect)
+    return _Choice(granted, "request", f"the request asks for {effort}{effect}")
 
 
 def _limited(effort: Effort, caller: Caller) -> Effort:

@@ -16,6 +16,7 @@ import orjson
 from server.engines import tokenizer
 from server.engines.budget_support import UNKNOWN
 from server.engines.connector import Connector
+from server.engines.effort_effects import EffortEffects
 from server.engines.http_reply import HttpReply
 from server.engines.model_info import ModelInfo, parse_model
 from server.errors import EngineError
@@ -39,6 +40,7 @@ class Engine:
     `budget_support`: how it enforces budgets; `in_flight`: our requests that it is serving;
     `has_tokenizer`: False once it turned out to have none;
     `reports_thinking`: False once it turned out to think without reporting the tokens;
+    `effort_effects`: what its efforts do, None before that was measured;
     `recheck`: set to have its health checked at once.
 
     Args:
@@ -58,6 +60,7 @@ class Engine:
         self.up = False
         self.model_info: ModelInfo | None = None
         self.budget_support = UNKNOWN
+        self.effort_effects: EffortEffects | None = None
         self.in_flight = 0
         self.transition = transition
         self.reports_thinking = True

@@ -15,6 +15,8 @@ from server.engines.answered_reply import answered_reply
 from server.engines.budget_support import BudgetSupport
 from server.engines.call import Call
 from server.engines.dialect import Dialect
+from server.engines.effort_canary import EffortCanary
+from server.engines.effort_effects import LevelEffect
 from server.engines.engine import Engine
 from server.engines.health import Health
 from server.engines.in_flight import FAILURES, InFlight
@@ -43,6 +45,7 @@ class Fleet:
         effort: an effort with reasoning, for the canary.
         metrics: shows the engines' state and the retries.
         aliases: further names under which clients may ask for the model.
+        efforts: those whose effect is measured when an engine comes up; empty measures none.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class Fleet:
         effort: Effort,
         metrics: Metrics,
         aliases: tuple[str, ...] = (),
+        efforts: Sequence[Effort] = (),
     ) -> None:
         self.dialect = dialect
         self._aliases = aliases
-        self.health = Health(engines, dialect, model, effort, metrics)
+        self._effort_canary = EffortCanary(dialect, efforts)
+        self.health = Health(engines, dialect, model, effort, metrics, self._effort_canary.start)
         self._engines = tuple(engines)
         self._metrics = metrics
 
@@ -72,6 +77,17 @@ class Fleet:
             return self._engines[0].budget_support
         engines = [engine for engine in self._engines if engine.up] or self._engines
         return min((engine.budget_support for engine in engines), key=BudgetSupport.strength)
+
+    @property
+    def withheld_efforts(self) -> dict[Effort, LevelEffect]:
+        """The efforts that a router is not offered, because they do not do what their names say.
+
+        As measured on the first engine that was: all serve one model.
+        """
+        for engine in self._engines:
+            if engine.effort_effects is not None:
+                return engine.effort_effects.withheld
+        return {}
 
     def resolve_model(self, requested: str | None) -> ModelInfo:
         """The model that serves a request for the model of this name, or for any (None).
@@ -105,6 +121,7 @@ class Fleet:
         async with AsyncExitStack() as stack:
             for engine in self._engines:
                 await stack.enter_async_context(engine.connected())
+            stack.callback(self._effort_canary.stop)
             with self.health.watching():
                 yield
 

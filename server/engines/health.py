@@ -5,25 +5,21 @@ An engine that comes up, or comes back, passes the canary before it counts as up
 """
 
 import asyncio
-from collections.abc import Generator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import structlog
 
 from router.effort import Effort
-from server.engines.assemble import assemble
 from server.engines.budget_support import UNKNOWN, BudgetSupport
-from server.engines.canary import ProbeReply, probe
-from server.engines.counted_reply import CountedReply, counted
-from server.engines.dialect import CHAT, Dialect
+from server.engines.canary import probe
+from server.engines.dialect import Dialect
 from server.engines.engine import Engine, NoModels
 from server.engines.model_info import ModelInfo
-from server.engines.reply import parse_json
-from server.engines.two_phase import TwoPhase
+from server.engines.probing import ask
 from server.errors import EngineDown, EngineError
-from server.http.sse import events
 from server.observe.backoff import Backoff
 from server.observe.metrics import Metrics
 
@@ -61,6 +57,7 @@ class Health:
         model: its name on the engines; None takes the first one that an engine lists.
         effort: an effort with reasoning, for the canary.
         metrics: shows the engines' state.
+        came_up: called with an engine that has passed the canary.
     """
 
     def __init__(
@@ -70,6 +67,7 @@ class Health:
         model: str | None,
         effort: Effort,
         metrics: Metrics,
+        came_up: Callable[[Engine], None] | None = None,
     ) -> None:
         self.ready = asyncio.Event()
         self._engines = tuple(engines)
@@ -77,6 +75,7 @@ class Health:
         self._model = model
         self._effort: Effort = effort
         self._metrics = metrics
+        self._came_up = came_up
         for engine in self._engines:
             metrics.engine_up.labels(engine.name).set(0)
 
@@ -99,6 +98,7 @@ class Health:
                 "up": engine.up,
                 "budgets": engine.budget_support.state,
                 "continues": engine.budget_support.continues,
+                "efforts": engine.effort_effects.as_json() if engine.effort_effects else None,
             }
             for engine in self._engines
         ]
@@ -198,12 +198,16 @@ class Health:
             canary=engine.budget_support.detail,
         )
         self.ready.set()
+        if self._came_up is not None:
+            self._came_up(engine)
 
     async def _run_canary(self, engine: Engine, model: str) -> BudgetSupport:
         """What the canary measured; UNKNOWN, and probed again later, where it got no answer."""
         try:
             async with asyncio.timeout(_CANARY_SECONDS):
-                return await probe(partial(self._ask, engine), self._dialect, model, self._effort)
+                return await probe(
+                    partial(ask, engine, self._dialect), self._dialect, model, self._effort
+                )
         except (EngineError, TimeoutError):
             return UNKNOWN
         except (TypeError, AttributeError, LookupError, ValueError):  # the answer is malformed
@@ -216,20 +220,3 @@ class Health:
             engine.recheck.set()
             self._metrics.engine_up.labels(engine.name).set(0)
             log.warning("engine down", engine=engine.name)
-
-    async def _ask(self, engine: Engine, body: dict[str, Any], budget: int | None) -> ProbeReply:
-        """The canary's requests: not counted as in flight, not retried, not in the ledger."""
-        post = partial(engine.post, CHAT, headers={"x-request-id": "canary"})
-        if budget is None:
-            reply = counted(engine, post(body), CHAT)
-        else:
-            assert self._dialect.resume is not None
-            reply = TwoPhase(post, body, budget, self._dialect.resume, engine.count_tokens)
-        async with aclosing(reply):
-            await reply.begin()
-            method = reply.method if isinstance(reply, TwoPhase) else None
-            if isinstance(reply, CountedReply) and reply.has_counted:
-                engine.reports_thinking = False
-            if method is None and reply.status == 200 and reply.is_stream:
-                return ProbeReply(200, await assemble(events(reply.next_chunk)))
-            return ProbeReply(reply.status, parse_json(await reply.read()), method)
