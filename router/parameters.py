@@ -29,7 +29,9 @@ class Standardizer:
 
     def standardize(self, x: Array) -> Array:
         """Features (..., F) in standard deviations from the mean of the fit."""
-        return (x - self.center) / self.scale
+        z = x - self.center
+        z /= self.scale
+        return z
 
     def clip(self, z: Array) -> Array:
         """Standardised features (..., F), clipped to the range of the fit."""
@@ -37,7 +39,8 @@ class Standardizer:
 
     def clipped(self, x: Array) -> Array:
         """Features (..., F) standardised, then clipped to the range of the fit."""
-        return self.clip(self.standardize(x))
+        z = self.standardize(x)
+        return np.minimum(np.maximum(z, self.low, out=z), self.high, out=z)
 
 
 @dataclass(frozen=True)

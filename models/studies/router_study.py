@@ -81,7 +81,9 @@ def _models(path: Path) -> list[str | None]:
 def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     """A replay in which a router fitted on four fifths of the problems decides on the fifth."""
     efforts, _ = check(log.reading.outcomes)
-    table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
+    outcomes = [o for o in log.reading.outcomes if o.effort in efforts]
+    table = tabulate(outcomes, efforts)
+    problem_ids = dict.fromkeys(outcome.problem_id for outcome in outcomes)
     rows = judged_rows(table)
     folds = fold_of(table.cluster, 1)
     parts: list[tuple[Index, Decisions]] = []
@@ -89,7 +91,7 @@ def cross_fitted(log: Log, policy: Policy) -> dict[str, Any]:
     for fold in range(_FOLDS):
         fitted = {
             problem
-            for problem, problem_fold in zip(table.problem_ids, folds, strict=True)
+            for problem, problem_fold in zip(problem_ids, folds, strict=True)
             if problem_fold != fold
         }
         artifact = fit(_only(log.reading, fitted)).artifact
@@ -158,9 +160,12 @@ def learner_table(logs: Sequence[Log]) -> Iterator[str]:
     cells: dict[str, list[str]] = {name: [] for name in LEARNERS}
     for log in large:
         efforts, _ = check(log.reading.outcomes)
-        table = tabulate([o for o in log.reading.outcomes if o.effort in efforts], efforts)
-        messages = {o.problem_id: o.messages for o in log.reading.outcomes}
-        texts = [window(routed_text(read_messages(messages[i]))) for i in table.problem_ids]
+        outcomes = [o for o in log.reading.outcomes if o.effort in efforts]
+        table = tabulate(outcomes, efforts)
+        messages: dict[str, object] = {}
+        for outcome in outcomes:
+            messages.setdefault(outcome.problem_id, outcome.messages)
+        texts = [window(routed_text(read_messages(prompt))) for prompt in messages.values()]
         tokens = cross_fit_tokens(table)
         for name, learner in LEARNERS.items():
             loss, auc, gain = judge(table, cross_fit(learner, table, texts), tokens)

@@ -65,7 +65,7 @@ def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str,
     decisions = decide(artifact, whole, rows, policy)
     on_fit = artifact.efforts.index(best_fixed(artifact))
     result = report(whole, rows, decisions, np.full(len(rows), on_fit), table)
-    skipped = dataset.skipped + len(table.problem_ids) - len(rows)
+    skipped = dataset.skipped + table.size - len(rows)
     return {**result, "problems": len(rows), "skipped": skipped}
 
 

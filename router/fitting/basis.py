@@ -57,11 +57,17 @@ class Basis:
 
     def predictors(self, x: Array, words: Sequence[Words]) -> Array:
         """Predictors (N, F + K) of N prompts: clipped standardised features, word coordinates."""
-        return np.hstack([self.standardizer.clipped(x), self.coordinates(words)])
+        width = x.shape[1]
+        predictors = np.empty((len(x), width + self.directions.shape[1]))
+        predictors[:, width:] = self.coordinates(words)
+        predictors[:, :width] = self.standardizer.clipped(x)
+        return predictors
 
     def coordinates(self, words: Sequence[Words]) -> Array:
         """Coordinates (N, K) of N prompts along the word directions."""
-        return self.vocabulary.project(words, self.directions) - self.center
+        coordinates = self.vocabulary.project(words, self.directions)
+        coordinates -= self.center
+        return coordinates
 
     def unfold(self, linear: Linear) -> tuple[Array, Array, Array]:
         """A regression on `predictors`, as weights per feature (E, F) and word (V, E), bias (E,).
@@ -83,7 +89,8 @@ def _standardizer(x: Array) -> Standardizer:
     """Mean, standard deviation and range of the features (N, F) of a fit."""
     center = x.mean(axis=0)
     scale = np.maximum(x.std(axis=0), _SCALE_FLOOR)
-    z = (x - center) / scale
+    z = x - center
+    z /= scale
     low, high = z.min(axis=0), z.max(axis=0)
     constant = high - low < _CONSTANT
     center[constant] = x[0, constant]

@@ -56,7 +56,7 @@ def extended(table: Table, composites: Sequence[Composite]) -> Table:
     """The table with a column per composite behind those of the efforts."""
     if not composites:
         return table
-    width, size = len(table.efforts), len(table.problem_ids)
+    width, size = len(table.efforts), table.size
     parts = [_generations(table, composite) for composite in composites]
     counts = np.stack([part.sums(size) for part in parts], axis=1)
     tokens = np.stack([part.sums(size, part.tokens) for part in parts], axis=1)
@@ -103,7 +103,7 @@ def promising(table: Table) -> tuple[Composite, ...]:
     accuracy, tokens, cluster = table.accuracy[rows], table.tokens[rows], table.cluster[rows]
     for composite in candidates(table):
         part = _generations(table, composite)
-        size = len(table.problem_ids)
+        size = table.size
         counts = part.sums(size)[rows]
         gain = gains(
             np.column_stack([accuracy, part.sums(size, part.correct)[rows] / counts]),

@@ -84,6 +84,7 @@ def cross_fit(table: Table, folds: Index, settings: Sequence[Setting] = SETTINGS
             effects = logit_effects(kinds, size, logits(z[:, :width]), successes, counts)
             p[setting][test] = sigmoid(logits(z_test[:, :width]) + effects.intercepts[test_kinds])
             guard[setting][test[test_kinds == size]] = effects.guard if size else 0.0
+        del x, words, z, z_test  # the largest arrays of a fit, freed before the next fold's
     chosen = settings[0] if len(settings) == 1 else _select(p, table.accuracy)
     return CrossFit(chosen, p[chosen], log_tokens, excess, known_share, guard[chosen])
 

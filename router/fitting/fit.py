@@ -6,7 +6,7 @@ Every metric and certificate comes from the cross-fitted estimates of `router.fi
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -95,6 +95,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     efforts, warnings = check(outcomes)
     warnings += several_kinds(outcomes)
     table = tabulate([o for o in outcomes if o.effort in efforts], efforts)
+    dataset, outcomes = replace(dataset, outcomes=()), ()  # a large log's rows are freed here
     fixed = fixed_of(table)
     baseline = _baseline(fixed, chosen.baseline)
     warnings += (*repeated, *_advice(fixed, baseline, chosen))
@@ -170,7 +171,7 @@ def provenance(table: Table, learned: Learned, settings: FitSettings) -> dict[st
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": len(table.row_correct),
-        "problems": len(table.problem_ids),
+        "problems": table.size,
         "settings": asdict(settings)
         | {"penalty_c": learned.setting.c, "words": learned.setting.words, "folds": FOLDS},
     }

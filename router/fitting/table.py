@@ -35,7 +35,6 @@ class Table:
     `row_*` (R,): one entry per generation.
     """
 
-    problem_ids: tuple[str, ...]
     efforts: tuple[str, ...]
     x: Array
     cluster: Index
@@ -57,6 +56,11 @@ class Table:
         """Share of correct generations (N, E), nan without generations."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.successes / self.counts
+
+    @property
+    def size(self) -> int:
+        """The number of problems N, in the order of their first outcomes."""
+        return len(self.counts)
 
     def prompts(self, rows: Index) -> tuple[Array, WordTable]:
         """Features (M, F) and words (M) of the problems `rows` (M,)."""
@@ -133,7 +137,6 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
         mean_tokens = cell_sums(tokens) / counts
     prompts = _Prompts(messages.values())
     return Table(
-        problem_ids=tuple(messages),
         efforts=ladder,
         x=prompts.x,
         cluster=clusters(prompts.templates),
