@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
 CLIENTS_VENV ?= .venv-clients
+ENGINE_WHEELS ?= .venv-wheels
 RECIPE ?= models/recipes/smoke.toml
 BIN := $(VENV)/bin
 JOBS ?= 5
@@ -16,7 +17,7 @@ INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check inst
   || { echo "pip could not install the packages: see its message above; a proxy or mirror is set with PIP_INDEX_URL" >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test unit fast test-train test-vllm test-clients train vllm bench load chaos fuzz check format docs efforts budgets constraints clean
+.PHONY: help serve test unit fast test-train test-vllm test-clients test-protocols train vllm bench load chaos fuzz check format docs efforts budgets constraints clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +61,9 @@ test-clients: $(VENV)/dev.done $(CLIENTS_VENV)/clients.done ## run real clients 
 	@echo "running: pytest tests/test_clients.py $(ARGS)"
 	@TEST_CLIENTS=$(abspath $(CLIENTS_VENV)) $(BIN)/python -m pytest tests/test_clients.py $(ARGS)
 
+test-protocols: $(VENV)/dev.done $(ENGINE_WHEELS)/wheels.done ## check requests by the request classes of SGLang and vLLM
+	@TEST_ENGINE_WHEELS=$(abspath $(ENGINE_WHEELS)) $(BIN)/python -m pytest tests/test_engine_protocols.py $(ARGS)
+
 bench: $(VENV)/dev.done ## measure what the gateway costs (ARGS="--litellm PATH --vllm-router PATH" adds peers)
 	@$(BIN)/python -m loadtest.bench $(ARGS)
 
@@ -102,7 +106,7 @@ constraints: ## pin in constraints.txt what a fresh environment of all extras re
 	@rm -rf .venv-constraints
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) $(ENGINE_WHEELS) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # Without a GPU: a build of vLLM for CPUs, on the CPU's torch; the CUDA builds that it pulls in break it.
 $(VLLM_VENV)/vllm.done: pyproject.toml
@@ -120,6 +124,16 @@ $(VLLM_VENV)/tools.done: $(VLLM_VENV)/vllm.done
 	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
 	  'vllm-router>=0.1.17,<0.2' 'lm-eval[api]>=0.4.13,<0.5' || { \
 	  echo "pip could not install the tools: see its message above" >&2; exit 1; }
+	@touch $@
+
+# only read, never installed, so that they may be for another machine
+$(ENGINE_WHEELS)/wheels.done: $(VENV)/dev.done tests/engine_wheels.txt
+	@echo "downloading the wheels of SGLang and vLLM, without what they need: 375 MB, once"
+	@rm -rf $(ENGINE_WHEELS)
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet download --no-deps --only-binary :all: \
+	  --platform manylinux_2_34_x86_64 --platform manylinux_2_28_x86_64 --python-version 3.11 \
+	  --abi cp311 --abi abi3 -d $(ENGINE_WHEELS) -r tests/engine_wheels.txt || { \
+	  echo "pip could not download the wheels: see its message above" >&2; exit 1; }
 	@touch $@
 
 $(CLIENTS_VENV)/clients.done: examples/clients/requirements.txt examples/clients/package.json

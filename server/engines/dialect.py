@@ -198,6 +198,7 @@ DIALECTS: dict[Name, Dialect] = {
         resume=_CONTINUE,
         apply_to_response=_response_and_template,
         apply_to_message=_message_and_template,
+        budget_paths=(CHAT,),  # on Messages, SGLang 0.5.23 takes one and logs that it ignores it
         has_templates=True,
     ),
     "llama.cpp": Dialect(
