@@ -11,7 +11,7 @@ COPY server server
 COPY router router
 COPY models models
 COPY loadtest loadtest
-RUN pip install --no-cache-dir -c constraints.txt -e '.[postgres]'
+RUN pip install --no-cache-dir -c constraints.txt -e '.[limits,postgres]'
 
 USER 10001
 ENV TOPS_HOST=0.0.0.0 TOPS_LEDGER=sqlite:////var/lib/tops/ledger.db

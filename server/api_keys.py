@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from router.effort import Effort
-from server.config.api_key_settings import ApiKeySettings
+from server.config.api_key_settings import ApiKeySettings, Limit
 from server.errors import TooManyRequests, Unauthorized
 
 
@@ -26,6 +26,8 @@ class Caller:
     effort_cap: Effort | None = None
     max_budget: int | None = None
     max_in_flight: int | None = None
+    limits: tuple[Limit, ...] = ()
+    over_limit: Literal["refuse", "lower"] = "refuse"
     dashboard: Literal["own", "all"] = "all"
     in_flight: int = 0
 
@@ -54,7 +56,17 @@ class ApiKeys:
     def __init__(self, settings: Sequence[ApiKeySettings]) -> None:
         self._anonymous = Caller()
         self._callers = {
-            key.sha256: Caller(**key.model_dump(exclude={"sha256"})) for key in settings
+            key.sha256: Caller(
+                key.name,
+                key.effort_floor,
+                key.effort_cap,
+                key.max_budget,
+                key.max_in_flight,
+                key.limits,
+                key.over_limit,
+                key.dashboard,
+            )
+            for key in settings
         }
 
     def caller(self, headers: Mapping[str, str]) -> Caller:

@@ -49,6 +49,9 @@ from server.ledger.opening import open_ledger
 from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.tracker import RequestTracker
+from server.limits.key_limits import KeyLimits
+from server.limits.opening import open_limits
+from server.limits.usage_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS
 from server.observe.metrics import Metrics
 
 _IDLE_SECONDS = 2.0
@@ -82,17 +85,18 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys)
+    limits = open_limits(settings, metrics, shared.limits if shared else None)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
         f"/v1{api.PATH}": ReasoningEndpoint(
-            api, settings, bodies, keys, conversations, decider, fleet, tracker
+            api, settings, bodies, keys, limits, conversations, decider, fleet, tracker
         )
         for api in apis
     }
-    endpoints["/v1/completions"] = Completions(settings, bodies, keys, fleet, tracker)
+    endpoints["/v1/completions"] = Completions(settings, bodies, keys, limits, fleet, tracker)
     for path in ("/embeddings", "/messages/count_tokens"):
-        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, fleet, tracker)
-    lifespan = partial(_lifespan, ledger, fleet, supervisor, tracker, shared)
+        endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, limits, fleet, tracker)
+    lifespan = partial(_lifespan, ledger, fleet, limits, supervisor, tracker, shared)
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.openapi = _openapi
     app.add_middleware(RequestId)
@@ -135,7 +139,9 @@ def _guard(settings: Settings) -> BrowserGuard | None:
 
 def _cors(settings: Settings) -> Callable[[ASGIApp], ASGIApp] | None:
     origins = settings.cors_origins
-    return cors(origins, DECISION_HEADERS) if origins else None
+    return (
+        cors(origins, (*DECISION_HEADERS, *OPENAI_HEADERS, *ANTHROPIC_HEADERS)) if origins else None
+    )
 
 
 def _set_keys(holdout: Holdout, conversations: Conversations, key: bytes) -> None:
@@ -175,6 +181,7 @@ def _engines(
 async def _lifespan(
     ledger: Ledger | None,
     fleet: Fleet,
+    limits: KeyLimits,
     supervisor: Supervisor | None,
     tracker: RequestTracker,
     shared: Shared | None,
@@ -188,6 +195,7 @@ async def _lifespan(
         if ledger is not None:
             ledger.start()
             stack.callback(ledger.stop)
+        stack.push_async_callback(limits.close)
         stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
         if shared is not None:
             await stack.enter_async_context(shared.awaiting(fleet.health.ready))

@@ -12,6 +12,8 @@ GatewayError
 ├── BodyTooLarge          413  the body is larger than max_body_bytes, or has too many values
 ├── UnsupportedMediaType  415  a browser sent the body as a form, and there are no API keys
 ├── TooManyRequests       429  the API key has max_in_flight requests in flight
+├── RateLimited           429  the API key has reached a limit per minute or per day
+├── LimitsUnavailable     503  the store of limits is down, and limits_store_down is refuse
 ├── LedgerUnavailable     503  the gateway has no ledger, or its database is down
 ├── Stopping              503  the gateway stops, and shutdown_timeout has passed
 ├── EngineRefused         any  the engine's own status: it refused the request, or is overloaded
@@ -21,6 +23,7 @@ GatewayError
     └── EngineTimeout     504  it sent nothing for upstream_timeout
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -129,6 +132,35 @@ class TooManyRequests(GatewayError):  # noqa: N818
     type = "rate_limit_error"
     code = "too_many_in_flight"
     retry_after = 1
+
+
+class RateLimited(GatewayError):  # noqa: N818
+    """The key's limit of a unit, which leaves room again after so many seconds."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, unit: str, seconds: int, headers: Mapping[str, str], is_soon: bool
+    ) -> None:
+        super().__init__(f"{message}; retry in {seconds:,} s")
+        self.unit = unit
+        self.retry_after = seconds
+        self._headers = {**headers} if is_soon else {**headers, "x-should-retry": "false"}
+
+    def headers(self) -> dict[str, str]:
+        """`retry-after`, and the limits; clients of OpenAI and Anthropic obey `x-should-retry`."""
+        return {**super().headers(), **self._headers}
+
+
+class LimitsUnavailable(GatewayError):  # noqa: N818
+    status = 503
+    code = "limits_unavailable"
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("the store of this key's limits does not answer; try again shortly")
 
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
@@ -17,6 +18,7 @@ from server.config.model_template import log_efforts, template_efforts, with_tem
 from server.config.settings import Settings
 from server.decide.kind import unreachable
 from server.http.descriptors import raise_descriptor_limit
+from server.limits.opening import check_limits_store
 from server.observe.logs import configure_logs
 
 _MAX_LISTED = 10
@@ -34,6 +36,7 @@ def serve(settings: Settings) -> bool:
         EngineNeverStarted: the engine exited before it was up.
     """
     check_engine_command(settings)
+    check_limits_store(settings)
     template = template_efforts(settings)
     settings = with_template(settings, template)
     router = load_router(settings)
@@ -42,14 +45,14 @@ def serve(settings: Settings) -> bool:
     log_efforts(settings, template)
     raise_descriptor_limit()
     _warn_of_kinds(settings, router)
-    with _metrics_folder(settings.workers):
+    with _shared_folder(settings.workers) as folder:
         gc.disable()  # imports leave no garbage: a tenth of the start is collecting it
         from server.workers import serve_many, serve_one  # noqa: PLC0415 - after the folder
 
         gc.enable()
-        if settings.workers == 1:
+        if folder is None:
             return serve_one(settings, router, listener, logs)
-        return serve_many(settings, listener, logs)
+        return serve_many(settings, listener, logs, folder)
 
 
 def _warn_of_kinds(settings: Settings, router: Router) -> None:
@@ -66,14 +69,14 @@ def _warn_of_kinds(settings: Settings, router: Router) -> None:
 
 
 @contextmanager
-def _metrics_folder(workers: int) -> Generator[None]:
+def _shared_folder(workers: int) -> Generator[Path | None]:
     """A folder in which workers share their metrics; prometheus-client asks for it on import."""
     if workers == 1:
-        yield
+        yield None
         return
     with tempfile.TemporaryDirectory(prefix="tops-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        yield
+        yield Path(folder)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -1,7 +1,8 @@
 """The processes that serve: this one, or several workers on one socket, which uvicorn keeps alive.
 
 Workers share the socket, the engine, the ledger with its key, the memory of conversations, and a
-folder for their metrics. Each worker counts a key's requests in flight by itself.
+folder for their metrics and for the use of keys' limits. Each worker counts a key's requests in
+flight by itself.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from ctypes import c_ubyte
 from functools import partial
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -36,6 +38,7 @@ from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
+from server.limits.opening import create_table
 from server.observe.log_stream import LogStream
 from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
@@ -90,10 +93,10 @@ async def _serve(server: uvicorn.Server, app: Gateway, listener: socket.socket) 
         task.cancel()
 
 
-def serve_many(settings: Settings, listener: socket.socket, logs: LogStream) -> bool:
+def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, folder: Path) -> bool:
     """Serve in workers until SIGTERM or SIGINT; a worker that dies is replaced.
 
-    False if a worker could not start.
+    `folder` is one that they share. False if a worker could not start.
 
     Raises:
         LedgerError: the ledger cannot be used as it is.
@@ -108,7 +111,8 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream) -> 
     ready = spawning.Semaphore(0)
     turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
-    app = partial(_worker, settings, Shared(key, turns, engine, ready))
+    limits = create_table(settings, folder)
+    app = partial(_worker, settings, Shared(key, turns, engine, limits, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
     workers = _Workers(config, [listener])

@@ -34,7 +34,7 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("savings",),
         ("endpoints", "ledger"),
         ("lifecycle",),
-        ("decide",),
+        ("decide", "limits"),
         ("api_keys",),
         ("api", "gateway", "config"),
         ("engines", "embedded", "llamacpp"),

@@ -506,6 +506,7 @@ def error_messages() -> dict[str, list[str]]:
             if name and call.args and (text := _text(call.args[0], _constants(module))):
                 texts[name].add(text)
     texts["Stopping"].add(errors.Stopping().message)
+    texts["LimitsUnavailable"].add(errors.LimitsUnavailable().message)
     return {name: sorted(found) for name, found in texts.items()}
 
 

@@ -90,6 +90,18 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
         "1,024 of a cluster `max_requests`",
     ),
     (
+        "requests per minute, and per day, of an API key",
+        "requests_per_minute",
+        "none `limit_req`",
+        "none; local or global rate limit",
+    ),
+    (
+        "thinking tokens per minute, and per day, of an API key",
+        "thinking_tokens_per_minute",
+        "-",
+        "-",
+    ),
+    (
         "time of requests in flight after SIGTERM",
         "shutdown_timeout",
         "none `worker_shutdown_timeout`",

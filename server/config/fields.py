@@ -46,6 +46,15 @@ def _check_url(url: str) -> None:
         raise ValueError(f"'{url}' has a query or fragment: give the base URL, up to /v1")
 
 
+def _check_limits_store(url: str) -> str:
+    if not re.match(r"((redis|valkey)s?://[^/]|unix:///)", url):
+        raise ValueError(
+            "not the URL of a Valkey or Redis: it must begin with redis://, rediss:// (TLS), "
+            "valkey://, valkeys:// or unix:///"
+        )
+    return url
+
+
 def _check_secret(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()  # files of secrets often end in a line break
     if not re.fullmatch(r"[!-~]*", text):
@@ -125,6 +134,7 @@ Efforts = Annotated[
 Aliases = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_aliases)
 ]
+LimitsStore = Annotated[str, AfterValidator(_check_limits_store)]
 ApiKey = Annotated[SecretStr, AfterValidator(_check_secret)]
 _IS_NUMBER = BeforeValidator(_check_number)
 Number = Annotated[float, _IS_NUMBER, Field(ge=-1e9, le=1e9)]

@@ -21,6 +21,7 @@ from server.config.fields import (
     Efforts,
     Hosts,
     Integer,
+    LimitsStore,
     Number,
     Origins,
     Seconds,
@@ -284,6 +285,18 @@ class Settings(BaseSettings):
         "TOPS_HASH_KEY; default: a key stored in the ledger; a new key draws a new holdout.",
         "KEY",
         min_length=16,
+    )
+    limits_store: LimitsStore | None = setting(
+        None,
+        "Valkey or Redis in which gateways share how far each key's limits per minute and day are "
+        "used, such as redis://HOST:6379/0; default: each gateway counts by itself.",
+        "URL",
+    )
+    limits_store_down: Literal["allow", "refuse"] = setting(
+        "allow",
+        "Without an answer of limits_store: allow requests within the limits as each gateway "
+        "counts them itself, or refuse those of keys with such limits with 503.",
+        "POLICY",
     )
     completion_price: Number | None = setting(
         None,

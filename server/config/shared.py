@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from ctypes import Array, c_ubyte
 from dataclasses import dataclass
 from multiprocessing.synchronize import Semaphore
+from pathlib import Path
 
 from server.config.engine_command import EngineCommand
 
@@ -20,12 +21,14 @@ class Shared:
         key: the key of the conversations' hashes.
         turns: memory for `server.decide.turn_memory`, of the process that started them.
         engine: the engine that the parent runs; None with an upstream.
+        limits: a file for `server.limits.table`.
         ready: released once by each worker that can serve.
     """
 
     key: bytes
     turns: "Array[c_ubyte]"
     engine: EngineCommand | None
+    limits: Path
     ready: Semaphore
 
     @asynccontextmanager

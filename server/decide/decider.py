@@ -189,6 +189,10 @@ class Decider:
         granted, _ = choose_budget(request, caller, self._settings, initial, budget, model.context)
         return route if granted == budget and keeps_budget(request, budget) else None
 
+    def lowest(self, caller: Caller) -> Caller:
+        """The caller, limited to the lowest effort that it may have."""
+        return replace(caller, effort_cap=self._allowed(caller)[0])
+
     def router_for(self, model: str | None) -> Router:
         """The router, or one that abstains where the engine's model is not the fitted one.
 

@@ -35,8 +35,14 @@ def check_completion(caller: Caller, settings: Settings) -> None:
     """Refuse a text completion, whose prompt is all the client's, under a cap.
 
     Raises:
-        BadRequest: the key has one.
+        BadRequest: the key has one, or limits the thinking tokens of a span of time.
     """
+    if any(limit.unit == "tokens" for limit in caller.limits):
+        raise BadRequest(
+            f"the thinking tokens of key '{caller.name}' are limited, and those of a text "
+            "completion are not counted; use /v1/chat/completions",
+            "prompt",
+        )
     cap = _bare_cap(caller, settings)
     if cap is not None:
         raise BadRequest(

@@ -13,6 +13,7 @@ from server.engines.dialect import COMPLETIONS
 from server.engines.fleet import Fleet
 from server.http.body import BodyReader
 from server.lifecycle.tracker import RequestTracker
+from server.limits.key_limits import KeyLimits
 
 
 class Completions(Passthrough):
@@ -23,10 +24,11 @@ class Completions(Passthrough):
         settings: Settings,
         bodies: BodyReader,
         keys: ApiKeys,
+        limits: KeyLimits,
         fleet: Fleet,
         tracker: RequestTracker,
     ) -> None:
-        super().__init__(COMPLETIONS, bodies, keys, fleet, tracker)
+        super().__init__(COMPLETIONS, bodies, keys, limits, fleet, tracker)
         self._settings = settings
 
     def _rewrite(

@@ -28,19 +28,27 @@ from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
+from server.limits.key_limits import KeyLimits
 
 
 class Passthrough(TrackedEndpoint):
     """The endpoint of one path; keys, limits, failover and tracking are as in `reasoning`."""
 
     def __init__(
-        self, path: str, bodies: BodyReader, keys: ApiKeys, fleet: Fleet, tracker: RequestTracker
+        self,
+        path: str,
+        bodies: BodyReader,
+        keys: ApiKeys,
+        limits: KeyLimits,
+        fleet: Fleet,
+        tracker: RequestTracker,
     ) -> None:
         super().__init__(tracker)
         self._path = path
         self._is_message = path.startswith(messages.PATH)
         self._bodies = bodies
         self._keys = keys
+        self._limits = limits
         self._fleet = fleet
         self._endings = TimeoutPool(ENDING_SECONDS)
 
@@ -55,6 +63,9 @@ class Passthrough(TrackedEndpoint):
             record.body_read_at = time.perf_counter()
             record.model = self._served_model(string(body, "model"))
             forwarded = {**self._rewrite(body, headers, caller), "model": record.model}
+            if caller.limits:
+                charge = await self._limits.admit(caller, None, self._is_message)
+                record.limit_headers = charge.headers(self._is_message)
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
             with cancel_on_disconnect(scope, receive):
                 await self._forward(record, call, _expected_choices(body), send)

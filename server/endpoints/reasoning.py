@@ -1,11 +1,13 @@
 """The endpoints of requests that think. `ReasoningEndpoint._respond` is the whole online flow."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from router.load import Load
 from server.api.protocol import Api
 from server.api.reasoning_copy import copy_in_answer
 from server.api.request import ParsedRequest
@@ -17,6 +19,7 @@ from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.enforcement import check_budget, keeps_budget, takes_budget
+from server.endpoints.admission import Admission, admit
 from server.endpoints.answer import read_answer, refused
 from server.endpoints.attempts import heartbeat, is_answer
 from server.endpoints.budget_retry import BudgetRetry, add_usage
@@ -25,7 +28,7 @@ from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import send_json
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
-from server.engines.dialect import CHAT
+from server.engines.dialect import CHAT, MESSAGES
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
@@ -39,6 +42,7 @@ from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
+from server.limits.key_limits import KeyLimits
 
 
 class ReasoningEndpoint(TrackedEndpoint):
@@ -50,6 +54,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         settings: Settings,
         bodies: BodyReader,
         keys: ApiKeys,
+        limits: KeyLimits,
         conversations: Conversations,
         decider: Decider,
         fleet: Fleet,
@@ -59,6 +64,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._api = api
         self._bodies = bodies
         self._keys = keys
+        self._limits = limits
         self._conversations = conversations
         self._decider = decider
         self._fleet = fleet
@@ -80,18 +86,15 @@ class ReasoningEndpoint(TrackedEndpoint):
             request = for_model(request, model, self._api.PATH)
             thread = await self._conversations.thread(request, caller.name)
             load = self._tracker.load()
-            decision = self._decider.decide(
-                *(request, caller, model, load, thread),
-                self._keeps_budget,
-                self._takes_budget,
-            )
-            decision = self._check_budget(decision, request)
+            decide = partial(self._decide, request, model=model, load=load, thread=thread)
+            decision, admission = await self._admit(record, request, caller, decide)
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
             try:
-                with cancel_on_disconnect(scope, receive):
+                with admission, cancel_on_disconnect(scope, receive):
                     async with await self._attempt(record, request, send) as in_flight:
-                        answer = await self._relay(record, request, given, in_flight, send)
+                        relayed = self._relay(record, request, given, in_flight, admission, send)
+                        answer = await relayed
                     if answer is not None:  # not streamed
                         answer = await self._account(record, request, answer, in_flight)
                         given.whole(answer)
@@ -115,9 +118,30 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.body_read_at = time.perf_counter()
         return body
 
-    def _check_budget(self, decision: Decision, request: ParsedRequest) -> Decision:
-        fleet = self._fleet
+    def _decide(
+        self, request: ParsedRequest, caller: Caller, model: ModelInfo, load: Load, thread: Thread
+    ) -> Decision:
+        """The decision, with a budget that the engines enforce."""
+        keeps, takes, fleet = self._keeps_budget, self._takes_budget, self._fleet
+        decision = self._decider.decide(request, caller, model, load, thread, keeps, takes)
         return check_budget(decision, request, fleet.budget_support, fleet.dialect, self._api.PATH)
+
+    async def _admit(
+        self,
+        record: RequestRecord,
+        request: ParsedRequest,
+        caller: Caller,
+        decide: Callable[[Caller], Decision],
+    ) -> tuple[Decision, Admission]:
+        def lower() -> Decision:
+            decision = decide(self._decider.lowest(caller))
+            reason = f"key '{caller.name}' has no thinking tokens left: {decision.effort}"
+            return decision if decision.source == "holdout" else decision._replace(reason=reason)
+
+        is_anthropic = self._api.PATH == MESSAGES
+        return await admit(
+            self._limits, caller, record, request, decide(caller), lower, is_anthropic
+        )
 
     def _record_decision(
         self,
@@ -203,6 +227,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         request: ParsedRequest,
         given: GivenAnswer,
         in_flight: InFlight,
+        admission: Admission,
         send: Send,
     ) -> dict[str, Any] | None:
         """Send a stream's events to the client as they arrive; any other answer is returned."""
@@ -217,7 +242,8 @@ class ReasoningEndpoint(TrackedEndpoint):
 
             relay = self._api.relay(request, tops, effort)
             relay.copies_reasoning, relay.discarded = self._copies_reasoning, record.discarded
-            await relay_stream(record, reply, relay, self._endings, send, given)
+            meter = admission.meter
+            await relay_stream(record, reply, relay, self._endings, send, given, meter)
             record.empty_answers = int(record.status == 200 and given.is_empty)
             return None
         answer = await read_answer(self._api, reply, request, record.context)

@@ -6,10 +6,11 @@ import time
 from starlette.types import Send
 
 from server.api.relay import Relay
+from server.api.thought_meter import ThoughtMeter
 from server.endpoints.given_answer import BATCH, GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
 from server.engines.reply import Reply
-from server.errors import EngineError, EngineFailed, EngineTimeout, Stopping
+from server.errors import EngineError, EngineFailed, EngineTimeout, GatewayError, Stopping
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.record import RequestRecord
 
@@ -24,6 +25,7 @@ async def relay_stream(
     endings: TimeoutPool,
     send: Send,
     given: GivenAnswer | None = None,
+    meter: ThoughtMeter | None = None,
 ) -> None:
     """Send the engine's events to the client as they arrive.
 
@@ -35,6 +37,7 @@ async def relay_stream(
         send: ASGI's.
         given: reads the answer, so that a later turn is recognised by it; None for an API whose
             requests have no history.
+        meter: estimates what was thought; None where nobody needs that.
 
     Raises:
         EngineFailed: the reply is not a stream, or is empty; nothing has been sent yet.
@@ -49,6 +52,8 @@ async def relay_stream(
 
     async def sink(chunk: bytes) -> None:
         nonlocal reading
+        if meter is not None:
+            meter.feed(chunk)
         events, is_ending = relay.pass_on(chunk), False
         is_thought = events is not None and relay.passes_thoughts
         if events is None:
@@ -75,15 +80,17 @@ async def relay_stream(
         failure = EngineTimeout("the engine did not end its stream after the answer's end")
     except asyncio.CancelledError:  # the gateway stops, or the client has disconnected
         record.delivered = relay.settled
-        events = relay.finish(Stopping())
-        if relay.error is not None:
-            record.status = relay.error.status
-        await end_at_shutdown(send, events)
+        await end_at_shutdown(send, _last_events(record, relay, Stopping()))
         raise
     finally:
         if reading is not None:
             reading.end()
+    await send({"type": "http.response.body", "body": _last_events(record, relay, failure)})
+
+
+def _last_events(record: RequestRecord, relay: Relay, failure: GatewayError | None) -> bytes:
+    """The end of the stream; its error, if any, becomes the request's status."""
     events = relay.finish(failure)
     if relay.error is not None:
         record.status = relay.error.status
-    await send({"type": "http.response.body", "body": events})
+    return events

@@ -1,6 +1,7 @@
 """What is known of one request: filled in stage by stage, read by the ledger, metrics and log."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,9 @@ class RequestRecord:
     # authenticated
     caller: str = ""
     """The name of the API key."""
+
+    limit_headers: Sequence[tuple[bytes, bytes]] = ()
+    """Response headers that show what is left of the key's limits."""
 
     # body read and parsed
     body_read_at: float | None = None

@@ -81,6 +81,23 @@ class Metrics:
             "tops_ledger_lost", "Rows that could not be written to the ledger."
         )
 
+        self._limits()
+
+    def _limits(self) -> None:
+        self.over_limit = self._counters(
+            "tops_over_limit",
+            "Requests over a limit per minute or day of their API key, refused or lowered to the "
+            "lowest effort.",
+            ("key", "unit", "action"),
+        )
+        self.limits_store_up = self._gauge(
+            "tops_limits_store_up",
+            "1 while the shared store of limits answers, 0 while it does not or there is none.",
+        )
+        self.limits_store_failures = self._counter(
+            "tops_limits_store_failures", "Charges that the shared store of limits did not take."
+        )
+
     def _engines(self) -> None:
         self.engine_up = self._gauges(
             "tops_engine_up", "1 while the engine answers its health check.", ("engine",)

@@ -1,0 +1,63 @@
+"""A key's limits as response headers, in OpenAI's names and in Anthropic's."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from server.config.api_key_settings import Limit, Unit
+from server.limits.store import Taken
+from server.limits.window import reset_seconds, used
+
+Headers = list[tuple[bytes, bytes]]
+
+_UNITS: tuple[Unit, ...] = ("requests", "tokens")
+
+OPENAI_HEADERS = tuple(
+    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in _UNITS
+)
+"""`reset` is a duration such as 6m0s; tokens are thinking tokens."""
+
+ANTHROPIC_HEADERS = tuple(
+    f"anthropic-ratelimit-{unit}-{what}"
+    for what in ("limit", "remaining", "reset")
+    for unit in _UNITS
+)
+"""`reset` is a time of RFC 3339."""
+
+
+def usage_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> Headers:
+    """The headers; of several limits of a unit, those of the one with the least left."""
+    headers: Headers = []
+    for unit in _UNITS:
+        rows = [
+            (max(0, int(limit.most - used(window, limit, taken.now))), limit, window)
+            for limit, window in zip(limits, taken.windows, strict=True)
+            if limit.unit == unit
+        ]
+        if not rows:
+            continue
+        remaining, limit, window = min(rows, key=lambda row: row[0])
+        seconds = reset_seconds(window, limit, taken.now)
+        if is_anthropic:
+            at = datetime.fromtimestamp(taken.now + seconds, UTC)
+            reset = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        else:
+            reset = duration(seconds)
+        for what, value in (("limit", limit.most), ("remaining", remaining), ("reset", reset)):
+            name = (
+                f"anthropic-ratelimit-{unit}-{what}"
+                if is_anthropic
+                else f"x-ratelimit-{what}-{unit}"
+            )
+            headers.append((name.encode(), str(value).encode()))
+    return headers
+
+
+def duration(seconds: float) -> str:
+    """Seconds as OpenAI writes them: 120ms, 1s, 6m0s, 23h59m1s."""
+    if seconds < 1:
+        return f"{round(1000 * seconds)}ms"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
