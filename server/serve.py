@@ -12,13 +12,13 @@ import structlog
 
 from router.router import Router
 from server.config.engine_command import check_engine_command
+from server.config.limits_store import check_limits_store
 from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
 from server.config.model_template import log_efforts, template_efforts, with_template
 from server.config.settings import Settings
 from server.decide.kind import unreachable
 from server.http.descriptors import raise_descriptor_limit
-from server.limits.opening import check_limits_store
 from server.observe.logs import configure_logs
 
 _MAX_LISTED = 10

@@ -1,28 +1,14 @@
 """The limits that the settings ask for."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from server.config.api_key_settings import Limit
-from server.config.load_settings import SettingsError
 from server.config.settings import Settings
 from server.limits.key_limits import KeyLimits
 from server.limits.store import Store
 from server.limits.table import Table, table_bytes
 from server.observe.metrics import Metrics
-
-
-def check_limits_store(settings: Settings) -> None:
-    """Check that the client of the shared store is installed.
-
-    Raises:
-        SettingsError: it is not.
-    """
-    if settings.limits_store is not None and find_spec("redis") is None:
-        raise SettingsError(
-            "limits_store needs a client of Valkey and Redis: pip install 'tops-server[limits]'"
-        )
 
 
 def create_table(settings: Settings, folder: Path) -> Path:
