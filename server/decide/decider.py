@@ -191,7 +191,7 @@ class Decider:
 
     def lowest(self, caller: Caller) -> Caller:
         """The caller, limited to the lowest effort that it may have."""
-        return replace(caller, effort_cap=self._allowed(caller)[0])
+        return replace(caller, effort_cap=self.allowed(caller)[0])
 
     def router_for(self, model: str | None) -> Router:
         """The router, or one that abstains where the engine's model is not the fitted one.
