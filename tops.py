@@ -37,7 +37,10 @@ _FURTHER = {
     "key": ("Make an API key.", "server.commands:key_command"),
     "load": ("Run a load test.", "loadtest.commands:load_command"),
     "fit": ("Fit a router to judged outcomes.", "router.commands:fit_command"),
-    "audit": ("Find the right fixed effort.", "router.commands:audit_command"),
+    "audit": (
+        "Find the right fixed effort, or whether an engine's efforts do anything.",
+        "server.commands:audit_command",
+    ),
     "replay": ("Evaluate a router on judged outcomes.", "router.commands:replay_command"),
     "problems": ("Print problems of the demo domain.", "models.commands:problems_command"),
     "generate": (

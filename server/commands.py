@@ -1,12 +1,18 @@
-"""The server's commands: `tops serve`, `tops key`, `tops savings`. Parses, calls, prints."""
+"""The server's commands: `tops serve`, `key`, `savings`, `audit`. Parses, calls, prints."""
 
 import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 
+from router.commands import audit_command as outcomes_audit
 from router.options import NOT_NEGATIVE
 from server.config.load_settings import SettingsError, load_settings
 from server.config.options import ServeCommand
+from server.engines.dialect import DIALECTS
 
 
 class UnusableSettings(click.ClickException):
@@ -127,3 +133,128 @@ def savings_command(
         click.echo(json.dumps(document, indent=2))
     else:
         click.echo(page(document) if form == "html" else table(document))
+
+
+_ENGINE_OPTIONS = (
+    click.Option(
+        ["--engine", "url"], metavar="URL",
+        help="Measure what the efforts of a running engine do, instead of OUTCOMES; its key is "
+        "read from TOPS_UPSTREAM_API_KEY.",
+    ),
+    click.Option(
+        ["--dialect"], type=click.Choice([*DIALECTS]), default="vllm", show_default=True,
+        help="Request format of the engine.",
+    ),
+    click.Option(
+        ["--efforts"], metavar="EFFORT,EFFORT...",
+        help="Efforts to measure; default: those of the chat template where it can be read, else "
+        "none,low,medium,high.",
+    ),
+    click.Option(
+        ["--prompts"], type=click.IntRange(min=1), default=30, show_default=True, metavar="N",
+        help="Number of prompts at each effort.",
+    ),
+    click.Option(
+        ["--problems"], type=click.File(encoding="utf-8"), metavar="FILE",
+        help="JSON Lines with prompt, the first N of which are asked; default: arithmetic stories.",
+    ),
+    click.Option(
+        ["--max-tokens"], type=click.IntRange(min=16), default=8192, show_default=True,
+        metavar="TOKENS", help="Largest number of completion tokens of a reply.",
+    ),
+    click.Option(
+        ["--temperature"], type=NOT_NEGATIVE, default=0.0, show_default=True, metavar="NUMBER",
+        help="Sampling temperature; not sent to hosted services.",
+    ),
+    click.Option(
+        ["--concurrency"], type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+        help="Concurrent requests; replies may then differ by themselves.",
+    ),
+    click.Option(
+        ["--out"], type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        help="Write each reply's counts, and go on from there in a second run.",
+    ),
+)  # fmt: skip
+
+
+def _audit(ctx: click.Context, /, **options: Any) -> None:
+    """Run the audit of outcomes, or of an engine: each has its own options."""
+    own = {str(option.name): options.pop(str(option.name)) for option in _ENGINE_OPTIONS}
+    given = [
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name != "model"
+        and ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    ]
+    others = {"--json", "--engine"}
+    if own["url"] is None:
+        if not options["outcomes"]:
+            raise click.UsageError("Give OUTCOMES, or the --engine URL of a running engine.")
+        if misplaced := {option.opts[0] for option in _ENGINE_OPTIONS} & {*given} - others:
+            raise click.UsageError(f"{', '.join(sorted(misplaced))}: only with --engine.")
+        ctx.invoke(outcomes_audit, **options)
+        return
+    if misplaced := {*given} - {option.opts[0] for option in _ENGINE_OPTIONS} - others:
+        raise click.UsageError(f"{', '.join(sorted(misplaced))}: not with --engine.")
+    _audit_engine(model=options["model"], is_json=options["is_json"], **own)
+
+
+def _audit_engine(
+    url: str,
+    dialect: str,
+    model: str | None,
+    efforts: str | None,
+    prompts: int,
+    problems: TextIO | None,
+    max_tokens: int,
+    temperature: float,
+    concurrency: int,
+    out: Path | None,
+    is_json: bool,
+) -> None:
+    from server.effort_audit import (
+        AuditError,
+        EffortAudit,
+        audit_settings,
+        effort_table,
+        read_audit_prompts,
+        run_audit,
+    )
+    from server.engines import effort_trial
+
+    try:
+        asked = read_audit_prompts(problems) if problems else effort_trial.prompts(prompts)
+        settings, spelled = audit_settings(url, dialect, model, efforts)
+        audit = EffortAudit(asked[:prompts], max_tokens, temperature, concurrency)
+        total = len(audit.prompts) * len(settings.efforts)
+        with click.progressbar(length=total, label="replies", file=sys.stderr) as bar:
+            document = run_audit(
+                audit, settings, spelled, out, lambda n, _: bar.update(n - bar.pos)
+            )
+    except SettingsError as error:
+        raise UnusableSettings(str(error)) from error
+    except AuditError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(document) if is_json else effort_table(document))
+
+
+audit_command = click.Command(
+    "audit",
+    callback=click.pass_context(_audit),
+    params=[
+        click.Argument(["outcomes"], nargs=-1, metavar="[OUTCOMES...]"),
+        *outcomes_audit.params[1:],
+        *_ENGINE_OPTIONS,
+    ],
+    help="""Compare the fixed efforts in judged OUTCOMES, and recommend one; or measure what the
+    efforts of a running engine do.
+
+    OUTCOMES are outcome files, evaluation logs, folders of them, or a ledger (sqlite:///FILE).
+    With --engine, --model is the name of the model on the engine, and of the other options of
+    OUTCOMES only --json applies.
+
+    \b
+    tops audit outcomes.jsonl --max-loss 0.02
+    tops audit --engine http://127.0.0.1:8001/v1 --prompts 50
+    """,
+)

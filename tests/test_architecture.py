@@ -26,7 +26,7 @@ OTHERS = "..."
 FLOORS: dict[str, Sequence[Sequence[str]]] = {
     "server": (
         ("commands",),
-        ("serve",),
+        ("serve", "effort_audit"),
         ("workers",),
         ("app",),
         ("openapi", "error_handlers"),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from router.effort import Effort
-from server.engines.effort_effects import EffortEffects, Trial, Trials, effects, prompts_needed
+from server.engines.effort_effects import EffortEffects, effects, prompts_needed
+from server.engines.effort_trial import Trial, Trials
 
 pytestmark = pytest.mark.unit
 

@@ -17,9 +17,10 @@ import structlog
 from router.effort import Effort
 from server.engines.canary import ProbeReply
 from server.engines.dialect import Dialect
-from server.engines.effort_effects import EffortEffects, Trial, effects, prompts_needed
-from server.engines.effort_trial import pairs, prompts, read_trial, trial_body
+from server.engines.effort_effects import EffortEffects, effects, prompts_needed
+from server.engines.effort_trial import Trial, pairs, prompts, read_trial, room, trial_body
 from server.engines.engine import Engine
+from server.engines.model_info import ModelInfo
 from server.engines.probing import ask
 from server.errors import EngineError
 
@@ -40,7 +41,11 @@ log = structlog.get_logger(__name__)
 
 
 async def measure(
-    ask_engine: Question, dialect: Dialect, model: str, efforts: Sequence[Effort], seconds: float
+    ask_engine: Question,
+    dialect: Dialect,
+    model: ModelInfo,
+    efforts: Sequence[Effort],
+    seconds: float,
 ) -> EffortEffects | None:
     """The effects of the efforts, from what is answered in so many seconds; None if nothing is.
 
@@ -50,8 +55,9 @@ async def measure(
     trials: dict[Effort, dict[str, Trial]] = {effort: {} for effort in efforts}
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            for prompt, effort in pairs(tuple(efforts), prompts(prompts_needed(len(efforts)))):
-                body = trial_body(dialect, model, effort, prompt, MAX_TOKENS, 0.0)
+            for prompt, effort in pairs(efforts, prompts(prompts_needed(len(efforts)))):
+                limit = room(model.context, prompt, MAX_TOKENS)
+                body = trial_body(dialect, model.model, effort, prompt, limit, 0.0)
                 reply = await ask_engine(body)
                 trial = read_trial(reply.answer) if reply.status == 200 else None
                 if trial is not None:
@@ -90,10 +96,10 @@ class EffortCanary:
 
     async def _run(self, engine: Engine) -> None:
         assert engine.model_info is not None
-        model = engine.model_info.model
+        question = partial(self._ask, engine)
         try:
             measured = await measure(
-                partial(self._ask, engine), self.dialect, model, self.efforts, _TOTAL_SECONDS
+                question, self.dialect, engine.model_info, self.efforts, _TOTAL_SECONDS
             )
         except (EngineError, TypeError, AttributeError, LookupError, ValueError) as error:
             log.warning("the effort canary got no answer", engine=engine.name, reason=str(error))

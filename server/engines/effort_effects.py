@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from router.effort import Effort, nearest, rank
 from router.signed_rank import Shift, shift
+from server.engines.effort_trial import Trial, Trials
 
 SAME_RATIO = 1.2
 """Efforts do the same where the ratio of their thinking tokens is certainly within this factor."""
@@ -31,29 +32,6 @@ Verdict = Literal["works", "alias", "inverted", "not enough evidence"]
 Relation = Literal["more", "less", "same", "unclear"]
 Relations = Mapping[tuple[Effort, Effort], Relation]
 """How the second effort of a pair compares to the first, which is lower."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A reply to one prompt at one effort.
-
-    Args:
-        thinking: thinking tokens; None where the engine does not tell them apart.
-        completion: all tokens of the reply.
-        cut: whether it ended at the limit of tokens.
-        answered: whether there is an answer beside the thoughts.
-        digest: equal for equal texts only.
-    """
-
-    thinking: int | None
-    completion: int
-    cut: bool
-    answered: bool
-    digest: str
-
-
-Trials = Mapping[Effort, Mapping[str, Trial]]
-"""The replies by effort and prompt."""
 
 
 @dataclass(frozen=True)

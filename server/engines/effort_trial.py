@@ -1,18 +1,18 @@
-"""The prompts of the effort canary and of `tops audit --engine`, and a reply to one as a trial.
+"""A trial of an effort: a prompt of the effort canary or of `tops audit --engine`, and its reply.
 
 The prompts are stories that take a sum of two to nine steps: every reasoning model thinks about
 them, and the demo model knows nothing else.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
 from router.effort import Effort
 from server.engines import chat_chunk
 from server.engines.dialect import Dialect
-from server.engines.effort_effects import Trial
 from server.engines.usage import read_usage
 
 _NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jack")
@@ -20,6 +20,31 @@ _THINGS = ("apples", "pens", "coins", "books", "cards", "shells")
 _GAINS, _LOSSES = ("buys", "finds", "wins"), ("loses", "sells", "gives away")
 _MIN_STEPS, _MAX_STEPS = 2, 9
 _SEED = 21
+_MIN_TOKENS, _TEMPLATE_TOKENS = 16, 128
+"""Tokens of a reply at least, and about those that a chat template adds to a prompt."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reply to one prompt at one effort.
+
+    Args:
+        thinking: thinking tokens; None where the engine does not tell them apart.
+        completion: all tokens of the reply.
+        cut: whether it ended at the limit of tokens.
+        answered: whether there is an answer beside the thoughts.
+        digest: equal for equal texts only.
+    """
+
+    thinking: int | None
+    completion: int
+    cut: bool
+    answered: bool
+    digest: str
+
+
+Trials = Mapping[Effort, Mapping[str, Trial]]
+"""The replies by effort and prompt."""
 
 
 def prompts(number: int) -> list[str]:
@@ -56,6 +81,13 @@ def trial_body(
     return body
 
 
+def room(context: int | None, prompt: str, max_tokens: int) -> int:
+    """The most completion tokens that fit into a context, None where that is not known."""
+    if context is None:
+        return max_tokens
+    return max(_MIN_TOKENS, min(max_tokens, context - len(prompt.encode()) // 2 - _TEMPLATE_TOKENS))
+
+
 def read_trial(answer: object) -> Trial | None:
     """The trial of a chat completion; None where it has no choice or does not count its tokens."""
     if not isinstance(answer, dict):
@@ -75,7 +107,7 @@ def read_trial(answer: object) -> Trial | None:
     )
 
 
-def pairs(efforts: tuple[Effort, ...], asked: list[str]) -> Iterator[tuple[str, Effort]]:
+def pairs(efforts: Sequence[Effort], asked: Sequence[str]) -> Iterator[tuple[str, Effort]]:
     """Prompts and efforts, all efforts of a prompt together: what is there can be compared."""
     for prompt in asked:
         for effort in efforts:
