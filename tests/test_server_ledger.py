@@ -31,8 +31,10 @@ from server.decide.holdout import Draw, Shares
 from server.engines.supervisor import free_port
 from server.engines.usage import Usage
 from server.ledger import writer
-from server.ledger.reader import Selection, comparable, counts, decided, latest, refusals, tallies
+from server.ledger.reader import latest, snapshot
 from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
+from server.ledger.selection import Selection
+from server.ledger.totals import Totals, read_totals
 from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.record import RequestRecord
@@ -110,6 +112,11 @@ def ledger(engine: Engine) -> Generator[Ledger]:
     writing.stop()
 
 
+def totals(engine: Engine) -> Totals:
+    with snapshot(engine) as connection:
+        return read_totals(connection, Selection())
+
+
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -127,6 +134,9 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
             connection.execute(text(f"DROP INDEX ix_requests_{column}"))
         for column in ("pinned", "agent", "answer", "kind"):
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
+        connection.execute(text("DROP INDEX ix_requests_holdout"))
+        for table in ("summaries", "summarized"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     prepare(engine)
     (row,) = latest(engine, 5)
@@ -138,16 +148,13 @@ def test_rows_arrive_as_they_were(engine: Engine, ledger: Ledger) -> None:
     ledger.record(closed("two", status=499))
     ledger.record(RequestRecord("refused before a decision"))
     ledger._flush()
-    (row,) = decided(engine, Selection(model="m", key="k"))
+    _, row = latest(engine, 5)
     assert (row["request_id"], row["arm"], row["p_treated"]) == ("one", "treated", 0.98)
     assert (row["thinking_tokens"], row["answer_tokens"], row["seconds"]) == (20, 10, 0.5)
     assert [row["request_id"] for row in latest(engine, 5)] == ["two", "one"]
-    assert counts(engine, Selection()) == {"treated": 2}
-    assert refusals(engine, Selection()) == {}
-    assert decided(engine, Selection(since=time.time() + 9)) == []
-    columns = comparable(engine, Selection())
-    assert columns["conversation"].tolist() == ["c" * 32]
-    assert columns["thinking_tokens"].tolist() == [20]
+    found = totals(engine)
+    assert (found.counts(), found.refused(), found.not_comparable()) == ({"treated": 2}, 0, 0)
+    assert found.compared().columns["thinking_tokens"].tolist() == [20]
     assert value(ledger._written) == 2
 
 
@@ -187,9 +194,9 @@ def test_refused_requests_are_no_traffic_of_an_arm(engine: Engine, ledger: Ledge
     for status in (200, 400, 404, 422, 429, 498, 499, 500, 503):
         ledger.record(closed(str(status), status))
     ledger._flush()
-    assert counts(engine, Selection()) == {"treated": 4}
-    assert refusals(engine, Selection()) == {"treated": 5}
-    assert sum(row["requests"] for row in tallies(engine, Selection(), 60.0)) == 4
+    found = totals(engine)
+    assert (found.counts(), found.refused()) == ({"treated": 4}, 5)
+    assert found.accepted().columns["requests"].sum() == 4
     assert len(latest(engine, 9)) == 9
     url = engine.url.render_as_string(hide_password=False)
     text = table(query(url, Selection(), None, {}))

@@ -3,22 +3,28 @@
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from processes import ROOT
-from sqlalchemy import insert
+from sqlalchemy import Engine, insert
 
 from router.policy import OperatingPoint
-from server.ledger.reader import NAMES, NUMBERS, Columns, as_columns
+from server.ledger.decisions import decided
+from server.ledger.reader import reading, snapshot
 from server.ledger.schema import connect, prepare, requests
+from server.ledger.selection import Selection
+from server.savings.evidence import Evidence, gather
 from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
-from server.savings.what_if import at_point, evaluate, fixed
+from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
 from tops import main
 
 EFFORTS = ("low", "medium", "high")
@@ -59,6 +65,7 @@ def simulated(number: int = 8_000, off: float = 1.0) -> list[dict[str, Any]]:
                 "effort": effort,
                 "source": "router" if arm == "treated" else "holdout",
                 "routed": routed,
+                "pinned": None,
                 "baseline": "high",
                 "calibrated": True,
                 "baseline_tokens": off * expected["high"],
@@ -84,10 +91,30 @@ def simulated(number: int = 8_000, off: float = 1.0) -> list[dict[str, Any]]:
     return rows
 
 
-def columns(rows: list[dict[str, Any]]) -> Columns:
+@contextmanager
+def kept(rows: list[dict[str, Any]]) -> Generator[Engine]:
+    """A ledger with these rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = connect(f"sqlite:///{folder}/ledger.db")
+        prepare(engine)
+        if rows:
+            with engine.begin() as connection:
+                connection.execute(insert(requests), rows)
+        yield engine
+        engine.dispose()
+
+
+def evidence(rows: list[dict[str, Any]]) -> Evidence:
     """What the report reads of them."""
-    compared = [row for row in rows if row["arm"] in ("treated", "holdout")]
-    return as_columns([[row[name] for name in (*NAMES, *NUMBERS)] for row in compared])
+    with kept(rows) as engine, snapshot(engine) as connection:
+        return gather(connection, Selection())
+
+
+def value_of(rows: list[dict[str, Any]], choice: Choice) -> Value | None:
+    """The value of a policy on these rows."""
+    with kept(rows) as engine, reading(engine) as connection:
+        (value,) = evaluate(decided(connection, Selection()), [choice])
+        return value
 
 
 TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
@@ -96,7 +123,7 @@ TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
 
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
 def test_the_report_finds_what_was_saved(off: float) -> None:
-    summary = report(columns(simulated(off=off)), {"treated": 1}, 2.0)
+    summary = report(evidence(simulated(off=off)), 2.0)
     for name, share in (("thinking_tokens", TRUE_SHARE), ("seconds", TRUE_SHARE)):
         low, high = summary["savings"][name]["share_ci"]
         assert low < share < high
@@ -116,10 +143,10 @@ def test_the_report_finds_what_was_saved(off: float) -> None:
 
 
 def test_the_report_tells_what_savings_cost_in_accuracy() -> None:
-    accuracy = report(columns(simulated()), {}, None)["accuracy"]
+    accuracy = report(evidence(simulated()), None)["accuracy"]
     low, high = accuracy["difference_ci"]
     assert low < -0.6 * 0.25 / 2 < high
-    assert "against the baseline effort" in table(report(columns(simulated()), {}, None))
+    assert "against the baseline effort" in table(report(evidence(simulated()), None))
 
 
 def test_right_answers_alone_do_not_make_an_interval_of_no_width() -> None:
@@ -127,7 +154,7 @@ def test_right_answers_alone_do_not_make_an_interval_of_no_width() -> None:
         {**row, "score": 1.0 if row["arm"] == "holdout" else float(place % 20 > 0)}
         for place, row in enumerate(simulated(1_500))
     ]
-    low, high = report(columns(rows), {}, None)["accuracy"]["difference_ci"]
+    low, high = report(evidence(rows), None)["accuracy"]["difference_ci"]
     assert low < -0.05 < high
     assert high - low > 0.02
 
@@ -137,26 +164,26 @@ def test_a_share_of_nothing_is_null() -> None:
     for row in rows[:100]:
         row["key"] = "few"
         row["thinking_tokens"] = 10 if row["arm"] == "treated" else 0
-    summary = report(columns(rows), {}, None)
+    summary = report(evidence(rows), None)
     json.dumps(summary, allow_nan=False)
     assert "pending" in table(summary)
 
 
 def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
     rows = [{**row, "p_explore": 0.0} for row in simulated(300) if row["arm"] != "explore"]
-    rare = evaluate(rows, fixed("high"))
+    rare = value_of(rows, fixed("high"))
     assert rare is not None
     assert not rare.pending  # half of the prompts are routed to high
     for row in rows:
         row["routed"] = "low"
         row["effort"] = "low" if row["arm"] == "treated" else "high"
-    rare = evaluate(rows, fixed("high"))
+    rare = value_of(rows, fixed("high"))
     assert rare is not None
     assert rare.pending
 
 
 def test_an_empty_ledger_is_pending_everywhere() -> None:
-    summary = report(columns([]), {}, 1.0)
+    summary = report(evidence([]), 1.0)
     assert all(entry["pending"] for entry in summary["savings"].values())
     assert "pending" in table(summary)
     json.dumps(summary, allow_nan=False)
@@ -164,7 +191,7 @@ def test_an_empty_ledger_is_pending_everywhere() -> None:
 
 def test_rows_without_a_holdout_prove_nothing() -> None:
     rows = [{**row, "p_holdout": 0.0} for row in simulated(100) if row["arm"] == "treated"]
-    summary = report(columns(rows), {"treated": len(rows)}, None)
+    summary = report(evidence(rows), None)
     assert summary["not_comparable"] == len(rows)
     assert summary["savings"]["thinking_tokens"]["pending"]
 
@@ -173,7 +200,7 @@ def test_predictions_may_be_missing() -> None:
     rows = simulated()
     for row in rows[::2]:
         row["baseline_tokens"] = None
-    low, high = report(columns(rows), {}, None)["savings"]["thinking_tokens"]["share_ci"]
+    low, high = report(evidence(rows), None)["savings"]["thinking_tokens"]["share_ci"]
     assert low < TRUE_SHARE < high
 
 
@@ -181,12 +208,12 @@ def test_predictions_may_be_missing() -> None:
 def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) -> None:
     rows = simulated(off=off)
     for effort in EFFORTS:
-        value = evaluate(rows, fixed(effort))
+        value = value_of(rows, fixed(effort))
         assert value is not None
         assert value.interval[0] < 1.046 * TOKENS[effort] < value.interval[1]
         assert value.supported == 1
-    thrifty = evaluate(rows, at_point(OperatingPoint(5.0)))
-    careful = evaluate(rows, at_point(OperatingPoint(0.0)))
+    thrifty = value_of(rows, at_point(OperatingPoint(5.0)))
+    careful = value_of(rows, at_point(OperatingPoint(0.0)))
     assert thrifty is not None
     assert careful is not None
     assert thrifty.tokens < careful.tokens
@@ -195,16 +222,16 @@ def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) 
 
 def test_what_if_tells_what_rests_on_predictions_alone() -> None:
     rows = [{**row, "p_explore": 0.0} for row in simulated() if row["arm"] != "explore"]
-    value = evaluate(rows, fixed("medium"))
+    value = value_of(rows, fixed("medium"))
     assert value is not None
     assert value.supported == 0
-    assert evaluate([], fixed("low")) is None
+    assert value_of([], fixed("low")) is None
 
 
 def test_what_if_leaves_out_whatever_an_earlier_turn_pinned() -> None:
     rows = simulated(100)
     pinned = [{**row, "pinned": True, "thinking_tokens": 10**6} for row in rows]
-    assert evaluate([*rows, *pinned], fixed("low")) == evaluate(rows, fixed("low"))
+    assert value_of([*rows, *pinned], fixed("low")) == value_of(rows, fixed("low"))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,6 +284,6 @@ def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
 
 
 def test_the_page_escapes() -> None:
-    summary = report(columns(simulated(200)), {}, None)
+    summary = report(evidence(simulated(200)), None)
     summary["by"]["model"] = {"<script>": summary["savings"]["seconds"]}
     assert "<script>" not in page(summary)

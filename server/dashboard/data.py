@@ -2,14 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from server.ledger.reader import Row, Selection, comparable, counts, latest, tallies
+from server.ledger.reader import Row, latest, snapshot
+from server.ledger.schema import LedgerDown
+from server.ledger.selection import Selection
+from server.ledger.summaries import CHUNK_ROWS, add_new
+from server.ledger.totals import Totals, read_totals
+from server.savings.evidence import gather_quickly
 from server.savings.report import report
 
 RANGES: Mapping[str, float] = {"1h": 3_600.0, "24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
@@ -19,9 +26,16 @@ _DECISION_COLUMNS = (
     "at", "request_id", "model", "key", "arm", "effort", "source", "reason", "budget", "budget_hit",
     "thinking_tokens", "baseline_tokens", "seconds", "status",
 )  # fmt: skip
-_BINS = 60
+_SLOTS = {3_600.0: (60, 60), 86_400.0: (3_600, 3_600), 604_800.0: (3_600, 10_800)}
+_SLOTS[2_592_000.0] = (86_400, 86_400)
+"""By range, the width of the slots that are read, and of the timeline's bins, in seconds."""
+
 _LATEST = 25
-_MAX_ROWS = 200_000
+_BINNED = ("requests", "thinking_tokens", "budget_hits")
+_MOST_ROWS = 4_000
+"""Requests that are read one by one, of each arm; of more, a part is read that is drawn by id."""
+
+_CATCH_UP_SECONDS = 0.1
 _MIN_CACHE_SECONDS = 4.0
 _CACHE_FACTOR = 10.0
 """Data is cached for this many times the time that reading took: a tenth of the load at most."""
@@ -63,10 +77,14 @@ class DashboardData:
 
     def _compute(self, seconds: float, key: str | None) -> dict[str, Any]:
         now = time.time()
-        mine, recent = Selection(key=key), Selection(since=now - seconds, key=key)
-        rows = comparable(self._engine, recent, _MAX_ROWS)
-        summary = report(rows, counts(self._engine, recent), self._price)
-        width = seconds / _BINS
+        slot, width = _SLOTS[seconds]
+        begin = (now - seconds) // width * width
+        self._catch_up()
+        with snapshot(self._engine) as connection:
+            recent = Selection(since=begin, key=key)
+            evidence = gather_quickly(connection, recent, ("kind", "routed"), _MOST_ROWS)
+            bins = read_totals(connection, recent, slot, ("effort", "status"), _BINNED)
+        summary = report(evidence, self._price, ("effort", "kind"))
         return {
             "key": key,
             "requests": summary["requests"],
@@ -74,29 +92,41 @@ class DashboardData:
             "accuracy": summary["accuracy"],
             "by_effort": summary["by"]["effort"],
             "by_kind": summary["by"]["kind"],
-            "rows": {"read": len(rows["at"]), "most": _MAX_ROWS},
-            "timeline": _timeline(tallies(self._engine, recent, width), now - seconds, width),
-            "latest": [_decision(row) for row in latest(self._engine, _LATEST, mine)],
+            "rows": {"read": evidence.requests, "most": evidence.requests + 1},
+            "timeline": _timeline(bins.accepted(), begin, width, now),
+            "latest": [_decision(row) for row in latest(self._engine, _LATEST, Selection(key=key))],
         }
 
+    def _catch_up(self) -> None:
+        """Add what waits to the summaries, for a moment: a ledger of an older version has none."""
+        until = time.monotonic() + _CATCH_UP_SECONDS
+        try:
+            while add_new(self._engine) > CHUNK_ROWS and time.monotonic() < until:
+                pass
+        except DBAPIError as error:
+            raise LedgerDown(f"the ledger cannot be read: {error.orig}") from error
 
-def _timeline(rows: Sequence[Row], begin: float, width: float) -> dict[str, Any]:
+
+def _timeline(totals: Totals, begin: float, width: int, now: float) -> dict[str, Any]:
     """Requests, thinking tokens and budget hits of each bin, requests by effort."""
-    offset = int(begin // width) + 1
-    efforts: dict[int, Counter[str]] = {}
-    thinking: Counter[int] = Counter()
-    hits: Counter[int] = Counter()
-    for row in rows:
-        index = int(row["bin"]) - offset
-        efforts.setdefault(index, Counter())[row["effort"]] += row["requests"]
-        thinking[index] += int(row["thinking"] or 0)
-        hits[index] += int(row["hits"] or 0)
+    number = int((now - begin) // width) + 1
+    sums = totals.columns
+    efforts = [Counter[str]() for _ in range(number)]
+    place = ((sums["slot"] - begin) // width).astype(int)
+    inside = (place >= 0) & (place < number)
+    rows = zip(place[inside], sums["effort"][inside], sums["requests"][inside], strict=True)
+    for index, effort, requests in rows:
+        efforts[index][effort] += round(requests)
+    thinking, hits = (
+        np.bincount(place[inside], weights=sums[name][inside], minlength=number)
+        for name in ("thinking_tokens", "budget_hits")
+    )
     return {
-        "begin": offset * width,
+        "begin": begin,
         "bin_seconds": width,
-        "efforts": [dict(efforts.get(index, {})) for index in range(_BINS)],
-        "thinking_tokens": [thinking[index] for index in range(_BINS)],
-        "budget_hits": [hits[index] for index in range(_BINS)],
+        "efforts": [dict(counter) for counter in efforts],
+        "thinking_tokens": [round(tokens) for tokens in thinking],
+        "budget_hits": [round(count) for count in hits],
     }
 
 

@@ -2,51 +2,18 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Engine,
-    Executable,
-    case,
-    cast,
-    func,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, Engine, Executable, Select, func, select
 from sqlalchemy.exc import DBAPIError
 
-from server.ledger.schema import LedgerDown, requests
-from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST
+from server.ledger.schema import LedgerDown
+from server.ledger.selection import Selection
+from server.ledger.tables import requests
 
-
-@dataclass(frozen=True)
-class Selection:
-    """A filter: rows at or after `since` (Unix seconds), of one model, API key and kind."""
-
-    since: float | None = None
-    model: str | None = None
-    key: str | None = None
-    kind: str | None = None
-
-    def where(self) -> list[ColumnElement[bool]]:
-        """The filter as SQL conditions."""
-        conditions: list[ColumnElement[bool]] = []
-        if self.since is not None:
-            conditions.append(requests.c.at >= self.since)
-        if self.model is not None:
-            conditions.append(requests.c.model == self.model)
-        if self.key is not None:
-            conditions.append(requests.c.key == self.key)
-        if self.kind is not None:
-            conditions.append(requests.c.kind == self.kind)
-        return conditions
+__all__ = ["Selection"]
 
 
 Row = Mapping[str, Any]
@@ -60,25 +27,62 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def comparable(engine: Engine, selection: Selection, limit: int | None = None) -> Columns:
-    """Answered requests, treated or held out, newest first; at most `limit` of them.
+def held_out(connection: Connection, selection: Selection, one_in: int = 1) -> Columns:
+    """Answered requests that were held out, oldest first; `one_in` so many of them."""
+    columns = requests.c
+    where = [columns.arm == "holdout", *_compared(selection)]
+    if one_in > 1:
+        where.append(columns.id % one_in == 0)
+    return _columns(connection, _compared_columns().where(*where).order_by(columns.at))
 
-    Raises:
-        LedgerDown: the database cannot be read.
+
+def treated_examples(
+    connection: Connection, selection: Selection, rows: int, blocks: int = 40
+) -> Columns:
+    """About so many answered requests that were treated, or all if there are fewer.
+
+    They are taken in blocks of consecutive requests, spread over all ids: of most conversations
+    that are in it, a block has every request.
     """
     columns = requests.c
-    query = (
-        select(*(columns[name] for name in (*NAMES, *NUMBERS)))
-        .where(columns.arm.in_(("treated", "holdout")), *_answered(selection))
-        .order_by(columns.id.desc())
-        .limit(limit)
-    )
-    with reading(engine) as connection:
-        return as_columns(connection.execute(query).all())
+    query = _compared_columns().where(columns.arm == "treated", *_compared(selection))
+    first, last = id_range(connection, selection)
+    if last - first < rows:
+        return _columns(connection, query.where(columns.id.between(first, last)))
+    step, width = (last - first + 1) // blocks, rows // blocks
+    begins = range(first, last, step)
+    parts = [
+        query.where(columns.id.between(begin, begin + step - 1)).order_by(columns.id).limit(width)
+        for begin in begins
+    ]
+    read = [_columns(connection, part) for part in parts]
+    return {name: np.concatenate([block[name] for block in read]) for name in read[0]}
 
 
-def as_columns(rows: Sequence[Sequence[Any]]) -> Columns:
-    """Rows as one array (N,) per column: NAMES as objects, NUMBERS as floats with None as nan."""
+def id_range(connection: Connection, selection: Selection) -> tuple[int, int]:
+    """The lowest and highest id since the selection's begin; (0, -1) without any request."""
+    column = requests.c.id
+    last = connection.execute(select(func.max(column))).scalar()
+    lowest = select(func.min(column))
+    if selection.since is not None:  # the sum keeps a planner from a search through all ids
+        lowest = select(func.min(column + 0)).where(requests.c.at >= selection.since)
+    first = connection.execute(lowest).scalar()
+    return (0, -1) if first is None or last is None else (first, last)
+
+
+def _compared_columns() -> Select[Any]:
+    return select(*(requests.c[name] for name in (*NAMES, *NUMBERS)))
+
+
+def _compared(selection: Selection) -> list[ColumnElement[bool]]:
+    columns = requests.c
+    answered = [columns.status == 200, columns.thinking_tokens.is_not(None)]
+    return [*answered, columns.p_holdout > 0, *selection.where()]
+
+
+def _columns(connection: Connection, query: Select[Any]) -> Columns:
+    """One array (N,) per column: NAMES as objects, NUMBERS as floats with None as nan."""
+    rows = connection.execute(query).all()
     values = list(zip(*rows, strict=True)) or [()] * (len(NAMES) + len(NUMBERS))
     names = dict(zip(NAMES, values, strict=False))
     numbers = dict(zip(NUMBERS, values[len(NAMES) :], strict=True))
@@ -86,65 +90,6 @@ def as_columns(rows: Sequence[Sequence[Any]]) -> Columns:
         **{name: np.array(column, dtype=object) for name, column in names.items()},
         **{name: np.array(column, dtype=np.float64) for name, column in numbers.items()},
     }
-
-
-def decided(engine: Engine, selection: Selection) -> Sequence[Row]:
-    """All columns of answered requests of every arm, oldest first: for off-policy evaluation.
-
-    Raises:
-        LedgerDown: the database cannot be read.
-    """
-    query = select(requests).where(requests.c.arm.is_not(None), *_answered(selection))
-    return _all(engine, query.order_by(requests.c.id))
-
-
-def _answered(selection: Selection) -> list[ColumnElement[bool]]:
-    columns = requests.c
-    return [columns.status == 200, columns.thinking_tokens.is_not(None), *selection.where()]
-
-
-def _accepted() -> ColumnElement[bool]:
-    """Requests that an engine worked on: not refused with 400 to 498, by gateway or engine."""
-    status = requests.c.status
-    return or_(status < 400, status >= CLIENT_CLOSED_REQUEST)
-
-
-def counts(engine: Engine, selection: Selection) -> Mapping[str, int]:
-    """Accepted requests by arm; explicit if the client chose the effort."""
-    return _count_by_arm(engine, _accepted(), *selection.where())
-
-
-def refusals(engine: Engine, selection: Selection) -> Mapping[str, int]:
-    """Refused requests by arm: they have an effort, but no engine spent tokens on it."""
-    return _count_by_arm(engine, not_(_accepted()), *selection.where())
-
-
-def _count_by_arm(engine: Engine, *conditions: ColumnElement[bool]) -> Mapping[str, int]:
-    arm = func.coalesce(requests.c.arm, "explicit")
-    query = select(arm.label("arm"), func.count().label("requests"))
-    rows = _all(engine, query.where(*conditions).group_by(arm))
-    return {row["arm"]: row["requests"] for row in rows}
-
-
-def tallies(engine: Engine, selection: Selection, seconds: float) -> Sequence[Row]:
-    """Accepted requests, thinking tokens and budget hits by `bin` and effort.
-
-    `bin` is the Unix time over `seconds`.
-    """
-    columns = requests.c
-    bins = columns.at / seconds
-    if engine.dialect.name != "sqlite":  # whose casts truncate; PostgreSQL's round
-        bins = func.floor(bins)
-    index = cast(bins, BigInteger).label("bin")
-    query = select(
-        index,
-        columns.effort,
-        func.count().label("requests"),
-        func.sum(columns.thinking_tokens).label("thinking"),
-        func.sum(case((columns.budget_hit, 1), else_=0)).label("hits"),
-    )
-    where = (_accepted(), *selection.where())
-    return _all(engine, query.where(*where).group_by(index, columns.effort))
 
 
 def latest(engine: Engine, number: int, selection: Selection | None = None) -> Sequence[Row]:
@@ -174,3 +119,15 @@ def reading(engine: Engine) -> Generator[Connection]:
             yield connection
     except DBAPIError as error:
         raise LedgerDown(f"the ledger cannot be read: {error.orig}") from error
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Generator[Connection]:
+    """A connection whose queries all see the ledger as it was at the first of them."""
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            connection.exec_driver_sql("BEGIN")  # which the driver leaves out before a SELECT
+            yield connection
+    else:
+        with reading(engine.execution_options(isolation_level="REPEATABLE READ")) as connection:
+            yield connection

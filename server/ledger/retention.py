@@ -10,9 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, func, select
 
-from server.ledger.schema import requests
+from server.ledger.prune import PRUNED_ROWS, prune_chunk
+from server.ledger.tables import requests
 from server.observe.backoff import Backoff
 
 _DAY = 86_400.0
@@ -55,19 +56,33 @@ class Retention:
         self._offset = wall() - steady()
         self._has_jumped = False
         self._cleaned_at: float | None = None
+        self._until: float | None = None
+        self._deleted = 0
         self._warning = Backoff(0.0, _CLEAN_SECONDS, _DAY, steady)
 
     def apply(self) -> None:
-        """Notice a jump of the clock; once an hour, delete expired rows. Raises DBAPIError."""
+        """Notice a jump of the clock; once an hour, delete expired rows. Raises DBAPIError.
+
+        A call deletes some rows; the next ones go on.
+        """
         self._notice_jump()
         now = self._steady()
-        if self._cleaned_at is not None and now - self._cleaned_at < _CLEAN_SECONDS:
-            return
-        self._cleaned_at = now
-        with self._engine.begin() as connection:
-            self._clean(connection)
+        if self._cleaned_at is None or now - self._cleaned_at >= _CLEAN_SECONDS:
+            self._cleaned_at = now
+            with self._engine.connect() as connection:
+                self._until, self._deleted = self._find_expired(connection), 0
+        if self._until is not None:
+            self._delete(self._until)
 
-    def _clean(self, connection: Connection) -> None:
+    def _delete(self, until: float) -> None:
+        deleted = prune_chunk(self._engine, until)
+        self._deleted += deleted
+        if deleted < PRUNED_ROWS:
+            self._until = None
+            log.info("the ledger deleted expired rows", rows=self._deleted, days=self._days)
+
+    def _find_expired(self, connection: Connection) -> float | None:
+        """The time before which rows are to be deleted; None if there are none, or it is unsure."""
         now = self._wall()
         newest = connection.execute(select(func.max(requests.c.at))).scalar()
         if newest is not None and newest > now + _CLEAN_SECONDS and self._warning.due():
@@ -75,14 +90,14 @@ class Retention:
                 "the ledger has rows of the future: the clock is wrong, or was",
                 newest=_date(newest),
             )
-        expired = requests.c.at < now - self._days * _DAY
+        until = now - self._days * _DAY
+        expired = requests.c.at < until
         rows = connection.execute(select(func.count()).where(expired)).scalar_one()
         if not rows:
-            return
+            return None
         if self._trusts_clock(connection, now):
-            connection.execute(delete(requests).where(expired))
-            log.info("the ledger deleted expired rows", rows=rows, days=self._days)
-        elif self._warning.due():
+            return until
+        if self._warning.due():
             log.warning(
                 "the ledger keeps rows that look expired: the clock jumped, or there were no "
                 "requests for long; it deletes them once the clock has run steadily",
@@ -90,6 +105,7 @@ class Retention:
                 clock=_date(now),
                 steady_days=min(_STEADY_DAYS, self._days),
             )
+        return None
 
     def _trusts_clock(self, connection: Connection, now: float) -> bool:
         steady_days = min(_STEADY_DAYS, self._days)
@@ -108,6 +124,7 @@ class Retention:
         self._offset = offset  # slow corrections do not add up
         if abs(seconds) >= _MIN_JUMP_SECONDS:
             self._has_jumped = True
+            self._until = None
             self._steady_since = self._steady()
             log.warning("the clock jumped", seconds=round(seconds), clock=_date(self._wall()))
 

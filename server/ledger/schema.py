@@ -1,4 +1,4 @@
-"""The ledger's tables; connects to a database and migrates it to this version."""
+"""Connects to the ledger's database and migrates its tables to this version."""
 
 import secrets
 import sqlite3
@@ -9,18 +9,8 @@ from pathlib import Path
 
 import orjson
 from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
     Connection,
     Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
     create_engine,
     event,
     insert,
@@ -37,6 +27,10 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from server.ledger.tables import metadata, requests, secret
+
+__all__ = ["metadata", "requests"]
+
 _BUSY_SECONDS = 5
 _BUSY_PAUSE_SECONDS = 0.01
 _LOCK = 7_261_977
@@ -45,72 +39,6 @@ _PRIMARY_CODE = 0xFF
 """Mask of SQLite's extended error codes."""
 
 _KINDS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-
-metadata = MetaData()
-
-_CHOICE = String(64).with_variant(String(8), "sqlite")
-"""An effort or the name of a composite one. SQLite bounds no text, and has its first width."""
-
-requests = Table(
-    "requests",
-    metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("request_id", String(128), nullable=False, index=True),
-    Column("at", Float, nullable=False, index=True),
-    Column("model", String(256), nullable=False),
-    Column("key", String(64), nullable=False),
-    Column("conversation", String(32)),
-    Column("agent", BigInteger),
-    Column("answer", BigInteger),
-    Column("kind", String(128)),
-    Column("arm", String(8)),
-    Column("p_treated", Float),
-    Column("p_holdout", Float),
-    Column("p_explore", Float),
-    Column("effort", _CHOICE, nullable=False),
-    Column("source", String(8), nullable=False),
-    Column("routed", _CHOICE),
-    Column("pinned", Boolean),
-    Column("baseline", String(8), nullable=False),
-    Column("calibrated", Boolean, nullable=False),
-    Column("features", Integer, nullable=False),
-    Column("baseline_tokens", Float),
-    Column("baseline_p_correct", Float),
-    Column("p_correct", JSON),
-    Column("expected_tokens", JSON),
-    Column("budget", Integer),
-    Column("budget_hit", Boolean),
-    Column("choices", Integer, nullable=False),
-    Column("prompt_tokens", Integer),
-    Column("thinking_tokens", Integer),
-    Column("answer_tokens", Integer),
-    Column("ttft_seconds", Float),
-    Column("seconds", Float, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("abstained", String(256)),
-    Column("reason", String(512), nullable=False),
-    Column("score", Float),
-    Column("scored_at", Float),
-)
-"""`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `agent` and `answer` are
-keyed hashes. `kind` is of traffic (null where none was known). `p_explore` is the probability of
-each effort to be drawn for itself. `routed` is what the router's arm gets, `pinned` whether an
-earlier turn decided that (null where an older version wrote the row). `baseline_tokens` are the
-thinking tokens expected at the baseline effort, of all choices like the counted ones;
-`expected_tokens` those per effort, of one choice. `score` is feedback, 0 to 1."""
-
-for _column in (requests.c.agent, requests.c.answer):
-    # of values that are not null, as the migration has it: saying so here would load the dialect of
-    # PostgreSQL at every start
-    Index(f"ix_requests_{_column.name}", _column)
-
-secret = Table(
-    "secret",
-    metadata,
-    Column("name", String(32), primary_key=True),
-    Column("value", String(128), nullable=False),
-)
-"""Shared by the gateways on one ledger: the key of the conversations' hashes."""
 
 
 class LedgerError(Exception):

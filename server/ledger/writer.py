@@ -18,8 +18,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from server.ledger.reader import Row, find
 from server.ledger.retention import Retention
 from server.ledger.row import row_of
-from server.ledger.schema import LedgerDown, LedgerError, is_down, prepare, requests, shared_key
+from server.ledger.schema import LedgerDown, LedgerError, is_down, prepare, shared_key
 from server.ledger.sqlite_file import SqliteFile
+from server.ledger.summaries import add_again, hold, subtract
+from server.ledger.summarizer import Summarizer
+from server.ledger.tables import requests
 from server.lifecycle.record import RequestRecord
 from server.observe.backoff import Backoff
 
@@ -65,6 +68,7 @@ class Ledger:
         self.on_key: Callable[[bytes], None] | None = None
         self._written, self._lost = written, lost
         self._retention = None if days is None else Retention(engine, days)
+        self._summarizer = Summarizer(engine)
         self._prepared = prepared
         self._key = key
         self._file = SqliteFile(engine)
@@ -115,10 +119,14 @@ class Ledger:
         return None
 
     def _store_score(self, row: int, score: float) -> None:
-        statement = update(requests).where(requests.c.id == row)
+        own = requests.c.id == row
+        values = {"score": score, "scored_at": time.time()}
         try:
             with self.engine.begin() as connection:
-                connection.execute(statement.values(score=score, scored_at=time.time()))
+                upto = hold(connection)
+                subtract(connection, upto, own)
+                connection.execute(update(requests).where(own).values(values))
+                add_again(connection, upto, own)
         except DBAPIError as error:
             raise LedgerDown("the ledger cannot be written now") from error
 
@@ -144,6 +152,8 @@ class Ledger:
     def _work(self) -> bool:
         try:
             wrote = self._write_all()
+            if wrote:
+                self._summarizer.apply()
             if wrote and self._retention is not None:
                 self._retention.apply()
         except DBAPIError as error:
@@ -226,6 +236,7 @@ class Ledger:
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         with self.engine.begin() as connection:
             connection.exec_driver_sql(self._insertion, rows)  # 5 us a row less than `execute`
+        self._summarizer.note(len(rows))
 
     def _note_failure(self, error: Exception) -> None:
         if isinstance(error, DBAPIError) and not is_down(error):

@@ -12,46 +12,20 @@ from math import log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from server.savings.regression import Line, fit, leverages
+from server.savings.sample import Array, Population, Sample
+from server.savings.studentized import Quantiles, quantiles
+
+__all__ = ["Sample", "Saving", "estimate", "estimate_population"]
 
 ENOUGH_HELD_OUT = 30
 """Below this many held out conversations, no interval is reported."""
 
 _ALPHA = 0.05
-_MIN_SCALE = 0.1
 _MAX_LEVERAGE = 0.9
 _TUNED_TO = 20_000
 """Conversations at which the always-valid interval is narrowest relative to the fixed one."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """N requests whose effort was left to the gateway, all arrays (N,).
-
-    `treated`: False for held out requests. `conversation`: an index. `p_treated` and `p_held_out`:
-    the arms' probabilities at the time of the request. `outcomes`: tokens, seconds or scores.
-    `predicted`: the outcome that the router expects at the baseline effort, nan if unknown.
-    """
-
-    treated: NDArray[np.bool_]
-    conversation: NDArray[np.intp]
-    p_treated: Array
-    p_held_out: Array
-    outcomes: Array
-    predicted: Array
-
-    def subset(self, rows: NDArray[np.bool_]) -> "Sample":
-        """The requests that `rows`, a mask (N,), selects."""
-        return Sample(
-            self.treated[rows],
-            self.conversation[rows],
-            self.p_treated[rows],
-            self.p_held_out[rows],
-            self.outcomes[rows],
-            self.predicted[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -86,91 +60,116 @@ class Saving:
 
 
 def estimate(sample: Sample, imagined: float = 0.0) -> Saving:
-    """The saving of a sample, in the outcome's unit.
+    """`estimate_population` of a sample that has all requests."""
+    return estimate_population(Population.of(sample), imagined)
+
+
+def estimate_population(population: Population, imagined: float = 0.0) -> Saving:
+    """The saving, in the outcome's unit.
 
     Args:
-        sample: treated and held out requests.
+        population: treated and held out requests.
         imagined: the residual of one additional held out conversation, which widens the interval.
             Where nearly all outcomes are equal, such as scores of 1, a few observations say little
             about the variance.
     """
-    held_out = ~sample.treated
-    expected, residual = _calibrated(sample)
-    factor = sample.p_treated / np.where(held_out, sample.p_held_out, 1.0)
-    saved = float(
-        (expected - sample.outcomes)[sample.treated].sum() + (factor * residual)[held_out].sum()
+    held_out = population.held_out
+    middle = _middle(population)
+    line, residual = _calibrated(held_out, middle)
+    unknown = population.requests - population.known
+    expected = line.intercept * population.requests + line.slope * (
+        population.known_sum + middle * unknown
     )
-    variance, groups = _variance(sample, expected, residual, imagined)
-    conversations = len(np.unique(sample.conversation))
-    half_width = _t_quantile(1 - _ALPHA / 2, groups - 2) * sqrt(variance)
-    always_width = max(_always_valid(variance, conversations), half_width)
+    factor = held_out.p_treated / held_out.p_held_out
+    saved = float(expected - population.consumed + (factor * residual).sum())
+    variance, groups = _variance(population, line, middle, residual, imagined)
+    around = _quantiles(population, middle, groups)
+    interval = saved - around.high * sqrt(variance), saved - around.low * sqrt(variance)
+    conversations = _conversations(held_out)
+    always = _always_valid(variance, conversations)
     return Saving(
         saved=saved,
-        interval=(saved - half_width, saved + half_width),
-        always_valid=(saved - always_width, saved + always_width),
-        consumed=float(sample.outcomes[sample.treated].sum()),
-        requests=int(sample.treated.sum()),
-        held_out_requests=int(held_out.sum()),
+        interval=interval,
+        always_valid=(min(saved - always, interval[0]), max(saved + always, interval[1])),
+        consumed=population.consumed,
+        requests=round(population.requests),
+        held_out_requests=len(held_out.outcomes),
         held_out_conversations=groups,
     )
 
 
-def _calibrated(sample: Sample) -> tuple[Array, Array]:
-    """Expected outcomes at the baseline effort and residuals of held out requests, both (N,).
+def _middle(population: Population) -> float:
+    """The mean prediction, which stands in for those that are unknown."""
+    seen = population.held_out.predicted
+    known = np.isfinite(seen)
+    number = population.known + float(known.sum())
+    return (population.known_sum + float(seen[known].sum())) / number if number else 0.0
+
+
+def _calibrated(held_out: Sample, middle: float) -> tuple[Line, Array]:
+    """Outcomes at the baseline effort as a line over predictions, and residuals of it (N,).
 
     The held out outcomes are regressed on the router's predictions (Cassel, Sarndal & Wretman,
     Biometrika 63, 1976), with a standard deviation proportional to the prediction. Residuals are
     divided by 1 - leverage, as if each request had been left out of the regression (HC3).
     """
-    held_out = ~sample.treated
-    predicted = np.isfinite(sample.predicted)
-    middle = float(sample.predicted[predicted].mean()) if predicted.any() else 0.0
-    control = np.where(predicted, sample.predicted, middle)
-    residual = np.zeros_like(sample.outcomes)
-    if not held_out.any():
-        return control, residual
-    design = np.stack([np.ones_like(control), control], axis=1)
-    if np.ptp(control[held_out]) <= 1e-9 * max(abs(middle), 1.0):
-        design = design[:, :1]
-    scale = np.maximum(control, max(middle, 1e-9) * _MIN_SCALE)[held_out]
-    rows = design[held_out] / scale[:, None]
-    inverse = np.linalg.pinv(rows.T @ rows)
-    observed = sample.outcomes[held_out]
-    fitted = design @ (inverse @ (rows.T @ (observed / scale)))
-    leverage = np.einsum("ij,jk,ik->i", rows, inverse, rows).clip(0.0, _MAX_LEVERAGE)
-    residual[held_out] = (observed - fitted[held_out]) / (1 - leverage)
-    return fitted, residual
+    control = np.where(np.isfinite(held_out.predicted), held_out.predicted, middle)
+    if not len(control):
+        return Line(0.0, 1.0), np.zeros(0)
+    line = fit(control, held_out.outcomes, middle)
+    leverage = leverages(control, middle).clip(0.0, _MAX_LEVERAGE)
+    return line, (held_out.outcomes - line.at(control)) / (1 - leverage)
 
 
 def _variance(
-    sample: Sample, expected: Array, residual: Array, imagined: float
+    population: Population, line: Line, middle: float, residual: Array, imagined: float
 ) -> tuple[float, int]:
     """The variance of the estimated sum, and the number of held out conversations behind it.
 
     A conversation's residuals enter with weight p_treated / p_held_out if it is held out, and with
     -1 if it is treated; only the former are observed. Weights are per request, since the arms'
-    shares may change within a conversation. A few large residuals dominate, so a ratio estimator is
-    used: squared residuals over squared expectations, which are known for all conversations.
+    shares may change within a conversation. Where the expectations, which are known of all
+    requests, say that the held out ones are less than their share, a ratio estimator scales up:
+    squared residuals over squared expectations. It does not scale down.
     """
-    held_out = ~sample.treated
-    if not held_out.any():
+    held_out = population.held_out
+    if not len(held_out.outcomes):
         return 0.0, 0
-    conversations, group = np.unique(sample.conversation, return_inverse=True)
-    p_held_out = np.where(held_out, sample.p_held_out, 1.0)
-    entering = sample.p_treated**2 / sample.p_held_out + sample.p_treated
-    weight = np.sqrt(entering / p_held_out) * held_out
+    entering = held_out.p_treated**2 / held_out.p_held_out + held_out.p_treated
+    weight = np.sqrt(entering / held_out.p_held_out)
+    group = np.unique(held_out.conversation, return_inverse=True)[1]
+    missed = float((np.bincount(group, weights=weight * residual) ** 2).sum())
+    missed += imagined**2 * float((weight**2).mean())
+    control = np.where(np.isfinite(held_out.predicted), held_out.predicted, middle)
+    of_seen = float(((weight * line.at(control)) ** 2).sum())
+    of_all = (
+        line.intercept**2 * population.weight
+        + 2 * line.intercept * line.slope * population.weight_predicted
+        + line.slope**2 * population.weight_squares
+        + (line.intercept + line.slope * middle) ** 2 * population.weight_unknown
+    )
+    ratio = max(of_all / of_seen, 1.0) if of_seen > 0 else 1.0
+    return missed * ratio, int(group.max()) + 1
 
-    def squares(values: Array) -> float:
-        return float((np.bincount(group, weights=values, minlength=len(conversations)) ** 2).sum())
 
-    missed = squares(weight * residual) + imagined**2 * float((weight[held_out] ** 2).mean())
-    expected_of_seen = squares(weight * expected)
-    expected_of_all = squares(np.sqrt(entering) * expected)
-    ratio = expected_of_all / expected_of_seen if expected_of_seen > 0 else 1.0
-    return missed * ratio, len(np.unique(group[held_out]))
+def _quantiles(population: Population, middle: float, groups: int) -> Quantiles:
+    """Of the estimate's error over its standard error: Student's, or wider ones."""
+    student = _t_quantile(1 - _ALPHA / 2, groups - 2)
+    if population.examples is None or groups < ENOUGH_HELD_OUT:
+        return Quantiles(-student, student)
+    return quantiles(population.examples, middle, groups, student)
 
 
-def _always_valid(variance: float, conversations: int) -> float:
+def _conversations(held_out: Sample) -> float:
+    """How many conversations there are, by the chance of each to be held out."""
+    if not len(held_out.outcomes):
+        return 0.0
+    group = np.unique(held_out.conversation, return_inverse=True)[1]
+    chances = np.bincount(group, weights=held_out.p_held_out) / np.bincount(group)
+    return float((1 / chances).sum())
+
+
+def _always_valid(variance: float, conversations: float) -> float:
     """Half the width of an asymptotic confidence sequence for the sum.
 
     Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, "Time-uniform central limit theory and

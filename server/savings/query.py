@@ -1,18 +1,27 @@
 """The savings report of a ledger, with other policies evaluated from the same rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
 from router.policy import OperatingPoint, Policy
-from server.ledger.reader import Row, Selection, comparable, counts, decided, refusals
-from server.ledger.schema import LedgerError, connect, prepare
+from server.ledger.decisions import decided
+from server.ledger.reader import reading, snapshot
+from server.ledger.schema import LedgerError, connect, prepare, using
+from server.ledger.selection import Selection
+from server.ledger.summaries import CHUNK_ROWS, add_new
+from server.savings.evidence import gather
 from server.savings.report import report
-from server.savings.what_if import Choice, at_point, evaluate, fixed
+from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
+
+_STEPS = 3
+"""Calls after which rows are in the summaries whose transactions have all ended."""
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -37,15 +46,29 @@ def query(
         raise LedgerError(f"there is no ledger {database}: name that of tops serve with --ledger")
     try:
         prepare(engine)
-        document = report(
-            comparable(engine, selection), counts(engine, selection), completion_price
-        )
-        document["refused"] = sum(refusals(engine, selection).values())
-        rows = decided(engine, selection) if policies else ()
+        summarize(engine)
+        with snapshot(engine) as connection:
+            document = report(gather(connection, selection), completion_price)
+        with reading(engine) as connection:
+            batches = decided(connection, selection) if policies else ()
+            values = evaluate(batches, [*policies.values()])
     finally:
         engine.dispose()
-    values = {name: _evaluate(rows, policy) for name, policy in policies.items()}
-    return {**document, "what_if": values}
+    what_if = {name: _entry(value) for name, value in zip(policies, values, strict=True)}
+    return {**document, "what_if": what_if}
+
+
+def summarize(engine: Engine) -> None:
+    """Add requests to the ledger's summaries until few are left.
+
+    Raises:
+        LedgerDown: the ledger cannot be written now.
+    """
+    with using(engine):
+        left, stuck = add_new(engine), 0
+        while left > CHUNK_ROWS and stuck < _STEPS:  # a transaction is open, and may stay so
+            before, left = left, add_new(engine)
+            stuck = 0 if left < before else stuck + 1
 
 
 def parse_policy(text: str, router: str | None) -> Choice:
@@ -93,8 +116,7 @@ def parse_since(text: str | None) -> float | None:
     return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
 
 
-def _evaluate(rows: Sequence[Row], policy: Choice) -> dict[str, Any] | None:
-    value = evaluate(rows, policy)
+def _entry(value: Value | None) -> dict[str, Any] | None:
     return value and {
         "tokens": value.tokens,
         "tokens_ci": list(value.interval),

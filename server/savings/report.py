@@ -1,119 +1,74 @@
 """The savings report: savings per unit and group, with intervals, or `pending`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from server.savings.estimator import Saving, estimate_population
+from server.savings.evidence import GROUPS, Evidence, Measure
+from server.savings.sample import Population
 
-from server.ledger.reader import Columns
-from server.savings.estimator import Array, Sample, Saving, estimate
-
-_DAY = 86_400
 _MAX_SCORE_ERROR = 1.0
 """The largest difference between a score and its expectation."""
 
+_THINKING = Measure(("thinking_tokens",))
+_COMPLETION = ("thinking_tokens", "answer_tokens")
+_SCORE = Measure(("score",), predicted="baseline_p_correct")
 
-def report(rows: Columns, counts: Mapping[str, int], price: float | None) -> dict[str, Any]:
+
+def report(
+    evidence: Evidence, price: float | None, groups: Sequence[str] = GROUPS
+) -> dict[str, Any]:
     """The report as one JSON object; its fields are in docs/.
 
     Args:
-        rows: treated and held out requests; see `server.ledger.reader.comparable`.
-        counts: requests by arm.
+        evidence: see `server.savings.evidence.gather`.
         price: of a million completion tokens.
+        groups: kinds of groups to report.
     """
-    compared = rows["p_holdout"] > 0
-    comparable = {name: column[compared] for name, column in rows.items()}
-    traffic = _Traffic(comparable)
-    days = np.array([str(day) for day in _days(comparable["at"])], dtype=object)
-    groups = {
-        "effort": comparable["routed"],
-        "model": comparable["model"],
-        "key": comparable["key"],
-        "kind": _named(comparable["kind"]),
-        "day": days,
-    }
+    totals = evidence.totals
+    measures = {name: _entry(evidence.population(one)) for name, one in _measures(price).items()}
     return {
         "created": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
-        "requests": dict(counts),
-        "not_comparable": int((~compared).sum()),
-        "savings": {
-            name: _entry(traffic.sample(*measure)) for name, measure in _measures(comparable, price)
-        },
-        "accuracy": _accuracy(traffic, comparable),
-        "by": {name: _by(traffic, comparable, group) for name, group in groups.items()},
+        "requests": totals.counts(),
+        "refused": totals.refused(),
+        "not_comparable": totals.not_comparable(),
+        "savings": measures,
+        "accuracy": _accuracy(evidence),
+        "by": {group: _by(evidence, group) for group in groups},
     }
 
 
-class _Traffic:
-    """Arms, conversations and propensities, which all samples of the same requests share."""
-
-    def __init__(self, rows: Columns) -> None:
-        names = dict.fromkeys(rows["conversation"].tolist())
-        index = {name: number for number, name in enumerate(names)}
-        self._conversation = np.array(
-            [index[name] for name in rows["conversation"].tolist()], dtype=np.intp
-        )
-        self._treated = rows["arm"] == "treated"
-        self._p_treated, self._p_held_out = rows["p_treated"], rows["p_holdout"]
-
-    def sample(self, outcomes: Array, predicted: Array) -> Sample:
-        """The requests with one outcome per request, both arrays (N,)."""
-        return Sample(
-            self._treated,
-            self._conversation,
-            self._p_treated,
-            self._p_held_out,
-            outcomes,
-            predicted,
-        )
-
-
-def _measures(rows: Columns, price: float | None) -> list[tuple[str, tuple[Array, Array]]]:
-    """Outcomes and their predictions by the measure's name; money only if tokens have a price."""
-    thinking, predicted = rows["thinking_tokens"], rows["baseline_tokens"]
-    completion = thinking + rows["answer_tokens"]
-    measures = [
-        ("thinking_tokens", (thinking, predicted)),
-        ("completion_tokens", (completion, predicted)),
-        ("seconds", (rows["seconds"], predicted)),
-    ]
+def _measures(price: float | None) -> dict[str, Measure]:
+    """Measures by name; money only if tokens have a price."""
+    measures = {
+        "thinking_tokens": _THINKING,
+        "completion_tokens": Measure(_COMPLETION),
+        "seconds": Measure(("seconds",)),
+    }
     if price is not None:
-        token_price = price / 1e6
-        money = token_price * completion, token_price * predicted
-        measures.append(("money", money))
+        measures["money"] = Measure(_COMPLETION, price / 1e6)
     return measures
 
 
-def _by(traffic: _Traffic, rows: Columns, group: NDArray[Any]) -> dict[str, Any]:
+def _by(evidence: Evidence, group: str) -> dict[str, Any]:
     """Thinking tokens saved per group; requests are grouped by the effort that the router chose."""
-    sample = traffic.sample(rows["thinking_tokens"], rows["baseline_tokens"])
-    return {name: _entry(sample.subset(group == name)) for name in sorted(set(group.tolist()))}
+    names = evidence.names(group)
+    return {name: _entry(evidence.population(_THINKING, group, name)) for name in names}
 
 
-def _named(kinds: NDArray[Any]) -> NDArray[Any]:
-    """The kinds (N,), with `unknown` for requests without one and for rows of older versions."""
-    return np.array([kind or "unknown" for kind in kinds.tolist()], dtype=object)
-
-
-def _days(at: Array) -> NDArray[np.datetime64]:
-    return (at // _DAY).astype("datetime64[D]")
-
-
-def _accuracy(traffic: _Traffic, rows: Columns) -> dict[str, Any] | None:
+def _accuracy(evidence: Evidence) -> dict[str, Any] | None:
     """Mean score of treated requests minus their expected score at the baseline effort.
 
     Only requests with feedback count. They represent the others if both arms get feedback at the
     same rate.
     """
-    scored = np.isfinite(rows["score"])
-    if not scored.any():
+    population = evidence.population(_SCORE)
+    if not population.requests and not len(population.held_out.outcomes):
         return None
-    sample = traffic.sample(rows["score"], rows["baseline_p_correct"]).subset(scored)
-    saving = estimate(sample, imagined=_MAX_SCORE_ERROR)
+    saving = estimate_population(population, imagined=_MAX_SCORE_ERROR)
     count = max(saving.requests, 1)
     low, high = (-end / count for end in reversed(saving.interval))
     return {
@@ -126,8 +81,8 @@ def _accuracy(traffic: _Traffic, rows: Columns) -> dict[str, Any] | None:
     }
 
 
-def _entry(sample: Sample) -> dict[str, Any]:
-    saving: Saving = estimate(sample)
+def _entry(population: Population) -> dict[str, Any]:
+    saving: Saving = estimate_population(population)
     return {
         "pending": saving.pending,
         "saved": saving.saved,

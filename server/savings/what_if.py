@@ -5,21 +5,24 @@ requests that got the effort it would choose; the router's predictions stand in 
 doubly robust off-policy evaluation (Dudik, Langford & Li, ICML 2011).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.effort import Effort, is_effort, nearest
-from router.estimate import Estimate
-from router.policy import OperatingPoint, choose
-from server.ledger.reader import Row
+from router.policy import OperatingPoint
+from server.ledger.decisions import Batch
+from server.savings.conversation_sums import ConversationSums
+from server.savings.decisions import Decisions, alike
 from server.savings.estimator import ENOUGH_HELD_OUT
+from server.savings.sample import Array
 
-Choice = Callable[[Row], str]
-"""The effort that a policy chooses for a request."""
+Choice = Callable[[Decisions], NDArray[np.intp]]
+"""The efforts that a policy chooses, as places in `Decisions.names` (N,)."""
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -43,11 +46,19 @@ class Value:
 def at_point(point: OperatingPoint) -> Choice:
     """The effort that the router would choose at an operating point, or the baseline."""
 
-    def chosen(row: Row) -> str:
-        p, tokens, baseline = row["p_correct"], row["expected_tokens"], row["baseline"]
-        if not p or row["abstained"] or (not point.dearer and baseline not in p):
-            return baseline
-        return choose(Estimate(0.0, p, tokens, {}), point, list(p), baseline)
+    def chosen(rows: Decisions) -> NDArray[np.intp]:
+        place = rows.column[rows.baseline]
+        decides = ~rows.abstained & (point.dearer | (place >= 0))
+        if not rows.efforts:
+            return rows.baseline
+        utility = rows.p_correct - point.price * rows.tokens_of_efforts / 1000
+        known = np.flatnonzero(place >= 0)
+        utility[known, place[known]] += point.margin
+        if not point.dearer:
+            limit = rows.tokens_of_efforts[np.arange(len(place)), place]
+            utility[~(rows.tokens_of_efforts <= limit[:, None])] = -np.inf
+        efforts = np.array(rows.efforts, dtype=np.intp)
+        return np.where(decides, efforts[utility.argmax(axis=1)], rows.baseline)
 
     return chosen
 
@@ -55,52 +66,84 @@ def at_point(point: OperatingPoint) -> Choice:
 def fixed(effort: Effort) -> Choice:
     """Always the same effort, or the nearest one that the model has."""
 
-    def chosen(row: Row) -> str:
-        levels: list[str] = [*(row["expected_tokens"] or ())]
+    def chosen(rows: Decisions) -> NDArray[np.intp]:
+        levels = [rows.names[place] for place in rows.levels]
         efforts: list[Effort] = [level for level in levels if is_effort(level)]
-        return nearest(effort, efforts) if efforts else row["baseline"]
+        if not efforts:
+            return rows.baseline
+        return np.full_like(rows.baseline, rows.names.index(nearest(effort, efforts)))
 
     return chosen
 
 
-def evaluate(rows: Sequence[Row], choice: Choice) -> Value | None:
-    """The value of a policy; None without requests to evaluate it on.
+class _Tally:
+    def __init__(self) -> None:
+        self.requests = self.supported = 0
+        self.total = 0.0
+        self.followed = set[int]()
 
-    Requests whose effort an earlier turn pinned are left out: another policy would have pinned
-    another effort.
+
+def evaluate(batches: Iterable[Batch], choices: Sequence[Choice]) -> list[Value | None]:
+    """The value of each policy; None without requests to evaluate it on.
+
+    A request without a prediction of the policy's effort is left out of its value.
     """
-    judged = [row for row in rows if row["expected_tokens"] and not row.get("pinned")]
-    judged = [row for row in judged if row["source"] != "pinned"]  # rows of older versions
-    if not judged:
-        return None
-    values = np.zeros(len(judged))
-    supported, followed = 0, set[str]()
-    for index, row in enumerate(judged):
-        effort = choice(row)
-        model = row["choices"] * row["expected_tokens"][effort]
-        chance = _chance(row, effort)
-        supported += chance > 0
-        values[index] = model
-        if row["effort"] == effort and chance > 0:
-            followed.add(row["conversation"])
-            values[index] += (row["thinking_tokens"] - model) / chance
-    mean = float(values.mean())
-    names = np.unique([row["conversation"] for row in judged], return_inverse=True)[1]
-    sums = np.bincount(names, weights=values - mean)
-    half_width = _Z * sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / len(judged)
-    return Value(
-        mean,
-        (mean - half_width, mean + half_width),
-        supported / len(judged),
-        len(judged),
-        supported > 0 and len(followed) < ENOUGH_HELD_OUT,
+    tallies = [_Tally() for _ in choices]
+    with ConversationSums(len(choices)) as sums:
+        for batch in batches:
+            for rows in alike(batch):
+                values = [
+                    _values(rows, choice(rows), tally)
+                    for choice, tally in zip(choices, tallies, strict=True)
+                ]
+                sums.add(rows.conversation, np.stack(values, axis=1))
+        means = np.array([tally.total / max(tally.requests, 1) for tally in tallies])
+        spread, conversations = _spread(sums, means)
+    return [_value(*row) for row in zip(tallies, means, spread, conversations, strict=True)]
+
+
+def _values(rows: Decisions, chosen: NDArray[np.intp], tally: _Tally) -> Array:
+    """What each request is worth to a policy's value (N,); nan if it is left out."""
+    model = rows.choices * rows.tokens_of(chosen)
+    is_level = np.array([is_effort(name) for name in rows.names])
+    chance = (
+        rows.p_treated * (rows.routed == chosen)
+        + rows.p_holdout * (rows.baseline == chosen)
+        + rows.p_explore * is_level[chosen]
     )
+    judged, supported = np.isfinite(model), chance > 0
+    follows = judged & supported & (rows.effort == chosen)
+    correction = (rows.thinking_tokens - model)[follows] / chance[follows]
+    model[follows] += correction
+    tally.requests += int(judged.sum())
+    tally.supported += int((judged & supported).sum())
+    tally.total += float(model[judged].sum())
+    if len(tally.followed) < ENOUGH_HELD_OUT:
+        tally.followed.update(rows.conversation[follows].tolist())
+    return model
 
 
-def _chance(row: Row, effort: str) -> float:
-    """The probability with which the request got this effort."""
-    return (
-        row["p_treated"] * (row["routed"] == effort)
-        + row["p_holdout"] * (row["baseline"] == effort)
-        + row["p_explore"] * is_effort(effort)
+def _spread(sums: ConversationSums, means: Array) -> tuple[Array, Array]:
+    """Squares of the conversations' deviations, and the number of conversations, per policy."""
+    squares, conversations = np.zeros(len(means)), np.zeros(len(means))
+    for index, values in sums.parts():
+        for place, mean in enumerate(means):
+            judged = np.isfinite(values[:, place])
+            deviations = values[judged, place] - mean
+            squares[place] += (np.bincount(index[judged], weights=deviations) ** 2).sum()
+            conversations[place] += np.count_nonzero(np.bincount(index[judged]))
+    return squares, conversations
+
+
+def _value(tally: _Tally, mean: float, squares: float, conversations: float) -> Value | None:
+    if not tally.requests:
+        return None
+    spread = sqrt(squares * conversations / max(conversations - 1, 1))
+    half_width = _Z * spread / tally.requests
+    return Value(
+        float(mean),
+        (float(mean - half_width), float(mean + half_width)),
+        tally.supported / tally.requests,
+        tally.requests,
+        tally.supported > 0 and len(tally.followed) < ENOUGH_HELD_OUT,
     )

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from server.ledger.schema import metadata
+from server.ledger.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,100 @@
+"""Sums over requests as SQL: how rows become rows of the summaries."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
+
+from server.ledger.tables import requests
+
+Sums = Sequence[Any]
+"""A slot, the DIMENSIONS, and the SUMS of requests that share them."""
+
+
+def summed(
+    connection: Connection, slot_seconds: int | None, *conditions: ColumnElement[bool]
+) -> Sequence[Sums]:
+    """The sums of the requests that fulfil the conditions, by slots of so many seconds.
+
+    None: all are in the slot 0.
+    """
+    places = [_slot(connection, slot_seconds), *_dimensions()]
+    names = [place.label(f"d{number}") for number, place in enumerate(places)]
+    query = select(*names, *_sums()).where(*conditions)
+    return connection.execute(query.group_by(*names)).all()
+
+
+def _slot(connection: Connection, width: int | None) -> ColumnElement[int]:
+    if width is None:
+        return cast(literal(0), BigInteger)
+    slots = requests.c.at / width
+    if connection.dialect.name != "sqlite":  # whose casts truncate; PostgreSQL's round
+        slots = func.floor(slots)
+    return cast(slots, BigInteger) * width
+
+
+def _dimensions() -> list[ColumnElement[Any]]:
+    columns = requests.c
+    answered = and_(columns.status == 200, columns.thinking_tokens.is_not(None))
+    drawn = and_(answered, columns.arm.in_(("treated", "holdout")))
+    compared = case((and_(drawn, columns.p_holdout > 0), 1), (drawn, 0), else_=-1)
+    return [
+        columns.key,
+        columns.model,
+        func.coalesce(columns.kind, ""),
+        columns.effort,
+        func.coalesce(columns.routed, ""),
+        func.coalesce(columns.arm, ""),
+        columns.status,
+        compared,
+    ]
+
+
+def _sums() -> list[ColumnElement[Any]]:
+    """In the order of `server.ledger.tables.SUMS`."""
+    columns = requests.c
+    one, none = literal(1.0), literal(0.0)
+    p, q = columns.p_treated, columns.p_holdout
+    weight = p * p / func.nullif(q, 0) + p
+    tokens, chance, scored = (
+        columns.baseline_tokens,
+        columns.baseline_p_correct,
+        columns.score.is_not(None),
+    )
+    first = columns.ttft_seconds
+    terms = [
+        one,
+        columns.choices,
+        columns.prompt_tokens,
+        columns.thinking_tokens,
+        columns.answer_tokens,
+        columns.seconds,
+        case((first.is_not(None), one), else_=none),
+        first,
+        case((columns.budget_hit, one), else_=none),
+        case((tokens.is_not(None), one), else_=none),
+        tokens,
+        case((tokens.is_not(None), weight), else_=none),
+        weight * tokens,
+        weight * tokens * tokens,
+        case((tokens.is_(None), weight), else_=none),
+        case((scored, one), else_=none),
+        columns.score,
+        case((and_(scored, chance.is_not(None)), one), else_=none),
+        case((scored, chance), else_=none),
+        case((and_(scored, chance.is_not(None)), weight), else_=none),
+        case((scored, weight * chance), else_=none),
+        case((scored, weight * chance * chance), else_=none),
+        case((and_(scored, chance.is_(None)), weight), else_=none),
+    ]
+    return [func.coalesce(func.sum(term), none) for term in terms]

@@ -1,0 +1,76 @@
+"""Sums of values by conversation, of more requests than fit into the memory."""
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.savings.sample import Array
+
+_PARTS = 16
+_HEXADECIMAL = re.compile("[0-9a-f]*")
+_ID_CHARACTERS = 32
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+
+
+class ConversationSums:
+    """Keeps values by conversation in temporary files, and sums them at the end.
+
+    Each request takes 8 bytes of disk, and 8 for each of its `values`.
+    """
+
+    def __init__(self, values: int) -> None:
+        self._values = values
+        self._stack = ExitStack()
+        self._files: list[IO[bytes]] = [
+            self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is entered
+            for _ in range(_PARTS)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def add(self, hashes: NDArray[np.uint64], values: Array) -> None:
+        """Add requests: hashes of their conversations (N,) and values (N, `values`)."""
+        records = np.empty((len(hashes), 1 + self._values))
+        records[:, 0] = hashes.view(np.float64)
+        records[:, 1:] = values
+        part = (hashes >> np.uint64(60)).astype(np.intp)
+        for number, file in enumerate(self._files):
+            file.write(records[part == number].tobytes())
+
+    def parts(self) -> Iterator[tuple[NDArray[np.intp], Array]]:
+        """Of some conversations at a time: their index (N,) and values (N, `values`)."""
+        for file in self._files:
+            file.seek(0)
+            records = np.frombuffer(file.read()).reshape(-1, 1 + self._values)
+            hashes = np.ascontiguousarray(records[:, 0]).view(np.uint64)
+            yield np.unique(hashes, return_inverse=True)[1], records[:, 1:]
+
+
+def hashes_of(conversations: Sequence[str | None]) -> NDArray[np.uint64]:
+    """A hash of each conversation (N,), alike for equal ones."""
+    names = [name or "" for name in conversations]
+    together = "".join(names)
+    if {*map(len, names)} == {_ID_CHARACTERS} and _HEXADECIMAL.fullmatch(together):
+        halves = np.frombuffer(bytes.fromhex(together), dtype=">u8").astype(np.uint64)
+        high, low = halves.reshape(-1, 2).T
+        mixed = (high ^ (low >> _HALF) ^ (low * _MIX)) * _MIX
+        return mixed ^ (mixed >> _HALF)
+    digests = [blake2b(name.encode(), digest_size=8).digest() for name in names]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -1,0 +1,112 @@
+"""Decisions of the ledger as arrays, for policies that choose for many requests at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, compress
+from operator import methodcaller
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.ledger.decisions import Batch
+from server.savings.conversation_sums import hashes_of
+from server.savings.sample import Array
+
+_Index = NDArray[np.intp]
+_Estimate = dict[str, float]
+_values: Callable[[_Estimate], Iterable[float]] = methodcaller("values")
+_NUMBERS = ("p_treated", "p_holdout", "p_explore", "choices", "thinking_tokens")
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """N requests whose estimates have the same efforts.
+
+    `names`: of all efforts and composite efforts; what follows are places in it. `efforts`: those
+    with a P(correct), which `p_correct` (N, E) has; empty if there is no estimate of it. `levels`:
+    those with expected thinking tokens, `tokens` (N, L). `effort`, `routed` and `baseline` (N,):
+    what the request got, what the router chose, and the baseline; -1 if absent. `conversation`:
+    hashes (N,). All others are (N,) too.
+    """
+
+    names: Sequence[str]
+    efforts: Sequence[int]
+    levels: Sequence[int]
+    p_correct: Array
+    tokens: Array
+    effort: _Index
+    routed: _Index
+    baseline: _Index
+    abstained: NDArray[np.bool_]
+    conversation: NDArray[np.uint64]
+    p_treated: Array
+    p_holdout: Array
+    p_explore: Array
+    choices: Array
+    thinking_tokens: Array
+
+    @property
+    def column(self) -> _Index:
+        """Of each name, its column in `p_correct`, or -1."""
+        return _places(self.efforts, len(self.names))
+
+    @property
+    def tokens_of_efforts(self) -> Array:
+        """Expected thinking tokens of `efforts` (N, E)."""
+        return np.stack(
+            [self.tokens_of(np.full(len(self.effort), place)) for place in self.efforts], axis=1
+        )
+
+    def tokens_of(self, chosen: _Index) -> Array:
+        """Expected thinking tokens of one effort per request (N,); nan where there are none."""
+        column = _places(self.levels, len(self.names))[chosen]
+        tokens = self.tokens[np.arange(len(chosen)), column]
+        return np.where(column >= 0, tokens, np.nan)
+
+
+def alike(batch: Batch) -> Iterator[Decisions]:
+    """The requests of a batch that have expected tokens, by the efforts of their estimates."""
+    chances: list[_Estimate] = [chance or {} for chance in batch["p_correct"]]
+    expected: list[_Estimate] = [tokens or {} for tokens in batch["expected_tokens"]]
+    shapes = list(zip(map(tuple, chances), map(tuple, expected), strict=True))
+    distinct = {*shapes}
+    numbers = {name: np.array(batch[name], dtype=float) for name in _NUMBERS}
+    hashes = hashes_of(batch["conversation"])
+    places: dict[str | None, int] = {None: -1}
+    codes = {name: _codes(batch[name], places) for name in ("effort", "routed", "baseline")}
+    abstained = np.array(batch["abstained"], dtype=bool)
+    for name in chain.from_iterable(chain.from_iterable(distinct)):
+        places.setdefault(name, len(places) - 1)
+    names = [name for name in places if name is not None]
+    for efforts, levels in distinct:
+        if not levels:
+            continue
+        at = np.array([shape == (efforts, levels) for shape in shapes])
+        yield Decisions(
+            names=names,
+            efforts=[places[name] for name in efforts],
+            levels=[places[name] for name in levels],
+            p_correct=_matrix(compress(chances, at), len(efforts), int(at.sum())),
+            tokens=_matrix(compress(expected, at), len(levels), int(at.sum())),
+            **{name: code[at] for name, code in codes.items()},
+            abstained=abstained[at],
+            conversation=hashes[at],
+            **{name: np.nan_to_num(number[at], nan=0.0) for name, number in numbers.items()},
+        )
+
+
+def _codes(names: Sequence[str | None], places: dict[str | None, int]) -> _Index:
+    for name in dict.fromkeys(names):
+        places.setdefault(name, len(places) - 1)
+    return np.fromiter(map(places.__getitem__, names), dtype=np.intp, count=len(names))
+
+
+def _matrix(objects: Iterable[_Estimate], width: int, rows: int) -> Array:
+    numbers = chain.from_iterable(map(_values, objects))
+    return np.fromiter(numbers, dtype=float, count=rows * width).reshape(rows, width)
+
+
+def _places(columns: Sequence[int], names: int) -> _Index:
+    places = np.full(names, -1, dtype=np.intp)
+    places[list(columns)] = np.arange(len(columns))
+    return places
