@@ -44,8 +44,6 @@ Sums = dict[tuple[str, ...], Sequence[float]]
 
 
 def by_dimensions(engine: Engine, since: float | None = None) -> Sums:
-    engine: Engine, since: float | None = None
-) -> dict[tuple[str, ...], Sequence[float]]:
     with snapshot(engine) as connection:
         columns = read_totals(connection, Selection(since)).columns
     found: dict[tuple[str, ...], np.ndarray] = {}
@@ -56,9 +54,7 @@ def by_dimensions(engine: Engine, since: float | None = None) -> Sums:
     return {name: sums.tolist() for name, sums in found.items() if sums[0] > 0.5}
 
 
-def same(
-    one: Sums, other: Sums
-) -> bool:
+def same(one: Sums, other: Sums) -> bool:
     return one.keys() == other.keys() and all(
         sums == pytest.approx(other[name], rel=1e-9, abs=1e-6) for name, sums in one.items()
     )
