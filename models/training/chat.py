@@ -4,25 +4,34 @@ A prompt is what the checkpoint's own chat template renders, so that training se
 as serving. Completions have the form of `<think>` models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from models.outcomes.client import messages
+from models.training.effort_tags import tagged
 from models.training.recipe import Model
+from models.training.template_check import (
+    CLOSE,
+    OPEN,
+    QUESTION,
+    TURN,
+    ChatError,
+    check_form,
+    check_prompts,
+    is_closed,
+    is_open,
+)
 
 IGNORED = -100
 """The label of a token without loss (PyTorch's default `ignore_index`)."""
 
-_OPEN, _CLOSE = "<think>", "</think>"
-_START = f"{_OPEN}\n"
+_START = f"{OPEN}\n"
 
 Tokenizer = Any
 """A transformers tokenizer; its classes are not typed."""
-
-
-class ChatError(Exception):
-    """A checkpoint's chat template does not fit the recipe."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +58,44 @@ class Chat:
         """The chat of a recipe's model.
 
         Raises:
-            ChatError: the template renders two efforts alike.
+            ChatError: a model could not learn the efforts by the tokenizer's chat template.
         """
         chat = cls(tokenizer, model.system)
-        texts = {effort: chat.prompt("?", effort) for effort in (*model.efforts, "auto")}
-        if len(set(texts.values())) < len(texts):
-            raise ChatError(
-                "the chat template renders two of the efforts alike: give [model.tags], or a "
-                "base whose template reads reasoning_effort"
-            )
+        prompts = {effort: chat.prompt(QUESTION, effort) for effort in (*model.efforts, "auto")}
+        try:
+            turn = str(tokenizer.apply_chat_template(list(TURN), tokenize=False))
+        except TemplateError as error:
+            raise ChatError(f"the chat template refuses an assistant's message: {error}") from error
+        check_form(tokenizer.chat_template, prompts["auto"], turn)
+        check_prompts(prompts, model.efforts)
         return chat
 
     def prompt(self, prompt: str, effort: str) -> str:
         """The text that serving renders for a one-turn conversation."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages(prompt, effort, self.system),
-                tokenize=False,
-                add_generation_prompt=True,
-                **({"reasoning_effort": effort} if self.system is None else {}),
-                **({"enable_thinking": False} if effort == "none" else {}),
+        return self.render(messages(prompt, effort, self.system), effort)
+
+    def render(self, conversation: Sequence[Mapping[str, Any]], effort: str) -> str:
+        """The text that serving renders for a conversation that ends with the user's message.
+
+        Raises:
+            ChatError: the template refuses the effort or the messages.
+        """
+        variables: dict[str, Any] = {}
+        if self.system is None and effort != "auto":
+            variables["reasoning_effort"] = effort
+        if effort == "none":
+            variables["enable_thinking"] = False
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(conversation), tokenize=False, add_generation_prompt=True, **variables
+                )
             )
-        )
+        except TemplateError as error:
+            raise ChatError(
+                f"the chat template refuses a prompt at {effort} ({error}): set model.efforts to "
+                "those that it takes"
+            ) from error
 
     def completion(self, opened: bool, reasoning: str, response: str) -> tuple[str, str]:
         """The two parts of the text to learn: the reasoning block, and the answer.
@@ -83,17 +108,20 @@ class Chat:
         answer = f"{response}{self.tokenizer.eos_token}"
         if not reasoning and not opened:
             return "", answer
-        return f"{'' if opened else _START}{reasoning}\n{_CLOSE}\n\n", answer
+        return f"{'' if opened else _START}{reasoning}\n{CLOSE}\n\n", answer
 
     def encode(
         self, prompt: str, effort: str, reasoning: str, response: str, wrong: list[list[int]]
     ) -> Encoded:
         """One sample, with loss on the completion except for tokens in `wrong` spans.
 
-        Spans are [start, end) characters of the reasoning.
+        Spans are [start, end) characters of the reasoning, which is left out where the prompt has
+        closed the block.
         """
         text = self.prompt(prompt, effort)
-        opened = text.rstrip().endswith(_OPEN)
+        opened = is_open(text)
+        if is_closed(text):
+            reasoning = ""
         block, answer = self.completion(opened, reasoning, response)
         offset = 0 if opened else len(_START)
         thinking = self.tokenizer(block, add_special_tokens=False, return_offsets_mapping=True)
@@ -121,18 +149,22 @@ def _overlaps(token_span: tuple[int, int], spans: list[list[int]], offset: int) 
     return any(token_start < end + offset and start + offset < token_end for start, end in spans)
 
 
-def tagged(template: str, tags: Mapping[str, str]) -> str:
-    """A chat template that adds the tag of `reasoning_effort` after its generation prompt.
+def add_tags(tokenizer: Tokenizer, tags: Mapping[str, str]) -> None:
+    """Make the tokenizer's chat template add `tags`; without any, it stays as it is.
 
-    Without `reasoning_effort`, or without a tag for it, the new template renders like the old one.
+    Raises:
+        ChatError: it cannot carry them.
     """
+    if not isinstance(tokenizer.chat_template, str):
+        raise ChatError("the tokenizer has several chat templates: keep the one to train with")
     if not tags:
-        return template
-    cases = "".join(
-        f"{{%- {'elif' if index else 'if'} reasoning_effort == {effort!r} %}}{{{{ {tag!r} }}}}"
-        for index, (effort, tag) in enumerate(tags.items())
-    )
-    return (
-        f"{template}{{%- if add_generation_prompt and reasoning_effort is defined %}}"
-        f"{cases}{{%- endif %}}{{%- endif %}}"
-    )
+        return
+    chat = Chat(tokenizer)
+    remedy = "remove [model.tags], and set model.efforts to those that it takes"
+    try:
+        prompts = {chat.prompt(QUESTION, effort) for effort in (*tags, "auto") if effort != "none"}
+    except ChatError as error:
+        raise ChatError(f"{error}; it reads reasoning_effort itself: {remedy}") from error
+    if len(prompts) > 1:
+        raise ChatError(f"the chat template reads reasoning_effort itself: {remedy}")
+    tokenizer.chat_template = tagged(tokenizer.chat_template, tags)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from models.training.chat import Chat, ChatError, tagged
+from models.training.chat import Chat, add_tags
 from models.training.evaluation import evaluate
 from models.training.examples import (
     Example,
@@ -30,6 +30,7 @@ from models.training.recipe import Recipe, Scratch, Tuning
 from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed
 from models.training.selection import Rule, chosen_answers, preference_pairs
+from models.training.template_check import ChatError
 from models.training.tuning import fine_tune, prefer
 
 _PROBLEM_TABLES = (
@@ -120,9 +121,9 @@ def _base(context: StageContext) -> Mapping[str, Any]:
         raise RunError(f"the tokenizer of {model.base} has no chat template: use an instruct model")
     if model.add_tokens:
         tokenizer.add_tokens(list(model.add_tokens))
-    if model.placement == "generation":
-        tokenizer.chat_template = tagged(tokenizer.chat_template, {**model.tags})
     try:
+        if model.placement == "generation":
+            add_tags(tokenizer, {**model.tags})
         Chat.of(model, tokenizer)
     except ChatError as error:
         raise RunError(f"the base {model.base} cannot receive efforts: {error}") from error

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from models.training.new_tokens import add_rows, trainable_rows
 
 _LOGGED_STEPS = 10
 
@@ -51,6 +54,7 @@ def train(folder: Path) -> None:
     if job["settings"]["lora"] is not None:
         trainer.save_model(str(folder / "adapter"))
         merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+        merged.tie_weights()
         if trainer.is_world_process_zero():
             merged.save_pretrained(partial)
     else:
@@ -72,6 +76,7 @@ def train(folder: Path) -> None:
 
 def _sft(folder: Path, job: dict[str, Any]) -> SFTTrainer:
     model, tokenizer = _load(job)
+    model = _with_new_tokens(model, tokenizer, job)
     config = SFTConfig(
         **_arguments(folder, job),
         max_length=None,  # longer samples were left out and counted before
@@ -83,7 +88,7 @@ def _sft(folder: Path, job: dict[str, Any]) -> SFTTrainer:
         args=config,
         train_dataset=_dataset(folder),
         processing_class=tokenizer,
-        peft_config=_lora(job),
+        peft_config=None if is_peft_model(model) else _lora(job),
         callbacks=[_EpochCallback()],
     )
 
@@ -106,15 +111,17 @@ def _dpo(folder: Path, job: dict[str, Any]) -> DPOTrainer:
 
 def _load(job: dict[str, Any]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
-    dtype = torch.bfloat16 if torch.cuda.is_available() and _lora(job) else torch.float32
+    dtype = (
+        torch.bfloat16 if torch.cuda.is_available() and job["settings"]["lora"] else torch.float32
+    )
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer))
+    if job["new_tokens"]:
+        add_rows(model, tokenizer, AutoTokenizer.from_pretrained(job["model"]), job["seed"])
     model.config.use_cache = False
     return model, tokenizer
 
 
-def _lora(job: dict[str, Any]) -> LoraConfig | None:
+def _lora(job: dict[str, Any], rows: dict[str, list[int]] | None = None) -> LoraConfig | None:
     lora = job["settings"]["lora"]
     if lora is None:
         return None
@@ -123,8 +130,23 @@ def _lora(job: dict[str, Any]) -> LoraConfig | None:
         lora_alpha=lora["alpha"],
         lora_dropout=lora["dropout"],
         target_modules=lora["targets"],
+        trainable_token_indices=rows,
         task_type="CAUSAL_LM",
     )
+
+
+def _with_new_tokens(model: Any, tokenizer: Any, job: dict[str, Any]) -> Any:
+    """The model; within its adapter where that trains the rows of new tokens as well.
+
+    An output matrix that is tied to the embedding would be wrapped too, and TRL 1.16 reads it past
+    its wrapper: it stays as it is until the adapter is merged. Such a row is of a prompt's token.
+    """
+    if not job["new_tokens"] or job["settings"]["lora"] is None:
+        return model
+    tied, model.config.tie_word_embeddings = model.config.tie_word_embeddings, False
+    adapted = get_peft_model(model, _lora(job, trainable_rows(model, tokenizer, job["new_tokens"])))
+    model.config.tie_word_embeddings = tied
+    return adapted
 
 
 def _dataset(folder: Path) -> Dataset:

@@ -87,6 +87,7 @@ def _train(
         job = {
             "method": method,
             "model": model,
+            "new_tokens": [*recipe.model.add_tokens],
             "tokenizer": str(folder / "tokenizer"),
             "settings": settings.model_dump(mode="json"),
             "seed": recipe.random_seed,

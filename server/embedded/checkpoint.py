@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from server.chat_templates.compiling import compile_template
 from server.embedded.control_tokens import ControlTokens, split
 from server.embedded.decoder import Decoder
 
@@ -76,12 +75,9 @@ class Checkpoint:
         added: dict[int, Any] = self.tokenizer.get_added_tokens_decoder()
         tags = self.tokens([*self.block.start, self.block.end])
         self._control_tokens = ControlTokens([token.content for token in added.values()], tags)
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
-        cast("dict[str, Any]", environment.globals)["raise_exception"] = _refuse
+        self._special_tokens = _special_tokens(folder / "tokenizer_config.json")
         try:
-            self._template = environment.from_string(template)
+            self._template = compile_template(template)
         except TemplateError as error:
             raise CheckpointError(f"{folder / 'chat_template.jinja'}: {error}") from error
 
@@ -107,8 +103,11 @@ class Checkpoint:
         """
         messages = self._control_tokens.mark_messages(messages)
         engine = {"messages": messages, "add_generation_prompt": prompt_generation}
+        defaults = {"tools": None, "documents": None, **self._special_tokens}
         try:
-            text = self._template.render({**self._control_tokens.mark(dict(variables)), **engine})
+            text = self._template.render(
+                {**defaults, **self._control_tokens.mark(dict(variables)), **engine}
+            )
         except TemplateError as error:
             raise PromptError(str(error)) from error
         if not continue_last:
@@ -161,8 +160,14 @@ class Checkpoint:
         return ReasoningBlock(tuple(start_ids), tuple(ids[:-1]), ids[-1], tuple(gap))
 
 
-def _refuse(message: str) -> None:
-    raise TemplateError(message)
+def _special_tokens(file: Path) -> dict[str, str]:
+    """What templates name `bos_token` and so on; none where there is no such file."""
+    tokens: dict[str, str] = {}
+    for name, token in (_read_json(file) if file.exists() else {}).items():
+        text = cast("dict[str, Any]", token).get("content") if isinstance(token, dict) else token
+        if name.endswith("_token") and isinstance(text, str):
+            tokens[name] = text
+    return tokens
 
 
 def _read_json(file: Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
