@@ -36,7 +36,7 @@ class Teacher:
         self.efforts: list[str] = []
         self.asked = 0
         self.url = ""
-        self.served = ("trained", "/nowhere")
+        self.served: tuple[str, str | None] = ("trained", "/nowhere")
 
     async def models(self, _: Request) -> JSONResponse:
         name, root = self.served

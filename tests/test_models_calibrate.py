@@ -49,6 +49,10 @@ def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_p
     assert "Pass --yes to continue" in result.stderr
     assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()
+    again = call(*command(problems, gateway, out))  # after the pilot
+    assert again.returncode == 1
+    assert "162 generations to go: about" in again.stderr
+    assert "nan" not in again.stderr
 
 
 def test_a_killed_calibration_continues_to_a_router(

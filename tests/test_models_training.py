@@ -5,6 +5,7 @@ run's earlier stages, which stay current because their settings are the same.
 """
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -87,6 +88,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert lines(generations)[: len(before_kill) - 1] == before_kill[:-1]
     result = train("all", run)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"step \d+ of \d+, loss \d+\.\d+", result.stderr)
     return run
 
 
@@ -104,7 +106,12 @@ def test_every_stage_left_its_manifest(smoke: Path) -> None:
 
 def test_training_continued_from_its_checkpoint(smoke: Path) -> None:
     state = json.loads((smoke / "sft" / "logs" / "trainer_state.json").read_text())
-    assert [row["step"] for row in state["log_history"]][:2] == [10, 20]
+    losses = [(row["step"], row["loss"]) for row in state["log_history"] if "loss" in row]
+    assert [step for step, _ in losses][:2] == [10, 20]
+    assert losses[-1][0] == manifest(smoke, "sft")["steps"]
+    starts = [0, *(step for step, _ in losses)]
+    total = sum(loss * (step - start) for start, (step, loss) in zip(starts, losses, strict=False))
+    assert manifest(smoke, "sft")["loss"] == pytest.approx(total / losses[-1][0])
     rows = manifest(smoke, "sft")["rows"]
     assert manifest(smoke, "sft")["steps"] == 3 * -(-rows // 16)
     assert len(list((smoke / "sft" / "logs").glob("events.out.tfevents.*"))) == 2
@@ -156,23 +163,28 @@ def test_the_report_and_the_card_have_the_same_figures(smoke: Path) -> None:
 
 
 def test_running_engines_must_serve_the_stage_s_model(tmp_path: Path) -> None:
+    model = tmp_path / "tag" / "model"
     with teaching({}) as engine:
-        engine_table = f"engine={{kind='urls',urls=['{engine.url}']}}"
-        recipe = read_recipe(SMOKE, [engine_table])
-        with (
-            pytest.raises(RunError, match=r"serves /nowhere: serve .*model there"),
-            engine_of(recipe, tmp_path / "model", tmp_path),
-        ):
-            pass
-        engine.served = ("trained", str(tmp_path / "model"))
-        with engine_of(recipe, tmp_path / "model", tmp_path) as urls:
-            assert urls == [engine.url]
-        engine.served = ("other", str(tmp_path / "model"))
-        with (
-            pytest.raises(RunError, match="serves no such name"),
-            engine_of(recipe, tmp_path / "model", tmp_path),
-        ):
-            pass
+        recipe = read_recipe(SMOKE, [f"engine={{kind='urls',urls=['{engine.url}']}}"])
+        refused = [
+            (("trained", "/nowhere"), r"serves /nowhere as trained: serve .*model there"),
+            (("trained-tag", "/nowhere"), "serves /nowhere as trained-tag: serve"),
+            (("trained", None), "serves trained: serve .* under the name trained-tag"),
+            (("other", str(model)), "serves other: serve"),
+        ]
+        for served, message in refused:
+            engine.served = served
+            with pytest.raises(RunError, match=message), engine_of(recipe, model, tmp_path):
+                pass
+        # vLLM tells the folder; SGLang repeats the name, and llama.cpp tells nothing
+        for served in [
+            ("trained", str(model)),
+            ("trained-tag", "trained-tag"),
+            ("trained-tag", None),
+        ]:
+            engine.served = served
+            with engine_of(recipe, model, tmp_path) as names:
+                assert names == {engine.url: served[0]}
 
 
 def test_the_ablation_draws_as_many_answers_at_random(smoke: Path) -> None:
@@ -223,7 +235,9 @@ def test_a_run_that_cannot_continue_says_why(
     (foreign / "config.json").write_text(json.dumps({**config, "vocab_size": 100}))
     (plain / "chat_template.jinja").write_text("{{ messages[0].content }}")
     assert "do not belong together" in error("base", tmp_path, f"model.base={foreign}")
-    assert "two of the efforts alike" in error("base", tmp_path, f"model.base={plain}", same_tags)
+    assert "renders low and medium alike" in error(
+        "base", tmp_path, f"model.base={plain}", same_tags
+    )
     (plain / "chat_template.jinja").unlink()
     assert "has no chat template" in error("base", tmp_path, f"model.base={plain}")
     unreachable = tmp_path / "unreachable"

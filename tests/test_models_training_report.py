@@ -11,6 +11,12 @@ from processes import ROOT
 from models.outcomes.problem_sets import Problem
 from models.training.card import card
 from models.training.evaluation import compare, policies_of
+from models.training.intervals import (
+    accuracy_interval,
+    difference_interval,
+    resampled_interval,
+)
+from models.training.outcome_check import problems_of_outcomes
 from models.training.page import page
 from models.training.recipe import Recipe
 from models.training.recipe_file import read_recipe
@@ -67,7 +73,8 @@ def test_thirds_of_few_problems_have_numbers(
 def test_policies_and_comparisons_are_exact(report: dict[str, Any]) -> None:
     low, _, high, auto = report["policies"]
     assert low["accuracy"]["value"] == pytest.approx(4 / 9)
-    assert high["accuracy"] == pytest.approx({"value": 1.0, "low": 1.0, "high": 1.0})
+    wilson = {"value": 1.0, "low": 0.9591, "high": 1.0}
+    assert high["accuracy"] == pytest.approx(wilson, abs=1e-4)
     assert auto["accuracy"]["value"] == pytest.approx(89 / 90)
     assert auto["tokens"]["value"] == pytest.approx(42 * 89 / 90)
     assert low["bands"]["hardest third"]["accuracy"]["value"] == 0
@@ -114,6 +121,51 @@ def test_the_card_has_the_report_s_figures(recipe: Recipe, report: dict[str, Any
     assert "| sft, auto against tag, high | -1.1 [" in text
     assert "Router: no router; at all\n" in text
     assert '"name": "a<b"' in text
+    assert "answers. This is the\nmodel of the stage `sft`" in text
+    assert "DPO in 1 round. This" in card(recipe, report, "", "dpo")
+
+
+def test_the_card_names_no_folder_of_this_machine(recipe: Recipe, report: dict[str, Any]) -> None:
+    assert str(recipe.model.base).startswith("/")
+    text = card(recipe, report, "", "sft")
+    assert "base_model" not in text.partition("\n# ")[0]
+    assert "Base: demo, a folder of its own." in text
+    assert str(ROOT) not in text
+    hub = recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": "a/b"})})
+    assert "base_model: a/b\n" in card(hub, report, "", "sft").partition("\n# ")[0]
+
+
+def test_few_problems_have_wide_intervals() -> None:
+    none_of_four = accuracy_interval(np.zeros(4))
+    assert none_of_four == pytest.approx({"value": 0, "low": 0, "high": 0.4899}, abs=1e-4)
+    half = accuracy_interval(np.array([0.5, 0.5, 0.25, 0.75] * 25))  # the mean of samples each
+    assert half["high"] - half["low"] < 0.1  # 0.19 of 100 single answers
+    same = difference_interval(np.zeros(4))
+    assert same["low"] < -0.3
+    assert same["high"] > 0.3
+    many = difference_interval(np.array([1.0, 0.0, 0.0, 0.0] * 250))
+    assert many == pytest.approx({"value": 0.25, "low": 0.2231, "high": 0.2768}, abs=2e-3)
+    draws = [1.0, *np.linspace(0, 2, 1001)]
+    wide, narrow = resampled_interval(draws, 4), resampled_interval(draws, 1000)
+    assert wide["high"] - 1 == pytest.approx(0.95 * 3.18 / 1.96 * (4 / 3) ** 0.5, rel=0.02)
+    assert narrow["high"] - 1 == pytest.approx(0.95, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("correct", "truncated", "reasoning", "found"),
+    [
+        (0, 1, "so", ["none of 4 answers is right", "4 of 4 answers were cut off"]),
+        (1, 0, None, ["none of 4 answers has any reasoning"]),
+        (1, 0, "so", []),
+    ],
+)
+def test_what_is_wrong_with_all_answers_is_said(
+    correct: int, truncated: int, reasoning: str | None, found: list[str]
+) -> None:
+    row = {"effort": "low", "correct": correct, "truncated": truncated, "reasoning": reasoning}
+    messages = problems_of_outcomes([row] * 4)
+    assert len(messages) == len(found)
+    assert all(text in message for text, message in zip(found, messages, strict=True))
 
 
 def test_the_shipped_card_has_the_words_of_the_template(report: dict[str, Any]) -> None:

@@ -67,8 +67,8 @@ def generate_missing(
 ) -> bool:
     """Generate what `outcomes` does not have yet; False if the cost was not confirmed.
 
-    A pilot comes first, without confirmation: the cost of the remaining generations is estimated
-    from it.
+    A pilot comes first, without confirmation, in a resumed run too: the cost of the remaining
+    generations is estimated from it.
 
     Raises:
         GenerateError: the endpoint is down or refuses too much; finished generations stay.
@@ -83,14 +83,13 @@ def generate_missing(
     pilot_ids = {
         problem.problem_id for problem in problems[:: max(len(problems) // _PILOT_PROBLEMS, 1)]
     }
-    pilot = [
-        task
-        for task in tasks
-        if task.problem.problem_id in pilot_ids and task.sample == 0 and task.key not in finished
-    ]
+    missing = [task for task in tasks if task.key not in finished]
+    first = [task for task in missing if task.problem.problem_id in pilot_ids and task.sample == 0]
+    # a run that is resumed after its pilot has a small one again: only that tells the time
+    pilot = first or missing[: _PILOT_PROBLEMS * len(calibration.efforts)]
     start, concurrency = time.monotonic(), calibration.concurrency
     refusals = generate_judged(pilot, settings, outcomes, concurrency) if pilot else []
-    seconds_each = (time.monotonic() - start) / len(pilot) if pilot else None
+    seconds_each = (time.monotonic() - start) / max(len(pilot), 1)
     finished = read_finished(outcomes, settings, problems)
     missing = [task for task in tasks if task.key not in finished]
     if missing:
@@ -116,9 +115,9 @@ def _estimate_cost(
     missing: Sequence[GenerationTask],
     settings: RequestSettings,
     outcomes: Path,
-    seconds_each: float | None,
+    seconds_each: float,
 ) -> Cost:
-    """From the mean tokens of each effort so far; seconds are NaN where no pilot ran."""
+    """From the mean tokens of each effort so far, and the seconds of the pilot's generations."""
     tokens_by_effort: dict[str, list[int]] = {}
     with outcomes.open(encoding="utf-8") as stream:
         for row in map(json.loads, stream):
@@ -127,5 +126,4 @@ def _estimate_cost(
     means = {effort: sum(tokens) / len(tokens) for effort, tokens in tokens_by_effort.items()}
     overall = sum(means.values()) / max(len(means), 1)
     tokens = sum(means.get(task.effort, overall) for task in missing)
-    seconds = float("nan") if seconds_each is None else seconds_each * len(missing)
-    return Cost(len(missing), tokens, seconds)
+    return Cost(len(missing), tokens, seconds_each * len(missing))

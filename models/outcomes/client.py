@@ -1,10 +1,11 @@
 """One generation over HTTP: sends a problem at an effort, retries, and makes an outcome row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from zlib import crc32
 
 import httpx
 from tenacity import (
@@ -62,7 +63,8 @@ class RequestSettings:
 
     The effort is sent as `reasoning_effort`, or as its system prompt where `system` is given. The
     effort `auto` sends neither. `system_message` opens every request, whatever its effort, unless
-    the problem has its own. `kind` is the kind of traffic of problems without one.
+    the problem has its own. `kind` is the kind of traffic of problems without one. `sampling` are
+    fields of the request besides the temperature; `seed` gives each generation one of its own.
     """
 
     url: str
@@ -75,6 +77,8 @@ class RequestSettings:
     system: Mapping[str, str] | None = None
     system_message: str | None = None
     kind: str | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict[str, float])
+    seed: int | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -100,7 +104,10 @@ class RequestSettings:
                 *messages(task.problem.prompt, task.effort, self.system),
             ],
             "temperature": self.temperature,
+            **self.sampling,
         }
+        if self.seed is not None:
+            body["seed"] = crc32(repr((self.seed, *task.key)).encode()) >> 1
         if self.max_tokens is not None:
             body["max_tokens"] = self.max_tokens
         if self.system is None and task.effort != "auto":

@@ -62,12 +62,12 @@ class Chat:
         """
         chat = cls(tokenizer, model.system)
         prompts = {effort: chat.prompt(QUESTION, effort) for effort in (*model.efforts, "auto")}
+        check_prompts(prompts, model.efforts)
         try:
             turn = str(tokenizer.apply_chat_template(list(TURN), tokenize=False))
         except TemplateError as error:
             raise ChatError(f"the chat template refuses an assistant's message: {error}") from error
         check_form(tokenizer.chat_template, prompts["auto"], turn)
-        check_prompts(prompts, model.efforts)
         return chat
 
     def prompt(self, prompt: str, effort: str) -> str:

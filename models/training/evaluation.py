@@ -1,7 +1,7 @@
 """Stage `evaluate`: accuracy and tokens of every trained model, compared on the same problems.
 
-Every figure is first averaged over a problem's samples, so that the 95 % intervals (bootstrap over
-problems) of comparisons between models are paired.
+Every figure is first averaged over a problem's samples, so that the 95 % intervals of comparisons
+between models are paired.
 """
 
 import json
@@ -16,12 +16,17 @@ import numpy as np
 from models.outcomes.problem_sets import Problem
 from models.training.examples import read_rows
 from models.training.generation import generate_from, judge, judge_of
+from models.training.intervals import (
+    accuracy_interval,
+    difference_interval,
+    resampled_interval,
+)
 from models.training.page import page
 from models.training.problems import load
 from models.training.recipe import Recipe
 from models.training.run import StageContext, write_whole
 from router.arrays import Array
-from router.bootstrap import percentile_interval, resampled_weights
+from router.bootstrap import resampled_weights
 
 _DRAWS = 1000
 BANDS = ("easiest third", "middle third", "hardest third")
@@ -58,12 +63,6 @@ class Bootstrap:
         weights = self._weights if mask is None else self._weights * mask
         total = weights.sum(axis=1)
         return np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
-
-
-def interval(means: Array) -> dict[str, float]:
-    """The value and its 95 % interval, from `Bootstrap.means`, whose NaN drop out."""
-    low, high = percentile_interval(means[1:][~np.isnan(means[1:])])
-    return {"value": float(means[0]), "low": low, "high": high}
 
 
 def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
@@ -153,10 +152,12 @@ def compare(
     bootstrap, bands = Bootstrap(len(problems)), bands_of(problems)
 
     def figures(policy: Policy, mask: Array | None) -> dict[str, Any]:
+        accuracy = _within(policy.accuracy, mask)
+        count = len(accuracy)
         return {
-            "accuracy": interval(bootstrap.means(policy.accuracy, mask)),
-            "tokens": interval(bootstrap.means(policy.tokens, mask)),
-            "thinking_tokens": interval(bootstrap.means(policy.thinking, mask)),
+            "accuracy": accuracy_interval(accuracy),
+            "tokens": resampled_interval(bootstrap.means(policy.tokens, mask), count),
+            "thinking_tokens": resampled_interval(bootstrap.means(policy.thinking, mask), count),
         }
 
     rows = [
@@ -185,6 +186,11 @@ def compare(
             if policy.effort == "auto"
         },
     }
+
+
+def _within(values: Array, mask: Array | None) -> Array:
+    """The values (P,) of the problems that count."""
+    return values if mask is None else values[mask > 0]
 
 
 def _nearest_effort_shares(
@@ -224,9 +230,12 @@ def _comparison(
     bootstrap: Bootstrap, bands: Mapping[str, Array], policy: Policy, reference: Policy
 ) -> dict[str, Any]:
     def difference(mask: Array | None) -> dict[str, Any]:
-        accuracy = bootstrap.means(policy.accuracy - reference.accuracy, mask)
+        differences = _within(policy.accuracy - reference.accuracy, mask)
         tokens = bootstrap.means(policy.tokens, mask) / bootstrap.means(reference.tokens, mask)
-        return {"accuracy": interval(accuracy), "tokens_ratio": interval(tokens)}
+        return {
+            "accuracy": difference_interval(differences),
+            "tokens_ratio": resampled_interval(tokens, len(differences)),
+        }
 
     return {
         "this": policy.name,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from models.outcomes.problem_sets import Problem
 from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
 from models.training.examples import read_rows
+from models.training.outcome_check import problems_of_outcomes
 from models.training.recipe import Recipe, Sampling
 from models.training.serving import MODEL, serving
 
@@ -63,18 +65,20 @@ def generate_from(
     weights: str | None = None,
 ) -> None:
     """As `generate_missing`, from a checkpoint folder that is served for the duration."""
-    with serving(recipe, model, out.parent / "serving" / model.parent.name) as urls:
+    with serving(recipe, model, out.parent / "serving" / model.parent.name) as names:
         endpoints = [
             RequestSettings(
                 url=url,
-                model=MODEL,
+                model=name,
                 temperature=sampling.temperature,
                 weights=weights,
                 keep_responses=True,
                 max_tokens=sampling.max_tokens,
                 system=recipe.model.system,
+                sampling=sampling.fields,
+                seed=recipe.random_seed,
             )
-            for url in urls
+            for url, name in names.items()
         ]
         concurrency = recipe.engine.concurrency
         generate_missing(problems, efforts, sampling.samples, endpoints, out, concurrency, counts)
@@ -99,6 +103,8 @@ def judge(
     outcomes = list(read_rows(out))
     counts["correct"] += sum(row["correct"] for row in outcomes)
     counts["truncated"] += sum(row["truncated"] for row in outcomes)
+    for warning in problems_of_outcomes(outcomes):
+        print(f"{out.parent.name}: warning: {warning}", file=sys.stderr)
 
 
 def _settings_of(rows: Sequence[dict[str, Any]]) -> RequestSettings:

@@ -262,11 +262,25 @@ class Engine(_Table):
 
 
 class Sampling(_Table):
-    """Generations of each problem and effort, and how they are sampled."""
+    """Generations of each problem and effort, and how they are sampled.
+
+    All of it is sent with each request, with a seed of its own, so that neither an engine's
+    defaults nor those in a base's `generation_config.json` apply. A `top_k` of -1 is no limit.
+    """
 
     samples: Count = 1
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=-1)] = -1
+    min_p: Share = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
     max_tokens: Count | None = None
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """Those of a request, besides the temperature."""
+        names = ("top_p", "top_k", "min_p", "repetition_penalty")
+        return {name: getattr(self, name) for name in names}
 
 
 class Evaluation(Sampling):

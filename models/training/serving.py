@@ -24,8 +24,8 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
-    """The base URLs (with /v1) of the engines that serve `model` while the block runs.
+def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[dict[str, str]]:
+    """The engines that serve `model` while the block runs: its name by base URL (with /v1).
 
     Args:
         recipe: configures the engine.
@@ -38,10 +38,7 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
     """
     engine = recipe.engine
     if engine.kind == "urls":
-        urls = [url.rstrip("/") for url in engine.urls]
-        for url in urls:
-            _check_model(url, model)
-        yield urls
+        yield {url: _served_name(url, model) for url in (url.rstrip("/") for url in engine.urls)}
         return
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
@@ -56,19 +53,33 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[list[str]]:
     log = folder / "engine.log"
     with worker_process([*command, *engine.flags], log) as process:
         _wait_healthy(process, f"http://127.0.0.1:{port}", engine, log)
-        yield [f"http://127.0.0.1:{port}/v1"]
+        yield {f"http://127.0.0.1:{port}/v1": MODEL}
 
 
-def _check_model(url: str, model: Path) -> None:
-    """Each stage has a model of its own: the engine at `url` must list this one's folder."""
-    remedy = f"serve {model} there as --served-model-name {MODEL}, then run this again"
+def _served_name(url: str, model: Path) -> str:
+    """The name of `model` at `url`. Each stage has a model of its own, so the engine must tell it.
+
+    vLLM lists the folder; other engines list a name only, which must then be the stage's.
+    """
+    name = f"{MODEL}-{model.parent.name}"
+    remedy = (
+        f"serve {model} there under the name {name} (vLLM, SGLang: --served-model-name, llama.cpp: "
+        "--alias), then run this again"
+    )
     try:
         models = httpx.get(f"{url}/models", timeout=_MODELS_SECONDS).json()["data"]
-        roots = [entry.get("root") for entry in models if entry["id"] == MODEL]
+        roots = {str(entry["id"]): entry.get("root") for entry in models}
     except (httpx.TransportError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(f"{url} does not list its models ({error!r}): {remedy}") from error
-    if not any(isinstance(root, str) and Path(root).resolve() == model.resolve() for root in roots):
-        raise RunError(f"{url} serves {', '.join(map(str, roots)) or 'no such name'}: {remedy}")
+    for served in (name, MODEL):
+        root = roots.get(served)
+        if isinstance(root, str) and root != served and Path(root).resolve() != model.resolve():
+            raise RunError(f"{url} serves {root} as {served}: {remedy}")
+        if served == name and name in roots:
+            return name
+        if isinstance(root, str) and Path(root).resolve() == model.resolve():
+            return served
+    raise RunError(f"{url} serves {', '.join(roots) or 'nothing'}: {remedy}")
 
 
 def _wait_healthy(process: subprocess.Popen[bytes], url: str, engine: Engine, log: Path) -> None:

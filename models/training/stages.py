@@ -26,6 +26,7 @@ from models.training.export import export
 from models.training.generation import generate_from, judge
 from models.training.launch import run_training
 from models.training.mistakes import mark
+from models.training.outcome_check import problems_of_outcomes
 from models.training.recipe import Recipe, Scratch, Tuning
 from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed
@@ -185,7 +186,11 @@ def _verify(context: StageContext) -> Mapping[str, Any]:
     counts = Counter[str]()
     problems = problems_of(context.recipe, Counter())
     generations = context.inputs["generate"] / "generations.jsonl"
-    judge(context.recipe, problems, generations, context.folder / "outcomes.jsonl", counts)
+    outcomes = context.folder / "outcomes.jsonl"
+    judge(context.recipe, problems, generations, outcomes, counts)
+    if not counts["correct"]:
+        found = "; ".join(problems_of_outcomes(list(read_rows(outcomes))))
+        raise RunError(f"{outcomes} leaves nothing to train on: {found}")
     return counts
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 Figure = Mapping[str, float]
-"""`value` with the ends `low` and `high` of its 95 % interval, as `evaluation.interval` has it."""
+"""`value` with the ends `low` and `high` of its 95 % interval, see `models.training.intervals`."""
 
 
 def percent(figure: Figure) -> str:

@@ -16,10 +16,11 @@ import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from models.training.new_tokens import add_rows, trainable_rows
+from models.training.training_progress import ProgressLines, mean_loss
 
 _LOGGED_STEPS = 10
 
@@ -49,6 +50,8 @@ def train(folder: Path) -> None:
     job = json.loads((folder / "tuning.json").read_text())
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "logs")
     trainer = _sft(folder, job) if job["method"] == "sft" else _dpo(folder, job)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressLines())
     result = trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "trainer"))
     partial = folder / "model.part"
     if job["settings"]["lora"] is not None:
@@ -59,14 +62,11 @@ def train(folder: Path) -> None:
             merged.save_pretrained(partial)
     else:
         trainer.save_model(str(partial))
-    losses = trainer.accelerator.gather(  # each process has the loss of its own batches only
-        torch.tensor([result.training_loss], device=trainer.accelerator.device)
-    )
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         trainer.processing_class.save_pretrained(partial)
         (partial / "training_args.bin").unlink(missing_ok=True)
-        summary = {"loss": losses.mean().item(), "steps": result.global_step}
+        summary = {"loss": mean_loss(trainer.state.log_history), "steps": result.global_step}
         (folder / "training.json").write_text(json.dumps(summary) + "\n")
         shutil.rmtree(folder / "model", ignore_errors=True)
         partial.rename(folder / "model")
@@ -181,6 +181,7 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "save_total_limit": 2,
         "logging_steps": _LOGGED_STEPS,
         "report_to": ["tensorboard"],
+        "disable_tqdm": True,
         "seed": job["seed"],
         "bf16": gpu,
         "use_cpu": not gpu,
