@@ -28,7 +28,8 @@ _STEP = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
 class Teacher:
     """What it knows, and what it was asked; `efforts` are those told, in the order of asking.
 
-    `served` is the name and the folder of the model that it says it serves.
+    `unreadable` are verdicts on problems, by their prompts. `served` is the name and the folder of
+    the model that it says it serves.
     """
 
     def __init__(self, stories: Mapping[str, Story]) -> None:
@@ -36,6 +37,7 @@ class Teacher:
         self.efforts: list[str] = []
         self.asked = 0
         self.url = ""
+        self.unreadable: dict[str, str] = {}
         self.served: tuple[str, str | None] = ("trained", "/nowhere")
 
     async def models(self, _: Request) -> JSONResponse:
@@ -57,6 +59,9 @@ class Teacher:
         return self._said(answer_text(story, obeyed), trace(story, obeyed))
 
     def _criticism(self, asked: str) -> str:
+        for part, verdict in self.unreadable.items():
+            if part in asked:
+                return verdict
         steps = _STEP.findall(asked.partition("Steps:\n")[2])
         wrong = [int(number) for number, text in steps if wrong_sentences(text)]
         return f"Step 1 is fine, I think [maybe].\n{wrong}"

@@ -11,7 +11,7 @@ from teacher import teaching
 from models.domain.reasoning_traces import answer_text, trace
 from models.domain.stories import stories
 from models.training.examples import Example
-from models.training.mistakes import mark, steps_of, wrong_sentences, wrong_step_numbers
+from models.training.mistakes import mark, wrong_sentences, wrong_step_numbers
 from models.training.recipe import Critic, Mistakes
 
 
@@ -88,20 +88,30 @@ def test_a_critic_gets_one_request_per_example_and_a_killed_run_continues(tmp_pa
         )
         assert critic.asked == requests
         assert [row.problem_id for row in marked] == [row.problem_id for row in examples]
+    assert sum(len(example.wrong) for example in marked) > 10
     for example in marked:
-        lines = [example.reasoning[start:end] for start, end in example.wrong]
-        assert lines == [line for line in example.reasoning.split("\n") if "Wrong, again" in line]
+        assert example.wrong == wrong_sentences(example.reasoning)
 
 
-def test_the_critic_s_last_list_counts_and_unknown_numbers_do_not() -> None:
-    assert wrong_step_numbers("[1] no: [2, 9, 0, 2]", 3) == [2]
-    assert wrong_step_numbers("nothing wrong", 3) == []
+@pytest.mark.slow
+def test_a_verdict_that_cannot_be_read_is_left_out_and_counted(tmp_path: Path) -> None:
+    examples, counts = with_slips(20, 0.3), Counter[str]()
+    with teaching({}) as critic:
+        critic.unreadable = {examples[3].prompt: "Looks good to me."}
+        mistakes = Mistakes(found_by="critic", critic=Critic(url=critic.url, model="c"))
+        file = tmp_path / "critic.jsonl"
+        marked = mark(examples, mistakes, file, counts)
+        assert len(marked) == 19
+        assert examples[3].problem_id not in {example.problem_id for example in marked}
+        assert (counts["critic_unreadable"], counts["critic_refused"]) == (1, 0)
+        critic.unreadable = {}
+        assert len(mark(examples, mistakes, file, Counter())) == 20  # a rerun asks again
+
+
+def test_the_critic_s_last_list_counts_and_must_have_numbers_of_steps() -> None:
+    assert wrong_step_numbers("[1] no: [2, 2]", 3) == [2]
     assert wrong_step_numbers("[1, 2,]", 3) == [1, 2]
-    assert wrong_step_numbers("[,]", 3) == []
-
-
-def test_steps_are_paragraphs_or_lines() -> None:
-    text = "a\nb\n\nc"
-    assert [text[start:end] for start, end in steps_of(text)] == ["a\nb", "c"]
-    text = "a\n\tb\n"
-    assert [text[start:end] for start, end in steps_of(text)] == ["a", "\tb"]
+    assert wrong_step_numbers("none is wrong: []", 3) == []
+    assert wrong_step_numbers("nothing wrong", 3) is None
+    assert wrong_step_numbers("[2, 9]", 3) is None
+    assert wrong_step_numbers("[0]", 3) is None

@@ -1,4 +1,4 @@
-"""Wrong steps of a solution: found by the demo domain's arithmetic, or by a critic model.
+"""Wrong steps of a solution, its sentences: found by their arithmetic, or by a critic model.
 
 A wrong step stays in the text, so that the steps after it make sense, and is left out of the loss,
 so that it is not learned (TOPS, section 3). Spans are [start, end) characters of the reasoning.
@@ -26,14 +26,16 @@ from models.outcomes.client import (
 from models.outcomes.generate import API_KEY_VARIABLE, check_refusals
 from models.outcomes.problem_sets import Problem
 from models.outcomes.progress import progress_bar
+from models.training.arithmetic import false_equations
 from models.training.examples import Example, read_examples
 from models.training.recipe import Critic, Mistakes
+from models.training.sentences import sentences
 
 Spans = list[list[int]]
 
-_EQUATION = re.compile(r"(?<![\d*/+-])(\d+)([-+*/])(\d+)(?:([-+])(\d))?=(\d+)")
 _COLUMN_SUM = re.compile(r"(\d+)([-+*])(\d+): .* so (\d+)\.")
-_SENTENCE = re.compile(r"[^\n.\s][^\n.]*\.?")
+"""The demo domain's sum by columns: `12+30: 2+0=2 1+3=4 so 42.`"""
+
 _LIST = re.compile(r"\[[\d,\s]*\]")
 _CRITIC_PROMPT = (
     "Below are a problem and the numbered steps of a solution. Some steps may be wrong: a false "
@@ -45,34 +47,22 @@ _CRITIC_PROMPT = (
 
 
 def wrong_sentences(reasoning: str) -> Spans:
-    """The sentences of a demo story's reasoning whose arithmetic is false."""
+    """The sentences whose arithmetic is false."""
+    false = false_equations(reasoning)
     return [
-        [sentence.start(), sentence.end()]
-        for sentence in _SENTENCE.finditer(reasoning)
-        if not _is_true(sentence[0])
+        [start, end]
+        for start, end in sentences(reasoning)
+        if any(start <= equation < end for equation, _ in false)
+        or _is_false_column_sum(reasoning[start:end])
     ]
 
 
-def _is_true(sentence: str) -> bool:
+def _is_false_column_sum(sentence: str) -> bool:
     column_sum = _COLUMN_SUM.match(sentence)
-    if column_sum:
-        left, symbol, right, total = column_sum.groups()
-        if _result(left, symbol, right) != int(total):
-            return False
-    return all(
-        _result(left, symbol, right) + int(f"{carry_symbol}{carry}" or 0) == int(total)
-        for left, symbol, right, carry_symbol, carry, total in _EQUATION.findall(sentence)
-    )
-
-
-def _result(left_text: str, symbol: str, right_text: str) -> float:
-    left, right = int(left_text), int(right_text)
-    return {
-        "+": left + right,
-        "-": left - right,
-        "*": left * right,
-        "/": left / right if right else float("nan"),
-    }[symbol]
+    if column_sum is None:
+        return False
+    left, symbol, right, total = column_sum.groups()
+    return bool(false_equations(f"{left}{symbol}{right}={total}"))
 
 
 def mark(
@@ -88,7 +78,8 @@ def mark(
         examples: solutions to check.
         mistakes: how wrong steps are found, and what becomes of them.
         file: keeps a critic's answers, so that a rerun requests only the missing ones.
-        counts: gets `with_wrong_steps`, `wrong_steps` and `critic_refused`.
+        counts: gets `with_wrong_steps`, `wrong_steps`, and what the critic did not judge, which is
+            left out: `critic_refused` and `critic_unreadable`.
         already_marked: solutions whose spans are reused without another request.
 
     Raises:
@@ -111,18 +102,6 @@ def mark(
     return marked
 
 
-def steps_of(reasoning: str) -> Spans:
-    """Spans of the steps: paragraphs, or lines where the reasoning has no blank line."""
-    separator = "\n\n" if "\n\n" in reasoning else "\n"
-    spans: Spans = []
-    start = 0
-    for part in reasoning.split(separator):
-        if part.strip():
-            spans.append([start, start + len(part)])
-        start += len(part) + len(separator)
-    return spans
-
-
 def _criticised(
     examples: Sequence[Example],
     critic: Critic,
@@ -135,7 +114,11 @@ def _criticised(
     if missing:
         asyncio.run(_request_critiques(list(missing.values()), critic, file, counts))
         spans |= {_key(example): example.wrong for example in _read_critiques(file)}
-    return [replace(example, wrong=spans.get(_key(example), [])) for example in examples]
+    return [
+        replace(example, wrong=spans[_key(example)])
+        for example in examples
+        if _key(example) in spans
+    ]
 
 
 def _key(example: Example) -> tuple[str, str]:
@@ -172,6 +155,7 @@ async def _request_critiques(
                     try:
                         wrong = await _critique(http, settings, example)
                     except RefusedError as error:
+                        counts["critic_unreadable"] += isinstance(error, _UnreadableError)
                         refused += 1
                         check_refusals(refused, started, len(examples), error)
                         continue
@@ -181,22 +165,30 @@ async def _request_critiques(
                     bar.update()
 
             await asyncio.gather(*(work() for _ in range(critic.concurrency)))
-    counts["critic_refused"] += refused
+    counts["critic_refused"] += refused - counts["critic_unreadable"]
+
+
+class _UnreadableError(RefusedError):
+    """The critic's text has no verdict; its answer is not kept, so that a rerun asks again."""
 
 
 async def _critique(http: httpx.AsyncClient, settings: RequestSettings, example: Example) -> Spans:
-    spans = steps_of(example.reasoning)
+    spans = sentences(example.reasoning)
     steps = "\n".join(
         f"{number}. {example.reasoning[start:end]}" for number, (start, end) in enumerate(spans, 1)
     )
     prompt = _CRITIC_PROMPT.format(prompt=example.prompt, steps=steps)
     task = GenerationTask(Problem(example.problem_id, prompt, ""), "auto", 0)
-    text, _ = visible_answer(await complete(http, settings, task))
-    return [spans[number - 1] for number in wrong_step_numbers(text, len(spans))]
+    text, truncated = visible_answer(await complete(http, settings, task))
+    numbers = None if truncated else wrong_step_numbers(text, len(spans))
+    if numbers is None:
+        how = "was cut off" if truncated else f"has no list of numbers from 1 to {len(spans)}"
+        raise _UnreadableError(f"the critic's verdict on {example.problem_id} {how}")
+    return [spans[number - 1] for number in numbers]
 
 
-def wrong_step_numbers(text: str, steps: int) -> list[int]:
-    """Numbers from 1 to `steps` in the text's last list; other numbers in it are ignored."""
+def wrong_step_numbers(text: str, steps: int) -> list[int] | None:
+    """The numbers in the text's last list; None without one, or where it has other numbers."""
     lists = _LIST.findall(text)
-    numbers = map(int, re.findall(r"\d+", lists[-1])) if lists else ()
-    return sorted({number for number in numbers if 1 <= number <= steps})
+    numbers = {*map(int, re.findall(r"\d+", lists[-1]))} if lists else {0}
+    return sorted(numbers) if all(1 <= number <= steps for number in numbers) else None

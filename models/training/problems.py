@@ -52,7 +52,7 @@ def load(
     by_prompt: dict[str, Problem] = {}
     for index, source in enumerate(sources):
         for problem in _read_source(source, index, data.most_broken, counts, unjudgeable):
-            key = _normalised(problem.prompt)
+            key = normalised(problem.prompt)
             if key in by_prompt:
                 counts["repeated"] += 1
             else:
@@ -67,11 +67,11 @@ def without_contamination(
     problems: Iterable[Problem], evaluation: Iterable[Problem], ngram: int, counts: Counter[str]
 ) -> list[Problem]:
     """The problems that share neither a prompt nor `ngram` consecutive words with `evaluation`."""
-    prompts = {_normalised(problem.prompt) for problem in evaluation}
+    prompts = {normalised(problem.prompt) for problem in evaluation}
     ngrams = {words for prompt in prompts for words in _ngrams(prompt, ngram)}
     clean: list[Problem] = []
     for problem in problems:
-        prompt = _normalised(problem.prompt)
+        prompt = normalised(problem.prompt)
         if prompt in prompts or not ngrams.isdisjoint(_ngrams(prompt, ngram)):
             counts["contaminated"] += 1
         else:
@@ -79,7 +79,8 @@ def without_contamination(
     return clean
 
 
-def _normalised(prompt: str) -> str:
+def normalised(prompt: str) -> str:
+    """The words of a prompt, by which equal ones are known."""
     return " ".join(re.findall(r"\w+", prompt.casefold()))
 
 
@@ -98,7 +99,7 @@ def _read_source(
         yield from _read_stories(source.stories, counts)
         return
     name = str(source.path or source.dataset)
-    rows = list(_lines(source.path)) if source.path is not None else _dataset(source)
+    rows = list(read_lines(source.path)) if source.path is not None else _dataset(source)
     order = list(range(len(rows)))
     if source.limit is not None:
         random.Random(0).shuffle(order)
@@ -122,7 +123,7 @@ def _read_source(
             problems.append(problem)
     counts["read"] += len(problems)
     counts["broken"] += len(broken)
-    _check_broken(name, broken, len(problems), most_broken)
+    refuse_broken(name, broken, len(problems), most_broken)
     if not problems:
         raise ProblemError(f"{name} has no problem whose answer can be judged")
     yield from problems
@@ -135,7 +136,12 @@ def _read_stories(options: Stories, counts: Counter[str]) -> Iterator[Problem]:
         yield Problem(story.problem_id, story.prompt, story.answer, story.difficulty)
 
 
-def _check_broken(name: str, broken: Sequence[str], usable: int, most_broken: float) -> None:
+def refuse_broken(name: str, broken: Sequence[str], usable: int, most_broken: float) -> None:
+    """Say which rows are broken.
+
+    Raises:
+        ProblemError: they are a larger share than `most_broken`.
+    """
     rows = usable + len(broken)
     if len(broken) > most_broken * rows:
         shown = "\n".join(f"  {reason}" for reason in broken[:_SHOWN_BROKEN])
@@ -147,8 +153,12 @@ def _check_broken(name: str, broken: Sequence[str], usable: int, most_broken: fl
         print(f"{name}: left out {len(broken)} broken rows, such as {broken[0]}", file=sys.stderr)
 
 
-def _lines(file: Path) -> Iterator[Row | str]:
-    """Each line's object, or why the line has none."""
+def read_lines(file: Path) -> Iterator[Row | str]:
+    """Each line's object, or why the line has none; blank lines are left out.
+
+    Raises:
+        ProblemError: the file cannot be read.
+    """
     try:
         raw = file.read_bytes()
         lines = (gzip.decompress(raw) if file.suffix == ".gz" else raw).split(b"\n")

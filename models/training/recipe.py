@@ -170,7 +170,8 @@ class Seed(_Table):
     `only_right` keeps the problems that are solved at every effort, as in the paper. Turn it off
     where the lowest effort never solves the hardest problems, or the seed has none of those.
     `min_gap` is the smallest difference in tokens between neighbouring efforts. `slips` is the
-    share of the demo domain's worked steps that are wrong at first and then corrected.
+    share of the demo domain's worked steps that are wrong at first and then corrected. The form of
+    a file is in `models.training.seed_file`.
     """
 
     source: Literal["teacher", "file", "stories"] = "teacher"
@@ -327,7 +328,7 @@ class Critic(_Table):
 class Mistakes(_Table):
     """How wrong steps in training data are found, and whether to mask, train or drop them.
 
-    `arithmetic` checks the sums of the demo domain.
+    `arithmetic` checks the equations of each sentence.
     """
 
     found_by: Literal["nobody", "arithmetic", "critic"] = "nobody"

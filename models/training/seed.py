@@ -20,12 +20,13 @@ from models.outcomes.client import RequestSettings
 from models.outcomes.generate import API_KEY_VARIABLE
 from models.outcomes.problem_sets import Problem
 from models.training.chat import Chat
-from models.training.examples import Example, read_examples, read_rows, write_examples
+from models.training.examples import Example, read_rows, write_examples
 from models.training.generation import generate_missing, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
 from models.training.recipe import Recipe, Teacher
 from models.training.run import RunError, StageContext
+from models.training.seed_file import read_seed_file
 
 INSTRUCTIONS: Mapping[str, str] = {
     "none": "Answer at once, without any reasoning.",
@@ -64,7 +65,7 @@ def seed(context: StageContext, chat: Chat) -> dict[str, Any]:
         candidates = _from_stories(recipe, chat, counts)
     elif recipe.seed.source == "file":
         assert recipe.seed.path is not None
-        candidates = read_examples(recipe.seed.path)
+        candidates = read_seed_file(recipe, recipe.seed.path, chat, counts)
     else:
         assert recipe.seed.teacher is not None
         candidates = _from_teacher(context, recipe.seed.teacher, counts)

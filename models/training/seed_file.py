@@ -1,0 +1,201 @@
+"""A seed from a file of solutions: read, checked against gold answers, and counted anew.
+
+Each line is an object with `prompt`, `effort`, `reasoning` (without tags) and `response`; `answer`
+is the gold one, or that of the problem of `[[data.seed]]` with the same `problem_id` or prompt.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models.outcomes.problem_sets import Problem
+from models.outcomes.verify import Judge
+from models.training.chat import Chat
+from models.training.examples import Example
+from models.training.generation import judge_of
+from models.training.problems import (
+    load,
+    normalised,
+    read_lines,
+    refuse_broken,
+    without_contamination,
+)
+from models.training.recipe import Recipe
+from models.training.run import RunError
+from models.training.template_check import CLOSE, OPEN
+
+_JUDGED_TOGETHER = 256
+_TEXTS = ("prompt", "effort", "reasoning", "response")
+_KNOWN = frozenset((*_TEXTS, "problem_id", "answer", "tokens", "wrong"))
+
+
+@dataclass(frozen=True)
+class _Solution:
+    example: Example
+    answer: str | None
+
+
+def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str]) -> list[Example]:
+    """The solutions of a file that may be trained on, with their tokens counted by `chat`.
+
+    Args:
+        recipe: has the efforts, the gold answers of `data.seed`, the problems of evaluation, the
+            judge, and how many lines may be broken.
+        file: JSON Lines, gzipped if it is named so.
+        chat: counts the tokens of completions.
+        counts: gets `read`, `broken`, `repeated`, `without_gold`, `unjudgeable`, `contaminated`,
+            `wrong` and `tokens_differ`.
+
+    Raises:
+        RunError: no line has a gold answer, or none is left.
+        ProblemError: the file cannot be read, or more lines are broken than `data.most_broken`.
+    """
+    solutions = _read(recipe, file, counts)
+    with judge_of(recipe) as judge:
+        solutions = _with_gold(recipe, solutions, judge, counts)
+        if not solutions:
+            raise RunError(
+                f"{file} has no solution with a gold answer: give each line an answer, or name its "
+                f"problems in [[data.seed]], with the same problem_id or prompt ({_told(counts)})"
+            )
+        problems = load(recipe.data.evaluate, recipe.data, Counter(), judge.unjudgeable)
+        solutions = _clean(solutions, problems, recipe.data.ngram, counts)
+        right = asyncio.run(_judged(solutions, judge))
+    counts["wrong"] += len(right) - sum(right)
+    kept = [
+        _counted(solution.example, chat, counts)
+        for solution, is_right in zip(solutions, right, strict=True)
+        if is_right or not recipe.seed.only_right
+    ]
+    if not kept:
+        raise RunError(f"{file} has no solution that may be trained on: {_told(counts)}")
+    return kept
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+
+
+def _read(recipe: Recipe, file: Path, counts: Counter[str]) -> list[_Solution]:
+    broken: list[str] = []
+    found: dict[tuple[str, str, str], _Solution] = {}
+    for number, row in enumerate(read_lines(file), 1):
+        solution = row if isinstance(row, str) else _solution(row, recipe.model.efforts)
+        if isinstance(solution, str):
+            broken.append(f"line {number}: {solution}")
+            continue
+        counts["read"] += 1
+        example = solution.example
+        key = (normalised(example.prompt), example.reasoning, example.response)
+        counts["repeated"] += key in found
+        found.setdefault(key, solution)
+    counts["broken"] += len(broken)
+    refuse_broken(str(file), broken, counts["read"], recipe.data.most_broken)
+    return list(found.values())
+
+
+def _solution(row: Mapping[str, Any], efforts: Sequence[str]) -> _Solution | str:
+    """A row's solution, or why it has none."""
+    if fault := _fault(row, efforts):
+        return fault
+    answer, reasoning = row.get("answer"), _inner(row["reasoning"])
+    example = Example(
+        problem_id=str(row.get("problem_id") or normalised(row["prompt"])),
+        prompt=row["prompt"],
+        effort=row["effort"],
+        reasoning=reasoning,
+        response=row["response"].strip(),
+        tokens=row["tokens"] if isinstance(row.get("tokens"), int) else 0,
+        wrong=[] if reasoning != row["reasoning"] else row.get("wrong") or [],
+    )
+    return _Solution(example, None if answer is None else str(answer))
+
+
+def _fault(row: Mapping[str, Any], efforts: Sequence[str]) -> str | None:
+    for name in _TEXTS:
+        if not isinstance(row.get(name), str):
+            return f"no text {name}; it has {', '.join(row)}"
+    reasoning, response = _inner(row["reasoning"]), row["response"].strip()
+    found: str | None = None
+    if unknown := set(row) - _KNOWN:
+        found = f"unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(_KNOWN))}"
+    elif row["effort"] not in efforts:
+        found = f"effort {row['effort']}, which model.efforts lacks"
+    elif any(tag in text for tag in (OPEN, CLOSE) for text in (reasoning, response)):
+        found = f"{OPEN} or {CLOSE} within a text: give the reasoning without its tags"
+    elif not response or (not reasoning and row["effort"] != "none"):
+        found = "an empty response or reasoning"
+    elif not isinstance(row.get("answer"), str | int | float | None):
+        found = "an answer that is no text or number"
+    return found
+
+
+def _inner(reasoning: str) -> str:
+    """The reasoning without the tags of the block around it."""
+    text = reasoning.strip()
+    if text.startswith(OPEN):
+        text = text.removeprefix(OPEN).removesuffix(CLOSE).strip()
+    return text
+
+
+def _with_gold(
+    recipe: Recipe, solutions: Iterable[_Solution], judge: Judge, counts: Counter[str]
+) -> list[_Solution]:
+    problems = (
+        load(recipe.data.seed, recipe.data, Counter(), judge.unjudgeable)
+        if recipe.data.seed
+        else []
+    )
+    by_key = {problem.problem_id: problem.answer for problem in problems}
+    by_key |= {normalised(problem.prompt): problem.answer for problem in problems}
+    judgeable: list[_Solution] = []
+    for solution in solutions:
+        example = solution.example
+        answer = solution.answer
+        if answer is None:
+            answer = by_key.get(example.problem_id, by_key.get(normalised(example.prompt)))
+        if answer is None:
+            counts["without_gold"] += 1
+        elif judge.unjudgeable(answer):
+            counts["unjudgeable"] += 1
+        else:
+            judgeable.append(replace(solution, answer=answer))
+    return judgeable
+
+
+def _clean(
+    solutions: Sequence[_Solution],
+    evaluation: Sequence[Problem],
+    ngram: int,
+    counts: Counter[str],
+) -> list[_Solution]:
+    """Without solutions of problems of evaluation."""
+    asked = {s.example.prompt: Problem(s.example.prompt, s.example.prompt, "") for s in solutions}
+    found = Counter[str]()
+    clean = {
+        problem.prompt
+        for problem in without_contamination(asked.values(), evaluation, ngram, found)
+    }
+    kept = [solution for solution in solutions if solution.example.prompt in clean]
+    counts["contaminated"] += len(solutions) - len(kept)
+    return kept
+
+
+async def _judged(solutions: Sequence[_Solution], judge: Judge) -> list[bool]:
+    right: list[bool] = []
+    for start in range(0, len(solutions), _JUDGED_TOGETHER):
+        batch = solutions[start : start + _JUDGED_TOGETHER]
+        right += await asyncio.gather(
+            *(judge.is_correct(s.example.response, s.answer or "", False) for s in batch)
+        )
+    return right
+
+
+def _counted(example: Example, chat: Chat, counts: Counter[str]) -> Example:
+    encoded = example.encode(chat)
+    tokens = len(encoded.ids) - encoded.prompt
+    counts["tokens_differ"] += example.tokens not in (0, tokens)
+    return replace(example, tokens=tokens)
