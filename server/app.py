@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -54,6 +54,9 @@ from server.limits.opening import open_limits
 from server.limits.usage_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS
 from server.observe.metrics import Metrics
 
+if TYPE_CHECKING:
+    from server.lifecycle.trace import Tracing
+
 _IDLE_SECONDS = 2.0
 """Time for requests that were cancelled at shutdown to send their error and to be counted."""
 
@@ -82,7 +85,9 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     if ledger is not None:
         ledger.on_key = partial(_set_keys, holdout, conversations)
     decider = Decider(settings, router, holdout, lambda: fleet.withheld_efforts)
-    tracker = RequestTracker(metrics, ledger.record if ledger else None, settings.workers)
+    tracing = _tracing(settings)
+    on_close = ledger.record if ledger else None
+    tracker = RequestTracker(metrics, on_close, settings.workers, tracing)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys)
     limits = open_limits(settings, metrics, shared.limits if shared else None)
@@ -120,6 +125,20 @@ def _measured_efforts(settings: Settings) -> list[Effort]:
     if not settings.effort_canary or settings.efforts_are_budgets:
         return []
     return [effort for effort in settings.efforts if effort not in settings.effort_budgets]
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    from server.lifecycle.trace_export import start_tracing  # noqa: PLC0415 - an extra
+
+    return start_tracing(settings.dialect)
+
+
+async def _stop_tracing(tracing: "Tracing") -> None:
+    from server.lifecycle.trace_export import stop_tracing  # noqa: PLC0415 - an extra
+
+    await stop_tracing(tracing)
 
 
 def _openapi() -> dict[str, Any]:
@@ -195,6 +214,8 @@ async def _lifespan(
         if ledger is not None:
             ledger.start()
             stack.callback(ledger.stop)
+        if tracker.tracing is not None:
+            stack.push_async_callback(_stop_tracing, tracker.tracing)
         stack.push_async_callback(limits.close)
         stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
         if shared is not None:

@@ -17,6 +17,7 @@ from server.config.load_router import load_router
 from server.config.load_settings import SettingsError
 from server.config.model_template import log_efforts, template_efforts, with_template
 from server.config.settings import Settings
+from server.config.tracing import check_tracing
 from server.decide.kind import unreachable
 from server.http.descriptors import raise_descriptor_limit
 from server.observe.logs import configure_logs
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> bool:
     """
     check_engine_command(settings)
     check_limits_store(settings)
+    check_tracing(settings)
     template = template_efforts(settings)
     settings = with_template(settings, template)
     router = load_router(settings)

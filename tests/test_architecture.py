@@ -50,7 +50,17 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
 OTHERS are all rooms that no floor names; they may import one another.
 """
 
-HEAVY = ("torch", "transformers", "sklearn", "pandas", "vllm", "tenacity", "tqdm")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sklearn",
+    "pandas",
+    "vllm",
+    "tenacity",
+    "tqdm",
+    "redis",
+    "opentelemetry",
+)
 
 
 def package(module: str) -> str:

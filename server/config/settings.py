@@ -363,6 +363,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "Lowest severity of the log lines to print.", "LEVEL"
     )
+    tracing: bool = setting(
+        False,
+        "Export a trace of each request by OpenTelemetry, to http://localhost:4318 unless its own "
+        "variables (OTEL_...) say otherwise.",
+    )
     log_prompts: bool = setting(
         False, "Write prompts to the log; off by default, as prompts are private."
     )

@@ -4,6 +4,7 @@ Precedence: explicit budget > explicit effort > the key's cap and floor > holdou
 router > fallback. An explicit choice is never overwritten, only limited by the key.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -122,11 +123,13 @@ class Decider:
         allowed = offered(allowed, withheld)
         kind = self.kinds.find(request, caller, model)
         router, policy = without_withheld(self.router_for(model.model), policy, withheld)
+        began_at = time.perf_counter()
         route = self._composite_route(
             request, caller, model, allowed, policy, kind, thread, keeps_budget, router
         )
         if route is None:
             route = router.route(request.conversation, allowed, policy, kind)
+        routed_at = began_at, time.perf_counter()
         baseline = nearest(_limited(stand_in(self.baseline, withheld), caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
@@ -162,6 +165,7 @@ class Decider:
             allowed=(*allowed, *route.composites),
             kind=kind,
             routed_composite=route.composite,
+            routed_at=routed_at,
         )
         return attempts(decision, request, caller, settings, model.context)
 

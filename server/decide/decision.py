@@ -36,6 +36,7 @@ class Decision(NamedTuple):
         routed_composite: the router's composite effort, where it chose one, also in the holdout.
         final: the attempt after this one, where this one hits its budget; None where this is the
             only attempt, or the final one.
+        routed_at: when the router began and ended, in seconds of `time.perf_counter`.
         sends_budget: whether the engine gets the budget; at effort `none` only where a client may
             open a thought nevertheless.
     """
@@ -60,6 +61,7 @@ class Decision(NamedTuple):
     sends_budget: bool = True
     routed_composite: Composite | None = None
     final: "Decision | None" = None
+    routed_at: tuple[float, float] | None = None
 
     @property
     def composite(self) -> Composite | None:

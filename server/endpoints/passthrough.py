@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from starlette.datastructures import Headers
@@ -92,7 +93,12 @@ class Passthrough(TrackedEndpoint):
         return body
 
     async def _forward(self, record: RequestRecord, call: Call, choices: int, send: Send) -> None:
+        if record.trace is not None:
+            record.trace.begin_engine(record)
+            call = replace(call, headers=record.engine_headers)
         async with await self._fleet.send(call) as in_flight:
+            if record.trace is not None:
+                record.trace.name_engine(in_flight.engine.name)
             reply, record.status = in_flight.reply, in_flight.reply.status
             if reply.is_stream and record.status == 200:
                 relay = CompletionRelay(choices, lambda _: {}, error_event)

@@ -85,6 +85,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             model = self._fleet.resolve_model(request.model)
             request = for_model(request, model, self._api.PATH)
             thread = await self._conversations.thread(request, caller.name)
+            record.parsed_at = time.perf_counter()
             load = self._tracker.load()
             decide = partial(self._decide, request, model=model, load=load, thread=thread)
             decision, admission = await self._admit(record, request, caller, decide)
@@ -196,7 +197,11 @@ class ReasoningEndpoint(TrackedEndpoint):
     async def _forward(self, record: RequestRecord, request: ParsedRequest) -> InFlight:
         """The request on an engine whose reply has begun."""
         record.forwarded_at = time.perf_counter()
+        if record.trace is not None:
+            record.trace.begin_engine(record)
         in_flight = await self._fleet.send(self._call(record, request))
+        if record.trace is not None:
+            record.trace.name_engine(in_flight.engine.name)
         record.undershoot = in_flight.engine.budget_support.undershoot
         return in_flight
 

@@ -24,6 +24,8 @@ class TrackedEndpoint(ABC):
             state = scope["state"]
             with self._tracker.open(state["request_id"]) as record:
                 record.engine_headers = state["engine_headers"]
+                if self._tracker.tracing is not None:
+                    self._tracker.tracing.begin(record, scope["path"])
                 record.id_headers = id_headers(scope["path"])
                 await self._respond(record, scope, receive, send)
         except ClientDisconnected:

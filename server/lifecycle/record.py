@@ -3,12 +3,15 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
 from server.observe.metrics import EmptyCause
+
+if TYPE_CHECKING:
+    from server.lifecycle.trace import RequestTrace
 
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
@@ -30,6 +33,8 @@ class RequestRecord:
     opened_at: float = field(default_factory=time.perf_counter)
     engine_headers: dict[str, str] = field(default_factory=dict[str, str])
     """Headers for the engine: the id, and the trace that the request belongs to."""
+    trace: "RequestTrace | None" = None
+    """Its spans; None where tracing is off."""
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """The response headers that have the id."""
 
@@ -46,6 +51,9 @@ class RequestRecord:
     stream: bool = False
     prompt_json: str | None = None
     """The request's messages; only where the settings allow prompts in the log."""
+
+    parsed_at: float | None = None
+    """When body and conversation were known; only where a decision follows."""
 
     # decided
     decided_at: float | None = None

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from router.load import Load
 from server.errors import GatewayError, Stopping
@@ -16,6 +17,9 @@ from server.lifecycle.record import RequestRecord
 from server.lifecycle.request_log import write_request_line
 from server.lifecycle.request_metrics import RequestMetrics
 from server.observe.metrics import Metrics
+
+if TYPE_CHECKING:
+    from server.lifecycle.trace import Tracing
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that closed the connection before the answer."""
@@ -35,6 +39,7 @@ class RequestTracker:
         on_close: takes each closed record and returns at once; the ledger's `record`.
         workers: gateway processes in front of the same engines. Each is assumed to have as many
             requests in flight as this one.
+        tracing: begins traces; None where tracing is off.
     """
 
     def __init__(
@@ -42,7 +47,9 @@ class RequestTracker:
         metrics: Metrics,
         on_close: Callable[[RequestRecord], None] | None = None,
         workers: int = 1,
+        tracing: "Tracing | None" = None,
     ) -> None:
+        self.tracing = tracing
         self._in_flight_gauge = metrics.in_flight
         self._request_metrics = RequestMetrics(metrics)
         self._on_close = on_close
@@ -104,6 +111,8 @@ class RequestTracker:
             self._on_close(record)
         self._request_metrics.count(record)
         self._update_mean_wait(record)
+        if record.trace is not None:
+            record.trace.close(record)
         write_request_line(record)
 
     def _update_mean_wait(self, record: RequestRecord) -> None:
