@@ -3,21 +3,26 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
 from server.observe.metrics import EmptyCause
 
-if TYPE_CHECKING:
-    from server.lifecycle.trace import RequestTrace
-
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
 
 _SPENT_SHARE = 0.75
 """Of `max_tokens`: the rest may have been withheld for an answer that did not come."""
+
+
+class Trace(Protocol):
+    """The spans of a request; `server.lifecycle.trace` has them."""
+
+    def begin_engine(self, record: "RequestRecord") -> None: ...
+    def name_engine(self, name: str) -> None: ...
+    def close(self, record: "RequestRecord") -> None: ...
 
 
 @dataclass(slots=True)
@@ -33,7 +38,7 @@ class RequestRecord:
     opened_at: float = field(default_factory=time.perf_counter)
     engine_headers: dict[str, str] = field(default_factory=dict[str, str])
     """Headers for the engine: the id, and the trace that the request belongs to."""
-    trace: "RequestTrace | None" = None
+    trace: "Trace | None" = None
     """Its spans; None where tracing is off."""
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """The response headers that have the id."""
