@@ -59,7 +59,7 @@ HEAVY = (
     "tenacity",
     "tqdm",
     "redis",
-    "opentelemetry",
+    "opentelemetry.sdk",
 )
 
 
