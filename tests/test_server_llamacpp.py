@@ -72,7 +72,8 @@ def test_a_file_that_ends_early_is_damaged(tmp_path: Path, end: int) -> None:
     ("raw", "message"),
     [
         (b"", "is empty: download"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "is no GGUF file: convert"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "is no GGUF file: convert"),
         (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1 of the GGUF format"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "damaged"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**63), "damaged"),
@@ -106,11 +107,14 @@ def test_no_file_a_folder_and_no_language_model(tmp_path: Path) -> None:
 def test_parts_of_a_model(tmp_path: Path) -> None:
     names = [f"m-{number:05d}-of-00003.gguf" for number in (1, 2, 3)]
     first = write(tmp_path / names[0], split_no=0, split_count=3)
-    with pytest.raises(GgufError, match=f"2 are missing .*download {names[1]}, {names[2]}"):
+    with pytest.raises(GgufError, match=f"missing .*, 2 of 3: download {names[1]}, {names[2]}"):
         read_gguf(first)
     for number in (1, 2):
         write(tmp_path / names[number], split_no=number, split_count=3)
     assert read_gguf(first).size == sum((tmp_path / name).stat().st_size for name in names)
+    (tmp_path / names[2]).write_bytes(b"GGUF")
+    with pytest.raises(GgufError, match=f"{names[2]} is damaged or incomplete"):
+        read_gguf(first)
     with pytest.raises(GgufError, match=f"part 2 of 3: give {names[0]}"):
         read_gguf(tmp_path / names[1])
     other = first.rename(tmp_path / "renamed.gguf")
@@ -145,6 +149,11 @@ def test_what_fits_into_the_memory(tmp_path: Path) -> None:
         (-9, "", "does not fit into the memory"),
         (1, "tensor 'x' data is not within the file bounds, model is corrupted", "is damaged"),
         (1, "missing tensor 'output.weight'\nmore", r"\(missing tensor 'output.weight'\)"),
+        (
+            1,
+            "E error loading model: error loading model vocabulary: cannot find tokenizer \n\nE x",
+            r"cannot load m.gguf \(cannot find tokenizer\): download or convert it again",
+        ),
     ],
 )
 def test_why_a_model_was_not_loaded(status: int, output: str, message: str) -> None:

@@ -154,6 +154,8 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--upstream", "http://h/v1?a=b"], {}, "", "give the base URL"),
         (["--upstream", "http://localhost:8000"], {}, "", "is this gateway"),
         (["--upstream", "http://127.0.0.1:9/v1", "--port", "9"], {}, "", "is this gateway"),
+        (["--model", "Qwen/Qwen3-8B"], {}, "", "model Qwen/Qwen3-8B needs an engine: give a .gguf"),
+        (["--model", "m.safetensors"], {}, "", "or pass --engine vllm"),
         (["--model", ""], {}, "", "--model: String should have at least 1 character"),
         ([], {"TOPS_UPSTREAM_API_KEY": "two words"}, "", "TOPS_UPSTREAM_API_KEY: a key has only"),
         ([], {}, KEYS.replace("'b'", "'a'"), "the same name"),

@@ -33,6 +33,7 @@ from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
 GGUF_SUFFIX = ".gguf"
+_WEIGHTS = frozenset((".safetensors", ".bin", ".pt", ".pth", ".onnx", ".ggml"))
 DEMO = Path(__file__).resolve().parents[2] / "models" / "demo"
 
 
@@ -396,7 +397,7 @@ class Settings(BaseSettings):
     @classmethod
     def _start_llama_cpp(cls, fields: dict[str, Any]) -> dict[str, Any]:
         """A GGUF file is served by llama.cpp, whose dialect it speaks."""
-        is_file = str(fields.get("model") or "").endswith(GGUF_SUFFIX)
+        is_file = is_gguf(fields.get("model"))
         if is_file and not fields.get("upstream") and "engine" not in fields:
             fields = {**fields, "engine": "llama.cpp"}
         if fields.get("engine") == "llama.cpp" and "dialect" not in fields:
@@ -417,6 +418,7 @@ class Settings(BaseSettings):
                 f"engine {self.engine} and upstream exclude each other: set only one of them"
             )
         self._check_llama_cpp()
+        self._check_model()
         self._check_upstream()
         self._check_dialect()
         if self.policy == "budget" and self.tokens_per_request is None:
@@ -454,13 +456,22 @@ class Settings(BaseSettings):
                     raise ValueError(f"kind {kind.name} matches {source}, but no key has this name")
 
     def _check_llama_cpp(self) -> None:
-        is_file = str(self.model or "").endswith(GGUF_SUFFIX)
-        if self.engine == "llama.cpp" and not is_file:
+        if self.engine == "llama.cpp" and not is_gguf(self.model):
             raise ValueError("engine llama.cpp needs a model: set model to a .gguf file")
         if self.engine != "llama.cpp":
             for name in ("engine_threads", "engine_context", "chat_template"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is for engine llama.cpp: set model to a .gguf file")
+
+    def _check_model(self) -> None:
+        """Refuse a model whose name the demo would get, and which nothing would serve."""
+        name = Path(self.model or "")
+        is_other = len(name.parts) > 1 or name.suffix.lower() in _WEIGHTS
+        if self.engine == "embedded" and self.checkpoint == DEMO and is_other and not self.upstream:
+            raise ValueError(
+                f"model {self.model} needs an engine: give a {GGUF_SUFFIX} file of it, which "
+                "llama.cpp serves, or pass --engine vllm, or the --upstream of an engine"
+            )
 
     def _check_upstream(self) -> None:
         is_on_loopback = is_loopback(self.host) or self.host in {"0.0.0.0", "::"}  # noqa: S104
@@ -502,6 +513,11 @@ class Settings(BaseSettings):
                     f"dialect {self.dialect} takes budgets of at least {dialect.min_budget} "
                     f"thinking tokens: raise that of '{effort}' in effort_budgets, or leave it out"
                 )
+
+
+def is_gguf(model: object) -> bool:
+    """Whether the setting `model` is a file for llama.cpp."""
+    return str(model or "").lower().endswith(GGUF_SUFFIX)
 
 
 def flag_of(name: str) -> str:

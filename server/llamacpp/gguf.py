@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _MAGIC = b"GGUF"
+_POINTER = b"version https://git-lfs"
 _MODEL = "model"
 _VERSIONS = (2, 3)
 _NUMBERS = {
@@ -83,17 +84,11 @@ def read_gguf(path: Path) -> GgufFile:
         raise GgufError(f"{path} is a folder: give the path of a .gguf file")
     if not path.is_file():
         raise GgufError(f"there is no file {path}: give the path of a .gguf file")
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            fields = _Reader(data, path).fields()
-        kind = fields.get("general.type", _MODEL)
-        if kind != _MODEL:
-            raise GgufError(f"{path} is no language model, but of type {kind}: give the model's")
-        return GgufFile(path, fields, sum(part.stat().st_size for part in _parts(path, fields)))
-    except ValueError as error:  # of an empty file
-        raise GgufError(f"{path} is empty: download it again") from error
-    except OSError as error:
-        raise GgufError(f"{path} cannot be read: {error.strerror or error}") from error
+    fields = _read_fields(path)
+    kind = fields.get("general.type", _MODEL)
+    if kind != _MODEL:
+        raise GgufError(f"{path} is no language model, but of type {kind}: give the model's")
+    return GgufFile(path, fields, sum(part.stat().st_size for part in _parts(path, fields)))
 
 
 def _parts(path: Path, fields: Mapping[str, Any]) -> list[Path]:
@@ -116,12 +111,29 @@ def _parts(path: Path, fields: Mapping[str, Any]) -> list[Path]:
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
         raise GgufError(
-            f"the model has {count} parts, and {len(missing)} are missing beside {path.name}: "
+            f"parts of the model are missing beside {path.name}, {len(missing)} of {count}: "
             f"download {', '.join(missing[:3])}{' and others' if missing[3:] else ''}"
         )
     if number != 0:
         raise GgufError(f"{path.name} is part {number + 1} of {count}: give {parts[0].name}")
+    for part in parts[1:]:
+        _read_fields(part)
     return parts
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    """The metadata of a file.
+
+    Raises:
+        GgufError: it has none, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _Reader(data, path).fields()
+    except ValueError as error:  # of an empty file
+        raise GgufError(f"{path} is empty: download it again") from error
+    except OSError as error:
+        raise GgufError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 class _Reader:
@@ -137,6 +149,11 @@ class _Reader:
         Raises:
             GgufError: the bytes are no GGUF file, or end within the metadata.
         """
+        if self._data[: len(_POINTER)] == _POINTER:
+            raise GgufError(
+                f"{self._path} is a pointer of Git LFS, not the model: run 'git lfs pull' in its "
+                "repository, or download the file itself"
+            )
         if self._data[:4] != _MAGIC:
             raise GgufError(
                 f"{self._path} is no GGUF file: convert the model to GGUF (llama.cpp's "
