@@ -30,6 +30,7 @@ from processes import ROOT, serving
 
 import tops
 from loadtest.plan import read_plan
+from models.training.recipe import Model
 from server.config.load_settings import load_settings
 
 SECONDS = 120
@@ -171,10 +172,13 @@ def test_the_blocks_of_a_page_are_valid(page: Path, tmp_path: Path) -> None:
 
 
 def check_toml(text: str, file: Path) -> None:
-    """A plan for a load test, or settings."""
+    """A plan for a load test, the model of a recipe, or settings."""
     file.write_text(text)
-    if "arms" in tomllib.loads(text):
+    table = tomllib.loads(text)
+    if "arms" in table:
         read_plan(file)
+    elif isinstance(table.get("model"), dict):
+        Model.model_validate(table["model"])
     else:
         load_settings({"config": str(file)})
 

@@ -131,6 +131,8 @@ def test_a_key_s_effort_cap_is_a_limit_of_tokens(cap: Effort, limit: int | None)
     """At `minimal` the key has none but `none`, which has no budget of its own."""
     decision = decide({}, Caller(effort_cap=cap), effort_budgets=MAP)
     assert decision.budget_limit == limit
+    every = decide({}, Caller(effort_cap="max"), effort_budgets={**MAP, "high": 600})
+    assert every.budget_limit == 600  # of the highest below the cap
 
 
 def test_the_fallback_and_the_holdout_have_the_baseline_s_budget() -> None:
