@@ -1,6 +1,6 @@
 """Builds the gateway from its settings: dependencies are arguments, nothing is global."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from router.effort import Effort
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
 from server.api.served_model import for_model
 from server.api_keys import ApiKeys
+from server.chat_templates.efforts import TemplateEfforts
 from server.config.engine_command import engine_command
 from server.config.model_template import dialect_of, template_efforts
+from server.config.served_template import ServedTemplate
 from server.config.settings import Settings, is_loopback
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
@@ -34,6 +35,7 @@ from server.decide.turn_memory import TurnMemory
 from server.endpoints.completions import Completions
 from server.endpoints.passthrough import Passthrough
 from server.endpoints.reasoning import ReasoningEndpoint
+from server.engines.dialect import Dialect
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
@@ -75,7 +77,8 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     metrics = Metrics()
     ledger, key = open_ledger(settings, metrics, shared.key if shared else None)
     holdout = Holdout(Shares(settings.holdout_share, settings.exploration_share), key)
-    fleet, supervisor = _engines(settings, shared, metrics)
+    template = template_efforts(settings)
+    fleet, supervisor = _engines(settings, template, shared, metrics)
     conversations = Conversations(
         key,
         TurnMemory(memoryview(shared.turns).cast("B") if shared else None),
@@ -85,6 +88,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     if ledger is not None:
         ledger.on_key = partial(_set_keys, holdout, conversations)
     decider = Decider(settings, router, holdout, lambda: fleet.withheld_efforts)
+    _follow_template(settings, template, decider, fleet)
     tracing = _tracing(settings)
     on_close = ledger.record if ledger else None
     tracker = RequestTracker(metrics, on_close, settings.workers, tracing)
@@ -108,7 +112,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     add_error_handlers(app)
     for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_models(app, keys, fleet, settings.offered_efforts)
+    _add_models(app, keys, fleet, decider)
     _add_route(app, bodies, keys, conversations, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
@@ -120,11 +124,17 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     )
 
 
-def _measured_efforts(settings: Settings) -> list[Effort]:
-    """The efforts that the chat template makes; those of a budget differ by that."""
-    if not settings.effort_canary or settings.efforts_are_budgets:
-        return []
-    return [effort for effort in settings.efforts if effort not in settings.effort_budgets]
+def _follow_template(
+    settings: Settings, template: TemplateEfforts | None, decider: Decider, fleet: Fleet
+) -> None:
+    """Follow the template of a llama.cpp that somebody else runs: it may come up later."""
+
+    def adopt(settings: Settings, router: Router, dialect: Dialect) -> None:
+        decider.adopt(settings, router)
+        fleet.adopt(dialect, settings.offered_efforts[-1], settings.measured_efforts)
+
+    if settings.upstream and settings.dialect == "llama.cpp":
+        fleet.health.read_template = ServedTemplate(settings, template, adopt).read
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
@@ -169,7 +179,10 @@ def _set_keys(holdout: Holdout, conversations: Conversations, key: bytes) -> Non
 
 
 def _engines(
-    settings: Settings, shared: Shared | None, metrics: Metrics
+    settings: Settings,
+    template: TemplateEfforts | None,
+    shared: Shared | None,
+    metrics: Metrics,
 ) -> tuple[Fleet, Supervisor | None]:
     """The engines, and the supervisor of the one that this process starts, if it starts one."""
     urls, model, command, explain, transition = settings.upstream, settings.model, None, None, ""
@@ -183,12 +196,12 @@ def _engines(
     api_key = secret.get_secret_value() if secret else None
     fleet = Fleet(
         [Engine(url, api_key, settings.upstream_timeout, transition) for url in urls],
-        dialect_of(settings, template_efforts(settings)),
+        dialect_of(settings, template),
         model,
         settings.offered_efforts[-1],
         metrics,
         settings.aliases,
-        _measured_efforts(settings),
+        settings.measured_efforts,
     )
     if command is None:
         return fleet, None
@@ -223,7 +236,7 @@ async def _lifespan(
         yield
 
 
-def _add_models(app: FastAPI, keys: ApiKeys, fleet: Fleet, efforts: Sequence[Effort]) -> None:
+def _add_models(app: FastAPI, keys: ApiKeys, fleet: Fleet, decider: Decider) -> None:
     """The model list, and one model; both with the efforts that are offered."""
 
     @app.get("/v1/models")
@@ -231,13 +244,13 @@ def _add_models(app: FastAPI, keys: ApiKeys, fleet: Fleet, efforts: Sequence[Eff
         keys.caller(request.headers)
         served = fleet.resolve_model(None)
         names = dict.fromkeys((served.model, *served.aliases))
-        cards = [served.card(name, efforts) for name in names]
+        cards = [served.card(name, decider.efforts) for name in names]
         return JSONResponse({"object": "list", "data": cards})
 
     @app.get("/v1/models/{model:path}")
     async def model(model: str, request: Request) -> JSONResponse:
         keys.caller(request.headers)
-        return JSONResponse(fleet.resolve_model(model).card(model, efforts))
+        return JSONResponse(fleet.resolve_model(model).card(model, decider.efforts))
 
 
 def _add_route(
@@ -295,7 +308,7 @@ def _add_operations(
         state = {
             "engine": fleet.health.up,
             "model": model,
-            "efforts": settings.offered_efforts,
+            "efforts": decider.efforts,
             "effort_budgets": settings.effort_budgets,
             "router": decider.router_for(model).state,
             "budgets": fleet.budget_support.state,

@@ -61,8 +61,7 @@ def log_efforts(settings: Settings, template: TemplateEfforts | None) -> None:
         is_readable = settings.upstream and settings.dialect == "llama.cpp"
         if is_readable and "efforts" not in settings.model_fields_set:
             log.warning(
-                "the engine's chat template cannot be read yet: set efforts, or start the gateway "
-                "after the engine",
+                "the engine's chat template cannot be read yet: these efforts hold until it is up",
                 efforts=efforts,
             )
         return

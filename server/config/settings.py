@@ -385,6 +385,13 @@ class Settings(BaseSettings):
         return tuple(sorted({*self.efforts, *self.effort_budgets}, key=rank))
 
     @property
+    def measured_efforts(self) -> tuple[Effort, ...]:
+        """The efforts that the effort canary compares: those of a budget differ by that."""
+        if not self.effort_canary or self.efforts_are_budgets:
+            return ()
+        return tuple(effort for effort in self.efforts if effort not in self.effort_budgets)
+
+    @property
     def folder(self) -> Path | None:
         """The folder of the served weights; None if they are not on this machine."""
         if self.upstream:

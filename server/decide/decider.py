@@ -48,6 +48,8 @@ class _Choice(NamedTuple):
 class Decider:
     """Applies the precedence; owns the router's policy and the kinds of traffic.
 
+    `efforts` are the model's and those that a budget makes, cheapest first.
+
     Args:
         settings: the gateway's.
         router: estimates and routes prompts.
@@ -62,16 +64,21 @@ class Decider:
         holdout: Holdout = NO_HOLDOUT,
         withheld: Callable[[], Withheld] = dict,
     ) -> None:
-        self._settings = settings
-        self._ladder = settings.offered_efforts
         self._holdout = holdout
         self._withheld = withheld
+        self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
+        self.adopt(settings, router)
+
+    def adopt(self, settings: Settings, router: Router) -> None:
+        """Decide by these from now on: the efforts of a model may be known late."""
+        self._settings = settings
+        self.efforts = settings.offered_efforts
         self._router = router
         fitted = router.artifact.parameters.kinds.by_kind if router.artifact else ()
         self.kinds = Kinds(settings.kinds, fitted)
         self.baseline: Effort = cast("Effort", router.baseline)
         self._abstaining = Router.without_artifact(
-            self._ladder, self.baseline, "the router was fitted on another model"
+            self.efforts, self.baseline, "the router was fitted on another model"
         )
         self._policy = Policy(
             mode=settings.policy,
@@ -80,7 +87,6 @@ class Decider:
             tokens=settings.tokens_per_request,
             effort=self.baseline,
         )
-        self._pressure = Pressure(Limits(settings.overload_requests, settings.overload_ttft))
 
     def decide(
         self,
@@ -211,7 +217,7 @@ class Decider:
 
     def allowed(self, caller: Caller) -> tuple[Effort, ...]:
         """The model's efforts that the key allows; at least one."""
-        ladder = self._ladder
+        ladder = self.efforts
         if caller.effort_cap is None and caller.effort_floor is None:
             return ladder
         within: tuple[Effort, ...] = tuple(e for e in ladder if _limited(e, caller) == e)

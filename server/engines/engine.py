@@ -111,6 +111,15 @@ class Engine:
         self.has_tokenizer = status not in (404, 405, 501)
         return tokenizer.read_token_count(raw) if status < 400 else None
 
+    async def chat_template(self) -> str | None:
+        """The chat template that a llama.cpp shows; None where it shows none."""
+        try:
+            status, raw = await self._read(f"GET {self._path.removesuffix('/v1')}/props")
+            template: object = orjson.loads(raw).get("chat_template") if status < 400 else None
+        except (EngineError, TimeoutError, ValueError, AttributeError):
+            return None
+        return template if isinstance(template, str) else None
+
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models that it lists, at least one.
 

@@ -65,6 +65,12 @@ class Fleet:
         self._engines = tuple(engines)
         self._metrics = metrics
 
+    def adopt(self, dialect: Dialect, effort: Effort, efforts: Sequence[Effort]) -> None:
+        """Use this dialect, and measure these efforts, from now on; see the constructor."""
+        self.dialect = self._effort_canary.dialect = dialect
+        self._effort_canary.efforts = tuple(efforts)
+        self.health.adopt(dialect, effort)
+
     @property
     def has_alternatives(self) -> bool:
         """Whether a request has more than one engine to go to."""

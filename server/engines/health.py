@@ -49,7 +49,8 @@ class _Watch:
 class Health:
     """Watches engines and sets their `up`, `model_info` and `budget_support`.
 
-    `ready` is set once the first engine is up, and stays set.
+    `ready` is set once the first engine is up, and stays set. `read_template`, where it is set,
+    gets the chat template of an engine that comes up, before the canary; it may call `adopt`.
 
     Args:
         engines: at least one.
@@ -76,8 +77,13 @@ class Health:
         self._effort: Effort = effort
         self._metrics = metrics
         self._came_up = came_up
+        self.read_template: Callable[[str], None] | None = None
         for engine in self._engines:
             metrics.engine_up.labels(engine.name).set(0)
+
+    def adopt(self, dialect: Dialect, effort: Effort) -> None:
+        """Probe in this dialect, at this effort, from now on."""
+        self._dialect, self._effort = dialect, effort
 
     @property
     def up(self) -> bool:
@@ -181,6 +187,10 @@ class Health:
         if not watch.canary.due():
             return
         engine.has_tokenizer = engine.reports_thinking = True
+        if self.read_template is not None:
+            template = await engine.chat_template()
+            if template is not None:
+                self.read_template(template)
         engine.budget_support = await self._run_canary(engine, model_info.model)
         self._model = model_info.model
         engine.model_info, engine.up = model_info, True
