@@ -322,4 +322,6 @@ def _add_operations(
             model = fleet.health.model_info.model
             metrics.declare(model)
             metrics.router_loaded.labels(model).set(decider.router_for(model).artifact is not None)
+            max_loss = settings.max_loss if settings.policy == "quality" else 1
+            metrics.max_loss.labels(model).set(max_loss)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

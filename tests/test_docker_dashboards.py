@@ -27,7 +27,14 @@ from server.engines.supervisor import free_port
 DOCKER = ROOT / "docker"
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana/dashboards/tops.json").read_text())
 REQUESTS, SCORED = 90, 60
-RULES: dict[str, Any] = yaml.safe_load((DOCKER / "prometheus/rules.yml").read_text())
+FILES = ("rules.yml", "alerts.yml")
+RULES: dict[str, Any] = {
+    "groups": [
+        group
+        for file in FILES
+        for group in yaml.safe_load((DOCKER / "prometheus" / file).read_text())["groups"]
+    ]
+}
 QUERIES = {
     f"{panel['title']}: {target['legendFormat']}": target["expr"]
     for panel in DASHBOARD["panels"]
@@ -71,7 +78,7 @@ def test_queries_use_every_recording_rule() -> None:
     recorded = {
         rule["record"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule
     }
-    assert len(recorded) == 7
+    assert len(recorded) == 9
     assert all(
         any(name in query for query in QUERIES.values()) or ":arm_" in name for name in recorded
     )
@@ -91,7 +98,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
             {"targets": [gateway.url.removeprefix("http://")]}
         ]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        shutil.copy(DOCKER / "prometheus/rules.yml", folder)
+        for file in FILES:
+            shutil.copy(DOCKER / "prometheus" / file, folder)
         address = f"127.0.0.1:{free_port()}"
         words = [
             "prometheus",
@@ -184,7 +192,7 @@ def test_the_rules_are_healthy_and_no_alert_fires(prometheus: str) -> None:
 def test_promtool_accepts_the_files() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
-    for words in (["rules", "rules.yml"], ["config", "prometheus.yml"]):
+    for words in (["rules", *FILES], ["config", "prometheus.yml"]):
         subprocess.run(["promtool", "check", *words], cwd=DOCKER / "prometheus", check=True)
 
 
@@ -237,29 +245,6 @@ def test_savings_are_pending_where_tops_savings_says_so(
     )
     expression = {"expr": "tops:saved_share:1d", "eval_time": "2d", "exp_samples": samples}
     judged(tmp_path, inputs, promql_expr_test=[expression])
-
-
-@pytest.mark.parametrize("routers", [0, 1])
-def test_abstentions_alert_only_where_there_is_a_router(tmp_path: Path, routers: int) -> None:
-    inputs = [
-        {"series": 'tops_router_loaded{model="m"}', "values": f"{routers}x48"},
-        {"series": 'tops_abstentions_total{model="m"}', "values": "0+60x48"},
-        {
-            "series": 'tops_requests_total{model="m", source="fallback"}',
-            "values": "0+60x48",
-        },
-    ]
-    (alert,) = (
-        rule
-        for group in RULES["groups"]
-        for rule in group["rules"]
-        if rule.get("alert") == "TopsAbstains"
-    )
-    summary = alert["annotations"]["summary"].replace("{{ $labels.model }}", "m")
-    firing = {"exp_labels": {"severity": "warning", "model": "m"}}
-    firing["exp_annotations"] = {"summary": summary}
-    test = {"alertname": "TopsAbstains", "eval_time": "40m", "exp_alerts": [firing] * routers}
-    judged(tmp_path, inputs, interval="1m", alert_rule_test=[test])
 
 
 def test_provisioning_names_files_and_sources_that_exist() -> None:

@@ -68,6 +68,11 @@ class Metrics:
             "1 where the model has a router, 0 where none decides.",
             ("model",),
         )
+        self.max_loss = self._gauges(
+            "tops_max_loss",
+            "Largest accuracy loss that the policy quality may cost; 1 under other policies.",
+            ("model",),
+        )
         self.pressure = self._gauge(
             "tops_load_pressure", "How much the engine's load raises the price of thinking, 0 to 1."
         )
