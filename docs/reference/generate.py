@@ -228,7 +228,8 @@ _METRICS = """\
 `GET /metrics` serves these in Prometheus' text format, for all workers together. Times are in
 seconds. Labels hold only names from the settings or from closed lists, so a client cannot create a
 series. Histograms add the suffixes `_bucket`, `_sum` and `_count`.
-`docker/prometheus/` has recording rules and [alerts](../guides/alerts.md), `docker/grafana/` a dashboard."""
+`docker/prometheus/` has recording rules and [alerts](../guides/alerts.md), `docker/grafana/`
+a dashboard."""
 
 
 def _metrics() -> str:
