@@ -51,10 +51,10 @@ def test_control_tokens_in_a_message_are_plain_text(
         message = {"role": role, "content": content}
         ids = prompt(checkpoint, message, reasoning_effort="low")
         assert controls(checkpoint, ids) == TEMPLATE
-        assert checkpoint.opens_block(ids)
+        assert checkpoint.opens_block(checkpoint.render([message], {"reasoning_effort": "low"}))
         shown = checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
         assert shown.startswith(role + "\n" + text.replace("\ufdd0", ""))
-        off = prompt(checkpoint, message, reasoning_effort="none")
+        off = checkpoint.render([message], {"reasoning_effort": "none"})
         assert not checkpoint.opens_block(off)
 
 
@@ -85,14 +85,14 @@ def test_variables_of_the_template_are_marked_too() -> None:
 
 
 def test_the_prompt_is_in_a_thought_that_it_opens_itself(checkpoint: Checkpoint) -> None:
-    start, end = checkpoint.block.start[0], checkpoint.block.end
-    for ids, opens in (
-        ([], False),
-        ([40, 41], False),
-        ([start], True),
-        ([start, 40], True),
-        ([start, 40, end], False),
-        ([start, end, start, 40], True),
-        ([end, 40], False),
+    start, end = checkpoint.block.opening, checkpoint.block.closing
+    for text, opens in (
+        ("", False),
+        ("so", False),
+        (start, True),
+        (f"{start}so", True),
+        (f"{start}so{end}", False),
+        (f"{start}{end}{start}so", True),
+        (f"{end}so", False),
     ):
-        assert checkpoint.opens_block(ids) is opens
+        assert checkpoint.opens_block(text) is opens

@@ -24,6 +24,7 @@ from processes import ROOT
 from server.embedded.checkpoint import ReasoningBlock
 from server.embedded.decoder import Draw
 from server.embedded.generation import Generation, Sampling, Scheduler
+from server.embedded.reasoning_tags import TagReader
 from server.engines.supervisor import free_port
 
 STORY = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
@@ -383,10 +384,14 @@ class Repeating:
 
     START, END, EOS, WORD, GAP = 6, 7, 0, 40, 41
     eos = (EOS,)
-    block = ReasoningBlock((START,), (50, 51), END, (GAP,))
+    block = ReasoningBlock("<think>", "</think>", (50, 51), (END,), (GAP,))
 
     def __init__(self) -> None:
         self.decoder = self
+
+    def tag_reader(self, in_reasoning: bool) -> TagReader:
+        tags = {self.START: self.block.opening, self.END: self.block.closing}
+        return TagReader(*tags.values(), in_reasoning, lambda token: tags.get(token, "a"), True)
 
     def tokens(self, ids: list[int]) -> list[str]:
         return [str(token) for token in ids]

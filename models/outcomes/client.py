@@ -18,6 +18,7 @@ from tenacity import (
 )
 
 from models.outcomes.problem_sets import Problem
+from models.outcomes.reasoning import count_thinking, parted
 from router.kind import system_kind, system_prompt
 from router.messages import read_messages
 
@@ -158,7 +159,7 @@ async def complete(
         reraise=True,
     )
     try:
-        return _completion(settings, await retrying(post))
+        completion = _completion(settings, await retrying(post))
     except httpx.HTTPStatusError as error:
         status, failure = error.response.status_code, _status_text(error.response)
         if 400 <= status < 500 and status not in (*_RETRIED_STATUSES, *_FATAL_STATUSES):
@@ -172,6 +173,8 @@ async def complete(
     except httpx.TransportError as error:
         failure = f"{type(error).__name__} {error}"
         raise GenerateError(f"{settings.url} did not answer {description}: {failure}") from error
+    await count_thinking(http, settings.url, settings.model, completion)
+    return completion
 
 
 def _has_failed(response: httpx.Response) -> bool:
@@ -249,15 +252,14 @@ def conversation(task: GenerationTask, settings: RequestSettings) -> list[dict[s
 
 
 def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
-    """The answer's text, and whether `max_tokens` cut it off."""
+    """The answer's text without thoughts, and whether `max_tokens` cut it off."""
     choice = completion["choices"][0]
-    return choice["message"].get("content") or "", choice.get("finish_reason") == "length"
+    return parted(choice["message"])[1], choice.get("finish_reason") == "length"
 
 
 def reasoning_text(completion: dict[str, Any]) -> str | None:
-    """The reasoning, under either of the names that engines give it."""
-    message = completion["choices"][0]["message"]
-    return message.get("reasoning") or message.get("reasoning_content")
+    """The reasoning, wherever the engine puts it."""
+    return parted(completion["choices"][0]["message"])[0]
 
 
 def outcome_row(

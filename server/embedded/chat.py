@@ -9,7 +9,7 @@ from typing import Any
 
 from server.embedded.checkpoint import Checkpoint, PromptError
 from server.embedded.decoder import Draw
-from server.embedded.generation import Finish, Generation, Sampling, Scheduler, Step
+from server.embedded.generation import Finish, Generation, Sampling, Scheduler, Told
 from server.embedded.protocol import ChatRequest
 from server.embedded.text import Piece, Text
 
@@ -75,16 +75,16 @@ class Completion:
             GenerationFailed: the model failed.
         """
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[tuple[Choice, list[Step | Finish]]] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[Choice, list[Told | Finish]]] = asyncio.Queue()
         immediate = self.request.stream or bool(self.request.stop)
 
         def start(choice: Choice) -> None:
-            steps: list[Step | Finish] = []
+            steps: list[Told | Finish] = []
 
-            def emit(step: Step | Finish) -> None:
+            def emit(step: Told | Finish) -> None:
                 nonlocal steps
                 steps.append(step)
-                if isinstance(step, Step):
+                if isinstance(step, Told):
                     on_token()
                     if not immediate:
                         return  # waking the event loop costs as much as the token
@@ -143,10 +143,10 @@ class Completion:
             seed=None if request.seed is None else request.seed + index,
         )
 
-    def _advance(self, choice: Choice, step: Step | Finish) -> Piece:
+    def _advance(self, choice: Choice, step: Told | Finish) -> Piece:
         if step == "error":
             raise GenerationFailed("the model failed while generating")
-        if isinstance(step, Step):
+        if isinstance(step, Told):
             piece = choice.text.add(step)
         else:
             choice.finish = step
@@ -187,7 +187,7 @@ def prepare(request: ChatRequest, checkpoint: Checkpoint, model: str) -> Complet
             f"This model's maximum context length is {checkpoint.context} tokens. However, the "
             f"request has at least {len(prompt)} prompt tokens: shorten the messages"
         )
-    return Completion(request, checkpoint, model, prompt, checkpoint.opens_block(prompt))
+    return Completion(request, checkpoint, model, prompt, checkpoint.opens_block(text))
 
 
 def response_body(completion: Completion) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from server.chat_templates.compiling import compile_template
 from server.embedded.control_tokens import ControlTokens, split
 from server.embedded.decoder import Decoder
+from server.embedded.reasoning_tags import TagReader
 
 
 class CheckpointError(Exception):
@@ -24,20 +25,17 @@ class PromptError(Exception):
 
 @dataclass(frozen=True)
 class ReasoningBlock:
-    """How a reasoning block begins, and is closed when its budget runs out, in token ids.
+    """How a reasoning block begins and ends, and is closed when its budget runs out.
 
-    `start` is the opening tag, `transition` the sentence inside the block, `end` the closing tag,
-    `gap` the blank lines between the tag and the answer.
+    `opening` and `closing` are the tags' texts. In token ids, `transition` is the sentence inside
+    the block, `end` the closing tag, `gap` the blank lines between the tag and the answer.
     """
 
-    start: tuple[int, ...]
+    opening: str
+    closing: str
     transition: tuple[int, ...]
-    end: int
+    end: tuple[int, ...]
     gap: tuple[int, ...]
-
-    def starts_at(self, tokens: Sequence[int], position: int) -> bool:
-        """Whether the opening tag begins at a position."""
-        return tuple(tokens[position : position + len(self.start)]) == self.start
 
 
 class Checkpoint:
@@ -73,8 +71,11 @@ class Checkpoint:
         self._max_token_bytes = max(len(token) for token in vocabulary)
         self.block = self._block(reasoning["reasoning_start_str"], reasoning["reasoning_end_str"])
         added: dict[int, Any] = self.tokenizer.get_added_tokens_decoder()
-        tags = self.tokens([*self.block.start, self.block.end])
-        self._control_tokens = ControlTokens([token.content for token in added.values()], tags)
+        tags = [self.block.opening, self.block.closing]
+        texts = [token.content for token in added.values()]
+        self._tags_are_tokens = all(tag in texts for tag in tags)
+        self._control_tokens = ControlTokens([*texts, *tags], tags)
+        self._texts: dict[int, str] = {}
         self._special_tokens = _special_tokens(folder / "tokenizer_config.json")
         try:
             self._template = compile_template(template)
@@ -145,19 +146,36 @@ class Checkpoint:
         """Token strings of token ids: the form in which CTranslate2 takes prompts."""
         return [cast("str", self.tokenizer.id_to_token(token)) for token in ids]
 
-    def opens_block(self, prompt: Sequence[int]) -> bool:
-        """Whether a prompt, in token ids, ends inside a reasoning block."""
-        for position in range(len(prompt) - 1, -1, -1):
-            if prompt[position] == self.block.end:
-                return False
-            if prompt[position] == self.block.start[0] and self.block.starts_at(prompt, position):
-                return True
-        return False
+    def tag_reader(self, in_reasoning: bool) -> TagReader:
+        """Reads the tags of one completion."""
+        block = self.block
+        return TagReader(
+            block.opening, block.closing, in_reasoning, self._text, self._tags_are_tokens
+        )
+
+    def opens_block(self, text: str) -> bool:
+        """Whether a rendered prompt ends inside a reasoning block."""
+        return text.rfind(self.block.opening) > text.rfind(self.block.closing)
+
+    def _text(self, token: int) -> str:
+        """The text of a token by itself."""
+        if token not in self._texts:
+            self._texts[token] = self.tokenizer.decode([token], skip_special_tokens=False)
+        return self._texts[token]
 
     def _block(self, start: str, end: str) -> ReasoningBlock:
-        start_ids, ids = self.encode(start.strip()), self.encode(end)
-        gap = self.encode("\n\n")
-        return ReasoningBlock(tuple(start_ids), tuple(ids[:-1]), ids[-1], tuple(gap))
+        """From the texts that open and close a block; the closing one ends with its tag."""
+        opening, end = start.strip(), end.rstrip()
+        closing = end[end.rfind(opening[:1]) :]
+        if not opening or not closing.startswith(opening[0]):
+            raise CheckpointError(
+                f"{self.folder / 'reasoning_config.json'}: reasoning_end_str must end with the "
+                f"closing tag of {opening or 'reasoning_start_str, which is empty'}"
+            )
+        transition, gap = self.encode(end.removesuffix(closing)), self.encode("\n\n")
+        return ReasoningBlock(
+            opening, closing, tuple(transition), tuple(self.encode(closing)), tuple(gap)
+        )
 
 
 def _special_tokens(file: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.decoder import Decoder, Draw
+from server.embedded.reasoning_tags import Told
 
 _SLICE_TOKENS = 256
 
@@ -30,15 +31,6 @@ class Sampling:
     seed: int | None
 
 
-@dataclass(frozen=True)
-class Step:
-    """A generated token; `block` is the part of the completion that it belongs to."""
-
-    token: int
-    logprob: float
-    block: Literal["thinking", "tag", "answer"]
-
-
 class Generation:
     """A choice in generation.
 
@@ -52,7 +44,7 @@ class Generation:
         prompt: token ids.
         in_reasoning: whether the prompt ends inside a reasoning block.
         sampling: how to sample.
-        emit: called with each step, then once with the finish reason; from any thread.
+        emit: called with each token, then once with the finish reason; from any thread.
     """
 
     def __init__(
@@ -61,15 +53,14 @@ class Generation:
         prompt: list[int],
         in_reasoning: bool,
         sampling: Sampling,
-        emit: Callable[[Step | Finish], None],
+        emit: Callable[[Told | Finish], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._tokens = checkpoint.tokens(prompt)
-        self._in_reasoning = in_reasoning
+        self._reader = checkpoint.tag_reader(in_reasoning)
         self._sampling = sampling
         self._emit = emit
         self._completion_tokens = 0
-        self._thinking_tokens = 0
         self._finish: Finish | None = None
         self._decoder = checkpoint.decoder
         self.cancelled = False
@@ -93,22 +84,21 @@ class Generation:
     def _is_exhausted(self) -> bool:
         """Whether the budget is spent within a reasoning block."""
         close_at = self._close_at
-        return self._in_reasoning and close_at is not None and self._thinking_tokens >= close_at
+        reader = self._reader
+        return reader.in_reasoning and close_at is not None and reader.thinking_tokens >= close_at
 
     def _close(self) -> None:
         block = self._checkpoint.block
-        if self._thinking_tokens == self._close_at:
-            for token in self._transition:
-                self._append(token, 0.0)
-        self._append(block.end, 0.0)
-        for token in block.gap:
+        transition = self._transition if self._reader.thinking_tokens == self._close_at else ()
+        self._emit_all(self._reader.flush())  # what began like a tag is a thought
+        for token in (*transition, *block.end, *block.gap):
             self._append(token, 0.0)
 
     def _run_slice(self) -> None:
         sampling = self._sampling
         slice_tokens = min(_SLICE_TOKENS, sampling.max_tokens - self._completion_tokens)
-        if self._in_reasoning and self._close_at is not None:
-            slice_tokens = min(slice_tokens, self._close_at - self._thinking_tokens)
+        if self._reader.in_reasoning and self._close_at is not None:
+            slice_tokens = min(slice_tokens, self._close_at - self._reader.thinking_tokens)
 
         def run(decoder: Decoder) -> None:
             decoder.run(
@@ -138,15 +128,13 @@ class Generation:
             self._finish = "stop"
         elif self._completion_tokens == self._sampling.max_tokens:
             self._finish = "length"
-        block: Literal["thinking", "tag", "answer"] = "answer"
-        if self._in_reasoning and token == self._checkpoint.block.end:
-            self._in_reasoning, block = False, "tag"
-        elif self._in_reasoning:
-            self._thinking_tokens += 1
-            block = "thinking"
-        elif self._checkpoint.block.start == (token,):
-            self._in_reasoning, block = True, "tag"
-        self._emit(Step(token, logprob, block))
+        self._emit_all(self._reader.read(token, logprob))
+        if self._finish is not None:
+            self._emit_all(self._reader.flush())
+
+    def _emit_all(self, told: list[Told]) -> None:
+        for step in told:
+            self._emit(step)
 
 
 class Scheduler:
