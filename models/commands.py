@@ -185,11 +185,13 @@ def train_command(
 ) -> None:
     """Train a model that spends fewer tokens: run one STAGE of a RECIPE, or all of them.
 
-    The stages: base, seed, tag, generate, verify, select, sft, pairs, dpo, evaluate, export. A
-    finished stage is not repeated. RECIPE is a TOML file, such as models/recipes/smoke.toml.
+    The stages: base, seed, tag, generate, verify, select, sft, pairs, dpo, grpo, evaluate, export.
+    A finished stage is not repeated. The STAGE plan runs none: it prints samples, tokens, memory
+    and hours of all, and fails if one does not fit. RECIPE is a TOML file, such as
+    models/recipes/smoke.toml.
     """
     missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing and stage != "plan":
         raise click.ClickException(
             f"{missing[0]} is not installed: pip install 'tops-server[train]'"
         )
@@ -198,10 +200,13 @@ def train_command(
     from models.outcomes.verify import JudgeError
     from models.training.recipe_file import RecipeError
     from models.training.run import RunError
-    from models.training.train import train
+    from models.training.train import show_plan, train
 
     try:
-        train(stage, recipe, overrides, folder)
+        if stage == "plan":
+            show_plan(recipe, overrides)
+        else:
+            train(stage, recipe, overrides, folder)
     except OSError as error:
         is_full = error.errno == errno.ENOSPC
         hint = ": free some space, and run the same command again to continue" if is_full else ""

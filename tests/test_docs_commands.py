@@ -31,6 +31,7 @@ from processes import ROOT, serving
 import tops
 from loadtest.plan import read_plan
 from models.training.recipe import Model
+from models.training.recipe_grpo import Grpo
 from server.config.load_settings import load_settings
 
 SECONDS = 120
@@ -172,13 +173,15 @@ def test_the_blocks_of_a_page_are_valid(page: Path, tmp_path: Path) -> None:
 
 
 def check_toml(text: str, file: Path) -> None:
-    """A plan for a load test, the model of a recipe, or settings."""
+    """A plan for a load test, tables of a recipe, or settings."""
     file.write_text(text)
     table = tomllib.loads(text)
     if "arms" in table:
         read_plan(file)
     elif isinstance(table.get("model"), dict):
         Model.model_validate(table["model"])
+    elif "grpo" in table:
+        Grpo.model_validate(table["grpo"])
     else:
         load_settings({"config": str(file)})
 

@@ -50,6 +50,7 @@ STAGES = [
     "sft",
     "pairs",
     "dpo",
+    "grpo",
     "evaluate",
     "export",
 ]
@@ -60,6 +61,7 @@ SMALL_SEED = "data.seed=[{stories={n=16,seed=1,steps=[1,4]}}]"
     ("besides", "judged", "added"),
     [
         (["sft", "dpo"], ["tag", "sft", "dpo", "dpo-2"], set[str]()),
+        (["sft", "grpo"], ["tag", "sft", "grpo"], set[str]()),
         (["sft"], ["tag", "sft"], set[str]()),
         (
             ["sft-random", "sft"],
@@ -120,7 +122,9 @@ def test_training_continued_from_its_checkpoint(smoke: Path) -> None:
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
     result = train("all", smoke)
-    assert [line.split(":")[1][:11] for line in result.stdout.splitlines()] == [" up to date"] * 11
+    assert [line.split(":")[1][:11] for line in result.stdout.splitlines()] == [
+        " up to date"
+    ] * len(STAGES)
 
 
 def test_the_exported_folder_can_be_served(smoke: Path) -> None:
@@ -150,6 +154,7 @@ def test_the_report_and_the_card_have_the_same_figures(smoke: Path) -> None:
     assert set(policies) == {
         *(("tag", effort) for effort in efforts),
         ("sft", "auto"),
+        ("grpo", "auto"),
         *(("dpo", effort) for effort in (*efforts, "auto")),
     }
     tokens = [policies["tag", effort]["thinking_tokens"]["value"] for effort in efforts]
@@ -161,6 +166,7 @@ def test_the_report_and_the_card_have_the_same_figures(smoke: Path) -> None:
     for row in policies.values():
         assert f"| {row['model']}, {row['effort']} | {row['accuracy']['value']:.1%} [" in card
     assert "dpo, auto against sft, auto" in card
+    assert "grpo, auto against sft, auto" in card
 
 
 def test_running_engines_must_serve_the_stage_s_model(tmp_path: Path) -> None:

@@ -99,3 +99,30 @@ def test_a_model_needs_what_its_placement_needs(tmp_path: Path) -> None:
         read_recipe(file, ["model.scratch.tokens=5"])
     with pytest.raises(RecipeError, match=r"seed\.teacher"):
         read_recipe(file, ["seed.source=teacher"])
+
+
+GRPO = "[grpo.efforts]\nauto = { limit = 400 }\n"
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[grpo]\nbatch = 8\nsamples = 4", "grpo.efforts: Field required"),
+        ("[grpo]\nefforts = {}", "grpo: .*efforts needs at least one table"),
+        ("[grpo]\nbatch = 20\n" + GRPO, "20 is no multiple of samples = 16"),
+        ("[grpo]\nsamples = 1\n" + GRPO, "grpo.samples: Input should be greater than or equal"),
+        ("[grpo]\nclip_high = 0.1\n" + GRPO, "clip_high is below clip_low"),
+        ('[grpo]\nreward = "short"\n' + GRPO, "grpo.reward: .*there is no reward 'short'"),
+        ('[grpo]\nrollouts = "vllm"\nexplore = 0.5\n' + GRPO, "explore and borrow need rollouts"),
+        ('[grpo]\nvllm_url = "http://h"\n' + GRPO, "vllm_url needs rollouts"),
+        ("[grpo.efforts]\nauto = { limit = 0 }", "grpo.efforts.auto.limit: Input should be"),
+        ("[grpo.efforts]\nxhigh = { limit = 9 }", "grpo.efforts has xhigh, model.efforts not"),
+        ('[grpo]\nborrow = ["low"]\n' + GRPO, "borrow must name efforts of the table efforts"),
+        ('[export]\nstage = "grpo"', r"needs the table \[grpo\]"),
+        ('[evaluate]\nbesides = ["grpo"]', r"needs the table \[grpo\]"),
+        ('[grpo]\nstart = "base"\n' + GRPO, 'export.stage="grpo"'),
+    ],
+)
+def test_a_wrong_grpo_table_is_named(tmp_path: Path, toml: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(written(tmp_path, f"{SMALL}{toml}\n"))

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
     """Generate from each model, judge, and write `report.json`, `report.html` and its plots.
 
     The tag model is evaluated at every effort. So is the stage `exported`, besides `auto`, if it
-    was trained with its tags. All others are evaluated at `auto` only.
+    was trained with its tags, and a base that knows efforts of its own. All others are evaluated at
+    `auto` only.
 
     Raises:
         ProblemError: the problems cannot be read.
@@ -82,7 +84,7 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
         problems = load(recipe.data.evaluate, recipe.data, counts, answer_judge.unjudgeable)
     policies: list[Policy] = []
     for name, folder in context.inputs.items():
-        has_tags = name == "tag" or (recipe.select.keep_tags and name == exported)
+        has_tags = _has_tags(recipe, name, exported)
         efforts = [
             *(recipe.model.efforts if has_tags else ()),
             *([] if name == "tag" else ["auto"]),
@@ -90,6 +92,8 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
         generations = context.folder / f"{name}.generations.jsonl"
         outcomes = context.folder / f"{name}.outcomes.jsonl"
         model = folder / "model"
+        if name == "base" and not model.is_dir():
+            model = Path(str(recipe.model.base))
         generate_from(recipe, model, problems, efforts, recipe.evaluate, generations, counts)
         judge(recipe, problems, generations, outcomes, counts)
         policies += policies_of(name, problems, list(read_rows(outcomes)), efforts)
@@ -97,6 +101,14 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
     write_whole(context.folder / "report.json", json.dumps(report, indent=1) + "\n")
     write_whole(context.folder / "report.html", page(report, context.folder))
     return {**counts, "problems": len(problems), "report": str(context.folder / "report.html")}
+
+
+def _has_tags(recipe: Recipe, name: str, exported: str) -> bool:
+    """Whether a stage's model was trained to obey the tags."""
+    if recipe.grpo is not None and recipe.grpo.start == "base":
+        trained = set(recipe.grpo.efforts) != {"auto"}
+        return not recipe.model.tags or (name == "grpo" and trained)
+    return name == "tag" or (recipe.select.keep_tags and name == exported)
 
 
 def policies_of(
@@ -169,7 +181,7 @@ def compare(
         }
         for policy in policies
     ]
-    fixed = [policy for policy in policies if policy.model == "tag"]
+    fixed = _fixed(policies)
     return {
         "recipe": recipe.name,
         "problems": len(problems),
@@ -183,7 +195,7 @@ def compare(
         "shares": {
             policy.model: _nearest_effort_shares(policy, fixed, problems)
             for policy in policies
-            if policy.effort == "auto"
+            if policy.effort == "auto" and fixed
         },
     }
 
@@ -191,6 +203,12 @@ def compare(
 def _within(values: Array, mask: Array | None) -> Array:
     """The values (P,) of the problems that count."""
     return values if mask is None else values[mask > 0]
+
+
+def _fixed(policies: Sequence[Policy]) -> list[Policy]:
+    """The first model, the tag model or a base with efforts of its own, at its fixed efforts."""
+    first = policies[0].model
+    return [policy for policy in policies if policy.model == first and policy.effort != "auto"]
 
 
 def _nearest_effort_shares(
@@ -214,16 +232,22 @@ def _compared_pairs(policies: Sequence[Policy]) -> list[tuple[Policy, Policy]]:
     """(policy, reference) pairs: neighbouring efforts, then each model against earlier ones.
 
     A model that chooses its own effort is compared with the best fixed effort of the tag model (the
-    most accurate, of equals the cheaper) and with the model trained before it.
+    most accurate, of equals the cheaper) and with the model trained before it; `grpo` also with
+    `sft`, from which it started.
     """
-    fixed = [policy for policy in policies if policy.model == "tag"]
-    best = max(fixed, key=lambda policy: (policy.accuracy.mean(), -policy.tokens.mean()))
+    fixed = _fixed(policies)
     auto = [policy for policy in policies if policy.effort == "auto"]
     pairs = [(higher, lower) for lower, higher in pairwise(fixed)]
     if len(fixed) > 2:
         pairs.append((fixed[-1], fixed[0]))
-    pairs += [(policy, best) for policy in auto]
-    return pairs + [(later, earlier) for earlier, later in pairwise(auto)]
+    if fixed:
+        best = max(fixed, key=lambda policy: (policy.accuracy.mean(), -policy.tokens.mean()))
+        pairs += [(policy, best) for policy in auto]
+    pairs += [(later, earlier) for earlier, later in pairwise(auto)]
+    started = {policy.model: policy for policy in auto if policy.model in ("sft", "grpo")}
+    if len(started) == 2 and (started["grpo"], started["sft"]) not in pairs:
+        pairs.append((started["grpo"], started["sft"]))
+    return pairs
 
 
 def _comparison(

@@ -8,20 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from models.training.public_sets import PUBLIC_SETS
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from models.training.recipe_grpo import Grpo
+from models.training.recipe_plan import Plan
+from models.training.recipe_tuning import Count, Effort, Preference, Share, Table, Tuning
 
 
-class Columns(_Table):
+class Columns(Table):
     """Column names of a data set; `None` where it has no such column."""
 
     prompt: str = "prompt"
@@ -31,7 +26,7 @@ class Columns(_Table):
     options: str | None = None
 
 
-class Stories(_Table):
+class Stories(Table):
     """`n` problems of the demo domain; `steps` are the smallest and largest numbers of steps."""
 
     n: Count
@@ -40,7 +35,7 @@ class Stories(_Table):
     steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
 
 
-class Source(_Table):
+class Source(Table):
     """Where problems come from: `stories`, a JSON Lines file (`path`), or a Hugging Face `dataset`.
 
     `public` sets the keys for a public set; any other key overrides it. `answer_in` says which part
@@ -79,7 +74,7 @@ class Source(_Table):
         return self
 
 
-class Data(_Table):
+class Data(Table):
     """Problems of the stages; repeats and problems of evaluation are removed from training.
 
     A training problem that shares `ngram` consecutive words with one of evaluation is contaminated
@@ -95,7 +90,7 @@ class Data(_Table):
     most_broken: Share = 0.01
 
 
-class Scratch(_Table):
+class Scratch(Table):
     """A decoder trained from scratch on the demo domain, without tags.
 
     `tokens` and `curriculum_tokens` do not count padding, `batch_tokens` does.
@@ -116,7 +111,7 @@ class Scratch(_Table):
     checkpoint_minutes: float = 3.0
 
 
-class Model(_Table):
+class Model(Table):
     """The base model, and how it receives an effort.
 
     `base` is a folder or a Hugging Face name. With `placement = "generation"` the chat template
@@ -150,7 +145,7 @@ class Model(_Table):
         return {**self.system_prompts} if self.placement == "system" else None
 
 
-class Teacher(_Table):
+class Teacher(Table):
     """An OpenAI-compatible endpoint that writes the seed; its key is in `TOPS_UPSTREAM_API_KEY`.
 
     `instructions` are system prompts by effort; `models.training.seed` has the defaults.
@@ -164,7 +159,7 @@ class Teacher(_Table):
     concurrency: Count = 16
 
 
-class Seed(_Table):
+class Seed(Table):
     """The seed: problems solved at every effort, by a teacher, in a file, or from the demo domain.
 
     `only_right` keeps the problems that are solved at every effort, as in the paper. Turn it off
@@ -190,57 +185,14 @@ class Seed(_Table):
         return self
 
 
-class Lora(_Table):
-    """A low-rank adapter, trained instead of all weights and merged into the model at the end."""
-
-    rank: Count = 32
-    alpha: Count = 64
-    dropout: Share = 0.0
-    targets: str | Sequence[str] = "all-linear"
-
-
-class Tuning(_Table):
-    """One training by TRL.
-
-    `batch` counts samples of all processes together, `micro_batch` those of one process at a time.
-    Samples longer than `max_length` are left out. `lora = false` removes the adapter of the recipe
-    that this one extends.
-    """
-
-    learning_rate: float = 1e-5
-    batch: Count = 32
-    micro_batch: Count = 1
-    epochs: float = 3
-    warmup_share: Share = 0.1
-    schedule: str = "cosine"
-    weight_decay: float = 0.0
-    max_length: Count = 16_384
-    gradient_checkpointing: bool = False
-    save_steps: Count = 200
-    lora: Lora | None = None
-
-    @field_validator("lora", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return None if value is False else value
-
-
-class Preference(Tuning):
-    """Training by DPO; each of the `rounds` samples pairs from the model before and trains it."""
-
-    learning_rate: float = 5e-7
-    beta: float = 0.1
-    rounds: Annotated[int, Field(ge=0)] = 1
-
-
-class Launch(_Table):
+class Launch(Table):
     """How a training runs: in `processes` of this machine, or by an accelerate configuration."""
 
     processes: Count = 1
     accelerate: Path | None = None
 
 
-class Engine(_Table):
+class Engine(Table):
     """The engine that serves a checkpoint while a stage generates from it.
 
     `embedded` is for models of a few million parameters. `vllm` starts vLLM's server by `python`,
@@ -262,7 +214,7 @@ class Engine(_Table):
         return self
 
 
-class Sampling(_Table):
+class Sampling(Table):
     """Generations of each problem and effort, and how they are sampled.
 
     All of it is sent with each request, with a seed of its own, so that neither an engine's
@@ -292,10 +244,10 @@ class Evaluation(Sampling):
     """
 
     samples: Count = 4
-    besides: Sequence[Literal["sft-random", "sft", "dpo"]] = ("sft", "dpo")
+    besides: Sequence[Literal["sft-random", "sft", "dpo", "grpo"]] = ("sft", "dpo")
 
 
-class Verify(_Table):
+class Verify(Table):
     """How answers are judged, see `models.outcomes.verify.Judge`.
 
     `by` is a way of judging or a user's `module:function`; `seconds` is the limit for an answer.
@@ -306,7 +258,7 @@ class Verify(_Table):
     seconds: Annotated[float, Field(gt=0)] = 10
 
 
-class Selection(_Table):
+class Selection(Table):
     """Training data besides the shortest correct answers.
 
     `with_seed_low` adds the seed's answers at the lowest effort, as in the paper. `keep_tags` adds
@@ -317,7 +269,7 @@ class Selection(_Table):
     keep_tags: bool = False
 
 
-class Critic(_Table):
+class Critic(Table):
     """A model behind an endpoint that names the wrong steps of a solution."""
 
     url: str
@@ -325,7 +277,7 @@ class Critic(_Table):
     concurrency: Count = 16
 
 
-class Mistakes(_Table):
+class Mistakes(Table):
     """How wrong steps in training data are found, and whether to mask, train or drop them.
 
     `arithmetic` checks the equations of each sentence.
@@ -342,21 +294,24 @@ class Mistakes(_Table):
         return self
 
 
-class Export(_Table):
+class Export(Table):
     """The stage whose model is exported; `dpo` is the last round.
 
     `ctranslate2` adds weights for the embedded engine. The router is fitted on generations for
     `data.router` at `router_efforts`; without such problems there is none.
     """
 
-    stage: Literal["tag", "sft", "dpo"] = "dpo"
+    stage: Literal["tag", "sft", "dpo", "grpo"] = "dpo"
     ctranslate2: bool = True
     router_efforts: Sequence[Effort] = ("none", "low", "medium", "high")
     max_loss: Share = 0.01
 
 
-class Recipe(_Table):
-    """All settings of a run; `random_seed` seeds data order, data sampling and new weights."""
+class Recipe(Table):
+    """All settings of a run; `random_seed` seeds data order, data sampling and new weights.
+
+    Without the table `grpo` there is no such stage. `plan` is for `tops train plan` alone.
+    """
 
     name: str
     random_seed: int = 0
@@ -372,6 +327,21 @@ class Recipe(_Table):
     sft: Tuning = Tuning(batch=96, epochs=2)
     pairs: Sampling = Sampling(samples=8)
     dpo: Preference = Preference()
+    grpo: Grpo | None = None
     launch: Launch = Launch()
     evaluate: Evaluation = Evaluation()
     export: Export = Export()
+    plan: Plan | None = None
+
+    @model_validator(mode="after")
+    def _reinforced(self) -> "Recipe":
+        if self.grpo is None:
+            if self.export.stage == "grpo" or "grpo" in self.evaluate.besides:
+                raise ValueError("evaluating or exporting grpo needs the table [grpo]")
+            return self
+        unknown = set(self.grpo.efforts) - {*self.model.efforts, "auto"}
+        if unknown:
+            raise ValueError(f"grpo.efforts has {', '.join(sorted(unknown))}, model.efforts not")
+        if self.grpo.start == "base" and self.export.stage != "grpo":
+            raise ValueError('grpo.start = "base" leaves out tag, sft and dpo: export.stage="grpo"')
+        return self

@@ -24,6 +24,7 @@ _TEMPORARY = {"trainer", "logs", "serving"}
 _UNHASHED: Mapping[str, Any] = {
     "engine": {"python", "urls", "concurrency", "start_seconds"},
     "verify": {"processes"},
+    "grpo": {"vllm_url"},
     "seed": {"teacher": {"url", "concurrency"}},
     "mistakes": {"critic": {"url", "concurrency"}},
 }

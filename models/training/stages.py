@@ -3,13 +3,14 @@
     base -> seed -> tag -> generate -> verify -> select -> sft -> pairs -> dpo -> evaluate -> export
 
 Further rounds of DPO add `pairs-2`, `dpo-2`, and so on. The paper's ablation, `sft-random`, adds
-`select-random` and `sft-random` where the recipe evaluates it.
+`select-random` and `sft-random` where the recipe evaluates it. The table `grpo` adds
+a stage of this name; where it starts from the base, the stages are base, grpo, evaluate, export.
 """
 
 import importlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,10 +25,12 @@ from models.training.examples import (
 )
 from models.training.export import export
 from models.training.generation import generate_from, judge
+from models.training.grpo import reinforce
 from models.training.launch import run_training
 from models.training.mistakes import mark
 from models.training.outcome_check import problems_of_outcomes
-from models.training.recipe import Recipe, Scratch, Tuning
+from models.training.recipe import Recipe, Scratch
+from models.training.recipe_tuning import Tuning
 from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed
 from models.training.selection import Rule, chosen_answers, preference_pairs
@@ -48,6 +51,9 @@ _GENERATION_TABLES = (*_PROBLEM_TABLES, *_MODEL_TABLES, "engine")
 
 def stages_of(recipe: Recipe) -> dict[str, Stage]:
     """Every stage of a recipe by its name, in the order in which they run."""
+    if recipe.grpo is not None and recipe.grpo.start == "base":
+        base = Stage("base", (), _MODEL_TABLES, _base)
+        return _named([base, _grpo_stage("base"), *_last_stages(["base", "grpo"], "grpo")])
     seed_tables = (*_PROBLEM_TABLES, *_MODEL_TABLES, "seed", "mistakes")
     generate_tables = (*_GENERATION_TABLES, "generate")
     stages = [
@@ -67,15 +73,25 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         stages += _dpo_stages(trained[-1], "" if number == 1 else f"-{number}")
         trained.append(stages[-1].name)
     exported = trained[-1] if recipe.export.stage == "dpo" else recipe.export.stage
+    if recipe.grpo is not None:
+        stages.append(_grpo_stage("sft"))
+        trained.append("grpo")
     named = {"tag", *recipe.evaluate.besides}
     evaluated = [name for name in trained if name in named or name.rpartition("-")[0] in named]
+    return _named([*stages, *_last_stages(evaluated, exported)])
+
+
+def _named(stages: Sequence[Stage]) -> dict[str, Stage]:
+    return {stage.name: stage for stage in stages}
+
+
+def _last_stages(evaluated: Sequence[str], exported: str) -> list[Stage]:
     evaluate_tables = (*_GENERATION_TABLES, "evaluate", "select", "export.stage")
     export_tables = (*_GENERATION_TABLES, "data.router", "generate", "export")
-    stages += [
+    return [
         Stage("evaluate", evaluated, evaluate_tables, partial(evaluate, exported)),
         Stage("export", (exported, "evaluate"), export_tables, export),
     ]
-    return {stage.name: stage for stage in stages}
 
 
 def _sft_stages(rule: Rule, suffix: str) -> list[Stage]:
@@ -95,6 +111,12 @@ def _dpo_stages(start: str, suffix: str) -> list[Stage]:
         Stage(pairs, (start,), pairs_tables, partial(_pairs, start)),
         Stage(dpo, ("base", start, pairs), dpo_tables, partial(_dpo, start, pairs)),
     ]
+
+
+def _grpo_stage(start: str) -> Stage:
+    """GRPO of the model of the stage `start`, on the training problems."""
+    needs = tuple(dict.fromkeys(("base", start)))
+    return Stage("grpo", needs, (*_PROBLEM_TABLES, *_MODEL_TABLES, "grpo"), partial(_grpo, start))
 
 
 def _transformers() -> Any:
@@ -238,3 +260,11 @@ def _dpo(start: str, pairs: str, context: StageContext) -> Mapping[str, Any]:
     examples = [(Example(**row["chosen"]), Example(**row["rejected"])) for row in rows]
     recipe, model = context.recipe, str(context.inputs[start] / "model")
     return prefer(recipe, recipe.dpo, model, _chat(context), examples, context.folder)
+
+
+def _grpo(start: str, context: StageContext) -> Mapping[str, Any]:
+    recipe, counts = context.recipe, Counter[str]()
+    assert recipe.grpo is not None
+    problems, chat = problems_of(recipe, counts), _chat(context)
+    model = _base_model(context) if start == "base" else str(context.inputs[start] / "model")
+    return {**counts, **reinforce(recipe, recipe.grpo, model, chat, problems, context.folder)}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.training.plan import check_fits, plan_of, plan_text
 from models.training.recipe_file import read_recipe
 from models.training.run import Run, RunError
 
@@ -39,3 +40,17 @@ def train(stage: str, recipe_file: Path, overrides: Sequence[str], folder: Path 
 
 def _print(line: str) -> None:
     print(line, flush=True)
+
+
+def show_plan(recipe_file: Path, overrides: Sequence[str]) -> None:
+    """Print what the stages of a recipe take, without running any.
+
+    Raises:
+        RecipeError: the recipe cannot be used.
+        RunError: it lacks what a plan needs, or a stage does not fit; the plan is printed before.
+    """
+    recipe = read_recipe(recipe_file, overrides)
+    rows = plan_of(recipe)
+    assert recipe.plan is not None
+    _print(plan_text(rows, recipe.plan))
+    check_fits(rows, recipe.plan)

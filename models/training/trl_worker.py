@@ -1,4 +1,4 @@
-"""The worker process of SFT and DPO, by TRL: `python -m models.training.trl_worker FOLDER`.
+"""The worker process of SFT, DPO and GRPO, by TRL: `python -m models.training.trl_worker FOLDER`.
 
 FOLDER has `tuning.json` and `tokens.jsonl`, which `models.training.tuning` writes. Run by torchrun
 or `accelerate launch`, it trains in several processes. Checkpoints are in `trainer/` until it ends,
@@ -49,7 +49,7 @@ def train(folder: Path) -> None:
     """Train from the latest complete checkpoint, or from the start; write `model/`."""
     job = json.loads((folder / "tuning.json").read_text())
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "logs")
-    trainer = _sft(folder, job) if job["method"] == "sft" else _dpo(folder, job)
+    trainer = {"sft": _sft, "dpo": _dpo, "grpo": _grpo}[job["method"]](folder, job)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines())
     result = trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "trainer"))
@@ -107,6 +107,15 @@ def _dpo(folder: Path, job: dict[str, Any]) -> DPOTrainer:
         processing_class=tokenizer,
         peft_config=_lora(job),
     )
+
+
+def _grpo(folder: Path, job: dict[str, Any]) -> Any:
+    from models.training.grpo_trainer import grpo_trainer  # noqa: PLC0415 - loads CTranslate2
+
+    model, tokenizer = _load(job)
+    model = _with_new_tokens(model, tokenizer, job)
+    adapter = None if is_peft_model(model) else _lora(job)
+    return grpo_trainer(folder, job, _arguments(folder, job), model, tokenizer, adapter)
 
 
 def _load(job: dict[str, Any]) -> tuple[Any, Any]:
@@ -172,7 +181,7 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "per_device_train_batch_size": settings["micro_batch"],
         "gradient_accumulation_steps": accumulation_steps,
         "learning_rate": settings["learning_rate"],
-        "num_train_epochs": settings["epochs"],
+        "num_train_epochs": settings.get("epochs", 1),
         "warmup_steps": float(settings["warmup_share"]),
         "lr_scheduler_type": settings["schedule"],
         "weight_decay": settings["weight_decay"],

@@ -1,16 +1,17 @@
-"""Fine-tuning and DPO: writes the training data as token ids, and runs the TRL worker on it."""
+"""Fine-tuning, DPO and GRPO: writes the data as token ids, and runs the TRL worker on it."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.training.chat import Chat
 from models.training.examples import Example, encode_all, write_rows
 from models.training.generation import shuffled
 from models.training.launch import run_training
-from models.training.recipe import Preference, Recipe, Tuning
+from models.training.recipe import Recipe
+from models.training.recipe_tuning import Preference, Training, Tuning
 from models.training.run import RunError, write_whole
 
 
@@ -34,7 +35,7 @@ def fine_tune(
         for sample in encoded
         if any(label >= 0 for label in sample.labels)
     ]
-    return {**counts, **_train(recipe, settings, model, chat, rows, folder, "sft")}
+    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "sft")}
 
 
 def prefer(
@@ -64,18 +65,23 @@ def prefer(
                 "rejected_ids": rejected_tokens.ids[rejected_tokens.prompt :],
             }
         )
-    return {**counts, **_train(recipe, settings, model, chat, rows, folder, "dpo")}
+    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "dpo")}
 
 
-def _train(
+def train_on(
     recipe: Recipe,
-    settings: Tuning,
+    settings: Training,
     model: str,
     chat: Chat,
     rows: Sequence[dict[str, Any]],
     folder: Path,
-    method: str,
+    method: Literal["sft", "dpo", "grpo"],
 ) -> dict[str, Any]:
+    """Train `model` on rows in the form that the method takes; the result is `folder/model`.
+
+    Raises:
+        RunError: there are no rows, or the training failed.
+    """
     if not rows:
         raise RunError(
             f"{folder.name} has no training data: see the counts in its inputs' manifests "
@@ -90,6 +96,7 @@ def _train(
             "new_tokens": [*recipe.model.add_tokens],
             "tokenizer": str(folder / "tokenizer"),
             "settings": settings.model_dump(mode="json"),
+            "verify": recipe.verify.model_dump(mode="json"),
             "seed": recipe.random_seed,
         }
         write_whole(folder / "tuning.json", json.dumps(job, indent=1) + "\n")
