@@ -161,6 +161,10 @@ def test_auto_learns_from_another_effort_s_rollout_where_that_earns_more() -> No
     assert all(0 not in mask for mask in group.trained_tokens())
     worse = Group(group.task, group.completions, group.rollouts, [0.0, 1.0, 1.0, 0.0])
     assert [set(mask) for mask in worse.trained_tokens()] == [{0}, {1}, {1}, {1}]
+    assert worse.counted == [None, 1.0, 1.0, 0.0]
+    assert not worse.is_flat
+    alike = Group(group.task, group.completions, group.rollouts, [0.0, 1.0, 1.0, 1.0])
+    assert alike.is_flat  # the model's own are alike
 
 
 def test_right_answers_are_never_made_to_think_on() -> None:

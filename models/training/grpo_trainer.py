@@ -117,8 +117,8 @@ def grpo_trainer(
     return trainer
 
 
-def given_reward(reward: list[float], **_: Any) -> list[float]:
-    """The rewards that came with the rollouts, see `models.training.rewards`."""
+def given_reward(reward: list[float | None], **_: Any) -> list[float | None]:
+    """The rewards that came with the rollouts; TRL leaves None out of a problem's mean."""
     return reward
 
 
@@ -180,5 +180,5 @@ class _Source:
             "env_mask": [mask for group in groups for mask in group.trained_tokens()]
             if self._settings.explore or self._settings.borrow
             else None,
-            "reward": [reward for group in groups for reward in group.rewards],
+            "reward": [reward for group in groups for reward in group.counted],
         }

@@ -40,9 +40,22 @@ class Group:
     rewards: list[float]
 
     @property
+    def counted(self) -> list[float | None]:
+        """The rewards; None for a borrowed rollout that does not earn more than the mean.
+
+        Such a rollout says nothing about the model's own, and would make every group differ.
+        """
+        mean = sum(self.rewards) / len(self.rewards)
+        return [
+            None if completion.borrowed is not None and reward <= mean else reward
+            for completion, reward in zip(self.completions, self.rewards, strict=True)
+        ]
+
+    @property
     def is_flat(self) -> bool:
-        """Whether all rewards are equal: such a group changes nothing."""
-        return max(self.rewards) - min(self.rewards) < _EQUAL
+        """Whether all rewards that count are equal: such a group changes nothing."""
+        rewards = [reward for reward in self.counted if reward is not None]
+        return max(rewards) - min(rewards) < _EQUAL
 
     def trained_tokens(self) -> list[list[int]]:
         """1 for each token that carries loss.
@@ -53,11 +66,11 @@ class Group:
         """
         mean = sum(self.rewards) / len(self.rewards)
         masks: list[list[int]] = []
-        for completion, reward in zip(self.completions, self.rewards, strict=True):
-            mask = [1] * len(completion.ids)
-            if reward <= mean and completion.borrowed is not None:
-                mask = [0] * len(mask)
-            elif reward <= mean and completion.forced is not None:
+        for completion, reward, counted in zip(
+            self.completions, self.rewards, self.counted, strict=True
+        ):
+            mask = [int(counted is not None)] * len(completion.ids)
+            if reward <= mean and completion.forced is not None:
                 mask[completion.forced] = 0
             masks.append(mask)
         return masks
