@@ -202,6 +202,7 @@ def _engines(
         metrics,
         settings.aliases,
         settings.measured_efforts,
+        shared.folder if shared else None,
     )
     if command is None:
         return fleet, None

@@ -112,7 +112,7 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
     limits = create_table(settings, folder)
-    app = partial(_worker, settings, Shared(key, turns, engine, limits, ready))
+    app = partial(_worker, settings, Shared(key, turns, engine, limits, folder, ready))
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
     workers = _Workers(config, [listener])

@@ -1,5 +1,6 @@
 """The effort canary in the gateway: on scripted engines, the embedded one and llama.cpp."""
 
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -103,6 +104,16 @@ def test_without_the_setting_or_with_budgets_for_efforts_nothing_is_asked() -> N
                 assert ask(server, STORY).status_code == 200
                 assert httpx.get(f"{server.url}/ready").json()["engines"][0]["efforts"] is None
         assert set(engine.efforts) == {"high"}  # of the budget canary, and ours
+
+
+def test_one_of_several_workers_measures_and_all_of_them_know() -> None:
+    with effort_engine(none=0, low=20, medium=80, high=80) as engine:
+        with serving(*upstream(engine.port, "--workers", "2")) as server:
+            until(lambda: sum("not offered to the router" in line for line in server.lines) == 2)
+            routed = {route(server)["effort"] for _ in range(20)}
+        assert routed == {"medium"}
+        questions = Counter(body["messages"][0]["content"] for body in engine.bodies)
+        assert sorted(questions.values())[:8] == [4] * 8  # and the budget canary's
 
 
 def test_the_embedded_engine_s_efforts_all_work() -> None:

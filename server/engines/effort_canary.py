@@ -6,10 +6,12 @@ once an engine is up: it delays neither readiness nor, by more than one question
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,10 +20,11 @@ from router.effort import Effort
 from server.engines.canary import ProbeReply
 from server.engines.dialect import Dialect
 from server.engines.effort_effects import EffortEffects, effects, prompts_needed
-from server.engines.effort_trial import Trial, pairs, prompts, read_trial, room, trial_body
+from server.engines.effort_trial import Trial, Trials, pairs, prompts, read_trial, room, trial_body
 from server.engines.engine import Engine
 from server.engines.model_info import ModelInfo
 from server.engines.probing import ask
+from server.engines.shared_trials import measured_once
 from server.errors import EngineError
 
 MAX_TOKENS = 1024
@@ -46,8 +49,8 @@ async def measure(
     model: ModelInfo,
     efforts: Sequence[Effort],
     seconds: float,
-) -> EffortEffects | None:
-    """The effects of the efforts, from what is answered in so many seconds; None if nothing is.
+) -> Trials | None:
+    """What is answered in so many seconds; None if nothing is at one of the efforts.
 
     Raises:
         EngineError: the engine did not answer.
@@ -62,7 +65,7 @@ async def measure(
                 trial = read_trial(reply.answer) if reply.status == 200 else None
                 if trial is not None:
                     trials[effort][prompt] = trial
-    return effects(trials) if all(trials.values()) else None
+    return trials if all(trials.values()) else None
 
 
 class EffortCanary:
@@ -71,9 +74,13 @@ class EffortCanary:
     Args:
         dialect: how the engines spell efforts.
         efforts: those to compare; fewer than two are not measured.
+        folder: where the workers of one gateway share what one of them has measured.
     """
 
-    def __init__(self, dialect: Dialect, efforts: Sequence[Effort]) -> None:
+    def __init__(
+        self, dialect: Dialect, efforts: Sequence[Effort], folder: Path | None = None
+    ) -> None:
+        self._folder = folder
         self.dialect = dialect
         self.efforts = tuple(efforts)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -97,23 +104,30 @@ class EffortCanary:
     async def _run(self, engine: Engine) -> None:
         assert engine.model_info is not None
         question = partial(self._ask, engine)
+        asked = partial(
+            measure, question, self.dialect, engine.model_info, self.efforts, _TOTAL_SECONDS
+        )
         try:
-            measured = await measure(
-                question, self.dialect, engine.model_info, self.efforts, _TOTAL_SECONDS
-            )
-        except (EngineError, TypeError, AttributeError, LookupError, ValueError) as error:
+            if self._folder is None:
+                trials = await asked()
+            else:
+                shown = f"{engine.url} {engine.model_info.model} {self.efforts}"
+                name = hashlib.sha256(shown.encode())
+                file = self._folder / f"efforts-{name.hexdigest()[:16]}.json"
+                trials = await measured_once(file, _AGAIN_SECONDS, asked)
+        except (EngineError, OSError, TypeError, AttributeError, LookupError, ValueError) as error:
             log.warning("the effort canary got no answer", engine=engine.name, reason=str(error))
             self._started.pop(engine.name, None)
             return
-        if measured is None:
+        if trials is None:
             log.warning(
                 "the effort canary got no answer",
                 engine=engine.name,
                 reason="no reply to one of the efforts counts its tokens",
             )
             return
-        engine.effort_effects = measured
-        _report(engine, measured)
+        engine.effort_effects = effects(trials)
+        _report(engine, engine.effort_effects)
 
     async def _ask(self, engine: Engine, body: dict[str, Any]) -> ProbeReply:
         with suppress(TimeoutError):

@@ -9,6 +9,7 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from router.effort import Effort
 from server.engines.answered_reply import answered_reply
@@ -46,6 +47,7 @@ class Fleet:
         metrics: shows the engines' state and the retries.
         aliases: further names under which clients may ask for the model.
         efforts: those whose effect is measured when an engine comes up; empty measures none.
+        shared_folder: where the workers of one gateway share what one of them has measured.
     """
 
     def __init__(
@@ -57,10 +59,11 @@ class Fleet:
         metrics: Metrics,
         aliases: tuple[str, ...] = (),
         efforts: Sequence[Effort] = (),
+        shared_folder: Path | None = None,
     ) -> None:
         self.dialect = dialect
         self._aliases = aliases
-        self._effort_canary = EffortCanary(dialect, efforts)
+        self._effort_canary = EffortCanary(dialect, efforts, shared_folder)
         self.health = Health(engines, dialect, model, effort, metrics, self._effort_canary.start)
         self._engines = tuple(engines)
         self._metrics = metrics
