@@ -24,6 +24,7 @@ from server.config.settings import Settings, is_loopback
 from server.config.shared import Shared
 from server.dashboard.data import DashboardData
 from server.dashboard.routes import dashboard_routes
+from server.dashboard.state import state
 from server.dashboard.try_page import try_routes
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
@@ -116,7 +117,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     _add_route(app, bodies, keys, conversations, decider, fleet, tracker)
     _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
     data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
-    app.include_router(dashboard_routes(keys, data))
+    app.include_router(dashboard_routes(keys, data, partial(state, decider, fleet, metrics)))
     app.include_router(try_routes(settings, keys, decider, fleet))
     _add_operations(app, settings, decider, fleet, metrics)
     return Gateway(

@@ -60,12 +60,20 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 def test_the_page_shows_live_traffic(browser: Browser, live: str, kinds: dict[str, Any]) -> None:
     page, wrong = opened(browser, live, "/dashboard", **kinds)
     expect(page.locator("#requests")).to_have_text("90")
-    expect(page.locator("#requests-note")).to_contain_text("holdout")
+    expect(page.get_by_label("1 hour")).to_be_checked()
+    numbers = [int(n) for n in page.locator("#left-out dd").all_inner_texts()]
+    assert sum(numbers[:-1]) == numbers[-1] == 90
     expect(page.locator("#saved")).to_contain_text("%")
     expect(page.locator("#accuracy")).to_have_text("no feedback")
-    assert page.locator("#latest tbody tr").count() == 25
+    expect(page.locator("#tokens svg")).to_have_attribute("aria-label", re.compile("baseline was"))
     assert page.locator("#efforts svg rect").count() >= 1
     expect(page.locator("#legend")).to_contain_text("high")
+    expect(page.locator("#latency")).to_contain_text("s")
+    expect(page.locator("#engines")).to_contain_text("It keeps thinking budgets itself.")
+    assert page.locator("#latest tbody tr").count() == 8
+    page.get_by_role("button", name="Show all 25").click()
+    assert page.locator("#latest tbody tr").count() == 25
+    expect(page.locator("#latest .reason").nth(1)).to_contain_text(re.compile("should be|drawn at"))
     check_layout(page)
     assert wrong == []
 
@@ -85,7 +93,11 @@ def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> N
         page, _ = opened(browser, server.url, "/dashboard")
         expect(page.locator("#state")).to_contain_text("as of")
         expect(page.locator("#saved")).to_have_text("pending")
-    expect(page.locator("#state")).to_have_text("the gateway does not answer")
+        page.get_by_role("link", name="What to do while it is pending").click()
+        expect(page.locator("#pending")).to_contain_text("--holdout-share")
+        page.go_back()
+        expect(page.locator("#state")).to_contain_text("as of")
+    expect(page.locator("#state")).to_contain_text("The gateway does not answer.")
 
 
 def test_with_api_keys_the_data_asks_for_one(browser: Browser, tmp_path: Path) -> None:
@@ -95,10 +107,10 @@ def test_with_api_keys_the_data_asks_for_one(browser: Browser, tmp_path: Path) -
         assert httpx.get(f"{server.url}/dashboard/data").status_code == 401
         page, _ = opened(browser, server.url, "/dashboard")
         page.get_by_label("API key").fill("wrong")
-        page.get_by_role("button").click()
-        expect(page.locator("#state")).to_have_text("this API key is not known here")
+        page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.locator("#state")).to_have_text("This API key is not known here.")
         page.get_by_label("API key").fill("sesame")
-        page.get_by_role("button").click()
+        page.get_by_role("button", name="Show", exact=True).click()
         expect(page.locator("#requests")).to_have_text("0")
 
 
@@ -116,7 +128,7 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     with serving("--ledger", url) as server:
         page, wrong = opened(browser, server.url, "/dashboard")
         expect(page.locator("#latest")).to_contain_text("onerror")
-        assert page.title() == "TOPS: thinking just enough"
+        assert page.title() == "TOPS: dashboard"
         assert wrong == []
 
 
@@ -159,3 +171,87 @@ def test_a_damaged_ledger_is_told_and_serving_goes_on(tmp_path: Path) -> None:
         assert told.status_code == 503
         assert "ledger" in json.loads(told.text)["error"]["message"]
         ask(server.url, 1)
+
+
+def test_each_request_is_compared_or_left_out_for_one_reason(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    row = {**next(iter(simulated(1))), "at": time.time() - 60, "arm": "treated", "status": 200}
+    odd: list[tuple[str, dict[str, Any]]] = [
+        ("chosen", {"arm": None}),
+        ("explored", {"arm": "explore"}),
+        ("no holdout", {"p_holdout": 0.0}),
+        ("uncounted", {"thinking_tokens": None}),
+        ("refused", {"status": 429}),
+        ("disconnected", {"status": 499}),
+        ("failed", {"status": 502}),
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(requests), [row, *({**row, **fields} for _, fields in odd)])
+    told = DashboardData(engine, None).read("1h", None)["accounts"]
+    engine.dispose()
+    assert told["left_out"] == {name: 1 for name, _ in odd}
+    assert (told["compared"], told["requests"]) == (1, 1 + len(odd))
+    assert told["statuses"] == {"200": 5, "429": 1, "499": 1, "502": 1}
+
+
+def test_the_baseline_s_line_is_what_was_predicted_or_else_what_was_taken(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/ledger.db")
+    prepare(engine)
+    row = {**next(iter(simulated(1))), "at": time.time() - 60, "status": 200, "effort": "low"}
+    row |= {"thinking_tokens": 10, "baseline_tokens": 70.0, "arm": "treated"}
+    rows = [
+        row,
+        {**row, "effort": "high", "thinking_tokens": 90, "baseline_tokens": None},  # abstained
+        {**row, "effort": "high", "thinking_tokens": 80, "arm": "holdout"},
+        {**row, "effort": "none", "thinking_tokens": 0, "arm": None},  # the client chose
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(requests), rows)
+    timeline = DashboardData(engine, None).read("1h", None)["timeline"]
+    engine.dispose()
+    assert sum(timeline["baseline_tokens"]) == 70 + 90 + 80
+    assert {name: n for one in timeline["tokens"] for name, n in one.items()} == {
+        "low": 10,
+        "high": 170,
+        "none": 0,
+    }
+
+
+def test_the_range_is_the_shortest_with_data(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/ledger.db")
+    prepare(engine)
+    data = DashboardData(engine, None)
+    assert data.shortest(None) == "30d"
+    row = next(iter(simulated(1)))
+    for age, key, shown in ((90_000, "a", "7d"), (7_200, "b", "24h"), (60, "a", "1h")):
+        with engine.begin() as connection:
+            connection.execute(insert(requests), [{**row, "at": time.time() - age, "key": key}])
+        assert data.shortest(None) == shown
+        assert data.shortest(key) == shown
+    assert data.shortest("b") == "24h"
+    engine.dispose()
+
+
+def test_times_and_abstentions_are_of_the_newest_requests(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/ledger.db")
+    prepare(engine)
+    row = {**next(iter(simulated(1))), "at": time.time() - 60, "status": 200, "key": "a"}
+    row |= {"seconds": 1.0, "ttft_seconds": None, "source": "router", "budget": 9}
+    rows = [
+        {**row, "seconds": 3.0, "ttft_seconds": 0.5, "budget_hit": True},
+        {**row, "budget_hit": False},
+        {**row, "budget_hit": None, "abstained": "no router artifact"},
+        {**row, "status": 502, "seconds": 60.0, "budget_hit": True},
+        {**row, "key": "b", "seconds": 9.0},
+    ]
+    with engine.begin() as connection:
+        for one in rows:
+            connection.execute(insert(requests), [one])
+    told = DashboardData(engine, None).read("1h", "a")["recent"]
+    engine.dispose()
+    assert (told["requests"], told["seconds"]["requests"], told["seconds"]["p50"]) == (4, 3, 1.0)
+    assert told["ttft_seconds"] == {"p50": 0.5, "p95": 0.5, "p99": 0.5, "requests": 1}
+    assert told["abstentions"] == {"no router artifact": 1}
+    assert told["budgets"] == {"router": {"answers": 3, "ended": 1, "unknown": 1}}

@@ -1,21 +1,24 @@
 """What the dashboard shows, read from the ledger; recomputed at most every few seconds."""
 
+import math
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from server.ledger.reader import Row, latest, snapshot
+from server.dashboard.accounts import accounts
+from server.dashboard.recent import recent
+from server.dashboard.timeline import DIMENSIONS, SUMS, timeline
+from server.ledger.newest import newest_time
+from server.ledger.reader import Row, latest, reading, snapshot
 from server.ledger.schema import LedgerDown
 from server.ledger.selection import Selection
 from server.ledger.summaries import CHUNK_ROWS, add_new
-from server.ledger.totals import Totals, read_totals
+from server.ledger.totals import read_totals
 from server.savings.evidence import gather_quickly
 from server.savings.report import report
 
@@ -24,14 +27,13 @@ RANGES: Mapping[str, float] = {"1h": 3_600.0, "24h": 86_400.0, "7d": 604_800.0, 
 
 _DECISION_COLUMNS = (
     "at", "request_id", "model", "key", "arm", "effort", "source", "reason", "budget", "budget_hit",
-    "thinking_tokens", "baseline_tokens", "seconds", "status",
+    "thinking_tokens", "baseline_tokens", "seconds", "ttft_seconds", "status",
 )  # fmt: skip
 _SLOTS = {3_600.0: (60, 60), 86_400.0: (3_600, 3_600), 604_800.0: (3_600, 10_800)}
 _SLOTS[2_592_000.0] = (86_400, 86_400)
 """By range, the width of the slots that are read, and of the timeline's bins, in seconds."""
 
 _LATEST = 25
-_BINNED = ("requests", "thinking_tokens", "budget_hits")
 _MOST_ROWS = 4_000
 """Requests that are read one by one, of each arm; of more, a part is read that is drawn by id."""
 
@@ -69,11 +71,22 @@ class DashboardData:
             cached = self._cache.get((name, key))
             start = time.monotonic()
             if cached is None or start > cached.valid_until:
-                data = self._compute(RANGES[name], key)
+                data = {"range": name, **self._compute(RANGES[name], key)}
                 end = time.monotonic()
                 lifetime = max(_MIN_CACHE_SECONDS, _CACHE_FACTOR * (end - start))
                 cached = self._cache[name, key] = _Cached(end + lifetime, data)
             return cached.data
+
+    def shortest(self, key: str | None) -> str:
+        """The shortest range with a request of the key, of any for None; else the longest.
+
+        Raises:
+            LedgerDown: the ledger cannot be read now.
+        """
+        with reading(self._engine) as connection:
+            newest = newest_time(connection, key)
+        age = math.inf if newest is None else time.time() - newest
+        return next((name for name, seconds in RANGES.items() if age < seconds), [*RANGES][-1])
 
     def _compute(self, seconds: float, key: str | None) -> dict[str, Any]:
         now = time.time()
@@ -81,9 +94,10 @@ class DashboardData:
         begin = (now - seconds) // width * width
         self._catch_up()
         with snapshot(self._engine) as connection:
-            recent = Selection(since=begin, key=key)
-            evidence = gather_quickly(connection, recent, ("kind", "routed"), _MOST_ROWS)
-            bins = read_totals(connection, recent, slot, ("effort", "status"), _BINNED)
+            selection = Selection(since=begin, key=key)
+            evidence = gather_quickly(connection, selection, ("kind", "routed"), _MOST_ROWS)
+            bins = read_totals(connection, selection, slot, DIMENSIONS, SUMS)
+            newest = recent(connection, begin, key)
         summary = report(evidence, self._price, ("effort", "kind"))
         return {
             "key": key,
@@ -93,7 +107,9 @@ class DashboardData:
             "by_effort": summary["by"]["effort"],
             "by_kind": summary["by"]["kind"],
             "rows": {"read": evidence.requests, "most": evidence.requests + 1},
-            "timeline": _timeline(bins.accepted(), begin, width, now),
+            "timeline": timeline(bins.accepted(), begin, width, now),
+            "accounts": accounts(evidence.totals),
+            "recent": newest,
             "latest": [_decision(row) for row in latest(self._engine, _LATEST, Selection(key=key))],
         }
 
@@ -105,29 +121,6 @@ class DashboardData:
                 pass
         except DBAPIError as error:
             raise LedgerDown(f"the ledger cannot be read: {error.orig}") from error
-
-
-def _timeline(totals: Totals, begin: float, width: int, now: float) -> dict[str, Any]:
-    """Requests, thinking tokens and budget hits of each bin, requests by effort."""
-    number = int((now - begin) // width) + 1
-    sums = totals.columns
-    efforts = [Counter[str]() for _ in range(number)]
-    place = ((sums["slot"] - begin) // width).astype(int)
-    inside = (place >= 0) & (place < number)
-    rows = zip(place[inside], sums["effort"][inside], sums["requests"][inside], strict=True)
-    for index, effort, requests in rows:
-        efforts[index][effort] += round(requests)
-    thinking, hits = (
-        np.bincount(place[inside], weights=sums[name][inside], minlength=number)
-        for name in ("thinking_tokens", "budget_hits")
-    )
-    return {
-        "begin": begin,
-        "bin_seconds": width,
-        "efforts": [dict(counter) for counter in efforts],
-        "thinking_tokens": [round(tokens) for tokens in thinking],
-        "budget_hits": [round(count) for count in hits],
-    }
 
 
 def _decision(row: Row) -> dict[str, Any]:

@@ -231,12 +231,19 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format, summed over all workers."""
+        return generate_latest(self._of_all_workers())
+
+    def value(self, name: str) -> float:
+        """The value of a metric without labels, over all workers; 0 where nothing has set it."""
+        return self._of_all_workers().get_sample_value(name) or 0.0
+
+    def _of_all_workers(self) -> CollectorRegistry:
         if self._shared_folder is None:
-            return generate_latest(self.registry)
+            return self.registry
         _remove_gauges_of_dead_workers(Path(self._shared_folder))
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, self._shared_folder)  # registers itself
-        return generate_latest(registry)
+        return registry
 
     def declare(self, model: str) -> None:
         """Create series at 0, so that rates include the first request."""

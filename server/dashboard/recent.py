@@ -1,0 +1,66 @@
+"""Times, abstentions and ends of budgets, of the newest requests of a range."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row
+
+from server.ledger.newest import newest
+
+MOST_ROWS = 2_000
+_COLUMNS = (
+    "at",
+    "status",
+    "seconds",
+    "ttft_seconds",
+    "abstained",
+    "source",
+    "budget",
+    "budget_hit",
+)
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def recent(connection: Connection, since: float, key: str | None) -> dict[str, Any]:
+    """What the dashboard tells of at most MOST_ROWS requests since a time, of one key or all.
+
+    Times are in seconds, and those of answered requests.
+    """
+    rows = newest(connection, _COLUMNS, MOST_ROWS, since, key)
+    answered = [row for row in rows if row.status == 200]
+    return {
+        "requests": len(rows),
+        "most": MOST_ROWS,
+        "since": rows[-1].at if rows else None,
+        "seconds": _quantiles([row.seconds for row in answered]),
+        "ttft_seconds": _quantiles([row.ttft_seconds for row in answered]),
+        "abstentions": _ranked(row.abstained for row in rows if row.abstained),
+        "budgets": _budgets(answered),
+    }
+
+
+def _quantiles(times: Sequence[float | None]) -> dict[str, Any] | None:
+    known = [time for time in times if time is not None]
+    if not known:
+        return None
+    values = np.quantile(known, [*_QUANTILES.values()])
+    return dict(zip(_QUANTILES, values.tolist(), strict=True)) | {"requests": len(known)}
+
+
+def _budgets(answered: Sequence[Row[Any]]) -> dict[str, Mapping[str, int]]:
+    """By the source of the effort: answers with a budget, those it ended, those not known."""
+    bounded = [row for row in answered if row.budget]
+    return {
+        source: {
+            "answers": sum(row.source == source for row in bounded),
+            "ended": sum(row.source == source and row.budget_hit is True for row in bounded),
+            "unknown": sum(row.source == source and row.budget_hit is None for row in bounded),
+        }
+        for source in _ranked(row.source for row in bounded)
+    }
+
+
+def _ranked(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
