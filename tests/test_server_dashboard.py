@@ -238,10 +238,12 @@ def test_times_and_abstentions_are_of_the_newest_requests(tmp_path: Path) -> Non
     engine = connect(f"sqlite:///{tmp_path}/ledger.db")
     prepare(engine)
     row = {**next(iter(simulated(1))), "at": time.time() - 60, "status": 200, "key": "a"}
-    row |= {"seconds": 1.0, "ttft_seconds": None, "source": "router", "budget": 9}
+    row |= {"seconds": 1.0, "ttft_seconds": None, "first_answer_seconds": None}
+    row |= {"budget": 9, "budget_source": "router", "budget_hit": False}
     rows = [
-        {**row, "seconds": 3.0, "ttft_seconds": 0.5, "budget_hit": True},
-        {**row, "budget_hit": False},
+        {**row, "seconds": 3.0, "ttft_seconds": 0.5, "first_answer_seconds": 2.0},
+        {**row, "budget_hit": True},
+        {**row, "budget_source": None},
         {**row, "budget_hit": None, "abstained": "no router artifact"},
         {**row, "status": 502, "seconds": 60.0, "budget_hit": True},
         {**row, "key": "b", "seconds": 9.0},
@@ -251,7 +253,8 @@ def test_times_and_abstentions_are_of_the_newest_requests(tmp_path: Path) -> Non
             connection.execute(insert(requests), [one])
     told = DashboardData(engine, None).read("1h", "a")["recent"]
     engine.dispose()
-    assert (told["requests"], told["seconds"]["requests"], told["seconds"]["p50"]) == (4, 3, 1.0)
+    assert (told["requests"], told["seconds"]["requests"], told["seconds"]["p50"]) == (5, 4, 1.0)
     assert told["ttft_seconds"] == {"p50": 0.5, "p95": 0.5, "p99": 0.5, "requests": 1}
+    assert told["first_answer_seconds"]["p99"] == 2.0
     assert told["abstentions"] == {"no router artifact": 1}
     assert told["budgets"] == {"router": {"answers": 3, "ended": 1, "unknown": 1}}

@@ -13,7 +13,7 @@ from test_server_record import decision_with
 from server.api import messages
 from server.api.chat import error_event
 from server.api.completion_relay import ChatRelay
-from server.api.relay import Relay
+from server.api.relay import Relay, answers
 from server.api.response_relays import MessagesRelay
 from server.engines.usage import Usage
 from server.errors import EngineFailed
@@ -362,3 +362,24 @@ def test_what_passes_as_thought_has_no_text_of_the_answer(delta: bytes, is_thoug
     event = b'data: {"id":"c","choices":[{"index":0,"delta":{%b}}]}\n\n' % delta
     assert passed(relay, event) == passed(relay, event) == event
     assert relay.passes_thoughts is is_thought
+
+
+@pytest.mark.parametrize(
+    ("event", "is_answer"),
+    [
+        (WORD, True),
+        (b'data: {"choices":[{"delta":{"content": "a"}}]}\n\n', True),
+        (b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n', False),
+        (b'data: {"choices":[{"delta":{"content":null,"reasoning_content":"a"}}]}\n\n', False),
+        (b'data: {"choices":[{"delta":{"reasoning":"\\"content\\":\\"a"}}]}\n\n', False),
+        (b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n', True),
+        (b'data: {"choices":[{"delta":{"content":"","tool_calls":[]}}]}\n\n', False),
+        (b'data: {"type":"response.output_text.delta","delta":"a"}\n\n', True),
+        (b'data: {"type":"response.reasoning_text.delta","delta":"a"}\n\n', False),
+        (b'data: {"delta":{"type":"text_delta","text":"a"}}\n\n', True),
+        (b'data: {"delta":{"type":"thinking_delta","thinking":"a"}}\n\n', False),
+        (b'data: {"delta":{"type":"input_json_delta","partial_json":"{"}}\n\n', True),
+    ],
+)
+def test_an_answer_is_told_from_thoughts(event: bytes, is_answer: bool) -> None:
+    assert answers(event) is is_answer

@@ -40,6 +40,7 @@ def counted(*records: RequestRecord) -> Callable[..., float | None]:
 def test_times_of_a_stream() -> None:
     value = counted(answered())
     assert value("tops_ttft_seconds_sum", ANSWERED) == pytest.approx(3.0)
+    assert value("tops_first_answer_seconds_count", ANSWERED) is None
     assert value("tops_request_seconds_sum", ANSWERED) == pytest.approx(7.0)
     assert value("tops_decision_seconds_sum") == pytest.approx(0.25)
     assert value("tops_overhead_seconds_sum") == pytest.approx(0.5)

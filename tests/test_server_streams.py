@@ -258,3 +258,22 @@ def test_streams_are_counted(front: Server, engine: ScriptedEngine) -> None:
     engine.replies["counted"] = WHOLE["no-done"]
     ask(front, "counted", stream=True)
     until(lambda: count() == before + 1)
+
+
+def test_the_first_token_of_the_answer_comes_after_the_thinking(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    def total(name: str) -> float:
+        lines = httpx.get(f"{front.url}/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    names = [f"tops_{name}_seconds_sum" for name in ("ttft", "first_answer", "request")]
+    counts = "tops_first_answer_seconds_count"
+    before, counted = [total(name) for name in names], total(counts)
+    thought = event(choices=[{"index": 0, "delta": {"reasoning": 'a "content": "x'}}])
+    answer = FINISH + USAGE + DONE
+    engine.replies["late"] = (HEAD, thought, thought, 0.3, CHUNK, answer)
+    ask(front, "late", stream=True)
+    until(lambda: total(counts) == counted + 1)
+    ttft, first_answer, whole = (total(n) - b for n, b in zip(names, before, strict=True))
+    assert ttft + 0.3 <= first_answer <= whole

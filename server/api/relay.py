@@ -22,12 +22,21 @@ _STRING = re.compile(
 )
 _THOUGHT = re.compile(rb'"(?:reasoning|reasoning_content|thinking)":\s*"$')
 _ANSWER = re.compile(rb'"(?:content|text|delta)":\s*"')
+_ANSWERS = re.compile(
+    rb'"(?:content":\s*"[^"]|tool_calls":\s*\[\s*\{)|"response\.(?:output_text|function_call_arguments)'
+    rb'\.delta"|"(?:text|input_json)_delta"'
+)
 _TEXT = re.compile(rb'[^"\r\n]*')
 _MAX_SHAPES = 8
 """Shapes that are learned per stream: a stream whose events differ in more than a text has none."""
 
 Tops = Callable[[Usage | None], dict[str, Any]]
 """Makes the `tops` object, once the usage is known or will not be reported."""
+
+
+def answers(events: bytes) -> bool:
+    """Whether events of any of the APIs have text of the answer, or a tool's call."""
+    return _ANSWERS.search(events) is not None
 
 
 class Relay(ABC):

@@ -15,9 +15,10 @@ _COLUMNS = (
     "status",
     "seconds",
     "ttft_seconds",
+    "first_answer_seconds",
     "abstained",
-    "source",
     "budget",
+    "budget_source",
     "budget_hit",
 )
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -36,6 +37,7 @@ def recent(connection: Connection, since: float, key: str | None) -> dict[str, A
         "since": rows[-1].at if rows else None,
         "seconds": _quantiles([row.seconds for row in answered]),
         "ttft_seconds": _quantiles([row.ttft_seconds for row in answered]),
+        "first_answer_seconds": _quantiles([row.first_answer_seconds for row in answered]),
         "abstentions": _ranked(row.abstained for row in rows if row.abstained),
         "budgets": _budgets(answered),
     }
@@ -50,15 +52,20 @@ def _quantiles(times: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def _budgets(answered: Sequence[Row[Any]]) -> dict[str, Mapping[str, int]]:
-    """By the source of the effort: answers with a budget, those it ended, those not known."""
-    bounded = [row for row in answered if row.budget]
+    """By the source of the budget: answers with one, those it ended, those not known.
+
+    Requests of older versions, whose budget's source is not known, are left out.
+    """
+    bounded = [row for row in answered if row.budget and row.budget_source]
     return {
         source: {
-            "answers": sum(row.source == source for row in bounded),
-            "ended": sum(row.source == source and row.budget_hit is True for row in bounded),
-            "unknown": sum(row.source == source and row.budget_hit is None for row in bounded),
+            "answers": sum(row.budget_source == source for row in bounded),
+            "ended": sum(row.budget_source == source and row.budget_hit is True for row in bounded),
+            "unknown": sum(
+                row.budget_source == source and row.budget_hit is None for row in bounded
+            ),
         }
-        for source in _ranked(row.source for row in bounded)
+        for source in _ranked(row.budget_source for row in bounded)
     }
 
 

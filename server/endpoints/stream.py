@@ -5,7 +5,7 @@ import time
 
 from starlette.types import Send
 
-from server.api.relay import Relay
+from server.api.relay import Relay, answers
 from server.api.thought_meter import ThoughtMeter
 from server.endpoints.given_answer import BATCH, GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
@@ -30,7 +30,8 @@ async def relay_stream(
     """Send the engine's events to the client as they arrive.
 
     Args:
-        record: the request; gets the time of the first byte, and the status of an error.
+        record: the request; gets the times of the first byte and of the answer's first, and the
+            status of an error.
         reply: the engine's, begun.
         relay: rewrites the events of the API that is spoken.
         endings: time-outs of ENDING_SECONDS.
@@ -61,6 +62,8 @@ async def relay_stream(
             if is_ending:  # the time that the client takes is not the engine's
                 deadline.pause()
         if events:
+            if record.first_answer_at is None and not is_thought and answers(events):
+                record.first_answer_at = time.perf_counter()
             if reading is not None and not is_thought:
                 unread = reading.unread
                 unread.append(events)

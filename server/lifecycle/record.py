@@ -75,6 +75,8 @@ class RequestRecord:
     # answered
     status: int = 200
     first_byte_at: float | None = None
+    first_answer_at: float | None = None
+    """When the first text or tool's call behind the thinking came in a stream."""
     usage: Usage | None = None
     """All tokens spent: a retry with a larger budget and discarded attempts are included."""
     final_usage: Usage | None = None
@@ -128,6 +130,13 @@ class RequestRecord:
             return False
         granted = self.choices * self.decision.budget
         return (self.final_usage.thinking or 0) > _IGNORED_FACTOR * granted + _IGNORED_TOKENS
+
+    @property
+    def first_answer_seconds(self) -> float | None:
+        """From the request to the first token of a streamed answer; None without one."""
+        if not self.stream or self.first_answer_at is None:
+            return None
+        return self.first_answer_at - self.opened_at
 
     @property
     def empty_cause(self) -> EmptyCause:

@@ -102,6 +102,8 @@ class RequestMetrics:
         if record.first_byte_at is None or not record.stream:
             return
         metrics.ttft.labels(*labels).observe(record.first_byte_at - record.opened_at)
+        if record.first_answer_seconds is not None:
+            metrics.first_answer.labels(*labels).observe(record.first_answer_seconds)
         if record.usage and record.usage.completion > 1 and not record.was_held:
             streaming = closed_at - record.first_byte_at
             metrics.tpot.labels(*labels).observe(streaming / (record.usage.completion - 1))

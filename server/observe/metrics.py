@@ -269,6 +269,12 @@ class Metrics:
             answered,
             _TTFT,
         )
+        self.first_answer = self._histograms(
+            "tops_first_answer_seconds",
+            "Time from the request to the first streamed chunk of the answer, after the thinking.",
+            answered,
+            _LATENCY,
+        )
         self.tpot = self._histograms(
             "tops_tpot_seconds",
             "Time per completion token after the first chunk of a stream.",

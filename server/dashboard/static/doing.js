@@ -19,12 +19,11 @@ const REASONS = {
 };
 
 const SOURCES = {
-  router: "Effort of the router",
-  fallback: "Baseline, as the router abstained",
-  holdout: "Baseline, as held out",
-  pinned: "Effort kept from the conversation",
-  request: "Effort asked for",
-  key: "Effort limited by the API key",
+  router: "Set by the router",
+  request: "Asked for by the client",
+  key: "Limit of the API key",
+  limit: "Room left by max_tokens and context",
+  effort: "Of the effort",
 };
 
 export function showDoing(data) {

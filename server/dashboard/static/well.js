@@ -29,8 +29,9 @@ const BUDGETS = {
 
 export function showWell({ accounts, recent, now }) {
   showFailed(accounts);
-  showTime("latency", recent.seconds, recent);
-  showTime("ttft", recent.ttft_seconds, recent, "streamed answer");
+  showTime("latency", recent.seconds);
+  showTime("ttft", recent.ttft_seconds, "streamed answer");
+  showTime("first-answer", recent.first_answer_seconds, "streamed answer");
   element("in-flight").textContent = whole.format(now.in_flight);
   element("in-flight-note").textContent = now.load
     ? `The load raises the price of thinking, by ${percent(now.load, 0)} of the most.`
@@ -51,7 +52,7 @@ function showFailed({ requests, statuses }) {
   })), requests);
 }
 
-function showTime(id, times, recent, what = "answer") {
+function showTime(id, times, what = "answer") {
   element(id).textContent = times ? seconds(times.p50) : "–";
   element(`${id}-note`).textContent = times
     ? `Median of the newest ${count(times.requests, what)}. 95 % within ${seconds(times.p95)}, 99 % within ${seconds(times.p99)}.`
