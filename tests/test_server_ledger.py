@@ -132,7 +132,9 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
     with engine.begin() as connection:
         for column in ("agent", "answer"):
             connection.execute(text(f"DROP INDEX ix_requests_{column}"))
-        for column in ("pinned", "agent", "answer", "kind"):
+        for column in (
+            "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",
+        ):  # fmt: skip
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
         connection.execute(text("DROP INDEX ix_requests_holdout"))
         for table in ("summaries", "summarized"):

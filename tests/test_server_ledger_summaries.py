@@ -125,7 +125,9 @@ def test_a_ledger_of_an_older_version_is_summed_with_its_rows(engine: Engine) ->
     with engine.begin() as connection:
         for name in ("agent", "answer", "holdout"):
             connection.execute(text(f"DROP INDEX ix_requests_{name}"))
-        for column in ("pinned", "agent", "answer", "kind"):
+        for column in (
+            "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",
+        ):  # fmt: skip
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
         for table in ("summaries", "summarized"):
             connection.execute(text(f"DROP TABLE {table}"))

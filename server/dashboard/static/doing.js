@@ -42,7 +42,7 @@ export function showDoing(data) {
 
 function showAccounts({ accounts, savings }) {
   element("requests").textContent = whole.format(accounts.requests);
-  element("requests-note").textContent = accounts.requests ? "in this time, each counted once" : "none yet";
+  element("requests-note").textContent = accounts.requests ? "with a decision, in this time; each is counted once" : "none yet";
   const sum = element("left-out");
   sum.replaceChildren();
   const line = (name, number, kind = "") => {
