@@ -51,6 +51,7 @@ from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
 from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
+from server.lifecycle.in_flight_table import InFlightTable
 from server.lifecycle.tracker import RequestTracker
 from server.limits.key_limits import KeyLimits
 from server.limits.opening import open_limits
@@ -92,7 +93,8 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     _follow_template(settings, template, decider, fleet)
     tracing = _tracing(settings)
     on_close = ledger.record if ledger else None
-    tracker = RequestTracker(metrics, on_close, settings.workers, tracing)
+    in_flight = InFlightTable(shared.in_flight) if shared else None
+    tracker = RequestTracker(metrics, on_close, in_flight, tracing)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys)
     limits = open_limits(settings, metrics, shared.limits if shared else None)

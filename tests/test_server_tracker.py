@@ -1,7 +1,9 @@
 """The tracker: each request is closed once, and the load that the open ones are to the engine."""
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 import pytest
 from test_server_record import decision_with
@@ -9,6 +11,7 @@ from test_server_record import decision_with
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineDown, Stopping
 from server.http.disconnect import ClientDisconnected
+from server.lifecycle.in_flight_table import InFlightTable, create_in_flight_table
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import CLIENT_CLOSED_REQUEST, RequestTracker
 from server.observe.metrics import Metrics
@@ -43,12 +46,21 @@ def stream_with_wait(
         clock.seconds = record.first_byte_at
 
 
-def test_load_counts_the_requests_in_flight_on_all_workers() -> None:
-    tracker = RequestTracker(Metrics(), workers=3)
-    assert tracker.load().in_flight == 0
-    with tracker.open("a"), tracker.open("b"):
-        assert tracker.load().in_flight == 6
-    assert tracker.load().in_flight == 0
+def test_load_counts_the_requests_in_flight_on_all_workers(tmp_path: Path) -> None:
+    file = create_in_flight_table(tmp_path, 2)
+    dead = os.getpid() + 1
+
+    def worker(pid: int) -> RequestTracker:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: pid)
+            return RequestTracker(Metrics(), in_flight=InFlightTable(file, lambda pid: pid != dead))
+
+    first, second = worker(os.getpid()), worker(dead)
+    with first.open("a"), second.open("b"), second.open("c"):
+        assert first.load().in_flight == second.load().in_flight == 3
+        third = worker(os.getpid() + 2)  # in the place of the dead one
+        with third.open("d"):
+            assert first.load().in_flight == third.load().in_flight == 2
 
 
 def test_the_mean_wait_weighs_the_newest_stream_by_an_eighth(clock: Clock) -> None:

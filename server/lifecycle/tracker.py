@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from router.load import Load
 from server.errors import GatewayError, Stopping
 from server.http.disconnect import ClientDisconnected
+from server.lifecycle.in_flight_table import InFlightTable
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.request_log import write_request_line
 from server.lifecycle.request_metrics import RequestMetrics
@@ -37,8 +38,7 @@ class RequestTracker:
     Args:
         metrics: counts the requests in flight and the closed ones.
         on_close: takes each closed record and returns at once; the ledger's `record`.
-        workers: gateway processes in front of the same engines. Each is assumed to have as many
-            requests in flight as this one.
+        in_flight: those of all workers of this gateway; None if this process serves alone.
         tracing: begins traces; None where tracing is off.
     """
 
@@ -46,27 +46,28 @@ class RequestTracker:
         self,
         metrics: Metrics,
         on_close: Callable[[RequestRecord], None] | None = None,
-        workers: int = 1,
+        in_flight: InFlightTable | None = None,
         tracing: "Tracing | None" = None,
     ) -> None:
         self.tracing = tracing
         self._in_flight_gauge = metrics.in_flight
         self._request_metrics = RequestMetrics(metrics)
         self._on_close = on_close
-        self._workers = workers
+        self._in_flight_table = in_flight
         self._in_flight = 0
         self._mean_wait_seconds = 0.0
         self._mean_wait_at = time.perf_counter()
 
     def load(self) -> Load:
-        """Requests in flight on all workers, and the mean wait of recent streams, in seconds.
+        """Requests in flight on all workers, and the mean wait of this one's recent streams.
 
         A stream's wait is the time from its forwarding to its first byte. The mean halves every 10
         seconds without a stream.
         """
         age = time.perf_counter() - self._mean_wait_at
         wait_seconds = self._mean_wait_seconds * 0.5 ** (age / _WAIT_HALF_LIFE_SECONDS)
-        return Load(self._workers * self._in_flight, wait_seconds)
+        table = self._in_flight_table
+        return Load(self._in_flight if table is None else table.total(), wait_seconds)
 
     async def idle(self, seconds: float) -> None:
         """Wait until every request is closed, but no longer than so many seconds."""
@@ -82,8 +83,7 @@ class RequestTracker:
             Stopping: the block was cancelled, which only the gateway's shutdown does.
         """
         record = RequestRecord(request_id)
-        self._in_flight += 1
-        self._in_flight_gauge.set(self._in_flight)
+        self._count(1)
         try:
             yield record
         except GatewayError as error:
@@ -103,10 +103,15 @@ class RequestTracker:
         finally:
             self._close(record)
 
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        self._in_flight_gauge.set(self._in_flight)
+        if self._in_flight_table is not None:
+            self._in_flight_table.set(self._in_flight)
+
     def _close(self, record: RequestRecord) -> None:
         record.closed_at = time.perf_counter()
-        self._in_flight -= 1
-        self._in_flight_gauge.set(self._in_flight)
+        self._count(-1)
         if self._on_close is not None:
             self._on_close(record)
         self._request_metrics.count(record)
