@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,18 @@ def test_of_efforts_with_equal_replies_the_cheapest_is_offered() -> None:
     assert measured.levels[-1].verdict == "alias"
 
 
+@pytest.mark.parametrize(("changed", "verdict"), [(2, "alias"), (3, "not enough evidence")])
+def test_a_few_replies_may_change_by_themselves(changed: int, verdict: str) -> None:
+    """As greedy replies of llama.cpp do once their prompt is cached."""
+    replies = trials(("low", "high"), lambda _, prompt: 50 + prompt, equal=lambda _: "same")
+    other = {
+        prompt: replace(reply, digest="other", thinking=9 if prompt == "0" else 400)
+        for prompt, reply in list(replies["high"].items())[:changed]
+    }
+    measured = effects({"low": replies["low"], "high": {**replies["high"], **other}})
+    assert verdicts(measured)["high"] == verdict
+
+
 def test_equal_lengths_alone_show_an_alias_only_on_many_prompts() -> None:
     drawn = random.Random(3)
 
@@ -119,6 +132,17 @@ def test_thoughts_that_are_all_cut_show_nothing() -> None:
         "high": "not enough evidence",
     }
     assert [level.cut for level in measured.levels] == [0, 8, 8, 8]
+
+
+@pytest.mark.parametrize(("cut", "verdict"), [(4, "alias"), (20, "not enough evidence")])
+def test_a_few_equal_lengths_do_not_speak_for_many_thoughts_that_were_cut(
+    cut: int, verdict: str
+) -> None:
+    def lengths(effort: Effort, prompt: int) -> int:
+        return 2_000 if prompt < cut else 100 + (prompt + len(effort)) % 3
+
+    replies = trials(("low", "high"), lengths, prompts=cut + 20, limit=1_000)
+    assert verdicts(effects(replies))["high"] == verdict
 
 
 def test_thoughts_of_one_effort_that_are_cut_still_show_which_is_longer() -> None:

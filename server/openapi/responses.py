@@ -185,11 +185,26 @@ class HealthState(BaseModel):
     status: Literal["ok"]
 
 
+class EffortState(BaseModel):
+    """What an effort of an engine does, by the effort canary."""
+
+    thinking_tokens: float = Field(description="Median of the replies.")
+    interval: tuple[float, float] | None = Field(description="Of the median, 95 %.")
+    prompts: int
+    cut: int = Field(description="Replies that thought up to the limit.")
+    verdict: Literal["works", "alias", "inverted", "not enough evidence"]
+    stand_in: Effort | None = Field(description="What a router gets instead.")
+    ratio: float | None = Field(description="To the next lower effort that is offered.")
+    ratio_interval: tuple[float | None, float | None] | None
+    detail: str
+
+
 class EngineState(BaseModel):
     engine: str = Field(description="Host and port.")
     up: bool
     budgets: str = Field(description="How budgets are enforced: native, two-phase, none, ...")
     continues: bool = Field(description="Whether it answers after thinking that ran out of room.")
+    efforts: dict[Effort, EffortState] | None = Field(description="None where not measured.")
 
 
 class ReadyState(BaseModel):
