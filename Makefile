@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 JOBS ?= 5
 # servers that the tests start compile their modules once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
-TRAIN_EXTRAS := -e '.[dev,train]'
+TRAIN_EXTRAS := -e '.[dev,train,gym]'
 # pip's own words on what it fetches and installs, a line each; its errors stay whole
 INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off \
   -c constraints.txt $(1) | sed -unE 's/^ *(Downloading [^ ]+ \([0-9.]+ [kMG]B\)|Installing collected packages).*/  \1/p' \
@@ -46,8 +46,8 @@ unit-%: ## the unit tests on another installed Python, in an environment of its 
 	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
 test-train: $(VENV)/train.done $(VENV)/smollm2.done ## run the tests of training, the whole smoke recipe among them
-	@echo "running: pytest tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py tests/test_server_chat_templates.py $(ARGS)
+	@echo "running: pytest tests/test_models_training*.py tests/test_models_reasoning_gym.py tests/test_server_chat_templates.py $(ARGS)"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py tests/test_models_reasoning_gym.py tests/test_server_chat_templates.py $(ARGS)
 
 train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIPE=models/recipes/demo.toml)
 	@echo "starting: tops train all $(RECIPE) $(ARGS)"
@@ -100,7 +100,7 @@ budgets: $(VENV)/serve.done ## check 1,000 random budgets on a running server
 
 constraints: ## pin in constraints.txt what a fresh environment of all extras resolves to
 	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
-	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet -e '.[dev,train,postgres,study]'
+	@.venv-constraints/bin/python -m pip --disable-pip-version-check install --quiet -e '.[dev,train,gym,postgres,study]'
 	@{ echo "# One set of versions that passed every test; written by: make constraints"; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE '^(nvidia|cuda|triton|setuptools|pip)'; } > constraints.txt
 	@rm -rf .venv-constraints

@@ -5,12 +5,18 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from models.domain.stories import MAX_STEPS, Split
-from models.options import AT_LEAST_ONE, GenerationOptions, StepRange, generation_options
+from models.options import (
+    AT_LEAST_ONE,
+    FieldValue,
+    GenerationOptions,
+    StepRange,
+    generation_options,
+)
 from router.options import NOT_NEGATIVE, FiniteRange
 
 if TYPE_CHECKING:
@@ -45,11 +51,43 @@ _STOPPED = 130
     "--steps", type=StepRange(), default=f"1-{MAX_STEPS}", show_default=True, metavar="LOW-HIGH",
     help="Number of steps of a problem, such as 3-5.",
 )  # fmt: skip
-def problems_command(count: int, seed: int, split: Split, steps: tuple[int, int]) -> None:
-    """Print problems of the demo domain as JSON Lines.
+@click.option(
+    "--reasoning-gym", "tasks", metavar="TASK,TASK...",
+    help="Print N problems of each of these tasks of reasoning-gym instead.",
+)  # fmt: skip
+@click.option(
+    "--difficulty", type=FieldValue(), multiple=True, metavar="FIELD=VALUE",
+    help="A field of the task's configuration, such as max_animals=5; may be repeated.",
+)  # fmt: skip
+def problems_command(
+    count: int,
+    seed: int,
+    split: Split,
+    steps: tuple[int, int],
+    tasks: str | None,
+    difficulty: tuple[tuple[str, Any], ...],
+) -> None:
+    """Print problems of the demo domain, or of reasoning-gym, as JSON Lines.
 
-    The same seed and split give the same problems.
+    The same seed and split give the same problems. Items of reasoning-gym hold what their scorer
+    needs.
     """
+    if tasks is not None:
+        from models.outcomes.gym_problems import GymTask, write_gym_problems
+        from models.outcomes.problem_sets import ProblemError
+
+        try:
+            write_gym_problems(
+                sys.stdout,
+                [GymTask(task, count, seed, dict(difficulty)) for task in tasks.split(",")],
+            )
+        except ProblemError as error:
+            raise click.ClickException(str(error)) from error
+        return
+    if difficulty:
+        raise click.UsageError(
+            "--difficulty belongs to --reasoning-gym; the demo domain has --steps"
+        )
     from models.domain.problems import write_problems
 
     write_problems(sys.stdout, count, seed, split, steps)
@@ -71,13 +109,14 @@ def generate_command(problems: str, out: Path, model: str, options: GenerationOp
     from models.outcomes.client import GenerateError
     from models.outcomes.generate import generate_outcomes
     from models.outcomes.problem_sets import ProblemError
+    from models.outcomes.verify import JudgeError
 
     try:
         generate_outcomes(
             problems, _request_settings(model, options), options.efforts, options.samples,
-            options.concurrency, out,
+            options.concurrency, out, options.run_code,
         )  # fmt: skip
-    except (GenerateError, ProblemError, OSError) as error:
+    except (GenerateError, ProblemError, JudgeError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         _stop("stopped; run the same command again to continue")
@@ -137,6 +176,7 @@ def calibrate_command(
     from models.outcomes.calibrate import Calibration, Cost, fit_outcomes, generate_missing
     from models.outcomes.client import GenerateError
     from models.outcomes.problem_sets import ProblemError, read_problems
+    from models.outcomes.verify import JudgeError
     from router.artifact import save
     from router.fitting.fit import FitSettings
     from router.fitting.outcomes import OutcomeError
@@ -152,8 +192,9 @@ def calibrate_command(
 
     try:
         calibration = Calibration(
-            _request_settings(model, options), read_problems(problems)[:limit], options.efforts,
-            options.samples, options.concurrency,
+            _request_settings(model, options),
+            read_problems(problems, run_code=options.run_code)[:limit], options.efforts,
+            options.samples, options.concurrency, options.run_code,
         )  # fmt: skip
         if not generate_missing(calibration, outcomes, is_confirmed):
             raise click.ClickException(
@@ -161,7 +202,7 @@ def calibrate_command(
             )
         fitted = fit_outcomes(calibration, outcomes, FitSettings(baseline, max_loss, delta))
         save(fitted.artifact, out)
-    except (GenerateError, ProblemError, OutcomeError, OSError) as error:
+    except (GenerateError, ProblemError, JudgeError, OutcomeError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         _stop(f"stopped; {outcomes} has what is finished: run the same command again to continue")
@@ -228,6 +269,7 @@ def _request_settings(model: str, options: GenerationOptions) -> "RequestSetting
         weights=options.weights,
         keep_responses=options.keep_responses,
         max_tokens=options.max_tokens,
+        system=options.effort_prompts,
         system_message=options.system,
         kind=options.kind,
         api_key=os.environ.get(API_KEY_VARIABLE),

@@ -1,10 +1,11 @@
 """Command-line options of `tops generate` and `tops calibrate`, and their value types."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import click
 
@@ -27,6 +28,23 @@ class StepRange(click.ParamType[tuple[int, int]]):
         if not (low.isdigit() and high.isdigit() and 1 <= int(low) <= int(high) <= MAX_STEPS):
             self.fail(f"{value} is not LOW-HIGH within 1-{MAX_STEPS}.", param, ctx)
         return int(low), int(high)
+
+
+class FieldValue(click.ParamType[tuple[str, Any]]):
+    """A field and its value: FIELD=VALUE, where VALUE is JSON or else text."""
+
+    name = "field"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value} is not FIELD=VALUE.", param, ctx)
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text
 
 
 class EffortList(click.ParamType[tuple[str, ...]]):
@@ -73,10 +91,29 @@ class GenerationOptions:
     keep_responses: bool
     system: str | None
     kind: str | None
+    run_code: bool
+    effort_prompts: dict[str, str] | None
 
 
 def _text(_: click.Context, __: click.Parameter, file: TextIO | None) -> str | None:
     return None if file is None else file.read().strip()
+
+
+def _effort_prompts(
+    _: click.Context, __: click.Parameter, file: TextIO | None
+) -> dict[str, str] | None:
+    if file is None:
+        return None
+    try:
+        table: Any = json.load(file)
+    except ValueError as error:
+        raise click.BadParameter(f"it is not JSON: {error}") from error
+    if not isinstance(table, dict) or not all(
+        is_effort(effort) and isinstance(text, str)
+        for effort, text in cast("dict[str, Any]", table).items()
+    ):
+        raise click.BadParameter('it is not an object such as {"low": "Be brief.", "high": "..."}')
+    return cast("dict[str, str]", table)
 
 
 _OPTIONS = (
@@ -116,6 +153,15 @@ _OPTIONS = (
     click.option(
         "--kind", metavar="NAME",
         help="Kind of traffic; default: system:HASH of the system message, if there is one.",
+    ),
+    click.option(
+        "--effort-prompts", type=click.File(encoding="utf-8"), callback=_effort_prompts,
+        metavar="FILE",
+        help="JSON object of efforts and system prompts, sent instead of reasoning_effort.",
+    ),
+    click.option(
+        "--run-code", is_flag=True,
+        help="Run the programs that the model writes, in a sandbox, to judge problems with tests.",
     ),
 )  # fmt: skip
 

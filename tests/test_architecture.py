@@ -41,7 +41,13 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("http", "chat_templates"),
         ("errors", "observe"),
     ),
-    "models": (("commands",), ("options",), ("studies", "training"), ("outcomes",), ("domain",)),
+    "models": (
+        ("commands",),
+        ("options",),
+        ("studies", "training"),
+        ("outcomes",),
+        ("sandbox", "domain"),
+    ),
     "router": (("commands",), ("options",), ("evaluation",), ("fitting",), (OTHERS,)),
     "loadtest": (("bench", "chaos"), ("commands",), (OTHERS,), ("fake_engine",)),
 }

@@ -80,7 +80,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ('[tag]\nepochs = "many"', "tag.epochs: Input should be a valid number"),
         ("[tag]\nbatch = 0", "tag.batch: Input should be greater"),
         ('[data]\ntrain = [{ public = "gsm9k" }]', "data.train.0.public: Input should be"),
-        ("[data]\ntrain = [{ limit = 3 }]", "exactly one of stories, path, dataset"),
+        ("[data]\ntrain = [{ limit = 3 }]", "exactly one of stories, reasoning_gym, path, dataset"),
         ('[engine]\nkind = "urls"', "urls are needed"),
         ('[mistakes]\nfound_by = "critic"', "a critic needs"),
         ("[[[", "cannot be read"),

@@ -60,6 +60,7 @@ class Calibration:
     efforts: Sequence[str]
     samples: int
     concurrency: int
+    run_code: bool = False
 
 
 def generate_missing(
@@ -88,14 +89,15 @@ def generate_missing(
     # a run that is resumed after its pilot has a small one again: only that tells the time
     pilot = first or missing[: _PILOT_PROBLEMS * len(calibration.efforts)]
     start, concurrency = time.monotonic(), calibration.concurrency
-    refusals = generate_judged(pilot, settings, outcomes, concurrency) if pilot else []
+    run_code = calibration.run_code
+    refusals = generate_judged(pilot, settings, outcomes, concurrency, run_code) if pilot else []
     seconds_each = (time.monotonic() - start) / max(len(pilot), 1)
     finished = read_finished(outcomes, settings, problems)
     missing = [task for task in tasks if task.key not in finished]
     if missing:
         if not is_confirmed(_estimate_cost(missing, settings, outcomes, seconds_each)):
             return False
-        refusals += generate_judged(missing, settings, outcomes, concurrency)
+        refusals += generate_judged(missing, settings, outcomes, concurrency, run_code)
     report_refused(refusals)
     return True
 

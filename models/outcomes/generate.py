@@ -110,10 +110,14 @@ def plan_tasks(
 
 
 def generate_judged(
-    tasks: Sequence[GenerationTask], settings: RequestSettings, out: Path, concurrency: int
+    tasks: Sequence[GenerationTask],
+    settings: RequestSettings,
+    out: Path,
+    concurrency: int,
+    run_code: bool = False,
 ) -> list[str]:
-    """As `generate` from one endpoint, with each answer judged."""
-    with Judge() as judge:
+    """As `generate` from one endpoint, with each answer judged; `run_code` is the judge's."""
+    with Judge(run_code=run_code) as judge:
         return generate(tasks, [settings], out, concurrency, judge)
 
 
@@ -170,7 +174,10 @@ async def _generate(
                     correct = None
                     if judge is not None:
                         text, truncated = visible_answer(completion)
-                        correct = await judge.is_correct(text, task.problem.answer, truncated)
+                        problem = task.problem
+                        correct = await judge.is_correct(
+                            text, problem.answer, truncated, problem.check
+                        )
                     row = outcome_row(settings, task, completion, correct)
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
                     out.flush()
@@ -210,6 +217,7 @@ def generate_outcomes(
     samples: int,
     concurrency: int,
     out: Path,
+    run_code: bool = False,
 ) -> None:
     """Generate, judge and append to `out` whatever it does not have yet.
 
@@ -220,14 +228,15 @@ def generate_outcomes(
         samples: generations per problem and effort.
         concurrency: requests at the same time.
         out: outcome file.
+        run_code: whether programs that a model has written may be run.
 
     Raises:
         GenerateError, ProblemError: the run cannot start or continue; finished generations stay.
     """
-    selected = read_problems(problems)
+    selected = read_problems(problems, run_code=run_code)
     tasks = plan_tasks(selected, efforts, samples)
     finished = read_finished(out, settings, selected)
     missing = [task for task in tasks if task.key not in finished]
     print(f"{len(tasks) - len(missing)} of {len(tasks)} are there already", file=sys.stderr)
     if missing:
-        report_refused(generate_judged(missing, settings, out, concurrency))
+        report_refused(generate_judged(missing, settings, out, concurrency, run_code))

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from models.outcomes.check import Check, read_check
 from models.outcomes.verify import unjudgeable
 from router.json_text import parse_json
 
@@ -27,7 +28,8 @@ class Problem:
     """A prompt and its answer.
 
     `difficulty` is on the scale of its problem set, if it has one. `kind` is of traffic; `system`
-    is the system message of its requests, where that is not the run's.
+    is the system message of its requests, where that is not the run's. `check` is what answers are
+    checked against, where that is more than `answer`.
     """
 
     problem_id: str
@@ -36,6 +38,7 @@ class Problem:
     difficulty: float | None = None
     kind: str | None = None
     system: str | None = None
+    check: Check | None = None
 
 
 def _gsm8k(row: Mapping[str, Any], number: int) -> Problem:
@@ -68,8 +71,15 @@ PUBLIC: Mapping[str, PublicSet] = {
 """The test split of GSM8K (1,319 problems, MIT) and MATH-500 (MIT), from their publishers."""
 
 
-def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list[Problem]:
+def read_problems(
+    source: str, public: Mapping[str, PublicSet] = PUBLIC, run_code: bool = False
+) -> list[Problem]:
     """The problems of a file (JSON Lines, gzip allowed), or of a public set.
+
+    Args:
+        source: the file, or the name of the set.
+        public: the sets.
+        run_code: whether programs that a model has written may be run.
 
     Raises:
         ProblemError: there is no such file or set, it cannot be downloaded, a line is broken or
@@ -90,7 +100,7 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
             raise ProblemError(f"{where}: {error!r}") from error
         if problem.problem_id in problems:
             raise ProblemError(f"{where}: {problem.problem_id} is there already")
-        if reason := unjudgeable(problem.answer):
+        if reason := unjudgeable(problem.answer, problem.check, run_code):
             raise ProblemError(f"{where}: {reason}")
         problems[problem.problem_id] = problem
     if not problems:
@@ -99,11 +109,14 @@ def read_problems(source: str, public: Mapping[str, PublicSet] = PUBLIC) -> list
 
 
 def _parse_row(row: Mapping[str, Any], _: int) -> Problem:
-    for name in ("problem_id", "prompt", "answer"):
+    checked_alone = row.get("reasoning_gym") or row.get("tests")
+    for name in ("problem_id", "prompt", *(() if checked_alone else ("answer",))):
         if row[name] is None:
             raise ValueError(f"field {name} is null")
-    problem = Problem(str(row["problem_id"]), str(row["prompt"]), str(row["answer"]))
-    return replace(problem, kind=_text(row, "kind"), system=_text(row, "system"))
+    prompt, answer = str(row["prompt"]), row.get("answer")
+    problem = Problem(str(row["problem_id"]), prompt, "" if answer is None else str(answer))
+    check = read_check(row, prompt)
+    return replace(problem, kind=_text(row, "kind"), system=_text(row, "system"), check=check)
 
 
 def _text(row: Mapping[str, Any], name: str) -> str | None:

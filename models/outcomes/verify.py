@@ -3,6 +3,8 @@
 `router.answers` reads which answer a response commits to, and compares numbers, letters, words,
 dates, tuples and intervals. Expressions are compared by math-verify, in a worker process with a
 time-out: an answer like 9^{9^{9^9}} must not block the run. A user's function can judge instead.
+A problem's own check comes before all of these: reasoning-gym's scorer, tests of a program, or the
+texts of choices.
 """
 
 import asyncio
@@ -15,11 +17,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from models.outcomes.check import Check, Choices, GymItem, ProgramTests
+from models.outcomes.sandboxed import SandboxJudge, unjudgeable_check
+from models.sandbox.sandbox import SandboxError
 from router.answers.choice import gold_letters
 from router.answers.expression import stated_expression
 from router.answers.phrase import normal
 from router.answers.response import boxes
-from router.answers.verdict import gold_number, is_correct, needs_algebra, verdict
+from router.answers.verdict import NO_CHOICES, gold_number, is_correct, needs_algebra, verdict
 
 __all__ = ["Judge", "JudgeError", "is_correct", "is_plain", "last_boxed", "unjudgeable"]
 
@@ -28,8 +33,16 @@ _JUDGE_SECONDS = 10.0
 _INSTALL = "pip install 'tops-server[math]'"
 
 
-def unjudgeable(gold: str) -> str | None:
-    """Why a gold answer cannot be judged with the installed packages, or None."""
+def unjudgeable(gold: str, check: Check | None = None, run_code: bool = False) -> str | None:
+    """Why a gold answer cannot be judged with the installed packages, or None.
+
+    Args:
+        gold: the answer.
+        check: of the problem, where it has its own.
+        run_code: whether programs that a model has written may be run.
+    """
+    if isinstance(check, GymItem | ProgramTests):
+        return unjudgeable_check(check, run_code)
     if not gold.strip():
         return "the answer is empty"
     if is_plain(gold) or _has_math_verify():
@@ -100,18 +113,25 @@ class Judge:
         by: one of `WAYS`, of which `auto` depends on the gold answer, or a user's
             `module:function`, called with the answer's text and the gold answer.
         processes: the number of workers.
+        run_code: whether programs that a model has written may be run, in a sandbox.
 
     Raises:
         JudgeError: there is no such way or function.
     """
 
     def __init__(
-        self, seconds: float = _JUDGE_SECONDS, by: str = "auto", processes: int = 1
+        self,
+        seconds: float = _JUDGE_SECONDS,
+        by: str = "auto",
+        processes: int = 1,
+        run_code: bool = False,
     ) -> None:
         self._seconds = seconds
         self._by = by
         self._processes = processes
         self._pool: Any = None
+        self._run_code = run_code
+        self._sandboxed = SandboxJudge(seconds, processes)
         if ":" in by:
             _load_function(by)
         elif by not in WAYS:
@@ -131,11 +151,17 @@ class Judge:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
+        self._sandboxed.close()
 
-    def unjudgeable(self, gold: str) -> str | None:
+    def unjudgeable(self, gold: str, check: Check | None = None) -> str | None:
         """Why this judge cannot judge a gold answer, or None."""
+        if isinstance(check, GymItem | ProgramTests):
+            return unjudgeable_check(check, self._run_code)
         if last_boxed(f"\\boxed{{{gold}}}") != gold:
             return "the answer's braces do not match"
+        return self._unjudgeable_text(gold)
+
+    def _unjudgeable_text(self, gold: str) -> str | None:
         if self._by == "auto" or not gold.strip():
             return unjudgeable(gold)
         if self._by == "number" and gold_number(gold) is None:
@@ -146,17 +172,26 @@ class Judge:
             return f"judging needs math-verify: {_INSTALL}"
         return None
 
-    async def is_correct(self, answer: str, gold: str, truncated: bool = False) -> bool:
+    async def is_correct(
+        self, answer: str, gold: str, truncated: bool = False, check: Check | None = None
+    ) -> bool:
         """Whether an answer is correct; False on a time-out.
 
         Raises:
-            JudgeError: a user's function failed.
+            JudgeError: a user's function failed, or the sandbox does not run.
         """
+        if isinstance(check, GymItem | ProgramTests):
+            return await self._check(answer, check, truncated)
         if ":" in self._by:
             return await self._call_user(answer, gold)
         if self._by == "exact":
             return same_text(answer, gold)
-        right = verdict(answer, gold, truncated)
+        return await self._judge_text(answer, gold, truncated, check)
+
+    async def _judge_text(
+        self, answer: str, gold: str, truncated: bool, check: Choices | None
+    ) -> bool:
+        right = verdict(answer, gold, truncated, check.texts if check else NO_CHOICES)
         if right or self._by in ("number", "choice"):
             return right is True
         expression = stated_expression(answer, gold, truncated)
@@ -166,6 +201,14 @@ class Judge:
             return await self._run_in_worker(same_expression, expression, gold)
         except (TimeoutError, ArithmeticError, ValueError, TypeError, RecursionError):
             return False
+
+    async def _check(self, answer: str, check: GymItem | ProgramTests, truncated: bool) -> bool:
+        if isinstance(check, ProgramTests) and not self._run_code:
+            raise JudgeError("a program may not be run: pass --run-code")
+        try:
+            return await self._sandboxed.is_correct(answer, check, truncated)
+        except SandboxError as error:
+            raise JudgeError(str(error)) from error
 
     async def _call_user(self, answer: str, gold: str) -> bool:
         try:

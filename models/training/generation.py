@@ -28,7 +28,9 @@ def judge_of(recipe: Recipe) -> Judge:
     Raises:
         JudgeError: `verify.by` names no way of judging.
     """
-    return Judge(recipe.verify.seconds, recipe.verify.by, recipe.verify.processes)
+    return Judge(
+        recipe.verify.seconds, recipe.verify.by, recipe.verify.processes, recipe.verify.run_code
+    )
 
 
 def generate_missing(
@@ -92,14 +94,14 @@ def judge(
     Raises:
         JudgeError: a user's judge failed.
     """
-    gold = {problem.problem_id: problem.answer for problem in problems}
+    by_id = {problem.problem_id: problem for problem in problems}
     rows = list(read_rows(generations))
     finished = read_finished(out, _settings_of(rows))
     missing = [
         row for row in rows if (row["problem_id"], row["effort"], row["sample"]) not in finished
     ]
     if missing:
-        asyncio.run(_judge(recipe, missing, gold, out))
+        asyncio.run(_judge(recipe, missing, by_id, out))
     outcomes = list(read_rows(out))
     counts["correct"] += sum(row["correct"] for row in outcomes)
     counts["truncated"] += sum(row["truncated"] for row in outcomes)
@@ -114,7 +116,7 @@ def _settings_of(rows: Sequence[dict[str, Any]]) -> RequestSettings:
 
 
 async def _judge(
-    recipe: Recipe, rows: Sequence[dict[str, Any]], gold: dict[str, str], out: Path
+    recipe: Recipe, rows: Sequence[dict[str, Any]], by_id: dict[str, Problem], out: Path
 ) -> None:
     queue = iter(rows)
     with (
@@ -125,8 +127,9 @@ async def _judge(
 
         async def work() -> None:
             for row in queue:
+                problem = by_id[row["problem_id"]]
                 correct = await answer_judge.is_correct(
-                    row["response"] or "", gold[row["problem_id"]], row["truncated"]
+                    row["response"] or "", problem.answer, row["truncated"], problem.check
                 )
                 line = json.dumps({**row, "correct": int(correct)}, ensure_ascii=False)
                 stream.write(f"{line}\n")

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from models.outcomes.check import check_row
 from models.outcomes.problem_sets import Problem
 from models.training.chat import Chat
 from models.training.completions import Reader
@@ -44,7 +45,14 @@ def reinforce(
         for effort in settings.efforts
     ]
     tasks = [
-        Task(problem.problem_id, effort, text, problem.answer, chat.ids(text))
+        Task(
+            problem.problem_id,
+            effort,
+            text,
+            problem.answer,
+            chat.ids(text),
+            check_row(problem.check),
+        )
         for problem, effort, text in prompts
     ]
     rows = [asdict(task) for task in tasks]

@@ -147,7 +147,7 @@ class _Source:
             Draws(self._tasks, settings, seed, process),
             self._sampler(trainer, process),
             Reader(trainer.processing_class, frozenset(trainer.eos_token_ids)),
-            Judge(verify["seconds"], verify["by"], verify["processes"]),
+            Judge(verify["seconds"], verify["by"], verify["processes"], verify["run_code"]),
             reward_of(settings.reward),
             unfinished,
         )

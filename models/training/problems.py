@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from models.domain.problems import unique_stories
+from models.outcomes.check import Check, GymItem, ProgramTests, read_check
+from models.outcomes.gym_problems import GymTask, gym_problems
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import last_boxed
-from models.training.recipe import Data, Source, Stories
+from models.training.recipe import Columns, Data, Source, Stories
 from router.json_text import parse_json
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -27,8 +29,8 @@ _SHOWN_BROKEN = 5
 
 Row = Mapping[str, Any]
 
-Unjudgeable = Callable[[str], str | None]
-"""Why an answer cannot be judged; None if it can."""
+Unjudgeable = Callable[[str, Check | None], str | None]
+"""Why an answer, or a problem's own check of it, cannot be judged; None if it can."""
 
 
 class _BrokenRowError(Exception):
@@ -98,6 +100,11 @@ def _read_source(
     if source.stories is not None:
         yield from _read_stories(source.stories, counts)
         return
+    if gym := source.reasoning_gym:
+        items = gym_problems([GymTask(gym.task, gym.n, gym.seed, gym.difficulty)])
+        counts["read"] += len(items)
+        yield from items
+        return
     name = str(source.path or source.dataset)
     rows = list(read_lines(source.path)) if source.path is not None else _dataset(source)
     order = list(range(len(rows)))
@@ -117,8 +124,10 @@ def _read_source(
             continue
         if problem is None:
             counts["without_answer"] += 1
-        elif unjudgeable(problem.answer):
+        elif reason := unjudgeable(problem.answer, problem.check):
             counts["unjudgeable"] += 1
+            if isinstance(problem.check, ProgramTests):
+                raise ProblemError(f"{name}, line {line}: {reason}")
         else:
             problems.append(problem)
     counts["read"] += len(problems)
@@ -183,7 +192,7 @@ def _dataset(source: Source) -> Sequence[Row]:
             f"the data set {source.dataset} (split {source.split}) cannot be loaded: {error}"
         ) from error
     columns = source.columns
-    required = [columns.prompt, columns.answer]
+    required = [columns.prompt, columns.tests or columns.answer]
     if missing := [name for name in required if name not in rows.column_names]:
         raise ProblemError(
             f"{source.dataset} has no column {missing[0]}; it has {', '.join(rows.column_names)}"
@@ -196,6 +205,8 @@ def _problem(row: Row | str, source: Source, made_up_id: str) -> Problem | None:
     if isinstance(row, str):
         raise _BrokenRowError(row)
     columns = source.columns
+    if columns.tests is not None or row.get("tests") or row.get("reasoning_gym"):
+        return _checked_problem(row, source, made_up_id)
     for name in (columns.prompt, columns.answer):
         if not isinstance(row.get(name), str | int | float):
             raise _BrokenRowError(f"no column {name}; it has {', '.join(row)}")
@@ -204,13 +215,43 @@ def _problem(row: Row | str, source: Source, made_up_id: str) -> Problem | None:
     prompt = str(row[columns.prompt])
     if columns.options is not None and row.get(columns.options):
         prompt += "\n\n" + "\n".join(str(option) for option in row[columns.options])
-    level = _NUMBER.search(str(row.get(columns.difficulty))) if columns.difficulty else None
+    options: Any = row.get(columns.options) if columns.options else None
+    check = _check({**row, "choices": options} if options else row, prompt)
+    answer = _answer(str(row[columns.answer]), source.answer_in)
+    problem_id, level = _id_and_level(row, columns, made_up_id)
+    return Problem(problem_id, prompt + source.ask, answer, level, check=check)
+
+
+def _checked_problem(row: Row, source: Source, made_up_id: str) -> Problem:
+    columns = source.columns
+    prompt, tests = row.get(columns.prompt), row.get(columns.tests or "tests")
+    if not isinstance(prompt, str):
+        raise _BrokenRowError(f"no column {columns.prompt}; it has {', '.join(row)}")
+    if isinstance(tests, list):  # MBPP's own form
+        tests = "\n".join(str(test) for test in cast("list[Any]", tests))
+    item: Any = row.get("reasoning_gym")
+    check = _check({"reasoning_gym": item} if item else {"tests": tests or ""}, prompt)
+    kind = check.task if isinstance(check, GymItem) else None
+    answer = row.get(columns.answer) if item else None
+    problem_id, level = _id_and_level(row, columns, made_up_id)
     return Problem(
-        str(row.get(columns.problem_id) or made_up_id) if columns.problem_id else made_up_id,
-        prompt + source.ask,
-        _answer(str(row[columns.answer]), source.answer_in),
-        float(level[0]) if level else None,
+        problem_id, prompt + source.ask, str(answer or ""), level, kind=kind, check=check
     )
+
+
+def _check(row: Row, prompt: str) -> Check | None:
+    try:
+        return read_check(row, prompt)
+    except (TypeError, ValueError) as error:
+        raise _BrokenRowError(str(error)) from error
+
+
+def _id_and_level(row: Row, columns: Columns, made_up_id: str) -> tuple[str, float | None]:
+    level = _NUMBER.search(str(row.get(columns.difficulty))) if columns.difficulty else None
+    problem_id = (
+        str(row.get(columns.problem_id) or made_up_id) if columns.problem_id else made_up_id
+    )
+    return problem_id, float(level[0]) if level else None
 
 
 def _answer(text: str, answer_in: str) -> str:

@@ -17,13 +17,17 @@ from models.training.recipe_tuning import Count, Effort, Preference, Share, Tabl
 
 
 class Columns(Table):
-    """Column names of a data set; `None` where it has no such column."""
+    """Column names of a data set; `None` where it has no such column.
+
+    `options` are the texts of a multiple choice, `tests` statements that judge a program.
+    """
 
     prompt: str = "prompt"
     answer: str = "answer"
     problem_id: str | None = "problem_id"
     difficulty: str | None = "difficulty"
     options: str | None = None
+    tests: str | None = None
 
 
 class Stories(Table):
@@ -35,8 +39,23 @@ class Stories(Table):
     steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
 
 
+class ReasoningGym(Table):
+    """`n` distinct items of a task of reasoning-gym; `difficulty` are fields of its configuration.
+
+    Two seeds have no item in common, except where a task has few: those are removed as repeats.
+    """
+
+    task: str
+    n: Count
+    seed: Annotated[int, Field(ge=0)] = 0
+    difficulty: Mapping[str, Any] = {}
+
+
 class Source(Table):
-    """Where problems come from: `stories`, a JSON Lines file (`path`), or a Hugging Face `dataset`.
+    """Where problems come from.
+
+    Demo `stories`, a task of `reasoning_gym`, a JSON Lines file (`path`), or a Hugging Face
+    `dataset`.
 
     `public` sets the keys for a public set; any other key overrides it. `answer_in` says which part
     of the answer's column is the answer. `ask` is appended to each prompt. Rows whose answer is in
@@ -45,6 +64,7 @@ class Source(Table):
 
     public: Literal["gsm8k", "math", "numinamath", "aime"] | None = None
     stories: Stories | None = None
+    reasoning_gym: ReasoningGym | None = None
     path: Path | None = None
     dataset: str | None = None
     config: str | None = None
@@ -68,9 +88,11 @@ class Source(Table):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Source":
-        origins = (self.stories, self.path, self.dataset)
+        origins = (self.stories, self.reasoning_gym, self.path, self.dataset)
         if sum(origin is not None for origin in origins) != 1:
-            raise ValueError("a source needs exactly one of stories, path, dataset, public")
+            raise ValueError(
+                "a source needs exactly one of stories, reasoning_gym, path, dataset, public"
+            )
         return self
 
 
@@ -251,11 +273,13 @@ class Verify(Table):
     """How answers are judged, see `models.outcomes.verify.Judge`.
 
     `by` is a way of judging or a user's `module:function`; `seconds` is the limit for an answer.
+    `run_code` allows that programs of the model are run, in a sandbox, for problems with tests.
     """
 
     by: str = "auto"
     processes: Count = 2
     seconds: Annotated[float, Field(gt=0)] = 10
+    run_code: bool = False
 
 
 class Selection(Table):

@@ -8,9 +8,10 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from models.outcomes.check import read_check
 from models.outcomes.verify import Judge
 from models.training.completions import Completion, Reader
 from models.training.recipe_grpo import Grpo
@@ -21,13 +22,17 @@ _EQUAL = 1e-6
 
 @dataclass(frozen=True)
 class Task:
-    """A problem at an effort, with its rendered prompt as text and as token ids."""
+    """A problem at an effort, with its rendered prompt as text and as token ids.
+
+    `check` is the problem's, as `models.outcomes.check.check_row` writes it.
+    """
 
     problem_id: str
     effort: str
     prompt: str
     answer: str
     ids: list[int]
+    check: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -230,13 +235,14 @@ class Rollouts:
             goal = self._goals[task.effort]
             response = self._reader.response(task.prompt, completion)
             truncated = self._reader.is_truncated(completion)
+            check = read_check(task.check, task.check.get("prompt", ""))
             return Rollout(
                 task.problem_id,
                 task.effort,
                 task.prompt,
                 task.answer,
                 response,
-                not truncated and await self._judge.is_correct(response, task.answer),
+                not truncated and await self._judge.is_correct(response, task.answer, check=check),
                 truncated,
                 len(completion.ids),
                 self._reader.thinking_tokens(completion),

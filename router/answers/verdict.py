@@ -5,10 +5,16 @@ to a bound or to a range is wrong.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.answers.choice import committed_letters, concluded_letters, gold_letters
+from router.answers.choice_text import (
+    concluded_letter,
+    is_no_letter,
+    letter_of_number,
+    letter_of_text,
+)
 from router.answers.clause import affirmed, is_denial
 from router.answers.collection import (
     commits_to_collection,
@@ -44,23 +50,31 @@ class Reader:
     concludes: Callable[[Sequence[str]], bool]
 
 
-def is_correct(answer: str, gold: str, truncated: bool = False) -> bool:
+NO_CHOICES: Mapping[str, str] = {}
+
+
+def is_correct(
+    answer: str, gold: str, truncated: bool = False, choices: Mapping[str, str] = NO_CHOICES
+) -> bool:
     """Whether an answer gives the gold one; False where only algebra could tell, see `verdict`.
 
     Args:
         answer: the text that the model shows, with or without its thoughts.
         gold: the right answer.
         truncated: whether the answer was cut off, so that its final word may be incomplete.
+        choices: the texts of a multiple choice by letter, which may be given instead of the letter.
     """
-    return verdict(answer, gold, truncated) is True
+    return verdict(answer, gold, truncated, choices) is True
 
 
-def verdict(answer: str, gold: str, truncated: bool = False) -> bool | None:
+def verdict(
+    answer: str, gold: str, truncated: bool = False, choices: Mapping[str, str] = NO_CHOICES
+) -> bool | None:
     """Whether an answer gives the gold one; None where the gold answer needs algebra."""
     response = Response(answer, truncated)
     if not gold.strip():
         return False
-    reader = _reader(gold, response)
+    reader = _reader(gold, response, choices)
     if reader is None:
         return True if _states_text(response, gold) else None
     return _judge(response, reader)
@@ -98,8 +112,12 @@ def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
     return not verdicts or reader.concludes(tail)
 
 
-def _reader(gold: str, response: Response) -> Reader | None:
+def _reader(
+    gold: str, response: Response, choices: Mapping[str, str] = NO_CHOICES
+) -> Reader | None:
     letters = gold_letters(gold)
+    if letters is not None and len(letters) == 1 and choices.keys() > letters:
+        return _choice_reader(next(iter(letters)), choices, response)
     if letters is not None:
         return Reader(
             lambda clause: _same_letters(clause, letters),
@@ -148,6 +166,31 @@ def _number_reader(gold: Number, response: Response) -> Reader:
     return Reader(commits, concludes)
 
 
+def _choice_reader(letter: str, choices: Mapping[str, str], response: Response) -> Reader:
+    comma = decimal_comma(response.text)
+
+    def commits(clause: str) -> bool | None:
+        if by_text := letter_of_text(clause, choices):
+            return by_text == letter
+        if is_no_letter(clause, choices):
+            return False
+        by_letter = committed_letters(clause)
+        if by_letter is not None:
+            return by_letter == frozenset(letter)
+        by_number = letter_of_number(clause, choices, comma)
+        return None if by_number is None else by_number == letter
+
+    def concludes(sentences: Sequence[str]) -> bool:
+        if by_text := letter_of_text(response.text, choices):
+            return by_text == letter
+        if sentences and is_no_letter(sentences[-1], choices):
+            return False
+        letters = concluded_letters(sentences)
+        return (letters or {concluded_letter(sentences, choices, comma)}) == {letter}
+
+    return Reader(commits, concludes)
+
+
 def _same_letters(clause: str, letters: frozenset[str]) -> bool | None:
     committed = committed_letters(clause)
     return None if committed is None else committed == letters
@@ -163,4 +206,4 @@ def _bare(text: str) -> str:
     return re.sub(r"[\s{}]", "", plain(text)).strip(".")
 
 
-__all__ = ["gold_number", "is_correct", "needs_algebra", "normal", "verdict"]
+__all__ = ["NO_CHOICES", "gold_number", "is_correct", "needs_algebra", "normal", "verdict"]
