@@ -19,7 +19,8 @@ import torch
 from models.training.chat import Chat, add_tags
 from models.training.examples import Example
 from models.training.new_tokens import add_rows
-from models.training.recipe import Lora, Model, Tuning
+from models.training.recipe import Model
+from models.training.recipe_tuning import Lora, Tuning
 
 transformers: Any = importlib.import_module("transformers")  # not typed
 

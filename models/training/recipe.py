@@ -136,10 +136,10 @@ class Scratch(Table):
 class Model(Table):
     """The base model, and how it receives an effort.
 
-    `base` is a folder or a Hugging Face name. With `placement = "generation"` the chat template
-    adds the effort's tag after the last turn, by its variable `reasoning_effort`; `tags` adds this
-    to a template that lacks it. With `"system"` the effort is one of `system_prompts`, as in the
-    paper.
+    `base` is a folder, a GGUF file or a Hugging Face name. With `placement = "generation"` the chat
+    template adds the effort's tag after the last turn, by its variable `reasoning_effort`; `tags`
+    adds this to a template that lacks it. With `"system"` the effort is one of `system_prompts`, as
+    in the paper.
     """
 
     base: str | None = None

@@ -84,12 +84,12 @@ def _error_text(file: Path, error: ValidationError) -> str:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
-    """`value` with absolute paths; a model's `base` is a path where `folder` has such a folder."""
+    """`value` with absolute paths; a model's `base` is a path where `folder` has it."""
     if isinstance(value, dict):
         entries = cast("dict[str, Any]", value)
         table = {key: _absolute(entry, folder) for key, entry in entries.items() if key != "public"}
         base = table.get("base")
-        if isinstance(base, str) and (folder / base).is_dir():
+        if isinstance(base, str) and (folder / base).exists():
             table["base"] = str((folder / base).resolve())
         return table
     if isinstance(value, list | tuple):

@@ -17,8 +17,12 @@ class Table(BaseModel):
 
 
 class Lora(Table):
-    """A low-rank adapter, trained instead of all weights and merged into the model at the end."""
+    """A low-rank adapter, trained instead of all weights and merged into the model at the end.
 
+    `weights` is the type of those under it: by default bfloat16 on GPUs and float32 on CPUs.
+    """
+
+    weights: Literal["float32", "bfloat16"] | None = None
     rank: Count = 32
     alpha: Count = 64
     dropout: Share = 0.0

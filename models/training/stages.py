@@ -29,6 +29,7 @@ from models.training.grpo import reinforce
 from models.training.launch import run_training
 from models.training.mistakes import mark
 from models.training.outcome_check import problems_of_outcomes
+from models.training.pretrained import origin
 from models.training.recipe import Recipe, Scratch
 from models.training.recipe_tuning import Tuning
 from models.training.run import RunError, Stage, StageContext, write_whole
@@ -131,8 +132,9 @@ def _base(context: StageContext) -> Mapping[str, Any]:
     if model.scratch is not None:
         return _from_scratch(context, model.scratch)
     try:
-        config = transformers.AutoConfig.from_pretrained(model.base)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model.base)
+        source = origin(str(model.base))
+        config = transformers.AutoConfig.from_pretrained(**source)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
     except (OSError, ValueError) as error:
         raise RunError(f"the base {model.base} cannot be loaded: {error}") from error
     if len(tokenizer) > config.get_text_config().vocab_size:

@@ -16,10 +16,17 @@ import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PrinterCallback,
+    TrainerCallback,
+)
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from models.training.new_tokens import add_rows, trainable_rows
+from models.training.pretrained import is_gguf, origin
 from models.training.training_progress import ProgressLines, mean_loss
 
 _LOGGED_STEPS = 10
@@ -120,12 +127,16 @@ def _grpo(folder: Path, job: dict[str, Any]) -> Any:
 
 def _load(job: dict[str, Any]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
-    dtype = (
-        torch.bfloat16 if torch.cuda.is_available() and job["settings"]["lora"] else torch.float32
+    lora, source = job["settings"]["lora"], origin(job["model"])
+    by_default = "bfloat16" if torch.cuda.is_available() else "float32"
+    dtype = getattr(torch, lora["weights"] or by_default) if lora else torch.float32
+    # a quantised base would train, and then not be saved
+    quantization = GgufConfig(dequantize=True) if is_gguf(job["model"]) else None
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=dtype, **({"quantization_config": quantization} if quantization else {})
     )
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
     if job["new_tokens"]:
-        add_rows(model, tokenizer, AutoTokenizer.from_pretrained(job["model"]), job["seed"])
+        add_rows(model, tokenizer, AutoTokenizer.from_pretrained(**source), job["seed"])
     model.config.use_cache = False
     return model, tokenizer
 
