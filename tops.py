@@ -35,6 +35,10 @@ _MOST_USED = {
 _FURTHER = {
     "route": ("Explain the router's decision for a prompt.", "router.commands:route_command"),
     "key": ("Make an API key.", "server.commands:key_command"),
+    "ledger": (
+        "Look at the ledger, export it, or delete its oldest requests.",
+        "server.ledger.commands:ledger_command",
+    ),
     "load": ("Run a load test.", "loadtest.commands:load_command"),
     "fit": ("Fit a router to judged outcomes.", "router.commands:fit_command"),
     "audit": (

@@ -111,15 +111,15 @@ def savings_command(
     tops savings --what-if effort=low --json
     """
     from router.artifact import ArtifactError
-    from server.ledger.reader import Selection
     from server.ledger.schema import LedgerDown, LedgerError
+    from server.ledger.selection import Selection, parse_moment
     from server.savings.page import page
-    from server.savings.query import parse_policy, parse_since, query
+    from server.savings.query import parse_policy, query
     from server.savings.table import table
 
     try:
         choices = {text: parse_policy(text, router) for text in policies}
-        selection = Selection(parse_since(since), model, key, kind)
+        selection = Selection(parse_moment(since, "--since"), model, key, kind)
     except (ValueError, ArtifactError) as error:
         raise click.UsageError(str(error)) from error
     try:

@@ -20,7 +20,7 @@ from server.ledger.decisions import decided
 from server.ledger.reader import reading, snapshot
 from server.ledger.schema import connect, prepare, requests
 from server.ledger.selection import Selection
-from server.savings.evidence import Evidence, gather
+from server.savings.evidence import Evidence, gather, gather_quickly
 from server.savings.page import page
 from server.savings.report import report
 from server.savings.table import table
@@ -140,6 +140,20 @@ def test_the_report_finds_what_was_saved(off: float) -> None:
     assert summary["by"]["effort"]["low"]["share"] == pytest.approx(0.9, abs=0.05)
     assert set(summary["by"]["key"]) == {"k", "other"}
     assert len(summary["by"]["day"]) >= 3
+
+
+def test_a_part_of_the_held_out_requests_gives_the_same_saving_less_sharply() -> None:
+    with kept(simulated()) as engine, snapshot(engine) as connection:
+        quick = gather_quickly(connection, Selection(), ("routed",), most=100)
+        whole = report(gather(connection, Selection()), None)["savings"]["thinking_tokens"]
+    part = report(quick, None, ("effort",))
+    saving = part["savings"]["thinking_tokens"]
+    assert saving["held_out_requests"] < 110 < whole["held_out_requests"]
+    assert (saving["requests"], saving["taken"]) == (whole["requests"], whole["taken"])
+    low, high = saving["share_ci"]
+    assert low < TRUE_SHARE < high
+    assert high - low > 1.5 * (whole["share_ci"][1] - whole["share_ci"][0])
+    assert set(part["by"]["effort"]) == {"low", "high"}
 
 
 def test_the_report_tells_what_savings_cost_in_accuracy() -> None:

@@ -220,6 +220,9 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
     if rows:
         yield _table(("option", "meaning"), rows)
+    if isinstance(command, click.Group):
+        for name, part in command.commands.items():
+            yield from _command(part, click.Context(part, parent=context, info_name=name))
 
 
 # metrics ----------------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ from server.ledger.tables import requests
 
 _BATCH_IDS = 25_000
 _NAMES = ("conversation", "effort", "routed", "baseline", "abstained")
-_NUMBERS = ("p_treated", "p_holdout", "p_explore", "choices", "thinking_tokens")
+_SHARES = ("p_treated", "p_holdout", "p_explore")
+"""The same for all requests of a batch, unless the settings changed."""
+
+_NUMBERS = ("choices", "thinking_tokens")
 _OBJECTS = ("p_correct", "expected_tokens")
 
 Batch = Mapping[str, Sequence[Any]]
@@ -38,15 +41,34 @@ def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
         or_(columns.pinned.is_(None), columns.pinned.is_(False)),
         *selection.where(),
     )
-    names = (*_NAMES, *_NUMBERS, *_OBJECTS)
-    query = select(*(_array(connection, columns[name]) for name in names)).where(*where)
     first, last = id_range(connection, selection)
     for begin in range(first, last + 1, _BATCH_IDS):
         ids = columns.id.between(begin, min(begin + _BATCH_IDS - 1, last))
-        row = connection.execute(query.where(ids)).one()
-        batch = {name: orjson.loads(text or "[]") for name, text in zip(names, row, strict=True)}
+        batch = _batch(connection, (*where, ids))
         if batch["conversation"]:
             yield batch
+
+
+def _batch(connection: Connection, where: Sequence[ColumnElement[bool]]) -> Batch:
+    """One statement each: requests may come or go between two."""
+    columns = requests.c
+    shares = [columns[name] for name in _SHARES]
+    names = (*_NAMES, *_NUMBERS, *_OBJECTS)
+    arrays = [_array(connection, columns[name]) for name in names]
+    counts = [func.count(), *map(func.count, shares)]
+    limits = [*map(func.min, shares), *map(func.max, shares)]
+    row = connection.execute(select(*counts, *limits, *arrays).where(*where)).one()
+    number, first = row[0], len(counts) + len(limits)
+    lows, highs = row[len(counts) : first - len(shares)], row[first - len(shares) : first]
+    if lows == highs and {*row[1 : len(counts)]} == {number}:
+        same = {name: [low] * number for name, low in zip(_SHARES, lows, strict=True)}
+        return _decoded(names, row[first:]) | same
+    arrays += [_array(connection, column) for column in shares]
+    return _decoded((*names, *_SHARES), connection.execute(select(*arrays).where(*where)).one())
+
+
+def _decoded(names: Sequence[str], texts: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: orjson.loads(text or "[]") for name, text in zip(names, texts, strict=True)}
 
 
 def _array(connection: Connection, column: Column[Any]) -> ColumnElement[str]:

@@ -35,6 +35,9 @@ _BUSY_SECONDS = 5
 _BUSY_PAUSE_SECONDS = 0.01
 _LOCK = 7_261_977
 _KEY_BYTES = 32
+_CHECKED_BYTES = 2**28
+"""A larger file is not read as a whole at each start: that takes seconds per gigabyte."""
+
 _PRIMARY_CODE = 0xFF
 """Mask of SQLite's extended error codes."""
 
@@ -73,6 +76,13 @@ def connect(url: str) -> Engine:
             raise LedgerError(f"the ledger {url} names no file: {_KINDS}")
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def require_file(engine: Engine) -> None:
+    """Raise LedgerError where a SQLite ledger does not exist yet."""
+    database = engine.url.database
+    if engine.dialect.name == "sqlite" and not Path(str(database)).exists():
+        raise LedgerError(f"there is no ledger {database}: name that of tops serve with --ledger")
 
 
 def to_json(value: object) -> str:
@@ -176,9 +186,10 @@ def _alone(engine: Engine) -> Generator[Connection]:
         return
     # autocommit, since the driver begins no transaction before a CREATE TABLE
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        problems = connection.execute(text("PRAGMA quick_check(1)")).scalars().all()
-        if problems != ["ok"]:
-            raise _damaged(engine, "; ".join(map(str, problems)))
+        if Path(str(engine.url.database)).stat().st_size <= _CHECKED_BYTES:
+            problems = connection.execute(text("PRAGMA quick_check(1)")).scalars().all()
+            if problems != ["ok"]:
+                raise _damaged(engine, "; ".join(map(str, problems)))
         connection.execute(text("BEGIN IMMEDIATE"))
         try:
             yield connection

@@ -6,6 +6,7 @@ is settled once all transactions have ended that were running when it was the hi
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import add
 
@@ -36,6 +37,9 @@ CHUNK_ROWS = 20_000
 
 RECENT_SECONDS = 7_200.0
 """The finest slots are kept for so long."""
+
+_STEPS = 3
+"""Calls after which rows are added whose transactions have all ended."""
 
 _ANY = 0.5
 """Less than one request: what remains of sums from which all was subtracted may not be 0."""
@@ -78,6 +82,18 @@ def add_new(engine: Engine, rows: int = CHUNK_ROWS) -> int:
                 _add(connection, requests.c.id.between(mark.upto + 1, upto))
                 _drop_old(connection)
     return max(highest - upto, 0)
+
+
+def add_all(engine: Engine, progress: Callable[[int], None] = lambda _: None) -> None:
+    """Add requests until few are left: all but the last CHUNK_ROWS, or what is not settled.
+
+    `progress` is called with the number of ids that are left. Raises DBAPIError.
+    """
+    left, stuck = add_new(engine), 0
+    while left > CHUNK_ROWS and stuck < _STEPS:
+        progress(left)
+        before, left = left, add_new(engine)
+        stuck = 0 if left < before else stuck + 1
 
 
 def summarized_upto(connection: Connection) -> int:

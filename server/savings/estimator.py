@@ -9,13 +9,12 @@ not bias the estimate. The unit of randomisation, and of the variance, is the co
 
 from dataclasses import dataclass
 from math import log, sqrt
-from statistics import NormalDist
 
 import numpy as np
 
 from server.savings.regression import Line, fit, leverages
 from server.savings.sample import Array, Population, Sample
-from server.savings.studentized import Quantiles, quantiles
+from server.savings.studentized import quantiles
 
 __all__ = ["Sample", "Saving", "estimate", "estimate_population"]
 
@@ -23,6 +22,7 @@ ENOUGH_HELD_OUT = 30
 """Below this many held out conversations, no interval is reported."""
 
 _ALPHA = 0.05
+_HEAVY = 1.5
 _MAX_LEVERAGE = 0.9
 _TUNED_TO = 20_000
 """Conversations at which the always-valid interval is narrowest relative to the fixed one."""
@@ -34,6 +34,7 @@ class Saving:
 
     `saved` is the sum over them, `interval` its 95 % interval for a single evaluation, and
     `always_valid` an interval that holds at all evaluations at once. `consumed` is their total.
+    `widened`: how many times as wide as Student's the interval is; `server.savings.studentized`.
     """
 
     saved: float
@@ -43,6 +44,7 @@ class Saving:
     requests: int
     held_out_requests: int
     held_out_conversations: int
+    widened: float = 1.0
 
     @property
     def pending(self) -> bool:
@@ -50,6 +52,11 @@ class Saving:
         if self.held_out_conversations < ENOUGH_HELD_OUT:
             return True
         return self.interval[1] - self.interval[0] > max(self.saved + self.consumed, 0.0)
+
+    @property
+    def heavy_tail(self) -> bool:
+        """Whether the interval leans on the treated conversations' lengths being of its kind."""
+        return self.widened >= _HEAVY
 
     def share(self, saved: float) -> float:
         """A saved sum as a share of what would have been consumed at the baseline effort."""
@@ -83,7 +90,7 @@ def estimate_population(population: Population, imagined: float = 0.0) -> Saving
     factor = held_out.p_treated / held_out.p_held_out
     saved = float(expected - population.consumed + (factor * residual).sum())
     variance, groups = _variance(population, line, middle, residual, imagined)
-    around = _quantiles(population, middle, groups)
+    around = quantiles(population.examples, middle, groups)
     interval = saved - around.high * sqrt(variance), saved - around.low * sqrt(variance)
     conversations = _conversations(held_out)
     always = _always_valid(variance, conversations)
@@ -95,6 +102,7 @@ def estimate_population(population: Population, imagined: float = 0.0) -> Saving
         requests=round(population.requests),
         held_out_requests=len(held_out.outcomes),
         held_out_conversations=groups,
+        widened=around.widened,
     )
 
 
@@ -138,7 +146,9 @@ def _variance(
     entering = held_out.p_treated**2 / held_out.p_held_out + held_out.p_treated
     weight = np.sqrt(entering / held_out.p_held_out)
     group = np.unique(held_out.conversation, return_inverse=True)[1]
+    groups = int(group.max()) + 1
     missed = float((np.bincount(group, weights=weight * residual) ** 2).sum())
+    missed *= groups / max(groups - 2, 1)  # two coefficients of the line
     missed += imagined**2 * float((weight**2).mean())
     control = np.where(np.isfinite(held_out.predicted), held_out.predicted, middle)
     of_seen = float(((weight * line.at(control)) ** 2).sum())
@@ -149,15 +159,7 @@ def _variance(
         + (line.intercept + line.slope * middle) ** 2 * population.weight_unknown
     )
     ratio = max(of_all / of_seen, 1.0) if of_seen > 0 else 1.0
-    return missed * ratio, int(group.max()) + 1
-
-
-def _quantiles(population: Population, middle: float, groups: int) -> Quantiles:
-    """Of the estimate's error over its standard error: Student's, or wider ones."""
-    student = _t_quantile(1 - _ALPHA / 2, groups - 2)
-    if population.examples is None or groups < ENOUGH_HELD_OUT:
-        return Quantiles(-student, student)
-    return quantiles(population.examples, middle, groups, student)
+    return missed * ratio, groups
 
 
 def _conversations(held_out: Sample) -> float:
@@ -180,17 +182,3 @@ def _always_valid(variance: float, conversations: float) -> float:
     rho2 = (-2 * log(_ALPHA) + log(-2 * log(_ALPHA) + 1)) / _TUNED_TO
     grown = conversations * rho2 + 1
     return sqrt(variance / conversations * 2 * grown / rho2 * log(sqrt(grown) / _ALPHA))
-
-
-def _t_quantile(level: float, freedom: int) -> float:
-    """Student's quantile by its expansion around the normal one (Fisher & Cornish, 1960)."""
-    z = NormalDist().inv_cdf(level)
-    if freedom < 3:
-        return float("inf")
-    n = float(freedom)
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )

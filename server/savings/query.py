@@ -2,28 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-from sqlalchemy import Engine
 
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
 from router.policy import OperatingPoint, Policy
 from server.ledger.decisions import decided
 from server.ledger.reader import reading, snapshot
-from server.ledger.schema import LedgerError, connect, prepare, using
+from server.ledger.schema import connect, prepare, require_file, using
 from server.ledger.selection import Selection
-from server.ledger.summaries import CHUNK_ROWS, add_new
+from server.ledger.summaries import add_all
 from server.savings.evidence import gather
 from server.savings.report import report
 from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
-
-_STEPS = 3
-"""Calls after which rows are in the summaries whose transactions have all ended."""
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def query(
@@ -41,12 +32,11 @@ def query(
         LedgerError, LedgerDown: the ledger cannot be read.
     """
     engine = connect(url)
-    database = engine.url.database
-    if engine.dialect.name == "sqlite" and not Path(str(database)).exists():
-        raise LedgerError(f"there is no ledger {database}: name that of tops serve with --ledger")
+    require_file(engine)
     try:
         prepare(engine)
-        summarize(engine)
+        with using(engine):
+            add_all(engine)
         with snapshot(engine) as connection:
             document = report(gather(connection, selection), completion_price)
         with reading(engine) as connection:
@@ -56,19 +46,6 @@ def query(
         engine.dispose()
     what_if = {name: _entry(value) for name, value in zip(policies, values, strict=True)}
     return {**document, "what_if": what_if}
-
-
-def summarize(engine: Engine) -> None:
-    """Add requests to the ledger's summaries until few are left.
-
-    Raises:
-        LedgerDown: the ledger cannot be written now.
-    """
-    with using(engine):
-        left, stuck = add_new(engine), 0
-        while left > CHUNK_ROWS and stuck < _STEPS:  # a transaction is open, and may stay so
-            before, left = left, add_new(engine)
-            stuck = 0 if left < before else stuck + 1
 
 
 def parse_policy(text: str, router: str | None) -> Choice:
@@ -96,24 +73,6 @@ def parse_policy(text: str, router: str | None) -> Choice:
     raise ValueError(
         f"--what-if takes price=P, max_loss=L or effort={'|'.join(EFFORTS)}, not {text!r}"
     )
-
-
-def parse_since(text: str | None) -> float | None:
-    """Unix seconds of a date or of an age such as 7d; None for None.
-
-    Raises:
-        ValueError: the text is neither.
-    """
-    if text is None:
-        return None
-    try:
-        if text[-1:] in _UNITS and text[:-1].isdigit():
-            age = timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-            return (datetime.now(UTC) - age).timestamp()
-        date = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ValueError(f"--since takes 7d, 12h, 30m or a date, not {text!r}") from None
-    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
 
 
 def _entry(value: Value | None) -> dict[str, Any] | None:

@@ -95,6 +95,7 @@ def _entry(population: Population) -> dict[str, Any]:
         "requests": saving.requests,
         "held_out_requests": saving.held_out_requests,
         "held_out_conversations": saving.held_out_conversations,
+        "heavy_tail": saving.heavy_tail,
     }
 
 

@@ -9,18 +9,26 @@ taken from them, not its scale: a bootstrap-t (Efron 1981) that draws from the l
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, isfinite, sqrt
+from statistics import NormalDist
 
 import numpy as np
 
 from server.savings.regression import scales
 from server.savings.sample import Array, Sample
 
+_LEVEL = 0.95
+_RESERVE = 0.0075
+"""Probability at each end by which the interval is wider where few are held out: the shape is not
+known but estimated, and of the other arm. With it, each distribution of the benchmark with a finite
+variance is covered (`python -m server.savings.coverage`)."""
+
 _DRAWS = 499
 _MAX_DRAWN = 200
 """Conversations of a draw. With more, the difference to Student's quantiles shrinks as the inverse
 root of their number: the first term of Edgeworth's expansion."""
 
+_MIN_DRAWN = 5
 _MIN_TIMES = 3
 """Treated conversations per held out one, at least; with fewer a draw has many of them twice."""
 
@@ -31,26 +39,52 @@ class Quantiles:
 
     low: float
     high: float
+    student: float
+
+    @property
+    def widened(self) -> float:
+        """How many times as wide as Student's interval theirs is."""
+        return (self.high - self.low) / (2 * self.student) if isfinite(self.student) else 1.0
 
 
-def quantiles(examples: Sample, middle: float, held_out: int, student: float) -> Quantiles:
-    """The quantiles at 2.5 and 97.5 %, of a fixed random sequence; at least Student's.
+def quantiles(examples: Sample | None, middle: float, held_out: int) -> Quantiles:
+    """The quantiles that an interval of 95 % takes, of a fixed random sequence.
+
+    At least Student's. Without enough examples, Student's.
 
     Args:
         examples: treated requests.
         middle: the mean prediction.
         held_out: the number of held out conversations.
-        student: Student's quantile at 97.5 %.
     """
-    conversations = _moments(examples, middle)
+    if held_out < 1:
+        return Quantiles(-inf, inf, inf)
     number = min(held_out, _MAX_DRAWN)
-    if len(conversations) < _MIN_TIMES * number:
-        return Quantiles(-student, student)
-    low, high = np.quantile(_errors(conversations, number), [0.025, 0.975])
+    outside = (1 - _LEVEL) / 2 - _RESERVE * number / held_out
+    student = student_quantile(1 - outside, held_out - 2)
+    conversations = None if examples is None else _moments(examples, middle)
+    if conversations is None or len(conversations) < _MIN_TIMES * number or held_out < _MIN_DRAWN:
+        return Quantiles(-student, student, student)
+    low, high = np.quantile(_errors(conversations, number), [outside, 1 - outside])
     shrunk = sqrt(number / held_out)
     return Quantiles(
         -student + shrunk * min(float(low) + student, 0.0),
         student + shrunk * max(float(high) - student, 0.0),
+        student,
+    )
+
+
+def student_quantile(level: float, freedom: int) -> float:
+    """Student's quantile by its expansion around the normal one (Fisher & Cornish, 1960)."""
+    z = NormalDist().inv_cdf(level)
+    if freedom < 3:
+        return inf
+    n = float(freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
     )
 
 

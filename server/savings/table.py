@@ -3,6 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_HEAVY_TAIL = """\
+  warning: a few long conversations decide the mean. The intervals are wider for that, by what the
+  treated conversations show; they assume that lengths at the baseline have as heavy a tail"""
+
 
 def table(report: Mapping[str, Any]) -> str:
     """The report as lines of text, one per measure and group."""
@@ -19,6 +23,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for name, entry in report["savings"].items():
         yield f"{name.replace('_', ' '):<18} {saving(entry)}"
+    if report["savings"]["thinking_tokens"]["heavy_tail"]:
+        yield _HEAVY_TAIL
     accuracy = report["accuracy"]
     if accuracy is None:
         yield "accuracy           no feedback yet (POST /v1/feedback)"
