@@ -27,9 +27,13 @@ def _seed(rows: int, now: float) -> list[dict[str, object]]:
     """Requests of the last hours, two a conversation, 2 % held out."""
     rng = np.random.default_rng(3)
     made: list[dict[str, object]] = []
+    conversation, held = "", False
     for place in range(rows):
         if place % 2 == 0:
-            conversation, held = f"{rng.integers(2**63):016x}{place:016x}", rng.random() < 0.02
+            conversation, held = (
+                f"{rng.integers(2**63):016x}{place:016x}",
+                bool(rng.random() < 0.02),
+            )
         hard = float(rng.random())
         expected = {effort: tokens * (0.5 + hard) for effort, tokens in _TOKENS.items()}
         routed = "low" if hard < 0.5 else "high"
