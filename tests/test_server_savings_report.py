@@ -144,7 +144,7 @@ def test_the_report_finds_what_was_saved(off: float) -> None:
 
 def test_a_part_of_the_held_out_requests_gives_the_same_saving_less_sharply() -> None:
     with kept(simulated()) as engine, snapshot(engine) as connection:
-        quick = gather_quickly(connection, Selection(), ("routed",), most=100)
+        quick = gather_quickly(connection, Selection(), ("routed",), limit=100)
         whole = report(gather(connection, Selection()), None)["savings"]["thinking_tokens"]
     part = report(quick, None, ("effort",))
     saving = part["savings"]["thinking_tokens"]

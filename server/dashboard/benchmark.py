@@ -26,39 +26,39 @@ _WHAT_IF = ("effort=low", "effort=medium", "price=0.5")
 def _seed(rows: int, now: float) -> list[dict[str, object]]:
     """Requests of the last hours, two a conversation, 2 % held out."""
     rng = np.random.default_rng(3)
-    made: list[dict[str, object]] = []
-    conversation, held = "", False
-    for place in range(rows):
-        if place % 2 == 0:
-            conversation, held = (
-                f"{rng.integers(2**63):016x}{place:016x}",
+    rows_of_seed: list[dict[str, object]] = []
+    conversation, held_out = "", False
+    for number in range(rows):
+        if number % 2 == 0:
+            conversation, held_out = (
+                f"{rng.integers(2**63):016x}{number:016x}",
                 bool(rng.random() < 0.02),
             )
         hard = float(rng.random())
         expected = {effort: tokens * (0.5 + hard) for effort, tokens in _TOKENS.items()}
         routed = "low" if hard < 0.5 else "high"
-        effort = "high" if held else routed
+        effort = "high" if held_out else routed
         thinking = round(expected[effort] * rng.lognormal(0, 0.5))
-        made.append(
+        rows_of_seed.append(
             {
-                "request_id": f"req_{place:024x}", "at": now - place, "model": f"m{place % 2}",
-                "key": f"key{place % 7}", "kind": ("json", "tools", None)[place % 3],
-                "conversation": conversation, "arm": "holdout" if held else "treated",
-                "agent": None, "answer": place, "p_treated": 0.98, "p_holdout": 0.02,
-                "p_explore": 0.0, "effort": effort, "source": "holdout" if held else "router",
+                "request_id": f"req_{number:024x}", "at": now - number, "model": f"m{number % 2}",
+                "key": f"key{number % 7}", "kind": ("json", "tools", None)[number % 3],
+                "conversation": conversation, "arm": "holdout" if held_out else "treated",
+                "agent": None, "answer": number, "p_treated": 0.98, "p_holdout": 0.02,
+                "p_explore": 0.0, "effort": effort, "source": "holdout" if held_out else "router",
                 "routed": routed, "pinned": False, "baseline": "high", "calibrated": True,
                 "features": 3, "baseline_tokens": expected["high"], "baseline_p_correct": 0.99,
                 "p_correct": {"low": 0.99 - 0.6 * hard, "medium": 0.99 - 0.2 * hard, "high": 0.99},
-                "expected_tokens": expected, "budget": 400, "budget_hit": place % 50 == 0,
+                "expected_tokens": expected, "budget": 400, "budget_hit": number % 50 == 0,
                 "choices": 1, "prompt_tokens": 100, "thinking_tokens": thinking,
                 "answer_tokens": 50, "ttft_seconds": None, "seconds": 0.3 + 0.01 * thinking,
-                "status": 200 if place % 97 else 503, "abstained": None,
+                "status": 200 if number % 97 else 503, "abstained": None,
                 "reason": "a reason of usual length " * 3,
-                "score": float(rng.random() < 0.8) if place % 100 == 0 else None,
+                "score": float(rng.random() < 0.8) if number % 100 == 0 else None,
                 "scored_at": None,
             }
         )  # fmt: skip
-    return made
+    return rows_of_seed
 
 
 def fill(engine: Engine, rows: int) -> None:
@@ -69,19 +69,19 @@ def fill(engine: Engine, rows: int) -> None:
     copies = -(-rows // _SEED_ROWS)
     seeds = requests.c.id.between(1, _SEED_ROWS)
     for copy in range(1, copies):
-        other = func.substr(requests.c.conversation, 1, 16).concat(literal(f"{copy:08x}"))
+        conversation = func.substr(requests.c.conversation, 1, 16).concat(literal(f"{copy:08x}"))
         changed = {
             "at": requests.c.at - _DAYS * 86_400.0 * copy / copies,
-            "conversation": other.concat(func.substr(requests.c.conversation, 25)),
+            "conversation": conversation.concat(func.substr(requests.c.conversation, 25)),
         }
         source = select(*(changed.get(column.name, column) for column in columns)).where(seeds)
         with engine.begin() as connection:
             connection.execute(insert(requests).from_select(columns, source))
 
 
-def _timed(name: str, rows: int, work: Callable[[], object]) -> None:
+def _timed(name: str, rows: int, report: Callable[[], object]) -> None:
     begun, processor = time.perf_counter(), time.process_time()
-    work()
+    report()
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(

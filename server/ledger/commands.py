@@ -39,11 +39,11 @@ def ledger_command() -> None:
 def info_command(ledger: str | None, as_json: bool) -> None:
     """Print what the ledger has, since when, and how much room it takes."""
     with _opened(ledger) as engine:
-        found = info(engine)
+        summary = info(engine)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
-    for name, value in found.items():
+    for name, value in summary.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         click.echo(f"{name.replace('_', ' '):<18} {'none' if shown is None else shown}")
 
@@ -71,9 +71,9 @@ def export_command(
     selection = Selection(_moment(since, "--since"), model, key, kind)
     with _opened(ledger) as engine:
         with reading(engine) as connection:
-            first, last = id_range(connection, selection)
+            lowest, highest = id_range(connection, selection)
         try:
-            with _progress("exporting", last - first + 1) as advance:
+            with _progress("exporting", highest - lowest + 1) as advance:
                 rows = export(engine, selection, file, advance)
         except ParquetMissing as error:
             raise click.ClickException(str(error)) from error

@@ -41,9 +41,9 @@ def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
         or_(columns.pinned.is_(None), columns.pinned.is_(False)),
         *selection.where(),
     )
-    first, last = id_range(connection, selection)
-    for begin in range(first, last + 1, _BATCH_IDS):
-        ids = columns.id.between(begin, min(begin + _BATCH_IDS - 1, last))
+    lowest, highest = id_range(connection, selection)
+    for begin in range(lowest, highest + 1, _BATCH_IDS):
+        ids = columns.id.between(begin, min(begin + _BATCH_IDS - 1, highest))
         batch = _batch(connection, (*where, ids))
         if batch["conversation"]:
             yield batch
@@ -58,11 +58,11 @@ def _batch(connection: Connection, where: Sequence[ColumnElement[bool]]) -> Batc
     counts = [func.count(), *map(func.count, shares)]
     limits = [*map(func.min, shares), *map(func.max, shares)]
     row = connection.execute(select(*counts, *limits, *arrays).where(*where)).one()
-    number, first = row[0], len(counts) + len(limits)
-    lows, highs = row[len(counts) : first - len(shares)], row[first - len(shares) : first]
+    number, width = row[0], len(counts) + len(limits)
+    lows, highs = row[len(counts) : width - len(shares)], row[width - len(shares) : width]
     if lows == highs and {*row[1 : len(counts)]} == {number}:
         same = {name: [low] * number for name, low in zip(_SHARES, lows, strict=True)}
-        return _decoded(names, row[first:]) | same
+        return _decoded(names, row[width:]) | same
     arrays += [_array(connection, column) for column in shares]
     return _decoded((*names, *_SHARES), connection.execute(select(*arrays).where(*where)).one())
 

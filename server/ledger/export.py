@@ -78,10 +78,10 @@ def export(
 
 def _batches(engine: Engine, selection: Selection) -> Iterator[tuple[int, list[Any]]]:
     with reading(engine) as connection:
-        first, last = id_range(connection, selection)
+        lowest, highest = id_range(connection, selection)
         query = select(*map(_plain, requests.c)).where(*selection.where()).order_by(requests.c.id)
-        for begin in range(first, last + 1, _BATCH_IDS):
-            end = min(begin + _BATCH_IDS - 1, last)
+        for begin in range(lowest, highest + 1, _BATCH_IDS):
+            end = min(begin + _BATCH_IDS - 1, highest)
             rows = connection.execute(query.where(requests.c.id.between(begin, end))).all()
             connection.rollback()
             yield end - begin + 1, [*rows]

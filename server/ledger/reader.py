@@ -46,11 +46,11 @@ def treated_examples(
     """
     columns = requests.c
     query = _compared_columns().where(columns.arm == "treated", *_compared(selection))
-    first, last = id_range(connection, selection)
-    if last - first < rows:
-        return _columns(connection, query.where(columns.id.between(first, last)))
-    step, width = (last - first + 1) // blocks, rows // blocks
-    begins = range(first, last, step)
+    low, high = id_range(connection, selection)
+    if high - low < rows:
+        return _columns(connection, query.where(columns.id.between(low, high)))
+    step, width = (high - low + 1) // blocks, rows // blocks
+    begins = range(low, high, step)
     parts = [
         query.where(columns.id.between(begin, begin + step - 1)).order_by(columns.id).limit(width)
         for begin in begins
@@ -62,12 +62,12 @@ def treated_examples(
 def id_range(connection: Connection, selection: Selection) -> tuple[int, int]:
     """The lowest and highest id since the selection's begin; (0, -1) without any request."""
     column = requests.c.id
-    last = connection.execute(select(func.max(column))).scalar()
+    high = connection.execute(select(func.max(column))).scalar()
     lowest = select(func.min(column))
     if selection.since is not None:  # the sum keeps a planner from a search through all ids
         lowest = select(func.min(column + 0)).where(requests.c.at >= selection.since)
-    first = connection.execute(lowest).scalar()
-    return (0, -1) if first is None or last is None else (first, last)
+    low = connection.execute(lowest).scalar()
+    return (0, -1) if low is None or high is None else (low, high)
 
 
 def _compared_columns() -> Select[Any]:

@@ -187,10 +187,10 @@ def _levels(connection: Connection, *conditions: ColumnElement[bool]) -> list[di
     merged: dict[tuple[object, ...], list[float]] = {}
     for width, part in ((fine, requests.c.at >= recent), (coarse, requests.c.at < recent)):
         for slot, *group in summed(connection, width, part, *conditions):
-            place, sums = group[: len(DIMENSIONS)], group[len(DIMENSIONS) :]
+            dimensions, sums = group[: len(DIMENSIONS)], group[len(DIMENSIONS) :]
             for coarser in SLOT_SECONDS:
                 if coarser >= width:
-                    key = (coarser, slot - slot % coarser, *place)
+                    key = (coarser, slot - slot % coarser, *dimensions)
                     old = merged.get(key)
                     merged[key] = sums if old is None else list(map(add, old, sums))
     return [

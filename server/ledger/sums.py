@@ -29,7 +29,7 @@ def summed(
     None: all are in the slot 0.
     """
     places = [_slot(connection, slot_seconds), *_dimensions()]
-    names = [place.label(f"d{number}") for number, place in enumerate(places)]
+    names = [column.label(f"d{number}") for number, column in enumerate(places)]
     query = select(*names, *_sums()).where(*conditions)
     return connection.execute(query.group_by(*names)).all()
 
@@ -63,7 +63,7 @@ def _dimensions() -> list[ColumnElement[Any]]:
 def _sums() -> list[ColumnElement[Any]]:
     """In the order of `server.ledger.tables.SUMS`."""
     columns = requests.c
-    one, none = literal(1.0), literal(0.0)
+    unit, none = literal(1.0), literal(0.0)
     p, q = columns.p_treated, columns.p_holdout
     weight = p * p / func.nullif(q, 0) + p
     tokens, chance, scored = (
@@ -71,26 +71,26 @@ def _sums() -> list[ColumnElement[Any]]:
         columns.baseline_p_correct,
         columns.score.is_not(None),
     )
-    first = columns.ttft_seconds
+    ttft = columns.ttft_seconds
     terms = [
-        one,
+        unit,
         columns.choices,
         columns.prompt_tokens,
         columns.thinking_tokens,
         columns.answer_tokens,
         columns.seconds,
-        case((first.is_not(None), one), else_=none),
-        first,
-        case((columns.budget_hit, one), else_=none),
-        case((tokens.is_not(None), one), else_=none),
+        case((ttft.is_not(None), unit), else_=none),
+        ttft,
+        case((columns.budget_hit, unit), else_=none),
+        case((tokens.is_not(None), unit), else_=none),
         tokens,
         case((tokens.is_not(None), weight), else_=none),
         weight * tokens,
         weight * tokens * tokens,
         case((tokens.is_(None), weight), else_=none),
-        case((scored, one), else_=none),
+        case((scored, unit), else_=none),
         columns.score,
-        case((and_(scored, chance.is_not(None)), one), else_=none),
+        case((and_(scored, chance.is_not(None)), unit), else_=none),
         case((scored, chance), else_=none),
         case((and_(scored, chance.is_not(None)), weight), else_=none),
         case((scored, weight * chance), else_=none),

@@ -99,15 +99,15 @@ class _Wanted:
     sums: Sequence[str]
 
 
-def _spans(since: float | None, most: int) -> Iterator[tuple[float, float, int]]:
+def _spans(since: float | None, widest: int) -> Iterator[tuple[float, float, int]]:
     """Begin, end and width of the slots that cover the time from `since` on; width 0: rows."""
     if since is None:
-        yield float("-inf"), float("inf"), max(width for width in SLOT_SECONDS if width <= most)
+        yield float("-inf"), float("inf"), max(width for width in SLOT_SECONDS if width <= widest)
         return
     begin, width = since, 0
     recent = since >= time.time() - RECENT_SECONDS
     for wider in SLOT_SECONDS:
-        if wider > most or (wider == _FINE and not recent):
+        if wider > widest or (wider == _FINE and not recent):
             continue
         end = -(-begin // wider) * wider
         if end > begin:
@@ -132,21 +132,21 @@ def _from_summaries(
     connection: Connection, wanted: _Wanted, *where: ColumnElement[bool]
 ) -> Sequence[Sequence[Any]]:
     columns, seconds = summaries.c, wanted.slot_seconds
-    kept = [columns[name] for name in wanted.dimensions]
+    keys = [columns[name] for name in wanted.dimensions]
     if seconds is not None:
-        kept = [(columns.slot - columns.slot % seconds).label("begin"), *kept]
+        keys = [(columns.slot - columns.slot % seconds).label("begin"), *keys]
     sums = [func.sum(columns[name]) for name in wanted.sums]
-    query = select(*kept, *sums).where(*where).group_by(*kept)
-    if not kept:
+    query = select(*keys, *sums).where(*where).group_by(*keys)
+    if not keys:
         query = query.having(func.count() > 0)
     rows = connection.execute(query).all()
-    given = [*(["slot"] if seconds is not None else []), *wanted.dimensions, *wanted.sums]
+    names_read = [*(["slot"] if seconds is not None else []), *wanted.dimensions, *wanted.sums]
     absent = {"slot": 0} | dict.fromkeys(DIMENSIONS, "") | dict.fromkeys(SUMS, 0.0)
     absent |= {"status": 0, "compared": -1}
     names = ("slot", *DIMENSIONS, *SUMS)
-    if given == [*names]:
+    if names_read == [*names]:
         return rows
-    places = {name: place for place, name in enumerate(given)}
+    places = {name: number for number, name in enumerate(names_read)}
     return [
         [row[places[name]] if name in places else absent[name] for name in names] for row in rows
     ]

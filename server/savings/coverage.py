@@ -47,39 +47,47 @@ def simulate(
     )
     alike = rng.normal(0, 0.25, number)[conversation]
     baseline = 250 * length[conversation] * np.exp(alike + rng.normal(0, 0.4, len(conversation)))
-    known = {"known": 1.0, "half": 0.5, "unknown": 0.0}[prediction]
-    noise = 0.0 if known == 1 else 0.4
-    predicted = 250 * (length**known * rng.lognormal(0, noise, number))[conversation]
+    exponent = {"known": 1.0, "half": 0.5, "unknown": 0.0}[prediction]
+    noise = 0.0 if exponent == 1 else 0.4
+    predicted = 250 * (length**exponent * rng.lognormal(0, noise, number))[conversation]
     chosen = baseline * np.where(predicted < 300, 0.2, 1.0)
-    held = (rng.random(number) < _P_HELD_OUT)[conversation]
+    is_held_out = (rng.random(number) < _P_HELD_OUT)[conversation]
     sample = Sample(
-        treated=~held,
+        treated=~is_held_out,
         conversation=conversation,
-        p_treated=np.full(len(held), 1 - _P_HELD_OUT),
-        p_held_out=np.full(len(held), _P_HELD_OUT),
-        outcomes=np.where(held, baseline, chosen),
+        p_treated=np.full(len(is_held_out), 1 - _P_HELD_OUT),
+        p_held_out=np.full(len(is_held_out), _P_HELD_OUT),
+        outcomes=np.where(is_held_out, baseline, chosen),
         predicted=predicted,
     )
-    return sample, float((baseline - chosen)[~held].sum())
+    return sample, float((baseline - chosen)[~is_held_out].sum())
 
 
 def former(sample: Sample, saved: float) -> tuple[float, float]:
     """The former interval around the same estimate."""
-    held = ~sample.treated
+    is_held_out = ~sample.treated
     middle = float(sample.predicted.mean())
-    line = fit(sample.predicted[held], sample.outcomes[held], middle)
-    leverage = leverages(sample.predicted[held], middle).clip(0.0, 0.9)
-    residual = (sample.outcomes[held] - line.at(sample.predicted[held])) / (1 - leverage)
+    line = fit(sample.predicted[is_held_out], sample.outcomes[is_held_out], middle)
+    leverage = leverages(sample.predicted[is_held_out], middle).clip(0.0, 0.9)
+    residual = (sample.outcomes[is_held_out] - line.at(sample.predicted[is_held_out])) / (
+        1 - leverage
+    )
     entering = np.sqrt(sample.p_treated**2 / sample.p_held_out + sample.p_treated)
     expected = entering * line.at(sample.predicted)
 
     def squares(rows: np.ndarray, values: Array) -> float:
         return float((np.bincount(sample.conversation[rows], weights=values) ** 2).sum())
 
-    weight = (entering / np.sqrt(sample.p_held_out))[held]
-    seen = squares(held, expected[held] / np.sqrt(sample.p_held_out[held]))
-    variance = squares(held, weight * residual) * squares(held | True, expected) / seen
-    conversations = len(np.unique(sample.conversation[held]))
+    weight = (entering / np.sqrt(sample.p_held_out))[is_held_out]
+    squares_seen = squares(
+        is_held_out, expected[is_held_out] / np.sqrt(sample.p_held_out[is_held_out])
+    )
+    variance = (
+        squares(is_held_out, weight * residual)
+        * squares(is_held_out | True, expected)
+        / squares_seen
+    )
+    conversations = len(np.unique(sample.conversation[is_held_out]))
     half_width = student_quantile(0.975, conversations - 2) * sqrt(variance)
     return saved - half_width, saved + half_width
 

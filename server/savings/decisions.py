@@ -54,7 +54,7 @@ class Decisions:
     def tokens_of_efforts(self) -> Array:
         """Expected thinking tokens of `efforts` (N, E)."""
         return np.stack(
-            [self.tokens_of(np.full(len(self.effort), place)) for place in self.efforts], axis=1
+            [self.tokens_of(np.full(len(self.effort), code)) for code in self.efforts], axis=1
         )
 
     def tokens_of(self, chosen: _Index) -> Array:

@@ -108,10 +108,10 @@ def estimate_population(population: Population, imagined: float = 0.0) -> Saving
 
 def _middle(population: Population) -> float:
     """The mean prediction, which stands in for those that are unknown."""
-    seen = population.held_out.predicted
-    known = np.isfinite(seen)
+    predictions = population.held_out.predicted
+    known = np.isfinite(predictions)
     number = population.known + float(known.sum())
-    return (population.known_sum + float(seen[known].sum())) / number if number else 0.0
+    return (population.known_sum + float(predictions[known].sum())) / number if number else 0.0
 
 
 def _calibrated(held_out: Sample, middle: float) -> tuple[Line, Array]:

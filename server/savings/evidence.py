@@ -66,7 +66,7 @@ class Evidence:
 
     def population(self, measure: Measure, group: str = "", name: str = "") -> Population:
         """Of the requests of one group, or of all."""
-        mask, held, shown = self._masks(group, name)
+        mask, held_rows, shown = self._masks(group, name)
         sums = {key: column[mask] for key, column in self._compared.columns.items()}
         treated = sums["arm"] == "treated"
         score = measure.predicted != "baseline_tokens"
@@ -88,7 +88,7 @@ class Evidence:
             weight_predicted=factor * all_weights[1],
             weight_squares=factor**2 * all_weights[2],
             weight_unknown=all_weights[3],
-            held_out=self._sample(self._held_out, held, measure, self._one_in),
+            held_out=self._sample(self._held_out, held_rows, measure, self._one_in),
             examples=None
             if self._examples is None or score
             else self._sample(self._examples, shown, measure, 1),
@@ -135,7 +135,7 @@ def gather(connection: Connection, selection: Selection) -> Evidence:
 
 
 def gather_quickly(
-    connection: Connection, selection: Selection, dimensions: Sequence[str], most: int
+    connection: Connection, selection: Selection, dimensions: Sequence[str], limit: int
 ) -> Evidence:
     """The evidence without slots of time.
 
@@ -143,16 +143,16 @@ def gather_quickly(
         connection: of a snapshot.
         selection: which requests count.
         dimensions: of the totals; those of GROUPS that are to be reported.
-        most: if there are more held out requests, about so many of them are read.
+        limit: if there are more held out requests, about so many of them are read.
     """
     needed = {"arm", "status", "compared", *dimensions}
-    kept = [name for name in DIMENSIONS if name in needed]
-    totals = read_totals(connection, selection, None, kept)
+    dimensions_read = [name for name in DIMENSIONS if name in needed]
+    totals = read_totals(connection, selection, None, dimensions_read)
     sums = totals.compared().columns
     number = float(sums["requests"][sums["arm"] == "holdout"].sum())
-    one_in = max(1, -int(-number // most))
+    one_in = max(1, -int(-number // limit))
     rows = held_out(connection, selection, one_in)
-    shown = treated_examples(connection, selection, most, 10) if len(rows["at"]) else None
+    shown = treated_examples(connection, selection, limit, 10) if len(rows["at"]) else None
     return Evidence(totals, rows, shown, one_in)
 
 

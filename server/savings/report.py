@@ -29,7 +29,9 @@ def report(
         groups: kinds of groups to report.
     """
     totals = evidence.totals
-    measures = {name: _entry(evidence.population(one)) for name, one in _measures(price).items()}
+    measures = {
+        name: _entry(evidence.population(measure)) for name, measure in _measures(price).items()
+    }
     return {
         "created": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         "requests": totals.counts(),

@@ -117,8 +117,8 @@ def _errors(conversations: Array, number: int) -> Array:
     """Errors of the estimated sum of all outcomes over their standard errors, one per draw."""
     rng = np.random.default_rng(number)
     drawn = conversations[rng.integers(0, len(conversations), (_DRAWS, number))]
-    everything, seen = conversations.sum(axis=0), drawn.sum(axis=1)
-    intercept, slope = _lines(seen)
+    everything, sums = conversations.sum(axis=0), drawn.sum(axis=1)
+    intercept, slope = _lines(sums)
     residual = (
         drawn[:, :, 3] - intercept[:, None] * drawn[:, :, 0] - slope[:, None] * drawn[:, :, 1]
     )
@@ -129,15 +129,15 @@ def _errors(conversations: Array, number: int) -> Array:
         return intercept**2 * requests + 2 * intercept * slope * predicted + slope**2 * squared
 
     estimated = intercept * everything[0] + slope * everything[1] + times * residual.sum(axis=1)
-    ratio = np.maximum(squares(everything) / np.maximum(times * squares(seen), 1e-300), 1.0)
+    ratio = np.maximum(squares(everything) / np.maximum(times * squares(sums), 1e-300), 1.0)
     standard_error = times * np.sqrt((residual**2).sum(axis=1) * ratio)
     error = estimated - everything[3]
     return np.divide(error, standard_error, out=np.zeros_like(error), where=standard_error > 0)
 
 
-def _lines(seen: Array) -> tuple[Array, Array]:
+def _lines(sums: Array) -> tuple[Array, Array]:
     """Intercept and slope of each draw's regression."""
-    weight, x, xx, y, xy = (seen[:, column] for column in range(4, 9))
+    weight, x, xx, y, xy = (sums[:, column] for column in range(4, 9))
     determinant = weight * xx - x**2
     is_line = determinant > 1e-12 * weight * xx
     safe = np.where(is_line, determinant, 1.0)

@@ -47,15 +47,15 @@ def at_point(point: OperatingPoint) -> Choice:
     """The effort that the router would choose at an operating point, or the baseline."""
 
     def chosen(rows: Decisions) -> NDArray[np.intp]:
-        place = rows.column[rows.baseline]
-        decides = ~rows.abstained & (point.dearer | (place >= 0))
+        column = rows.column[rows.baseline]
+        decides = ~rows.abstained & (point.dearer | (column >= 0))
         if not rows.efforts:
             return rows.baseline
         utility = rows.p_correct - point.price * rows.tokens_of_efforts / 1000
-        known = np.flatnonzero(place >= 0)
-        utility[known, place[known]] += point.margin
+        known = np.flatnonzero(column >= 0)
+        utility[known, column[known]] += point.margin
         if not point.dearer:
-            limit = rows.tokens_of_efforts[np.arange(len(place)), place]
+            limit = rows.tokens_of_efforts[np.arange(len(column)), column]
             utility[~(rows.tokens_of_efforts <= limit[:, None])] = -np.inf
         efforts = np.array(rows.efforts, dtype=np.intp)
         return np.where(decides, efforts[utility.argmax(axis=1)], rows.baseline)
@@ -67,7 +67,7 @@ def fixed(effort: Effort) -> Choice:
     """Always the same effort, or the nearest one that the model has."""
 
     def chosen(rows: Decisions) -> NDArray[np.intp]:
-        levels = [rows.names[place] for place in rows.levels]
+        levels = [rows.names[column] for column in rows.levels]
         efforts: list[Effort] = [level for level in levels if is_effort(level)]
         if not efforts:
             return rows.baseline
@@ -127,11 +127,11 @@ def _spread(sums: ConversationSums, means: Array) -> tuple[Array, Array]:
     """Squares of the conversations' deviations, and the number of conversations, per policy."""
     squares, conversations = np.zeros(len(means)), np.zeros(len(means))
     for index, values in sums.parts():
-        for place, mean in enumerate(means):
-            judged = np.isfinite(values[:, place])
-            deviations = values[judged, place] - mean
-            squares[place] += (np.bincount(index[judged], weights=deviations) ** 2).sum()
-            conversations[place] += np.count_nonzero(np.bincount(index[judged]))
+        for column, mean in enumerate(means):
+            judged = np.isfinite(values[:, column])
+            deviations = values[judged, column] - mean
+            squares[column] += (np.bincount(index[judged], weights=deviations) ** 2).sum()
+            conversations[column] += np.count_nonzero(np.bincount(index[judged]))
     return squares, conversations
 
 
