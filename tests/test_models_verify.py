@@ -232,7 +232,7 @@ def test_long_answers_of_any_shape_are_read(text: str) -> None:
 
 
 def test_the_way_of_judging_may_be_chosen() -> None:
-    assert judged([("12 pens", "12"), ("twelve", "12")], by="number") == [True, False]
+    assert judged([("12 pens", "12"), ("a dozen", "12")], by="number") == [True, False]
     assert judged([(" A  b", "a B"), ("a", "a B"), ("\\boxed{a b}", "A b")], by="exact") == [
         True,
         False,

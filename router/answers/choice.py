@@ -27,7 +27,7 @@ _FURTHER = re.compile(
     rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).]))"
     r"(?!\s+(?:is|was|because)\b)"
 )
-_MENTION = re.compile(rf"\(([A-Z])\)|(?i:\b{_NOUN})\s+\(?([A-Z])(?![A-Za-z0-9'])")
+_MENTION = re.compile(rf"(?<!\w)\(([A-Z])\)|(?i:\b{_NOUN})\s+\(?([A-Z])(?![A-Za-z0-9'])")
 
 _CORRECT = re.compile(
     r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*|\s+and\s+|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
@@ -38,7 +38,10 @@ _CORRECT = re.compile(
     r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
 _PICK = re.compile(
-    r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer)"
+    r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer|think"
+    r"|believe)"
+    r"|let me (?:choose|pick|select)|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
+    r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be)"
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|richtig ist"
@@ -50,7 +53,7 @@ _PICK = re.compile(
 )
 _LINE = re.compile(
     r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(]"
-    r"|\s(?:because|since|due)\b|\sit is\b)"
+    r"|,?\s(?:because|since|due)\b|\sit is\b)"
     r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
 )
 _REJECTED = re.compile(
@@ -91,7 +94,7 @@ def committed_letters(clause: str) -> frozenset[str] | None:
 def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
     """The letters on which sentences without a stated answer agree; empty if they do not."""
     texts = [unmarked(plain(sentence)).strip() for sentence in sentences]
-    if len(texts) == 1 and (letters := gold_letters(texts[0].rstrip("."))):
+    if len(texts) == 1 and (letters := gold_letters(texts[0].rstrip(".!"))):
         return letters
     for read in (_correct, _picked, _at_line_start):
         choices = set(read(texts))

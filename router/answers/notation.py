@@ -70,6 +70,9 @@ _CHARACTERS = str.maketrans(
         "】": "]",
     }
 )
+_DOLLAR = re.compile(r"(?:\b(?:US|CA|AU|NZ|HK|[AC])(?=\$\s?\d))?\$")
+_SUBSCRIPT = re.compile("(?<=[\\w)])[₀₁₂₃₄₅₆₇₈₉]+")
+_TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span)\s*/?>", re.IGNORECASE)
 _SUPERSCRIPT = re.compile("(?<=[\\w)])[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _POWER_STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])(?=[^*\n]*(?:\n|$))")
@@ -82,10 +85,13 @@ def plain(text: str) -> str:
     """
     if "\\" in text:
         text = _without_latex(text)
-    text = _SPACES.sub(" ", text).replace("{,}", ",").replace("$", "")
+    text = _SPACES.sub(" ", text).replace("{,}", ",")
+    text = _DOLLAR.sub("", text)
+    text = _TAG.sub("", text) if "<" in text else text
     text = text.replace("=>", "→").replace("->", "→")
     if not text.isascii():
         text = _SUPERSCRIPT.sub(_as_power, text)
+        text = _SUBSCRIPT.sub(_as_index, text)
         text = _NOT_ASCII.sub(_compatible, text).translate(_CHARACTERS)
         text = re.sub(r"(?<![\w–)])(\s*)–(?=\d)", r"\1-", text)
     return re.sub(r"[ \t]{2,}", " ", _BRACED.sub(r"\1\2", text))
@@ -120,6 +126,10 @@ def _as_root(match: re.Match[str]) -> str:
 
 def _as_power(match: re.Match[str]) -> str:
     return "^" + unicodedata.normalize("NFKC", match[0]).replace("\u2212", "-")
+
+
+def _as_index(match: re.Match[str]) -> str:
+    return "_" + unicodedata.normalize("NFKC", match[0])
 
 
 def _compatible(match: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ from router.answers.numeral import NUMBER, Number, read_number
 from router.answers.units import MONTHS
 
 _TERM = re.compile(
-    r"\s?[\^√!|_\\]|\s?[*/+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
+    r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\s[a-z]|\sand (?:a|one) (?:half|quarter|third)\b"
@@ -28,7 +28,10 @@ _TERM = re.compile(
 """What makes a number part of a longer term, directly behind it."""
 
 _BOUND_BEFORE = re.compile(
-    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller|bigger|later|earlier|older"
+    r"(?:\b(?:(?:half|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?"
+    r"|[a-z]+ percent) of|of (?:the|these|those|its|his|her|their|our|my)"
+    r"|(?<!looks )(?<!seems )like|such as|reject(?:ed|s)?"
+    r"|(?:more|less|fewer|greater|higher|lower|larger|smaller|bigger|later|earlier|older"
     r"|other|different|rather) than(?: or equal to)?"
     r"|(?:less|greater|smaller|larger) or equal to|first|last|next|top|at (?:least|most)|over"
     r"|under|above|below|up to"
@@ -51,8 +54,13 @@ _BOUND_BEFORE = re.compile(
 _BOUND_AFTER = re.compile(
     r"\s?(?:[^\W\d]+\s+){0,3}?(?:(?:or|and|oder|ou|o|y)\s+(?:more|less|fewer|above|below|greater"
     r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
-    r"|as an? (?:upper|lower) bound|(?:is|was) (?:wrong|incorrect|not|too|mentioned|given|stated"
-    r"|the trap)"
+    r"|(?:as|is|was) (?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is|was) (?:wrong|incorrect"
+    r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out|what\b"
+    r"|(?:a|the) trap)"
+    r"|(?:ca|can|could|do|does|did|would|will|wo)(?:n't|not| not)\b|cannot|fail(?:s|ed)?\b"
+    r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
+    r"|less (?:the|what|her|his|their)\b"
+    r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b"
     r"|too\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
@@ -160,8 +168,9 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
         text = affirmed(sentence)
         if not re.search(r"\d", text) or _REMARK.match(text):
             continue
+        text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
         text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
-        if _is_open(text) or _QUOTATION.match(text):
+        if _is_open(text) or _QUOTATION.match(text) or _is_unclaimed(text):
             return None
         right = _right_side(re.sub(r"(?<!\.)[.!]$", "", text))
         tokens = _tokens(right, comma) if right else []
@@ -175,6 +184,30 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
 def _is_open(text: str) -> bool:
     """Whether a text denies, asks, offers a choice or is a pair."""
     return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR))
+
+
+def _is_unclaimed(text: str) -> bool:
+    """Whether a sentence only supposes, quotes, explains or lacks what its last number says."""
+    *before, number, _ = re.split(r"(\d[\d.,/]*)", text)
+    head = "".join(before)
+    behind = text[len(head) + len(number) :]
+    if _SUPPOSED.search(head) or (_WOULD.search(head) and _CONDITION.search(behind)):
+        return True
+    return bool(_PREMISE.match(head) and re.match(r"[^,]*,\s*[a-z]", behind))
+
+
+_SUPPOSED = re.compile(
+    r"\b(?:let|suppose|assum(?:e|ing)|imagine|if|whether|unless)\b[^,:;]*$"
+    r"|\b(?:people|students|everyone|everybody|friends?|book|teacher|others|they|one|you)\s"
+    r"(?:\w+\s)?(?:say|claim|think|believe|answer|guess)s?\b[^:;]*$"
+    r"|\b(?:mistake|error|trap|temptation)\b[^:;]*\bto\b[^:;]*$"
+    r"|\bneed to (?:know|find|determine)\b[^:;]*$",
+    re.IGNORECASE,
+)
+_WOULD = re.compile(r"\b(?:would|could|should|might)\b|'d\b", re.IGNORECASE)
+_CONDITION = re.compile(r"[^.;]*\b(?:if|unless|except|but|only by)\b", re.IGNORECASE)
+_PREMISE = re.compile(r"\W*(?:since|because|as|given that|although|though|while)\b[^,]*$", re.I)
+"""A number in a reason or concession, behind which the sentence goes on without another one."""
 
 
 def _final(text: str, tokens: Sequence[_Token]) -> Number | None:

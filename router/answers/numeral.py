@@ -16,7 +16,7 @@ NUMBER = re.compile(
     rf"(?:(?P<sign>[-+])\s?|\b(?P<minus>minus|negative|moins"
     rf"|menos)\s+)?(?:{_CURRENCY}\s?)?(?P<inner>-)?"
     rf"(?<![A-Za-zÀ-ÿα-ω\d_.^/:√|])(?P<digits>{_DIGITS})"
-    r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
+    r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|(?<=\b10)\^\(?(?P<ten>[+-]?\d+)\)?(?!\w)|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
     r"(?:\s+(?P<above>\d+)\s?/\s?(?P<below>\d+)(?![\d/])|\s?/\s?(?P<over>\d+(?:\.\d+)?)(?![\d/]))?",
 )
 _SUFFIX = re.compile(
@@ -39,6 +39,8 @@ class Number:
     def equals(self, gold: "Number") -> bool:
         """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage."""
         if self.unit and gold.unit and self.unit != gold.unit:
+            return False
+        if (self.percent and gold.unit) or (self.unit and gold.percent):
             return False
         if self.percent == gold.percent:
             return self.value == gold.value
@@ -86,6 +88,10 @@ def _value(match: re.Match[str], comma: bool) -> Fraction | None:
         if len(exponent) > 5 or abs(int(exponent)) > LARGEST_EXPONENT:
             return None
         value *= Fraction(10) ** int(exponent)
+    if match["ten"]:
+        if len(match["ten"]) > 5 or abs(int(match["ten"])) > LARGEST_EXPONENT:
+            return None
+        value = Fraction(10) ** int(match["ten"])
     below = Fraction(match["below"] or match["over"] or 1)
     if not below:
         return None

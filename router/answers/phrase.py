@@ -63,13 +63,17 @@ _LEAD = (
 )
 _TAIL = (
     r"(?=[\"')]?(?:$|\s*[(;—–]|,\s*(?:the|which|because|since|as|an?|so|who|where)\b"
+    r"|,\s*(?:of course|obviously|clearly|indeed|i (?:think|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"
 )
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
     r"\b(?:not|after|before|than|except|or|nor|n't|from|since|unlike)\s+(?:an?\s+)?$"
 )
-_REJECTED = re.compile(r"n't\b|\b(?:not|wrong|incorrect|never)\b|\bno\b(?!$)")
+_REJECTED = re.compile(
+    r"n't\b|\b(?:not|wrong|incorrect|never|nothing|nobody|none|hardly|barely|scarcely|partly"
+    r"|partially|half|nearly|almost|if|whether|unless)\b|\bno\b(?!$)"
+)
 _EMPTY = re.compile(
     r"(?:as follows|correct|right|wrong|clear|obvious|below|above|shown|this|that|it|\W*)?\W*"
 )
@@ -162,7 +166,10 @@ def concludes_phrase(sentences: Sequence[str], gold: str) -> bool:
     if normal(gold) in {"yes", "no"}:
         for text in reversed(texts):
             if match := re.match(
-                r"\W*(?:so|therefore|thus|hence)?[,\s]*(yes|no)\b(?!\s+(?:and|or)\b)", text, re.I
+                r"\W*(?:so|therefore|thus|hence)?[,\s]*(yes|no)\b(?!\s+(?:and|or|idea|comment|way"
+                r"|clue|answer|need|doubt|one)\b)(?!.*[,.…]\s*(?:yes|no)\b)",
+                text,
+                re.IGNORECASE | re.DOTALL,
             ):
                 return match[1].casefold() == normal(gold)
     if not texts or texts[-1].endswith("?"):

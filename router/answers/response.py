@@ -198,6 +198,8 @@ def _clause(text: str, start: int) -> str:
     opening = re.compile(r"[\s*_`:：]*(?:\\\[|\$\$|\\\()?\s*").match(text, start)
     begin = opening.end() if opening else start
     end = _SENTENCE_END.search(text, begin)
+    if end and end[0].startswith(";") and re.match(r"(?:isn't|is not|not)\b", text[begin:]):
+        end = _SENTENCE_END.search(text, end.end())  # what is the answer instead
     return text[start : end.start() if end else len(text)].lstrip(" \n:：").rstrip("!")
 
 

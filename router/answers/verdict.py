@@ -37,6 +37,7 @@ from router.answers.phrase import (
     normal,
 )
 from router.answers.response import Response
+from router.answers.spelled import in_digits
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,15 @@ def _number_reader(gold: Number, response: Response) -> Reader:
     comma = decimal_comma(response.text)
 
     def commits(clause: str) -> bool | None:
+        clause = in_digits(clause)
         if not re.search(r"\d", plain(clause)):
             return False if is_denial(affirmed(clause)) else None
         number = committed_number(clause, comma)
         return number is not None and number.equals(gold)
 
     def concludes(sentences: Sequence[str]) -> bool:
+        if len(sentences) == 1:
+            sentences = [in_digits(sentences[0])]
         number = concluded_number(sentences, comma)
         return number is not None and number.equals(gold)
 
