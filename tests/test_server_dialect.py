@@ -143,6 +143,9 @@ def usage(**counts: Any) -> dict[str, Any]:
     return {"usage": counts}
 
 
+BOTH = {"prompt_tokens": 5, "completion_tokens": 7}
+
+
 @pytest.mark.parametrize(
     ("reported", "read"),
     [
@@ -187,6 +190,12 @@ def usage(**counts: Any) -> dict[str, Any]:
                 completion_tokens_details={"reasoning_tokens": 50},
             ),
             Usage(32, 100, 50),
+        ),
+        ({"choices": [{"index": 0, "delta": {}, **usage(**BOTH)}]}, Usage(5, 7, None)),  # Kimi
+        ({"choices": [], "usage": None, "x_groq": usage(**BOTH)}, Usage(5, 7, None)),
+        (
+            {**usage(**BOTH), "x_groq": usage(prompt_tokens=1, completion_tokens=1)},
+            Usage(5, 7, None),
         ),
         (usage(prompt_tokens="5", completion_tokens=7), None),
         (usage(prompt_tokens=True, completion_tokens=7), None),

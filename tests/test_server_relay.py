@@ -177,6 +177,33 @@ def test_an_error_may_be_a_string_and_null_is_no_error() -> None:
     assert run([WORD, null, DONE])[1].error is None
 
 
+def test_the_reason_of_an_error_may_be_plain_text() -> None:
+    _, relay = run([ROLE, b"event: error\ndata: out of memory\n\n"])
+    assert str(relay.error) == "the engine failed: out of memory"
+
+
+@pytest.mark.parametrize("reason", [b"timeout", b"engine_overloaded", b"exception"])
+def test_a_finish_reason_may_say_that_the_engine_failed(reason: bytes) -> None:
+    _, relay = run([ROLE, WORD, STOP.replace(b"stop", reason), DONE])
+    assert isinstance(relay.error, EngineFailed)
+
+
+def test_usage_of_a_choice_is_recorded_and_stays_there() -> None:
+    finish = STOP.replace(b'"stop"', b'"stop","usage":{"prompt_tokens":5,"completion_tokens":7}')
+    out, relay = run([ROLE, WORD, finish], wants_usage=True)
+    assert relay.error is None
+    assert recorded([ROLE, WORD, finish, DONE], wants_usage=False) == [Usage(5, 7, None)]
+    assert events(out)[2]["choices"][0]["usage"]["completion_tokens"] == 7
+
+
+def test_a_stream_without_any_blank_line_is_read_at_its_end() -> None:
+    lines = b"".join(event[:-1] for event in (ROLE, WORD, STOP, USAGE, DONE))
+    for stream in (lines, lines.replace(b"\n", b"\r\n"), lines + b'data: {"cut'):
+        out, relay = run([stream])
+        assert relay.error is None
+        assert [event for event in split(b"".join(out)) if b'"hi"' in event] == [WORD]
+
+
 def test_a_stream_that_breaks_off_ends_with_its_last_complete_event() -> None:
     out, relay = run([WORD, STOP, USAGE[:40]], wants_usage=True)
     *_, finish, error = events(out)

@@ -200,6 +200,10 @@ def test_an_engine_with_efforts_or_budgets_has_the_budget_of_a_limit() -> None:
         ("<unused94>thought\nx", True),
         ('{"answer": ', False),
         ("", False),
+        *((tag, True) for tag in ("<THINK>", "<Thought>\n", "<think >x", "<think", "<|think|>")),
+        *((tag, True) for tag in ("<longcat_think>", "<|inner_prefix|>", "<|begin_thought|>")),
+        *((f"{tag} 4", False) for tag in ("</longcat_think>", "<|inner_suffix|>", "</THINK>")),
+        ("if x <thinker: pass", False),
     ],
 )
 def test_a_thought_opened_past_an_effort_cap_is_refused(text: str, opens: bool) -> None:

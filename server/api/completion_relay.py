@@ -9,7 +9,7 @@ from server.engines.chat_chunk import choices
 from server.engines.reported_error import chat_error, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
-from server.http.sse import DONE, encode
+from server.http.sse import DONE, encode, read_event
 
 
 class CompletionRelay(Relay):
@@ -34,14 +34,14 @@ class CompletionRelay(Relay):
         self._finished: set[object] = set()
 
     def _event(self, event: bytes, name: str, body: dict[str, Any] | None) -> bytes:
-        self._note_error(name, body)
+        self._note_error(name, body, event)
         self._note_finish(body or {})
         return event
 
-    def _note_error(self, name: str, body: dict[str, Any] | None) -> None:
+    def _note_error(self, name: str, body: dict[str, Any] | None, event: bytes) -> None:
         error = chat_error(body or {})
         if error is None and name == "error":
-            error = reported_error(body)
+            error = reported_error(body or (read_event(event)[1] or b"").decode(errors="replace"))
         if error is not None:
             self.error = self.error or error
             self._is_error_sent = self._is_error_sent or bool(body and body.get("error"))
@@ -98,7 +98,7 @@ class ChatRelay(CompletionRelay):
         return self.answered and (self._usage is not None or not self._wants_usage)
 
     def _event(self, event: bytes, name: str, body: dict[str, Any] | None) -> bytes:
-        self._note_error(name, body)
+        self._note_error(name, body, event)
         if body is None:
             return self._release() + event
         finishes = self._note_finish(body)
@@ -109,6 +109,8 @@ class ChatRelay(CompletionRelay):
             if not self._wants_usage:
                 body = {key: value for key, value in body.items() if key != "usage"}
                 event = encode(body, name or None)
+        else:
+            self._usage = read_usage(body) or self._usage
         released = self._release()
         if not (finishes or self.answered) or body.get("error"):
             return released + event

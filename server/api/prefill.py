@@ -8,9 +8,11 @@ from server.api.request import ParsedRequest
 _PROMPT_ROLES = ("user", "system", "developer", "tool", "function")
 
 _THOUGHT = re.compile(
-    r"<(/?)(?:seed:)?(?:think|thinking|thought|reason|reasoning)>"
-    r"|\[(/?)THINK\]|◁(/?)think▷|<\|(END)?(?:START)?_THINKING\|>|<\|channel\|?>\s*(?:(final)|\w+)"
-    r"|<\|(?:begin|start|(end))_of_thought\|>|<unused94>|(<unused95>)|(<channel\|>)"
+    r"[<◁](?:(/)|\|?(?:begin_|start_|(end_))?(?:of_)?)?(?:[a-z]+[:_|])?"
+    r"(?:think|thinking|thoughts?|reason|reasoning)(?:[:\s][^<>]{0,40})?\|?(?:[>▷]|\Z)"
+    r"|\[(/)?THINK\]|<\|(END)?(?:START)?_THINKING\|>|<\|channel\|?>\s*(?:(final)|\w+)"
+    r"|<unused94>|(<unused95>)|(<channel\|>)|<\|inner_(?:prefix|(suffix))\|>",
+    re.IGNORECASE,
 )
 """Where a thought begins or, with a group, ends in the models in use."""
 

@@ -12,7 +12,7 @@ from server.api.added_usage import add_in_events
 from server.api.reasoning_copy import COPY, copy_in_events, is_copied
 from server.engines.usage import Usage
 from server.errors import EngineFailed, GatewayError
-from server.http.sse import EventBuffer, is_readable, parse_data, read_event, split
+from server.http.sse import EventBuffer, is_readable, parse_data, read_event, readable_lines, split
 
 _PLAIN = re.compile(rb"(?:(?:event: ?(?!error)[\w.]++\n)?data: ?\{.*+\n\n)+")
 """Events of one line of data each, and none of them [DONE] or an error by name."""
@@ -127,7 +127,8 @@ class Relay(ABC):
     def finish(self, failure: GatewayError | None = None) -> bytes:
         """The last bytes of a stream that ended, by a failure or without; sets `error`."""
         rest = self._buffer.rest()
-        out = self._read(rest) if rest and is_readable(rest) else b""
+        readable = rest if rest and is_readable(rest) else readable_lines(rest)
+        out = b"".join([self._read(event) for event in split(readable)])
         if not self._is_over:
             self._is_over = True
             if self.error is None and not self._is_whole:

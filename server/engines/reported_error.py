@@ -7,7 +7,10 @@ from typing import Any, cast
 from server.engines.chat_chunk import choices, part
 from server.errors import EngineFailed, EngineRefused, GatewayError
 
-_FAILED = re.compile("error|abort|cancel|fail|insufficient_system_resource", re.IGNORECASE)
+_FAILED = re.compile(
+    "error|abort|cancel|fail|time_?out|overload|exception|insufficient_system_resource",
+    re.IGNORECASE,
+)
 """In finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
 
 _CLIENT_STATUS = re.compile(r"4\d\d")

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import structlog
 
+from server.engines.chat_chunk import choices, part
+
 MAX_TOKENS = 10**9
 """Beyond any context: a larger count is an error of the engine's."""
 
@@ -42,12 +44,12 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     Chat Completions counts `prompt_tokens` and `completion_tokens`, Responses and Messages
     `input_tokens` and `output_tokens`; Messages reports cached prompt tokens
     in fields of their own, which are added. Some engines count thinking beside the completion
-    (xAI): there `total_tokens` is the sum of all three.
+    (xAI): there `total_tokens` is the sum of all three. Kimi's usage is in the last chunk's choice,
+    Groq's beside the choices, under its own name.
     """
-    usage = response.get("usage")
-    if not isinstance(usage, dict):
+    counts = _counts(response)
+    if counts is None:
         return None
-    counts = cast("dict[str, Any]", usage)
     if _count(counts, "prompt_tokens") is not None:
         prompt, completion = counts["prompt_tokens"], _count(counts, "completion_tokens")
     else:
@@ -64,6 +66,18 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     if thinking is not None and (thinking > completion or is_beside):
         completion += thinking
     return Usage(prompt, completion, thinking)
+
+
+def _counts(response: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The object that has the counts; a `usage` at the top counts before any other."""
+    if "usage" in response and response["usage"] is not None:
+        holders: list[Mapping[str, Any]] = [response]
+    else:
+        all_choices = choices(response)
+        holders = [*all_choices, *(part(choice, "delta") for choice in all_choices)]
+        holders.append(part(response, "x_groq"))
+    found = [holder["usage"] for holder in holders if isinstance(holder.get("usage"), dict)]
+    return cast("dict[str, Any]", found[0]) if found else None
 
 
 def with_added(usage: object, addend: Usage) -> Any:

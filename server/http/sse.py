@@ -152,6 +152,12 @@ def is_readable(event: bytes) -> bool:
     return is_done(event) or payload(event) is not None
 
 
+def readable_lines(event: bytes) -> bytes:
+    """The lines of data that are whole by themselves, where no blank line stood between them."""
+    lines = [line + b"\n\n" for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"".join(line for line in lines if is_readable(line))
+
+
 def encode(body: dict[str, Any], event: str | None = None) -> bytes:
     """An event with a JSON object as its data, and a name where the API names its events."""
     name = b"" if event is None else b"event: " + event.encode() + b"\n"
