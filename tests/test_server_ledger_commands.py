@@ -44,6 +44,16 @@ def test_info_tells_what_there_is(url: str, capsys: pytest.CaptureFixture[str]) 
     assert "requests           300\n" in capsys.readouterr().out
 
 
+def test_migrate_makes_the_tables_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    for _ in range(2):
+        assert main(["ledger", "migrate", "--ledger", url]) == 0
+    assert main(["ledger", "info", "--ledger", url]) == 0
+    assert "requests           0\n" in capsys.readouterr().out
+    assert main(["ledger", "migrate", "--ledger", "sqlite:////no/such/folder/l.db"]) == 1
+    assert "cannot be opened" in capsys.readouterr().err
+
+
 def test_exported_requests_are_those_of_the_ledger(
     url: str, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The commands of `tops ledger`: `info`, `export`, `prune`. Parses, calls, prints."""
+"""The commands of `tops ledger`: `info`, `export`, `migrate`, `prune`. Parses, calls, prints."""
 
 import json
 import sys
@@ -80,6 +80,25 @@ def export_command(
         except OSError as error:
             raise click.ClickException(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"{rows:,} requests in {file} ({file.stat().st_size:,} bytes)")
+
+
+@ledger_command.command("migrate")
+@click.option("--ledger", metavar="URL", help="Database URL; default: that of tops serve.")
+def migrate_command(ledger: str | None) -> None:
+    """Bring the ledger's tables to this release, or make them.
+
+    A gateway does this at its start. Before gateways whose database user may not alter tables,
+    do it as one that may.
+    """
+    try:
+        engine = connect(ledger or load_settings().ledger)
+        try:
+            prepare(engine)
+        finally:
+            engine.dispose()
+    except (LedgerError, LedgerDown, SettingsError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("the ledger is up to date")
 
 
 @ledger_command.command("prune")
