@@ -30,7 +30,7 @@ from processes import ROOT, serving
 
 import tops
 from loadtest.plan import read_plan
-from models.training.recipe import Model
+from models.training.recipe import Data, Model
 from models.training.recipe_grpo import Grpo
 from server.config.load_settings import load_settings
 
@@ -47,6 +47,9 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
+RECIPE_TABLES = {"model": Model, "data": Data, "grpo": Grpo}
+"""Tables of recipes that pages show; `model` is a name in settings."""
+
 NOTES = ("server", "needs: ", "run by: ", "file: ")
 
 
@@ -178,10 +181,9 @@ def check_toml(text: str, file: Path) -> None:
     table = tomllib.loads(text)
     if "arms" in table:
         read_plan(file)
-    elif isinstance(table.get("model"), dict):
-        Model.model_validate(table["model"])
-    elif "grpo" in table:
-        Grpo.model_validate(table["grpo"])
+    elif any(isinstance(table.get(name), dict) for name in RECIPE_TABLES):
+        for name, part in table.items():
+            RECIPE_TABLES[name].model_validate(part)
     else:
         load_settings({"config": str(file)})
 
