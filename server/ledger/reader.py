@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,21 +42,27 @@ def treated_examples(
 ) -> Columns:
     """About so many answered requests that were treated, or all if there are fewer.
 
-    They are taken in blocks of consecutive requests, spread over all ids: of most conversations
+    They are taken in blocks of consecutive requests, spread over the time: of most conversations
     that are in it, a block has every request.
     """
     columns = requests.c
     query = _compared_columns().where(columns.arm == "treated", *_compared(selection))
-    low, high = id_range(connection, selection)
+    low, high = id_range(connection, Selection())
     if high - low < rows:
-        return _columns(connection, query.where(columns.id.between(low, high)))
-    step, width = (high - low + 1) // blocks, rows // blocks
-    begins = range(low, high, step)
+        return _columns(connection, query)
+    # without `since`: SQLite may take the lower of two bounds
+    query = _compared_columns().where(
+        columns.arm == "treated", *_compared(replace(selection, since=None))
+    )
+    at = columns.at
+    oldest = selection.since or connection.execute(select(func.min(at))).scalar_one()
+    newest = connection.execute(select(func.max(at))).scalar_one()
+    step = max(newest - oldest, 0.0) / blocks
     parts = [
-        query.where(columns.id.between(begin, begin + step - 1)).order_by(columns.id).limit(width)
-        for begin in begins
+        query.where(at >= oldest + step * number, at <= oldest + step * (number + 1))
+        for number in range(blocks)
     ]
-    read = [_columns(connection, part) for part in parts]
+    read = [_columns(connection, part.order_by(at).limit(rows // blocks)) for part in parts]
     return {name: np.concatenate([block[name] for block in read]) for name in read[0]}
 
 
