@@ -162,7 +162,10 @@ def test_what_names_no_conversation(headers: dict[str, str], body: dict[str, Any
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "a b", "a\tb", "é", "x" * 257, "{{id}}", "a,b", "a\x00", "null", "undefined", "NaN"],
+    [
+        *("", " ", "a b", "a\tb", "é", "x" * 257, "{{id}}", "a,b", "a\x00", "null", "undefined"),
+        *("NaN", "new", "true", "...", "00000000-0000-0000-0000-000000000000", "f" * 32),
+    ],
 )
 def test_a_malformed_name_is_ignored_and_the_next_one_counts(name: str) -> None:
     assert named_session({"x-session-id": name}, {}) is None

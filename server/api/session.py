@@ -19,8 +19,27 @@ CONVERSATION_HEADER = "x-tops-conversation"
 
 _VALID = re.compile(r"[A-Za-z0-9._:/@+=~|-]{1,256}")
 _EMPTY_NAMES = frozenset(
-    ("null", "undefined", "none", "nan", "nil", "unknown", "default", "-", "0")
+    [
+        "null",
+        "undefined",
+        "none",
+        "nan",
+        "nil",
+        "unknown",
+        "default",
+        "new",
+        "true",
+        "false",
+        "local",
+        "anonymous",
+        "session",
+        "temp",
+        "empty",
+        "0",
+    ]
 )
+_ONE_CHARACTER = re.compile(r"[^A-Za-z0-9]*|([0fF])(?:-?\1){7,}")
+"""Punctuation, and ids that stand for none, such as the UUID of zeros."""
 _UUID = re.compile(
     r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?[47][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}"
     r"(?![0-9a-f])",
@@ -190,9 +209,9 @@ def _session(source: Source, headers: Mapping[str, str]) -> Session | None:
 
 def _valid(name: object) -> str | None:
     """The name, unless it is malformed or stands for none."""
-    if isinstance(name, str) and _VALID.fullmatch(name) and name.lower() not in _EMPTY_NAMES:
-        return name
-    return None
+    if not isinstance(name, str) or not _VALID.fullmatch(name) or name.lower() in _EMPTY_NAMES:
+        return None
+    return None if _ONE_CHARACTER.fullmatch(name) else name
 
 
 def _value(body: Mapping[str, Any], field: str) -> object:
