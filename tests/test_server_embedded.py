@@ -24,6 +24,7 @@ from processes import ROOT
 from server.embedded.checkpoint import ReasoningBlock
 from server.embedded.decoder import Draw
 from server.embedded.generation import Generation, Sampling, Scheduler
+from server.embedded.protocol import ChatRequest
 from server.embedded.reasoning_tags import TagReader
 from server.engines.supervisor import free_port
 
@@ -275,6 +276,12 @@ def test_unsupported_fields_are_a_400_that_names_them(
     answer = ask(engine, stream=stream, **fields)
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
+
+
+def test_a_field_that_is_null_has_its_default() -> None:
+    plain: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
+    nulls = dict.fromkeys(ChatRequest.model_fields.keys() - {"messages"})
+    assert ChatRequest(**plain, **nulls).model_dump() == ChatRequest(**plain).model_dump()
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b'{"n":1e'])

@@ -107,7 +107,10 @@ _EFFORT_OF_ANSWERS = "output_config.effort"
 
 
 def without_thinking(body: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a body without the fields of the table; objects that they leave empty go too."""
+    """A copy of a body without the fields of the table.
+
+    Objects that they leave empty, or that are null, go too.
+    """
     return dict(body) if _BY_ROOT.keys().isdisjoint(body) else _pruned(body, _REMOVED)
 
 
@@ -115,7 +118,7 @@ def _pruned(body: dict[str, Any], removed: _Tree) -> dict[str, Any]:
     remaining: dict[str, Any] = {}
     for key, value in body.items():
         branch = removed.get(key)
-        if branch is True:
+        if branch is True or (branch and value is None):
             continue
         if branch and isinstance(value, dict) and value:
             pruned = _pruned(cast("dict[str, Any]", value), branch)

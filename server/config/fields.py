@@ -29,7 +29,8 @@ def _check_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
         if not re.match(r"https?://[^/]", url):
             raise ValueError(f"'{url}' is not a URL: it must begin with http:// or https://")
         _check_url(url)
-    if len(set(urls)) < len(urls):
+    bases = {url.lower().rstrip("/").removesuffix("/v1") for url in urls}
+    if len(bases) < len(urls):
         raise ValueError("an engine is listed twice")
     return urls
 
@@ -44,6 +45,10 @@ def _check_url(url: str) -> None:
         raise ValueError(f"'{url}' is not a URL: it needs a host, and a port of 1 to 65535 if any")
     if parts.query or parts.fragment:
         raise ValueError(f"'{url}' has a query or fragment: give the base URL, up to /v1")
+    if "@" in parts.netloc:
+        raise ValueError("a URL has a user or password: give the key as upstream_api_key instead")
+    if re.search(r"/(?:completions|responses|messages|models|health)/?$", parts.path):
+        raise ValueError(f"'{url}' is one endpoint of an engine: give the base URL, up to /v1")
 
 
 def _check_limits_store(url: str) -> str:
@@ -82,8 +87,11 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     for origin in origins:
-        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#]+", origin):
-            raise ValueError(f"'{origin}' is not an origin: give a scheme and a host, and no path")
+        if not re.fullmatch(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\s*@]+", origin):
+            raise ValueError(
+                f"'{origin}' is not an origin: give a scheme and a host, without a path, a user or "
+                "a * within"
+            )
     return origins
 
 

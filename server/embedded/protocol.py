@@ -115,7 +115,8 @@ class ChatRequest(BaseModel):
     @classmethod
     def _null_is_default(cls, value: object, info: ValidationInfo) -> object:
         assert info.field_name
-        return cls.model_fields[info.field_name].get_default() if value is None else value
+        field = cls.model_fields[info.field_name]
+        return field.get_default(call_default_factory=True) if value is None else value
 
     @field_validator("chat_template_kwargs")
     @classmethod
