@@ -162,8 +162,9 @@ class Sender:
                 break
             content += chunk.text
             complete |= chunk.is_last
-            if record.ttft is None and chunk.has_tokens:
-                record.ttft = time.perf_counter() - record.scheduled_at
+            if chunk.has_tokens:
+                seconds = time.perf_counter() - record.scheduled_at
+                record.note_tokens(seconds, chunk.has_answer_tokens)
             events += 1
             if record.client == "disconnecting" and events == clients.disconnect_after:
                 record.ended = "disconnected"

@@ -13,7 +13,10 @@ _LATENCIES = {
     "latency": "latency",
     "start_delay": "start delay",
     "ttft": "TTFT",
+    "answer_ttft": "answer TTFT",
     "tpot": "time per token",
+    "itl": "ITL",
+    "longest_gap": "longest gap",
 }
 
 
@@ -33,7 +36,7 @@ def html_report(report: Report) -> str:
     return environment.get_template("report.html.jinja").render(
         plan=report.plan,
         requests=len(report.records),
-        table=report.table(),
+        tables=report.tables(),
         paragraphs=report.paragraphs(),
         latencies=_latency_table(report),
         plots=images,

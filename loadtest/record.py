@@ -20,6 +20,10 @@ class Record:
         latency: from `scheduled_at` to the end of the answer.
         start_delay: from `scheduled_at` to when it was sent.
         ttft: from `scheduled_at` to the first token of reasoning or answer.
+        answer_ttft: from `scheduled_at` to the first token of the answer, or of a tool call.
+        last_token: from `scheduled_at` to the last chunk with a token.
+        longest_gap: the longest time between two chunks with tokens, a stall of the stream.
+        chunks: the number of chunks with tokens.
         correct: None where the answer cannot be judged.
         answered: whether the answer has any text.
         ended: with an answer, with a refusal that was right, by the client's disconnect, or with
@@ -41,9 +45,14 @@ class Record:
     latency: float = 0.0
     start_delay: float = 0.0
     ttft: float | None = None
+    answer_ttft: float | None = None
+    last_token: float | None = None
+    longest_gap: float | None = None
+    chunks: int = 0
     effort: str | None = None
     source: str | None = None
     budget_hit: bool | None = None
+    prompt_tokens: int | None = None
     thinking_tokens: int | None = None
     completion_tokens: int | None = None
     correct: bool | None = None
@@ -55,6 +64,17 @@ class Record:
     request_id: str = ""
     conversation: str = ""
     difficulty: float | None = None
+
+    def note_tokens(self, seconds: float, is_answer: bool) -> None:
+        """Note a chunk with tokens that arrived `seconds` after `scheduled_at`."""
+        if self.last_token is None:
+            self.ttft = seconds
+        else:
+            self.longest_gap = max(self.longest_gap or 0.0, seconds - self.last_token)
+        if is_answer and self.answer_ttft is None:
+            self.answer_ttft = seconds
+        self.last_token = seconds
+        self.chunks += 1
 
     @property
     def answer_tokens(self) -> int | None:
@@ -69,6 +89,13 @@ class Record:
         if self.ttft is None or (self.completion_tokens or 0) < 2:
             return None
         return (self.latency - self.ttft) / ((self.completion_tokens or 0) - 1)
+
+    @property
+    def itl(self) -> float | None:
+        """Mean seconds between two chunks with tokens; None where there are no two."""
+        if self.ttft is None or self.last_token is None or self.chunks < 2:
+            return None
+        return (self.last_token - self.ttft) / (self.chunks - 1)
 
 
 def group_by_conversation(records: Iterable[Record]) -> list[list[Record]]:

@@ -14,9 +14,9 @@ from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
 from loadtest.summary import goodput, summarise
-from loadtest.tables import Table, budget_table, effort_table
+from loadtest.tables import Table, budget_table, effort_table, speed_table
 
-_DERIVED_FIELDS = ("tpot", "answer_tokens")
+_DERIVED_FIELDS = ("tpot", "itl", "answer_tokens")
 _MAX_START_DELAY_SECONDS = 0.1
 
 
@@ -65,13 +65,13 @@ class Report:
                     notes.append(f"{arm} and {baseline} have no answered problem in common")
         return cls(plan, records, comparisons, notes, run_notes)
 
-    def table(self) -> Table:
-        """One row per arm: budgets where the plan has any, accuracy and latencies otherwise."""
-        budgets = any(arm.budget for arm in self.plan.arms)
-        return budget_table(self.summaries) if budgets else effort_table(self.summaries)
+    def tables(self) -> list[Table]:
+        """One row per arm: budgets where the plan has any, else accuracy and latencies; speed."""
+        first = budget_table if any(arm.budget for arm in self.plan.arms) else effort_table
+        return [first(self.summaries), speed_table(self.summaries)]
 
     def paragraphs(self) -> list[list[str]]:
-        """What follows the table, as lines: errors, comparisons, goodput, notes."""
+        """What follows the tables, as lines: errors, comparisons, goodput, notes."""
         paragraphs: list[list[str]] = []
         for summary in self.summaries:
             if summary["errors"]:
@@ -90,8 +90,9 @@ class Report:
         return paragraphs + [[note] for note in self.notes]
 
     def markdown(self) -> str:
-        """The table and the paragraphs as Markdown."""
-        blocks = [self.table().markdown(), *("\n".join(lines) for lines in self.paragraphs())]
+        """The tables and the paragraphs as Markdown."""
+        tables = [table.markdown() for table in self.tables()]
+        blocks = [*tables, *("\n".join(lines) for lines in self.paragraphs())]
         return "\n\n".join(blocks)
 
     def as_json(self) -> dict[str, Any]:

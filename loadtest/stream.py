@@ -10,7 +10,8 @@ import httpx
 from loadtest.error_text import error_message
 from loadtest.record import Record
 
-_TOKEN_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls")
+_ANSWER_FIELDS = ("content", "tool_calls")
+_REASONING_FIELDS = ("reasoning", "reasoning_content")
 """The fields of a delta that contain the model's tokens."""
 
 
@@ -62,10 +63,11 @@ async def _read_lines(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class Chunk(NamedTuple):
-    """The answer's text in a chunk, whether it has any token, and whether it ends the answer."""
+    """The answer's text in a chunk, which tokens it has, and whether it ends the answer."""
 
     text: str
     has_tokens: bool
+    has_answer_tokens: bool
     is_last: bool
 
 
@@ -85,7 +87,7 @@ def parse_chunk(data: bytes, record: Record) -> Chunk | None:
 def _read_chunk(chunk: dict[str, Any], record: Record) -> Chunk:
     if chunk.get("error") or "error" in (chunk.get("object"), chunk.get("type")):
         note_error(chunk, record)
-    text, has_tokens, is_last = "", False, False
+    text, has_reasoning, has_answer, is_last = "", False, False, False
     for choice in chunk.get("choices", []):
         delta: dict[str, Any] = choice.get("delta") or {}
         finish: object = choice.get("finish_reason")
@@ -95,15 +97,18 @@ def _read_chunk(chunk: dict[str, Any], record: Record) -> Chunk:
             note_error(f"finish_reason {finish}".encode(), record)
         is_last |= bool(finish)
         text += delta.get("content") or ""
-        has_tokens |= any(delta.get(name) for name in _TOKEN_FIELDS)
+        has_reasoning |= any(delta.get(name) for name in _REASONING_FIELDS)
+        has_answer |= any(delta.get(name) for name in _ANSWER_FIELDS)
     if usage := chunk.get("usage"):
         record.completion_tokens = _token_count(usage["completion_tokens"])
+        prompt = usage.get("prompt_tokens")
+        record.prompt_tokens = None if prompt is None else _token_count(prompt)
         details: dict[str, Any] = usage.get("completion_tokens_details") or {}
         thinking = details.get("reasoning_tokens")
         record.thinking_tokens = None if thinking is None else _token_count(thinking)
     tops: dict[str, Any] = chunk.get("tops") or {}
     record.budget_hit = tops.get("budget_hit", record.budget_hit)
-    return Chunk(text, has_tokens, is_last)
+    return Chunk(text, has_reasoning or has_answer, has_answer, is_last)
 
 
 def note_error(fields: bytes | dict[str, Any], record: Record) -> None:

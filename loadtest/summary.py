@@ -9,14 +9,15 @@ from loadtest.plan import Slo
 from loadtest.record import Record, group_by_conversation
 
 PERCENTILES = (50, 90, 99)
+_LATENCIES = ("latency", "start_delay", "ttft", "answer_ttft", "tpot", "itl", "longest_gap")
 _TOLERANCE_TOKENS = 4
 """An engine may stop this many tokens before a budget."""
 
 
 def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
-    """Counts, accuracy, tokens and latencies of an arm; latencies in milliseconds by percentile.
+    """Counts, accuracy, tokens, rates and latencies of an arm; latencies in ms by percentile.
 
-    Latencies exclude slow clients.
+    Rates are per second of the run; rates and latencies exclude slow clients.
     """
     arm_records = [record for record in records if record.arm == arm]
     answers = [record for record in arm_records if record.ended == "answer"]
@@ -32,16 +33,20 @@ def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
         "hits": sum(bool(record.budget_hit) for record in answers),
         "false_hits": sum(_misreports_hit(record) for record in answers),
     }
+    timed = [record for record in answers if record.client != "slow"]
+    if seconds := run_seconds(records):
+        summary["requests_per_second"] = len(timed) / seconds
+        summary["tokens_per_second"] = sum(_present(timed, "completion_tokens")) / seconds
     groups = group_by_conversation(answers)
     if judged := _group_sums(groups, "correct"):
         summary["accuracy"] = share(judged)
-    for name in ("thinking_tokens", "answer_tokens", "completion_tokens"):
+    for name in ("prompt_tokens", "thinking_tokens", "answer_tokens", "completion_tokens"):
         if sums := _group_sums(groups, name):
             summary[name] = bootstrap(sums, lambda sums: sums[0] / sums[1])
-    for name in ("latency", "start_delay", "ttft", "tpot"):
-        if seconds := _present([record for record in answers if record.client != "slow"], name):
+    for name in _LATENCIES:
+        if values := _present(timed, name):
             summary[f"{name}_ms"] = {
-                f"p{percent}": percentile([1000 * value for value in seconds], percent)
+                f"p{percent}": percentile([1000 * value for value in values], percent)
                 for percent in PERCENTILES
             }
     return summary
@@ -54,21 +59,29 @@ def goodput(slo: Slo, records: Sequence[Record], arm: str) -> tuple[Interval, fl
     client abandoned, read slowly, or that were rightly refused do not count. The run lasts from
     its first scheduled time to its last end.
     """
-    counted = [
-        record
-        for record in records
-        if record.ended in ("answer", "error") and record.client != "slow"
-    ]
-    arm_records = [record for record in counted if record.arm == arm]
+    arm_records = [record for record in _counted(records) if record.arm == arm]
     if not arm_records:
         return wilson(0, 1), 0.0
     groups = [
         (sum(_within_slo(slo, record) for record in group), len(group))
         for group in group_by_conversation(arm_records)
     ]
-    start = min(record.scheduled_at for record in counted)
-    end = max(record.scheduled_at + record.latency for record in counted)
-    return share(groups), sum(hits for hits, _ in groups) / (end - start)
+    return share(groups), sum(hits for hits, _ in groups) / run_seconds(records)
+
+
+def run_seconds(records: Sequence[Record]) -> float:
+    """From the first scheduled time to the last end; 0 without any request that counts."""
+    counted = _counted(records)
+    start = min((record.scheduled_at for record in counted), default=0.0)
+    return max((record.scheduled_at + record.latency for record in counted), default=start) - start
+
+
+def _counted(records: Sequence[Record]) -> list[Record]:
+    return [
+        record
+        for record in records
+        if record.ended in ("answer", "error") and record.client != "slow"
+    ]
 
 
 def _example_messages(records: Sequence[Record]) -> dict[str, str]:

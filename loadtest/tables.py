@@ -28,12 +28,31 @@ def effort_table(summaries: Sequence[dict[str, Any]]) -> Table:
         cells = [summary["arm"], str(summary["requests"]), str(sum(summary["errors"].values()))]
         for name, scale in (("accuracy", 100), ("thinking_tokens", 1)):
             cells.append(summary[name].text(scale) if name in summary else "-")
-        for name in ("latency_ms", "ttft_ms"):
-            percentiles = [summary.get(name, {}).get(key) for key in ("p50", "p99")]
-            cells.append(" / ".join(f"{p.value:.0f}" for p in percentiles if p) or "-")
+        cells += [_percentiles(summary, name) for name in ("latency_ms", "ttft_ms")]
         efforts = sorted(summary["efforts"].items(), key=lambda item: -item[1])
         cells.append(", ".join(f"{effort or 'unknown'} {count}" for effort, count in efforts))
         rows.append(cells)
+    return Table(header, rows)
+
+
+def speed_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """Rates that were reached, prompt tokens, and how the streams ran."""
+    header = (
+        *("arm", "requests/s", "tokens/s", "prompt tokens", "answer TTFT p50 / p99 ms"),
+        *("ITL p50 / p99 ms", "longest gap p50 / p99 ms"),
+    )
+    rows: list[list[str]] = []
+    for summary in summaries:
+        rates = [summary.get(f"{name}_per_second") for name in ("requests", "tokens")]
+        cells = ["-" if rate is None else f"{rate:.2f}" for rate in rates]
+        prompt = summary.get("prompt_tokens")
+        cells.append(f"{prompt.value:.1f}" if prompt else "-")
+        cells += [
+            _percentiles(summary, "answer_ttft_ms"),
+            _percentiles(summary, "itl_ms", 1),
+            _percentiles(summary, "longest_gap_ms"),
+        ]
+        rows.append([summary["arm"], *cells])
     return Table(header, rows)
 
 
@@ -50,3 +69,9 @@ def budget_table(summaries: Sequence[dict[str, Any]]) -> Table:
         for summary in summaries
     ]
     return Table(header, rows)
+
+
+def _percentiles(summary: dict[str, Any], name: str, decimals: int = 0) -> str:
+    """The median and the 99th percentile, or a dash."""
+    percentiles = [summary.get(name, {}).get(key) for key in ("p50", "p99")]
+    return " / ".join(f"{p.value:.{decimals}f}" for p in percentiles if p) or "-"

@@ -44,7 +44,9 @@ def test_a_good_stream_is_measured(endpoint: Endpoint) -> None:
     assert record.answered
     assert (record.thinking_tokens, record.completion_tokens) == (3, 9)
     assert record.ttft
-    assert record.ttft <= record.latency
+    assert record.answer_ttft
+    assert record.last_token
+    assert record.ttft <= record.answer_ttft <= record.last_token <= record.latency
 
 
 @pytest.mark.parametrize("name", ["sse-separators", "sse-null-error", "sse-no-done", "sse-returns"])
@@ -58,6 +60,7 @@ def test_a_tool_call_has_a_ttft(endpoint: Endpoint) -> None:
     record = measure(f"{endpoint.url}/sse-tool-call")
     assert (record.ended, record.answered) == ("answer", False)
     assert record.ttft
+    assert record.answer_ttft == record.ttft
 
 
 @pytest.mark.parametrize(
