@@ -21,7 +21,7 @@ _OPENING = re.compile(
     rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
 )
 _FURTHER = re.compile(
-    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:or|oder|ou|o|to)\b|或)|\b(?:and|und|et|y)\b|和"
+    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:and/or|or|oder|ou|o|to)\b|或)|\b(?:and|und|et|y)\b|和"
     r"|及)\s*"
     rf"(?:(?P<last>and|or)\s+)?(?:(?:also|maybe|possibly|perhaps|even|{_NOUN})\s+)*"
     rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).]))"
@@ -56,8 +56,12 @@ _LINE = re.compile(
     r"|,?\s(?:because|since|due)\b|\sit is\b)"
     r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
 )
+_DENIED = re.compile(
+    r"[\s:–—-]*(?:is\s+)?(?:no|not|false|wrong|incorrect|excluded)\b", re.IGNORECASE
+)
 _REJECTED = re.compile(
-    r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely)\b|n't",
+    r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
+    r"|tempting|trap|distractor|excluded)\b|n't",
     re.IGNORECASE,
 )
 
@@ -108,8 +112,10 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
 def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
-            if not text.endswith("?") and not HYPOTHETICAL.search(text[: match.start()]):
-                yield frozenset(re.findall(r"[A-Z]", match["letters"] or match["chinese"]))
+            is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
+            if text.endswith("?") or is_supposed or HYPOTHETICAL.search(text[: match.start()]):
+                continue
+            yield frozenset(re.findall(r"[A-Z]", match["letters"] or match["chinese"]))
 
 
 def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
@@ -123,6 +129,7 @@ def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
 
 def _at_line_start(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
-        if (match := _LINE.match(text)) and not text.endswith("?"):
+        match = _LINE.match(text)
+        if match and not text.endswith("?") and not _DENIED.match(text, match.end()):
             letter = match["braced"] or match["marked"] or match["lone"]
             yield committed_letters(text) or frozenset(letter.upper())

@@ -44,8 +44,8 @@ _BOUND_BEFORE = re.compile(
     r"|no answer is"
     r"|mehr als|weniger als|größer als|kleiner als|mindestens|höchstens|zwischen|nicht|fast|über"
     r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
-    r"|menor que|menos de|al menos|como máximo|no es|casi|log|ln|sin|cos|tan|sqrt|mod|base)"
-    r"|n't|[<>≥≤≠±√|∛]|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
+    r"|menor que|menos de|al menos|como máximo|no es|casi|log(?:_?\w+)?|ln|sin|cos|tan|sqrt|mod"
+    r"|base)|n't|[<>≥≤≠±√|∛]|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
     r"\s*(?:(?:about|exactly|maximum of|minimum of|be|equal|equal to|or equal to|a|the|either"
     r"|just|possibly"
     r"|=)\s+)*[({]?\s*$",
@@ -55,15 +55,23 @@ _BOUND_AFTER = re.compile(
     r"\s?(?:[^\W\d]+\s+){0,3}?(?:(?:or|and|oder|ou|o|y)\s+(?:more|less|fewer|above|below|greater"
     r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
     r"|(?:as|is|was) (?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is|was) (?:wrong|incorrect"
-    r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out|what\b"
-    r"|(?:a|the) trap)"
-    r"|(?:ca|can|could|do|does|did|would|will|wo)(?:n't|not| not)\b|cannot|fail(?:s|ed)?\b"
+    r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
+    r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
     r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
     r"|less (?:the|what|her|his|their)\b"
     r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b"
     r"|too\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
+_DENIED_AFTER = re.compile(
+    r"[^\s\d]*\d[\d.,/]*%?\s(?:(?:ca|can|could|do|does|would|wo|is|was)(?:n't|not| not)\b|cannot"
+    r"|fails\b(?! the)|hardly|scarcely|would be (?:wrong|too|impossible)"
+    r"|(?:was|is) (?:the|my|his|her|a) (?:\w+ )?(?:wrong|first|old|false)\b"
+    r"|(?:seems|looks|sounds) (?:wrong|too|off)\b)",
+    re.IGNORECASE,
+)
+"""A bare number that what follows rejects; behind a noun, it counts those that did not."""
+
 _CHOICE = re.compile(r"\b(?:either|neither|between|anywhere from|entweder|soit)\b", re.IGNORECASE)
 _JOINED = re.compile(
     r"\s?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
@@ -198,10 +206,13 @@ def _is_unclaimed(text: str) -> bool:
 
 _SUPPOSED = re.compile(
     r"\b(?:let|suppose|assum(?:e|ing)|imagine|if|whether|unless)\b[^,:;]*$"
-    r"|\b(?:people|students|everyone|everybody|friends?|book|teacher|others|they|one|you)\s"
-    r"(?:\w+\s)?(?:say|claim|think|believe|answer|guess)s?\b[^:;]*$"
+    r"|\b(?:people|students|everyone|everybody|friends?|book|key|teacher|others|they|one|you|some|many"
+    r"|most|he|she)\s(?:\w+\s)?(?:say|claim|think|believe|answer|guess)(?:s|ed)?(?!\s\w*bye)\b[^:;]*$"
+    r"|\b(?:first|initially) (?:thought|guessed|assumed|got)\b[^:;]*$|^\W*(?:try|could it)\b[^:;]*$"
+    r"|\b(?:originally|initially|before)\b[^:;,]*\b(?:had|has|was|were)\b(?!.*\b(?:cost|price))[^:;,]*$"
+    r"|^\W*initially\s*$|^\W*of\s*$"
     r"|\b(?:mistake|error|trap|temptation)\b[^:;]*\bto\b[^:;]*$"
-    r"|\bneed to (?:know|find|determine)\b[^:;]*$",
+    r"|\bneed to (?:know|find|determine)\b[^:;=]*$",
     re.IGNORECASE,
 )
 _WOULD = re.compile(r"\b(?:would|could|should|might)\b|'d\b", re.IGNORECASE)
@@ -221,6 +232,8 @@ def _final(text: str, tokens: Sequence[_Token]) -> Number | None:
 def _settled(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
     """A token's number, unless it is a bound, a part of a term or an alternative."""
     token = tokens[index]
+    if _DENIED_AFTER.match(text, token.start):
+        return None
     if _BOUND_BEFORE.search(text[max(0, token.start - _WINDOW) : token.start]):
         return None
     if _TERM.match(text, token.end) or _BOUND_AFTER.match(text, token.end):

@@ -68,11 +68,12 @@ _TAIL = (
 )
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
-    r"\b(?:not|after|before|than|except|or|nor|n't|from|since|unlike)\s+(?:an?\s+)?$"
+    r"\b(?:not|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly|almost|if)\s+"
+    r"(?:(?:an?|it is|it's|that is)\s+)?$"
 )
 _REJECTED = re.compile(
     r"n't\b|\b(?:not|wrong|incorrect|never|nothing|nobody|none|hardly|barely|scarcely|partly"
-    r"|partially|half|nearly|almost|if|whether|unless)\b|\bno\b(?!$)"
+    r"|partially|doubt|whether|unless)\b|\bno\b(?!$)"
 )
 _EMPTY = re.compile(
     r"(?:as follows|correct|right|wrong|clear|obvious|below|above|shown|this|that|it|\W*)?\W*"
@@ -182,7 +183,9 @@ def _ends_on(text: str, gold: str) -> bool:
     target = normal(gold)
     for match in re.finditer(_LEAD + f"(?P<phrase>{re.escape(target)})" + _TAIL, text):
         before = text[: match.start("phrase")]
-        if not _OPEN.search(before) and not re.search(r"\b(?:or|and|either)\b|[?]", before[-40:]):
+        if not _OPEN.search(before) and not re.search(
+            r"\b(?:or|and|either|doubts?|nobody|whether)\b|[?]", before[-40:]
+        ):
             return True
     for members in _CLOSED:
         if target in members:

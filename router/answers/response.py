@@ -46,6 +46,8 @@ _TAG = re.compile(
 )
 _BOLD = re.compile(r"(?<![\w*])(?:\*\*|__)(?P<text>[^*_\n]{1,120})(?:\*\*|__)(?![\w*])")
 _BOX = re.compile(r"\\f?boxed\s*\{")
+_MINUS = re.compile(r"(?:^|[\s$=(:])-\$?\Z")
+_POWER = re.compile(r"\s?(?:\^|\\sqrt|\\pi)[^\s.,;$]*")
 _BRACE = re.compile(rf"{_BOX.pattern}|(?<!\\)[{{}}]")
 
 _RETRACTION = re.compile(
@@ -157,7 +159,9 @@ class Response:
     def _boxes(self) -> Iterator[Statement]:
         for start, end, content in boxes(self.text):
             if not HYPOTHETICAL.search(_sentence_before(self.text, start)):
-                yield Statement(content, start, end)
+                sign = "-" if _MINUS.search(self.text[:start][-4:]) else ""
+                power = _POWER.match(self.text, end)
+                yield Statement(f"{sign}{content}{power[0] if power else ''}", start, end)
 
     def _phrases(self) -> Iterator[Statement]:
         for match in _CUE.finditer(self.text):
