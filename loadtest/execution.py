@@ -42,6 +42,7 @@ def execute(plan: Plan, record_file: Path | None, notes: list[str]) -> Progress:
             asyncio.run(run(plan, tasks, scheduled, progress))
         if writer.failure:
             notes.append(f"{record_file} does not have all records: {writer.failure}")
+    notes.append(progress.generator.note())
     if progress.stopped:
         cancelled = progress.started - progress.finished
         notes.append(

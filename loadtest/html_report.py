@@ -28,7 +28,7 @@ def html_report(report: Report) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    plots = run_plots(report.plan, report.records)
+    plots = run_plots(report.plan, report.measured)
     try:
         images = [_image(plot) for plot in plots]
     except ImportError:

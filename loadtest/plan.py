@@ -182,6 +182,7 @@ class Plan(_Table):
         concurrency: clients of a closed loop.
         seed: fixes the order, the budgets, the clients and the arrival times.
         timeout_seconds: for a whole request, from when it is sent.
+        warmup_seconds: requests scheduled in these first seconds are sent, but do not count.
         baseline: the arm that the others are compared with.
     """
 
@@ -194,6 +195,7 @@ class Plan(_Table):
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=1)
     timeout_seconds: float = Field(600, gt=0)
+    warmup_seconds: float = Field(0, ge=0)
     slo: Slo | None = None
     problems: Problems = Problems()
     clients: Clients = Clients()

@@ -81,6 +81,8 @@ def _distribution(plan: Plan, records: Sequence[Record], name: str, label: str) 
 
 def _over_time(records: Sequence[Record]) -> Iterator[Plot]:
     """Latencies and rates, in windows of scheduled times."""
+    if not records:
+        return
     start = min(record.scheduled_at for record in records)
     seconds = max(record.scheduled_at for record in records) - start
     if not seconds:

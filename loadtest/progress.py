@@ -6,6 +6,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from loadtest.generator_load import GeneratorLoad
 from loadtest.intervals import percentile
 from loadtest.record import Record
 from loadtest.record_file import RecordWriter
@@ -22,6 +23,7 @@ class Progress:
         started: conversations that have begun, those that finished included.
         finished: conversations that ended by themselves.
         stopped: whether a signal ended the run early.
+        generator: how busy the load generator was.
 
     Args:
         total: conversations of the run.
@@ -30,6 +32,7 @@ class Progress:
 
     def __init__(self, total: int, writer: RecordWriter | None = None) -> None:
         self.records: list[Record] = []
+        self.generator = GeneratorLoad()
         self.stopped = False
         self.finished = 0
         self.started = 0

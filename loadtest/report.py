@@ -13,7 +13,7 @@ from loadtest.comparison import Comparison, compare, compare_runs
 from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
-from loadtest.summary import goodput, summarise
+from loadtest.summary import after_warmup, goodput, summarise
 from loadtest.tables import Table, budget_table, effort_table, speed_table
 
 _DERIVED_FIELDS = ("tpot", "itl", "answer_tokens")
@@ -25,12 +25,14 @@ class Report:
     """A run and its comparisons.
 
     Attributes:
+        measured: the records after the warm-up, which all figures are of.
         notes: sentences on what was omitted or disturbed.
         run_notes: those of the run itself, without those of its comparisons.
     """
 
     plan: Plan
     records: Sequence[Record]
+    measured: Sequence[Record]
     comparisons: Sequence[Comparison]
     notes: Sequence[str] = ()
     run_notes: Sequence[str] = ()
@@ -50,20 +52,27 @@ class Report:
         """
         arms = [arm.name for arm in plan.arms]
         run_notes = notes
-        notes = [*notes, *_start_delay_notes(records), *_unknown_arm_notes(records, arms)]
+        measured = after_warmup(records, plan.warmup_seconds)
+        earlier = after_warmup(earlier, plan.warmup_seconds)
+        notes = [
+            *notes,
+            *_warmup_notes(plan, records, measured),
+            *_start_delay_notes(measured),
+            *_unknown_arm_notes(records, arms),
+        ]
         comparisons: list[Comparison] = []
         for arm in arms:
             candidates: list[tuple[str, Comparison | None]] = []
             if plan.baseline and arm != plan.baseline:
-                candidates.append((plan.baseline, compare(records, arm, plan.baseline)))
+                candidates.append((plan.baseline, compare(measured, arm, plan.baseline)))
             if earlier:
-                candidates.append(("the earlier run", compare_runs(records, arm, earlier)))
+                candidates.append(("the earlier run", compare_runs(measured, arm, earlier)))
             for baseline, comparison in candidates:
                 if comparison:
                     comparisons.append(comparison)
                 else:
                     notes.append(f"{arm} and {baseline} have no answered problem in common")
-        return cls(plan, records, comparisons, notes, run_notes)
+        return cls(plan, records, measured, comparisons, notes, run_notes)
 
     def tables(self) -> list[Table]:
         """One row per arm: budgets where the plan has any, else accuracy and latencies; speed."""
@@ -103,7 +112,7 @@ class Report:
             "arms": self.summaries,
             "goodput": {
                 arm.name: dict(
-                    zip(("share", "per_second"), goodput(slo, self.records, arm.name), strict=True)
+                    zip(("share", "per_second"), goodput(slo, self.measured, arm.name), strict=True)
                 )
                 for arm in self.plan.arms
             }
@@ -130,7 +139,7 @@ class Report:
     @cached_property
     def summaries(self) -> list[dict[str, Any]]:
         """The summary of each arm; computed once, as its intervals take time."""
-        return [summarise(self.records, arm.name) for arm in self.plan.arms]
+        return [summarise(self.measured, arm.name) for arm in self.plan.arms]
 
     def _goodput(self) -> list[str]:
         if not self.plan.slo:
@@ -138,7 +147,7 @@ class Report:
         limits = self.plan.slo.model_dump(exclude_none=True)
         slo = ", ".join(f"{name.removesuffix('_ms')} {ms:g} ms" for name, ms in limits.items())
         by_arm = {
-            arm.name: goodput(self.plan.slo, self.records, arm.name) for arm in self.plan.arms
+            arm.name: goodput(self.plan.slo, self.measured, arm.name) for arm in self.plan.arms
         }
         return [
             f"goodput of {arm} within {slo}: {rate:.2f} requests/s, {share.text(100)} % of requests"
@@ -148,6 +157,13 @@ class Report:
 
 def _row(record: Record) -> dict[str, Any]:
     return {**asdict(record), **{name: getattr(record, name) for name in _DERIVED_FIELDS}}
+
+
+def _warmup_notes(plan: Plan, records: Sequence[Record], measured: Sequence[Record]) -> list[str]:
+    if not (omitted := len(records) - len(measured)):
+        return []
+    subset = "" if measured else ", and none came later: plan a longer run or a shorter warm-up"
+    return [f"warm-up: {omitted} requests of the first {plan.warmup_seconds:g} s omitted{subset}"]
 
 
 def _start_delay_notes(records: Sequence[Record]) -> list[str]:

@@ -42,11 +42,15 @@ async def run(
             sending = asyncio.create_task(_run_closed(sender, plan.concurrency, tasks, progress))
         else:
             sending = asyncio.create_task(_run_open(sender, tasks, scheduled, progress))
-        display = asyncio.create_task(progress.show())
+        watching = [
+            asyncio.create_task(coroutine)
+            for coroutine in (progress.show(), progress.generator.watch())
+        ]
         with _stop_on_signals(sending, progress):
             await asyncio.wait({sending})
-        display.cancel()
-        await asyncio.wait({display})
+        for task in watching:
+            task.cancel()
+        await asyncio.wait(watching)
     if not sending.cancelled():
         sending.result()
     return progress.records

@@ -14,6 +14,12 @@ _TOLERANCE_TOKENS = 4
 """An engine may stop this many tokens before a budget."""
 
 
+def after_warmup(records: Sequence[Record], seconds: float) -> list[Record]:
+    """The records whose requests were scheduled `seconds` after the first one, or later."""
+    start = min((record.scheduled_at for record in records), default=0.0)
+    return [record for record in records if record.scheduled_at >= start + seconds]
+
+
 def summarise(records: Sequence[Record], arm: str) -> dict[str, Any]:
     """Counts, accuracy, tokens, rates and latencies of an arm; latencies in ms by percentile.
 

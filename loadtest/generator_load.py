@@ -1,0 +1,59 @@
+"""How busy the load generator itself is, since a busy one measures its own delays."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from loadtest.intervals import percentile
+
+_PERIOD_SECONDS = 0.05
+_WINDOW_SECONDS = 1.0
+_MAX_CORE_SHARE = 0.9
+"""The generator is one thread: at a whole core it sends and reads no faster."""
+_MAX_DELAY_SECONDS = 0.1
+
+
+@dataclass
+class GeneratorLoad:
+    """CPU time and delays of the generator's process during a run.
+
+    Attributes:
+        core_share: share of one CPU core in the busiest second so far.
+        delays: seconds by which the event loop resumed too late, twenty times per second.
+    """
+
+    core_share: float = 0.0
+    delays: list[float] = field(default_factory=list[float])
+
+    async def watch(self) -> None:
+        """Measure until cancelled."""
+        start, start_cpu = time.perf_counter(), time.process_time()
+        try:
+            while True:
+                due = time.perf_counter() + _PERIOD_SECONDS
+                await asyncio.sleep(_PERIOD_SECONDS)
+                now = time.perf_counter()
+                self.delays.append(now - due)
+                if now - start >= _WINDOW_SECONDS:
+                    self._add_window(now - start, time.process_time() - start_cpu)
+                    start, start_cpu = now, time.process_time()
+        finally:
+            if not self.core_share:  # a run shorter than a window
+                self._add_window(time.perf_counter() - start, time.process_time() - start_cpu)
+
+    def note(self) -> str:
+        """Whether the generator was the bottleneck, as a sentence."""
+        delay = percentile(self.delays, 99).value if self.delays else 0.0
+        measured = (
+            f"{self.core_share:.0%} of a core in its busiest second, its event loop up to "
+            f"{1000 * delay:.0f} ms late (p99)"
+        ).replace("%", " %")
+        if self.core_share < _MAX_CORE_SHARE and delay < _MAX_DELAY_SECONDS:
+            return f"the load generator was not the bottleneck: {measured}"
+        return (
+            f"the load generator was the bottleneck: {measured}; send less, or run several at once "
+            "on more cores"
+        )
+
+    def _add_window(self, seconds: float, cpu_seconds: float) -> None:
+        self.core_share = max(self.core_share, cpu_seconds / seconds)
