@@ -26,7 +26,7 @@ class GeneratorLoad:
     delays: list[float] = field(default_factory=list[float])
 
     async def watch(self) -> None:
-        """Measure until cancelled."""
+        """Add delays, and windows of a second, until cancelled; a shorter run is one window."""
         start, start_cpu = time.perf_counter(), time.process_time()
         try:
             while True:
@@ -38,7 +38,7 @@ class GeneratorLoad:
                     self._add_window(now - start, time.process_time() - start_cpu)
                     start, start_cpu = now, time.process_time()
         finally:
-            if not self.core_share:  # a run shorter than a window
+            if not self.core_share:
                 self._add_window(time.perf_counter() - start, time.process_time() - start_cpu)
 
     def note(self) -> str:
