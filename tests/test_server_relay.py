@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_server_record import decision_with
 
-from server.api import messages
+from server.api import messages, responses
 from server.api.chat import error_event
 from server.api.completion_relay import ChatRelay
 from server.api.relay import Relay, answers
-from server.api.response_relays import MessagesRelay
+from server.api.response_relays import MessagesRelay, ResponsesRelay
 from server.engines.usage import Usage
 from server.errors import EngineFailed
 from server.http import sse
@@ -180,6 +180,12 @@ def test_an_error_may_be_a_string_and_null_is_no_error() -> None:
 def test_the_reason_of_an_error_may_be_plain_text() -> None:
     _, relay = run([ROLE, b"event: error\ndata: out of memory\n\n"])
     assert str(relay.error) == "the engine failed: out of memory"
+    for other in (
+        MessagesRelay(tops, messages.error_event),
+        ResponsesRelay(tops, responses.error_event, "low"),
+    ):
+        other.feed(b"event: error\ndata: out of memory\n\n")
+        assert str(other.error) == "the engine failed: out of memory"
 
 
 @pytest.mark.parametrize("reason", [b"timeout", b"engine_overloaded", b"exception"])

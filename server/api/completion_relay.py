@@ -9,7 +9,7 @@ from server.engines.chat_chunk import choices
 from server.engines.reported_error import chat_error, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
-from server.http.sse import DONE, encode, read_event
+from server.http.sse import DONE, data_or_text, encode
 
 
 class CompletionRelay(Relay):
@@ -41,7 +41,7 @@ class CompletionRelay(Relay):
     def _note_error(self, name: str, body: dict[str, Any] | None, event: bytes) -> None:
         error = chat_error(body or {})
         if error is None and name == "error":
-            error = reported_error(body or (read_event(event)[1] or b"").decode(errors="replace"))
+            error = reported_error(data_or_text(event, body))
         if error is not None:
             self.error = self.error or error
             self._is_error_sent = self._is_error_sent or bool(body and body.get("error"))

@@ -9,7 +9,7 @@ from server.api.relay import Relay, Tops
 from server.engines.reported_error import is_failure, reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
-from server.http.sse import encode
+from server.http.sse import data_or_text, encode
 
 
 def with_effort(response: dict[str, Any], effort: Effort) -> dict[str, Any]:
@@ -47,7 +47,9 @@ class ResponsesRelay(Relay):
         failed = cast("dict[str, Any]", response) if isinstance(response, dict) else fields
         is_named = kind in ("error", "response.failed")
         if is_named or fields.get("error") or failed.get("status") == "failed":
-            self.error = self.error or reported_error(failed.get("error") or failed)
+            self.error = self.error or reported_error(
+                failed.get("error") or failed or data_or_text(event, None)
+            )
             self._is_error_sent = self._is_error_sent or (is_named and body is not None)
         if not isinstance(response, dict):
             return event
@@ -84,7 +86,9 @@ class MessagesRelay(Relay):
                 self.error = EngineFailed("the engine's stream ended without a stop_reason")
             return self._close(event)
         elif kind == "error" or fields.get("error"):
-            self.error = self.error or reported_error(fields.get("error") or body)
+            self.error = self.error or reported_error(
+                fields.get("error") or data_or_text(event, body)
+            )
             self._is_error_sent = kind == "error" and bool(fields.get("error"))
         return event
 

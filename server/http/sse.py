@@ -142,6 +142,11 @@ def payload(event: bytes) -> dict[str, Any] | None:
     return parse_data(read_event(event)[1])
 
 
+def data_or_text(event: bytes, body: dict[str, Any] | None) -> dict[str, Any] | str:
+    """The JSON object of an event, or its text where it has none."""
+    return body or (read_event(event)[1] or b"").decode(errors="replace").strip(' "')
+
+
 def is_done(event: bytes) -> bool:
     """Whether an event says that the stream is complete."""
     return event.find(b"[DONE]") >= 0 and (read_event(event)[1] or b"").strip() == b"[DONE]"
