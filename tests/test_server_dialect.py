@@ -197,6 +197,22 @@ BOTH = {"prompt_tokens": 5, "completion_tokens": 7}
             {**usage(**BOTH), "x_groq": usage(prompt_tokens=1, completion_tokens=1)},
             Usage(5, 7, None),
         ),
+        (
+            usage(prompt_tokens=8, completion_tokens=10, total_tokens=118),
+            Usage(8, 110, 100),
+        ),  # Gemini
+        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=18), Usage(8, 10, None)),
+        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=9), Usage(8, 10, None)),
+        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=2**63), Usage(8, 10, None)),
+        (
+            usage(
+                prompt_tokens=8,
+                completion_tokens=10,
+                total_tokens=48,
+                prompt_tokens_details={"cached_tokens": 30},
+            ),
+            Usage(8, 10, None),
+        ),
         (usage(prompt_tokens="5", completion_tokens=7), None),
         (usage(prompt_tokens=True, completion_tokens=7), None),
         (usage(prompt_tokens=5, completion_tokens=7.0), None),

@@ -44,8 +44,8 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     Chat Completions counts `prompt_tokens` and `completion_tokens`, Responses and Messages
     `input_tokens` and `output_tokens`; Messages reports cached prompt tokens
     in fields of their own, which are added. Some engines count thinking beside the completion
-    (xAI): there `total_tokens` is the sum of all three. Kimi's usage is in the last chunk's choice,
-    Groq's beside the choices, under its own name.
+    (xAI): there `total_tokens` is the sum of all three, as in Gemini's, which names no thinking.
+    Kimi's usage is in the last chunk's choice, Groq's beside the choices under a name of its own.
     """
     counts = _counts(response)
     if counts is None:
@@ -59,6 +59,8 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     if prompt is None or completion is None:
         return None
     thinking = _thinking(counts)
+    if thinking is None:
+        thinking = _unnamed_thinking(counts, prompt + completion)
     if not all(0 <= count <= MAX_TOKENS for count in (prompt, completion, thinking or 0)):
         _warn("usage")
         return None
@@ -115,6 +117,14 @@ def _thinking(counts: Mapping[str, Any]) -> int | None:
                 if thinking is not None:
                     return thinking
     return _count(counts, "reasoning_tokens")
+
+
+def _unnamed_thinking(counts: Mapping[str, Any], named: int) -> int | None:
+    """Tokens that only the total has, unless they are those of a cached prompt."""
+    total, details = counts.get("total_tokens"), part(counts, "prompt_tokens_details")
+    if type(total) is not int or not named < total <= MAX_TOKENS or "prompt_tokens" not in counts:
+        return None
+    return None if total - named == details.get("cached_tokens") else total - named
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int | None:
