@@ -43,7 +43,7 @@ _PICK = re.compile(
     r"|let me (?:choose|pick|select)|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
-    r"|would be)"
+    r"|would be|has to be)|(?:true|correct|right|valid) statement is"
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|richtig ist"
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"

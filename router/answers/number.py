@@ -59,7 +59,7 @@ _BOUND_AFTER = re.compile(
     r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
     r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
     r"|less (?:the|what|her|his|their)\b"
-    r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b"
+    r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b|if\b.*\bif\b"
     r"|too\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
@@ -205,7 +205,7 @@ def _is_unclaimed(text: str) -> bool:
 
 
 _SUPPOSED = re.compile(
-    r"\b(?:let|suppose|assum(?:e|ing)|imagine|if|whether|unless)\b[^,:;]*$"
+    r"\b(?:let|suppose|assum(?:e|ing)|imagine|if(?!.* get)|whether|unless)\b[^,:;]*$"
     r"|\b(?:people|students|everyone|everybody|friends?|book|key|teacher|others|they|one|you|some|many"
     r"|most|he|she)\s(?:\w+\s)?(?:say|claim|think|believe|answer|guess)(?:s|ed)?(?!\s\w*bye)\b[^:;]*$"
     r"|\b(?:first|initially) (?:thought|guessed|assumed|got)\b[^:;]*$|^\W*(?:try|could it)\b[^:;]*$"

@@ -107,6 +107,7 @@ def normal(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", unmarked(plain(text)).casefold())
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     bare = " ".join(bare.split()).strip(" .,:;!\"'")
+    bare = re.sub(r"(?<=\d)\s?:\s?(?=\d)", ":", bare)
     bare = re.sub(r"\b([ap])\.\s?m\b", r"\1m", bare)
     bare = re.sub(r"^[(\[]([^()\[\]\d]*)[)\]]$", r"\1", bare)
     return _ARTICLES.sub("", bare, count=1) if _ARTICLES.match(bare) else bare

@@ -46,6 +46,7 @@ _TAG = re.compile(
 )
 _BOLD = re.compile(r"(?<![\w*])(?:\*\*|__)(?P<text>[^*_\n]{1,120})(?:\*\*|__)(?![\w*])")
 _BOX = re.compile(r"\\f?boxed\s*\{")
+_DENIED = re.compile(r"\bnot\W*\Z", re.IGNORECASE)
 _MINUS = re.compile(r"(?:^|[\s$=(:])-\$?\Z")
 _POWER = re.compile(r"\s?(?:\^|\\sqrt|\\pi)[^\s.,;$]*")
 _BRACE = re.compile(rf"{_BOX.pattern}|(?<!\\)[{{}}]")
@@ -145,10 +146,9 @@ class Response:
     @property
     def refuses(self) -> bool:
         """Whether it says that there is no answer, or that it does not know it."""
-        return _REFUSAL.search(self.text) is not None or any(
-            HYPOTHETICAL.search(_sentence_before(self.text, match.start()))
-            for match in _CUE.finditer(self.text)
-        )
+        starts = [match.start() for match in _CUE.finditer(self.text)]
+        starts += [start for start, _, _ in boxes(self.text)]
+        return _REFUSAL.search(self.text) is not None or any(map(self._is_supposed, starts))
 
     @cached_property
     def _retracted(self) -> int:
@@ -156,9 +156,14 @@ class Response:
         ends = [match.end() for match in _RETRACTION.finditer(self.text)]
         return ends[-1] if ends else 0
 
+    def _is_supposed(self, start: int) -> bool:
+        """Whether an answer at `start` is supposed, doubted, denied or only quoted."""
+        before = _sentence_before(self.text, start)
+        return HYPOTHETICAL.search(before) is not None or _DENIED.search(before) is not None
+
     def _boxes(self) -> Iterator[Statement]:
         for start, end, content in boxes(self.text):
-            if not HYPOTHETICAL.search(_sentence_before(self.text, start)):
+            if not self._is_supposed(start):
                 sign = "-" if _MINUS.search(self.text[:start][-4:]) else ""
                 power = _POWER.match(self.text, end)
                 yield Statement(f"{sign}{content}{power[0] if power else ''}", start, end)
