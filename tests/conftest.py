@@ -17,7 +17,8 @@ from processes import Server, serving
 from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = re.compile(
-    r"^\s*(?:from|import) (?:engines|models\.sandbox|playwright|processes|subprocess)\b",
+    r"^\s*(?:from|import) "
+    r"(?:engines|models\.sandbox|playwright|processes|subprocess|training_runs)\b",
     re.MULTILINE,
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""

@@ -84,6 +84,7 @@ def real() -> Iterator[tuple[str, dict[str, str]]]:
                 yield row["answer"], listed_choices(row["prompt"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not there")
 def test_other_choices_of_real_problems_are_wrong_and_texts_mostly_recognised() -> None:
     problems = [(gold, choices) for gold, choices in real() if gold in choices]

