@@ -291,6 +291,8 @@ def test_models_ready_health_and_route(client: openai.OpenAI, gateway: str) -> N
     assert httpx.get(f"{gateway}/health").json() == {"status": "ok"}
     ready = httpx.get(f"{gateway}/ready").json()
     (engine,) = ready.pop("engines")
+    assert ready.pop("efforts") == ["none", "low", "medium", "high"]
+    assert ready.pop("effort_budgets") == {}
     assert ready == {"engine": True, "model": "demo", "router": "fitted", "budgets": "native"}
     assert (engine["up"], engine["budgets"]) == (True, "native")
     body = {"model": "demo", "messages": MESSAGES}
