@@ -79,6 +79,7 @@ class Sender:
             for call in range(self._plan.problems.tool_results + 1):
                 record = Record(task.arm.name, problem.problem_id, task.budget, task.client, turn)
                 record.conversation, record.difficulty = conversation_id, problem.difficulty
+                record.offered_rate = task.offered_rate
                 content = await self._request(record, task, problem, messages, scheduled)
                 yield record
                 if record.ended != "answer":

@@ -1,6 +1,7 @@
 """Executes a plan: reads its conversations, checks its servers, and runs its tasks."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.arrivals import schedule
@@ -10,7 +11,8 @@ from loadtest.preflight import preflight
 from loadtest.progress import Progress
 from loadtest.record_file import RecordWriter
 from loadtest.run import run
-from loadtest.workload import plan_tasks
+from loadtest.sweep import run_sweep
+from loadtest.workload import Task, plan_tasks
 
 
 def execute(plan: Plan, record_file: Path | None, notes: list[str]) -> Progress:
@@ -28,25 +30,34 @@ def execute(plan: Plan, record_file: Path | None, notes: list[str]) -> Progress:
     """
     tasks = plan_tasks(plan, read_conversations(plan.problems, notes))
     scheduled = None
-    if plan.arrivals.kind != "closed":
+    if plan.arrivals.kind not in ("closed", "sweep"):
         scheduled = schedule(plan.arrivals, len(tasks), plan.seed, notes)
         tasks = tasks[: len(scheduled)]
     asyncio.run(preflight(plan))
     if record_file is None:
         progress = Progress(len(tasks))
-        asyncio.run(run(plan, tasks, scheduled, progress))
+        asyncio.run(_run(plan, tasks, scheduled, progress))
     else:
         with record_file.open("xb", buffering=0) as lines:
             writer = RecordWriter(lines)
             progress = Progress(len(tasks), writer)
-            asyncio.run(run(plan, tasks, scheduled, progress))
+            asyncio.run(_run(plan, tasks, scheduled, progress))
         if writer.failure:
             notes.append(f"{record_file} does not have all records: {writer.failure}")
-    notes.append(progress.generator.note())
+    notes.append(progress.generator.note([record.start_delay for record in progress.records]))
     if progress.stopped:
         cancelled = progress.started - progress.finished
         notes.append(
-            f"stopped: {progress.finished} of {len(tasks)} conversations finished, {cancelled} in "
-            "progress were cancelled"
+            f"stopped: {progress.finished} of {progress.total} conversations finished, {cancelled} "
+            "in progress were cancelled"
         )
     return progress
+
+
+async def _run(
+    plan: Plan, tasks: Sequence[Task], scheduled: Sequence[float] | None, progress: Progress
+) -> None:
+    if plan.arrivals.kind == "sweep":
+        await run_sweep(plan, tasks, progress)
+    else:
+        await run(plan, tasks, scheduled, progress)

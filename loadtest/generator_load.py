@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from loadtest.intervals import percentile
@@ -41,14 +42,21 @@ class GeneratorLoad:
             if not self.core_share:
                 self._add_window(time.perf_counter() - start, time.process_time() - start_cpu)
 
-    def note(self) -> str:
-        """Whether the generator was the bottleneck, as a sentence."""
-        delay = percentile(self.delays, 99).value if self.delays else 0.0
+    def note(self, start_delays: Sequence[float]) -> str:
+        """Whether the generator was the bottleneck, as a sentence.
+
+        Args:
+            start_delays: seconds from each request's scheduled time to when it was sent.
+        """
+        delay, start_delay = (
+            percentile(delays, 99).value if delays else 0.0
+            for delays in (self.delays, start_delays)
+        )
         measured = (
             f"{self.core_share:.0%} of a core in its busiest second, its event loop up to "
-            f"{1000 * delay:.0f} ms late (p99)"
+            f"{1000 * delay:.0f} ms late (p99), requests up to {1000 * start_delay:.0f} ms (p99)"
         ).replace("%", " %")
-        if self.core_share < _MAX_CORE_SHARE and delay < _MAX_DELAY_SECONDS:
+        if self.core_share < _MAX_CORE_SHARE and max(delay, start_delay) < _MAX_DELAY_SECONDS:
             return f"the load generator was not the bottleneck: {measured}"
         return (
             f"the load generator was the bottleneck: {measured}; send less, or run several at once "

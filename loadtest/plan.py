@@ -142,14 +142,17 @@ class Arrivals(_Table):
     Attributes:
         kind: `constant` and `poisson` send `rate` requests per second; `ramp` is Poisson with a
             rate that rises linearly to `final_rate`; `burst` sends `burst_size` at once; `trace`
-            replays the times in `file`, `speed` times as fast.
+            replays the times in `file`, `speed` times as fast; `sweep` is Poisson for
+            `stage_seconds` at a time, at rates that double up to `final_rate`, until requests no
+            longer keep the plan's SLO.
     """
 
     renamed = {"to": "final_rate", "size": "burst_size"}
 
-    kind: Literal["closed", "constant", "poisson", "ramp", "burst", "trace"] = "closed"
+    kind: Literal["closed", "constant", "poisson", "ramp", "burst", "trace", "sweep"] = "closed"
     rate: float | None = Field(default=None, gt=0)
     final_rate: float | None = Field(default=None, gt=0)
+    stage_seconds: float = Field(default=20, gt=0)
     burst_size: int = Field(default=10, ge=1)
     file: Path | None = None
     speed: float = Field(default=1.0, gt=0)
@@ -160,8 +163,8 @@ class Arrivals(_Table):
             raise ValueError("arrivals need a rate, except for closed and trace, which have none")
         if (self.kind == "trace") != (self.file is not None):
             raise ValueError("a trace, and nothing else, needs a file")
-        if (self.kind == "ramp") != (self.final_rate is not None):
-            raise ValueError("a ramp, and nothing else, needs final_rate")
+        if (self.kind in ("ramp", "sweep")) != (self.final_rate is not None):
+            raise ValueError("a ramp and a sweep, and nothing else, need final_rate")
         return self
 
 
@@ -210,9 +213,13 @@ class Plan(_Table):
         return arms
 
     @model_validator(mode="after")
-    def _has_baseline(self) -> "Plan":
+    def _consistent(self) -> "Plan":
         if self.baseline is not None and self.baseline not in {arm.name for arm in self.arms}:
             raise ValueError(f"baseline: there is no arm {self.baseline}")
+        if self.arrivals.kind == "sweep" and not (
+            self.slo and self.slo.model_dump(exclude_none=True)
+        ):
+            raise ValueError("a sweep needs an [slo], which says when the server is saturated")
         return self
 
 

@@ -22,6 +22,7 @@ class Progress:
     Attributes:
         started: conversations that have begun, those that finished included.
         finished: conversations that ended by themselves.
+        total: conversations of the run; a sweep sets it at each stage.
         stopped: whether a signal ended the run early.
         generator: how busy the load generator was.
 
@@ -36,7 +37,7 @@ class Progress:
         self.stopped = False
         self.finished = 0
         self.started = 0
-        self._total, self._writer = total, writer
+        self.total, self._writer = total, writer
 
     def add(self, record: Record) -> None:
         self.records.append(record)
@@ -50,7 +51,8 @@ class Progress:
         """
         terminal = sys.stderr.isatty()
         bar = tqdm(
-            total=self._total,
+            total=self.total,
+            initial=self.finished,
             file=sys.stderr if terminal else _Lines(sys.stderr),
             bar_format=_FORMAT if not terminal else "{bar:20} " + _FORMAT,
             unit="",

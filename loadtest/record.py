@@ -17,6 +17,7 @@ class Record:
         budget: thinking tokens; None where the request had no budget.
         turn: index of the request in its conversation.
         scheduled_at: when it was to be sent, on the clock of `time.perf_counter`.
+        offered_rate: conversations per second of its stage in a sweep; None elsewhere.
         latency: from `scheduled_at` to the end of the answer.
         start_delay: from `scheduled_at` to when it was sent.
         ttft: from `scheduled_at` to the first token of reasoning or answer.
@@ -42,6 +43,7 @@ class Record:
     client: Client = "normal"
     turn: int = 0
     scheduled_at: float = 0.0
+    offered_rate: float | None = None
     latency: float = 0.0
     start_delay: float = 0.0
     ttft: float | None = None

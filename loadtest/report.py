@@ -13,8 +13,9 @@ from loadtest.comparison import Comparison, compare, compare_runs
 from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
+from loadtest.stages import Stage, read_stages, saturation
 from loadtest.summary import after_warmup, goodput, summarise
-from loadtest.tables import Table, budget_table, effort_table, speed_table
+from loadtest.tables import Table, budget_table, effort_table, speed_table, sweep_table
 
 _DERIVED_FIELDS = ("tpot", "itl", "answer_tokens")
 _MAX_START_DELAY_SECONDS = 0.1
@@ -77,7 +78,8 @@ class Report:
     def tables(self) -> list[Table]:
         """One row per arm: budgets where the plan has any, else accuracy and latencies; speed."""
         first = budget_table if any(arm.budget for arm in self.plan.arms) else effort_table
-        return [first(self.summaries), speed_table(self.summaries)]
+        speed = sweep_table(self.stages) if self.stages else speed_table(self.summaries)
+        return [first(self.summaries), speed]
 
     def paragraphs(self) -> list[list[str]]:
         """What follows the tables, as lines: errors, comparisons, goodput, notes."""
@@ -96,6 +98,8 @@ class Report:
                 paragraphs.append([f"{summary['arm']}, as planned: {', '.join(planned)}"])
         paragraphs += [[_comparison_text(comparison)] for comparison in self.comparisons]
         paragraphs += [[line] for line in self._goodput()]
+        if self.stages:
+            paragraphs.append([saturation(self.stages)])
         return paragraphs + [[note] for note in self.notes]
 
     def markdown(self) -> str:
@@ -122,6 +126,7 @@ class Report:
                 {**asdict(comparison), "figures": dict(comparison.figures)}
                 for comparison in self.comparisons
             ],
+            "stages": [asdict(stage) for stage in self.stages],
             "notes": list(self.notes),
             "run_notes": list(self.run_notes),
             "records": [_row(record) for record in self.records],
@@ -141,8 +146,13 @@ class Report:
         """The summary of each arm; computed once, as its intervals take time."""
         return [summarise(self.measured, arm.name) for arm in self.plan.arms]
 
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Those of a sweep."""
+        return read_stages(self.plan, self.measured)
+
     def _goodput(self) -> list[str]:
-        if not self.plan.slo:
+        if not self.plan.slo or self.stages:
             return []
         limits = self.plan.slo.model_dump(exclude_none=True)
         slo = ", ".join(f"{name.removesuffix('_ms')} {ms:g} ms" for name, ms in limits.items())

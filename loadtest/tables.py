@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loadtest.stages import Stage
+
 
 @dataclass(frozen=True)
 class Table:
@@ -43,8 +45,7 @@ def speed_table(summaries: Sequence[dict[str, Any]]) -> Table:
     )
     rows: list[list[str]] = []
     for summary in summaries:
-        rates = [summary.get(f"{name}_per_second") for name in ("requests", "tokens")]
-        cells = ["-" if rate is None else f"{rate:.2f}" for rate in rates]
+        cells = _rates(summary)
         prompt = summary.get("prompt_tokens")
         cells.append(f"{prompt.value:.1f}" if prompt else "-")
         cells += [
@@ -53,6 +54,28 @@ def speed_table(summaries: Sequence[dict[str, Any]]) -> Table:
             _percentiles(summary, "longest_gap_ms"),
         ]
         rows.append([summary["arm"], *cells])
+    return Table(header, rows)
+
+
+def sweep_table(stages: Sequence[Stage]) -> Table:
+    """Rates that were offered and reached, and latencies, by stage of a sweep."""
+    header = (
+        *("offered/s", "arm", "requests", "errors", "within SLO %", "requests/s", "tokens/s"),
+        *("latency p50 / p99 ms", "TTFT p50 / p99 ms", "ITL p50 / p99 ms"),
+    )
+    rows = [
+        [
+            f"{stage.rate:.4g}",
+            stage.arm,
+            str(stage.summary["requests"]),
+            str(sum(stage.summary["errors"].values())),
+            stage.within_slo.text(100),
+            *_rates(stage.summary),
+            *(_percentiles(stage.summary, name) for name in ("latency_ms", "ttft_ms")),
+            _percentiles(stage.summary, "itl_ms", 1),
+        ]
+        for stage in stages
+    ]
     return Table(header, rows)
 
 
@@ -69,6 +92,11 @@ def budget_table(summaries: Sequence[dict[str, Any]]) -> Table:
         for summary in summaries
     ]
     return Table(header, rows)
+
+
+def _rates(summary: dict[str, Any]) -> list[str]:
+    rates = [summary.get(f"{name}_per_second") for name in ("requests", "tokens")]
+    return ["-" if rate is None else f"{rate:.2f}" for rate in rates]
 
 
 def _percentiles(summary: dict[str, Any], name: str, decimals: int = 0) -> str:

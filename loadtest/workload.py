@@ -9,12 +9,18 @@ from loadtest.problem import Conversation
 
 @dataclass(frozen=True)
 class Task:
-    """A conversation in an arm; `budget` is in thinking tokens and the same for every turn."""
+    """A conversation in an arm.
+
+    Attributes:
+        budget: thinking tokens, the same for every turn.
+        offered_rate: conversations per second of its stage in a sweep.
+    """
 
     conversation: Conversation
     arm: Arm
     budget: int | None = None
     client: Client = "normal"
+    offered_rate: float | None = None
 
 
 def plan_tasks(plan: Plan, conversations: list[Conversation]) -> list[Task]:
