@@ -121,6 +121,9 @@ def test_usage_of_messages_is_cumulative() -> None:
         body = {"type": "message_delta", "usage": {"input_tokens": 5, "output_tokens": tokens}}
         passed(relay, b"event: message_delta\ndata: " + json.dumps(body).encode() + b"\n\n")
     assert record.usage == Usage(5, 9, None)
+    body = {"type": "message_stop", "usage": {"output_tokens": 11}}
+    passed(relay, b"event: message_stop\ndata: " + json.dumps(body).encode() + b"\n\n")
+    assert record.usage == Usage(5, 11, None)
 
 
 def test_a_stream_without_usage_has_tops_all_the_same() -> None:

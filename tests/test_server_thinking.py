@@ -106,7 +106,8 @@ TABLE: dict[str, list[tuple[Any, RequestedThinking | None]]] = {
     **{name: budgets(name) for name in BUDGETS},
     "reasoning.max_tokens": bounded("reasoning.max_tokens"),
     "thinking.budget_tokens": bounded("thinking.budget_tokens"),
-    "thinking.type": MODES,
+    "thinking.token_budget": bounded("thinking.token_budget"),
+    "thinking.type": [*MODES, ("ENABLED", ON), ("Disabled", OFF)],
     "enable_thinking": SWITCHES,
     "reasoning.enabled": SWITCHES,
     "reasoning.enable": SWITCHES,
@@ -157,6 +158,14 @@ def test_a_field_is_removed_and_its_neighbours_stay(field: Any) -> None:
             with pytest.raises(BadRequest) as refused:
                 requested_thinking(body(owner, "no object"), {})
             assert refused.value.param == owner
+
+
+@pytest.mark.parametrize("name", ["enable_thinking", "thinking", "chat_template_kwargs"])
+def test_the_parameter_of_sdks_is_refused_with_what_to_do(name: str) -> None:
+    with pytest.raises(BadRequest, match=f"send {name} there") as refused:
+        requested_thinking({"extra_body": {name: False, "top_k": 5}}, {})
+    assert refused.value.param == f"extra_body.{name}"
+    assert requested_thinking({"extra_body": {"top_k": 5}}, {}) == OPEN
 
 
 def test_an_object_that_is_null_is_absent() -> None:

@@ -69,6 +69,7 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
     """
     wishes: dict[str, Wish] = {}
     if not _BY_ROOT.keys().isdisjoint(body):
+        _refuse_nested(body.get(_SDK_PARAMETER))
         wishes = _wishes(body)
     if EFFORT_HEADER in headers:
         wishes[f"header {EFFORT_HEADER}"] = EFFORT.read(
@@ -101,6 +102,8 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
 
 
 _NOTHING = RequestedThinking()
+
+_SDK_PARAMETER = "extra_body"
 
 _EFFORT_OF_ANSWERS = "output_config.effort"
 """Anthropic's effort is for the whole answer, so a client may name it and switch thinking off."""
@@ -139,6 +142,18 @@ def _wishes(body: dict[str, Any]) -> dict[str, Wish]:
                 if value is not None:
                     wishes[field.name] = field.kind.read(field.name, value)
     return wishes
+
+
+def _refuse_nested(extra: object) -> None:
+    """Raise BadRequest where a client sent the SDKs' parameter, which they spread over the body."""
+    if isinstance(extra, dict):
+        for name in cast("dict[str, Any]", extra):
+            if name in _BY_ROOT and name != "google":  # Gemini's own field is extra_body.google
+                raise BadRequest(
+                    f"{_SDK_PARAMETER} is a parameter of SDKs, which send what it holds at the "
+                    f"top of the body: send {name} there",
+                    f"{_SDK_PARAMETER}.{name}",
+                )
 
 
 def _value(body: dict[str, Any], keys: tuple[str, ...]) -> object:

@@ -110,7 +110,7 @@ def _mode(name: str, value: object) -> Wish:
     """Words that the table does not have are a newer vendor's, and leave the choice open."""
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be a string, not {shown(value)}", name)
-    return Wish(thinks={"enabled": True, "disabled": False}.get(value))
+    return Wish(thinks={"enabled": True, "disabled": False}.get(value.lower()))
 
 
 def _switch_or_effort(name: str, value: object) -> Wish:
@@ -148,6 +148,7 @@ FIELDS: tuple[Field, ...] = (
     Field("chat_template_kwargs.reasoning_budget", BUDGET, "Nemotron's template"),
     Field("reasoning.max_tokens", BOUNDED_BUDGET, "OpenRouter"),
     Field("thinking.budget_tokens", BOUNDED_BUDGET, "Anthropic"),
+    Field("thinking.token_budget", BOUNDED_BUDGET, "Cohere"),
     Field("extra_body.google.thinking_config.thinking_budget", GEMINI_BUDGET, "Gemini"),
     Field("google.thinking_config.thinking_budget", GEMINI_BUDGET, "Gemini"),
     Field("thinking.type", MODE, "Anthropic, DeepSeek, GLM, Kimi, Seed"),
