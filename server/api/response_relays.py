@@ -81,7 +81,9 @@ class MessagesRelay(Relay):
         elif kind == "message_delta":
             return self._message_delta(fields)
         elif kind == "message_stop":
-            self._update_usage(fields.get("usage"))
+            if fields.get("usage"):
+                self._update_usage(fields["usage"])
+                self._tops(self._read_usage())
             self._is_over = True
             if self.error is None and not self.answered:
                 self.error = EngineFailed("the engine's stream ended without a stop_reason")
