@@ -57,6 +57,14 @@ def test_it_answers_in_vllm_s_dialect(engine: str, stream: bool) -> None:
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 7
 
 
+def test_the_script_may_be_in_parts(engine: str) -> None:
+    """guidellm 0.8.1 and others send the text of a message as a part."""
+    parts = [{"type": "text", "text": "think=7"}, {"type": "text", "text": "chunks=9"}]
+    body = {"messages": [{"role": "user", "content": parts}]}
+    answer = httpx.post(f"{engine}/v1/chat/completions", json=body).json()
+    assert answer["usage"]["completion_tokens"] == 16
+
+
 def test_it_fails_on_command(engine: str) -> None:
     assert ask(engine, "error=503").status_code == 503
     assert httpx.post(f"{engine}/v1/chat/completions", json={"messages": ["x"]}).status_code == 400

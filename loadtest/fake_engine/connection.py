@@ -89,6 +89,9 @@ def _script(request: dict[str, Any]) -> Script:
         LookupError, TypeError, AttributeError: the request has no usable messages.
     """
     content = request["messages"][-1].get("content")
+    if isinstance(content, list):  # parts, as guidellm sends them
+        parts = cast("list[dict[str, Any]]", content)
+        content = " ".join(str(part.get("text", "")) for part in parts)
     script = read_script(content if isinstance(content, str) else "")
     budget = request.get("thinking_token_budget")
     if budget is not None:
