@@ -54,7 +54,7 @@ def saturation(stages: Sequence[Stage]) -> str:
     low = max((rate for rate in rates if rate < min(saturated, default=inf)), default=0.0)
     reason = f"fewer than {_MIN_SHARE:.0%} of requests within the SLO".replace("%", " %")
     if not saturated:
-        return f"not saturated at {low:.4g} requests/s: set a higher final_rate"
+        return f"not saturated at {low:.4g} requests/s, the highest rate that was tried"
     if not low:
         return f"saturated at {min(saturated):.4g} requests/s ({reason}): set a lower rate"
     return f"saturates between {low:.4g} and {min(saturated):.4g} requests/s ({reason})"

@@ -30,7 +30,7 @@ def engine() -> Generator[str]:
     ("capacity", "rates", "sentence"),
     [
         (23, [4, 8, 16, 32, 22.627, 26.909], "saturates between 22.63 and 26.91 requests/s"),
-        (99, [4, 8, 16, 32, 64], "not saturated at 64 requests/s: set a higher final_rate"),
+        (99, [4, 8, 16, 32, 64], "not saturated at 64 requests/s, the highest rate that was tried"),
         (1, [4], "saturated at 4 requests/s (fewer than 90 % of requests within the SLO): set a"),
     ],
 )
