@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from server.observe.live_process import is_alive
+
 _SLOT = 16
 _SPARE = 2
 """Slots for each worker: one that hangs may still live when its successor starts."""
@@ -31,8 +33,7 @@ class InFlightTable:
         alive: whether a process of this id runs.
     """
 
-    def __init__(self, file: Path, alive: Callable[[int], bool] | None = None) -> None:
-        alive = alive or _alive
+    def __init__(self, file: Path, alive: Callable[[int], bool] = is_alive) -> None:
         descriptor = os.open(file, os.O_RDWR)
         try:
             self._cells = memoryview(mmap.mmap(descriptor, 0)).cast("q")
@@ -61,11 +62,3 @@ def _locked(descriptor: int) -> Generator[None]:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):  # another user's process has reused the id
-        return False
-    return True

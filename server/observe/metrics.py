@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from server.observe.deferred import Counting, Deferred, Measuring, Observing
+from server.observe.live_process import is_alive
 
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 40.96, 163.84)
@@ -331,13 +332,5 @@ class Metrics:
 def _remove_gauges_of_dead_workers(folder: Path) -> None:
     """Dead workers have nothing in flight; their counters stay."""
     for file in folder.glob("gauge_live*_*.db"):
-        if not _alive(int(file.stem.rpartition("_")[2])):
+        if not is_alive(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):  # another user's process has reused the id
-        return False
-    return True
