@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from browsing import DARK, DESKTOP, PHONE, check_layout, chromium, opened
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from polling import PATIENCE_SECONDS
 from processes import Server, serving
 from scripted_engine import FINISH, ScriptedEngine, scripted_engine
@@ -100,6 +100,18 @@ def test_by_keyboard_with_an_effort_and_a_budget(browser: Browser, gateway: str)
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("alert")).to_contain_text("more than the model's context of")
     assert [line for line in wrong if "400" not in line] == []
+
+
+def test_an_example_never_joins_what_somebody_writes(browser: Browser, front: Server) -> None:
+    page, _ = opened(browser, front.url, "/help")
+    held: list[Route] = []
+    page.route("**/try/data", lambda route: held.append(route))  # noqa: PLW0108 - a builtin is refused
+    with page.expect_request("**/try/data"):
+        page.goto(f"{front.url}/")
+    page.get_by_label("Question").focus()
+    held[0].continue_()
+    expect(page.get_by_role("button", name="A fact")).to_be_visible()
+    expect(page.get_by_label("Question")).to_have_value("")
 
 
 def test_stop_ends_the_request_at_the_engine(

@@ -62,7 +62,8 @@ function showOffer() {
       question.focus();
     });
   }
-  if (!question.value) question.value = examples[0][1];
+  const isWriting = question.value || document.activeElement === question;
+  if (!isWriting) question.value = examples[0][1];
 }
 
 function tell(text, bad = false) {
