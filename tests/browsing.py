@@ -29,6 +29,21 @@ def chromium() -> Generator[Browser]:
         found.close()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def closed_pages(request: pytest.FixtureRequest) -> Generator[None]:
+    """Close a test's pages at its end: they would go on to ask and to draw."""
+    yield
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            context.close()
+
+
 def opened(browser: Browser, url: str, path: str, **kinds: Any) -> tuple[Page, list[str]]:
     """The page, and what went wrong in it or went elsewhere."""
     context = browser.new_context(**kinds)

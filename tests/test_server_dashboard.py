@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import DARK, DESKTOP, PHONE, check_layout, chromium, opened
+from browsing import DARK, DESKTOP, PHONE, browser, check_layout, closed_pages, opened
 from playwright.sync_api import Browser, expect
 from processes import serving
 from sqlalchemy import insert, text
@@ -22,20 +22,7 @@ from server.ledger.reader import Selection
 from server.ledger.schema import connect, prepare, requests
 from server.savings.query import query
 
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def closed_pages(request: pytest.FixtureRequest) -> Generator[None]:
-    """Close a test's pages at its end: they would go on to ask and to draw."""
-    yield
-    if "browser" in request.fixturenames:
-        for context in request.getfixturevalue("browser").contexts:
-            context.close()
+__all__ = ["browser", "closed_pages"]
 
 
 def ask(url: str, number: int) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import DARK, DESKTOP, PHONE, check_layout, chromium, opened
+from browsing import DARK, DESKTOP, PHONE, browser, check_layout, closed_pages, opened
 from playwright.sync_api import Browser, Page, Route, expect
 from polling import PATIENCE_SECONDS
 from processes import Server, serving
 from scripted_engine import FINISH, ScriptedEngine, scripted_engine
 
 from server.api_keys import digest
+
+__all__ = ["browser", "closed_pages"]
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 HOSTILE = "<img src=x onerror=document.title='owned'>"
@@ -24,21 +26,6 @@ effort_cap = "medium"
 max_budget = 50
 max_in_flight = 1
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def closed_pages(request: pytest.FixtureRequest) -> Generator[None]:
-    """Close a test's pages at its end."""
-    yield
-    if "browser" in request.fixturenames:
-        for context in request.getfixturevalue("browser").contexts:
-            context.close()
 
 
 @pytest.fixture(scope="module")
