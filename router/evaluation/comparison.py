@@ -5,7 +5,8 @@ again for each bootstrap draw of the problems, so all intervals are paired.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -30,10 +31,21 @@ class Means:
 
     accuracy: Array
     tokens: Array
+    _subsets: dict[tuple[int, int], "Means"] = field(
+        default_factory=dict[tuple[int, int], "Means"], repr=False, compare=False
+    )
 
     def subset(self, policies: slice) -> "Means":
-        """The means of some of the policies."""
-        return Means(self.accuracy[policies], self.tokens[policies])
+        """The means of some adjacent policies; asked again, the same object, which has its hull."""
+        key = policies.start, policies.stop
+        if key not in self._subsets:
+            self._subsets[key] = Means(self.accuracy[policies], self.tokens[policies])
+        return self._subsets[key]
+
+    @cached_property
+    def hull(self) -> tuple[Array, Array]:
+        """See `hull`."""
+        return hull(self)
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,11 @@ class Draws:
         accuracy = weights @ np.stack([result.accuracy for result in results], axis=1)
         tokens = weights @ np.stack([result.tokens for result in results], axis=1)
         self._means = [Means(a, t) for a, t in zip(accuracy, tokens, strict=True)]
+
+    @property
+    def means(self) -> Means:
+        """The means over all problems."""
+        return self._means[0]
 
     def interval(self, statistic: Callable[[Means], float]) -> Interval:
         """A statistic of the means, with its interval over the draws where it is finite."""
@@ -102,12 +119,12 @@ def _slope(left: tuple[float, float], right: tuple[float, float]) -> float:
 
 def accuracy_at(means: Means, tokens: float) -> float:
     """The accuracy of the best mixture of at most `tokens`; of the cheapest policy if none is."""
-    return float(np.interp(tokens, *hull(means)))
+    return float(np.interp(tokens, *means.hull))
 
 
 def tokens_at(means: Means, accuracy: float) -> float:
     """The fewest tokens of a mixture of at least `accuracy`; of the most accurate if none is."""
-    tokens, accuracies = hull(means)
+    tokens, accuracies = means.hull
     return float(np.interp(accuracy, accuracies, tokens))
 
 
@@ -118,7 +135,7 @@ def area(means: Means, fixed: Means) -> float:
     tokens to the most expensive one's.
     """
     grid: Array = np.linspace(float(fixed.tokens.min()), float(fixed.tokens.max()), _GRID)
-    return float(np.interp(grid, *hull(means)).mean())
+    return float(np.interp(grid, *means.hull).mean())
 
 
 def gap_closed(routed: Means, fixed: Means, oracle: Means) -> float:

@@ -16,7 +16,6 @@ from router.evaluation.comparison import (
     accuracy_at,
     area,
     gap_closed,
-    hull,
     tokens_at,
 )
 from router.fitting.calibration import PRICES
@@ -111,8 +110,8 @@ class Report:
         return [
             {
                 "lambda": price,
-                "accuracy": self._accuracy(index).value,
-                "tokens": self._tokens(index).value,
+                "accuracy": float(self._draws.means.accuracy[index]),
+                "tokens": float(self._draws.means.tokens[index]),
             }
             for index, price in enumerate(PRICES, self._frontier.start)
         ]
@@ -143,7 +142,7 @@ class Report:
             return accuracy_at(means.subset(self._fixed), float(means.tokens[0]))
 
         def tokens(means: Means) -> float:
-            corners = hull(means.subset(self._fixed))[0]
+            corners = means.subset(self._fixed).hull[0]
             return float(np.clip(means.tokens[0], corners[0], corners[-1]))
 
         return {

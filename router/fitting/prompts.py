@@ -63,9 +63,13 @@ def merged(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], tuple[str, ...]]
     warning = repetition([repeats[key] for key in names])
     if warning is None:
         return list(outcomes), ()
-    return [replace(outcome, problem_id=names[keys[outcome.problem_id]]) for outcome in outcomes], (
-        warning,
-    )
+    renamed = {problem: names[key] for problem, key in keys.items() if names[key] != problem}
+    return [
+        replace(outcome, problem_id=renamed[outcome.problem_id])
+        if outcome.problem_id in renamed
+        else outcome
+        for outcome in outcomes
+    ], (warning,)
 
 
 def repetition(repeats: Sequence[int]) -> str | None:
