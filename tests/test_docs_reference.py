@@ -1,12 +1,11 @@
 """The generated reference pages are up to date; troubleshooting covers what a user can meet."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
-import pytest
-
+from docs.reference import errors
+from docs.reference.code_texts import texts_of
+from docs.reference.generate import pages
 from server.config.api_key_settings import ApiKeySettings
 from server.config.settings import Settings
 
@@ -14,18 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", REFERENCE / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_generated_pages_are_what_the_code_says(generator: ModuleType) -> None:
-    pages: dict[str, str] = generator.pages()
-    outdated = [name for name, text in pages.items() if (REFERENCE / name).read_text() != text]
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    outdated = [name for name, text in pages().items() if (REFERENCE / name).read_text() != text]
     assert outdated == [], "run: python docs/reference/generate.py"
 
 
@@ -34,9 +23,9 @@ def _troubleshooting() -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_troubleshooting_covers_every_error(generator: ModuleType) -> None:
+def test_troubleshooting_covers_every_error() -> None:
     text = _troubleshooting()
-    for error in generator.error_classes():
+    for error in errors.error_classes():
         assert f"`{error.__name__}`" in text
         if error.code is not None:
             assert f"`{error.code}`" in text
@@ -44,17 +33,17 @@ def test_troubleshooting_covers_every_error(generator: ModuleType) -> None:
             assert re.search(rf"#+ {error.status}\b", text), error.status
 
 
-def test_troubleshooting_covers_every_abstention(generator: ModuleType) -> None:
+def test_troubleshooting_covers_every_abstention() -> None:
     text = _troubleshooting()
-    reasons = generator.abstentions()
+    reasons = errors.abstentions()
     assert len(reasons) >= 10
     assert [reason for reason in reasons if f"| {reason} |" not in text] == []
 
 
-def test_troubleshooting_quotes_messages_as_they_are(generator: ModuleType) -> None:
+def test_troubleshooting_quotes_messages_as_they_are() -> None:
     prose = re.sub(r"`[^`]*`", "", _troubleshooting())
     quotes = re.findall(r"(?<!\*)\*([^*|]+)\*(?!\*)", prose)
-    known = [*generator.texts_of("server", "router")]
+    known = [*texts_of("server", "router")]
     pieces = [quote.strip(" …").split(" … ") for quote in quotes]
     assert len(quotes) > 10
     assert [words for words in pieces if not any(_all_in(words, text) for text in known)] == []
@@ -64,9 +53,9 @@ def _all_in(words: list[str], text: str) -> bool:
     return all(part in text for part in words)
 
 
-def test_every_error_has_its_messages(generator: ModuleType) -> None:
-    messages = generator.error_messages()
-    for error in generator.error_classes():
+def test_every_error_has_its_messages() -> None:
+    messages = errors.error_messages()
+    for error in errors.error_classes():
         assert messages.get(error.__name__) or error.__name__ == "EngineRefused"
 
 

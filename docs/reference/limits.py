@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
+from docs.reference.markdown import page, table
 from server.config.settings import Settings
 from server.engines import connector
 from server.http import body, connection, json_codec, sse
 
-INTRODUCTION = """\
+_INTRODUCTION = """\
 What a client or an engine can take of the gateway's time and memory is bounded. The values of nginx
 and Envoy are the defaults that their documentation gives (nginx 1.29, Envoy 1.39), with the name of
 the directive or field. Limits without a setting are fixed. [Operate](../guides/operate.md) says how
 they work together."""
 
-HEAD = ("limit", "default", "setting", "nginx", "Envoy")
+_HEAD = ("limit", "default", "setting", "nginx", "Envoy")
 
 _OFF = "none"
 _ROWS: tuple[tuple[str, str, str, str], ...] = (
@@ -119,8 +120,12 @@ _FIXED = {
 }
 
 
-def rows() -> Iterator[tuple[str, ...]]:
-    """The cells of each limit, in the order of HEAD."""
+def text() -> str:
+    return page("Limits", _INTRODUCTION, table(_HEAD, [*_rows()]))
+
+
+def _rows() -> Iterator[tuple[str, ...]]:
+    """The cells of each limit, in the order of _HEAD."""
     for meaning, name, nginx, envoy in _ROWS:
         if name in _FIXED:
             yield meaning, _FIXED[name], "-", nginx, envoy

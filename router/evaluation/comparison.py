@@ -44,7 +44,7 @@ class Means:
 
     @cached_property
     def hull(self) -> tuple[Array, Array]:
-        """See `hull`."""
+        """The corners of their upper concave hull, computed once."""
         return hull(self)
 
 
