@@ -5,27 +5,20 @@ Owns the file's format and every reason to refuse a file; knows nothing of how i
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from router.arrays import Array
+from router.artifact_prices import priced, prices_of
+from router.artifact_values import array, bounds, plain, within
 from router.composite import Composite, parse_composite
 from router.features import FEATURE_NAMES, FEATURES_VERSION
 from router.kind_offsets import NO_KINDS, KindOffsets
 from router.parameters import Parameters
-from router.policy import (
-    ALWAYS_BASELINE,
-    FrontierPoint,
-    OperatingPoint,
-    Prices,
-    hopeless_below,
-)
+from router.policy import Prices
 from router.vocabulary import Vocabulary
 
 SCHEMA = 2
@@ -80,7 +73,7 @@ def weights_hash(checkpoint: Path) -> str:
 def save(artifact: Artifact, path: str | Path) -> None:
     """Write an artifact; on failure an earlier file stays unchanged. Raises OSError."""
     parameters = {
-        field.name: _plain(getattr(artifact.parameters, field.name))
+        field.name: plain(getattr(artifact.parameters, field.name))
         for field in fields(Parameters)
         if field.name != "kinds"
     }
@@ -95,40 +88,22 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "baseline": artifact.baseline,
         "features": {"version": FEATURES_VERSION, "names": FEATURE_NAMES},
         "delta": artifact.delta,
-        **_priced(artifact.prices),
+        **priced(artifact.prices),
         "metrics": artifact.metrics,
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
         "vocabulary": " ".join(word.decode() for word in words),
         "parameters": parameters,
-        "kinds": [[kind, _plain(offsets)] for kind, offsets in kinds.by_kind.items()],
+        "kinds": [[kind, plain(offsets)] for kind, offsets in kinds.by_kind.items()],
         "kind_guard": kinds.guard,
     }
     if artifact.composite_prices is not None:
         names = [composite.name for composite in artifact.composites]
-        document["composites"] = {"names": names, **_priced(artifact.composite_prices)}
+        document["composites"] = {"names": names, **priced(artifact.composite_prices)}
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
     partial.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(target)
-
-
-def _priced(prices: Prices) -> dict[str, object]:
-    return {
-        "prices": [[loss, _plain_price(point)] for loss, point in prices.certified],
-        "points": [
-            {
-                "max_loss": loss,
-                "price": point.price,
-                "margin": point.margin if point.leaves_baseline else None,
-                "bounded": point.bounded,
-                "dearer": point.dearer,
-            }
-            for loss, point in prices.certified
-        ],
-        "frontier": [[point.price, point.accuracy, point.tokens] for point in prices.frontier],
-        "hopeless": prices.hopeless,
-    }
 
 
 def load(path: str | Path) -> Artifact:
@@ -176,13 +151,13 @@ def _artifact(document: dict[str, Any]) -> Artifact:
         efforts=efforts,
         baseline=str(document["baseline"]),
         parameters=_parameters(document, len(efforts) + len(composites)),
-        prices=_prices(document),
-        delta=_within(document["delta"], 0, 1),
+        prices=prices_of(document),
+        delta=within(document["delta"], 0, 1),
         metrics=dict(document["metrics"]),
         provenance=dict(document["provenance"]),
         calibrated=document["calibrated"] is True,
         composites=composites,
-        composite_prices=_prices(document["composites"]) if composites else None,
+        composite_prices=prices_of(document["composites"]) if composites else None,
     )
 
 
@@ -195,53 +170,6 @@ def _composites(document: Mapping[str, Any], efforts: tuple[str, ...]) -> tuple[
     return composites
 
 
-def _prices(document: dict[str, Any]) -> Prices:
-    certified = tuple(
-        (
-            _within(loss, 0, 1),
-            ALWAYS_BASELINE if price is None else OperatingPoint(_within(price, 0)),
-        )
-        for loss, price in document["prices"]
-    )
-    if "points" in document:  # artifacts of older versions know no margin
-        certified = tuple(
-            (_within(fields["max_loss"], 0, 1), _point(fields)) for fields in document["points"]
-        )
-    frontier = tuple(
-        FrontierPoint(_within(price, 0), _within(accuracy, 0, 1), _within(tokens, 0))
-        for price, accuracy, tokens in document["frontier"]
-    )
-    in_order = all(
-        losses == sorted(losses)
-        for losses in ([loss for loss, _ in document["prices"]], [loss for loss, _ in certified])
-    )
-    if not frontier or not in_order or len(certified) < len(document["prices"]):
-        raise ValueError("prices are out of order, or there is no frontier")
-    best = max(point.accuracy for point in frontier)  # for artifacts of older versions
-    return Prices(
-        certified, frontier, _within(document.get("hopeless", hopeless_below(best)), 0, 1)
-    )
-
-
-def _point(fields: Mapping[str, object]) -> OperatingPoint:
-    """An operating point of the file; its margin is null where it never leaves the baseline."""
-    margin = fields["margin"]
-    for name in ("bounded", "dearer"):
-        if not isinstance(fields[name], bool):
-            raise ValueError(f"{name} is neither true nor false")  # noqa: TRY004 (of the file)
-    return OperatingPoint(
-        price=_within(fields["price"], 0),
-        margin=math.inf if margin is None else _within(margin, 0),
-        bounded=fields["bounded"] is True,
-        dearer=fields["dearer"] is True,
-    )
-
-
-def _plain_price(point: OperatingPoint) -> float | None:
-    """The price for older versions, where None is always the baseline: they know no margin."""
-    return point.price if point == OperatingPoint(point.price) else None
-
-
 def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
     numbers = document["parameters"]
     words = tuple(word.encode() for word in document["vocabulary"].split())
@@ -252,16 +180,16 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         **dict.fromkeys(("p_bias", "token_bias", "smear", "spread"), (efforts,)),
         "word_weights": (len(words), 2 * efforts),
     }
-    arrays = {name: _array(numbers[name], name, shape) for name, shape in shapes.items()}
+    arrays = {name: array(numbers[name], name, shape) for name, shape in shapes.items()}
     for name in ("scale", "smear", "spread"):
         if not (arrays[name] > 0).all():
             raise ValueError(f"parameter {name} is not positive")
     return Parameters(
         **arrays,
-        vocabulary=Vocabulary(words, _array(numbers["vocabulary"], "vocabulary", (len(words),))),
-        slack=_within(numbers["slack"], 0),
-        range_limit=_within(numbers["range_limit"], 0),
-        known_share=_within(numbers["known_share"], 0, 1),
+        vocabulary=Vocabulary(words, array(numbers["vocabulary"], "vocabulary", (len(words),))),
+        slack=within(numbers["slack"], 0),
+        range_limit=within(numbers["range_limit"], 0),
+        known_share=within(numbers["known_share"], 0, 1),
         kinds=_kinds(document, efforts),
         **_added_later(numbers, efforts),
     )
@@ -278,10 +206,10 @@ def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
         numbers[name][characters] == numbers[name][context] for name in ("center", "low", "high")
     )
     return {
-        "composites": int(_within(numbers.get("composites", 0), 0, efforts - 1)),
-        "top_budget": _bounds(numbers, "top_budget", efforts),
-        "top_tokens": _bounds(numbers, "top_tokens", efforts),
-        "system_share": _within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
+        "composites": int(within(numbers.get("composites", 0), 0, efforts - 1)),
+        "top_budget": bounds(numbers, "top_budget", efforts),
+        "top_tokens": bounds(numbers, "top_tokens", efforts),
+        "system_share": within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
     }
 
 
@@ -291,50 +219,6 @@ def _kinds(document: Mapping[str, Any], efforts: int) -> KindOffsets:
     for kind, values in document.get("kinds", ()):
         if not isinstance(kind, str | None) or kind in offsets:
             raise ValueError(f"kind {kind!r} is not text, or there twice")
-        offsets[kind] = _array(values, "kinds", (2 * efforts,))
-    guard = _within(document.get("kind_guard", 0.0), 0, 1)
+        offsets[kind] = array(values, "kinds", (2 * efforts,))
+    guard = within(document.get("kind_guard", 0.0), 0, 1)
     return KindOffsets(offsets, guard) if offsets else NO_KINDS
-
-
-def _bounds(numbers: Mapping[str, Any], name: str, efforts: int) -> Array:
-    """An upper bound of each effort (E,); null, or none in the file: inf."""
-    values: list[float | None] = numbers.get(name, [None] * efforts)
-    if len(values) != efforts:
-        raise ValueError(f"parameter {name} has the wrong shape")
-    return np.array([math.inf if value is None else _within(value, 0) for value in values])
-
-
-def _array(values: object, name: str, shape: tuple[int, ...]) -> Array:
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0 and 0 in shape:  # JSON has no shape for an empty array
-        array = array.reshape(shape)
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"parameter {name} has the wrong shape or is not finite")
-    return array
-
-
-def _within(value: object, lowest: float, highest: float = math.inf) -> float:
-    number = _finite(value)
-    if not lowest <= number <= highest:
-        raise ValueError(f"{number:g} is not within {lowest:g} and {highest:g}")
-    return number
-
-
-def _finite(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return float(value)
-
-
-def _plain(value: object) -> object:
-    """A JSON value: arrays as nested lists of seven significant digits, floats unchanged.
-
-    An infinite number of an array is null.
-    """
-    if isinstance(value, Vocabulary):
-        return _plain(value.idf)
-    if isinstance(value, np.ndarray):
-        array = cast("np.ndarray[Any, np.dtype[np.float64]]", value)
-        rounded = [None if math.isinf(v) else float(f"{v:.7g}") for v in array.ravel()]
-        return np.array(rounded, dtype=object).reshape(array.shape).tolist()
-    return value

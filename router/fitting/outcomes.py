@@ -5,16 +5,20 @@ nothing of formats (`router.logs`), features or fitting.
 """
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from sys import intern
-from typing import cast
 
 import orjson
 
+from router.fitting.outcome import Outcome, natural, outcome_of
+from router.fitting.outcome_tally import (
+    WITHOUT_PROMPT,
+    WITHOUT_TOKENS,
+    OutcomeTally,
+    refuse,
+    warnings_of,
+)
 from router.logs.log_options import LogOptions
 from router.logs.outcome_file import problems_of, some
 from router.logs.row import OutcomeError, Row, Skipped
@@ -22,34 +26,7 @@ from router.logs.source import kind_of, rows, sources
 
 __all__ = ["Outcome", "OutcomeError", "OutcomeSet", "read_outcomes"]
 
-_MAX_BROKEN_SHARE = 0.1
-"""A set with a larger share of broken rows is refused."""
-_MODELS_SHOWN = 50
 _Key = tuple[str, str, str, int]
-_WITHOUT_TOKENS = "rows without tokens"
-_WITHOUT_PROMPT = "rows without a prompt"
-
-_MISSING = ("", "nan", "na", "<na>", "none", "null")
-"""What CSV files have for a missing number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One judged generation; `tokens` are thinking tokens if recorded, else completion tokens.
-
-    `correct` is 0 or 1, between them where a log gives partial credit. `messages`: a prompt or
-    OpenAI messages, None where a log keeps none. `weights`: a hash. `kind`: of traffic.
-    """
-
-    problem_id: str
-    messages: object
-    model: str
-    effort: str
-    sample: int
-    correct: float
-    tokens: int
-    weights: str | None
-    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,21 +44,6 @@ class OutcomeSet:
     thinking: bool = False
 
 
-@dataclass
-class _Tally(Skipped):
-    """What was left out, and counts of the rows that are used."""
-
-    duplicates: list[str] = field(default_factory=list[str])
-    models: Counter[str] = field(default_factory=Counter[str])
-    usable: int = 0
-    thinking: int = 0
-    completion: int = 0
-
-    @property
-    def skipped(self) -> int:
-        return len(self.broken) + len(self.duplicates) + self.reasons.total()
-
-
 def read_outcomes(
     paths: Sequence[str | Path],
     model: str | None = None,
@@ -95,14 +57,14 @@ def read_outcomes(
     unreadable or truncated file, too many broken rows, several models or weights, no rows with
     tokens.
     """
-    tally = _Tally()
+    tally = OutcomeTally()
     outcomes: dict[_Key, Outcome] = {}
     by_problem: dict[str, Outcome] = {}
     tasks: dict[_Key, str] = {}
     weights: set[str | None] = set()
     for location, fields in _rows(paths, model, options or LogOptions(), tally):
         try:
-            outcome = _outcome(fields, by_problem)
+            outcome = outcome_of(fields, by_problem)
         except ValueError as error:
             tally.broken.append(f"{location}: {error}")
             continue
@@ -110,10 +72,10 @@ def read_outcomes(
         if model is not None and fields["model"] != model:
             continue
         if outcome is None:
-            tally.reasons[_WITHOUT_TOKENS] += 1
+            tally.reasons[WITHOUT_TOKENS] += 1
             continue
         if outcome.messages is None and not for_audit:
-            tally.reasons[_WITHOUT_PROMPT] += 1
+            tally.reasons[WITHOUT_PROMPT] += 1
             continue
         key = (outcome.model, outcome.problem_id, outcome.effort, outcome.sample)
         if key in outcomes:
@@ -124,20 +86,20 @@ def read_outcomes(
             tasks[key] = str(fields["task"])
         if "score" not in fields:  # logs do not know the weights
             weights.add(outcome.weights)
-        has_thinking = _natural(fields, "thinking_tokens") is not None
+        has_thinking = natural(fields, "thinking_tokens") is not None
         tally.thinking += has_thinking
         tally.completion += not has_thinking
     if for_audit:
         outcomes = _with_tasks(outcomes, tasks)
     tally.usable = len(outcomes)
-    _refuse(", ".join(map(str, paths)), model, tally)
+    refuse(", ".join(map(str, paths)), model, tally)
     if len(weights) > 1:
         raise OutcomeError(f"the outcomes come from different weights: {some(map(str, weights))}")
     return OutcomeSet(
         tuple(outcomes.values()),
         model or next(iter(tally.models)),
         weights.pop() if weights else None,
-        _warnings(tally),
+        warnings_of(tally),
         tally.skipped,
         thinking=not tally.completion,
     )
@@ -195,129 +157,3 @@ class _Names:
         samples = self._generations.setdefault(cell, {})
         sample = samples.setdefault(fields["generation"], len(samples))
         return {**fields, "problem_id": name, "sample": sample}
-
-
-def _refuse(files: str, model: str | None, tally: _Tally) -> None:
-    """Raise OutcomeError where the set as a whole cannot be used."""
-    models = tally.models
-    lines = models.total() + len(tally.broken)
-    if len(tally.broken) > max(_MAX_BROKEN_SHARE * lines, 1) or (tally.broken and not models):
-        raise OutcomeError(
-            f"{files}: {len(tally.broken)} of {lines} lines are broken: {some(tally.broken)}"
-        )
-    if model is None and len(models) > 1:
-        raise OutcomeError(
-            f"{files}: rows of {len(models)} models; choose one with --model: "
-            + some((name for name, _ in models.most_common()), _MODELS_SHOWN)
-        )
-    if model is not None and models and model not in models:
-        raise OutcomeError(
-            f"{files}: no rows of model {model!r}; there are: {some(models, _MODELS_SHOWN)}"
-        )
-    if not tally.usable:
-        _explain_nothing(files, tally)
-
-
-def _explain_nothing(files: str, tally: _Tally) -> None:
-    """Raise OutcomeError for a set without a usable row."""
-    if tally.reasons[_WITHOUT_PROMPT]:
-        raise OutcomeError(
-            f"{files}: no row has a prompt, and a router learns from prompts. The ledger keeps "
-            "none: send problems with their problem_id as x-request-id and give a file with "
-            "problem_id and prompt beside it, or fit to outcome files; tops audit needs no prompts"
-        )
-    if set(tally.reasons) == {_WITHOUT_TOKENS}:
-        raise OutcomeError(f"{files}: no row has tokens")
-    counts = "; ".join(f"{count} {reason}" for reason, count in tally.reasons.items() if count)
-    raise OutcomeError(f"{files}: there are no outcomes" + (f" ({counts})" if counts else ""))
-
-
-def _warnings(tally: _Tally) -> tuple[str, ...]:
-    warnings: list[str] = []
-    if tally.broken:
-        warnings.append(f"{len(tally.broken)} broken lines skipped: {some(tally.broken)}")
-    if tally.duplicates:
-        warnings.append(
-            f"{len(tally.duplicates)} repeated rows skipped, only the first of each is used: "
-            f"{some(tally.duplicates)}"
-        )
-    warnings += [f"{count} {reason} skipped" for reason, count in tally.reasons.items() if count]
-    warnings += [f"{count} {note}" for note, count in tally.notes.items()]
-    if tally.thinking and tally.completion:
-        warnings.append(
-            f"{tally.completion} rows have no thinking_tokens, {tally.thinking} do: "
-            "completion tokens are used instead"
-        )
-    return tuple(warnings)
-
-
-def _outcome(fields: Row, by_problem: Mapping[str, Outcome]) -> Outcome | None:
-    """The outcome of a row; None where it has no tokens. Raises ValueError for a broken row.
-
-    It shares the prompt of a former one in `by_problem`.
-    """
-    problem, model, effort = (
-        _text(fields, "problem_id"),
-        _text(fields, "model"),
-        _text(fields, "effort"),
-    )
-    prompt = fields.get("messages") or fields.get("prompt") or None
-    if prompt is None and "score" not in fields:
-        raise ValueError("neither prompt nor messages")
-    if prompt is not None and not isinstance(prompt, str | list):
-        raise ValueError("neither prompt nor messages")
-    sample = _natural(fields, "sample")
-    correct = _correct(fields)
-    thinking = _natural(fields, "thinking_tokens")
-    tokens = _natural(fields, "tokens") if thinking is None else thinking
-    if tokens is None:
-        return None
-    weights = fields.get("weights")
-    weights = weights if isinstance(weights, str) and weights else None
-    kind = _text(fields, "kind") if fields.get("kind") not in (None, "") else None
-    messages = cast("object", prompt)
-    former = by_problem.get(problem)
-    if former is not None and former.messages == messages:
-        problem, messages = former.problem_id, former.messages
-    effort, model = intern(effort), intern(model)
-    return Outcome(problem, messages, model, effort, sample or 0, correct, tokens, weights, kind)
-
-
-def _correct(fields: Row) -> float:
-    """Whether a row is correct; a log's score, from 0 to 1. Raises ValueError."""
-    score = fields.get("score")
-    if isinstance(score, int | float):
-        if not 0 <= score <= 1:
-            raise ValueError(f"score {score} is not from 0 to 1")
-        return float(score)
-    correct = _natural(fields, "correct")
-    if correct not in (0, 1):
-        raise ValueError("field correct is not 0 or 1")
-    return correct
-
-
-def _text(fields: Mapping[str, object], name: str) -> str:
-    value = fields.get(name)
-    if type(value) is str and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"field {name} is missing or not text")
-    return value
-
-
-def _natural(fields: Mapping[str, object], name: str) -> int | None:
-    """An integer of 0 or more; None where absent or null. Raises ValueError."""
-    value = fields.get(name)
-    if type(value) is int and value >= 0:
-        return value
-    if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
-        return None
-    try:
-        number = float(cast("str | float", value))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"field {name} is not a number: {str(value)[:40]!r}") from error
-    if not math.isfinite(number) or number < 0 or number != int(number):
-        raise ValueError(f"field {name} is not a whole number of 0 or more: {str(value)[:40]!r}")
-    return int(number)

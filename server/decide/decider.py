@@ -7,22 +7,28 @@ router > fallback. An explicit choice is never overwritten, only limited by the 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, cast
+from typing import cast
 
-from router.conversation import carry
-from router.effort import EFFORTS, Effort, nearest, rank
-from router.load import IDLE, Limits, Load, Pressure, lowered
+from router.effort import Effort, nearest, rank
+from router.load import IDLE, Limits, Load, Pressure
 from router.policy import Policy
 from router.router import Route, Router
 from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.budget import choose_budget, thinking_limit
+from server.decide.choice import (
+    Choice,
+    expected_budget,
+    explicit_choice,
+    limited,
+    treated_choice,
+)
 from server.decide.composites import attempts, may_be_composite
 from server.decide.conversations import Thread
-from server.decide.decision import Decision, Source
+from server.decide.decision import Decision
 from server.decide.effort_cap import check_messages
-from server.decide.holdout import NO_HOLDOUT, Draw, Holdout
+from server.decide.holdout import NO_HOLDOUT, Holdout
 from server.decide.kind import Kinds
 from server.decide.withheld import Withheld, offered, stand_in, without_withheld
 from server.engines.model_info import ModelInfo
@@ -32,17 +38,6 @@ KeepsBudget = Callable[[ParsedRequest, int], bool]
 
 TakesBudget = Callable[[ParsedRequest, int], bool]
 """Whether the engines can be made to keep a budget, in thinking tokens, on a request."""
-
-
-class _Choice(NamedTuple):
-    """An effort and how it came about; the fields are those of Decision."""
-
-    effort: Effort
-    source: Source
-    reason: str
-    draw: Draw | None = None
-    routed: Effort | None = None
-    pinned: bool = False
 
 
 class Decider:
@@ -114,19 +109,13 @@ class Decider:
                 thought past the key's cap.
         """
         check_messages(request, caller, self._settings)
+        settings = self._settings
         pressure = self._pressure.update(load)
         policy = self._policy
         if pressure:
-            policy = replace(policy, surcharge=pressure * self._settings.overload_price)
-        allowed = self.allowed(caller)
-        if request.thinking.thinks:
-            thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
-            allowed = thinking or allowed
-        settings = self._settings
-        if settings.effort_budgets and request.effort is None and takes_budget is not None:
-            allowed = self._enforceable(request, allowed, takes_budget)
+            policy = replace(policy, surcharge=pressure * settings.overload_price)
         withheld: Withheld = {} if request.effort is not None else self._withheld()
-        allowed = offered(allowed, withheld)
+        allowed = offered(self._meaningful(request, caller, takes_budget), withheld)
         kind = self.kinds.find(request, caller, model)
         router, policy = without_withheld(self.router_for(model.model), policy, withheld)
         began_at = time.perf_counter()
@@ -136,19 +125,13 @@ class Decider:
         if route is None:
             route = router.route(request.conversation, allowed, policy, kind)
         routed_at = began_at, time.perf_counter()
-        baseline = nearest(_limited(stand_in(self.baseline, withheld), caller), allowed)
+        baseline = nearest(limited(stand_in(self.baseline, withheld), caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
         effort, source = choice.effort, choice.source
-        expected = route.estimate.budget.get(effort) if route.estimate else None
         reason = choice.reason
         if pressure and source == "router":
             reason += ". The engine's load raises the price of thinking"
-        if source == "holdout":  # as it would be without a router
-            expected = None
-        elif source != "request":
-            expected = lowered(expected, pressure)
-        if route.composite is not None and source == "router":
-            expected = route.composite.budget
+        expected = expected_budget(choice, route, pressure)
         budget, budget_source = choose_budget(
             request, caller, settings, effort, expected, model.context
         )
@@ -220,18 +203,24 @@ class Decider:
         ladder = self.efforts
         if caller.effort_cap is None and caller.effort_floor is None:
             return ladder
-        within: tuple[Effort, ...] = tuple(e for e in ladder if _limited(e, caller) == e)
-        return within or (nearest(_limited(ladder[0], caller), ladder),)
+        within: tuple[Effort, ...] = tuple(e for e in ladder if limited(e, caller) == e)
+        return within or (nearest(limited(ladder[0], caller), ladder),)
 
-    def _enforceable(
-        self, request: ParsedRequest, allowed: tuple[Effort, ...], takes_budget: TakesBudget
+    def _meaningful(
+        self, request: ParsedRequest, caller: Caller, takes_budget: TakesBudget | None
     ) -> tuple[Effort, ...]:
-        """Of the allowed efforts those that mean something on this request.
+        """Of the efforts that the key allows those that mean something on this request.
 
-        An effort that is a budget does not where nothing can enforce it. All of them where no
-        thinking would remain.
+        `none` does not where the request wants thinking, nor an effort that is a budget where
+        nothing can enforce it. All of them where none, or no thinking, would remain.
         """
+        allowed = self.allowed(caller)
+        if request.thinking.thinks:
+            thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
+            allowed = thinking or allowed
         budgets = self._settings.effort_budgets
+        if not budgets or request.effort is not None or takes_budget is None:
+            return allowed
         meaningful: tuple[Effort, ...] = tuple(
             effort
             for effort in allowed
@@ -247,14 +236,14 @@ class Decider:
         baseline: Effort,
         route: Route,
         thread: Thread | None,
-    ) -> _Choice:
+    ) -> Choice:
         if request.effort is not None:
-            return _explicit(request.effort, caller, allowed, self._withheld())
+            return explicit_choice(request.effort, caller, allowed, self._withheld())
         previous = thread.previous if thread else None
         if previous is not None:  # under limits that may have been others at that time
             previous = stand_in(previous, self._withheld())
-            previous = nearest(_limited(previous, caller), allowed)
-        treated = _treated(request, previous, route)
+            previous = nearest(limited(previous, caller), allowed)
+        treated = treated_choice(request, previous, route)
         if request.budget is not None or request.thinking.unlimited:
             return treated
         if thread is None or not thread.conversation:
@@ -263,44 +252,4 @@ class Decider:
         if draw.effort is None:
             return treated._replace(draw=draw)
         reason = f"{draw.effort}, drawn at random ({draw.arm}) so that savings can be measured"
-        return _Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
-
-
-def _treated(request: ParsedRequest, previous: Effort | None, route: Route) -> _Choice:
-    """The choice of the arm treated: the router's, unless an earlier turn pins it."""
-    source: Source = "fallback" if route.abstained else "router"
-    carried = carry(request.conversation, previous, route.effort, EFFORTS)
-    effort = cast("Effort", carried.effort)
-    if route.composite is not None:
-        effort = cast("Effort", route.composite.initial)
-    if carried.pinned:
-        return _Choice(effort, "pinned", carried.reason, routed=effort, pinned=True)
-    return _Choice(effort, source, route.reason, routed=effort)
-
-
-def _explicit(
-    effort: Effort, caller: Caller, allowed: Sequence[Effort], withheld: Withheld
-) -> _Choice:
-    """The choice for a requested effort, within the key's limits and the model's efforts.
-
-    It may be one that is not offered to the router; the reason then says what it does.
-    """
-    limited = _limited(effort, caller)
-    granted = nearest(limited, allowed)
-    effect = f"; by measurement, {withheld[granted].detail}" if granted in withheld else ""
-    if limited != effort:
-        reason = f"the request asks for {effort}; its key '{caller.name}' limits it to {granted}"
-        return _Choice(granted, "key", reason + effect)
-    if granted != effort:
-        reason = f"the request asks for {effort}; the nearest effort of the model is {granted}"
-        return _Choice(granted, "request", reason + effect)
-    return _Choice(granted, "request", f"the request asks for {effort}{effect}")
-
-
-def _limited(effort: Effort, caller: Caller) -> Effort:
-    """The effort within the key's floor and cap."""
-    if caller.effort_cap and rank(effort) > rank(caller.effort_cap):
-        return caller.effort_cap
-    if caller.effort_floor and rank(effort) < rank(caller.effort_floor):
-        return caller.effort_floor
-    return effort
+        return Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
