@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 JOBS ?= 5
 # servers that the tests start compile their modules once, not at every start
 unexport PYTHONDONTWRITEBYTECODE
+TRAINING_TESTS = tests/test_models_training*.py tests/test_models_reasoning_gym.py tests/test_server_chat_templates.py
+VLLM_TESTS = tests/test_engine_contract.py tests/test_engine_tools.py tests/test_server_fleet.py
 TRAIN_EXTRAS := -e '.[dev,train,gym]'
 # pip's own words on what it fetches and installs, a line each; its errors stay whole
 INSTALL = set -o pipefail; $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off \
@@ -45,17 +47,19 @@ unit-%: ## the unit tests on another installed Python, in an environment of its 
 	@echo "running the unit tests on Python $*"
 	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
+# with a vLLM that is installed, the tests of training generate by it as well
 test-train: $(VENV)/train.done $(VENV)/smollm2.done ## run the tests of training, the whole smoke recipe among them
-	@echo "running: pytest tests/test_models_training*.py tests/test_models_reasoning_gym.py tests/test_server_chat_templates.py $(ARGS)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_models_training*.py tests/test_models_reasoning_gym.py tests/test_server_chat_templates.py $(ARGS)
+	@echo "running: pytest $(TRAINING_TESTS) $(ARGS)"
+	@$(if $(wildcard $(VLLM_VENV)/vllm.done),TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python) \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TRAINING_TESTS) $(ARGS)
 
 train: $(VENV)/train.done ## train by a recipe, the whole loop in minutes (RECIPE=models/recipes/demo.toml)
 	@echo "starting: tops train all $(RECIPE) $(ARGS)"
 	@exec $(BIN)/tops train all $(RECIPE) $(ARGS)
 
 test-vllm: $(VENV)/dev.done $(VLLM_VENV)/tools.done ## run the engine contract against a real vLLM
-	@echo "running: pytest -m vllm $(ARGS)"
-	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m vllm $(ARGS)
+	@echo "running: pytest -m vllm $(VLLM_TESTS) $(ARGS)"
+	@TEST_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m vllm $(VLLM_TESTS) $(ARGS)
 
 test-clients: $(VENV)/dev.done $(CLIENTS_VENV)/clients.done ## run real clients (OpenAI's, LangChain, LiteLLM, ...)
 	@echo "running: pytest tests/test_clients.py $(ARGS)"

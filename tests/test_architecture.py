@@ -1,5 +1,6 @@
 """The architecture, held by tests: import arrows, a light server, shipped files."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -163,3 +164,17 @@ def test_every_shipped_toml_parses() -> None:
     files += (ROOT / "docker").glob("*.toml")
     for file in files:
         tomllib.loads(file.read_text())
+
+
+def test_make_runs_every_test_that_needs_a_real_vllm() -> None:
+    """`make test-vllm` names its files, since collecting all of them takes as long as a lane."""
+    text = (ROOT / "Makefile").read_text()
+    (named,) = re.findall(r"^VLLM_TESTS = (.*)$", text, re.MULTILINE)
+    marked = re.compile(r"pytest\.mark\.vllm|^from engines import .*\b(?:ALL|BOTH)\b", re.MULTILINE)
+    needing = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "tests").glob("test_*.py")
+        if marked.search(file.read_text())
+    }
+    training = {file for file in needing if "test_models_training" in file}
+    assert needing - training - {"tests/test_architecture.py"} == set(named.split())
