@@ -5,10 +5,10 @@ A key is 256 random bits, so a plain digest needs no salt or stretching.
 
 import hashlib
 import secrets
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from pydantic import ValidationError
 
@@ -17,9 +17,37 @@ from server.config.api_key_settings import ApiKeySettings, Limit
 from server.errors import TooManyRequests, Unauthorized
 
 
+class InFlightCount(Protocol):
+    """How many requests of a key are in flight, on all workers of this gateway."""
+
+    def take(self, most: int) -> bool:
+        """Count one more, unless there are `most` already; whether it was counted."""
+        ...
+
+    def release(self) -> None:
+        """A request that was counted has ended."""
+        ...
+
+
+class LocalCount:
+    """The count of a process that serves alone."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def take(self, most: int) -> bool:
+        if self._number >= most:
+            return False
+        self._number += 1
+        return True
+
+    def release(self) -> None:
+        self._number -= 1
+
+
 @dataclass
 class Caller:
-    """The holder of an API key, with its limits and its number of requests in flight."""
+    """The holder of an API key, with its limits and its requests in flight."""
 
     name: str = "anonymous"
     effort_floor: Effort | None = None
@@ -29,7 +57,7 @@ class Caller:
     limits: tuple[Limit, ...] = ()
     over_limit: Literal["refuse", "lower"] = "refuse"
     dashboard: Literal["own", "all"] = "all"
-    in_flight: int = 0
+    in_flight: InFlightCount = field(default_factory=LocalCount)
 
     @contextmanager
     def limit(self) -> Generator[None]:
@@ -38,22 +66,34 @@ class Caller:
         Raises:
             TooManyRequests: the key has as many requests in flight as its limit.
         """
-        if self.max_in_flight is not None and self.in_flight >= self.max_in_flight:
+        if self.max_in_flight is None:
+            yield
+            return
+        if not self.in_flight.take(self.max_in_flight):
             raise TooManyRequests(
-                f"key '{self.name}' has {self.in_flight} requests in flight, its limit; "
+                f"key '{self.name}' has {self.max_in_flight} requests in flight, its limit; "
                 "retry when one of them has finished"
             )
-        self.in_flight += 1
         try:
             yield
         finally:
-            self.in_flight -= 1
+            self.in_flight.release()
 
 
 class ApiKeys:
-    """The configured keys; without any, every caller is anonymous and unlimited."""
+    """The configured keys; without any, every caller is anonymous and unlimited.
 
-    def __init__(self, settings: Sequence[ApiKeySettings]) -> None:
+    Args:
+        settings: of each key.
+        count: counts the requests in flight of the key of a number; None if this process serves
+            alone.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[ApiKeySettings],
+        count: Callable[[int], InFlightCount] | None = None,
+    ) -> None:
         self._anonymous = Caller()
         self._callers = {
             key.sha256: Caller(
@@ -65,8 +105,9 @@ class ApiKeys:
                 key.limits,
                 key.over_limit,
                 key.dashboard,
+                LocalCount() if count is None else count(number),
             )
-            for key in settings
+            for number, key in enumerate(settings)
         }
 
     def caller(self, headers: Mapping[str, str]) -> Caller:

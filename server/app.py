@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -93,10 +92,10 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     _follow_template(settings, template, decider, fleet)
     tracing = _tracing(settings)
     on_close = ledger.record if ledger else None
-    in_flight = InFlightTable(shared.in_flight) if shared else None
+    in_flight = InFlightTable(shared.in_flight, len(settings.keys)) if shared else None
     tracker = RequestTracker(metrics, on_close, in_flight, tracing)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
-    keys = ApiKeys(settings.keys)
+    keys = ApiKeys(settings.keys, in_flight.of_key if in_flight else None)
     limits = open_limits(settings, metrics, shared.limits if shared else None)
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
@@ -321,11 +320,12 @@ def _add_operations(
         return JSONResponse(state, status_code=200 if fleet.health.up else 503)
 
     @app.get("/metrics")
-    async def prometheus() -> Response:
+    async def prometheus(request: Request) -> Response:
         if fleet.health.model_info is not None:
             model = fleet.health.model_info.model
             metrics.declare(model)
             metrics.router_loaded.labels(model).set(decider.router_for(model).artifact is not None)
             max_loss = settings.max_loss if settings.policy == "quality" else 1
             metrics.max_loss.labels(model).set(max_loss)
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        text, content_type = metrics.exposition(request.headers.get("accept", ""))
+        return Response(text, media_type=content_type)

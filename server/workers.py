@@ -1,8 +1,7 @@
 """The processes that serve: this one, or several workers on one socket, which uvicorn keeps alive.
 
 Workers share the socket, the engine, the ledger with its key, the memory of conversations, and a
-folder for their metrics and for the use of keys' limits. Each worker counts a key's requests in
-flight by itself.
+folder for their metrics, for the use of keys' limits, and for their load.
 """
 
 import asyncio
@@ -113,7 +112,7 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
     limits = create_table(settings, folder)
-    in_flight = create_in_flight_table(folder, settings.workers)
+    in_flight = create_in_flight_table(folder, settings.workers, len(settings.keys))
     shared = Shared(key, turns, engine, limits, in_flight, folder, ready)
     app = partial(_worker, settings, shared)
     config = _config(app, settings, factory=True, workers=settings.workers)

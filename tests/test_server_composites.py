@@ -166,7 +166,7 @@ def test_both_attempts_are_counted_and_only_the_last_one_is_judged() -> None:
     ) > {"stop:low@8:high"}
     metrics = Metrics()
     RequestMetrics(metrics).count(record)
-    exposition = metrics.exposition().decode()
+    exposition = metrics.exposition()[0].decode()
     for line in (
         'tops_composites_total{kind="stop",model="m"} 1.0',
         'tops_final_attempts_total{kind="stop",model="m"} 1.0',

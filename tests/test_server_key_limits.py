@@ -288,13 +288,13 @@ def test_a_valkey_that_is_down_leaves_the_limits_to_each_gateway(tmp_path: Path)
             strict = ValkeyStore(url, None, metrics)
             for each in (store, strict):
                 assert (await each.take("k", [Demand(REQUESTS, 1)])).refused is None
-        assert b"tops_limits_store_up 1.0" in metrics.exposition()
+        assert b"tops_limits_store_up 1.0" in metrics.exposition()[0]
         with pytest.raises(LimitsUnavailable):
             await strict.take("k", [Demand(REQUESTS, 1)])
         results = [await store.take("k", [Demand(REQUESTS, 1)]) for _ in range(4)]
         assert [taken.refused for taken in results] == [None, None, None, REQUESTS]
         store.settle("k", [Demand(REQUESTS, 0, True)])
-        assert b"tops_limits_store_up 0.0" in metrics.exposition()
+        assert b"tops_limits_store_up 0.0" in metrics.exposition()[0]
         store._down_until = strict._down_until = 0.0
         with valkey(tmp_path, port):
             assert (await store.take("k", [Demand(REQUESTS, 1)])).refused is None

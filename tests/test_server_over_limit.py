@@ -24,6 +24,7 @@ KEYS = {
     "openai": "thinking_tokens_per_day = 10",
     "lowered": 'thinking_tokens_per_minute = 100\nover_limit = "lower"',
     "leaver": "thinking_tokens_per_minute = 1000",
+    "narrow": "max_in_flight = 3",
     "free": "",
 }
 APIS: dict[str, dict[str, Any]] = {
@@ -106,6 +107,35 @@ def test_a_limit_holds_across_workers_without_a_store(workers: Server) -> None:
     answers = asyncio.run(statuses([workers], "shared", 40))
     assert answers.count(200) == 20
     assert answers.count(429) == 20
+
+
+def test_requests_in_flight_are_counted_over_all_workers(workers: Server) -> None:
+    """Streams stay open until each request has its status."""
+
+    async def open_streams(count: int) -> list[int]:
+        limits = httpx.Limits(max_keepalive_connections=0)
+        is_over, heads = asyncio.Event(), asyncio.Queue[int]()
+        async with httpx.AsyncClient(timeout=60, limits=limits) as http:
+
+            async def stream() -> None:
+                body = {
+                    "messages": [{"role": "user", "content": "endless rate=5"}],
+                    "stream": True,
+                }
+                headers = {"authorization": "Bearer narrow"}
+                url = workers.url + CHAT
+                async with http.stream("POST", url, json=body, headers=headers) as answer:
+                    heads.put_nowait(answer.status_code)
+                    await is_over.wait()
+
+            tasks = [asyncio.create_task(stream()) for _ in range(count)]
+            statuses = [await heads.get() for _ in tasks]
+            is_over.set()
+            await asyncio.gather(*tasks)
+        return statuses
+
+    answers = asyncio.run(open_streams(12))
+    assert (answers.count(200), answers.count(429)) == (3, 9)
 
 
 def test_the_refusal_has_the_form_of_each_api(pair: tuple[Server, Server]) -> None:

@@ -1,9 +1,11 @@
 """What a closed request adds to the metrics."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from test_server_record import ESTIMATE, decision_with
 
 from server.decide.conversations import Thread
@@ -44,6 +46,41 @@ def test_times_of_a_stream() -> None:
     assert value("tops_request_seconds_sum", ANSWERED) == pytest.approx(7.0)
     assert value("tops_decision_seconds_sum") == pytest.approx(0.25)
     assert value("tops_overhead_seconds_sum") == pytest.approx(0.5)
+
+
+def test_latencies_have_the_request_as_their_exemplar() -> None:
+    """The newest of each bucket, in OpenMetrics alone, where its labels have 128 characters."""
+    metrics = Metrics()
+    counting = RequestMetrics(metrics)
+    times = {"closed_at": 107.5, "first_answer_at": 103.5}
+    counting.count(answered(request_id="slow", closed_at=200.0))
+    for name in ("first", "second", "x" * 119):
+        counting.count(answered(request_id=name, **times))
+    plain, plain_type = metrics.exposition()
+    text, content_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert plain_type.startswith("text/plain")
+    assert b"request_id" not in plain
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    found = {
+        sample.name: (sample.exemplar.labels, sample.exemplar.value)
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.exemplar and sample.exemplar.labels != {"request_id": "slow"}
+    }
+    latest = {"request_id": "second"}
+    assert found == {
+        "tops_request_seconds_bucket": (latest, 7.5),
+        "tops_ttft_seconds_bucket": (latest, 3.0),
+        "tops_first_answer_seconds_bucket": (latest, 3.5),
+        "tops_tpot_seconds_bucket": (latest, 0.9),
+    }
+    again, _ = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert again == text
+
+
+def test_workers_have_no_exemplars(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert Metrics().exemplar("id") is None
 
 
 def test_tpot_is_the_time_after_the_first_byte_per_token_after_the_first() -> None:

@@ -1,6 +1,7 @@
 """`tops serve` as a process: keys, metrics, logs, the engine's death, draining, refusals."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from polling import PATIENCE_SECONDS, until
 from processes import ROOT, Server, serving
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import tops
 
@@ -175,6 +177,23 @@ def test_metrics_count_what_happened(counted: Server) -> None:
     assert metric(url, "tops_overhead_seconds_count") == 7
     assert metric(url, "tops_in_flight") == 0
     assert metric(url, "tops_engine_up") == 1
+
+
+def test_a_scrape_in_openmetrics_has_request_ids_as_exemplars(counted: Server) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4"
+    answer = httpx.get(f"{counted.url}/metrics", headers={"accept": accept})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    exemplars = {
+        sample.name: sample.exemplar
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert exemplars.keys() == {
+        f"tops_{name}_seconds_bucket" for name in ("request", "ttft", "first_answer", "tpot")
+    }
+    logged = {json.loads(line).get("request_id") for line in counted.lines if line[:1] == "{"}
+    assert {exemplar.labels["request_id"] for exemplar in exemplars.values()} <= logged
 
 
 def test_labels_hold_nothing_that_a_client_invented(counted: Server) -> None:

@@ -46,14 +46,21 @@ def stream_with_wait(
         clock.seconds = record.first_byte_at
 
 
+DEAD = os.getpid() + 1
+
+
+def table_of(file: Path, pid: int) -> InFlightTable:
+    """The table of a worker, of two that have two API keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: pid)
+        return InFlightTable(file, 2, lambda pid: pid != DEAD)
+
+
 def test_load_counts_the_requests_in_flight_on_all_workers(tmp_path: Path) -> None:
-    file = create_in_flight_table(tmp_path, 2)
-    dead = os.getpid() + 1
+    file, dead = create_in_flight_table(tmp_path, 2, 2), DEAD
 
     def worker(pid: int) -> RequestTracker:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: pid)
-            return RequestTracker(Metrics(), in_flight=InFlightTable(file, lambda pid: pid != dead))
+        return RequestTracker(Metrics(), in_flight=table_of(file, pid))
 
     first, second = worker(os.getpid()), worker(dead)
     with first.open("a"), second.open("b"), second.open("c"):
@@ -61,6 +68,31 @@ def test_load_counts_the_requests_in_flight_on_all_workers(tmp_path: Path) -> No
         third = worker(os.getpid() + 2)  # in the place of the dead one
         with third.open("d"):
             assert first.load().in_flight == third.load().in_flight == 2
+
+
+def test_a_key_has_no_more_in_flight_than_its_limit_on_all_workers(tmp_path: Path) -> None:
+    file = create_in_flight_table(tmp_path, 2, 2)
+    tables = [table_of(file, pid) for pid in (os.getpid(), DEAD)]
+    first, second = (table.of_key(1) for table in tables)
+    assert [count.take(3) for count in (first, second, second, first, second)] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    assert tables[0].of_key(0).take(1)
+    first.release()
+    assert second.take(3)
+    third = table_of(file, os.getpid() + 2)  # in the place of the dead one, which had three
+    assert [third.of_key(1).take(2) for _ in range(3)] == [True, True, False]
+    assert third.total() == 0
+
+
+def test_workers_share_the_mean_wait(clock: Clock, tmp_path: Path) -> None:
+    file = create_in_flight_table(tmp_path, 2, 0)
+    first, second = (RequestTracker(Metrics(), in_flight=InFlightTable(file, 0)) for _ in range(2))
+    stream_with_wait(first, clock, 8.0)
+    assert second.load().wait_seconds == pytest.approx(1.0)
+    stream_with_wait(second, clock, 8.0)
+    assert first.load().wait_seconds == second.load().wait_seconds > 1.0
 
 
 def test_the_mean_wait_weighs_the_newest_stream_by_an_eighth(clock: Clock) -> None:

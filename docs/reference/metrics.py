@@ -11,7 +11,10 @@ from server.observe.metrics import Metrics
 _METRICS = """\
 `GET /metrics` serves these in Prometheus' text format, for all workers together. Times are in
 seconds. Labels hold only names from the settings or from closed lists, so a client cannot create a
-series. Histograms add the suffixes `_bucket`, `_sum` and `_count`.
+series. Histograms add the suffixes `_bucket`, `_sum` and `_count`. A scrape that accepts
+OpenMetrics, as Prometheus' does, gets an exemplar with the `request_id` in each bucket of the times
+of requests, but not with several workers. Prometheus keeps them with
+`--enable-feature=exemplar-storage`; the ledger, the log and traces have the same ids.
 `docker/prometheus/` has recording rules and [alerts](../guides/alerts.md), `docker/grafana/`
 a dashboard."""
 

@@ -98,12 +98,13 @@ class RequestMetrics:
     def _observe_latency(self, record: RequestRecord, labels: tuple[str, str]) -> None:
         metrics, closed_at = self._metrics, record.closed_at
         assert closed_at is not None
-        metrics.latency.labels(*labels).observe(closed_at - record.opened_at)
+        exemplar = metrics.exemplar(record.request_id)
+        metrics.latency.labels(*labels).observe(closed_at - record.opened_at, exemplar)
         if record.first_byte_at is None or not record.stream:
             return
-        metrics.ttft.labels(*labels).observe(record.first_byte_at - record.opened_at)
-        if record.first_answer_seconds is not None:
-            metrics.first_answer.labels(*labels).observe(record.first_answer_seconds)
+        metrics.ttft.labels(*labels).observe(record.first_byte_at - record.opened_at, exemplar)
+        if (seconds := record.first_answer_seconds) is not None:
+            metrics.first_answer.labels(*labels).observe(seconds, exemplar)
         if record.usage and record.usage.completion > 1 and not record.was_held:
-            streaming = closed_at - record.first_byte_at
-            metrics.tpot.labels(*labels).observe(streaming / (record.usage.completion - 1))
+            seconds = (closed_at - record.first_byte_at) / (record.usage.completion - 1)
+            metrics.tpot.labels(*labels).observe(seconds, exemplar)

@@ -6,6 +6,7 @@ alike: an `await` there would be cancelled when the client has disconnected.
 
 import asyncio
 import time
+from array import array
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,17 +56,17 @@ class RequestTracker:
         self._on_close = on_close
         self._in_flight_table = in_flight
         self._in_flight = 0
-        self._mean_wait_seconds = 0.0
-        self._mean_wait_at = time.perf_counter()
+        self._wait = array("d", bytes(16)) if in_flight is None else in_flight.wait
+        """The mean wait in seconds, and the time of the newest in it."""
 
     def load(self) -> Load:
-        """Requests in flight on all workers, and the mean wait of this one's recent streams.
+        """Requests in flight on all workers, and the mean wait of their recent streams.
 
         A stream's wait is the time from its forwarding to its first byte. The mean halves every 10
         seconds without a stream.
         """
-        age = time.perf_counter() - self._mean_wait_at
-        wait_seconds = self._mean_wait_seconds * 0.5 ** (age / _WAIT_HALF_LIFE_SECONDS)
+        mean, at = self._wait
+        wait_seconds = mean and mean * 0.5 ** ((time.perf_counter() - at) / _WAIT_HALF_LIFE_SECONDS)
         table = self._in_flight_table
         return Load(self._in_flight if table is None else table.total(), wait_seconds)
 
@@ -127,5 +128,5 @@ class RequestTracker:
             return
         wait = record.first_byte_at - record.forwarded_at
         mean = self.load().wait_seconds
-        self._mean_wait_seconds = mean + _NEWEST_SHARE * (wait - mean)
-        self._mean_wait_at = time.perf_counter()
+        self._wait[0] = mean + _NEWEST_SHARE * (wait - mean)
+        self._wait[1] = time.perf_counter()

@@ -6,11 +6,13 @@ calls (docs/benchmarks/gateway.md). Change those here in the event loop's thread
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from time import time
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 
 class Counting(Protocol):
@@ -28,7 +30,7 @@ class Measuring(Protocol):
 class Observing(Protocol):
     """Histogram, or one that is kept."""
 
-    def observe(self, amount: float) -> None: ...
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None: ...
 
 
 class Count:
@@ -71,9 +73,12 @@ class Distribution:
         self._bounds = [*bounds]
         self._clear()
 
-    def observe(self, amount: float) -> None:
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        bucket = bisect_left(self._bounds, amount)
         self._sum += amount
-        self._counts[bisect_left(self._bounds, amount)] += 1
+        self._counts[bucket] += 1
+        if exemplar is not None:
+            self._exemplars[bucket] = exemplar, amount, time()
 
     def flush(self) -> None:
         """Add to each bucket at once, which needs private parts: tests/test_dependencies.py."""
@@ -82,11 +87,14 @@ class Distribution:
             histogram._sum.inc(self._sum)
             for bucket, count in zip(histogram._buckets, self._counts, strict=True):
                 bucket.inc(count)
+            for index, exemplar in self._exemplars.items():
+                histogram._buckets[index].set_exemplar(Exemplar(*exemplar))
             self._clear()
 
     def _clear(self) -> None:
         self._sum = 0.0
         self._counts = [0] * (len(self._bounds) + 1)
+        self._exemplars: dict[int, tuple[dict[str, str], float, float]] = {}
 
 
 _Kept = TypeVar("_Kept", Count, Level, Distribution)

@@ -14,9 +14,9 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
-    generate_latest,
     multiprocess,
 )
+from prometheus_client.exposition import choose_encoder
 
 from server.observe.deferred import Counting, Deferred, Measuring, Observing
 from server.observe.live_process import is_alive
@@ -26,6 +26,8 @@ _TTFT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.2
 _TPOT = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _DECISION_LABELS = ("model", "effort", "source")
+_MAX_EXEMPLAR_ID = 128 - len("request_id")
+"""OpenMetrics 1.0: name and value of an exemplar's labels have 128 characters together."""
 
 EmptyCause = Literal["max_tokens", "context", "budget", "stop", "unknown"]
 """What ended a completion without an answer; `stop`: the model by itself."""
@@ -230,9 +232,20 @@ class Metrics:
             by,
         )
 
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format, summed over all workers."""
-        return generate_latest(self._of_all_workers())
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics, summed over all workers, and the content type of their format.
+
+        That is OpenMetrics, which has exemplars, where an `Accept` header asks for it, and else
+        Prometheus' text format.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._of_all_workers()), content_type
+
+    def exemplar(self, request_id: str) -> dict[str, str] | None:
+        """The exemplar of a request; None with several workers, whose files have no room for it."""
+        if self._shared_folder is not None or len(request_id) > _MAX_EXEMPLAR_ID:
+            return None
+        return {"request_id": request_id}
 
     def value(self, name: str) -> float:
         """The value of a metric without labels, over all workers; 0 where nothing has set it."""
