@@ -78,7 +78,7 @@ class Vocabulary:
             rows.append(row)
             weights.append(weight)
             square += weight * weight
-        return rows, np.array(weights) / (sqrt(square) or 1.0)
+        return rows, np.fromiter(weights, np.float64, len(weights)) / (sqrt(square) or 1.0)
 
     def known_share(self, words: Words) -> float:
         """The share of a text's words that is in the vocabulary; 1 for no words.

@@ -6,7 +6,7 @@ A key is 256 random bits, so a plain digest needs no salt or stretching.
 import hashlib
 import secrets
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -45,6 +45,9 @@ class LocalCount:
         self._number -= 1
 
 
+_UNLIMITED = nullcontext()
+
+
 @dataclass
 class Caller:
     """The holder of an API key, with its limits and its requests in flight."""
@@ -59,19 +62,19 @@ class Caller:
     dashboard: Literal["own", "all"] = "all"
     in_flight: InFlightCount = field(default_factory=LocalCount)
 
-    @contextmanager
-    def limit(self) -> Generator[None]:
+    def limit(self) -> AbstractContextManager[None]:
         """Count a request against the key's limit on requests in flight.
 
         Raises:
             TooManyRequests: the key has as many requests in flight as its limit.
         """
-        if self.max_in_flight is None:
-            yield
-            return
-        if not self.in_flight.take(self.max_in_flight):
+        return _UNLIMITED if self.max_in_flight is None else self._count(self.max_in_flight)
+
+    @contextmanager
+    def _count(self, most: int) -> Generator[None]:
+        if not self.in_flight.take(most):
             raise TooManyRequests(
-                f"key '{self.name}' has {self.max_in_flight} requests in flight, its limit; "
+                f"key '{self.name}' has {most} requests in flight, its limit; "
                 "retry when one of them has finished"
             )
         try:

@@ -71,7 +71,8 @@ def write(
 
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
-    return bool(choices(answer)) and len(choices(answer)) == len(answer["choices"])
+    found = choices(answer)
+    return bool(found) and len(found) == len(answer["choices"])
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:

@@ -26,7 +26,7 @@ from server.embedded.chat import (
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.generation import Scheduler
 from server.embedded.protocol import ChatRequest
-from server.http.disconnect import ClientDisconnected, cancel_on_disconnect
+from server.http.disconnect import CancelOnDisconnect, ClientDisconnected
 from server.http.sse import DONE, encode
 
 
@@ -86,7 +86,7 @@ def create_app(engine: Engine) -> FastAPI:
         if body.stream:
             return StreamingResponse(_events(engine, completion), media_type="text/event-stream")
         try:
-            with cancel_on_disconnect(request.scope, request.receive):
+            with CancelOnDisconnect(request.scope, request.receive):
                 await _drain(engine, completion)
         except ClientDisconnected:
             return Response(status_code=499)

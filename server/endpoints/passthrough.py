@@ -23,7 +23,7 @@ from server.engines.reply import is_unknown_path, parse_json
 from server.engines.reported_error import chat_error
 from server.errors import BadRequest, EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
-from server.http.disconnect import cancel_on_disconnect
+from server.http.disconnect import CancelOnDisconnect
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
@@ -68,7 +68,7 @@ class Passthrough(TrackedEndpoint):
                 charge = await self._limits.admit(caller, None, self._is_message)
                 record.limit_headers = charge.headers(self._is_message)
             call = Call(self._path, record.engine_headers, lambda _: forwarded)
-            with cancel_on_disconnect(scope, receive):
+            with CancelOnDisconnect(scope, receive):
                 await self._forward(record, call, _expected_choices(body), send)
 
     def _served_model(self, name: str | None) -> str:

@@ -35,7 +35,7 @@ from server.engines.model_info import ModelInfo
 from server.engines.usage import Usage, read_usage, with_added
 from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader
-from server.http.disconnect import cancel_on_disconnect
+from server.http.disconnect import CancelOnDisconnect
 from server.http.headers import headers_of
 from server.http.json_codec import dumps
 from server.http.timeouts import TimeoutPool
@@ -92,7 +92,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
             try:
-                with admission, cancel_on_disconnect(scope, receive):
+                with admission, CancelOnDisconnect(scope, receive):
                     async with await self._attempt(record, request, send) as in_flight:
                         relayed = self._relay(record, request, given, in_flight, admission, send)
                         answer = await relayed

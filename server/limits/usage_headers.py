@@ -5,50 +5,49 @@ from datetime import UTC, datetime
 
 from server.config.api_key_settings import Limit, Unit
 from server.limits.store import Taken
-from server.limits.window import reset_seconds, used
+from server.limits.window import Window, reset_seconds, used
 
 Headers = list[tuple[bytes, bytes]]
 
 _UNITS: tuple[Unit, ...] = ("requests", "tokens")
+_VALUES = ("limit", "remaining", "reset")
 
-OPENAI_HEADERS = tuple(
-    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in _UNITS
-)
+OPENAI_HEADERS = tuple(f"x-ratelimit-{what}-{unit}" for what in _VALUES for unit in _UNITS)
 """`reset` is a duration such as 6m0s; tokens are thinking tokens."""
 
 ANTHROPIC_HEADERS = tuple(
-    f"anthropic-ratelimit-{unit}-{what}"
-    for what in ("limit", "remaining", "reset")
-    for unit in _UNITS
+    f"anthropic-ratelimit-{unit}-{what}" for what in _VALUES for unit in _UNITS
 )
 """`reset` is a time of RFC 3339."""
 
 
+_OPENAI_NAMES = {
+    unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in _VALUES) for unit in _UNITS
+}
+_ANTHROPIC_NAMES = {
+    unit: tuple(f"anthropic-ratelimit-{unit}-{what}".encode() for what in _VALUES)
+    for unit in _UNITS
+}
+
+
 def usage_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> Headers:
     """The headers; of several limits of a unit, those of the one with the least left."""
+    tightest: dict[Unit, tuple[int, Limit, Window]] = {}
+    for limit, window in zip(limits, taken.windows, strict=True):
+        remaining = max(0, int(limit.most - used(window, limit, taken.now)))
+        if limit.unit not in tightest or remaining < tightest[limit.unit][0]:
+            tightest[limit.unit] = remaining, limit, window
     headers: Headers = []
-    for unit in _UNITS:
-        rows = [
-            (max(0, int(limit.most - used(window, limit, taken.now))), limit, window)
-            for limit, window in zip(limits, taken.windows, strict=True)
-            if limit.unit == unit
-        ]
-        if not rows:
-            continue
-        remaining, limit, window = min(rows, key=lambda row: row[0])
+    for unit, (remaining, limit, window) in tightest.items():
         seconds = reset_seconds(window, limit, taken.now)
         if is_anthropic:
             at = datetime.fromtimestamp(taken.now + seconds, UTC)
             reset = at.strftime("%Y-%m-%dT%H:%M:%SZ")
         else:
             reset = duration(seconds)
-        for what, value in (("limit", limit.most), ("remaining", remaining), ("reset", reset)):
-            name = (
-                f"anthropic-ratelimit-{unit}-{what}"
-                if is_anthropic
-                else f"x-ratelimit-{what}-{unit}"
-            )
-            headers.append((name.encode(), str(value).encode()))
+        names = (_ANTHROPIC_NAMES if is_anthropic else _OPENAI_NAMES)[unit]
+        values = (b"%d" % limit.most, b"%d" % remaining, reset.encode())
+        headers += zip(names, values, strict=True)
     return headers
 
 

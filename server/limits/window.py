@@ -41,17 +41,20 @@ def charged(window: Window, amount: float, span: int | None = None) -> Window:
 
     Nothing is given back to a span that no longer counts.
     """
+    present, current, previous = window
     if amount >= 0:
-        return window._replace(current=window.current + amount)
-    if span == window.span:
-        return window._replace(current=max(0, window.current + amount))
-    if span == window.span - 1:
-        return window._replace(previous=max(0, window.previous + amount))
+        return Window(present, current + amount, previous)
+    if span == present:
+        return Window(present, max(0, current + amount), previous)
+    if span == present - 1:
+        return Window(present, current, max(0, previous + amount))
     return window
 
 
 def used(window: Window, limit: Limit, now: float) -> float:
     """What counts at a time of the window's span."""
+    if not window.previous:
+        return window.current
     return window.previous * (1 - _elapsed(window, limit, now)) + window.current
 
 
@@ -80,7 +83,8 @@ def reset_seconds(window: Window, limit: Limit, now: float) -> float:
 
 def _elapsed(window: Window, limit: Limit, now: float) -> float:
     """The share of the span that has passed."""
-    return min(max(now / limit.seconds - window.span, 0.0), 1.0)
+    share = now / limit.seconds - window.span
+    return share if 0.0 <= share <= 1.0 else float(share > 0.0)
 
 
 def _decay(previous: float, current: float, room: float) -> float:
