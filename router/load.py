@@ -45,11 +45,13 @@ class Pressure:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._limits, self._has_none = limits, limits == Limits()
         self._now = 0.0
 
     def update(self, load: Load) -> float:
         """The pressure after a measurement of the load."""
+        if self._has_none:
+            return 0.0
         lowest, highest = self._limits.pressure(load), self._limits.pressure(load, _LAG)
         self._now = min(max(self._now, lowest), highest)
         return self._now

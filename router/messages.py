@@ -50,12 +50,12 @@ def read_messages(messages: object) -> Conversation:
         return messages
     if isinstance(messages, str):
         return Conversation((Turn("user", messages),))
-    if not isinstance(messages, list | tuple):
+    if not isinstance(messages, (list, tuple)):
         return Conversation((), "messages is not a list")
     turns: list[Turn] = []
     faults: list[str] = []
     for message in cast("Sequence[object]", messages):
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             faults.append("a message is not an object")
             continue
         fields = cast("Mapping[str, object]", message)
@@ -79,10 +79,10 @@ def _collect(
         texts.append(content)
     elif depth >= _MAX_NESTING:
         faults.append("content is nested too deeply")
-    elif isinstance(content, list | tuple):
+    elif isinstance(content, (list, tuple)):
         for part in cast("Sequence[object]", content):
             _collect(part, texts, results, faults, depth + 1)
-    elif isinstance(content, Mapping):
+    elif isinstance(content, dict):
         part = cast("Mapping[str, object]", content)
         named = part.get("type")
         kind = named if isinstance(named, str) else type(named).__name__

@@ -104,7 +104,7 @@ def _excerpt(text: str) -> str:
 
 def _call_id(message: Any) -> str:
     """The id of the message's first tool call, in any API's form; empty where it has none."""
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return ""
     fields = cast("Mapping[str, Any]", message)
     content: object = fields.get("content")
@@ -112,7 +112,7 @@ def _call_id(message: Any) -> str:
         if not isinstance(parts, list):
             continue
         for part in cast("list[Any]", parts):
-            if isinstance(part, Mapping):
+            if isinstance(part, dict):
                 call = cast("Mapping[str, Any]", part)
                 if (kind is None or call.get("type") == kind) and isinstance(call.get("id"), str):
                     return call["id"]

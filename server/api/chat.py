@@ -123,7 +123,7 @@ def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(role, str):
             raise BadRequest(f"{param}.role must be a string, not {shown(role)}", f"{param}.role")
         content = cast("dict[str, Any]", message).get("content")
-        if content is not None and not isinstance(content, str | list):
+        if content is not None and not isinstance(content, (str, list)):
             raise BadRequest(
                 f"{param}.content must be a string or a list of parts", f"{param}.content"
             )

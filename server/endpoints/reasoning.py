@@ -82,6 +82,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         with caller.limit():
             body = await self._read_body(record, receive)
             request = self._api.parse(body, headers)
+            del headers  # a stream would hold them
             model = self._fleet.resolve_model(request.model)
             request = for_model(request, model, self._api.PATH)
             thread = await self._conversations.thread(request, caller.name)

@@ -40,6 +40,7 @@ async def send_head(
     if retry_after is not None:
         headers.append((b"retry-after", retry_after.encode()))
     headers += record.limit_headers
+    record.limit_headers = ()
     if record.decision is not None:
         attempts = record.attempts if record.decision.final is None else None
         headers += decision_headers(record.decision, attempts)

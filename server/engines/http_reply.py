@@ -34,6 +34,12 @@ class HttpReply(asyncio.Protocol):
         timeouts: the longest time without a byte.
     """
 
+    __slots__ = (
+        *("_connection", "_connector", "_failure", "_feeder", "_is_over", "_is_paused"),
+        *("_is_repeated", "_parser", "_pending", "_request", "_timeout", "_waiter"),
+        *("_waiting_bytes", "cut"),
+    )
+
     def __init__(self, connector: Connector, request: bytes, timeouts: TimeoutPool) -> None:
         self._connector = connector
         self._request = request
@@ -80,6 +86,7 @@ class HttpReply(asyncio.Protocol):
                     await self._exchange(await self._connector.open())
         except TimeoutError as error:
             raise _timeout() from error
+        self._request = b""  # which a stream would hold for as long as it lasts
         if self._failure is not None and not (self.is_stream and self._parser.body):
             raise _failed() from self._failure
         if self.status not in _STATUSES:

@@ -32,6 +32,11 @@ class ReplyParser:
             what came before them is in `body`.
     """
 
+    __slots__ = (
+        *("_decode", "_head_bytes", "_parser", "body", "feed", "headers", "is_complete"),
+        *("is_silent", "is_stream", "keeps_connection", "on_body", "status"),
+    )
+
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}

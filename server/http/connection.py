@@ -91,6 +91,11 @@ class Connection(HttpToolsProtocol):
         options: uvicorn's.
     """
 
+    __slots__ = (  # with more than 30 attributes in the dictionary, it would take 1 KiB more
+        *("_deadlines", "_discards", "_head_bytes", "_head_is_open", "_head_is_timed"),
+        *("_on_disconnect", "_pool", "_refusal", "_response_transport", "_watch"),
+    )
+
     def __init__(self, deadlines: Deadlines, pool: ConnectionPool, **options: Any) -> None:
         super().__init__(**options)
         self._deadlines, self._pool = deadlines, pool
@@ -303,6 +308,8 @@ class Connection(HttpToolsProtocol):
 
 class _ResponseTransport:
     """A connection as a response sees it."""
+
+    __slots__ = ("close", "is_closing", "write")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, close

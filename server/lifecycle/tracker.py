@@ -7,8 +7,8 @@ alike: an `await` there would be cancelled when the client has disconnected.
 import asyncio
 import time
 from array import array
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from router.load import Load
@@ -76,43 +76,21 @@ class RequestTracker:
         while self._in_flight and time.perf_counter() < deadline:  # noqa: ASYNC110 - at shutdown
             await asyncio.sleep(_POLL_SECONDS)
 
-    @contextmanager
-    def open(self, request_id: str) -> Generator[RequestRecord]:
-        """The record of one request, which is closed when the block is left.
+    def open(self, request_id: str) -> "OpenRequest":
+        """One request, which is open within the context and closed when that is left."""
+        return OpenRequest(self, request_id)
 
-        Raises:
-            Stopping: the block was cancelled, which only the gateway's shutdown does.
-        """
-        record = RequestRecord(request_id)
-        self._count(1)
-        try:
-            yield record
-        except GatewayError as error:
-            record.status = error.status
-            raise
-        except ClientDisconnected:
-            if not record.delivered:
-                record.status = CLIENT_CLOSED_REQUEST
-            raise
-        except asyncio.CancelledError as error:
-            if not record.delivered:
-                record.status = Stopping.status
-            raise Stopping from error
-        except BaseException:
-            record.status = 500
-            raise
-        finally:
-            self._close(record)
-
-    def _count(self, change: int) -> None:
+    def count(self, change: int) -> None:
+        """Change the number of requests in flight."""
         self._in_flight += change
         self._in_flight_gauge.set(self._in_flight)
         if self._in_flight_table is not None:
             self._in_flight_table.set(self._in_flight)
 
-    def _close(self, record: RequestRecord) -> None:
+    def close(self, record: RequestRecord) -> None:
+        """Close a request that was counted."""
         record.closed_at = time.perf_counter()
-        self._count(-1)
+        self.count(-1)
         if self._on_close is not None:
             self._on_close(record)
         self._request_metrics.count(record)
@@ -130,3 +108,47 @@ class RequestTracker:
         mean = self.load().wait_seconds
         self._wait[0] = mean + _NEWEST_SHARE * (wait - mean)
         self._wait[1] = time.perf_counter()
+
+
+class OpenRequest:
+    """The context of one request; it has the request's record.
+
+    Raises:
+        Stopping: the block was cancelled, which only the gateway's shutdown does.
+    """
+
+    __slots__ = ("_record", "_tracker")
+
+    def __init__(self, tracker: RequestTracker, request_id: str) -> None:
+        self._tracker, self._record = tracker, RequestRecord(request_id)
+
+    def __enter__(self) -> RequestRecord:
+        self._tracker.count(1)
+        return self._record
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is not None:
+                _note_failure(self._record, error)
+        finally:
+            self._tracker.close(self._record)
+
+
+def _note_failure(record: RequestRecord, error: BaseException) -> None:
+    """Set the status of a request that an error ended."""
+    if isinstance(error, GatewayError):
+        record.status = error.status
+    elif isinstance(error, ClientDisconnected):
+        if not record.delivered:
+            record.status = CLIENT_CLOSED_REQUEST
+    elif isinstance(error, asyncio.CancelledError):
+        if not record.delivered:
+            record.status = Stopping.status
+        raise Stopping from error
+    else:
+        record.status = 500
