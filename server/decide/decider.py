@@ -250,6 +250,6 @@ class Decider:
             return treated
         draw = self._holdout.draw(thread.conversation, allowed, baseline)
         if draw.effort is None:
-            return _Choice(treated.effort, treated.source, treated.reason, draw, *treated[4:])
+            return Choice(treated.effort, treated.source, treated.reason, draw, *treated[4:])
         reason = f"{draw.effort}, drawn at random ({draw.arm}) so that savings can be measured"
         return Choice(draw.effort, "holdout", reason, draw, treated.effort, treated.pinned)
