@@ -45,6 +45,22 @@ def in_tool_loop(messages: object) -> bool:
     return bool(turns) and turns[-1].tool_result
 
 
+def loop_turn(messages: object) -> int:
+    """The number of the next turn of the model since the user spoke, from 1 on.
+
+    Results of tools are no speech of the user's; calls that were made together are one turn.
+    """
+    turns = read_messages(messages).turns
+    number, follows_answer = 1, False
+    for turn in reversed(turns):
+        if turn.role == "user" and not turn.tool_result:
+            break
+        is_answer = turn.role == "assistant"
+        number += is_answer and not follows_answer
+        follows_answer = is_answer
+    return number
+
+
 def carry(messages: object, previous: str | None, decided: str, ladder: Sequence[str]) -> Carried:
     """The effort of a turn, from the `previous` turn's effort and the one `decided` for this turn.
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from router.effort import Effort
 from server.config.api_key_settings import ApiKeySettings, Limit
+from server.config.session_settings import NO_BUDGET, SessionBudget
 from server.errors import TooManyRequests, Unauthorized
 
 
@@ -59,6 +60,7 @@ class Caller:
     max_in_flight: int | None = None
     limits: tuple[Limit, ...] = ()
     over_limit: Literal["refuse", "lower"] = "refuse"
+    session: SessionBudget = NO_BUDGET
     dashboard: Literal["own", "all"] = "all"
     in_flight: InFlightCount = field(default_factory=LocalCount)
 
@@ -90,14 +92,16 @@ class ApiKeys:
         settings: of each key.
         count: counts the requests in flight of the key of a number; None if this process serves
             alone.
+        session: the budget of sessions of keys that set none.
     """
 
     def __init__(
         self,
         settings: Sequence[ApiKeySettings],
         count: Callable[[int], InFlightCount] | None = None,
+        session: SessionBudget = NO_BUDGET,
     ) -> None:
-        self._anonymous = Caller()
+        self._anonymous = Caller(session=session)
         self._callers = {
             key.sha256: Caller(
                 key.name,
@@ -107,6 +111,7 @@ class ApiKeys:
                 key.max_in_flight,
                 key.limits,
                 key.over_limit,
+                key.session(session),
                 key.dashboard,
                 LocalCount() if count is None else count(number),
             )

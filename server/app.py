@@ -48,14 +48,17 @@ from server.http.headers import headers_of
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
+from server.ledger.session_use import SessionUse
 from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.in_flight_table import InFlightTable
 from server.lifecycle.tracker import RequestTracker
 from server.limits.key_limits import KeyLimits
-from server.limits.opening import open_limits
+from server.limits.opening import open_limits, open_session_budgets
+from server.limits.session_budgets import SESSION_HEADERS, SessionBudgets
 from server.limits.usage_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS
 from server.observe.metrics import Metrics
+from server.savings.prices import Prices
 
 if TYPE_CHECKING:
     from server.lifecycle.trace import Tracing
@@ -95,19 +98,25 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     in_flight = InFlightTable(shared.in_flight, len(settings.keys)) if shared else None
     tracker = RequestTracker(metrics, on_close, in_flight, tracing)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
-    keys = ApiKeys(settings.keys, in_flight.of_key if in_flight else None)
+    keys = ApiKeys(settings.keys, in_flight.of_key if in_flight else None, settings.session)
     limits = open_limits(settings, metrics, shared.limits if shared else None)
+    sessions = open_session_budgets(
+        settings,
+        metrics,
+        shared.sessions if shared else None,
+        SessionUse(ledger.engine).find if ledger else None,
+    )
     apis: tuple[Api, ...] = (chat, responses, messages)
     endpoints: dict[str, ASGIApp] = {
         f"/v1{api.PATH}": ReasoningEndpoint(
-            api, settings, bodies, keys, limits, conversations, decider, fleet, tracker
+            api, settings, bodies, keys, limits, sessions, conversations, decider, fleet, tracker
         )
         for api in apis
     }
     endpoints["/v1/completions"] = Completions(settings, bodies, keys, limits, fleet, tracker)
     for path in ("/embeddings", "/messages/count_tokens"):
         endpoints[f"/v1{path}"] = Passthrough(path, bodies, keys, limits, fleet, tracker)
-    lifespan = partial(_lifespan, ledger, fleet, limits, supervisor, tracker, shared)
+    lifespan = partial(_lifespan, ledger, fleet, limits, sessions, supervisor, tracker, shared)
     app = FastAPI(title="TOPS gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.openapi = _openapi
     app.add_middleware(RequestId)
@@ -116,8 +125,9 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     _add_models(app, keys, fleet, decider)
     _add_route(app, bodies, keys, conversations, decider, fleet, tracker)
-    _add_feedback(app, bodies, keys, Feedback(ledger, metrics))
-    data = DashboardData(ledger.engine, settings.completion_price) if ledger else None
+    _add_feedback(app, bodies, keys, Feedback(ledger, metrics, conversations))
+    prices = Prices.of(settings.prices, settings.completion_price)
+    data = DashboardData(ledger.engine, prices) if ledger else None
     app.include_router(dashboard_routes(keys, data, partial(state, decider, fleet, metrics)))
     app.include_router(try_routes(settings, keys, decider, fleet))
     _add_operations(app, settings, decider, fleet, metrics)
@@ -171,7 +181,9 @@ def _guard(settings: Settings) -> BrowserGuard | None:
 def _cors(settings: Settings) -> Callable[[ASGIApp], ASGIApp] | None:
     origins = settings.cors_origins
     return (
-        cors(origins, (*DECISION_HEADERS, *OPENAI_HEADERS, *ANTHROPIC_HEADERS)) if origins else None
+        cors(origins, (*DECISION_HEADERS, *OPENAI_HEADERS, *ANTHROPIC_HEADERS, *SESSION_HEADERS))
+        if origins
+        else None
     )
 
 
@@ -217,6 +229,7 @@ async def _lifespan(
     ledger: Ledger | None,
     fleet: Fleet,
     limits: KeyLimits,
+    sessions: SessionBudgets | None,
     supervisor: Supervisor | None,
     tracker: RequestTracker,
     shared: Shared | None,
@@ -233,6 +246,8 @@ async def _lifespan(
         if tracker.tracing is not None:
             stack.push_async_callback(_stop_tracing, tracker.tracing)
         stack.push_async_callback(limits.close)
+        if sessions is not None:
+            stack.push_async_callback(sessions.close)
         stack.push_async_callback(tracker.idle, _IDLE_SECONDS)
         if shared is not None:
             await stack.enter_async_context(shared.awaiting(fleet.health.ready))
@@ -293,7 +308,8 @@ def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Fee
     async def note(request: Request) -> JSONResponse:
         caller = keys.caller(request.headers)
         body = await bodies.read(request.receive)
-        return JSONResponse(await feedback.note(body, caller.name))
+        headers = headers_of(request.scope)
+        return JSONResponse(await feedback.note(body, headers, caller.name))
 
 
 def _add_operations(

@@ -78,7 +78,8 @@ def key_command(name: str) -> None:
     "--completion-price",
     type=NOT_NEGATIVE,
     metavar="PRICE",
-    help="Price of a million completion tokens; default: that of tops serve.",
+    help="Price of a million completion tokens of models without [[prices]]; default: that of "
+    "tops serve.",
 )
 @click.option(
     "--what-if",
@@ -114,6 +115,7 @@ def savings_command(
     from server.ledger.schema import LedgerDown, LedgerError
     from server.ledger.selection import Selection, parse_moment
     from server.savings.page import page
+    from server.savings.prices import Prices
     from server.savings.query import parse_policy, query
     from server.savings.table import table
 
@@ -126,7 +128,8 @@ def savings_command(
         settings = load_settings()
         if completion_price is None:
             completion_price = settings.completion_price
-        document = query(ledger or settings.ledger, selection, completion_price, choices)
+        prices = Prices.of(settings.prices, completion_price)
+        document = query(ledger or settings.ledger, selection, prices, choices)
     except (LedgerError, LedgerDown, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     if form == "json":

@@ -13,6 +13,7 @@ GatewayError
 ├── UnsupportedMediaType  415  a browser sent the body as a form, and there are no API keys
 ├── TooManyRequests       429  the API key has max_in_flight requests in flight
 ├── RateLimited           429  the API key has reached a limit per minute or per day
+├── SessionExhausted      429  the conversation has reached its budget of turns or thinking tokens
 ├── LimitsUnavailable     503  the store of limits is down, and limits_store_down is refuse
 ├── LedgerUnavailable     503  the gateway has no ledger, or its database is down
 ├── Stopping              503  the gateway stops, and shutdown_timeout has passed
@@ -152,6 +153,22 @@ class RateLimited(GatewayError):  # noqa: N818
     def headers(self) -> dict[str, str]:
         """`retry-after`, and the limits; clients of OpenAI and Anthropic obey `x-should-retry`."""
         return {**super().headers(), **self._headers}
+
+
+class SessionExhausted(GatewayError):  # noqa: N818
+    """The budget of a session, which no waiting refills."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "session_budget_exceeded"
+
+    def __init__(self, message: str, header: str) -> None:
+        super().__init__(message)
+        self._header = header
+
+    def headers(self) -> dict[str, str]:
+        """What is left, and that a client had better not try again."""
+        return {self._header: "0", "x-should-retry": "false"}
 
 
 class LimitsUnavailable(GatewayError):  # noqa: N818

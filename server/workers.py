@@ -38,7 +38,7 @@ from server.http.connection_pool import ConnectionPool
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
 from server.lifecycle.in_flight_table import create_in_flight_table
-from server.limits.opening import create_table
+from server.limits.opening import create_session_table, create_table
 from server.observe.log_stream import LogStream
 from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
@@ -112,8 +112,9 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
     limits = create_table(settings, folder)
+    sessions = create_session_table(settings, folder)
     in_flight = create_in_flight_table(folder, settings.workers, len(settings.keys))
-    shared = Shared(key, turns, engine, limits, in_flight, folder, ready)
+    shared = Shared(key, turns, engine, limits, sessions, in_flight, folder, ready)
     app = partial(_worker, settings, shared)
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS

@@ -130,14 +130,15 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
     ledger.record(closed("one"))
     ledger._flush()
     with engine.begin() as connection:
-        for column in ("agent", "answer"):
+        for column in ("agent", "answer", "response"):
             connection.execute(text(f"DROP INDEX ix_requests_{column}"))
         for column in (
             "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",
+            "response", "loop_turn", "cached_tokens", "cache_write_tokens", "unsplit_tokens",
         ):  # fmt: skip
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
         connection.execute(text("DROP INDEX ix_requests_holdout"))
-        for table in ("summaries", "summarized"):
+        for table in metadata.tables.keys() - {"requests", "secret"}:
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     prepare(engine)

@@ -14,7 +14,7 @@ from server.ledger.reader import snapshot
 from server.ledger.schema import prepare
 from server.ledger.selection import Selection
 from server.ledger.summaries import add_again, add_new, hold, subtract
-from server.ledger.tables import DIMENSIONS, SLOT_SECONDS, SUMS, requests
+from server.ledger.tables import DIMENSIONS, SLOT_SECONDS, SUMS, metadata, requests
 from server.ledger.totals import read_totals
 
 __all__ = ["engine", "postgres"]
@@ -123,13 +123,14 @@ def test_a_ledger_of_an_older_version_is_summed_with_its_rows(engine: Engine) ->
     """From the oldest schema, with rows in it."""
     fill(engine, 40)
     with engine.begin() as connection:
-        for name in ("agent", "answer", "holdout"):
+        for name in ("agent", "answer", "response", "holdout"):
             connection.execute(text(f"DROP INDEX ix_requests_{name}"))
         for column in (
             "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",
+            "response", "loop_turn", "cached_tokens", "cache_write_tokens", "unsplit_tokens",
         ):  # fmt: skip
             connection.execute(text(f"ALTER TABLE requests DROP COLUMN {column}"))
-        for table in ("summaries", "summarized"):
+        for table in metadata.tables.keys() - {"requests", "secret"}:
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     prepare(engine)

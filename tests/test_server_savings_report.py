@@ -22,6 +22,7 @@ from server.ledger.schema import connect, prepare, requests
 from server.ledger.selection import Selection
 from server.savings.evidence import Evidence, gather, gather_quickly
 from server.savings.page import page
+from server.savings.prices import Prices
 from server.savings.report import report
 from server.savings.table import table
 from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
@@ -123,7 +124,7 @@ TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
 
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
 def test_the_report_finds_what_was_saved(off: float) -> None:
-    summary = report(evidence(simulated(off=off)), 2.0)
+    summary = report(evidence(simulated(off=off)), Prices.of((), 2.0))
     for name, share in (("thinking_tokens", TRUE_SHARE), ("seconds", TRUE_SHARE)):
         low, high = summary["savings"][name]["share_ci"]
         assert low < share < high
@@ -197,7 +198,7 @@ def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
 
 
 def test_an_empty_ledger_is_pending_everywhere() -> None:
-    summary = report(evidence([]), 1.0)
+    summary = report(evidence([]), Prices.of((), 1.0))
     assert all(entry["pending"] for entry in summary["savings"].values())
     assert "pending" in table(summary)
     json.dumps(summary, allow_nan=False)

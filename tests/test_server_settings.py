@@ -296,7 +296,7 @@ def test_the_upstream_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_setting_is_an_option_with_its_default_and_its_unit() -> None:
     fields = Settings.model_fields
     shown = {option.name for option in setting_options() if not option.hidden}
-    assert shown == set(fields) - {"keys", "kinds", "engine_flags"}
+    assert shown == set(fields) - {"keys", "kinds", "prices", "engine_flags"}
     text = " ".join(CliRunner().invoke(serve_command, ["--help"]).output.split())
     assert "[default: quality]" in text
     assert "--shutdown-timeout SECONDS" in text

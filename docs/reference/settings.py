@@ -13,6 +13,7 @@ from docs.reference.code_texts import ROOT
 from docs.reference.markdown import page, table
 from server.config.api_key_settings import ApiKeySettings
 from server.config.kind_settings import KindSettings
+from server.config.price_settings import PriceSettings
 from server.config.renamed import RENAMED
 from server.config.settings import Settings
 
@@ -33,6 +34,10 @@ Each API key is a `[[keys]]` table in `tops.toml`. `tops key NAME` creates a key
 and prints its table. Only the SHA-256 digest of a key is stored. Clients send a key as
 `Authorization: Bearer KEY` or as `x-api-key: KEY`."""
 
+
+_PRICES = """\
+Each `[[prices]]` table in `tops.toml` has the prices of one model's tokens, in any currency:
+[Measure savings](../guides/measure-savings.md#money)."""
 
 _KINDS = """\
 Each `[[kinds]]` table in `tops.toml` names a kind of traffic by what shows it: see
@@ -59,18 +64,21 @@ def text() -> str:
         "## Kinds of traffic",
         _KINDS,
         table(("field", "default", "values", "meaning"), _fields(KindSettings)),
+        "## Prices",
+        _PRICES,
+        table(("field", "default", "values", "meaning"), _fields(PriceSettings, "see meaning")),
         "## Former names",
         _FORMER,
         table(("former name", "name"), [(f"`{a}`", f"`{b}`") for a, b in RENAMED.items()]),
     )
 
 
-def _fields(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
+def _fields(model: type[BaseModel], default: str = "no limit") -> list[tuple[str, str, str, str]]:
     properties = model.model_json_schema()["properties"]
     return [
         (
             f"`{name}`",
-            "required" if field.is_required() else "no limit",
+            "required" if field.is_required() else default,
             _values(properties[name]),
             field.description or "",
         )

@@ -140,12 +140,16 @@ CHAT_FORM = StreamForm(
     re.compile(rb'"content"\s*+:\s*+' + _STRING),
     b'"tool_calls"',
     re.compile(rb'"tool_calls"\s*+:\s*+\[\s*\{[^\]]*?"id"\s*+:\s*+' + _STRING),
+    b'"id"',
+    re.compile(rb'"id"\s*+:\s*+' + _STRING),
 )
 MESSAGES_FORM = StreamForm(
     b"text_delta",
     re.compile(rb'"text"\s*+:\s*+' + _STRING),
     b'"tool_use"',
     re.compile(rb'"content_block".*?"id"\s*+:\s*+' + _STRING, re.DOTALL),
+    b"message_start",
+    re.compile(rb'"id"\s*+:\s*+' + _STRING),
 )
 RESPONSES_FORM = StreamForm(
     b"response.output_text.delta",

@@ -169,7 +169,8 @@ BODY_FIELDS = (
 _HEADER_NAMES = frozenset(
     name for source in HEADERS for name in (source.field, source.agent, source.parent) if name
 )
-_BODY_NAMES = frozenset(source.field.partition(".")[0] for source in BODY_FIELDS)
+BODY_NAMES = frozenset(source.field.partition(".")[0] for source in BODY_FIELDS)
+"""The body's own fields that may name a conversation, or have a field that does."""
 
 
 def named_session(headers: Mapping[str, str], body: Mapping[str, Any]) -> Session | None:
@@ -189,7 +190,7 @@ def named_session(headers: Mapping[str, str], body: Mapping[str, Any]) -> Sessio
         for source in HEADERS:
             if source.field in headers and (session := _session(source, headers)):
                 return session
-    if not _BODY_NAMES.isdisjoint(body):
+    if not BODY_NAMES.isdisjoint(body):
         for source in BODY_FIELDS:
             if name := _valid(source.read(_value(body, source.field))):
                 return Session(name, name, source.field)

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from router.effort import EFFORTS, Effort
+from server.config.session_settings import OverSession, SessionBudget
 
 Unit = Literal["requests", "tokens"]
 
@@ -74,9 +75,27 @@ class ApiKeySettings(BaseModel):
         description="Without thinking tokens left: refuse requests with 429, or lower them to the "
         "lowest effort that model and key allow.",
     )
+    session_turns: int | None = _rate(
+        "Requests per conversation; over_session says what happens above it; default: that of the "
+        "server."
+    )
+    session_thinking_tokens: int | None = _rate(
+        "Thinking tokens per conversation; over_session says what happens above it; default: that "
+        "of the server."
+    )
+    over_session: OverSession | None = Field(
+        default=None,
+        description="Above the budget of a conversation: refuse requests with 429, or lower them "
+        "to the lowest effort that model and key allow; default: that of the server.",
+    )
     dashboard: Literal["own", "all"] = Field(
         default="own", description="Whose requests the key sees on the dashboard."
     )
+
+    def session(self, default: SessionBudget) -> SessionBudget:
+        """The budget of each session of the key."""
+        own = SessionBudget(self.session_turns, self.session_thinking_tokens)
+        return own.within(default, self.over_session)
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -16,7 +16,7 @@ from server.config.renamed import RENAMED
 from server.config.settings import DEMO, Settings, flag_of
 
 ENGINE_FLAGS = "engine_flags"
-_NOT_OPTIONS = ("keys", "kinds", ENGINE_FLAGS)
+_NOT_OPTIONS = ("keys", "kinds", "prices", ENGINE_FLAGS)
 
 
 class ServeCommand(click.Command):

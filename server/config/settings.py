@@ -29,6 +29,8 @@ from server.config.fields import (
     setting,
 )
 from server.config.kind_settings import KindSettings
+from server.config.price_settings import PriceSettings
+from server.config.session_settings import OverSession, SessionBudget
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"
@@ -299,9 +301,31 @@ class Settings(BaseSettings):
         "counts them itself, or refuse those of keys with such limits with 503.",
         "POLICY",
     )
+    session_turns: Integer | None = setting(
+        None,
+        "Requests per conversation of keys that set no other limit; over_session says what "
+        "happens above it.",
+        "N",
+        ge=1,
+        lt=2**31,
+    )
+    session_thinking_tokens: Integer | None = setting(
+        None,
+        "Thinking tokens per conversation of keys that set no other limit; over_session says what "
+        "happens above it.",
+        "TOKENS",
+        ge=1,
+        lt=2**31,
+    )
+    over_session: OverSession = setting(
+        "refuse",
+        "Above the budget of a conversation: refuse requests with 429, or lower them to the lowest "
+        "effort that model and key allow.",
+        "POLICY",
+    )
     completion_price: Number | None = setting(
         None,
-        "Price of a million completion tokens, to report savings in money.",
+        "Price of a million completion tokens of models without [[prices]], to report money.",
         "PRICE",
         ge=0,
     )
@@ -375,9 +399,17 @@ class Settings(BaseSettings):
     keys: tuple[ApiKeySettings, ...] = setting(
         (), "API keys, as [[keys]] tables in tops.toml.", "TABLE"
     )
+    prices: tuple[PriceSettings, ...] = setting(
+        (), "Prices of models' tokens, as [[prices]] tables in tops.toml.", "TABLE"
+    )
     kinds: tuple[KindSettings, ...] = setting(
         (), "Kinds of traffic, as [[kinds]] tables in tops.toml.", "TABLE"
     )
+
+    @property
+    def session(self) -> SessionBudget:
+        """The budget of sessions of keys that set none."""
+        return SessionBudget(self.session_turns, self.session_thinking_tokens, self.over_session)
 
     @property
     def offered_efforts(self) -> tuple[Effort, ...]:
@@ -444,6 +476,8 @@ class Settings(BaseSettings):
             raise ValueError("two keys have the same name")
         if len({key.sha256 for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same sha256: make a key for each with 'tops key'")
+        if len({price.model for price in self.prices}) < len(self.prices):
+            raise ValueError("two tables of prices have the same model")
         self._check_kinds()
         return self
 

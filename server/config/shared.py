@@ -22,6 +22,7 @@ class Shared:
         turns: memory for `server.decide.turn_memory`, of the process that started them.
         engine: the engine that the parent runs; None with an upstream.
         limits: a file for `server.limits.table`.
+        sessions: a file for `server.limits.session_table`.
         in_flight: a file for `server.lifecycle.in_flight_table`.
         folder: for files of theirs, until they end.
         ready: released once by each worker that can serve.
@@ -31,6 +32,7 @@ class Shared:
     turns: "Array[c_ubyte]"
     engine: EngineCommand | None
     limits: Path
+    sessions: Path
     in_flight: Path
     folder: Path
     ready: Semaphore

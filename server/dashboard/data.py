@@ -20,6 +20,7 @@ from server.ledger.selection import Selection
 from server.ledger.summaries import CHUNK_ROWS, add_new
 from server.ledger.totals import read_totals
 from server.savings.evidence import gather_quickly
+from server.savings.prices import Prices
 from server.savings.report import report
 
 RANGES: Mapping[str, float] = {"1h": 3_600.0, "24h": 86_400.0, "7d": 604_800.0, "30d": 2_592_000.0}
@@ -33,6 +34,7 @@ _SLOTS = {3_600.0: (60, 60), 86_400.0: (3_600, 3_600), 604_800.0: (3_600, 10_800
 _SLOTS[2_592_000.0] = (86_400, 86_400)
 """By range, the width of the slots that are read, and of the timeline's bins, in seconds."""
 
+_GROUPS = ("kind", "routed", "model")
 _LATEST = 25
 _MOST_ROWS = 4_000
 """Requests that are read one by one, of each arm; of more, a part is read that is drawn by id."""
@@ -55,9 +57,9 @@ class DashboardData:
     `read` blocks: call it in a thread. Calls wait for each other.
     """
 
-    def __init__(self, engine: Engine, price: float | None) -> None:
+    def __init__(self, engine: Engine, prices: Prices | None) -> None:
         self._engine = engine
-        self._price = price
+        self._prices = prices
         self._cache: dict[tuple[str, str | None], _Cached] = {}
         self._lock = Lock()
 
@@ -95,10 +97,10 @@ class DashboardData:
         self._catch_up()
         with snapshot(self._engine) as connection:
             selection = Selection(since=begin, key=key)
-            evidence = gather_quickly(connection, selection, ("kind", "routed"), _MOST_ROWS)
+            evidence = gather_quickly(connection, selection, _GROUPS, _MOST_ROWS)
             bins = read_totals(connection, selection, slot, DIMENSIONS, SUMS)
             newest = recent(connection, begin, key)
-        summary = report(evidence, self._price, ("effort", "kind"))
+        summary = report(evidence, self._prices, ("effort", "kind"))
         return {
             "key": key,
             "requests": summary["requests"],

@@ -119,6 +119,14 @@ class Conversations:
             return Thread(name, HISTORY, previous, None, shown.answer, caller)
         return Thread(self._new_id(request, caller), None, previous, None, None, caller)
 
+    def response_hash(self, caller: str, response_id: str) -> int:
+        """The keyed hash of a response's id, which the ledger stores."""
+        return _stored(self._digest("response", caller, response_id))
+
+    async def named_conversation(self, session: Session, caller: str) -> str:
+        """The id of the conversation that a client names."""
+        return (await self._named(session, None, None, caller)).conversation
+
     def remember_turn(self, thread: Thread, effort: Effort | None) -> None:
         """Remember that a turn was taken, at an effort; None is the client's own choice."""
         if thread.agent is not None and effort is not None:

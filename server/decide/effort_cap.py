@@ -35,9 +35,10 @@ def check_completion(caller: Caller, settings: Settings) -> None:
     """Refuse a text completion, whose prompt is all the client's, under a cap.
 
     Raises:
-        BadRequest: the key has one, or limits the thinking tokens of a span of time.
+        BadRequest: the key has one, or limits the thinking tokens of a span of time or a session.
     """
-    if any(limit.unit == "tokens" for limit in caller.limits):
+    limited = any(limit.unit == "tokens" for limit in caller.limits)
+    if limited or caller.session.thinking_tokens is not None:
         raise BadRequest(
             f"the thinking tokens of key '{caller.name}' are limited, and those of a text "
             "completion are not counted; use /v1/chat/completions",

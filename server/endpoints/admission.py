@@ -1,4 +1,7 @@
-"""Admits a request within its key's limits; charges what it spent once it ends, however it ends."""
+"""Admits a request within the budget of its session and its key's limits.
+
+What it spent is charged once it ends, however it ends.
+"""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -10,6 +13,7 @@ from server.decide.decision import Decision
 from server.errors import GatewayError, RateLimited
 from server.lifecycle.record import RequestRecord
 from server.limits.key_limits import Charge, KeyLimits, Need
+from server.limits.session_budgets import SessionCharge
 
 
 class Admission:
@@ -18,12 +22,17 @@ class Admission:
     Args:
         charge: None where the key has no limits.
         record: of the request.
+        session: None where its session has no budget.
     """
 
-    def __init__(self, charge: Charge | None, record: RequestRecord) -> None:
+    def __init__(
+        self, charge: Charge | None, record: RequestRecord, session: SessionCharge | None = None
+    ) -> None:
         self._charge = charge
         self._record = record
+        self._session = session
         is_metered = charge is not None and charge.reserved is not None
+        is_metered = is_metered or (session is not None and session.remaining is not None)
         self.meter = ThoughtMeter() if is_metered else None
 
     def __enter__(self) -> "Admission":
@@ -38,6 +47,10 @@ class Admission:
         if self._charge is not None and self._charge.reserved is not None:
             is_answered = error is None and self._record.usage is not None
             self._charge.settle(self._spent(self._charge.reserved, error), is_answered)
+        if self._session is not None:
+            spent = self._spent(self._session.reserved, error)
+            is_failed = isinstance(error, GatewayError) or self._record.status >= 400
+            self._session.settle(spent, is_turn=spent > 0 or not is_failed)
 
     def _spent(self, reserved: int, error: BaseException | None) -> int:
         """Thinking tokens that the engine generated, as far as it is known.
@@ -67,8 +80,11 @@ async def admit(
     decision: Decision,
     lower: Callable[[], Decision],
     is_anthropic: bool,
+    session: SessionCharge | None = None,
 ) -> tuple[Decision, Admission]:
     """The decision, and the request's admission under its key's limits.
+
+    What its session was charged is given back where they refuse it.
 
     Args:
         limits: of all keys.
@@ -78,22 +94,50 @@ async def admit(
         decision: for it.
         lower: decides once more, for the lowest effort that the key and the model allow.
         is_anthropic: whose names the headers have.
+        session: what its session was charged; None where that has no budget.
 
     Raises:
         RateLimited: a limit leaves no room.
         LimitsUnavailable: the store is down, and requests are to be refused then.
     """
-    if not caller.limits:
-        return decision, Admission(None, record)
+    charge = None
+    if caller.limits:
+        try:
+            charge, decision = await _charge(limits, caller, request, decision, lower, is_anthropic)
+        except BaseException:
+            if session is not None:
+                session.settle(0, is_turn=False)
+            raise
+        record.limit_headers = charge.headers(is_anthropic)
+    if session is not None:
+        session.reserve(_expected(request, decision))
+        record.limit_headers = [*record.limit_headers, *session.headers()]
+    return decision, Admission(charge, record, session)
+
+
+async def _charge(
+    limits: KeyLimits,
+    caller: Caller,
+    request: ParsedRequest,
+    decision: Decision,
+    lower: Callable[[], Decision],
+    is_anthropic: bool,
+) -> tuple[Charge, Decision]:
     try:
-        charge = await limits.admit(caller, need(request, decision), is_anthropic)
+        return await limits.admit(caller, need(request, decision), is_anthropic), decision
     except RateLimited as refusal:
         if caller.over_limit != "lower" or refusal.unit != "tokens":
             raise
         decision = lower()
-        charge = await limits.admit(caller, need(request, decision), is_anthropic, lowered=True)
-    record.limit_headers = charge.headers(is_anthropic)
-    return decision, Admission(charge, record)
+        needed = need(request, decision)
+        return await limits.admit(caller, needed, is_anthropic, lowered=True), decision
+
+
+def _expected(request: ParsedRequest, decision: Decision) -> float:
+    """Thinking tokens that all choices are expected to take; 0 where nothing is known."""
+    needed = need(request, decision)
+    bounds = [bound for bound in (needed.expected, needed.bound) if bound is not None]
+    return needed.choices * min(bounds) if bounds else 0
 
 
 def need(request: ParsedRequest, decision: Decision) -> Need:

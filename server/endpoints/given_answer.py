@@ -7,6 +7,7 @@ from server.api.answers import StreamedAnswer, given_identities, response_identi
 from server.api.protocol import Api
 from server.api.request import ParsedRequest
 from server.decide.conversations import Conversations
+from server.engines.dialect import RESPONSES
 from server.lifecycle.record import RequestRecord
 
 BATCH = 32
@@ -52,8 +53,9 @@ class GivenAnswer:
     def end(self) -> None:
         """Remember a streamed answer as far as it came."""
         self._read_batch()
-        if self._request.n == 1:  # the texts of several choices alternate
-            self._remember([self._streamed.messages()], self._streamed.response_id)
+        is_single = self._request.n == 1  # the texts of several choices alternate
+        answers = [self._streamed.messages()] if is_single else []
+        self._remember(answers, self._streamed.response_id)
 
     def _read_batch(self) -> None:
         self._streamed.feed(b"".join(self.unread))
@@ -61,15 +63,16 @@ class GivenAnswer:
 
     def whole(self, answer: Mapping[str, Any]) -> None:
         """Remember an answer that is not streamed."""
-        response_id = answer.get("id") if self._api.STREAM_FORM.id is not None else None
-        self._remember(self._api.answers(answer), str(response_id or ""))
+        self._remember(self._api.answers(answer), str(answer.get("id") or ""))
 
     def _remember(self, answers: list[list[Any]], response_id: str) -> None:
         record = self._record
         if record.thread is None or record.decision is None:
             return
-        identities = given_identities(self._request.conversation.turns, answers)
         if response_id:
+            record.response = self._conversations.response_hash(record.caller, response_id)
+        identities = given_identities(self._request.conversation.turns, answers)
+        if response_id and self._api.PATH == RESPONSES:
             identities.append(response_identity(response_id))
         record.answer = self._conversations.remember_answers(
             record.thread, record.decision.routed, identities

@@ -26,6 +26,11 @@ from server.endpoints.budget_retry import BudgetRetry, add_usage
 from server.endpoints.empty_answers import empty_answers
 from server.endpoints.given_answer import GivenAnswer
 from server.endpoints.respond import send_json
+from server.endpoints.session_admission import (
+    admit_to_session,
+    decide_within,
+    turn_of_loop,
+)
 from server.endpoints.stream import ENDING_SECONDS, relay_stream
 from server.engines.call import Call
 from server.engines.dialect import CHAT, MESSAGES
@@ -43,6 +48,7 @@ from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
 from server.lifecycle.tracker import RequestTracker
 from server.limits.key_limits import KeyLimits
+from server.limits.session_budgets import SessionBudgets, SessionCharge
 
 
 class ReasoningEndpoint(TrackedEndpoint):
@@ -55,6 +61,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         bodies: BodyReader,
         keys: ApiKeys,
         limits: KeyLimits,
+        sessions: SessionBudgets | None,
         conversations: Conversations,
         decider: Decider,
         fleet: Fleet,
@@ -65,6 +72,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self._bodies = bodies
         self._keys = keys
         self._limits = limits
+        self._sessions = sessions
         self._conversations = conversations
         self._decider = decider
         self._fleet = fleet
@@ -89,7 +97,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             record.parsed_at = time.perf_counter()
             load = self._tracker.load()
             decide = partial(self._decide, request, model=model, load=load, thread=thread)
-            decision, admission = await self._admit(record, request, caller, decide)
+            decision, admission = await self._admit(record, request, caller, thread, decide)
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
             try:
@@ -133,16 +141,23 @@ class ReasoningEndpoint(TrackedEndpoint):
         record: RequestRecord,
         request: ParsedRequest,
         caller: Caller,
+        thread: Thread,
         decide: Callable[[Caller], Decision],
     ) -> tuple[Decision, Admission]:
-        def lower() -> Decision:
+        def lower(owner: str = f"key '{caller.name}'") -> Decision:
             decision = decide(self._decider.lowest(caller))
-            reason = f"key '{caller.name}' has no thinking tokens left: {decision.effort}"
+            reason = f"{owner} has no thinking tokens left: {decision.effort}"
             return decision if decision.source == "holdout" else decision._replace(reason=reason)
 
+        def choose(session: SessionCharge | None) -> Decision:
+            if session is not None and session.is_over:
+                return lower("the session")
+            return decide_within(session, request, caller, decide, self._takes_budget)
+
+        decision, session = await admit_to_session(self._sessions, caller, thread, choose)
         is_anthropic = self._api.PATH == MESSAGES
         return await admit(
-            self._limits, caller, record, request, decide(caller), lower, is_anthropic
+            self._limits, caller, record, request, decision, lower, is_anthropic, session
         )
 
     def _record_decision(
@@ -157,6 +172,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.model, record.decision = model.model, decision
         record.choices, record.stream = request.n, request.stream
         record.thread = thread
+        record.loop_turn = turn_of_loop(request)
         self._conversations.remember_turn(thread, decision.routed)
         record.max_tokens, record.context = request.max_tokens, model.context
         if self._log_prompts:

@@ -268,11 +268,11 @@ class TwoPhase:
         The prompt of phase two is that of phase one, the reasoning and the transition sentence:
         what phase one did not report follows from it.
         """
-        thinking, used = self._counter.tokens, self._first_tokens
+        thinking, used, cached = self._counter.tokens, self._first_tokens, 0
         if self._usage is None:
             prompt = max(0, added.prompt - thinking - self._closing_tokens)
         else:
-            prompt = self._usage.prompt
+            prompt, cached = self._usage.prompt, self._usage.cached
             if self.method == "estimate":  # the prompt of phase two tells it better
                 thinking = max(thinking, added.prompt - prompt - self._closing_tokens)
         completion = max(used, thinking) + added.completion
@@ -280,5 +280,6 @@ class TwoPhase:
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
+            **({"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}),
             "completion_tokens_details": {"reasoning_tokens": thinking},
         }

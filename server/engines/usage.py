@@ -1,6 +1,6 @@
 """Token counts of one completion, as the engine reports them: every API and dialect."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -12,16 +12,33 @@ from server.engines.chat_chunk import choices, part
 MAX_TOKENS = 10**9
 """Beyond any context: a larger count is an error of the engine's."""
 
+_PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+"""OpenAI's, vLLM's, SGLang's, Gemini's; and those of Responses."""
+_CACHED = ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+"""Anthropic's, DeepSeek's, Kimi's."""
+_CACHE_WRITES = ("cache_creation_input_tokens",)
+"""Anthropic's; OpenRouter has `cache_write_tokens` in the details."""
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one response; `thinking` is None where the engine does not report it."""
+    """Tokens of one response.
+
+    Attributes:
+        prompt: of the prompt, those of caches included.
+        completion: of thinking and answer.
+        thinking: None where the engine does not report it.
+        cached: of the prompt, those that were read from a cache.
+        cache_writes: of the prompt, those that were written to a cache for a price of their own.
+    """
 
     prompt: int
     completion: int
     thinking: int | None
+    cached: int = 0
+    cache_writes: int = 0
 
     @property
     def answer(self) -> int | None:
@@ -35,6 +52,8 @@ class Usage:
             self.prompt + addend.prompt,
             self.completion + addend.completion,
             (self.thinking or 0) + (addend.thinking or 0) if both_report else None,
+            self.cached + addend.cached,
+            self.cache_writes + addend.cache_writes,
         )
 
 
@@ -67,7 +86,18 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     is_beside = counts.get("total_tokens") == prompt + completion + (thinking or 0)
     if thinking is not None and (thinking > completion or is_beside):
         completion += thinking
-    return Usage(prompt, completion, thinking)
+    cached = min(_cached(counts, "cached_tokens", _CACHED), prompt)
+    writes = min(_cached(counts, "cache_write_tokens", _CACHE_WRITES), prompt - cached)
+    return Usage(prompt, completion, thinking, cached, writes)
+
+
+def _cached(counts: Mapping[str, Any], detail: str, names: Sequence[str]) -> int:
+    """Prompt tokens of a cache: from the details of the prompt, or by a name of a vendor's."""
+    for details in _PROMPT_DETAILS:
+        count = part(counts, details).get(detail)
+        if type(count) is int:
+            return max(count, 0)
+    return max(0, next((counts[name] for name in names if type(counts.get(name)) is int), 0))
 
 
 def _counts(response: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -99,8 +129,15 @@ def with_added(usage: object, addend: Usage) -> Any:
         for name in names:
             if type(counts.get(name)) is int:
                 counts = {**counts, name: counts[name] + tokens}
-    for name in ("completion_tokens_details", "output_tokens_details"):
+    for name in _PROMPT_DETAILS:
         details: object = counts.get(name)
+        if isinstance(details, dict):
+            known = cast("dict[str, Any]", details)
+            if type(known.get("cached_tokens")) is int:
+                total = known["cached_tokens"] + addend.cached
+                counts = {**counts, name: {**known, "cached_tokens": total}}
+    for name in ("completion_tokens_details", "output_tokens_details"):
+        details = counts.get(name)
         if isinstance(details, dict):
             thinking = Usage(0, 0, addend.thinking)
             counts = {**counts, name: with_added(cast("dict[str, Any]", details), thinking)}

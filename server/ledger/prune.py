@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine, delete, func, select
 
+from server.ledger.session_sums import forget_sessions
 from server.ledger.summaries import forget_after, hold, subtract
 from server.ledger.tables import requests, summaries
 
@@ -21,6 +22,7 @@ def prune_chunk(engine: Engine, before: float, rows: int = PRUNED_ROWS) -> int:
         latest = connection.execute(oldest.offset(rows - 1).limit(1)).scalar()
         condition = at < before if latest is None else at <= latest
         subtract(connection, upto, condition)
+        forget_sessions(connection, upto, before if latest is None else latest, condition)
         deleted = connection.execute(delete(requests).where(condition)).rowcount
         if engine.dialect.name == "sqlite":
             highest = connection.execute(select(func.max(requests.c.id))).scalar()

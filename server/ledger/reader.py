@@ -23,7 +23,8 @@ Columns = Mapping[str, NDArray[Any]]
 
 NAMES = ("arm", "conversation", "model", "key", "kind", "routed")
 NUMBERS = (
-    "at", "p_treated", "p_holdout", "thinking_tokens", "answer_tokens", "seconds",
+    "at", "p_treated", "p_holdout", "prompt_tokens", "cached_tokens", "cache_write_tokens",
+    "thinking_tokens", "answer_tokens", "unsplit_tokens", "seconds",
     "baseline_tokens", "baseline_p_correct", "score",
 )  # fmt: skip
 

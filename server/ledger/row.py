@@ -30,7 +30,7 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
     decision = record.decision
     if decision is None or record.closed_at is None:
         return None
-    draw, estimate, usage = decision.draw, decision.estimate, record.usage
+    draw, estimate, usage = decision.draw, decision.estimate, record.spent
     streamed = record.stream and record.first_byte_at is not None
     return {
         "request_id": record.request_id,
@@ -40,6 +40,8 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
         "conversation": record.thread.conversation if record.thread else None,
         "agent": record.thread.agent_hash if record.thread else None,
         "answer": record.answer,
+        "response": record.response,
+        "loop_turn": record.loop_turn,
         "kind": decision.kind and decision.kind[:_KIND_CHARACTERS],
         "arm": decision.arm,
         "p_treated": draw.shares.treated if draw else None,
@@ -61,8 +63,11 @@ def row_of(record: RequestRecord) -> dict[str, Any] | None:
         "budget_hit": record.budget_hit,
         "choices": min(record.choices, _MAX_INTEGER),
         "prompt_tokens": usage.prompt if usage else None,
+        "cached_tokens": usage.cached if usage else None,
+        "cache_write_tokens": usage.cache_writes if usage else None,
         "thinking_tokens": usage.thinking if usage else None,
         "answer_tokens": usage.answer if usage else None,
+        "unsplit_tokens": usage.completion if usage and usage.thinking is None else None,
         "ttft_seconds": (record.first_byte_at or 0) - record.opened_at if streamed else None,
         "first_answer_seconds": record.first_answer_seconds,
         "seconds": record.closed_at - record.opened_at,

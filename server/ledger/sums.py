@@ -28,13 +28,14 @@ def summed(
 
     None: all are in the slot 0.
     """
-    places = [_slot(connection, slot_seconds), *_dimensions()]
+    places = [slot(connection, slot_seconds), *_dimensions()]
     names = [column.label(f"d{number}") for number, column in enumerate(places)]
     query = select(*names, *_sums()).where(*conditions)
     return connection.execute(query.group_by(*names)).all()
 
 
-def _slot(connection: Connection, width: int | None) -> ColumnElement[int]:
+def slot(connection: Connection, width: int | None) -> ColumnElement[int]:
+    """The slot of a request, of a width in seconds, or 0 where that is None."""
     if width is None:
         return cast(literal(0), BigInteger)
     slots = requests.c.at / width
@@ -76,8 +77,11 @@ def _sums() -> list[ColumnElement[Any]]:
         unit,
         columns.choices,
         columns.prompt_tokens,
+        columns.cached_tokens,
+        columns.cache_write_tokens,
         columns.thinking_tokens,
         columns.answer_tokens,
+        columns.unsplit_tokens,
         columns.seconds,
         case((ttft.is_not(None), unit), else_=none),
         ttft,

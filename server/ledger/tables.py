@@ -29,6 +29,8 @@ requests = Table(
     Column("conversation", String(32)),
     Column("agent", BigInteger),
     Column("answer", BigInteger),
+    Column("response", BigInteger),
+    Column("loop_turn", Integer),
     Column("kind", String(128)),
     Column("arm", String(8)),
     Column("p_treated", Float),
@@ -50,8 +52,11 @@ requests = Table(
     Column("budget_hit", Boolean),
     Column("choices", Integer, nullable=False),
     Column("prompt_tokens", Integer),
+    Column("cached_tokens", Integer),
+    Column("cache_write_tokens", Integer),
     Column("thinking_tokens", Integer),
     Column("answer_tokens", Integer),
+    Column("unsplit_tokens", Integer),
     Column("ttft_seconds", Float),
     Column("first_answer_seconds", Float),
     Column("seconds", Float, nullable=False),
@@ -61,14 +66,18 @@ requests = Table(
     Column("score", Float),
     Column("scored_at", Float),
 )
-"""`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `agent` and `answer` are
-keyed hashes. `kind` is of traffic (null where none was known). `p_explore` is the probability of
-each effort to be drawn for itself. `routed` is what the router's arm gets, `pinned` whether an
+"""`at` is in Unix seconds. `conversation` is a random id or a keyed hash, `agent`, `answer` and
+`response` (its id) are keyed hashes. `loop_turn` numbers the turns of a tool loop from 1 on (null
+without tools). Of `prompt_tokens`, `cached_tokens` were read from a cache and `cache_write_tokens`
+written to one. Completion tokens that the engine did not split into thinking and answer are
+`unsplit_tokens`. Tokens of retries and of attempts that the client never saw are included. `kind`
+is of traffic (null where none was known). `p_explore` is the probability of each effort to be drawn
+for itself. `routed` is what the router's arm gets, `pinned` whether an
 earlier turn decided that (null where an older version wrote the row). `baseline_tokens` are the
 thinking tokens expected at the baseline effort, of all choices like the counted ones;
 `expected_tokens` those per effort, of one choice. `score` is feedback, 0 to 1."""
 
-for _column in (requests.c.agent, requests.c.answer):
+for _column in (requests.c.agent, requests.c.answer, requests.c.response):
     # of values that are not null, as the migration has it: saying so here would load the dialect of
     # PostgreSQL at every start
     Index(f"ix_requests_{_column.name}", _column)
@@ -88,7 +97,8 @@ SLOT_SECONDS = (60, 3_600, 86_400)
 DIMENSIONS = ("key", "model", "kind", "effort", "routed", "arm", "status", "compared")
 
 SUMS = (
-    "requests", "choices", "prompt_tokens", "thinking_tokens", "answer_tokens", "seconds",
+    "requests", "choices", "prompt_tokens", "cached_tokens", "cache_write_tokens",
+    "thinking_tokens", "answer_tokens", "unsplit_tokens", "seconds",
     "first_bytes", "ttft_seconds", "budget_hits",
     "predicted", "predicted_tokens", "weight", "weight_tokens", "weight_squares", "weight_unknown",
     "scored", "score", "score_predicted", "score_expected",
@@ -129,3 +139,62 @@ summarized = Table(
 )
 """One row: requests up to the id `upto` are in the summaries; for `settling`, see
 `server.ledger.summaries`."""
+
+CONVERSATION_SUMS = (
+    "requests", "prompt_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens",
+    "answer_tokens", "unsplit_tokens", "seconds",
+)  # fmt: skip
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation", String(32), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("kind", String(128), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("began", Float, nullable=False),
+    Column("ended", Float, nullable=False, index=True),
+    Column("arm", String(8), nullable=False),
+    Column("p_treated", Float),
+    Column("p_holdout", Float),
+    *(Column(name, Float, nullable=False) for name in CONVERSATION_SUMS),
+    sqlite_with_rowid=False,
+)
+"""Sums over the requests of a conversation, per model and kind ('' where absent): of those up to
+the id of `summarized`, however they ended. `requests` are those that were not refused (HTTP 400 to
+498). `arm` and its probabilities are those of the first request that was drawn; '' where none was,
+`mixed` where others were in another arm."""
+
+Index("ix_conversations_holdout", conversations.c.conversation)  # of held out ones, likewise
+
+conversation_scores = Table(
+    "conversation_scores",
+    metadata,
+    Column("conversation", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("scored_at", Float, nullable=False),
+)
+"""Feedback on conversations: whether they solved their task, 0 to 1."""
+
+LOOP_SUMS = (
+    "requests", "prompt_tokens", "cached_tokens", "thinking_tokens", "answer_tokens", "seconds",
+)  # fmt: skip
+
+loop_turns = Table(
+    "loop_turns",
+    metadata,
+    Column("slot", BigInteger, primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("kind", String(128), primary_key=True),
+    Column("arm", String(8), primary_key=True),
+    Column("effort", _CHOICE, primary_key=True),
+    Column("turn", Integer, primary_key=True),
+    *(Column(name, Float, nullable=False) for name in LOOP_SUMS),
+    sqlite_with_rowid=False,
+)
+"""Sums over the answered requests of a day (UTC, which begins at `slot`) that are turns of a tool
+loop: those up to the id of `summarized`. Turns above MAX_LOOP_TURN count as that one."""
+
+MAX_LOOP_TURN = 100

@@ -15,7 +15,8 @@ from prometheus_client import Counter
 from sqlalchemy import Engine, insert, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from server.ledger.reader import Row, find
+from server.ledger.conversation_scores import Search, store_score
+from server.ledger.reader import Row, find, reading
 from server.ledger.retention import Retention
 from server.ledger.row import row_of
 from server.ledger.schema import LedgerDown, LedgerError, is_down, prepare, shared_key
@@ -117,6 +118,25 @@ class Ledger:
                 return row
             time.sleep(_BATCH_SECONDS)
         return None
+
+    def score_conversation(self, search: Search, key: str, score: float) -> bool:
+        """Store feedback with a conversation of an API key; whether there is one.
+
+        Otherwise as `score`.
+        """
+        for _ in range(_SCORE_ATTEMPTS):
+            self._flush()
+            with reading(self.engine) as connection:
+                conversation = search(connection)
+            if conversation is not None:
+                try:
+                    with self.engine.begin() as connection:
+                        store_score(connection, conversation, key, score)
+                except DBAPIError as error:
+                    raise LedgerDown("the ledger cannot be written now") from error
+                return True
+            time.sleep(_BATCH_SECONDS)
+        return False
 
     def _store_score(self, row: int, score: float) -> None:
         own = requests.c.id == row

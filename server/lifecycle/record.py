@@ -63,6 +63,8 @@ class RequestRecord:
     # decided
     decided_at: float | None = None
     thread: Thread | None = None
+    loop_turn: int | None = None
+    """The turn's number within its tool loop; None without tools, or where it is unknown."""
     decision: Decision | None = None
     model: str = ""
     """The engine's name of it."""
@@ -101,6 +103,8 @@ class RequestRecord:
 
     answer: int | None = None
     """The keyed hash by which a later turn's history shows this answer."""
+    response: int | None = None
+    """The keyed hash of the response's id."""
 
     # closed
     closed_at: float | None = None
@@ -174,12 +178,18 @@ class RequestRecord:
         """Record what the engine reported, and return the `tops` object that follows from it.
 
         A stream may report usage several times: each report replaces the one before. That of a
-        `retry` is added to that of the first attempt.
+        `retry` is added to that of the first attempt. What an earlier attempt spent stays counted
+        where the last one reports nothing.
         """
         earlier = self.usage if retry else self.discarded
-        self.usage = earlier + usage if earlier and usage else usage
+        self.usage = earlier + usage if earlier and usage else usage or earlier
         self.final_usage, self.cut_by_gateway = usage, cut_by_gateway
         return self.tops()
+
+    @property
+    def spent(self) -> Usage | None:
+        """All tokens spent, as far as they are known; also where the last attempt failed."""
+        return self.usage or self.discarded
 
     def begin_final_attempt(self) -> None:
         """Go on to the decision's final attempt; what the initial one spent stays counted."""

@@ -50,6 +50,7 @@ for _, demand in ipairs(demands) do
   result[#result + 1] = string.format('%.17g', demand.current)
   result[#result + 1] = string.format('%.17g', demand.previous)
 end
+longest = math.min(longest, 2592000) -- budgets of sessions, idle for 30 days
 if refused == 0 and redis.call('TTL', KEYS[1]) < longest then
   redis.call('EXPIRE', KEYS[1], longest)
 end

@@ -94,8 +94,8 @@ class Metrics:
     def _limits(self) -> None:
         self.over_limit = self._counters(
             "tops_over_limit",
-            "Requests over a limit per minute or day of their API key, refused or lowered to the "
-            "lowest effort.",
+            "Requests over a limit per minute or day of their API key, or over the budget of their "
+            "session, refused or lowered to the lowest effort.",
             ("key", "unit", "action"),
         )
         self.limits_store_up = self._gauge(

@@ -128,7 +128,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         decides=True,
     ),
     ("post", "/v1/feedback"): Operation(
-        "Whether the answer to a request was right",
+        "Whether an answer was right, or a conversation solved its task",
         responses.FeedbackNote,
         requests.FeedbackRequest,
         (*_BODY, 404, 503),

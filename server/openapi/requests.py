@@ -140,12 +140,30 @@ class CountTokensRequest(Forwarded):
 
 
 class FeedbackRequest(BaseModel):
-    """The body of POST /v1/feedback: either `correct` or `score`."""
+    """The body of POST /v1/feedback.
+
+    On a request: `request_id` with `correct` or `score`. On a conversation: `solved`, and one of
+    `conversation`, `response_id` and `request_id`, or a header or body field that names it in the
+    client's other requests.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    request_id: str = Field(
-        min_length=1, max_length=128, description="The header x-request-id of the response."
+    request_id: str | None = Field(
+        None, min_length=1, max_length=256, description="The header x-request-id of the response."
     )
     correct: bool | None = None
     score: float | None = Field(None, ge=0, le=1, description="1 for a right answer.")
+    solved: bool | float | None = Field(
+        None, description="Whether the conversation solved its task: true, false, or 0 to 1."
+    )
+    conversation: str | dict[str, Any] | None = Field(
+        None, description="The name that the client gave to the conversation."
+    )
+    response_id: str | None = Field(
+        None, min_length=1, max_length=256, description="The id of a response of the conversation."
+    )
+    session_id: str | None = None
+    litellm_session_id: str | None = None
+    prompt_cache_key: str | None = None
+    metadata: dict[str, Any] | None = None

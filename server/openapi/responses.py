@@ -5,7 +5,7 @@ The gateway relays an engine's answer with all its fields, and adds the object `
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from router.effort import Effort
 
@@ -156,11 +156,22 @@ class RouteExplanation(BaseModel):
     features: dict[str, float]
 
 
-class FeedbackNote(BaseModel):
-    """The feedback as it is in the ledger."""
+class RequestFeedbackNote(BaseModel):
+    """The feedback on a request as it is in the ledger."""
 
     request_id: str
     score: float = Field(ge=0, le=1)
+
+
+class ConversationFeedbackNote(BaseModel):
+    """The feedback on a conversation as it is in the ledger."""
+
+    named_by: str = Field(description="The field or header that named the conversation.")
+    solved: float = Field(ge=0, le=1)
+
+
+class FeedbackNote(RootModel[RequestFeedbackNote | ConversationFeedbackNote]):
+    """The feedback as it is in the ledger."""
 
 
 class ModelCard(BaseModel):

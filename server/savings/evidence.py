@@ -12,6 +12,7 @@ from server.ledger.reader import Columns, held_out, treated_examples
 from server.ledger.selection import Selection
 from server.ledger.tables import DIMENSIONS
 from server.ledger.totals import DAY_SECONDS, Totals, read_totals
+from server.savings.prices import Prices
 from server.savings.sample import Array, Population, Sample
 
 GROUPS = ("effort", "model", "key", "kind", "day")
@@ -25,11 +26,27 @@ _ENOUGH_CONVERSATIONS = 400
 
 @dataclass(frozen=True)
 class Measure:
-    """An outcome: sums of columns times a factor, and the prediction of its baseline."""
+    """An outcome: the sum of columns, in money where there are prices, and its prediction."""
 
     columns: Sequence[str]
-    factor: float = 1.0
+    prices: Prices | None = None
     predicted: str = "baseline_tokens"
+
+    def of(self, rows: Columns) -> Array:
+        """The outcomes of requests, or their sums by group (N,); absent counts are 0 in money."""
+        if self.prices is None:
+            return np.add.reduce([rows[name] for name in self.columns])
+        models = rows["model"]
+        parts = [
+            np.nan_to_num(rows[name]) * self.prices.rate(name, models) for name in self.columns
+        ]
+        return np.add.reduce([np.zeros(len(models)), *parts])
+
+    def factor(self, rows: Columns) -> Array:
+        """What predicted thinking tokens are multiplied by, to predict the outcome (N,)."""
+        if self.prices is None:
+            return np.ones(len(rows["model"]))
+        return self.prices.rate("thinking_tokens", rows["model"])
 
 
 class Evidence:
@@ -77,17 +94,17 @@ class Evidence:
             else ("requests", "predicted", "predicted_tokens", "weight", "weight_tokens",
                   "weight_squares", "weight_unknown")
         )  # fmt: skip
-        factor = measure.factor
-        all_weights = [float(sums[weight].sum()) for weight in weights]
+        factor = measure.factor(sums)
+        weight, predicted, squares, unknown = (sums[name] for name in weights)
         return Population(
             requests=float(sums[number][treated].sum()),
-            consumed=factor * sum(float(sums[name][treated].sum()) for name in measure.columns),
+            consumed=float(measure.of(sums)[treated].sum()),
             known=float(sums[known][treated].sum()),
-            known_sum=factor * float(sums[total][treated].sum()),
-            weight=all_weights[0],
-            weight_predicted=factor * all_weights[1],
-            weight_squares=factor**2 * all_weights[2],
-            weight_unknown=all_weights[3],
+            known_sum=float((factor * sums[total])[treated].sum()),
+            weight=float(weight.sum()),
+            weight_predicted=float((factor * predicted).sum()),
+            weight_squares=float((factor**2 * squares).sum()),
+            weight_unknown=float(unknown.sum()),
             held_out=self._sample(self._held_out, held_rows, measure, self._one_in),
             examples=None
             if self._examples is None or score
@@ -111,7 +128,7 @@ class Evidence:
     def _sample(
         self, rows: Columns, mask: NDArray[np.bool_], measure: Measure, one_in: int
     ) -> Sample:
-        outcomes = np.add.reduce([rows[name][mask] for name in measure.columns])
+        outcomes = measure.of(rows)[mask]
         if measure.predicted != "baseline_tokens":
             mask = mask.copy()
             mask[mask] = np.isfinite(outcomes)
@@ -121,8 +138,8 @@ class Evidence:
             _numbers(rows["conversation"][mask]),
             rows["p_treated"][mask],
             rows["p_holdout"][mask] / one_in,
-            measure.factor * outcomes,
-            measure.factor * rows[measure.predicted][mask],
+            outcomes,
+            (measure.factor(rows) * rows[measure.predicted])[mask],
         )
 
 

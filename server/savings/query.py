@@ -4,28 +4,39 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Connection
+
 from router.artifact import load
 from router.effort import EFFORTS, is_effort
 from router.policy import OperatingPoint, Policy
+from server.ledger.conversation_figures import ConversationFigures
 from server.ledger.decisions import decided
+from server.ledger.loop_figures import loop_sums
 from server.ledger.reader import reading, snapshot
 from server.ledger.schema import connect, prepare, require_file, using
 from server.ledger.selection import Selection
-from server.ledger.summaries import add_all
+from server.ledger.summaries import add_all, add_new
+from server.savings.conversations import ConversationEvidence, conversation_report
 from server.savings.evidence import gather
+from server.savings.loops import loop_report
+from server.savings.prices import Prices
 from server.savings.report import report
 from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
 
+_SETTLING_CALLS = 3
+"""After which PostgreSQL's rows are summed too, unless a transaction runs on: the database then
+groups conversations in the order in which it keeps them."""
+
 
 def query(
-    url: str, selection: Selection, completion_price: float | None, policies: Mapping[str, Choice]
+    url: str, selection: Selection, prices: Prices | None, policies: Mapping[str, Choice]
 ) -> dict[str, Any]:
     """The report as a JSON object, with an entry in `what_if` per policy.
 
     Args:
         url: of the ledger's database.
         selection: which rows count.
-        completion_price: of a million completion tokens; None reports no money.
+        prices: of tokens; None reports no money.
         policies: by the names under which they are reported.
 
     Raises:
@@ -37,8 +48,12 @@ def query(
         prepare(engine)
         with using(engine):
             add_all(engine)
+            for _ in range(_SETTLING_CALLS):
+                if not add_new(engine):
+                    break
         with snapshot(engine) as connection:
-            document = report(gather(connection, selection), completion_price)
+            document = report(gather(connection, selection), prices)
+            document |= sessions(connection, selection, prices)
         with reading(engine) as connection:
             batches = decided(connection, selection) if policies else ()
             values = evaluate(batches, [*policies.values()])
@@ -46,6 +61,17 @@ def query(
         engine.dispose()
     what_if = {name: _entry(value) for name, value in zip(policies, values, strict=True)}
     return {**document, "what_if": what_if}
+
+
+def sessions(connection: Connection, selection: Selection, prices: Prices | None) -> dict[str, Any]:
+    """The parts of the report about conversations and tool loops, of a connection's snapshot."""
+    rates, others = (prices.by_model, prices.others) if prices else ({}, None)
+    figures = ConversationFigures(connection, selection, rates, others)
+    evidence = ConversationEvidence.gather(figures)
+    return {
+        "conversations": conversation_report(evidence, prices is not None),
+        "loops": loop_report(loop_sums(connection, selection)),
+    }
 
 
 def parse_policy(text: str, router: str | None) -> Choice:

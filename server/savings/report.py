@@ -8,7 +8,9 @@ from typing import Any
 
 from server.savings.estimator import Saving, estimate_population
 from server.savings.evidence import GROUPS, Evidence, Measure
+from server.savings.prices import Prices
 from server.savings.sample import Population
+from server.savings.spending import spending
 
 _MAX_SCORE_ERROR = 1.0
 """The largest difference between a score and its expectation."""
@@ -19,18 +21,18 @@ _SCORE = Measure(("score",), predicted="baseline_p_correct")
 
 
 def report(
-    evidence: Evidence, price: float | None, groups: Sequence[str] = GROUPS
+    evidence: Evidence, prices: Prices | None, groups: Sequence[str] = GROUPS
 ) -> dict[str, Any]:
     """The report as one JSON object; its fields are in docs/.
 
     Args:
         evidence: see `server.savings.evidence.gather`.
-        price: of a million completion tokens.
+        prices: of tokens; None reports no money.
         groups: kinds of groups to report.
     """
     totals = evidence.totals
     measures = {
-        name: _entry(evidence.population(measure)) for name, measure in _measures(price).items()
+        name: _entry(evidence.population(measure)) for name, measure in _measures(prices).items()
     }
     return {
         "created": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
@@ -40,18 +42,19 @@ def report(
         "savings": measures,
         "accuracy": _accuracy(evidence),
         "by": {group: _by(evidence, group) for group in groups},
+        "spending": None if prices is None else spending(totals, prices),
     }
 
 
-def _measures(price: float | None) -> dict[str, Measure]:
+def _measures(prices: Prices | None) -> dict[str, Measure]:
     """Measures by name; money only if tokens have a price."""
     measures = {
         "thinking_tokens": _THINKING,
         "completion_tokens": Measure(_COMPLETION),
         "seconds": Measure(("seconds",)),
     }
-    if price is not None:
-        measures["money"] = Measure(_COMPLETION, price / 1e6)
+    if prices is not None:
+        measures["money"] = Measure(prices.columns, prices)
     return measures
 
 

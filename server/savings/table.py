@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from server.savings.conversations import conversation_lines
+from server.savings.loops import loop_lines
+
 _HEAVY_TAIL = """\
   warning: a few long conversations decide the mean. The intervals are wider for that, by what the
   treated conversations show; they assume that lengths at the baseline have as heavy a tail"""
@@ -34,10 +37,34 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"\nthinking tokens by {name}"
         for group, entry in groups.items():
             yield f"  {group!s:<16} {saving(entry)}"
+    yield from _sessions(report)
     if report.get("what_if"):
         yield "\nwhat if: thinking tokens per request"
         for name, value in report["what_if"].items():
             yield f"  {name:<16} {_value(value)}"
+
+
+def _sessions(report: Mapping[str, Any]) -> Iterator[str]:
+    if report.get("spending"):
+        yield from _spending(report["spending"])
+    if report.get("conversations", {}).get("conversations"):
+        yield ""
+        yield from conversation_lines(report["conversations"])
+    if report.get("loops"):
+        yield ""
+        yield from loop_lines(report["loops"])
+
+
+def _spending(spending: Mapping[str, Any]) -> Iterator[str]:
+    parts = ", ".join(
+        f"{_amount(money)} {name.replace('_', ' ')}" for name, money in spending["money"].items()
+    )
+    yield f"\nmoney spent by all requests: {_amount(spending['total'])} ({parts})"
+    for name in ("model", "key"):
+        groups = spending["by"][name].items()
+        yield f"  by {name}: " + ", ".join(f"{group} {_amount(sum_)}" for group, sum_ in groups)
+    if spending["unpriced_models"]:
+        yield "  without a price: " + ", ".join(spending["unpriced_models"])
 
 
 def saving(entry: Mapping[str, Any]) -> str:

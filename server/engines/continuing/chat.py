@@ -165,6 +165,8 @@ def total_usage(begun: Usage | None, state: Unfinished, added: Usage) -> Json:
         "completion_tokens": spent + added.completion,
         "total_tokens": prompt + spent + added.completion,
     }
+    if begun is not None and begun.cached:
+        total["prompt_tokens_details"] = {"cached_tokens": begun.cached}
     if thinking is not None:
         total["completion_tokens_details"] = {"reasoning_tokens": thinking}
     return total

@@ -1,0 +1,276 @@
+"""Figures of conversations, computed by the database: it returns sums, and some conversations.
+
+Whole conversations are read only of those that were held out, and of a bounded sample.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Subquery,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    union,
+    union_all,
+)
+
+from server.ledger.selection import Selection
+from server.ledger.summaries import summarized_upto
+from server.ledger.tables import (
+    CONVERSATION_SUMS,
+    conversation_scores,
+    conversations,
+    requests,
+)
+
+Rates = Mapping[str, float]
+
+Restriction = Callable[[ColumnElement[Any]], ColumnElement[bool]]
+"""A condition on the id of a conversation."""
+
+MEASURES = ("turns", "thinking_tokens", "all_tokens", "seconds", "money")
+_ALL_TOKENS = ("prompt_tokens", "thinking_tokens", "answer_tokens", "unsplit_tokens")
+_HEXADECIMAL_DIGITS = 4
+_FIRST_SAMPLED = 29
+"""The last digits of a conversation's id are random in any case."""
+
+
+@dataclass(frozen=True)
+class ConversationMoments:
+    """Sums over conversations of one arm, with feedback or without.
+
+    `sums` and `squares` are of each of MEASURES, `products` of each times the score. `weight` is
+    the sum of p_treated**2 / p_holdout + p_treated.
+    """
+
+    arm: str
+    is_compared: bool
+    is_scored: bool
+    number: int
+    score: float
+    score_squares: float
+    weight: float
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConversationSample:
+    """Conversations one by one: MEASURES (N, 5), scores (nan without), probabilities (N,)."""
+
+    measures: NDArray[np.float64]
+    score: NDArray[np.float64]
+    p_treated: NDArray[np.float64]
+    p_holdout: NDArray[np.float64]
+
+
+class ConversationFigures:
+    """Conversations of a selection, each with all its requests of the selection.
+
+    Those count that began at `since` or later.
+
+    Args:
+        connection: of a snapshot.
+        selection: which requests count.
+        rates: money per token by model and column.
+        others: of all other models.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        selection: Selection,
+        rates: Mapping[str, Rates],
+        others: Rates | None,
+    ) -> None:
+        self._connection = connection
+        self._selection = selection
+        self._rates, self._others = rates, others
+        self._upto = summarized_upto(connection)
+        highest = connection.execute(select(func.max(requests.c.id))).scalar() or 0
+        self._has_newer = highest > self._upto
+
+    def moments(self) -> Sequence[ConversationMoments]:
+        """The sums, by arm ('' where the client chose; `mixed`), comparability and feedback."""
+        columns = self._conversations().c
+        keys = [columns.arm, columns.is_compared, columns.is_scored]
+        score, weight = columns.score, _weight(columns.p_treated, columns.p_holdout)
+        values = [columns[name] for name in MEASURES]
+        sums: list[ColumnElement[Any]] = [
+            func.count(),
+            func.sum(score),
+            func.sum(score * score),
+            func.sum(weight),
+            *(func.sum(value) for value in values),
+            *(func.sum(value * value) for value in values),
+            *(func.sum(value * score) for value in values),
+        ]
+        query = select(*keys, *sums).group_by(*keys)
+        moments: list[ConversationMoments] = []
+        for arm, is_compared, is_scored, number, *numbers in self._connection.execute(query):
+            numbers_known = [float(value or 0.0) for value in numbers]
+            parts = np.array(numbers_known[3:]).reshape(3, len(MEASURES))
+            flags = bool(is_compared), bool(is_scored)
+            moments.append(ConversationMoments(arm, *flags, number, *numbers_known[:3], *parts))
+        return moments
+
+    def held_out(self) -> ConversationSample:
+        """All conversations that were held out, while there was a holdout."""
+        arms = [
+            select(table.c.conversation).where(table.c.arm == "holdout", *newer)
+            for table, newer in (
+                (conversations, []),
+                *([(requests, [requests.c.id > self._upto])] if self._has_newer else []),
+            )
+        ]
+        return self._sample("holdout", lambda column: column.in_(union(*arms)))
+
+    def treated(self, most: int, number: int, scored_only: bool = False) -> ConversationSample:
+        """About `most` of the `number` treated conversations, or all; drawn by their ids."""
+        limit = max(int(16**_HEXADECIMAL_DIGITS * most / max(number, 1)), 1)
+        limit_digits = f"{limit:0{_HEXADECIMAL_DIGITS}x}"
+
+        def is_drawn(column: ColumnElement[Any]) -> ColumnElement[bool]:
+            if scored_only:
+                scores = select(conversation_scores.c.conversation)
+                if number > most:
+                    scores = scores.where(_last_digits(scores.selected_columns[0]) < limit_digits)
+                return column.in_(scores)
+            return _last_digits(column) < limit_digits
+
+        is_limited = scored_only or number > most
+        return self._sample("treated", is_drawn if is_limited else None)
+
+    def _sample(self, arm: str, restriction: Restriction | None) -> ConversationSample:
+        columns = self._conversations(restriction).c
+        names = (*MEASURES, "score", "p_treated", "p_holdout")
+        query = select(*(columns[name] for name in names))
+        where = columns.is_compared == 1, columns.arm == arm
+        rows = self._connection.execute(query.where(*where)).all()
+        table = np.array([tuple(row) for row in rows], dtype=float).reshape(-1, len(names))
+        width = len(MEASURES)
+        return ConversationSample(table[:, :width], *table[:, width:].T)
+
+    def _conversations(self, restriction: Restriction | None = None) -> Subquery:
+        """One row per conversation, of all or of those that a restriction has."""
+        parts = self._parts(restriction)
+        return _grouped(parts, self._selection, _money(parts.c, self._rates, self._others))
+
+    def _parts(self, restriction: Restriction | None) -> Subquery:
+        """Sums per conversation, model and kind: the table's, and those of requests it lacks."""
+        columns, since = conversations.c, self._selection.since
+        where = self._selection.of(conversations)
+        newer = [
+            requests.c.id > self._upto,
+            requests.c.conversation.is_not(None),
+            *self._selection.of(requests),
+        ]
+        if since is not None:
+            where.append(columns.ended >= since)
+        if restriction is not None:
+            where.append(restriction(columns.conversation))
+            newer.append(restriction(requests.c.conversation))
+        summed = select(*(columns[name] for name in _PARTS)).where(*where)
+        if not self._has_newer:
+            return summed.subquery()
+        unsummed = select(*_request_columns()).where(*newer)
+        return union_all(summed, unsummed).subquery()
+
+
+def _last_digits(conversation: ColumnElement[Any]) -> ColumnElement[str]:
+    return func.substr(conversation, _FIRST_SAMPLED)
+
+
+def _weight(p: ColumnElement[Any], q: ColumnElement[Any]) -> ColumnElement[Any]:
+    return p * p / func.nullif(q, 0) + p
+
+
+def _grouped(subquery: Subquery, selection: Selection, money: ColumnElement[Any]) -> Subquery:
+    """One row per conversation, with its score."""
+    parts = subquery.c
+    total = {name: func.sum(parts[name]) for name in CONVERSATION_SUMS}
+    low, high = func.min(func.nullif(parts.arm, "")), func.max(func.nullif(parts.arm, ""))
+    p, q = func.max(parts.p_treated), func.max(parts.p_holdout)
+    arm = case((low.is_(None), ""), (low != high, "mixed"), else_=low)
+    rows = (
+        select(
+            parts.conversation,
+            arm.label("arm"),
+            p.label("p_treated"),
+            q.label("p_holdout"),
+            total["requests"].label("turns"),
+            total["thinking_tokens"].label("thinking_tokens"),
+            sum((total[name] for name in _ALL_TOKENS), literal(0.0)).label("all_tokens"),
+            total["seconds"].label("seconds"),
+            func.sum(money).label("money"),
+        )
+        .group_by(parts.conversation)
+        .having(total["requests"] > 0)
+    )
+    if selection.since is not None:
+        rows = rows.having(func.min(parts.began) >= selection.since)
+    rows_by_conversation, scores = rows.subquery(), conversation_scores.c
+    score = scores.score
+    is_drawn = and_(
+        rows_by_conversation.c.arm.in_(("treated", "holdout")), rows_by_conversation.c.p_holdout > 0
+    )
+    return (
+        select(
+            *rows_by_conversation.c,
+            score,
+            case((is_drawn, 1), else_=0).label("is_compared"),
+            case((score.is_not(None), 1), else_=0).label("is_scored"),
+        )
+        .select_from(
+            rows_by_conversation.outerjoin(
+                conversation_scores, scores.conversation == rows_by_conversation.c.conversation
+            )
+        )
+        .subquery()
+    )
+
+
+def _money(parts: Any, rates: Mapping[str, Rates], others: Rates | None) -> ColumnElement[Any]:
+    """What the requests of a part cost."""
+
+    def cost(own: Rates) -> ColumnElement[Any]:
+        terms = [parts[name] * price for name, price in own.items() if price]
+        return sum(terms, literal(0.0))
+
+    rest = literal(0.0) if others is None else cost(others)
+    whens = [(parts.model == model, cost(own)) for model, own in rates.items()]
+    return case(*whens, else_=rest) if whens else rest
+
+
+_PARTS = (
+    "conversation", "model", "began", "arm", "p_treated", "p_holdout", *CONVERSATION_SUMS,
+)  # fmt: skip
+
+
+def _request_columns() -> list[ColumnElement[Any]]:
+    """The columns of `_PARTS`, of one request."""
+    columns = requests.c
+    refused = and_(columns.status >= 400, columns.status < 499)
+    values: dict[str, ColumnElement[Any]] = {
+        name: func.coalesce(columns[name], 0) for name in CONVERSATION_SUMS[1:]
+    }
+    values |= {
+        "conversation": columns.conversation,
+        "model": columns.model,
+        "began": columns.at,
+        "arm": func.coalesce(columns.arm, ""),
+        "p_treated": columns.p_treated,
+        "p_holdout": columns.p_holdout,
+        "requests": case((refused, literal_column("0.0")), else_=literal_column("1.0")),
+    }
+    return [values[name].label(name) for name in _PARTS]

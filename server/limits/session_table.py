@@ -1,0 +1,131 @@
+"""The use of session budgets in memory: of this process, or of all workers of one gateway.
+
+A hash table of fixed size in a file that the workers map, and lock for the microseconds that a
+charge takes; in each bucket, the session that was used longest ago is overwritten.
+"""
+
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.limits.store import Demand, Taken
+from server.limits.window import Window, fits
+
+_SLOT = struct.Struct("<16sddd")
+"""Key, turns, thinking tokens, and the time of use in Unix seconds."""
+_USES = struct.Struct("<dd")
+_KEY_BYTES = 16
+_WAYS = 8
+_BUCKET = _WAYS * _SLOT.size
+_BUCKETS = 8_192
+
+TABLE_BYTES = _BUCKETS * _BUCKET
+"""Of 65,536 sessions, 40 bytes each."""
+
+
+class SessionTable:
+    """A store of two counters per session, which never refill.
+
+    Args:
+        file: of TABLE_BYTES zeros at first, which the workers share; None for this process alone.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._descriptor = None if file is None else os.open(file, os.O_RDWR)
+        self._memory = (
+            bytearray(TABLE_BYTES)
+            if self._descriptor is None
+            else mmap.mmap(self._descriptor, TABLE_BYTES)
+        )
+
+    def knows(self, key: str) -> bool:
+        """Whether something was charged to a session that has not been overwritten."""
+        digest = _digest(key)
+        start = _start(digest)
+        return self._memory[start : start + _BUCKET].find(digest) % _SLOT.size == 0
+
+    def seed(self, key: str, turns: float, tokens: float) -> None:
+        """Begin a session with what it has used already, unless it is known by now."""
+        digest = _digest(key)
+        with _Lock(self._descriptor):
+            if not self.knows(key):
+                self._write(self._place(digest), digest, turns, tokens)
+
+    async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
+        return self._take(key, demands)
+
+    def settle(self, key: str, demands: Sequence[Demand]) -> None:
+        self._take(key, demands)
+
+    async def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _take(self, key: str, demands: Sequence[Demand]) -> Taken:
+        digest, now = _digest(key), time.time()
+        with _Lock(self._descriptor):
+            at = self._place(digest)
+            used = [0.0, 0.0]
+            if self._memory[at : at + _KEY_BYTES] == digest:
+                used = [*_USES.unpack_from(self._memory, at + _KEY_BYTES)]
+            windows = [Window(0, used[_counter(demand)]) for demand in demands]
+            refused = next(
+                (
+                    demand.limit
+                    for demand, window in zip(demands, windows, strict=True)
+                    if not demand.forced and not fits(window, demand.limit, now, demand.amount)
+                ),
+                None,
+            )
+            if refused is None:
+                for demand in demands:
+                    counter = _counter(demand)
+                    used[counter] = max(0.0, used[counter] + demand.amount)
+                self._write(at, digest, *used)
+                windows = [Window(0, used[_counter(demand)]) for demand in demands]
+        return Taken(refused, now, tuple(windows))
+
+    def _place(self, digest: bytes) -> int:
+        """The session's slot, or that of its bucket which was used longest ago."""
+        start = _start(digest)
+        slots = range(start, start + _BUCKET, _SLOT.size)
+        for at in slots:
+            if self._memory[at : at + _KEY_BYTES] == digest:
+                return at
+        return min(slots, key=lambda at: _SLOT.unpack_from(self._memory, at)[3])
+
+    def _write(self, at: int, digest: bytes, turns: float, tokens: float) -> None:
+        _SLOT.pack_into(self._memory, at, digest, turns, tokens, time.time())
+
+
+class _Lock:
+    """Keeps the other workers out."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> None:
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+def _counter(demand: Demand) -> int:
+    return 0 if demand.limit.unit == "requests" else 1
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=_KEY_BYTES).digest()
+
+
+def _start(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "little") % _BUCKETS * _BUCKET
