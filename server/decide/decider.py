@@ -110,10 +110,7 @@ class Decider:
         """
         check_messages(request, caller, self._settings)
         settings = self._settings
-        pressure = self._pressure.update(load)
-        policy = self._policy
-        if pressure:
-            policy = replace(policy, surcharge=pressure * settings.overload_price)
+        policy, pressure = self._policy_under(load)
         withheld: Withheld = {} if request.effort is not None else self._withheld()
         allowed = offered(self._meaningful(request, caller, takes_budget), withheld)
         kind = self.kinds.find(request, caller, model)
@@ -121,9 +118,7 @@ class Decider:
         began_at = time.perf_counter()
         route = self._composite_route(
             request, caller, model, allowed, policy, kind, thread, keeps_budget, router
-        )
-        if route is None:
-            route = router.route(request.conversation, allowed, policy, kind)
+        ) or router.route(request.conversation, allowed, policy, kind)
         routed_at = began_at, time.perf_counter()
         baseline = nearest(limited(stand_in(self.baseline, withheld), caller), allowed)
         choice = self._choose(request, caller, allowed, baseline, route, thread)
@@ -157,6 +152,14 @@ class Decider:
             routed_at=routed_at,
         )
         return attempts(decision, request, caller, settings, model.context)
+
+    def _policy_under(self, load: Load) -> tuple[Policy, float]:
+        """The policy, whose price of thinking a load raises, and the pressure of that load."""
+        pressure = self._pressure.update(load)
+        if not pressure:
+            return self._policy, pressure
+        surcharge = pressure * self._settings.overload_price
+        return replace(self._policy, surcharge=surcharge), pressure
 
     def _composite_route(
         self,

@@ -64,12 +64,22 @@ def check_budget(
         is_free = not explicit and limit is None and decision.effort_budget is None
         dropped = dialect.exclusive and is_free
         return _without_budget(decision) if dropped else decision
-    is_requested = explicit and request.budget == budget
     if obstacle is None:
+        is_requested = explicit and request.budget == budget
         if not is_requested and minimum <= _largest_budget(request, limit):
             return decision._replace(budget=minimum, budget_source="limit")
         obstacle = f"this engine takes at least {minimum} thinking tokens, not {budget}"
-    if is_requested:
+    return _unenforced(decision, request, obstacle)
+
+
+def _unenforced(decision: Decision, request: ParsedRequest, obstacle: str) -> Decision:
+    """The decision without its budget, which an obstacle keeps from being enforced.
+
+    Raises:
+        BadRequest: see `check_budget`.
+    """
+    limit = decision.budget_limit
+    if request.budget is not None and request.budget == decision.budget:
         raise BadRequest(
             f"{request.budget_field} cannot be enforced: {obstacle}", request.budget_field
         )
