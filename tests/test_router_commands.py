@@ -189,8 +189,6 @@ def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
 ) -> None:
     path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
     out = str(tmp_path / "router.json")
-    assert main(["fit", path, "--out", out]) == 1
-    assert "--model" in capsys.readouterr().err
     assert main(["fit", path, "--out", out, "--model", "gpt-35-turbo"]) == 0
     metrics = load(out).metrics
     assert metrics["ece"] < 0.04

@@ -4,14 +4,16 @@ The model is a real one to llama.cpp, whose parsers, grammars and template run u
 says is scripted, as no model that is small enough for a test calls tools reliably.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Generator
 from typing import Any
 
 import httpx
 import jsonschema
-import openai
 import pytest
+from clients import openai
 from processes import Server, serving
 from scripted_gguf import write_scripted_gguf
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-import openai
 import pytest
 import redis
+from clients import openai
 from engines import scripted
 from polling import until
 from processes import Server, serving

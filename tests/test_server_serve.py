@@ -6,10 +6,9 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from polling import PATIENCE_SECONDS, until
-from processes import ROOT, Server, serving
+from processes import Server, serving
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import tops
@@ -120,23 +119,24 @@ def check_route_takes_a_slot(url: str) -> None:
     until(lambda: ask(url, "narrow").status_code == 200)
 
 
-def test_tops_key_makes_a_key_that_works(tmp_path: Path) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "tops", "key", "alice"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    key = made.split()[0]
-    (tmp_path / "tops.toml").write_text(made[made.index("[[keys]]") :])
-    with serving("--config", str(tmp_path / "tops.toml")) as server:
-        assert ask(server.url, key).status_code == 200
-        assert ask(server.url, key + "x").status_code == 401
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server, str]]:
+    """A server that logs prompts, and the key that `tops key` made for it."""
+    made = CliRunner().invoke(tops.cli, ["key", "alice"]).stdout
+    file = tmp_path_factory.mktemp("keys") / "tops.toml"
+    file.write_text(made[made.index("[[keys]]") :])
+    with serving("--config", str(file), "--log-prompts") as server:
+        yield server, made.split()[0]
+
+
+def test_tops_key_makes_a_key_that_works(keyed: tuple[Server, str]) -> None:
+    server, key = keyed
+    assert ask(server.url, key).status_code == 200
+    assert ask(server.url, key + "x").status_code == 401
 
 
 @pytest.fixture(scope="module")
-def counted() -> Any:
+def counted() -> Generator[Server]:
     """A server that answered a few requests, for its metrics and logs."""
     with serving() as server:
         for effort in ("low", "high", "auto"):
@@ -206,10 +206,10 @@ def test_logs_are_json_with_the_request_id_and_without_the_prompt(counted: Serve
     assert not any(SECRET_WORD in line for line in counted.lines)
 
 
-def test_prompts_are_logged_only_when_switched_on() -> None:
-    with serving("--log-prompts") as server:
-        ask(server.url)
-        assert server.logged(SECRET_WORD)
+def test_prompts_are_logged_only_when_switched_on(keyed: tuple[Server, str]) -> None:
+    server, key = keyed
+    ask(server.url, key)
+    assert server.logged(SECRET_WORD)
 
 
 def engine_pid(server: Server) -> int:
@@ -219,37 +219,43 @@ def engine_pid(server: Server) -> int:
     return int(match[1])
 
 
-def test_a_dead_engine_ends_streams_with_an_error_event_and_is_restarted() -> None:
+@pytest.fixture(scope="module")
+def doomed() -> Generator[Server]:
+    """A server whose engine a test kills, and which the last test that uses it kills."""
     with serving() as server:
-        body = {"messages": [{"role": "user", "content": STORY}], "stream": True, "n": 16}
-        body["reasoning_effort"] = "high"
-        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
-            blocks = response.iter_raw()
-            received = next(blocks)
-            os.kill(engine_pid(server), signal.SIGKILL)
-            received += b"".join(blocks)
-        assert b'"error"' in received
-        assert b"[DONE]" not in received
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (answer := ask(server.url)).status_code != 200:
-            assert answer.status_code in (502, 503)
-            assert answer.headers["retry-after"]
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        assert metric(server.url, "tops_engine_restarts_total") == 1
+        yield server
 
 
-def test_the_engine_does_not_outlive_a_killed_gateway() -> None:
-    with serving() as server:
-        pid = engine_pid(server)
-        server.process.kill()
-        server.process.wait()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while Path(f"/proc/{pid}/status").exists():
-            if "zombie" in Path(f"/proc/{pid}/status").read_text():
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+def test_a_dead_engine_ends_streams_with_an_error_event_and_is_restarted(doomed: Server) -> None:
+    url = doomed.url
+    body = {"messages": [{"role": "user", "content": STORY}], "stream": True, "n": 16}
+    body["reasoning_effort"] = "high"
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+        blocks = response.iter_raw()
+        received = next(blocks)
+        os.kill(engine_pid(doomed), signal.SIGKILL)
+        received += b"".join(blocks)
+    assert b'"error"' in received
+    assert b"[DONE]" not in received
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (answer := ask(url)).status_code != 200:
+        assert answer.status_code in (502, 503)
+        assert answer.headers["retry-after"]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert metric(url, "tops_engine_restarts_total") == 1
+
+
+def test_the_engine_does_not_outlive_a_killed_gateway(doomed: Server) -> None:
+    pid = engine_pid(doomed)
+    doomed.process.kill()
+    doomed.process.wait()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while Path(f"/proc/{pid}/status").exists():
+        if "zombie" in Path(f"/proc/{pid}/status").read_text():
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_sigterm_drains_what_was_accepted() -> None:
