@@ -66,6 +66,8 @@ class RequestSettings:
     effort `auto` sends neither. `system_message` opens every request, whatever its effort, unless
     the problem has its own. `kind` is the kind of traffic of problems without one. `sampling` are
     fields of the request besides the temperature; `seed` gives each generation one of its own.
+    `template_effort` also sends the effort as an argument of the chat template, as llama.cpp takes
+    it.
     """
 
     url: str
@@ -80,6 +82,7 @@ class RequestSettings:
     kind: str | None = None
     sampling: Mapping[str, float] = field(default_factory=dict[str, float])
     seed: int | None = None
+    template_effort: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -113,6 +116,8 @@ class RequestSettings:
             body["max_tokens"] = self.max_tokens
         if self.system is None and task.effort != "auto":
             body["reasoning_effort"] = task.effort
+            if self.template_effort:
+                body["chat_template_kwargs"] = {"reasoning_effort": task.effort}
         return body
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from ctranslate2.converters import TransformersConverter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from models.training.gguf_file import ConversionError, write_gguf
+from models.training.run import RunError
+
 
 def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool = True) -> None:
     """Write `checkpoint` to `folder` in every format; an existing `folder` is left as it is.
@@ -38,3 +41,25 @@ def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool =
     reasoning = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{transition}</think>"}
     (partial / "reasoning_config.json").write_text(json.dumps(reasoning, indent=2) + "\n")
     partial.rename(folder)
+
+
+def convert_to_gguf(checkpoint: Path, file: Path) -> None:
+    """Write `checkpoint` as a GGUF file of eight bits; an existing `file` is left as it is.
+
+    Raises:
+        RunError: its architecture or tokenizer cannot be converted.
+    """
+    if file.exists():
+        return
+    folder, partial = file.with_suffix(".float32"), file.with_suffix(".part")
+    shutil.rmtree(folder, ignore_errors=True)
+    AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").save_pretrained(
+        folder, max_shard_size="1TB"
+    )
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(folder)
+    try:
+        write_gguf(folder, partial, eight_bits=True)
+    except ConversionError as error:
+        raise RunError(f"{error}, and serve it with engine.kind = \"urls\"") from error
+    shutil.rmtree(folder)
+    partial.rename(file)

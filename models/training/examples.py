@@ -83,9 +83,9 @@ def read_examples(file: Path) -> list[Example]:
 
 def encode_all(
     examples: Iterable[Example], chat: Chat, max_length: int, counts: Counter[str]
-) -> list[Encoded]:
-    """The examples as tokens; longer ones than `max_length` are counted and left out, not cut."""
-    samples: list[Encoded] = []
+) -> list[tuple[Example, Encoded]]:
+    """The examples with their tokens; longer ones than `max_length` are counted and left out, not cut."""
+    samples: list[tuple[Example, Encoded]] = []
     for example in examples:
         encoded = example.encode(chat)
         if len(encoded.ids) > max_length:
@@ -93,6 +93,6 @@ def encode_all(
             continue
         counts["masked_tokens"] += encoded.labels[encoded.prompt :].count(IGNORED)
         counts["tokens"] += len(encoded.ids)
-        samples.append(encoded)
+        samples.append((example, encoded))
     counts["examples"] = len(samples)
     return samples

@@ -79,6 +79,7 @@ def generate_from(
                 system=recipe.model.system,
                 sampling=sampling.fields,
                 seed=recipe.random_seed,
+                template_effort=recipe.engine.kind == "llamacpp",
             )
             for url, name in names.items()
         ]

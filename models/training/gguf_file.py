@@ -1,7 +1,8 @@
-"""Writes a checkpoint of the demo's architecture as a GGUF file, for llama.cpp.
+"""Writes a checkpoint of Qwen3's or Llama's architecture as a GGUF file, for llama.cpp.
 
-`python -m models.training.gguf_file FOLDER FILE.gguf`. Other models are converted by llama.cpp's
-own `convert_hf_to_gguf.py`, which knows their tokenizers.
+`python -m models.training.gguf_file FOLDER FILE.gguf`. Tokenizers are byte-level BPE, as the demo's
+and SmolLM2's are. Other models are converted by llama.cpp's own `convert_hf_to_gguf.py`, which knows
+their tokenizers.
 """
 
 import json
@@ -13,58 +14,103 @@ import gguf
 import numpy as np
 from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
 
-_ARCHITECTURE = "Qwen3ForCausalLM"
+_ARCHITECTURES = {
+    "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
+    "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
+}
 _TOKENIZER, _PRE_TOKENIZER = "gpt2", "gpt-2"
 """Byte-level BPE. The pre-tokenizer does not take digits one by one, as the checkpoint's does; no
 merge joins digits, so that the tokens are the same."""
 
+_Q8_BLOCK = 32
+"""Weights that share a scale in Q8_0."""
+
 _END_TAG = "</think>"
 
 
+Matrix = np.ndarray[Any, np.dtype[np.float32]]
+
+
 class ConversionError(Exception):
-    """The checkpoint is of another architecture."""
+    """The checkpoint cannot be converted; the message says why."""
 
 
-def write_gguf(folder: Path, file: Path) -> None:
+def write_gguf(folder: Path, file: Path, eight_bits: bool = False) -> None:
     """Write the weights, the tokenizer and the chat template of `folder` to `file`.
 
+    Args:
+        folder: a checkpoint in float32.
+        file: the GGUF file.
+        eight_bits: whether matrices are written as Q8_0, else all in float32.
+
     Raises:
-        ConversionError: the checkpoint is of another architecture.
+        ConversionError: the checkpoint is of another architecture, or its tokenizer is no BPE.
     """
-    config = _read(folder / "config.json")
-    if config.get("architectures") != [_ARCHITECTURE]:
+    config, tokenizer = _read(folder / "config.json"), _read(folder / "tokenizer.json")
+    architecture = _ARCHITECTURES.get(*config.get("architectures") or ("",))
+    if architecture is None or tokenizer["model"]["type"] != "BPE":
         raise ConversionError(
-            f"{folder} is no {_ARCHITECTURE}: convert it with llama.cpp's convert_hf_to_gguf.py"
+            f"{folder} is none of {', '.join(_ARCHITECTURES)} with a BPE tokenizer: convert it "
+            "with llama.cpp's convert_hf_to_gguf.py"
         )
-    writer = gguf.GGUFWriter(file, "qwen3")
-    _add_model(writer, config)
-    _add_tokenizer(writer, _read(folder / "tokenizer.json"), config)
+    writer = gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[architecture])
+    _add_model(writer, config, eight_bits)
+    _add_tokenizer(writer, tokenizer, config)
     writer.add_name(folder.resolve().name)
     writer.add_chat_template((folder / "chat_template.jinja").read_text())
-    closing = _read(folder / "reasoning_config.json")["reasoning_end_str"]
-    writer.add_string("tops.transition", closing.removesuffix(_END_TAG))
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, config["num_hidden_layers"])
-    for name, weights in load_file(folder / "model.safetensors").items():
-        tensor = names.get_name(name, try_suffixes=(".weight",))
-        if tensor is None:
+    reasoning = folder / "reasoning_config.json"
+    if reasoning.is_file():
+        closing = _read(reasoning)["reasoning_end_str"]
+        writer.add_string("tops.transition", closing.removesuffix(_END_TAG))
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        known = names.get_name(name, try_suffixes=(".weight",))
+        if known is None:
             raise ConversionError(f"{folder}: GGUF has no name for the weights {name}")
-        writer.add_tensor(tensor, np.ascontiguousarray(weights, np.float32))
+        weights = np.ascontiguousarray(tensor, np.float32)
+        if architecture is gguf.MODEL_ARCH.LLAMA:
+            weights = _interleaved(name, weights, config)
+        _add_weights(writer, known, weights, eight_bits)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _add_model(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+def _interleaved(name: str, weights: Matrix, config: dict[str, Any]) -> Matrix:
+    """Rows of queries and keys as llama.cpp rotates them: in pairs, not in halves."""
+    heads = {
+        "q_proj.weight": config["num_attention_heads"],
+        "k_proj.weight": config["num_key_value_heads"],
+    }.get(name.rpartition("self_attn.")[2])
+    if heads is None:
+        return weights
+    halves = weights.reshape(heads, 2, -1, weights.shape[1])
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(weights.shape)
+
+
+def _add_weights(writer: gguf.GGUFWriter, name: str, weights: Matrix, eight_bits: bool) -> None:
+    if eight_bits and weights.ndim == 2 and weights.shape[1] % _Q8_BLOCK == 0:
+        kind = gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor(name, gguf.quants.quantize(weights, kind), raw_dtype=kind)
+    else:
+        writer.add_tensor(name, weights)
+
+
+def _add_model(writer: gguf.GGUFWriter, config: dict[str, Any], eight_bits: bool) -> None:
+    kind = gguf.LlamaFileType.MOSTLY_Q8_0 if eight_bits else gguf.LlamaFileType.ALL_F32
+    writer.add_file_type(kind)
+    writer.add_vocab_size(config["vocab_size"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(config["num_attention_heads"])
     writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_key_length(config["head_dim"])
-    writer.add_value_length(config["head_dim"])
+    head_size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    writer.add_key_length(head_size)
+    writer.add_value_length(head_size)
+    writer.add_rope_dimension_count(head_size)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
 
@@ -85,9 +131,11 @@ def _add_tokenizer(
     writer.add_tokenizer_pre(_PRE_TOKENIZER)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges([" ".join(merge) for merge in model["merges"]])
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    writer.add_token_merges(merges)
     writer.add_eos_token_id(config["eos_token_id"])
-    writer.add_pad_token_id(config["pad_token_id"])
+    if config.get("pad_token_id") is not None:
+        writer.add_pad_token_id(config["pad_token_id"])
     writer.add_add_bos_token(False)
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, model_validator
 
 from models.training.public_sets import PUBLIC_SETS
+from models.training.recipe_engine import Engine, Sampling
+from models.training.recipe_gate import Gate
 from models.training.recipe_grpo import Grpo
 from models.training.recipe_plan import Plan
 from models.training.recipe_tuning import Count, Effort, Preference, Share, Table, Tuning
@@ -214,50 +216,6 @@ class Launch(Table):
     accelerate: Path | None = None
 
 
-class Engine(Table):
-    """The engine that serves a checkpoint while a stage generates from it.
-
-    `embedded` is for models of a few million parameters. `vllm` starts vLLM's server by `python`,
-    the interpreter of an environment that has it. `urls` are engines that already serve the
-    checkpoint.
-    """
-
-    kind: Literal["embedded", "vllm", "urls"] = "vllm"
-    python: str = "python"
-    flags: Sequence[str] = ()
-    urls: Sequence[str] = ()
-    concurrency: Count = 64
-    start_seconds: Count = 1800
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Engine":
-        if (self.kind == "urls") != bool(self.urls):
-            raise ValueError('urls are needed with kind = "urls", and not otherwise')
-        return self
-
-
-class Sampling(Table):
-    """Generations of each problem and effort, and how they are sampled.
-
-    All of it is sent with each request, with a seed of its own, so that neither an engine's
-    defaults nor those in a base's `generation_config.json` apply. A `top_k` of -1 is no limit.
-    """
-
-    samples: Count = 1
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=-1)] = -1
-    min_p: Share = 0.0
-    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
-    max_tokens: Count | None = None
-
-    @property
-    def fields(self) -> dict[str, float]:
-        """Those of a request, besides the temperature."""
-        names = ("top_p", "top_k", "min_p", "repetition_penalty")
-        return {name: getattr(self, name) for name in names}
-
-
 class Evaluation(Sampling):
     """How models are evaluated, and which ones `besides` the tag model.
 
@@ -334,7 +292,7 @@ class Export(Table):
 class Recipe(Table):
     """All settings of a run; `random_seed` seeds data order, data sampling and new weights.
 
-    Without the table `grpo` there is no such stage. `plan` is for `tops train plan` alone.
+    Without the tables `gate` and `grpo` there are no such stages. `plan` is for `tops train plan` alone.
     """
 
     name: str
@@ -352,10 +310,21 @@ class Recipe(Table):
     pairs: Sampling = Sampling(samples=8)
     dpo: Preference = Preference()
     grpo: Grpo | None = None
+    gate: Gate | None = None
     launch: Launch = Launch()
     evaluate: Evaluation = Evaluation()
     export: Export = Export()
     plan: Plan | None = None
+
+    @model_validator(mode="after")
+    def _gated(self) -> "Recipe":
+        if self.gate is not None:
+            known = {*self.model.efforts, "auto"}
+            if self.gate.effort not in (None, *known):
+                raise ValueError(f"gate.effort is none of {', '.join(sorted(known))}")
+            if self.grpo is not None and self.grpo.start == "base":
+                raise ValueError('grpo.start = "base" has no stage tag or sft for a gate')
+        return self
 
     @model_validator(mode="after")
     def _reinforced(self) -> "Recipe":

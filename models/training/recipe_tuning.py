@@ -44,6 +44,7 @@ class Training(Table):
     weight_decay: float = 0.0
     gradient_checkpointing: bool = False
     save_steps: Count = 200
+    max_steps: Count | None = None
     lora: Lora | None = None
 
     @field_validator("lora", mode="before")
@@ -57,6 +58,7 @@ class Tuning(Training):
 
     epochs: float = 3
     max_length: Count = 16_384
+    shared_prompts: bool = False
 
 
 class Preference(Tuning):

@@ -42,18 +42,29 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[dict[str, st
         return
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    if engine.kind == "embedded":
-        from models.training.conversion import convert  # noqa: PLC0415 - loads torch
-
-        convert(model, folder / "model", recipe.model.transition)
-        command = python_command("server.embedded", "--model", str(folder / "model"))
-    else:
-        command = [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command = _command(recipe, model, folder)
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
     log = folder / "engine.log"
     with worker_process([*command, *engine.flags], log) as process:
         _wait_healthy(process, f"http://127.0.0.1:{port}", engine, log)
         yield {f"http://127.0.0.1:{port}/v1": MODEL}
+
+
+def _command(recipe: Recipe, model: Path, folder: Path) -> list[str]:
+    """The engine's command, after the model is converted to what it reads."""
+    engine = recipe.engine
+    if engine.kind == "vllm":
+        return [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    from models.training.conversion import convert, convert_to_gguf  # noqa: PLC0415 - loads torch
+
+    if engine.kind == "embedded":
+        convert(model, folder / "model", recipe.model.transition)
+        return python_command("server.embedded", "--model", str(folder / "model"))
+    file = model if model.suffix == ".gguf" else folder / "model.gguf"
+    convert_to_gguf(model, file)
+    slots = ["--slots", str(engine.concurrency), "--context", str(engine.context)]
+    transition = ["--transition", recipe.model.transition.strip()]
+    return python_command("server.llamacpp", "--model", str(file), *slots, *transition)
 
 
 def _served_name(url: str, model: Path) -> str:

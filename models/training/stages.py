@@ -24,6 +24,7 @@ from models.training.examples import (
     write_rows,
 )
 from models.training.export import export
+from models.training.gate import gate
 from models.training.generation import generate_from, judge
 from models.training.grpo import reinforce
 from models.training.launch import run_training
@@ -57,18 +58,20 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         return _named([base, _grpo_stage("base"), *_last_stages(["base", "grpo"], "grpo")])
     seed_tables = (*_PROBLEM_TABLES, *_MODEL_TABLES, "seed", "mistakes")
     generate_tables = (*_GENERATION_TABLES, "generate")
+    gate_after_tag = [stage.name for stage in _gate_stages(recipe, "tag")]
     stages = [
         Stage("base", (), _MODEL_TABLES, _base),
         Stage("seed", ("base",), seed_tables, _seed),
         Stage("tag", ("base", "seed"), (*_MODEL_TABLES, "tag"), _tag),
-        Stage("generate", ("base", "tag", "seed"), generate_tables, _generate),
+        *_gate_stages(recipe, "tag"),
+        Stage("generate", ("base", "tag", "seed", *gate_after_tag), generate_tables, _generate),
         Stage("verify", ("generate",), _PROBLEM_TABLES, _verify),
     ]
     trained = ["tag"]
     if "sft-random" in recipe.evaluate.besides:
         stages += _sft_stages("random", "-random")
         trained.append("sft-random")
-    stages += _sft_stages("shortest", "")
+    stages += [*_sft_stages("shortest", ""), *_gate_stages(recipe, "sft")]
     trained.append("sft")
     for number in range(1, recipe.dpo.rounds + 1):
         stages += _dpo_stages(trained[-1], "" if number == 1 else f"-{number}")
@@ -93,6 +96,12 @@ def _last_stages(evaluated: Sequence[str], exported: str) -> list[Stage]:
         Stage("evaluate", evaluated, evaluate_tables, partial(evaluate, exported)),
         Stage("export", (exported, "evaluate"), export_tables, export),
     ]
+
+
+def _gate_stages(recipe: Recipe, after: str) -> list[Stage]:
+    if recipe.gate is None or recipe.gate.after != after:
+        return []
+    return [Stage("gate", ("base", after), (*_GENERATION_TABLES, "evaluate", "gate"), gate)]
 
 
 def _sft_stages(rule: Rule, suffix: str) -> list[Stage]:

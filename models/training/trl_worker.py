@@ -23,10 +23,11 @@ from transformers import (
     PrinterCallback,
     TrainerCallback,
 )
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig
 
 from models.training.new_tokens import add_rows, trainable_rows
 from models.training.pretrained import is_gguf, origin
+from models.training.sft_trainer import RowCollator, RowTrainer
 from models.training.training_progress import ProgressLines, mean_loss
 
 _LOGGED_STEPS = 10
@@ -81,18 +82,20 @@ def train(folder: Path) -> None:
         shutil.rmtree(folder / "trainer")  # each checkpoint takes three times the model's size
 
 
-def _sft(folder: Path, job: dict[str, Any]) -> SFTTrainer:
+def _sft(folder: Path, job: dict[str, Any]) -> RowTrainer:
     model, tokenizer = _load(job)
     model = _with_new_tokens(model, tokenizer, job)
     config = SFTConfig(
         **_arguments(folder, job),
         max_length=None,  # longer samples were left out and counted before
+        remove_unused_columns=False,  # rows have branches
         dataset_kwargs={"skip_prepare_dataset": True},
         train_sampling_strategy="batch_rebalance",  # by length would separate the efforts
     )
-    return SFTTrainer(
+    return RowTrainer(
         model,
         args=config,
+        data_collator=RowCollator(tokenizer.pad_token_id),
         train_dataset=_dataset(folder),
         processing_class=tokenizer,
         peft_config=None if is_peft_model(model) else _lora(job),
@@ -193,6 +196,7 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "gradient_accumulation_steps": accumulation_steps,
         "learning_rate": settings["learning_rate"],
         "num_train_epochs": settings.get("epochs", 1),
+        "max_steps": settings["max_steps"] or -1,
         "warmup_steps": float(settings["warmup_share"]),
         "lr_scheduler_type": settings["schedule"],
         "weight_decay": settings["weight_decay"],

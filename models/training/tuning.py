@@ -13,6 +13,7 @@ from models.training.launch import run_training
 from models.training.recipe import Recipe
 from models.training.recipe_tuning import Preference, Training, Tuning
 from models.training.run import RunError, write_whole
+from models.training.shared_prompts import share_prompts
 
 
 def fine_tune(
@@ -29,12 +30,16 @@ def fine_tune(
         RunError: no example fits `max_length`, or the training failed.
     """
     counts = Counter[str]()
-    encoded = encode_all(examples, chat, settings.max_length, counts)
-    rows = [
-        {"input_ids": sample.ids, "labels": sample.labels}
-        for sample in encoded
+    samples = [
+        (example, sample)
+        for example, sample in encode_all(examples, chat, settings.max_length, counts)
         if any(label >= 0 for label in sample.labels)
     ]
+    if settings.shared_prompts:
+        rows = share_prompts(samples, settings.max_length)
+        counts["row_tokens"] = sum(len(row["input_ids"]) for row in rows)
+    else:
+        rows = [{"input_ids": sample.ids, "labels": sample.labels} for _, sample in samples]
     return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "sft")}
 
 
