@@ -16,7 +16,7 @@ from training_runs import ENVIRONMENT
 from models.training.chat import Chat, add_tags
 from models.training.examples import Example
 from models.training.recipe import Model
-from models.training.recipe_tuning import Lora, Tuning
+from models.training.recipe_tuning import FineTuning, Lora
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
@@ -35,7 +35,7 @@ def test_an_adapter_is_trained_on_smollm2(tmp_path: Path) -> None:
     lines = [json.dumps({"input_ids": s.ids, "labels": s.labels}) for s in samples]
     (tmp_path / "tokens.jsonl").write_text("\n".join(lines) + "\n")
     lora = Lora(rank=2, weights="bfloat16")
-    settings = Tuning(learning_rate=1e-3, batch=3, micro_batch=3, epochs=3, lora=lora)
+    settings = FineTuning(learning_rate=1e-3, batch=3, micro_batch=3, epochs=3, lora=lora)
     job = {
         "method": "sft",
         "model": str(smollm2.gguf()),
@@ -43,6 +43,8 @@ def test_an_adapter_is_trained_on_smollm2(tmp_path: Path) -> None:
         "tokenizer": str(tmp_path / "tokenizer"),
         "settings": settings.model_dump(mode="json"),
         "seed": 3,
+        "name": "smollm2-test",
+        "report_to": ["tensorboard"],
     }
     (tmp_path / "tuning.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "models.training.trl_worker", str(tmp_path)]

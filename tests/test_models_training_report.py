@@ -132,7 +132,7 @@ def test_the_card_names_no_folder_of_this_machine(recipe: Recipe, report: dict[s
     assert "Base: demo, a folder of its own." in text
     assert str(ROOT) not in text
     hub = recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": "a/b"})})
-    assert "base_model: a/b\n" in card(hub, report, "", "sft").partition("\n# ")[0]
+    assert 'base_model: "a/b"\n' in card(hub, report, "", "sft").partition("\n# ")[0]
 
 
 def test_few_problems_have_wide_intervals() -> None:

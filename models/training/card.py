@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from models.training.pretrained import is_gguf
 from models.training.recipe import Recipe
 from models.training.templates import render
 
@@ -22,8 +23,9 @@ def card(recipe: Recipe, report: Mapping[str, Any], router: str, stage: str) -> 
     return render(
         "card.md.jinja",
         recipe=recipe,
+        metadata=_metadata(recipe),
         base=base and _without_folders(base),
-        base_on_hub=base is not None and not _is_path(base),
+        base_on_hub=base is not None and _is_on_hub(base),
         rounds=recipe.dpo.rounds if stage.startswith("dpo") else 0,
         report=report,
         router=router.replace("\n", "; "),
@@ -32,6 +34,26 @@ def card(recipe: Recipe, report: Mapping[str, Any], router: str, stage: str) -> 
             _without_folders(recipe.model_dump(mode="json", exclude={"launch"})), indent=1
         ),
     )
+
+
+def _metadata(recipe: Recipe) -> list[str]:
+    """The lines of YAML by which the hub lists a model; their values are JSON, which YAML reads."""
+    base, data = recipe.model.base, recipe.data
+    sources = (*data.seed, *data.train, *data.evaluate, *data.router)
+    entries: dict[str, Any] = {
+        "license": recipe.hub and recipe.hub.license,
+        "language": recipe.hub and [*recipe.hub.languages],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": base if base is not None and _is_on_hub(base) else None,
+        "datasets": [*dict.fromkeys(source.dataset for source in sources if source.dataset)],
+        "tags": ["reasoning", "reasoning-effort", "tops"],
+    }
+    return [f"{key}: {json.dumps(value)}" for key, value in entries.items() if value]
+
+
+def _is_on_hub(base: str) -> bool:
+    return not _is_path(base) and not is_gguf(base)
 
 
 def _is_path(text: str) -> bool:

@@ -60,6 +60,6 @@ def convert_to_gguf(checkpoint: Path, file: Path) -> None:
     try:
         write_gguf(folder, partial, eight_bits=True)
     except ConversionError as error:
-        raise RunError(f"{error}, and serve it with engine.kind = \"urls\"") from error
+        raise RunError(f'{error}, and serve it with engine.kind = "urls"') from error
     shutil.rmtree(folder)
     partial.rename(file)

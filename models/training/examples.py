@@ -84,7 +84,7 @@ def read_examples(file: Path) -> list[Example]:
 def encode_all(
     examples: Iterable[Example], chat: Chat, max_length: int, counts: Counter[str]
 ) -> list[tuple[Example, Encoded]]:
-    """The examples with their tokens; longer ones than `max_length` are counted and left out, not cut."""
+    """The examples with their tokens; those longer than `max_length` are counted and left out."""
     samples: list[tuple[Example, Encoded]] = []
     for example in examples:
         encoded = example.encode(chat)

@@ -40,17 +40,19 @@ def gate(context: StageContext) -> dict[str, Any]:
     model = context.inputs[settings.after] / "model"
     found[settings.after] = _measured(context, settings.after, model, problems, effort, counts)
     if settings.baseline:
-        base = context.inputs["base"] / "model"
-        base = base if base.is_dir() else Path(str(recipe.model.base))
-        found["base"] = _measured(context, "base", base, problems, "auto", counts)
+        scratch = context.inputs["base"] / "model"
+        untouched = scratch if scratch.is_dir() else Path(str(recipe.model.base))
+        found["base"] = _measured(context, "base", untouched, problems, "auto", counts)
     write_whole(context.folder / "gate.json", json.dumps(found, indent=1) + "\n")
     reached: Figure = found[settings.after]["accuracy"]
     if reached["value"] < settings.accuracy:
-        before = f" (the base: {found['base']['accuracy']['value']:.1%})" if "base" in found else ""
+        base = found["base"]["accuracy"]["value"] if "base" in found else None
+        before = "" if base is None else f" (the base: {base:.1%})"
         raise RunError(
             f"the gate is closed: {settings.after} at {effort} solves {reached['value']:.1%} "
-            f"[{reached['low']:.1%}, {reached['high']:.1%}] of {len(problems)} problems{before}, and gate.accuracy is "
-            f"{settings.accuracy:.1%}; train it longer, take a larger base, or lower the gate"
+            f"[{reached['low']:.1%}, {reached['high']:.1%}] of {len(problems)} problems"
+            f"{before}, and gate.accuracy is {settings.accuracy:.1%}; train it longer, take a "
+            "larger base, or lower the gate"
         )
     return {"accuracy": reached["value"], **counts}
 

@@ -1,8 +1,8 @@
 """Writes a checkpoint of Qwen3's or Llama's architecture as a GGUF file, for llama.cpp.
 
-`python -m models.training.gguf_file FOLDER FILE.gguf`. Tokenizers are byte-level BPE, as the demo's
-and SmolLM2's are. Other models are converted by llama.cpp's own `convert_hf_to_gguf.py`, which knows
-their tokenizers.
+`python -m models.training.gguf_file FOLDER FILE.gguf`. Tokenizers are byte-level BPE, like
+those of the demo and SmolLM2. Other models are converted by llama.cpp's own
+`convert_hf_to_gguf.py`, which knows their tokenizers.
 """
 
 import json

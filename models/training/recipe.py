@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, model_validator
 
 from models.training.public_sets import PUBLIC_SETS
-from models.training.recipe_engine import Engine, Sampling
+from models.training.recipe_engine import Engine, Sampling, Teacher
 from models.training.recipe_gate import Gate
 from models.training.recipe_grpo import Grpo
+from models.training.recipe_hub import Hub
 from models.training.recipe_plan import Plan
-from models.training.recipe_tuning import Count, Effort, Preference, Share, Table, Tuning
+from models.training.recipe_tuning import Count, Effort, FineTuning, Preference, Share, Table
 
 
 class Columns(Table):
@@ -169,20 +170,6 @@ class Model(Table):
         return {**self.system_prompts} if self.placement == "system" else None
 
 
-class Teacher(Table):
-    """An OpenAI-compatible endpoint that writes the seed; its key is in `TOPS_UPSTREAM_API_KEY`.
-
-    `instructions` are system prompts by effort; `models.training.seed` has the defaults.
-    """
-
-    url: str
-    model: str
-    instructions: Mapping[Effort, str] = {}
-    temperature: float = 1.0
-    max_tokens: Count | None = None
-    concurrency: Count = 16
-
-
 class Seed(Table):
     """The seed: problems solved at every effort, by a teacher, in a file, or from the demo domain.
 
@@ -203,16 +190,21 @@ class Seed(Table):
     @model_validator(mode="after")
     def _complete(self) -> "Seed":
         if self.source == "teacher" and self.teacher is None:
-            raise ValueError("a seed from a teacher needs [seed.teacher] with url and model")
+            raise ValueError("a seed from a teacher needs [seed.teacher] with its model")
         if self.source == "file" and self.path is None:
             raise ValueError("a seed from a file needs its path")
         return self
 
 
 class Launch(Table):
-    """How a training runs: in `processes` of this machine, or by an accelerate configuration."""
+    """How a training runs: in `processes` of this machine, or by an accelerate configuration.
+
+    It reports its steps to `report_to`, tools that transformers knows, such as `wandb`, `mlflow` or
+    `trackio`; each must be installed.
+    """
 
     processes: Count = 1
+    report_to: Sequence[str] = ("tensorboard",)
     accelerate: Path | None = None
 
 
@@ -292,7 +284,8 @@ class Export(Table):
 class Recipe(Table):
     """All settings of a run; `random_seed` seeds data order, data sampling and new weights.
 
-    Without the tables `gate` and `grpo` there are no such stages. `plan` is for `tops train plan` alone.
+    Without the tables `gate`, `grpo` and `hub` there are no such stages. `plan` is for
+    `tops train plan` alone.
     """
 
     name: str
@@ -300,13 +293,13 @@ class Recipe(Table):
     model: Model
     data: Data = Data()
     seed: Seed
-    tag: Tuning = Tuning()
+    tag: FineTuning = FineTuning()
     generate: Sampling = Sampling()
     engine: Engine = Engine()
     verify: Verify = Verify()
     select: Selection = Selection()
     mistakes: Mistakes = Mistakes()
-    sft: Tuning = Tuning(batch=96, epochs=2)
+    sft: FineTuning = FineTuning(batch=96, epochs=2)
     pairs: Sampling = Sampling(samples=8)
     dpo: Preference = Preference()
     grpo: Grpo | None = None
@@ -314,7 +307,15 @@ class Recipe(Table):
     launch: Launch = Launch()
     evaluate: Evaluation = Evaluation()
     export: Export = Export()
+    hub: Hub | None = None
     plan: Plan | None = None
+
+    @model_validator(mode="after")
+    def _teacher_starts(self) -> "Recipe":
+        teacher = self.seed.teacher if self.seed.source == "teacher" else None
+        if teacher is not None and teacher.url is None and self.engine.kind != "vllm":
+            raise ValueError('seed.teacher needs its url: only engine.kind = "vllm" starts one')
+        return self
 
     @model_validator(mode="after")
     def _gated(self) -> "Recipe":

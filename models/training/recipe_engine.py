@@ -1,11 +1,15 @@
 """Recipe tables of generation: the engine that serves a checkpoint, and how it is sampled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from models.training.recipe_tuning import Count, Share, Table
+from models.training.recipe_tuning import Count, Effort, Share, Table
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+_SAMPLED = ("top_p", "top_k", "min_p", "repetition_penalty")
 
 
 class Engine(Table):
@@ -14,12 +18,17 @@ class Engine(Table):
     `embedded` is for models of a few million parameters. `llamacpp` is llama.cpp on the CPU, with
     weights of eight bits and a `context` of tokens for each of `concurrency` generations. `vllm`
     starts vLLM's server by `python`, the interpreter of an environment that has it. `urls` are
-    engines that already serve the checkpoint.
+    engines that already serve the checkpoint, or a router before them, such as vllm-router.
+
+    `replicas` engines are started, each on the next `gpus_each` of the GPUs, and share the
+    requests; `concurrency` is that of all of them together.
     """
 
     kind: Literal["embedded", "llamacpp", "vllm", "urls"] = "vllm"
     python: str = "python"
     flags: Sequence[str] = ()
+    replicas: Count = 1
+    gpus_each: Count = 1
     urls: Sequence[str] = ()
     concurrency: Count = 64
     context: Count = 2048
@@ -29,6 +38,10 @@ class Engine(Table):
     def _complete(self) -> "Engine":
         if (self.kind == "urls") != bool(self.urls):
             raise ValueError('urls are needed with kind = "urls", and not otherwise')
+        if self.kind == "urls" and self.replicas > 1:
+            raise ValueError('replicas are started by this run: with kind = "urls", name each URL')
+        if self.concurrency < self.replicas:
+            raise ValueError(f"concurrency = {self.concurrency} leaves replicas without a request")
         return self
 
 
@@ -45,10 +58,43 @@ class Sampling(Table):
     top_k: Annotated[int, Field(ge=-1)] = -1
     min_p: Share = 0.0
     repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
+    presence_penalty: Penalty = 0.0
     max_tokens: Count | None = None
 
     @property
     def fields(self) -> dict[str, float]:
         """Those of a request, besides the temperature."""
-        names = ("top_p", "top_k", "min_p", "repetition_penalty")
-        return {name: getattr(self, name) for name in names}
+        fields: dict[str, float] = {name: getattr(self, name) for name in _SAMPLED}
+        if self.presence_penalty:  # 0 is every engine's default
+            fields["presence_penalty"] = self.presence_penalty
+        return fields
+
+
+class Teacher(Table):
+    """The model that writes the seed, behind an OpenAI-compatible endpoint.
+
+    Its key is in `TOPS_UPSTREAM_API_KEY`. Without a `url`, the stage starts vLLM with `flags` and
+    the replicas of `[engine]`, and ends it before anything is trained: teacher and training never
+    hold the same GPUs. `instructions` are system prompts by effort; `models.training.seed` has the
+    defaults. Ways to sample that are set are sent, and with `seeded` a seed for each request.
+    """
+
+    url: str | None = None
+    model: str
+    flags: Sequence[str] = ()
+    instructions: Mapping[Effort, str] = {}
+    temperature: float = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Share | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    presence_penalty: Penalty | None = None
+    seeded: bool = True
+    max_tokens: Count | None = None
+    concurrency: Count = 16
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """Those of a request that are set, besides the temperature."""
+        values = {name: getattr(self, name) for name in (*_SAMPLED, "presence_penalty")}
+        return {name: value for name, value in values.items() if value is not None}

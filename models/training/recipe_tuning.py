@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +33,9 @@ class Training(Table):
     """What all trainings share.
 
     `batch` counts samples of all processes together, `micro_batch` those of one process at a time.
-    `lora = false` removes the adapter of the recipe that this one extends.
+    `lora = false` removes the adapter of the recipe that this one extends. `attention` is an
+    implementation that transformers knows: `sdpa`, `eager`, `flash_attention_2` or a kernel of the
+    hub; by default the model's own.
     """
 
     learning_rate: float = 1e-5
@@ -44,7 +46,7 @@ class Training(Table):
     weight_decay: float = 0.0
     gradient_checkpointing: bool = False
     save_steps: Count = 200
-    max_steps: Count | None = None
+    attention: str | None = None
     lora: Lora | None = None
 
     @field_validator("lora", mode="before")
@@ -54,11 +56,39 @@ class Training(Table):
 
 
 class Tuning(Training):
-    """One training on given samples; those longer than `max_length` are left out."""
+    """One training on given samples; those longer than `max_length` are left out.
+
+    It ends after `max_steps`, if that is sooner. The share `held_out` of the problems is not
+    trained on: the loss on their samples is measured every `evaluate_steps`.
+    """
 
     epochs: float = 3
+    max_steps: Count | None = None
     max_length: Count = 16_384
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    evaluate_steps: Count = 200
+
+
+class FineTuning(Tuning):
+    """Supervised fine-tuning.
+
+    With `padding_free`, a micro-batch is one sequence without padding, which attention by varlen
+    kernels keeps apart (`attention = "flash_attention_2"`; others need more time than padding).
+    With `shared_prompts`, the samples of a problem are one row with the part of their prompts that
+    is common once; `batch` then counts such rows. It needs `attention = "sdpa"`, the default of
+    nearly all models.
+    """
+
+    padding_free: bool = False
     shared_prompts: bool = False
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> "FineTuning":
+        if self.padding_free and self.shared_prompts:
+            raise ValueError("padding_free and shared_prompts exclude each other")
+        if self.shared_prompts and self.attention not in (None, "sdpa"):
+            raise ValueError(f'shared_prompts needs attention = "sdpa", not {self.attention}')
+        return self
 
 
 class Preference(Tuning):

@@ -22,10 +22,10 @@ _STARTED = "started.json"
 _TEMPORARY = {"trainer", "logs", "serving"}
 """Folders of a stage that are not results: checkpoints, TensorBoard's logs, converted weights."""
 _UNHASHED: Mapping[str, Any] = {
-    "engine": {"python", "urls", "concurrency", "start_seconds"},
+    "engine": {"python", "urls", "concurrency", "start_seconds", "replicas", "gpus_each"},
     "verify": {"processes"},
     "grpo": {"vllm_url"},
-    "seed": {"teacher": {"url", "concurrency"}},
+    "seed": {"teacher": {"url", "flags", "concurrency"}},
     "mistakes": {"critic": {"url", "concurrency"}},
 }
 """Keys of a recipe that change how a result is computed, but not the result."""

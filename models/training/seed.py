@@ -24,9 +24,11 @@ from models.training.examples import Example, read_rows, write_examples
 from models.training.generation import generate_missing, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
-from models.training.recipe import Recipe, Teacher
+from models.training.recipe import Recipe
+from models.training.recipe_engine import Teacher
 from models.training.run import RunError, StageContext
 from models.training.seed_file import read_seed_file
+from models.training.serving import teaching
 
 INSTRUCTIONS: Mapping[str, str] = {
     "none": "Answer at once, without any reasoning.",
@@ -147,19 +149,11 @@ def _from_teacher(context: StageContext, teacher: Teacher, counts: Counter[str])
         problems = load(recipe.data.seed, recipe.data, counts, answer_judge.unjudgeable)
         evaluation = load(recipe.data.evaluate, recipe.data, Counter(), answer_judge.unjudgeable)
     problems = without_contamination(problems, evaluation, recipe.data.ngram, counts)
-    settings = RequestSettings(
-        url=teacher.url.rstrip("/"),
-        model=teacher.model,
-        temperature=teacher.temperature,
-        weights=None,
-        keep_responses=True,
-        max_tokens=teacher.max_tokens,
-        api_key=os.environ.get(API_KEY_VARIABLE),
-        system={**INSTRUCTIONS, **teacher.instructions},
-    )
     generations, outcomes = context.folder / "generations.jsonl", context.folder / "outcomes.jsonl"
-    efforts = recipe.model.efforts
-    generate_missing(problems, efforts, 1, [settings], generations, teacher.concurrency, counts)
+    efforts, concurrency = recipe.model.efforts, teacher.concurrency
+    with teaching(recipe.engine, teacher, context.folder / "serving") as urls:
+        endpoints = [_request_settings(recipe, teacher, url) for url in urls]
+        generate_missing(problems, efforts, 1, endpoints, generations, concurrency, counts)
     judge(recipe, problems, generations, outcomes, counts)
     rows = list(read_rows(outcomes))
     usable = [row for row in rows if row["reasoning"] or row["effort"] == "none"]
@@ -174,6 +168,21 @@ def _from_teacher(context: StageContext, teacher: Teacher, counts: Counter[str])
         for row in usable
         if row["correct"] or not recipe.seed.only_right
     ]
+
+
+def _request_settings(recipe: Recipe, teacher: Teacher, url: str) -> RequestSettings:
+    return RequestSettings(
+        url=url,
+        model=teacher.model,
+        temperature=teacher.temperature,
+        weights=None,
+        keep_responses=True,
+        max_tokens=teacher.max_tokens,
+        api_key=os.environ.get(API_KEY_VARIABLE) if teacher.url else None,
+        system={**INSTRUCTIONS, **teacher.instructions},
+        sampling=teacher.fields,
+        seed=recipe.random_seed if teacher.seeded else None,
+    )
 
 
 def problems_of(recipe: Recipe, counts: Counter[str]) -> list[Problem]:

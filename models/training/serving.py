@@ -1,16 +1,18 @@
 """An engine that serves a checkpoint on loopback while a stage generates from it."""
 
+import os
 import socket
 import subprocess
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 
 from child_python import python_command
-from models.training.recipe import Engine, Recipe
+from models.training.recipe import Recipe
+from models.training.recipe_engine import Engine, Teacher
 from models.training.run import RunError
 from models.training.worker_process import worker_process
 
@@ -41,20 +43,90 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[dict[str, st
         yield {url: _served_name(url, model) for url in (url.rstrip("/") for url in engine.urls)}
         return
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
     command = _command(recipe, model, folder)
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL]
-    log = folder / "engine.log"
-    with worker_process([*command, *engine.flags], log) as process:
-        _wait_healthy(process, f"http://127.0.0.1:{port}", engine, log)
-        yield {f"http://127.0.0.1:{port}/v1": MODEL}
+    with started(engine, command, MODEL, folder) as urls:
+        yield dict.fromkeys(urls, MODEL)
+
+
+@contextmanager
+def teaching(engine: Engine, teacher: Teacher, folder: Path) -> Generator[list[str]]:
+    """The base URLs (with /v1) of a seed's teacher: its own, or those of engines started for it.
+
+    Raises:
+        RunError: see `started`.
+    """
+    if teacher.url is not None:
+        yield [teacher.url.rstrip("/")]
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    command = vllm_command(engine, teacher.model)
+    flagged = engine.model_copy(update={"flags": teacher.flags})
+    with started(flagged, command, teacher.model, folder) as urls:
+        yield urls
+
+
+@contextmanager
+def started(
+    engine: Engine, command: Sequence[str], name: str, folder: Path
+) -> Generator[list[str]]:
+    """The base URLs (with /v1) of `engine.replicas` engines, which end with the block.
+
+    Args:
+        engine: the recipe's table.
+        command: of one engine, without address, name and the recipe's flags.
+        name: that the model is served under.
+        folder: for the engines' logs.
+
+    Raises:
+        RunError: an engine does not start, or there are too few GPUs for the replicas.
+    """
+    devices = replica_devices(engine, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    with ExitStack() as stack:
+        running: list[tuple[subprocess.Popen[bytes], str, Path]] = []
+        for number, (variables, port) in enumerate(
+            zip(devices, _free_ports(len(devices)), strict=True), 1
+        ):
+            address = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", name]
+            log = folder / ("engine.log" if number == 1 else f"engine-{number}.log")
+            process = stack.enter_context(
+                worker_process([*command, *address, *engine.flags], log, variables=variables)
+            )
+            running.append((process, f"http://127.0.0.1:{port}", log))
+        for process, url, log in running:  # all of them load at once
+            _wait_healthy(process, url, engine, log)
+        yield [f"{url}/v1" for _, url, _ in running]
+
+
+def replica_devices(engine: Engine, visible: str | None) -> list[dict[str, str]]:
+    """The environment variables by which each replica gets GPUs of its own.
+
+    Args:
+        engine: the recipe's table.
+        visible: CUDA_VISIBLE_DEVICES; None where all GPUs of the machine are visible.
+
+    Raises:
+        RunError: it has too few of them.
+    """
+    if engine.kind != "vllm" or engine.replicas == 1:
+        return [{} for _ in range(engine.replicas)]
+    needed = engine.replicas * engine.gpus_each
+    gpus = [str(number) for number in range(needed)] if visible is None else visible.split(",")
+    if len(gpus) < needed:
+        raise RunError(
+            f"{engine.replicas} replicas of {engine.gpus_each} GPUs (engine.replicas, "
+            f"engine.gpus_each) need {needed}, and CUDA_VISIBLE_DEVICES has {len(gpus)}"
+        )
+    return [
+        {"CUDA_VISIBLE_DEVICES": ",".join(gpus[first : first + engine.gpus_each])}
+        for first in range(0, needed, engine.gpus_each)
+    ]
 
 
 def _command(recipe: Recipe, model: Path, folder: Path) -> list[str]:
     """The engine's command, after the model is converted to what it reads."""
     engine = recipe.engine
     if engine.kind == "vllm":
-        return [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+        return vllm_command(engine, str(model))
     from models.training.conversion import convert, convert_to_gguf  # noqa: PLC0415 - loads torch
 
     if engine.kind == "embedded":
@@ -62,9 +134,15 @@ def _command(recipe: Recipe, model: Path, folder: Path) -> list[str]:
         return python_command("server.embedded", "--model", str(folder / "model"))
     file = model if model.suffix == ".gguf" else folder / "model.gguf"
     convert_to_gguf(model, file)
-    slots = ["--slots", str(engine.concurrency), "--context", str(engine.context)]
+    slots_each = -(-engine.concurrency // engine.replicas)
+    slots = ["--slots", str(slots_each), "--context", str(engine.context)]
     transition = ["--transition", recipe.model.transition.strip()]
     return python_command("server.llamacpp", "--model", str(file), *slots, *transition)
+
+
+def vllm_command(engine: Engine, model: str) -> list[str]:
+    """The command of a vLLM server of `model`, a folder or a name of the hub."""
+    return [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
 
 
 def _served_name(url: str, model: Path) -> str:
@@ -116,7 +194,9 @@ def _tail(log: Path) -> str:
     return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

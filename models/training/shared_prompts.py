@@ -2,7 +2,7 @@
 
 The efforts' prompts are equal up to the tag. A row is that common part and then, of each sample,
 the rest: a branch. A token attends to the common part and to its own branch, and has the position
-that it has in its own sample. So hidden states, loss and gradient are those of the separate samples.
+that it has in its own sample. So loss and gradient are those of the separate samples.
 """
 
 from collections import defaultdict

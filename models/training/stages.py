@@ -27,12 +27,13 @@ from models.training.export import export
 from models.training.gate import gate
 from models.training.generation import generate_from, judge
 from models.training.grpo import reinforce
+from models.training.hub import push
 from models.training.launch import run_training
 from models.training.mistakes import mark
 from models.training.outcome_check import problems_of_outcomes
 from models.training.pretrained import origin
 from models.training.recipe import Recipe, Scratch
-from models.training.recipe_tuning import Tuning
+from models.training.recipe_tuning import FineTuning
 from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed
 from models.training.selection import Rule, chosen_answers, preference_pairs
@@ -55,7 +56,8 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
     """Every stage of a recipe by its name, in the order in which they run."""
     if recipe.grpo is not None and recipe.grpo.start == "base":
         base = Stage("base", (), _MODEL_TABLES, _base)
-        return _named([base, _grpo_stage("base"), *_last_stages(["base", "grpo"], "grpo")])
+        last = _last_stages(recipe, ["base", "grpo"], "grpo")
+        return _named([base, _grpo_stage("base"), *last])
     seed_tables = (*_PROBLEM_TABLES, *_MODEL_TABLES, "seed", "mistakes")
     generate_tables = (*_GENERATION_TABLES, "generate")
     gate_after_tag = [stage.name for stage in _gate_stages(recipe, "tag")]
@@ -82,20 +84,23 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         trained.append("grpo")
     named = {"tag", *recipe.evaluate.besides}
     evaluated = [name for name in trained if name in named or name.rpartition("-")[0] in named]
-    return _named([*stages, *_last_stages(evaluated, exported)])
+    return _named([*stages, *_last_stages(recipe, evaluated, exported)])
 
 
 def _named(stages: Sequence[Stage]) -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
-def _last_stages(evaluated: Sequence[str], exported: str) -> list[Stage]:
+def _last_stages(recipe: Recipe, evaluated: Sequence[str], exported: str) -> list[Stage]:
     evaluate_tables = (*_GENERATION_TABLES, "evaluate", "select", "export.stage")
-    export_tables = (*_GENERATION_TABLES, "data.router", "generate", "export")
-    return [
+    export_tables = (*_GENERATION_TABLES, "data.router", "generate", "export", "hub.license")
+    stages = [
         Stage("evaluate", evaluated, evaluate_tables, partial(evaluate, exported)),
         Stage("export", (exported, "evaluate"), export_tables, export),
     ]
+    if recipe.hub is not None:
+        stages.append(Stage("push", ("export",), ("hub",), push))
+    return stages
 
 
 def _gate_stages(recipe: Recipe, after: str) -> list[Stage]:
@@ -242,7 +247,7 @@ def _sft(select: str, context: StageContext) -> Mapping[str, Any]:
     return _fine_tune(context, select, context.recipe.sft)
 
 
-def _fine_tune(context: StageContext, source: str, settings: Tuning) -> Mapping[str, Any]:
+def _fine_tune(context: StageContext, source: str, settings: FineTuning) -> Mapping[str, Any]:
     """Fine-tune the base model on the examples of the stage `source`."""
     examples = read_examples(context.inputs[source] / "examples.jsonl")
     model, chat = _base_model(context), _chat(context)

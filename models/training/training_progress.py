@@ -34,6 +34,9 @@ class ProgressLines(TrainerCallback):
     def on_log(
         self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_: Any
     ) -> None:
+        if "eval_loss" in logs and state.is_world_process_zero:
+            held_out = f"step {state.global_step}, loss of held-out rows {logs['eval_loss']:.4f}"
+            print(held_out, file=sys.stderr, flush=True)
         now = time.monotonic()
         is_last = state.global_step >= state.max_steps
         if "loss" not in logs or not state.is_world_process_zero:

@@ -31,6 +31,7 @@ from models.training.sft_trainer import RowCollator, RowTrainer
 from models.training.training_progress import ProgressLines, mean_loss
 
 _LOGGED_STEPS = 10
+_TRAINED, _HELD_OUT = "tokens.jsonl", "held_out.jsonl"
 
 
 class _PretokenisedDPOTrainer(DPOTrainer):
@@ -61,6 +62,7 @@ def train(folder: Path) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines())
     result = trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "trainer"))
+    held_out = trainer.evaluate() if trainer.eval_dataset is not None else None
     partial = folder / "model.part"
     if job["settings"]["lora"] is not None:
         trainer.save_model(str(folder / "adapter"))
@@ -75,6 +77,8 @@ def train(folder: Path) -> None:
         trainer.processing_class.save_pretrained(partial)
         (partial / "training_args.bin").unlink(missing_ok=True)
         summary = {"loss": mean_loss(trainer.state.log_history), "steps": result.global_step}
+        if held_out is not None:
+            summary["held_out_loss"] = held_out["eval_loss"]
         (folder / "training.json").write_text(json.dumps(summary) + "\n")
         shutil.rmtree(folder / "model", ignore_errors=True)
         partial.rename(folder / "model")
@@ -89,14 +93,15 @@ def _sft(folder: Path, job: dict[str, Any]) -> RowTrainer:
         **_arguments(folder, job),
         max_length=None,  # longer samples were left out and counted before
         remove_unused_columns=False,  # rows have branches
+        padding_free=job["settings"]["padding_free"],
         dataset_kwargs={"skip_prepare_dataset": True},
         train_sampling_strategy="batch_rebalance",  # by length would separate the efforts
     )
     return RowTrainer(
         model,
         args=config,
-        data_collator=RowCollator(tokenizer.pad_token_id),
-        train_dataset=_dataset(folder),
+        data_collator=None if config.padding_free else RowCollator(tokenizer.pad_token_id),
+        **_datasets(folder),
         processing_class=tokenizer,
         peft_config=None if is_peft_model(model) else _lora(job),
         callbacks=[_EpochCallback()],
@@ -113,7 +118,7 @@ def _dpo(folder: Path, job: dict[str, Any]) -> DPOTrainer:
     return _PretokenisedDPOTrainer(
         model,
         args=config,
-        train_dataset=_dataset(folder),
+        **_datasets(folder),
         processing_class=tokenizer,
         peft_config=_lora(job),
     )
@@ -130,18 +135,33 @@ def _grpo(folder: Path, job: dict[str, Any]) -> Any:
 
 def _load(job: dict[str, Any]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
-    lora, source = job["settings"]["lora"], origin(job["model"])
+    lora, attention = job["settings"]["lora"], job["settings"]["attention"]
+    source = origin(job["model"])
     by_default = "bfloat16" if torch.cuda.is_available() else "float32"
     dtype = getattr(torch, lora["weights"] or by_default) if lora else torch.float32
+    if dtype is torch.bfloat16 and not torch.cuda.is_available() and not _has_fast_bfloat16():
+        print(
+            "warning: this CPU has no instructions for bfloat16, which is many times slower on it: "
+            'set lora.weights = "float32"',
+            file=sys.stderr,
+        )
     # a quantised base would train, and then not be saved
     quantization = GgufConfig(dequantize=True) if is_gguf(job["model"]) else None
     model = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=dtype, **({"quantization_config": quantization} if quantization else {})
+        **source,
+        dtype=dtype,
+        **({"quantization_config": quantization} if quantization else {}),
+        **({"attn_implementation": attention} if attention else {}),
     )
     if job["new_tokens"]:
         add_rows(model, tokenizer, AutoTokenizer.from_pretrained(**source), job["seed"])
     model.config.use_cache = False
     return model, tokenizer
+
+
+def _has_fast_bfloat16() -> bool:
+    """Whether matrices in bfloat16 are multiplied by instructions of the CPU (AVX-512, AMX)."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # has no public name
 
 
 def _lora(job: dict[str, Any], rows: dict[str, list[int]] | None = None) -> LoraConfig | None:
@@ -172,10 +192,12 @@ def _with_new_tokens(model: Any, tokenizer: Any, job: dict[str, Any]) -> Any:
     return adapted
 
 
-def _dataset(folder: Path) -> Dataset:
-    return Dataset.from_json(
-        str(folder / "tokens.jsonl"), cache_dir=str(folder / "trainer" / "cache")
-    )
+def _datasets(folder: Path) -> dict[str, Dataset | None]:
+    def read(name: str) -> Dataset | None:
+        file, cache = folder / name, folder / "trainer" / "cache" / name
+        return Dataset.from_json(str(file), cache_dir=str(cache)) if file.is_file() else None
+
+    return {"train_dataset": read(_TRAINED), "eval_dataset": read(_HELD_OUT)}
 
 
 def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +218,7 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "gradient_accumulation_steps": accumulation_steps,
         "learning_rate": settings["learning_rate"],
         "num_train_epochs": settings.get("epochs", 1),
-        "max_steps": settings["max_steps"] or -1,
+        "max_steps": settings.get("max_steps") or -1,
         "warmup_steps": float(settings["warmup_share"]),
         "lr_scheduler_type": settings["schedule"],
         "weight_decay": settings["weight_decay"],
@@ -204,12 +226,26 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "save_steps": settings["save_steps"],
         "save_total_limit": 2,
         "logging_steps": _LOGGED_STEPS,
-        "report_to": ["tensorboard"],
+        "report_to": job["report_to"],
+        "run_name": job["name"],
         "disable_tqdm": True,
         "seed": job["seed"],
         "bf16": gpu,
         "use_cpu": not gpu,
         "dataloader_pin_memory": gpu,
+        **_evaluation(folder, settings),
+    }
+
+
+def _evaluation(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for the loss on held-out rows, at every so many steps."""
+    if not (folder / _HELD_OUT).is_file():
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": settings["evaluate_steps"],
+        "per_device_eval_batch_size": settings["micro_batch"],
+        "prediction_loss_only": True,
     }
 
 

@@ -2,23 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from models.training.chat import Chat
+from models.training.chat import Chat, Encoded
 from models.training.examples import Example, encode_all, write_rows
 from models.training.generation import shuffled
 from models.training.launch import run_training
 from models.training.recipe import Recipe
-from models.training.recipe_tuning import Preference, Training, Tuning
+from models.training.recipe_tuning import FineTuning, Preference, Training
 from models.training.run import RunError, write_whole
 from models.training.shared_prompts import share_prompts
+
+Item = TypeVar("Item")
 
 
 def fine_tune(
     recipe: Recipe,
-    settings: Tuning,
+    settings: FineTuning,
     model: str,
     chat: Chat,
     examples: Sequence[Example],
@@ -35,12 +37,33 @@ def fine_tune(
         for example, sample in encode_all(examples, chat, settings.max_length, counts)
         if any(label >= 0 for label in sample.labels)
     ]
+    rows, held_out = (
+        _rows(part, settings)
+        for part in parted(samples, settings.held_out, recipe.random_seed, _problem)
+    )
     if settings.shared_prompts:
-        rows = share_prompts(samples, settings.max_length)
         counts["row_tokens"] = sum(len(row["input_ids"]) for row in rows)
-    else:
-        rows = [{"input_ids": sample.ids, "labels": sample.labels} for _, sample in samples]
-    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "sft")}
+    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "sft", held_out)}
+
+
+def _problem(sample: tuple[Example, Encoded]) -> str:
+    return sample[0].problem_id
+
+
+def _rows(samples: Sequence[tuple[Example, Encoded]], settings: FineTuning) -> list[dict[str, Any]]:
+    if settings.shared_prompts:
+        return share_prompts(samples, settings.max_length)
+    return [{"input_ids": sample.ids, "labels": sample.labels} for _, sample in samples]
+
+
+def parted(
+    items: Sequence[Item], share: float, seed: int, problem_of: Callable[[Item], str]
+) -> tuple[list[Item], list[Item]]:
+    """The items to train on, and those of the `share` of problems that is held out."""
+    problems = shuffled(list(dict.fromkeys(problem_of(item) for item in items)), seed)
+    held_out = frozenset(problems[: round(share * len(problems))])
+    trained = [item for item in items if problem_of(item) not in held_out]
+    return trained, [item for item in items if problem_of(item) in held_out]
 
 
 def prefer(
@@ -57,20 +80,23 @@ def prefer(
         RunError: no pair fits `max_length`, or the training failed.
     """
     counts = Counter[str]()
-    rows: list[dict[str, Any]] = []
+    kept: list[tuple[str, dict[str, Any]]] = []
     for chosen, rejected in pairs:
         chosen_tokens, rejected_tokens = chosen.encode(chat), rejected.encode(chat)
         if max(len(chosen_tokens.ids), len(rejected_tokens.ids)) > settings.max_length:
             counts["too_long"] += 1
             continue
-        rows.append(
-            {
-                "prompt_ids": chosen_tokens.ids[: chosen_tokens.prompt],
-                "chosen_ids": chosen_tokens.ids[chosen_tokens.prompt :],
-                "rejected_ids": rejected_tokens.ids[rejected_tokens.prompt :],
-            }
-        )
-    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "dpo")}
+        row = {
+            "prompt_ids": chosen_tokens.ids[: chosen_tokens.prompt],
+            "chosen_ids": chosen_tokens.ids[chosen_tokens.prompt :],
+            "rejected_ids": rejected_tokens.ids[rejected_tokens.prompt :],
+        }
+        kept.append((chosen.problem_id, row))
+    rows, held_out = (
+        [row for _, row in part]
+        for part in parted(kept, settings.held_out, recipe.random_seed, lambda pair: pair[0])
+    )
+    return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "dpo", held_out)}
 
 
 def train_on(
@@ -81,8 +107,11 @@ def train_on(
     rows: Sequence[dict[str, Any]],
     folder: Path,
     method: Literal["sft", "dpo", "grpo"],
+    held_out: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Train `model` on rows in the form that the method takes; the result is `folder/model`.
+
+    The loss on the rows `held_out`, if any, is measured meanwhile.
 
     Raises:
         RunError: there are no rows, or the training failed.
@@ -94,6 +123,8 @@ def train_on(
         )
     if not (folder / "model").is_dir():
         write_rows(folder / "tokens.jsonl", shuffled(rows, recipe.random_seed))
+        if held_out:
+            write_rows(folder / "held_out.jsonl", held_out)
         chat.tokenizer.save_pretrained(folder / "tokenizer")
         job = {
             "method": method,
@@ -103,7 +134,10 @@ def train_on(
             "settings": settings.model_dump(mode="json"),
             "verify": recipe.verify.model_dump(mode="json"),
             "seed": recipe.random_seed,
+            "name": f"{recipe.name}-{folder.name}",
+            "report_to": [*recipe.launch.report_to],
         }
         write_whole(folder / "tuning.json", json.dumps(job, indent=1) + "\n")
         run_training(recipe.launch, "models.training.trl_worker", folder)
-    return {"rows": len(rows), **json.loads((folder / "training.json").read_text())}
+    counts = {"rows": len(rows), **({"held_out": len(held_out)} if held_out else {})}
+    return {**counts, **json.loads((folder / "training.json").read_text())}

@@ -16,7 +16,10 @@ _SHUTDOWN_SECONDS = 20
 
 @contextmanager
 def worker_process(
-    command: Sequence[str], log: Path | None = None, defaults: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log: Path | None = None,
+    defaults: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
     """Run a command until the block is left.
 
@@ -24,10 +27,11 @@ def worker_process(
         command: the program and its arguments.
         log: the file for its output; without one, it inherits ours.
         defaults: environment variables for it, where ours does not set them.
+        variables: those that it gets in any case.
     """
     wrapper = python_command("server.engines.die_with_parent", *command)
     output = None if log is None else log.open("wb")
-    environment = {**(defaults or {}), **os.environ, **path_variables()}
+    environment = {**(defaults or {}), **os.environ, **path_variables(), **(variables or {})}
     process = subprocess.Popen(  # noqa: S603 - the command is built by our callers
         wrapper, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
     )

@@ -1,0 +1,41 @@
+"""Stage `push`: the exported folder, with its card, in a repository of the Hugging Face Hub."""
+
+from importlib import import_module
+from typing import Any
+
+import httpx
+
+from models.training.run import RunError, StageContext
+
+
+def push(context: StageContext) -> dict[str, Any]:
+    """Have the hub check the card, create the repository if it is missing, and upload the folder.
+
+    Files that the repository has already are not uploaded again, so that a stage that was killed
+    goes on.
+
+    Raises:
+        RunError: the hub refuses the card, the token or the upload, or does not answer.
+    """
+    hub, folder = context.recipe.hub, context.inputs["export"] / "model"
+    assert hub is not None
+    library: Any = import_module("huggingface_hub")  # loaded by this stage alone
+    endpoint = str(library.constants.ENDPOINT)
+    api = library.HfApi(endpoint=endpoint)
+    try:
+        library.ModelCard.load(folder / "README.md").validate()
+        api.create_repo(hub.repo, private=hub.private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=hub.repo,
+            folder_path=folder,
+            revision=hub.revision,
+            commit_message=f"{context.recipe.name}, trained by the TOPS loop",
+        )
+    except ValueError as error:
+        raise RunError(f"{endpoint} refuses the card of {folder}: {error}") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise RunError(
+            f"{endpoint} did not take {hub.repo}: {error}; set HF_TOKEN to a token that may write "
+            "there, and run this again"
+        ) from error
+    return {"repo": hub.repo, "commit": commit.oid}
