@@ -51,6 +51,7 @@ _FURTHER = {
         "Run a model on problems at every effort, and judge.",
         "models.commands:generate_command",
     ),
+    "judge": ("Judge answers line by line.", "models.commands:judge_command"),
     "train": ("Train a model that spends fewer tokens.", "models.commands:train_command"),
     "completion": ("Print a completion script for a shell.", "tops:completion_command"),
 }

@@ -17,6 +17,7 @@ from loadtest.preflight import request_headers
 from loadtest.problem import Problem
 from loadtest.record import Record
 from loadtest.request_body import malformed_body, request_body, tool_call_messages
+from loadtest.scorer import Scorer
 from loadtest.stream import note_error, parse_chunk, read_events
 from loadtest.workload import Task
 
@@ -48,11 +49,12 @@ class Sender:
         self._http = httpx.AsyncClient(**options, limits=limits)
         transport = httpx.AsyncHTTPTransport(limits=limits, socket_options=_SMALL_WINDOW)
         self._slow_http = httpx.AsyncClient(**options, transport=transport)
+        self._scorer = Scorer()
 
     async def __aenter__(self) -> "Sender":
         self._stack = AsyncExitStack()
-        for http in (self._http, self._slow_http):
-            await self._stack.enter_async_context(http)
+        for resource in (self._http, self._slow_http, self._scorer):
+            await self._stack.enter_async_context(resource)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -115,6 +117,8 @@ class Sender:
         record.latency = time.perf_counter() - record.scheduled_at
         if record.error is None and record.ended == "answer":
             judge(record, problem.answer, content)
+            if problem.check is not None:
+                record.correct = await self._scorer.is_correct(problem, content)
         if record.error is not None:
             record.ended = "error"
         return content

@@ -32,7 +32,12 @@ def read_conversations(source: Problems, notes: list[str]) -> list[Conversation]
         _repeat(conversations[index % len(conversations)], index // len(conversations))
         for index in range(n)
     ]
-    answers = [turn.answer for turns in repeated for turn in turns if turn.answer is not None]
+    answers = [
+        turn.answer
+        for turns in repeated
+        for turn in turns
+        if turn.answer is not None and turn.check is None
+    ]
     if unjudged := sum(not judgeable(answer) for answer in answers):
         notes.append(
             f"{unjudged} of {len(answers)} reference answers are not numbers and are not judged"

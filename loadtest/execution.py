@@ -11,6 +11,7 @@ from loadtest.preflight import preflight
 from loadtest.progress import Progress
 from loadtest.record_file import RecordWriter
 from loadtest.run import run
+from loadtest.scorer import check_scorer
 from loadtest.sweep import run_sweep
 from loadtest.workload import Task, plan_tasks
 
@@ -34,6 +35,7 @@ def execute(plan: Plan, record_file: Path | None, notes: list[str]) -> Progress:
         scheduled = schedule(plan.arrivals, len(tasks), plan.seed, notes)
         tasks = tasks[: len(scheduled)]
     asyncio.run(preflight(plan))
+    asyncio.run(check_scorer([turn for task in tasks for turn in task.conversation]))
     if record_file is None:
         progress = Progress(len(tasks))
         asyncio.run(_run(plan, tasks, scheduled, progress))

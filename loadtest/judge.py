@@ -16,7 +16,7 @@ def judge(record: Record, reference: str | None, content: str) -> None:
         content: the answer's text.
     """
     record.answered = bool(content.strip())
-    if reference is not None:
+    if reference is not None and judgeable(reference):
         record.correct = is_correct(content, reference)
     if record.completion_tokens is None:
         record.error = "no usage"

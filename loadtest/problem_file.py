@@ -81,6 +81,7 @@ def _turns(
 ) -> Conversation:
     answer, difficulty = row.get("answer"), row.get("difficulty")
     multi_turn = len(prompts) > 1
+    check = None if multi_turn else row.get("reasoning_gym")
     return tuple(
         Problem(
             f"{row_id}.{turn}" if multi_turn else row_id,
@@ -88,6 +89,7 @@ def _turns(
             None if multi_turn or answer is None else str(answer),
             difficulty if isinstance(difficulty, int | float) else None,
             None if turn else system,
+            check,
         )
         for turn, prompt in enumerate(prompts)
     )

@@ -93,6 +93,23 @@ def problems_command(
     write_problems(sys.stdout, count, seed, split, steps)
 
 
+@click.command("judge")
+@click.option("--run-code", is_flag=True, help="Run programs that a model has written.")
+def judge_command(run_code: bool) -> None:
+    """Judge answers: a problem with its response per line in, a verdict per line out.
+
+    Lines are those of a problem file, with id and response. The verdict has the same id, and
+    correct, or error where the answer cannot be judged.
+    """
+    import asyncio
+
+    from models.outcomes.judge_lines import judge_lines
+    from models.outcomes.verify import Judge
+
+    with Judge(run_code=run_code) as judge:
+        asyncio.run(judge_lines(sys.stdin, sys.stdout, judge, run_code))
+
+
 @click.command("generate")
 @click.argument("problems")
 @click.option("--out", type=_FILE, required=True, metavar="FILE", help="Outcome file; appended to.")

@@ -10,7 +10,7 @@ from processes import ROOT
 
 from models.training.recipe_tuning import FineTuning, Lora
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 torch: Any = pytest.importorskip("torch", reason="needs the extra [train]")
 transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
 pytest.importorskip("trl", reason="needs the extra [train]")

@@ -1,0 +1,55 @@
+"""`tops judge`: verdicts on answers that come line by line, for programs that have the answers.
+
+A line is a problem as in a problem file, with `id` and the `response`; `truncated` if it was cut
+off. Its verdict is a line with the same `id` and `correct`, or `error` where it cannot be judged.
+Verdicts come as they are found, in any order.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from models.outcomes.check import read_check
+from models.outcomes.verify import Judge, JudgeError, unjudgeable
+from router.json_text import parse_json
+
+
+async def judge_lines(source: TextIO, out: TextIO, judge: Judge, run_code: bool = False) -> None:
+    """Judge each line of `source`, until its end.
+
+    Args:
+        source: the lines.
+        out: gets the verdicts, each flushed.
+        judge: judges answers.
+        run_code: whether programs that a model has written may be run.
+    """
+
+    async def work(line: str) -> None:
+        verdict = await _verdict(line, judge, run_code)
+        out.write(f"{json.dumps(verdict)}\n")
+        out.flush()
+
+    async with asyncio.TaskGroup() as tasks:
+        while line := await asyncio.to_thread(source.readline):
+            if line.strip():
+                tasks.create_task(work(line))
+
+
+async def _verdict(line: str, judge: Judge, run_code: bool) -> dict[str, Any]:
+    number: Any = None
+    try:
+        row: Mapping[str, Any] = parse_json(line)
+        number = row.get("id")
+        response = str(row["response"])
+        answer = str(row.get("answer") or "")
+        check = read_check(row, str(row.get("prompt") or ""))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return {"id": number, "error": f"no answer to judge: {error!r}"}
+    if reason := unjudgeable(answer, check, run_code):
+        return {"id": number, "error": reason}
+    try:
+        correct = await judge.is_correct(response, answer, bool(row.get("truncated")), check)
+    except JudgeError as error:
+        return {"id": number, "error": str(error)}
+    return {"id": number, "correct": bool(correct)}
