@@ -19,6 +19,7 @@ from models.training.run import RunError, StageContext
 from models.training.stages import stages_of
 
 library: Any = pytest.importorskip("huggingface_hub", reason="needs the extra [train]")
+constants: Any = pytest.importorskip("huggingface_hub.constants")
 
 QWEN = ROOT / "models" / "recipes" / "qwen3-8b.toml"
 HUB = "hub={repo='me/qwen3-8b-tops',license='apache-2.0'}"
@@ -86,8 +87,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server = Hub()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    monkeypatch.setattr(library.constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(library.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     yield server
     server.shutdown()
@@ -127,8 +128,8 @@ def test_a_card_that_the_hub_refuses_is_not_pushed(hub: Hub, tmp_path: Path) -> 
 
 
 def test_a_hub_that_is_away_ends_the_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(library.constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(library.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(RunError, match="did not take me/qwen3-8b-tops"):
         push(context(tmp_path))
 

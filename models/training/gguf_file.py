@@ -47,7 +47,7 @@ def write_gguf(folder: Path, file: Path, eight_bits: bool = False) -> None:
         ConversionError: the checkpoint is of another architecture, or its tokenizer is no BPE.
     """
     config, tokenizer = _read(folder / "config.json"), _read(folder / "tokenizer.json")
-    architecture = _ARCHITECTURES.get(*config.get("architectures") or ("",))
+    architecture = _ARCHITECTURES.get((config.get("architectures") or [""])[0])
     if architecture is None or tokenizer["model"]["type"] != "BPE":
         raise ConversionError(
             f"{folder} is none of {', '.join(_ARCHITECTURES)} with a BPE tokenizer: convert it "

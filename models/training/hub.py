@@ -20,7 +20,7 @@ def push(context: StageContext) -> dict[str, Any]:
     hub, folder = context.recipe.hub, context.inputs["export"] / "model"
     assert hub is not None
     library: Any = import_module("huggingface_hub")  # loaded by this stage alone
-    endpoint = str(library.constants.ENDPOINT)
+    endpoint = str(import_module("huggingface_hub.constants").ENDPOINT)
     api = library.HfApi(endpoint=endpoint)
     try:
         library.ModelCard.load(folder / "README.md").validate()

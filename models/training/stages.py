@@ -11,6 +11,7 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,13 +61,12 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         return _named([base, _grpo_stage("base"), *last])
     seed_tables = (*_PROBLEM_TABLES, *_MODEL_TABLES, "seed", "mistakes")
     generate_tables = (*_GENERATION_TABLES, "generate")
-    gate_after_tag = [stage.name for stage in _gate_stages(recipe, "tag")]
     stages = [
         Stage("base", (), _MODEL_TABLES, _base),
         Stage("seed", ("base",), seed_tables, _seed),
         Stage("tag", ("base", "seed"), (*_MODEL_TABLES, "tag"), _tag),
         *_gate_stages(recipe, "tag"),
-        Stage("generate", ("base", "tag", "seed", *gate_after_tag), generate_tables, _generate),
+        Stage("generate", ("base", "tag", "seed"), generate_tables, _generate),
         Stage("verify", ("generate",), _PROBLEM_TABLES, _verify),
     ]
     trained = ["tag"]
@@ -84,7 +84,8 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
         trained.append("grpo")
     named = {"tag", *recipe.evaluate.besides}
     evaluated = [name for name in trained if name in named or name.rpartition("-")[0] in named]
-    return _named([*stages, *_last_stages(recipe, evaluated, exported)])
+    gated = [_behind_gate(recipe, stage) for stage in stages]
+    return _named([*gated, *_last_stages(recipe, evaluated, exported)])
 
 
 def _named(stages: Sequence[Stage]) -> dict[str, Stage]:
@@ -107,6 +108,14 @@ def _gate_stages(recipe: Recipe, after: str) -> list[Stage]:
     if recipe.gate is None or recipe.gate.after != after:
         return []
     return [Stage("gate", ("base", after), (*_GENERATION_TABLES, "evaluate", "gate"), gate)]
+
+
+def _behind_gate(recipe: Recipe, stage: Stage) -> Stage:
+    """The stage; one that samples from the model that the gate measures needs the gate too."""
+    sampling = ("generate", "pairs", "grpo")
+    if recipe.gate is None or stage.name not in sampling or recipe.gate.after not in stage.needs:
+        return stage
+    return replace(stage, needs=(*stage.needs, "gate"))
 
 
 def _sft_stages(rule: Rule, suffix: str) -> list[Stage]:
