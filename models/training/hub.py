@@ -3,8 +3,6 @@
 from importlib import import_module
 from typing import Any
 
-import httpx
-
 from models.training.run import RunError, StageContext
 
 
@@ -22,6 +20,9 @@ def push(context: StageContext) -> dict[str, Any]:
     library: Any = import_module("huggingface_hub")  # loaded by this stage alone
     endpoint = str(import_module("huggingface_hub.constants").ENDPOINT)
     api = library.HfApi(endpoint=endpoint)
+    status_error: type[Exception] = import_module("huggingface_hub.errors").HfHubHTTPError
+    # of the HTTP client that this version of the library uses
+    http_error = next(base for base in status_error.__mro__ if base.__name__ == "HTTPError")
     try:
         library.ModelCard.load(folder / "README.md").validate()
         api.create_repo(hub.repo, private=hub.private, exist_ok=True)
@@ -33,7 +34,7 @@ def push(context: StageContext) -> dict[str, Any]:
         )
     except ValueError as error:
         raise RunError(f"{endpoint} refuses the card of {folder}: {error}") from error
-    except (httpx.HTTPError, OSError) as error:
+    except (http_error, OSError) as error:
         raise RunError(
             f"{endpoint} did not take {hub.repo}: {error}; set HF_TOKEN to a token that may write "
             "there, and run this again"
