@@ -115,7 +115,7 @@ def test_the_folder_is_pushed_with_its_card(hub: Hub, tmp_path: Path) -> None:
     assert data["license"] == "apache-2.0"
     assert data["base_model"] == "Qwen/Qwen3-8B"
     assert data["datasets"] == [
-        "AI-MO/NuminaMath-CoT", "openai/gsm8k", "HuggingFaceH4/MATH-500", "HuggingFaceH4/aime_2024",
+        "AI-MO/NuminaMath-1.5", "openai/gsm8k", "HuggingFaceH4/MATH-500", "HuggingFaceH4/aime_2024",
     ]  # fmt: skip
     assert (data["library_name"], data["pipeline_tag"]) == ("transformers", "text-generation")
 

@@ -22,7 +22,9 @@ def push(context: StageContext) -> dict[str, Any]:
     api = library.HfApi(endpoint=endpoint)
     status_error: type[Exception] = import_module("huggingface_hub.errors").HfHubHTTPError
     # of the HTTP client that this version of the library uses
-    http_error = next(base for base in status_error.__mro__ if base.__name__ == "HTTPError")
+    http_error: type[Exception] = next(
+        base for base in status_error.__mro__ if base.__name__ == "HTTPError"
+    )
     try:
         library.ModelCard.load(folder / "README.md").validate()
         api.create_repo(hub.repo, private=hub.private, exist_ok=True)
