@@ -50,25 +50,25 @@ def test_a_gate_that_cannot_be_is_refused(override: str, message: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_gate_opens_at_its_accuracy_and_measures_once(tmp_path: Path) -> None:
-    """The demo model in place of a tag model; it solves nearly all of these at `high`."""
+def test_the_gate_opens_to_a_model_that_is_good_enough(tmp_path: Path) -> None:
+    """The demo model in place of a tag model: at `low` it solves short stories only."""
     pytest.importorskip("torch", reason="needs the extra [train]")
     shutil.copytree(DEMO, tmp_path / "tag" / "model")
     (tmp_path / "base").mkdir()
-    (tmp_path / "gate").mkdir()
-    easy = "data.evaluate=[{stories={n=20,seed=3,split='test',steps=[1,3]}}]"
 
-    def entered(accuracy: float) -> dict[str, Any]:
-        inputs = {name: tmp_path / name for name in ("base", "tag")}
-        return gate(StageContext(recipe(accuracy, easy), tmp_path / "gate", inputs))
+    def entered(name: str, steps: str, effort: str) -> dict[str, Any]:
+        folder = tmp_path / name
+        folder.mkdir()
+        problems = f"data.evaluate=[{{stories={{n=20,seed=3,split='test',steps={steps}}}}}]"
+        inputs = {stage: tmp_path / stage for stage in ("base", "tag")}
+        return gate(StageContext(recipe(0.5, problems, f"gate.effort={effort}"), folder, inputs))
 
-    assert entered(0.5)["accuracy"] >= 0.5
-    found = json.loads((tmp_path / "gate" / "gate.json").read_text())
-    assert found["tag"]["effort"] == "high"
-    assert found["base"]["effort"] == "auto"
+    assert entered("open", "[1,3]", "medium")["accuracy"] >= 0.5
+    found = json.loads((tmp_path / "open" / "gate.json").read_text())
     assert found["problems"] == PROBLEMS
-    assert found["base"]["tokens"] < found["tag"]["tokens"]
-    answers = (tmp_path / "gate" / "tag.generations.jsonl").read_text()
+    assert (found["tag"]["effort"], found["base"]["effort"]) == ("medium", "auto")
+    answers = (tmp_path / "open" / "tag.generations.jsonl").read_text()
     assert len(answers.splitlines()) == PROBLEMS
-    with pytest.raises(RunError, match=r"gate is closed: tag at high solves .* of 12 problems"):
-        entered(1.01 - 0.01 if found["tag"]["accuracy"]["value"] < 1 else 1.0 + 1e-9)
+    closed = r"gate is closed: tag at low solves .* of 12 problems \(the base: .*%\)"
+    with pytest.raises(RunError, match=closed):
+        entered("closed", "[9,9]", "low")
