@@ -126,13 +126,10 @@ class ConversationFigures:
 
     def held_out(self) -> ConversationSample:
         """All conversations that were held out, while there was a holdout."""
-        arms = [
-            select(table.c.conversation).where(table.c.arm == "holdout", *newer)
-            for table, newer in (
-                (conversations, []),
-                *([(requests, [requests.c.id > self._upto])] if self._has_newer else []),
-            )
-        ]
+        arms = [select(conversations.c.conversation).where(conversations.c.arm == "holdout")]
+        if self._has_newer:
+            newer = requests.c.id > self._upto, requests.c.arm == "holdout"
+            arms.append(select(requests.c.conversation).where(*newer))
         return self._sample("holdout", lambda column: column.in_(union(*arms)))
 
     def treated(self, most: int, number: int, scored_only: bool = False) -> ConversationSample:

@@ -3,6 +3,8 @@
 Each is one statement in the words of both databases: the rows never leave them.
 """
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 
 from server.ledger.sums import slot
@@ -75,7 +77,7 @@ def forget_sessions(
 def _change_loops(connection: Connection, sign: int, *conditions: ColumnElement[bool]) -> None:
     columns = requests.c
     turn = func.min if connection.dialect.name == "sqlite" else func.least
-    keys: list[ColumnElement[object]] = [
+    keys: list[ColumnElement[Any]] = [
         slot(connection, SLOT_SECONDS[-1]),
         columns.key,
         columns.model,
