@@ -47,7 +47,7 @@ _COMMANDS = {
     "pounds": "£",
 }
 _COMMAND = re.compile(rf"\\({'|'.join(_COMMANDS)})(?![A-Za-z])")
-_ESCAPED = re.compile(r"\\([%#&_{}$])")
+_ESCAPED = re.compile(r"\\([%#&_{}])")
 _DELIMITERS = re.compile(r"\\[()\[\]]|\$|\\(?:begin|end)\{(?:align|equation|gather|math)\*?\}")
 _CHARACTERS = str.maketrans(
     {
@@ -70,7 +70,13 @@ _CHARACTERS = str.maketrans(
         "】": "]",
     }
 )
-_DOLLAR = re.compile(r"(?:\b(?:US|CA|AU|NZ|HK|[AC])(?=\$\s?\d))?\$")
+_DOLLAR = re.compile(
+    r"(?:\b(?:US|CA|AU|NZ|HK|[AC])(?=\\?\$\s?\d))?(?P<escaped>\\)?\$"
+    r"(?P<amount>(?=\s?-?\.?\d)(?=[^$\n]*(?:\n|\Z)|[^$\n]*\s[a-z]{2,}\s))?"
+)
+"""A dollar sign, and whether it stands for money: no formula ends behind it, or it is escaped."""
+
+_MONEY = "\x00"
 _SUBSCRIPT = re.compile("(?<=[\\w)])[₀₁₂₃₄₅₆₇₈₉]+")
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span)\s*/?>", re.IGNORECASE)
 _SUPERSCRIPT = re.compile("(?<=[\\w)])[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
@@ -81,12 +87,14 @@ _POWER_STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])(?=[^*\n]*(?:\n|$))")
 def plain(text: str) -> str:
     r"""A text in plain notation: \frac{1}{2}, and ½ are both 1/2, and 2^{10} is 2^10.
 
-    Math delimiters and dollar signs go, text in \text{} and the like stays, and so does Markdown.
+    Math delimiters go, dollars of money and text in \text{} and the like stay, and so does Markdown.
     """
+    if "$" in text:
+        text = _DOLLAR.sub(lambda m: _MONEY if m["escaped"] or m["amount"] is not None else "$", text)
     if "\\" in text:
         text = _without_latex(text)
     text = _SPACES.sub(" ", text).replace("{,}", ",")
-    text = _DOLLAR.sub("", text)
+    text = text.replace("$", "").replace(_MONEY, "$")
     text = _TAG.sub("", text) if "<" in text else text
     text = text.replace("=>", "→").replace("->", "→")
     if not text.isascii():

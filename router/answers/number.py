@@ -7,7 +7,7 @@ A clause that names a bound, a range, two numbers, or a term like 2π or x^2 com
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from router.answers.clause import affirmed, is_denial, without_reason
@@ -95,7 +95,6 @@ _FILLER = re.compile(
     r"|es|ist|sind|sont|son|[a-z](?:\(\w+\))?\s?(?==)|[A-Z]\s?(?==))(?![\w']))*",
     re.IGNORECASE,
 )
-_DOLLARS = re.compile(r"\s*-?\\?\$\s?-?\d[^$]*")
 _QUOTES = " \t\n\"'«»"
 _PAIR = re.compile(r"[(\[{]\s*\d+,\d+\s*[)\]}]")
 _LABEL = re.compile(
@@ -117,7 +116,7 @@ _RESULT = re.compile(
     r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
     r"|receives?|remain(?:s|ing)?|to|ist|sind|est|sont|es|son))\s*(?:about|a total of|exactly"
     r"|only)?"
-    r"\s*[€£(]?-?\s*$",
+    r"\s*[$€£(]?-?\s*$",
     re.IGNORECASE,
 )
 
@@ -136,7 +135,6 @@ def decimal_comma(response: str) -> bool:
 
 def lone_number(text: str) -> Number | None:
     """The number that a text consists of, with its unit; None if it is anything else."""
-    dollars = _DOLLARS.fullmatch(text)
     text = unmarked(plain(text)).strip(_QUOTES)
     match = NUMBER.match(re.sub(r"(?<!\.)\.$", "", text))
     if not match:
@@ -146,7 +144,7 @@ def lone_number(text: str) -> Number | None:
         return None
     if not re.fullmatch(r"(?:\s?[^\W\d_]+){0,3}\W*", text[end:]):
         return None
-    return replace(number, unit="usd") if dollars and number.unit is None else number
+    return number
 
 
 def committed_number(clause: str, comma: bool = False) -> Number | None:

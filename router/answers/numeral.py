@@ -1,20 +1,20 @@
 """Numbers as they are written: digits in any locale, fractions, powers, percent and units."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-from router.answers.units import CURRENCIES, MULTIPLIERS, SYMBOLS, unit_name
+from router.answers.units import CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, unit_name
 
 LONGEST_DIGITS = 1_000
 LARGEST_EXPONENT = 1_000
 """Powers of ten above it are not read: their digits would fill the memory."""
 
 _DIGITS = r"\d{1,3}(?: \d{3})+(?![\d/])(?:[.,]\d+)?|\d+(?:[.,'_]\d+)*|\.\d+"
-_CURRENCY = r"(?:[€£¥₹￥]|US\b|USD|EUR|GBP|CHF|Rs\.?)"
+_CURRENCY = r"(?:[$€£¥₹￥]|(?:US|USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=\W|\d))"
 NUMBER = re.compile(
     rf"(?:(?P<sign>[-+])\s?|\b(?P<minus>minus|negative|moins"
-    rf"|menos)\s+)?(?:{_CURRENCY}\s?)?(?P<inner>-)?"
+    rf"|menos)\s+)?(?:(?P<currency>{_CURRENCY})\s?)?(?P<inner>-)?"
     rf"(?<![A-Za-zÀ-ÿα-ω\d_.^/:√|])(?P<digits>{_DIGITS})"
     r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|(?<=\b10)\^\(?(?P<ten>[+-]?\d+)\)?(?!\w)|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
     r"(?:\s+(?P<above>\d+)\s?/\s?(?P<below>\d+)(?![\d/])|\s?/\s?(?P<over>\d+(?:\.\d+)?)(?![\d/]))?",
@@ -22,7 +22,7 @@ NUMBER = re.compile(
 _SUFFIX = re.compile(
     r"\s?(?P<percent>%|percent\b|per cent\b|prozent\b|pour ?cent\b|por ciento\b)"
     rf"|\s?(?P<multiplier>{'|'.join(sorted(MULTIPLIERS, key=len, reverse=True))})(?![A-Za-z])"
-    r"|\s?(?P<unit>(?:[A-Za-zµΩπθ°]|[^\W\d_]{2,})[^\W\d_]*(?:[/^·*]-?[A-Za-z0-9]+)*|[€£¥₹元个￥])",
+    r"|\s?(?P<unit>(?:[A-Za-zµΩπθ°]|[^\W\d_]{2,})[^\W\d_]*(?:[/^·*]-?[A-Za-z0-9]+)*|[$€£¥₹元个￥])",
     re.IGNORECASE,
 )
 _PER = re.compile(r"\s?(?:per|/)\s(?:an?\s)?([a-z]+)", re.IGNORECASE)
@@ -30,36 +30,62 @@ _PER = re.compile(r"\s?(?:per|/)\s(?:an?\s)?([a-z]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Number:
-    """A value as it was written; `value` of 5 % is 5, and `unit` is None where it is no unit."""
+    """A value as it was written; `value` of 5 % is 5.
+
+    `unit` is None where none is known, and `nouns` are the words behind a number without one, as in
+    "12 red apples".
+    """
 
     value: Fraction
     percent: bool = False
     unit: str | None = None
+    nouns: tuple[str, ...] = field(default=(), compare=False)
 
     def equals(self, gold: "Number") -> bool:
-        """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage."""
-        if self.unit and gold.unit and self.unit != gold.unit:
-            return False
-        if (self.percent and gold.unit) or (self.unit and gold.percent):
+        """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage.
+
+        What is counted or measured must be the gold answer's, as far as both of them say it.
+        """
+        if not self._counts_what(gold):
             return False
         if self.percent == gold.percent:
             return self.value == gold.value
         share, bare = (self, gold) if self.percent else (gold, self)
-        return bare.value in (share.value, share.value / 100)
+        whole = share.value if abs(bare.value) >= 1 else None
+        return bare.value in (whole, share.value / 100)
+
+    def _counts_what(self, gold: "Number") -> bool:
+        named = gold.percent or gold.unit or gold.nouns
+        if not named or not (self.percent or self.unit or self.nouns):
+            return True
+        if gold.nouns:
+            return _singular(gold.nouns[-1]) in map(_singular, self.nouns)
+        if gold.percent:
+            return self.unit is None
+        return self.unit == gold.unit
+
+
+def _singular(noun: str) -> str:
+    noun = noun.casefold()
+    if noun.endswith("ies"):
+        return f"{noun[:-3]}y"
+    return re.sub(r"(?<=s|x|z|h)es$|(?<!s)s$", "", noun)
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:
     """A match's number and where it ends with its suffix; None where it is part of a term."""
     value = _value(match, comma)
     suffix = _SUFFIX.match(text, match.end())
+    currency = unit_name(match["currency"].rstrip(".")) if match["currency"] else None
     if value is None or suffix is None:
-        return (None if value is None else Number(value)), match.end()
+        return (None if value is None else Number(value, unit=currency)), match.end()
     if suffix["percent"]:
         share = re.match(r"\s+off\b|\s+(?:of|von|de)\b\s*(?:the\s+)?[€£]?\d", text[suffix.end() :])
         return (None if share else Number(value, percent=True)), suffix.end()
     if suffix["multiplier"]:
         factor = MULTIPLIERS[suffix["multiplier"].casefold()]
-        return Number(value * factor), suffix.end()
+        unit, nouns = _counted(text, suffix.end())
+        return Number(value * factor, unit=currency or unit, nouns=nouns), suffix.end()
     name = unit_name(suffix["unit"])
     end = suffix.end() if name else match.end()
     attached = suffix.start("unit") == match.end()
@@ -67,7 +93,23 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
         return None, end
     if name and name not in CURRENCIES and (per := _PER.match(text, end)):
         name, end = f"{name}/{unit_name(per[1]) or per[1]}", per.end()
-    return Number(value, unit=name), end
+    nouns = () if name or currency else _counted(text, match.end())[1]
+    return Number(value, unit=currency or name, nouns=nouns), end
+
+
+def _counted(text: str, start: int) -> tuple[str | None, tuple[str, ...]]:
+    """The unit behind a number, or the nouns: the words up to the first one of grammar."""
+    words: list[str] = []
+    for word in _WORDS.match(text, start)[0].split():  # type: ignore[index]  # may be empty
+        if word.casefold() in GRAMMAR:
+            break
+        if not words and (unit := unit_name(word)):
+            return unit, ()
+        words.append(word)
+    return None, tuple(words)
+
+
+_WORDS = re.compile(r"(?:\s?[^\W\d_][^\W\d_'-]*){0,4}")
 
 
 def _is_symbol(unit: str, attached: bool) -> bool:

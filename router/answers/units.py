@@ -28,7 +28,20 @@ MONTHS = (
 SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 """Letters that, directly behind a number, multiply it: 2x, 3i, 2π."""
 
-CURRENCIES = frozenset({"usd", "eur", "gbp", "cent"})
+CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
+
+GRAMMAR = frozenset(
+    "a about above according after again ago all along also altogether among an and annually are"
+    " around as at away back be because before below between both but by combined daily does due"
+    " during each either else even every extra for from further given has have he her his hourly"
+    " however if in into is it its just left less longer many monthly more most much must my new"
+    " no nor not now of off old on once only or other our out over overall per plus rather remain"
+    " remaining remains respectively same she should since so than that the their them then there"
+    " therefore they this those through thus till to today together tomorrow too total under until"
+    " up upon was we weekly were when where which while will with within would yearly you your"
+    " yesterday".split()
+)
+"""Words that end the name of what a number counts."""
 
 _NAMES = {
     "m": "m meter meters metre metres",
@@ -55,10 +68,14 @@ _NAMES = {
     "week": "week weeks",
     "month": "month months",
     "year": "year years",
-    "usd": "dollar dollars usd",
+    "usd": "$ dollar dollars usd US buck bucks",
     "cent": "cent cents ¢",
     "eur": "euro euros eur €",
     "gbp": "gbp £",
+    "jpy": "jpy yen ¥ ￥",
+    "cny": "cny yuan rmb 元",
+    "inr": "inr rupee rupees Rs ₹",
+    "chf": "chf franken francs franc",
     "deg": "° deg degree degrees",
     "rad": "rad radian radians",
     "j": "J joule joules",
