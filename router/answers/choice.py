@@ -34,7 +34,7 @@ _CORRECT = re.compile(
     r"(?:is|are|would be|must be|seems|has to be|ist|est|es|是)\s+"
     r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
     r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
-    r"|likely)"
+    r"|likely|(?<=only )(?:one|option|choice)(?: (?:that|which))? (?:fits|works|matches|satisfies))"
     r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
 _PICK = re.compile(
@@ -44,7 +44,7 @@ _PICK = re.compile(
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be|has to be)|(?:true|correct|right|valid) statement is"
-    r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|richtig ist"
+    r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with|richtig ist"
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"
@@ -112,8 +112,9 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
 def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
+            start = match.start("letters" if match["letters"] else "chinese")
             is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
-            if text.endswith("?") or is_supposed or HYPOTHETICAL.search(text[: match.start()]):
+            if text.endswith("?") or is_supposed or HYPOTHETICAL.search(text[:start]):
                 continue
             yield frozenset(re.findall(r"[A-Z]", match["letters"] or match["chinese"]))
 

@@ -10,6 +10,7 @@ from router.answers.number import Number, lone_number
 
 _BRACKETS = re.compile(r"([(\[{])(.*)([)\]}])", re.DOTALL)
 _ASSIGNMENT = re.compile(r"\s*(?:\(?[A-Za-z](?:\s*,\s*[A-Za-z])*\)?\s*(?:=|∈|\bin\b|are|is)\s*)")
+_NAME = re.compile(r"\s*[a-z]\s*=")
 _SEPARATORS = re.compile(r"\s*(?:[,;]\s*(?:and|or|und|oder)\s|[,;]|\b(?:and|or|und|oder)\b)\s*")
 _NUMBERS_ONLY = re.compile(r"-?\d+(?:,-?\d+)+")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
@@ -51,6 +52,7 @@ def _remove_equal(items: list[Number | str], item: Number | str) -> bool:
 def collection(text: str) -> Collection | None:
     """The collection that a text is, at least two items long; None for any other text."""
     text = unmarked(plain(text)).strip().rstrip(".").strip()
+    named = [match[0].strip(" =") for part in _SEPARATORS.split(text) if (match := _NAME.match(part))]
     text = _ASSIGNMENT.sub("", text, count=1) if _ASSIGNMENT.match(text) else text
     if match := re.fullmatch(r"±\s*(\S+)", text):
         number = lone_number(match[1])
@@ -65,6 +67,8 @@ def collection(text: str) -> Collection | None:
     items = tuple(lone_number(part) or part.replace(" ", "") for part in parts)
     if not brackets and not any(isinstance(item, Number) for item in items):
         return None
+    if not brackets and len(named) == len(items) and named == sorted(set(named)):
+        return Collection("(", items, ")")
     return Collection(brackets[1] if brackets else "", items, brackets[3] if brackets else "")
 
 

@@ -102,6 +102,7 @@ def plain(text: str) -> str:
         text = _SUBSCRIPT.sub(_as_index, text)
         text = _NOT_ASCII.sub(_compatible, text).translate(_CHARACTERS)
         text = re.sub(r"(?<![\w–)])(\s*)–(?=\d)", r"\1-", text)
+    text = re.sub(r"(?<![\d.,/])(\d+) out of (\d+)(?!\d|[.,]\d)", r"\1/\2", text)
     return re.sub(r"[ \t]{2,}", " ", _BRACED.sub(r"\1\2", text))
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from router.answers.clause import affirmed, is_denial, without_reason
 from router.answers.notation import plain, unmarked
 from router.answers.numeral import NUMBER, Number, read_number
-from router.answers.units import MONTHS
+from router.answers.units import GRAMMAR, MONTHS
 
 _TERM = re.compile(
     r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
@@ -59,8 +59,8 @@ _BOUND_AFTER = re.compile(
     r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
     r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
     r"|less (?:the|what|her|his|their)\b"
-    r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b|if\b.*\bif\b"
-    r"|too\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
+    r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b"
+    r"|too\b|(?:if|unless|otherwise|assuming|provided|depending)\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
@@ -100,10 +100,10 @@ _PAIR = re.compile(r"[(\[{]\s*\d+,\d+\s*[)\]}]")
 _LABEL = re.compile(
     r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
     rf"|line|item|method|phase|chapter|page|statement|no\.|schritt|étape|paso)$|#$"
-    rf"|(?-i:\b{MONTHS})$",
+    rf"|(?-i:\b{MONTHS})$|^\W*(?!(?:{'|'.join(GRAMMAR)})\b)(?-i:[A-Z])[a-z]+$",
     re.IGNORECASE,
 )
-"""Words whose number counts steps, names a figure or is a day."""
+"""Words whose number counts steps, names a figure or is a day, and a name such as Room."""
 
 
 _COMMA_LANGUAGE = re.compile(
@@ -169,22 +169,45 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
 
 
 def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | None:
-    """The number on which sentences without a stated answer end; None where they leave it open."""
+    """The number on which sentences without a stated answer end; None where they leave it open.
+
+    Of several sentences, one must say that it concludes: a fact is not yet an answer.
+    """
+    *others, last = sentences or [""]
+    if lone_number(last):
+        return _sentence_number(last, comma) if not any(map(lone_number, others)) else None
+    if others and (opening := lone_number(sentences[0])) and "?" not in sentences[0]:
+        claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
+        if all(_sentence_number(text, comma) == opening for text in claims):
+            return opening
     for sentence in reversed(sentences):
         text = affirmed(sentence)
-        if not re.search(r"\d", text) or _REMARK.match(text):
-            continue
-        text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
-        text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
-        if _is_open(text) or _QUOTATION.match(text) or _is_unclaimed(text):
-            return None
-        right = _right_side(re.sub(r"(?<!\.)[.!]$", "", text))
-        tokens = _tokens(right, comma) if right else []
-        if not right or not tokens:
-            return None
-        is_later = len(tokens) > 1 and _RESULT.search(right[: tokens[-1].start])
-        return _final(right, tokens) if right == text or is_later else _settled(right, tokens, 0)
+        if re.search(r"\d", text) and not _REMARK.match(text):
+            is_claim = not others or _CLAIM.search(sentence)
+            return _sentence_number(sentence, comma) if is_claim else None
     return None
+
+
+def _sentence_number(sentence: str, comma: bool) -> Number | None:
+    text = affirmed(sentence)
+    text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
+    text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
+    if not re.search(r"\d", text) or _is_open(text) or _QUOTATION.match(text):
+        return None
+    right = None if _is_unclaimed(text) else _right_side(re.sub(r"(?<!\.)[.!]$", "", text))
+    tokens = _tokens(right, comma) if right else []
+    if not right or not tokens:
+        return None
+    is_later = len(tokens) > 1 and _RESULT.search(right[: tokens[-1].start])
+    return _final(right, tokens) if right == text or is_later else _settled(right, tokens, 0)
+
+
+_CLAIM = re.compile(
+    r"=|≈|\b(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)|equals?|makes?|gives?"
+    r"|(?:it|that|this)(?:'s| is| was)|total|sum|result|difference|product|quotient|value)\b",
+    re.IGNORECASE,
+)
+"""What the sentence says that concludes others."""
 
 
 def _is_open(text: str) -> bool:
@@ -239,7 +262,7 @@ def _settled(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
     for before, after in pairwise(tokens):
         gap = text[before.end : after.start]
         beside = token in (before, after) or before.number == token.number
-        compound = before.number is None or before.number.unit or not gap.strip()
+        compound = before.number is None or before.number.is_measured or not gap.strip()
         if beside and (_JOINED.fullmatch(gap) or (compound and _COMPOUND.fullmatch(gap))):
             return None
     return token.number

@@ -41,6 +41,10 @@ class Number:
     unit: str | None = None
     nouns: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def is_measured(self) -> bool:
+        return self.unit is not None and self.unit not in CURRENCIES
+
     def equals(self, gold: "Number") -> bool:
         """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage.
 

@@ -56,7 +56,7 @@ _FUNCTIONS = frozenset(
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'.& ,/]+[^\W\d_]+)*[.!]?")
 _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|just|on|in)\s+)+")
 _LEAD = (
-    r"(?:^|\b(?:is|was|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
+    r"(?:^|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ by|\bat(?= \d)|\b(?:is|was|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"
@@ -73,7 +73,7 @@ _RELATIVE = re.compile(
 )
 _REJECTED = re.compile(
     r"n't\b|\b(?:not|wrong|incorrect|never|nothing|nobody|none|hardly|barely|scarcely|partly"
-    r"|partially|doubt|whether|unless)\b|\bno\b(?!$)"
+    r"|partially|doubt|whether|unless|maybe|perhaps|possibly|would|could|might|if)\b|\bno\b(?!$)"
 )
 _EMPTY = re.compile(
     r"(?:as follows|correct|right|wrong|clear|obvious|below|above|shown|this|that|it|\W*)?\W*"
@@ -97,9 +97,10 @@ def is_phrase(gold: str) -> bool:
     if read_date(text):
         return True
     words = re.findall(r"[^\W\d_]+", text.casefold())
+    is_symbol = re.fullmatch(r"[A-Z][a-z]", text) is not None  # of an element
     if not _WORDS.fullmatch(text) or _FUNCTIONS & set(words):
         return False
-    return any(len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words)
+    return is_symbol or any(len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words)
 
 
 def normal(text: str) -> str:
@@ -193,7 +194,8 @@ def _ends_on(text: str, gold: str) -> bool:
             return _only_member(text, members) == target
     if read_date(target):
         dates = {read_date(match[0]) for pattern in _DATES for match in pattern.finditer(text)}
-        return dates - {None} == {read_date(target)} and not re.search(r"\b(?:not|or)\b|n't", text)
+        is_other = re.search(r"\b(?:not|or|before|after|until)\b|n't", text)
+        return dates - {None} == {read_date(target)} and not is_other
     return False
 
 

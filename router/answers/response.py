@@ -82,7 +82,7 @@ _CONTRAST = re.compile(
     re.IGNORECASE,
 )
 _ABBREVIATION = (
-    r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig)\.)"
+    r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No|Rs)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig)\.)"
     r"(?<!\\!)(?<!approx\.)(?<!\b(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov"
     r"|Dec)\.)(?<!\b[eig]\.[eg]\.)"
 )

@@ -1,6 +1,7 @@
-"""Whole numbers that a clause spells in English words."""
+"""Whole numbers and fractions that a clause spells, in English or Chinese."""
 
 import re
+import unicodedata
 
 _UNITS = [
     "zero",
@@ -25,31 +26,64 @@ _UNITS = [
     "nineteen",
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ORDINALS = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 _VALUES = {
     **{word: value for value, word in enumerate(_UNITS)},
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
 }
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+_PARTS = {
+    **dict.fromkeys(("half", "halves"), 2),
+    **dict.fromkeys(("quarter", "quarters"), 4),
+    **{f"{part}{s}": n for n, part in enumerate(_ORDINALS, 3) for s in ("", "s")},
+}
 _WORD = "|".join(sorted({*_VALUES, *_SCALES}, key=len, reverse=True))
-_CLAUSE = re.compile(
-    rf"\W*(?:exactly\s+)?(?P<sign>(?:minus|negative)\s+)?"
+_NUMERAL = re.compile(
+    rf"\b(?P<sign>(?:minus|negative)\s+)?"
     rf"(?P<words>(?:{_WORD})(?:(?:\s*-\s*|\s+and\s+|\s+)(?:{_WORD}))*)"
-    r"(?P<half>\s+and a half)?(?P<unit>(?:\s+(?!and\b|or\b|of\b|to\b|if\b)[a-z]+){0,2})\W*",
+    rf"(?:\s*(?:-|\s)\s*(?P<part>{'|'.join(_PARTS)})|(?P<half>\s+and a half))?\b"
+    r"|(?P<chinese>[零〇一二两三四五六七八九十百千万亿]+)",
     re.IGNORECASE,
 )
+_CHINESE = {"零": 0, "〇": 0, "两": 2}
 
 
 def in_digits(clause: str) -> str:
-    """A clause that consists of a spelled number, with a unit or none, in digits; others as is."""
-    match = _CLAUSE.fullmatch(clause)
-    if match is None or clause.rstrip().endswith("?"):
+    """A clause without digits that spells one number, with this number in digits; others as is."""
+    numerals = [] if re.search(r"\d", clause) else [*_NUMERAL.finditer(clause)]
+    if len(numerals) != 1 or clause.rstrip().endswith("?"):
         return clause
+    match = numerals[0]
+    before, after = clause[: match.start()], clause[match.end() :]
+    digits = _chinese(match["chinese"]) if match["chinese"] else _english(match)
+    if digits is None or (digits == "1" and re.search(r"\w", before + after)):
+        return clause  # "one" is a pronoun as well
+    return f"{before}{digits}{after}"
+
+
+def _english(match: re.Match[str]) -> str | None:
     words = re.findall(r"[a-z]+", match["words"].casefold())
     value = _value([word for word in words if word != "and"])
-    if value is None or (value == 1 and match["unit"]):
-        return clause  # "one" is a pronoun as well
-    sign, half = "-" if match["sign"] else "", ".5" if match["half"] else ""
-    return f"{sign}{value}{half}{match['unit']}"
+    if value is None:
+        return None
+    part = f"/{_PARTS[match['part'].casefold()]}" if match["part"] else ""
+    return f"{'-' if match['sign'] else ''}{value}{part}{'.5' if match['half'] else ''}"
+
+
+def _chinese(numeral: str) -> str | None:
+    """None where it has no place, as in a sequence of digits."""
+    if len(numeral) > 1 and not re.search("[十百千万亿]", numeral):
+        return None
+    total, group, digit = 0, 0, 0
+    for character in numeral:
+        value = _CHINESE.get(character, int(unicodedata.numeric(character)))
+        if value < 10:
+            digit = value
+        elif value < 10_000:
+            group, digit = group + max(digit, 1) * value, 0
+        else:
+            total, group, digit = (total + group + digit) * value, 0, 0
+    return str(total + group + digit)
 
 
 def _value(words: list[str]) -> int | None:

@@ -31,17 +31,17 @@ SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
 
 GRAMMAR = frozenset(
-    "a about above according after again ago all along also altogether among an and annually are"
-    " around as at away back be because before below between both but by combined daily does due"
-    " during each either else even every extra for from further given has have he her his hourly"
+    "a about above according after again ago all along also altogether among an and annually answer"
+    " approximately are around as at away back be because before below between both but by combined daily does due"
+    " during each either else even every exactly extra finally for from further given has have he hence her his hourly"
     " however if in into is it its just left less longer many monthly more most much must my new"
-    " no nor not now of off old on once only or other our out over overall per plus rather remain"
-    " remaining remains respectively same she should since so than that the their them then there"
+    " no nor not now of off old on once only or other our out over overall per plus precisely rather remain"
+    " remaining remains respectively result roughly same she should simply since so sum than that the their them then there"
     " therefore they this those through thus till to today together tomorrow too total under until"
     " up upon was we weekly were when where which while will with within would yearly you your"
     " yesterday".split()
 )
-"""Words that end the name of what a number counts."""
+"""Words that name nothing: they end the name of what a number counts."""
 
 _NAMES = {
     "m": "m meter meters metre metres",

@@ -97,17 +97,15 @@ def _judge(response: Response, reader: Reader) -> bool:
         if not response.conflicts(earlier, item):
             break
         item, right = earlier, agrees
-    if right and item.bold:
-        return _is_upheld(response, item.end, reader)
-    return right
+    return right and _is_upheld(response, item.end, reader)
 
 
 def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
-    """Whether no conclusion behind an answer in bold contradicts it."""
+    """Whether no conclusion behind a stated answer contradicts it."""
     tail = [
         sentence
         for sentence in Response(response.text[end:]).sentences
-        if re.match(r"\W*(?:so|therefore|thus|hence|finally|in total|altogether)\b", sentence, re.I)
+        if re.match(r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead)\b", sentence, re.I)
     ]
     verdicts = [reader.commits(sentence) for sentence in tail if re.search(r"\d|[A-Z]\b", sentence)]
     return not verdicts or reader.concludes(tail)
@@ -162,9 +160,7 @@ def _number_reader(gold: Number, response: Response) -> Reader:
         return number is not None and number.equals(gold)
 
     def concludes(sentences: Sequence[str]) -> bool:
-        if len(sentences) == 1:
-            sentences = [in_digits(sentences[0])]
-        number = concluded_number(sentences, comma)
+        number = concluded_number([in_digits(sentence) for sentence in sentences], comma)
         return number is not None and number.equals(gold)
 
     return Reader(commits, concludes)
