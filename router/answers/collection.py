@@ -52,7 +52,9 @@ def _remove_equal(items: list[Number | str], item: Number | str) -> bool:
 def collection(text: str) -> Collection | None:
     """The collection that a text is, at least two items long; None for any other text."""
     text = unmarked(plain(text)).strip().rstrip(".").strip()
-    named = [match[0].strip(" =") for part in _SEPARATORS.split(text) if (match := _NAME.match(part))]
+    named = [
+        match[0].strip(" =") for part in _SEPARATORS.split(text) if (match := _NAME.match(part))
+    ]
     text = _ASSIGNMENT.sub("", text, count=1) if _ASSIGNMENT.match(text) else text
     if match := re.fullmatch(r"±\s*(\S+)", text):
         number = lone_number(match[1])

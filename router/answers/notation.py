@@ -90,7 +90,9 @@ def plain(text: str) -> str:
     Math delimiters go, dollars of money and text in \text{} and the like stay, and so does Markdown.
     """
     if "$" in text:
-        text = _DOLLAR.sub(lambda m: _MONEY if m["escaped"] or m["amount"] is not None else "$", text)
+        text = _DOLLAR.sub(
+            lambda m: _MONEY if m["escaped"] or m["amount"] is not None else "$", text
+        )
     if "\\" in text:
         text = _without_latex(text)
     text = _SPACES.sub(" ", text).replace("{,}", ",")

@@ -19,10 +19,10 @@ _TERM = re.compile(
     r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
-    r"|(?:st|nd|rd|th)\s[a-z]|\sand (?:a|one) (?:half|quarter|third)\b"
+    r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
     r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
     r"|(?:more|less|fewer) than|(?:\w+\s){0,3}?(?:more|less|fewer"
-    r"|greater) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
+    r"|[a-z]+er) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
     re.IGNORECASE,
 )
 """What makes a number part of a longer term, directly behind it."""
@@ -176,7 +176,7 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
     *others, last = sentences or [""]
     if lone_number(last):
         return _sentence_number(last, comma) if not any(map(lone_number, others)) else None
-    if others and (opening := lone_number(sentences[0])) and "?" not in sentences[0]:
+    if others and (opening := lone_number(sentences[0])) and _is_short(sentences[0]):
         claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
         if all(_sentence_number(text, comma) == opening for text in claims):
             return opening
@@ -188,13 +188,18 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
     return None
 
 
+def _is_short(sentence: str) -> bool:
+    return len(sentence.split()) < 4 and not sentence.endswith("?")
+
+
 def _sentence_number(sentence: str, comma: bool) -> Number | None:
     text = affirmed(sentence)
     text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
+    text = re.sub(r"(?<!\.)[.!]$", "", text)
     text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
     if not re.search(r"\d", text) or _is_open(text) or _QUOTATION.match(text):
         return None
-    right = None if _is_unclaimed(text) else _right_side(re.sub(r"(?<!\.)[.!]$", "", text))
+    right = None if _is_unclaimed(text) else _right_side(text)
     tokens = _tokens(right, comma) if right else []
     if not right or not tokens:
         return None
@@ -203,8 +208,11 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
 
 
 _CLAIM = re.compile(
-    r"=|≈|\b(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)|equals?|makes?|gives?"
-    r"|(?:it|that|this)(?:'s| is| was)|total|sum|result|difference|product|quotient|value)\b",
+    r"=|≈|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)"
+    r"|(?:it|that|this)(?:'s| is| makes| gives| means| leaves)|(?:we|i|you) (?:get|have|obtain|find)"
+    r"|(?:the |our )?(?:final |grand )?(?:total|sum|result|difference|product|quotient|value))\b"
+    r"|[,;] (?:so|therefore|thus|hence|which|giving|making|leaving|for a total)\b|\baltogether\b"
+    r"|\b(?:in (?:total|all)|total of)\b|\bequals?\b",
     re.IGNORECASE,
 )
 """What the sentence says that concludes others."""
@@ -233,7 +241,7 @@ _SUPPOSED = re.compile(
     r"|\b(?:originally|initially|before)\b[^:;,]*\b(?:had|has|was|were)\b(?!.*\b(?:cost|price))[^:;,]*$"
     r"|^\W*initially\s*$|^\W*of\s*$"
     r"|\b(?:mistake|error|trap|temptation)\b[^:;]*\bto\b[^:;]*$"
-    r"|\bneed to (?:know|find|determine)\b[^:;=]*$",
+    r"|\bneed to (?:know|find|determine)\b[^:;=]*$|\b(?:as (?:many|much)|half|twice|double) [^=]*$",
     re.IGNORECASE,
 )
 _WOULD = re.compile(r"\b(?:would|could|should|might)\b|'d\b", re.IGNORECASE)
@@ -306,6 +314,7 @@ def _right_side(text: str) -> str | None:
 
 def _tokens(text: str, comma: bool) -> list[_Token]:
     tokens: list[_Token] = []
+    label_end = None
     for match in NUMBER.finditer(text):
         before = text[max(0, match.start() - _WINDOW) : match.start()].rstrip()
         number, end = read_number(match, text, comma)
@@ -315,6 +324,9 @@ def _tokens(text: str, comma: bool) -> list[_Token]:
                 number = None  # an operand: 12 - 5
         elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[\w)]\($", before):
             number = None  # a term, or the argument of a function
-        if not _LABEL.search(before):
+        follows = label_end is not None and _JOINED.fullmatch(text[label_end : match.start()])
+        if follows or _LABEL.search(before):
+            label_end = end
+        else:
             tokens.append(_Token(match.start(), end, number))
     return tokens

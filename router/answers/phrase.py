@@ -56,7 +56,7 @@ _FUNCTIONS = frozenset(
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'.& ,/]+[^\W\d_]+)*[.!]?")
 _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|just|on|in)\s+)+")
 _LEAD = (
-    r"(?:^|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ by|\bat(?= \d)|\b(?:is|was|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
+    r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ by|\bat(?= \d)|\b(?:is|was|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"
@@ -66,6 +66,8 @@ _TAIL = (
     r"|,\s*(?:of course|obviously|clearly|indeed|i (?:think|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"
 )
+_SUBJECT = r"^(?:so |therefore |thus )?(?:the )?{}\s\w+ed (?:the|it|an?|his|her|in)\b[^,;:]*$"
+_OTHER = re.compile(r"\b(?:who|which|but|while|not|or|with|after|before|for|under)\b")
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
     r"\b(?:not|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly|almost|if)\s+"
@@ -100,7 +102,9 @@ def is_phrase(gold: str) -> bool:
     is_symbol = re.fullmatch(r"[A-Z][a-z]", text) is not None  # of an element
     if not _WORDS.fullmatch(text) or _FUNCTIONS & set(words):
         return False
-    return is_symbol or any(len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words)
+    return is_symbol or any(
+        len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words
+    )
 
 
 def normal(text: str) -> str:
@@ -189,6 +193,8 @@ def _ends_on(text: str, gold: str) -> bool:
             r"\b(?:or|and|either|doubts?|nobody|whether)\b|[?]", before[-40:]
         ):
             return True
+    if re.match(_SUBJECT.format(re.escape(target)), text) and not _OTHER.search(text):
+        return True
     for members in _CLOSED:
         if target in members:
             return _only_member(text, members) == target

@@ -56,7 +56,7 @@ _RETRACTION = re.compile(
     r"|reflection)"
     r"|(?:i|we) made an? (?:mistake|error)|(?:that|this)(?:'s| is| was) (?:wrong|incorrect"
     r"|not right"
-    r"|not correct|a mistake)|oops|let me (?:re-?\w+|correct|try again|redo)|actually,? (?:no"
+    r"|not correct|a mistake)|oops|i mean\b|let me (?:re-?\w+|correct|try again|redo)|actually,? (?:no"
     r"|that|it|i))"
     r"|[.!]\s+(?:hmm|actually)\b|[?]\s+no\b)",
     re.IGNORECASE,

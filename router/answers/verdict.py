@@ -105,7 +105,11 @@ def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
     tail = [
         sentence
         for sentence in Response(response.text[end:]).sentences
-        if re.match(r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead)\b", sentence, re.I)
+        if re.match(
+            r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead)\b",
+            sentence,
+            re.I,
+        )
     ]
     verdicts = [reader.commits(sentence) for sentence in tail if re.search(r"\d|[A-Z]\b", sentence)]
     return not verdicts or reader.concludes(tail)
