@@ -131,6 +131,12 @@ def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
 def _at_line_start(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         match = _LINE.match(text)
-        if match and not text.endswith("?") and not _DENIED.match(text, match.end()):
+        is_list = re.search(r"[,;]\s\(?[B-J][).:]\s", text)
+        if (
+            match
+            and not is_list
+            and not text.endswith("?")
+            and not _DENIED.match(text, match.end())
+        ):
             letter = match["braced"] or match["marked"] or match["lone"]
             yield committed_letters(text) or frozenset(letter.upper())

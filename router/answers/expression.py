@@ -9,7 +9,7 @@ from router.answers.notation import plain
 from router.answers.number import committed_number
 from router.answers.phrase import is_phrase
 from router.answers.response import Response
-from router.answers.verdict import gold_number
+from router.answers.verdict import gold_number, is_ratio
 
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _PROSE = re.compile(
@@ -50,7 +50,7 @@ def stated_expression(answer: str, gold: str, truncated: bool = False) -> str | 
     None where the response commits to nothing or to prose, and where the gold answer is of a kind
     that is compared without algebra; a number may be given as a root or a power, not as a sum.
     """
-    if gold_letters(gold) or gold_collection(gold) or is_phrase(gold):
+    if gold_letters(gold) or gold_collection(gold) or is_phrase(gold) or is_ratio(gold):
         return None
     response = Response(answer, truncated)
     clause = _final_clause(response)

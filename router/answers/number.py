@@ -60,6 +60,7 @@ _BOUND_AFTER = re.compile(
     r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
     r"|less (?:the|what|her|his|their)\b"
     r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b"
+    r"|[^.;:(]*\b(?:times|minus|plus|divided|multiplied)\b"
     r"|too\b|(?:if|unless|otherwise|assuming|provided|depending)\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
@@ -112,7 +113,7 @@ _COMMA_LANGUAGE = re.compile(
     re.IGNORECASE,
 )
 _RESULT = re.compile(
-    r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?|gets?|equals?|leaves?|leaving|totals?|totaling|has"
+    r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?(?: us| me| you)?|gets?|got|equals?|leaves?|leaving|totals?|totaling|has"
     r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
     r"|receives?|remain(?:s|ing)?|to|ist|sind|est|sont|es|son))\s*(?:about|a total of|exactly"
     r"|only)?"
@@ -195,7 +196,8 @@ def _is_short(sentence: str) -> bool:
 def _sentence_number(sentence: str, comma: bool) -> Number | None:
     text = affirmed(sentence)
     text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
-    text = re.sub(r"(?<!\.)[.!]$", "", text)
+    text = re.sub(r"(?<!\.)\.$|(?<=[a-z])\s?!$", "", text)
+    text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
     text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
     if not re.search(r"\d", text) or _is_open(text) or _QUOTATION.match(text):
         return None
@@ -322,7 +324,7 @@ def _tokens(text: str, comma: bool) -> list[_Token]:
             detached = match[0][1:2].isspace() or not text[: match.start()].endswith(" ")
             if detached or before[-1:].isdigit():
                 number = None  # an operand: 12 - 5
-        elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[\w)]\($", before):
+        elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[-\w)]\($", before):
             number = None  # a term, or the argument of a function
         follows = label_end is not None and _JOINED.fullmatch(text[label_end : match.start()])
         if follows or _LABEL.search(before):

@@ -66,7 +66,7 @@ class Number:
             return _singular(gold.nouns[-1]) in map(_singular, self.nouns)
         if gold.percent:
             return self.unit is None
-        return self.unit == gold.unit
+        return self.unit == gold.unit or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
 
 
 def _singular(noun: str) -> str:

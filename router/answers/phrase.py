@@ -66,7 +66,7 @@ _TAIL = (
     r"|,\s*(?:of course|obviously|clearly|indeed|i (?:think|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"
 )
-_SUBJECT = r"^(?:so |therefore |thus )?(?:the )?{}\s\w+ed (?:the|it|an?|his|her|in)\b[^,;:]*$"
+_SUBJECT = r"^(?:so |therefore |thus )?(?:the )?{}\s(?:\w+ed|has|had|holds|won|wrote) (?:the|it|an?|his|her|in)\b[^,;:]*$"
 _OTHER = re.compile(r"\b(?:who|which|but|while|not|or|with|after|before|for|under)\b")
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
@@ -99,12 +99,11 @@ def is_phrase(gold: str) -> bool:
     if read_date(text):
         return True
     words = re.findall(r"[^\W\d_]+", text.casefold())
-    is_symbol = re.fullmatch(r"[A-Z][a-z]", text) is not None  # of an element
+    if re.fullmatch(r"[A-Z][a-z]|(?=.*\d)(?:[A-Z][a-z]?\d*){2,}", text):
+        return True  # a symbol or formula of chemistry
     if not _WORDS.fullmatch(text) or _FUNCTIONS & set(words):
         return False
-    return is_symbol or any(
-        len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words
-    )
+    return any(len(word) > 2 or not word.isascii() or word in {"no", "up", "us"} for word in words)
 
 
 def normal(text: str) -> str:
@@ -200,7 +199,9 @@ def _ends_on(text: str, gold: str) -> bool:
             return _only_member(text, members) == target
     if read_date(target):
         dates = {read_date(match[0]) for pattern in _DATES for match in pattern.finditer(text)}
-        is_other = re.search(r"\b(?:not|or|before|after|until)\b|n't", text)
+        is_other = re.search(
+            r"\b(?:not|or|before|after|until)\b|n't|[a-z]\s\d{1,2}\w*\s?[-–]\s?\d", text
+        )
         return dates - {None} == {read_date(target)} and not is_other
     return False
 

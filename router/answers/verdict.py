@@ -132,7 +132,7 @@ def _reader(
             lambda clause: commits_to_collection(clause, items),
             lambda sentences: concludes_collection(sentences, items),
         )
-    if is_phrase(gold) or _RATIO.fullmatch(unmarked(plain(gold)).strip()):
+    if is_phrase(gold) or is_ratio(gold):
         return Reader(
             lambda clause: commits_to_phrase(clause, gold),
             lambda sentences: concludes_phrase(sentences, gold),
@@ -142,7 +142,11 @@ def _reader(
 
 
 _RATIO = re.compile(r"\d+\s?:\s?\d+(?:\s?:\s?\d+)?(?:\s?[ap]\.?m\.?)?", re.IGNORECASE)
-"""A ratio or a time of day."""
+
+
+def is_ratio(gold: str) -> bool:
+    """Whether a gold answer is a ratio or a time of day."""
+    return _RATIO.fullmatch(unmarked(plain(gold)).strip()) is not None
 
 
 def gold_number(gold: str) -> Number | None:
