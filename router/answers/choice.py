@@ -21,13 +21,16 @@ _OPENING = re.compile(
     rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
 )
 _FURTHER = re.compile(
-    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:and/or|or|oder|ou|o|to)\b|或)|\b(?:and|und|et|y)\b|和"
+    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:and/or|or|oder|ou|o|to)\b|或)|\b(?:and|und|et"
+    r"|y)\b|和"
     r"|及)\s*"
     rf"(?:(?P<last>and|or)\s+)?(?:(?:also|maybe|possibly|perhaps|even|{_NOUN})\s+)*"
     rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).]))"
     r"(?!\s+(?:is|was|because)\b)"
 )
-_MENTION = re.compile(rf"(?<!\w)\(([A-Z])\)|(?i:\b{_NOUN})\s+\(?([A-Z])(?![A-Za-z0-9'])")
+_MENTION = re.compile(
+    rf"(?<!\w)\(([A-Z])\)(?!\s+(?:is|are|was)\b)|(?i:\b{_NOUN})\s+\(?([A-Z])(?![A-Za-z0-9'])"
+)
 
 _CORRECT = re.compile(
     r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*|\s+and\s+|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
@@ -44,7 +47,8 @@ _PICK = re.compile(
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be|has to be)|(?:true|correct|right|valid) statement is"
-    r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with|richtig ist"
+    r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with"
+    r"|richtig ist"
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"

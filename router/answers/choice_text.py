@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from router.answers.clause import affirmed, is_denial, without_reason
+from router.answers.conclusion import concluded_number
 from router.answers.notation import plain, unmarked
-from router.answers.number import Number, committed_number, concluded_number, lone_number
+from router.answers.number import Number, committed_number, lone_number
 from router.answers.phrase import concludes_phrase, is_phrase, normal
 
 _LISTED = re.compile(

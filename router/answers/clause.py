@@ -29,7 +29,8 @@ HYPOTHETICAL = re.compile(
     r"|know|conclude)|(?<!\bI )(?<!\bi )(?<!\bwe )(?<!\bWe )(?:claims?|says?|said|thinks?"
     r"|believes?|claimed|thought|isn't"
     r"|is not)(?: that)?"
-    r"(?: the| his| her| their)?|nor|never|how|what|why|(?:probability|chances?|odds|likelihood|claim) (?:that|of)|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
+    r"(?: the| his| her| their)?|nor|never|how|what|why|(?:probability|chances?|odds|likelihood"
+    r"|claim) (?:that|of)|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
     r"|n't (?:\w+ )?(?:think|say|believe|assume|guess|be sure|know|conclude|mean)\b[^.!?;\n]*$"
     r"|\bno\s$"
     r"|\b(?:wenn|ob|falls|si)\b[^.!?;\n]*$|如果[^。\n]*$",

@@ -87,7 +87,7 @@ _POWER_STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])(?=[^*\n]*(?:\n|$))")
 def plain(text: str) -> str:
     r"""A text in plain notation: \frac{1}{2}, and ½ are both 1/2, and 2^{10} is 2^10.
 
-    Math delimiters go, dollars of money and text in \text{} and the like stay, and so does Markdown.
+    Math delimiters go; dollars of money, text in \text{} and the like, and Markdown stay.
     """
     if "$" in text:
         text = _DOLLAR.sub(

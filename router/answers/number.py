@@ -16,10 +16,13 @@ from router.answers.numeral import NUMBER, Number, read_number
 from router.answers.units import GRAMMAR, MONTHS
 
 _TERM = re.compile(
-    r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\.|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
+    r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\."
+    r"|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
+    r"|(?-i:\s[A-Z][a-z]+\s[A-Z][a-z]+)"
+    r"|\s(?-i:BC|BCE|AD|CE)\b|\s(?:in|to the) base\b"
     r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
     r"|(?:more|less|fewer) than|(?:\w+\s){0,3}?(?:more|less|fewer"
     r"|[a-z]+er) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
@@ -40,7 +43,7 @@ _BOUND_BEFORE = re.compile(
     r"|including|near|not|cannot"
     r"|never|nor|(?:cube|square|reciprocal|inverse|negative|opposite|factorial|order|multiple"
     r"|factor|divisor|power|fraction"
-    r"|digits) of|divisible by|divided by|multiplied by|all but|one in"
+    r"|digits) of|digits? (?:is|are)|divisible by|divided by|multiplied by|all but|one in"
     r"|no answer is"
     r"|mehr als|weniger als|größer als|kleiner als|mindestens|höchstens|zwischen|nicht|fast|über"
     r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
@@ -61,7 +64,8 @@ _BOUND_AFTER = re.compile(
     r"|less (?:the|what|her|his|their)\b"
     r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b"
     r"|[^.;:(]*\b(?:times|minus|plus|divided|multiplied)\b"
-    r"|too\b|(?:if|unless|otherwise|assuming|provided|depending)\b|or (?:so|thereabouts)\b|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
+    r"|too\b|(?:if|unless|otherwise|assuming|provided|depending)\b|or (?:so|thereabouts)\b"
+    r"|decimal places|significant|(?:up|on)wards?\b|以上|以下|左右)",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
@@ -101,10 +105,11 @@ _PAIR = re.compile(r"[(\[{]\s*\d+,\d+\s*[)\]}]")
 _LABEL = re.compile(
     r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
     rf"|line|item|method|phase|chapter|page|statement|no\.|schritt|étape|paso)$|#$"
-    rf"|(?-i:\b{MONTHS})$|^\W*(?!(?:{'|'.join(GRAMMAR)})\b)(?-i:[A-Z])[a-z]+$",
+    rf"|(?-i:\b{MONTHS})$|(?:^\W*(?-i:(?=[A-Z]))|\b(?:on|in|at|from|see|of)\s)"
+    rf"(?!(?:{'|'.join(GRAMMAR)})\b)[a-z]+$",
     re.IGNORECASE,
 )
-"""Words whose number counts steps, names a figure or is a day, and a name such as Room."""
+"""Words whose number counts steps, names a figure or is a day: step 3, Room 3, on day 3."""
 
 
 _COMMA_LANGUAGE = re.compile(
@@ -112,8 +117,9 @@ _COMMA_LANGUAGE = re.compile(
     r"|resultado|risposta|risultato|resposta|antwoord|ответ)\b|\d\s?€",
     re.IGNORECASE,
 )
-_RESULT = re.compile(
-    r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?(?: us| me| you)?|gets?|got|equals?|leaves?|leaving|totals?|totaling|has"
+RESULT = re.compile(
+    r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?(?: us| me| you)?|gets?|got|equals?|leaves?"
+    r"|leaving|totals?|totaling|has"
     r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
     r"|receives?|remain(?:s|ing)?|to|ist|sind|est|sont|es|son))\s*(?:about|a total of|exactly"
     r"|only)?"
@@ -156,111 +162,35 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
         comma: whether the text writes 1.234,5.
     """
     text = affirmed(clause)
-    if _is_open(text):
+    if is_open(text):
         return None
-    text = _right_side(without_reason(text, r"\d"))
+    text = right_side(without_reason(text, r"\d"))
     if text is None:
         return None
-    tokens = _tokens(text, comma)
+    tokens = read_tokens(text, comma)
     if not tokens:
         return None
     if _FILLER.fullmatch(text, 0, tokens[0].start):
-        return _settled(text, tokens, 0)
-    return _final(text, tokens)
+        others = [token for token in tokens[1:] if token.number != tokens[0].number]
+        behind = text[tokens[0].end : others[0].start] if others else ""
+        return None if _RELATED.search(behind) else settled_number(text, tokens, 0)
+    return final_number(text, tokens)
 
 
-def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | None:
-    """The number on which sentences without a stated answer end; None where they leave it open.
-
-    Of several sentences, one must say that it concludes: a fact is not yet an answer.
-    """
-    *others, last = sentences or [""]
-    if lone_number(last):
-        return _sentence_number(last, comma) if not any(map(lone_number, others)) else None
-    if others and (opening := lone_number(sentences[0])) and _is_short(sentences[0]):
-        claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
-        if all(_sentence_number(text, comma) == opening for text in claims):
-            return opening
-    for sentence in reversed(sentences):
-        text = affirmed(sentence)
-        if re.search(r"\d", text) and not _REMARK.match(text):
-            is_claim = not others or _CLAIM.search(sentence)
-            return _sentence_number(sentence, comma) if is_claim else None
-    return None
-
-
-def _is_short(sentence: str) -> bool:
-    return len(sentence.split()) < 4 and not sentence.endswith("?")
-
-
-def _sentence_number(sentence: str, comma: bool) -> Number | None:
-    text = affirmed(sentence)
-    text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
-    text = re.sub(r"(?<!\.)\.$|(?<=[a-z])\s?!$", "", text)
-    text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
-    text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
-    if not re.search(r"\d", text) or _is_open(text) or _QUOTATION.match(text):
-        return None
-    right = None if _is_unclaimed(text) else _right_side(text)
-    tokens = _tokens(right, comma) if right else []
-    if not right or not tokens:
-        return None
-    is_later = len(tokens) > 1 and _RESULT.search(right[: tokens[-1].start])
-    return _final(right, tokens) if right == text or is_later else _settled(right, tokens, 0)
-
-
-_CLAIM = re.compile(
-    r"=|≈|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)"
-    r"|(?:it|that|this)(?:'s| is| makes| gives| means| leaves)|(?:we|i|you) (?:get|have|obtain|find)"
-    r"|(?:the |our )?(?:final |grand )?(?:total|sum|result|difference|product|quotient|value))\b"
-    r"|[,;] (?:so|therefore|thus|hence|which|giving|making|leaving|for a total)\b|\baltogether\b"
-    r"|\b(?:in (?:total|all)|total of)\b|\bequals?\b",
-    re.IGNORECASE,
-)
-"""What the sentence says that concludes others."""
-
-
-def _is_open(text: str) -> bool:
+def is_open(text: str) -> bool:
     """Whether a text denies, asks, offers a choice or is a pair."""
     return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR))
 
 
-def _is_unclaimed(text: str) -> bool:
-    """Whether a sentence only supposes, quotes, explains or lacks what its last number says."""
-    *before, number, _ = re.split(r"(\d[\d.,/]*)", text)
-    head = "".join(before)
-    behind = text[len(head) + len(number) :]
-    if _SUPPOSED.search(head) or (_WOULD.search(head) and _CONDITION.search(behind)):
-        return True
-    return bool(_PREMISE.match(head) and re.match(r"[^,]*,\s*[a-z]", behind))
-
-
-_SUPPOSED = re.compile(
-    r"\b(?:let|suppose|assum(?:e|ing)|imagine|if(?!.* get)|whether|unless)\b[^,:;]*$"
-    r"|\b(?:people|students|everyone|everybody|friends?|book|key|teacher|others|they|one|you|some|many"
-    r"|most|he|she)\s(?:\w+\s)?(?:say|claim|think|believe|answer|guess)(?:s|ed)?(?!\s\w*bye)\b[^:;]*$"
-    r"|\b(?:first|initially) (?:thought|guessed|assumed|got)\b[^:;]*$|^\W*(?:try|could it)\b[^:;]*$"
-    r"|\b(?:originally|initially|before)\b[^:;,]*\b(?:had|has|was|were)\b(?!.*\b(?:cost|price))[^:;,]*$"
-    r"|^\W*initially\s*$|^\W*of\s*$"
-    r"|\b(?:mistake|error|trap|temptation)\b[^:;]*\bto\b[^:;]*$"
-    r"|\bneed to (?:know|find|determine)\b[^:;=]*$|\b(?:as (?:many|much)|half|twice|double) [^=]*$",
-    re.IGNORECASE,
-)
-_WOULD = re.compile(r"\b(?:would|could|should|might)\b|'d\b", re.IGNORECASE)
-_CONDITION = re.compile(r"[^.;]*\b(?:if|unless|except|but|only by)\b", re.IGNORECASE)
-_PREMISE = re.compile(r"\W*(?:since|because|as|given that|although|though|while)\b[^,]*$", re.I)
-"""A number in a reason or concession, behind which the sentence goes on without another one."""
-
-
-def _final(text: str, tokens: Sequence[_Token]) -> Number | None:
+def final_number(text: str, tokens: Sequence[_Token]) -> Number | None:
     """The only number of a text, or the final one behind words like "makes"."""
     if len({token.number for token in tokens}) == 1:
-        return _settled(text, tokens, 0)
-    is_result = _RESULT.search(text[: tokens[-1].start][-_WINDOW:]) is not None
-    return _settled(text, tokens, len(tokens) - 1) if is_result else None
+        return settled_number(text, tokens, 0)
+    is_result = RESULT.search(text[: tokens[-1].start][-_WINDOW:]) is not None
+    return settled_number(text, tokens, len(tokens) - 1) if is_result else None
 
 
-def _settled(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
+def settled_number(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
     """A token's number, unless it is a bound, a part of a term or an alternative."""
     token = tokens[index]
     if _DENIED_AFTER.match(text, token.start):
@@ -278,28 +208,16 @@ def _settled(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
     return token.number
 
 
+_RELATED = re.compile(
+    r"\b(?:per|each|every|for|with|but|less|more|fewer|than|if|to|until)\b", re.IGNORECASE
+)
+"""What relates a number to the next one, so that neither is the answer by itself."""
+
 _WINDOW = 80
 """Characters in front of a number that decide what it means."""
 
-_CONCLUSION = re.compile(
-    r"^.*[\s,](?:so|therefore|thus|hence|and so|which means)\s(?=.*\d)", re.IGNORECASE | re.DOTALL
-)
-_QUOTATION = re.compile(
-    r"\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
-    r"|statement)\b(?:\s\w+)?\s"
-    r"(?:has|says?|mentions?|states?|asks?|contains?|gives?)|we (?:are given|know)|given\b"
-    r"|\d+[.)]\s+\D*$)",
-    re.IGNORECASE,
-)
-"""A sentence that repeats the problem, or an item's number."""
 
-_REMARK = re.compile(
-    r"\((?!-?\d+\)$)[^)]*\)?\W*$|\W*(?:check|verif\w*|note|for example|e\.g\.|step \d+\b\W*$)",
-    re.IGNORECASE,
-)
-
-
-def _right_side(text: str) -> str | None:
+def right_side(text: str) -> str | None:
     """What the last equation of a text equals; None where equations are listed."""
     if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|\w\s*→\s*\d", text):
         return None
@@ -314,7 +232,7 @@ def _right_side(text: str) -> str | None:
     return right if left and re.search(r"\d", right) else text if not left else None
 
 
-def _tokens(text: str, comma: bool) -> list[_Token]:
+def read_tokens(text: str, comma: bool) -> list[_Token]:
     tokens: list[_Token] = []
     label_end = None
     for match in NUMBER.finditer(text):

@@ -16,7 +16,8 @@ NUMBER = re.compile(
     rf"(?:(?P<sign>[-+])\s?|\b(?P<minus>minus|negative|moins"
     rf"|menos)\s+)?(?:(?P<currency>{_CURRENCY})\s?)?(?P<inner>-)?"
     rf"(?<![A-Za-zÀ-ÿα-ω\d_.^/:√|])(?P<digits>{_DIGITS})"
-    r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|(?<=\b10)\^\(?(?P<ten>[+-]?\d+)\)?(?!\w)|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
+    r"(?:[eE](?P<e>[+-]?\d+)(?!\w)|(?<=\b10)\^\(?(?P<ten>[+-]?\d+)\)?(?!\w)"
+    r"|\s?[*x]\s?10\s?\^\s?\(?(?P<power>[+-]?\d+)\)?)?"
     r"(?:\s+(?P<above>\d+)\s?/\s?(?P<below>\d+)(?![\d/])|\s?/\s?(?P<over>\d+(?:\.\d+)?)(?![\d/]))?",
 )
 _SUFFIX = re.compile(
@@ -63,17 +64,10 @@ class Number:
         if not named or not (self.percent or self.unit or self.nouns):
             return True
         if gold.nouns:
-            return _singular(gold.nouns[-1]) in map(_singular, self.nouns)
+            return gold.nouns[-1].casefold() in map(str.casefold, self.nouns)
         if gold.percent:
             return self.unit is None
         return self.unit == gold.unit or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
-
-
-def _singular(noun: str) -> str:
-    noun = noun.casefold()
-    if noun.endswith("ies"):
-        return f"{noun[:-3]}y"
-    return re.sub(r"(?<=s|x|z|h)es$|(?<!s)s$", "", noun)
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:
@@ -104,7 +98,8 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
 def _counted(text: str, start: int) -> tuple[str | None, tuple[str, ...]]:
     """The unit behind a number, or the nouns: the words up to the first one of grammar."""
     words: list[str] = []
-    for word in _WORDS.match(text, start)[0].split():  # type: ignore[index]  # may be empty
+    following = _WORDS.match(text, start)
+    for word in following[0].split() if following else ():
         if word.casefold() in GRAMMAR:
             break
         if not words and (unit := unit_name(word)):

@@ -56,7 +56,8 @@ _FUNCTIONS = frozenset(
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'.& ,/]+[^\W\d_]+)*[.!]?")
 _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|just|on|in)\s+)+")
 _LEAD = (
-    r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ by|\bat(?= \d)|\b(?:is|was|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
+    r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ by|\bat(?= \d)|\b(?:is|was"
+    r"|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"
@@ -66,11 +67,15 @@ _TAIL = (
     r"|,\s*(?:of course|obviously|clearly|indeed|i (?:think|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"
 )
-_SUBJECT = r"^(?:so |therefore |thus )?(?:the )?{}\s(?:\w+ed|has|had|holds|won|wrote) (?:the|it|an?|his|her|in)\b[^,;:]*$"
+_SUBJECT = (
+    r"^(?:so |therefore |thus )?(?:the )?{}\s(?:\w+ed|has|had|holds|won|wrote)"
+    r" (?:the|it|an?|his|her|in)\b[^,;:]*$"
+)
 _OTHER = re.compile(r"\b(?:who|which|but|while|not|or|with|after|before|for|under)\b")
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
-    r"\b(?:not|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly|almost|if)\s+"
+    r"\b(?:not|every|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly"
+    r"|almost|if)\s+"
     r"(?:(?:an?|it is|it's|that is)\s+)?$"
 )
 _REJECTED = re.compile(
@@ -210,6 +215,6 @@ def _only_member(text: str, members: frozenset[str]) -> str | None:
     mentions = [match for match in re.finditer(r"\w+", text) if match[0] in members]
     if len({match[0] for match in mentions}) != 1 or _REJECTED.search(text):
         return None
-    if any(_RELATIVE.search(text[: match.start()]) for match in mentions):
+    if any(_RELATIVE.search(text[: m.start()]) or text[m.end() :][:2] == "'s" for m in mentions):
         return None
     return mentions[0][0]

@@ -36,7 +36,8 @@ _PREDICATE = re.compile(
     r"(?<!\S)(?P<subject>(?:[^\s.!?]|\.(?=\d)){1,40}(?: (?:[^\s.!?]"
     r"|\.(?=\d)){1,40}){0,3}?)\s+(?:is|are|must be"
     r"|would be|ist|est|es)\s+"
-    r"(?:therefore |thus |clearly |indeed |then )?(?:the|my|our|die|la)\s+(?:\w+\s+)?"
+    r"(?:therefore |thus |clearly |indeed |then )?(?:the|my|our|die|la)\s+(?!wrong|incorrect"
+    r"|worst|false)(?:\w+\s+)?"
     r"(?:answer|antwort|réponse|respuesta)\b(?!\s+(?:to|is|for)\b)",
     re.IGNORECASE,
 )
@@ -56,7 +57,8 @@ _RETRACTION = re.compile(
     r"|reflection)"
     r"|(?:i|we) made an? (?:mistake|error)|(?:that|this)(?:'s| is| was) (?:wrong|incorrect"
     r"|not right"
-    r"|not correct|a mistake)|oops|i mean\b|let me (?:re-?\w+|correct|try again|redo)|actually,? (?:no"
+    r"|not correct|a mistake)|oops|i mean\b|, no,|let me (?:re-?\w+|correct|try again|redo)"
+    r"|actually,? (?:no"
     r"|that|it|i))"
     r"|[.!]\s+(?:hmm|actually)\b|[?]\s+no\b)",
     re.IGNORECASE,

@@ -1,5 +1,7 @@
 """Units of measurement, words for large numbers, and letters that are symbols and not units."""
 
+import re
+
 MULTIPLIERS = {
     "hundred": 100,
     "dozen": 12,
@@ -31,15 +33,21 @@ SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
 
 GRAMMAR = frozenset(
-    "a about above according after again ago all along also altogether among an and annually answer"
-    " approximately are around as at away back be because before below between both but by combined daily does due"
-    " during each either else even every exactly extra finally for from further given has have he hence her his hourly"
-    " however if in into is it its just left less longer many monthly more most much must my new"
-    " no nor not now of off old on once only or other our out over overall per plus precisely rather remain"
-    " remaining remains respectively result roughly same she should simply since so sum than that the their them then there"
-    " therefore they this those through thus till to today together tomorrow too total under until"
-    " up upon was we weekly were when where which while will with within would yearly you your"
-    " yesterday".split()
+    re.findall(
+        r"\w+",
+        """
+        a about above according after again ago all along also altogether among an and annually
+        answer approximately are around as at away back be because before below between both but
+        by combined daily does due during each either else even every exactly extra finally for
+        from further given has have he hence her his hourly however if in into is it its just
+        left less longer many monthly more most much must my new no nor not now of off old on
+        once only or other our out over overall per plus precisely rather remain remaining
+        remains respectively result roughly same she should simply since so sum than that the
+        their them then there therefore they this those through thus till to today together
+        tomorrow too total under until up upon was we weekly were when where which while will
+        with within would yearly yesterday you your
+        """,
+    )
 )
 """Words that name nothing: they end the name of what a number counts."""
 

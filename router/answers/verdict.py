@@ -21,11 +21,11 @@ from router.answers.collection import (
     concludes_collection,
     gold_collection,
 )
+from router.answers.conclusion import concluded_number
 from router.answers.notation import plain, unmarked
 from router.answers.number import (
     Number,
     committed_number,
-    concluded_number,
     decimal_comma,
     lone_number,
 )
@@ -106,7 +106,8 @@ def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
         sentence
         for sentence in Response(response.text[end:]).sentences
         if re.match(
-            r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead)\b",
+            r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however"
+            r"|instead)\b",
             sentence,
             re.I,
         )
