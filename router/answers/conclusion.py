@@ -55,7 +55,8 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
         return None
     if right == text and _FACT.search(right[: tokens[-1].start]):
         return None
-    is_later = len(tokens) > 1 and RESULT.search(right[: tokens[-1].start])
+    head = right[: tokens[-1].start]
+    is_later = len(tokens) > 1 and RESULT.search(head) and not re.search(r"\bto \w+ $", head)
     return (
         final_number(right, tokens)
         if right == text or is_later
