@@ -1,5 +1,6 @@
 """The table of fields for effort, budget, off and no limit: each of them, on every API."""
 
+import re
 from typing import Any
 
 import pytest
@@ -117,6 +118,8 @@ TABLE: dict[str, list[tuple[Any, RequestedThinking | None]]] = {
     "reasoning.exclude": [(True, OPEN), (False, OPEN), ("yes", None)],
     **gemini("extra_body.google.thinking_config"),
     **gemini("google.thinking_config"),
+    **gemini("thinking_config"),
+    **gemini("generation_config.thinking_config"),
 }
 """By field: its values, and what each of them asks for; None where it is refused."""
 
@@ -125,6 +128,32 @@ def body(name: str, value: Any) -> dict[str, Any]:
     for key in reversed(name.split(".")):
         value = {key: value}
     return value
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "extra_body.google.thinkingConfig",
+        "google.thinking_config",
+        "generationConfig.thinkingConfig",
+    ],
+)
+def test_gemini_s_own_spelling_asks_for_the_same(config: str) -> None:
+    name = f"{config}.thinkingBudget"
+    assert requested_thinking(body(name, 7), {}) == tokens(7, name)
+    assert without_thinking(body(name, 7)) == {}
+    assert requested_thinking(body(f"{config}.thinkingLevel", "HIGH"), {}) == effort("high")
+    shown = body(f"{config}.includeThoughts", True)
+    assert requested_thinking(shown, {}) == OPEN
+    assert without_thinking(shown) == shown
+    with pytest.raises(BadRequest, match=re.escape(f"{name} must be a whole number")):
+        requested_thinking(body(name, "7"), {})
+
+
+def test_two_spellings_that_differ_are_refused() -> None:
+    both = {"google": {"thinking_config": {"thinking_budget": 7, "thinkingBudget": 8}}}
+    with pytest.raises(BadRequest, match="thinkingBudget"):
+        requested_thinking(both, {})
 
 
 def test_every_field_is_tested() -> None:
@@ -149,12 +178,12 @@ def test_a_field_is_removed_and_its_neighbours_stay(field: Any) -> None:
     request = {"kept": [1], **body(field.name, "x")}
     expected = request if field.forwarded else {"kept": [1]}
     assert without_thinking(request) == expected
-    root = field.keys[0]
-    if len(field.keys) > 1:
+    root = field.paths[0][0]
+    if len(field.paths[0]) > 1:
         beside = {root: {**request[root], "beside": 1}}
         assert without_thinking(beside)[root]["beside"] == 1
-        for depth in range(1, len(field.keys)):
-            owner = ".".join(field.keys[:depth])
+        for depth in range(1, len(field.paths[0])):
+            owner = ".".join(field.paths[0][:depth])
             with pytest.raises(BadRequest) as refused:
                 requested_thinking(body(owner, "no object"), {})
             assert refused.value.param == owner
@@ -170,7 +199,7 @@ def test_the_parameter_of_sdks_is_refused_with_what_to_do(name: str) -> None:
 
 def test_an_object_that_is_null_is_absent() -> None:
     """Engines refuse some of them where the SDK of a client writes each field."""
-    roots = {field.keys[0] for field in FIELDS if len(field.keys) > 1}
+    roots = {field.paths[0][0] for field in FIELDS if len(field.paths[0]) > 1}
     assert without_thinking({"kept": 1, "user": None, **dict.fromkeys(roots)}) == {
         "kept": 1,
         "user": None,
@@ -191,7 +220,9 @@ def test_every_field_is_read_and_removed_on_every_api(api: Api) -> None:
             written = api.write(
                 api.parse({**plain, **body(name, value)}, {}), "high", None, "m", dialect
             )
-            shown = {field.keys[0] for field in FIELDS if field.forwarded and field.name == name}
+            shown = {
+                field.paths[0][0] for field in FIELDS if field.forwarded and field.name == name
+            }
             variable = {"chat_template_kwargs"} & {name.partition(".")[0]}
             assert without(written, shown | variable) == without(expected, shown | variable)
 

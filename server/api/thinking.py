@@ -41,20 +41,19 @@ def _by_root() -> dict[str, tuple[tuple[Field, tuple[str, ...]], ...]]:
     """The fields and their paths, by their top-level key."""
     groups: dict[str, tuple[tuple[Field, tuple[str, ...]], ...]] = {}
     for field in FIELDS:
-        root = field.keys[0]
-        groups[root] = (*groups.get(root, ()), (field, field.keys))
+        for path in field.paths:
+            groups[path[0]] = (*groups.get(path[0], ()), (field, path))
     return groups
 
 
 def _removed() -> _Tree:
     """The paths of the fields that are removed, as a tree."""
     tree: _Tree = {}
-    for field in FIELDS:
-        if not field.forwarded:
-            branch = tree
-            for key in field.keys[:-1]:
-                branch = cast("_Tree", branch.setdefault(key, {}))
-            branch[field.keys[-1]] = True
+    for path in (path for field in FIELDS if not field.forwarded for path in field.paths):
+        branch = tree
+        for key in path[:-1]:
+            branch = cast("_Tree", branch.setdefault(key, {}))
+        branch[path[-1]] = True
     return tree
 
 
@@ -140,7 +139,8 @@ def _wishes(body: dict[str, Any]) -> dict[str, Wish]:
             for field, keys in fields:
                 value = _value(body, keys)
                 if value is not None:
-                    wishes[field.name] = field.kind.read(field.name, value)
+                    name = ".".join(keys)
+                    wishes[name] = field.kind.read(name, value)
     return wishes
 
 

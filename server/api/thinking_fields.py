@@ -6,6 +6,7 @@ API, whatever the engine. What an engine's own fields are is in `server.engines.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from server.api.fields import level, shown
@@ -56,9 +57,17 @@ class Field:
     forwarded: bool = False
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The path from the body."""
-        return tuple(self.name.split("."))
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The paths from the body: Gemini reads each key in snake_case and in camelCase."""
+        keys = self.name.split(".")
+        if "thinking_config" not in keys:
+            return (tuple(keys),)
+        return tuple(product(*(dict.fromkeys((key, _camel_case(key))) for key in keys)))
+
+
+def _camel_case(key: str) -> str:
+    first, *others = key.split("_")
+    return key if key == "extra_body" else first + "".join(map(str.capitalize, others))
 
 
 def _effort(name: str, value: object) -> Wish:
@@ -127,6 +136,8 @@ MODE = Kind(_mode, "`enabled`, `disabled`; `adaptive`, `auto` and other words le
 SWITCH_OR_EFFORT = Kind(_switch_or_effort, "true, false, or an effort")
 DISPLAY = Kind(_display, "true, false: forwarded, since it concerns what is shown")
 
+_GEMINI = "Gemini, in camelCase too"
+
 FIELDS: tuple[Field, ...] = (
     Field("reasoning_effort", EFFORT, "OpenAI Chat, vLLM, SGLang, DeepSeek, Gemini"),
     Field("reasoning.effort", EFFORT, "OpenAI Responses, OpenRouter, SGLang"),
@@ -135,8 +146,10 @@ FIELDS: tuple[Field, ...] = (
     Field("thinking.effort", EFFORT, "Kimi"),
     Field("chat_template_kwargs.reasoning_effort", EFFORT, "llama.cpp, vLLM, SGLang"),
     Field("chat_template_kwargs.thinking_effort", EFFORT, "Kimi's template"),
-    Field("extra_body.google.thinking_config.thinking_level", GEMINI_LEVEL, "Gemini"),
-    Field("google.thinking_config.thinking_level", GEMINI_LEVEL, "Gemini"),
+    Field("extra_body.google.thinking_config.thinking_level", GEMINI_LEVEL, _GEMINI),
+    Field("google.thinking_config.thinking_level", GEMINI_LEVEL, _GEMINI),
+    Field("thinking_config.thinking_level", GEMINI_LEVEL, _GEMINI),
+    Field("generation_config.thinking_config.thinking_level", GEMINI_LEVEL, _GEMINI),
     Field("thinking_token_budget", BUDGET, "vLLM"),
     Field("thinking_budget_tokens", BUDGET, "llama.cpp"),
     Field("reasoning_budget_tokens", BUDGET, "llama.cpp"),
@@ -149,8 +162,10 @@ FIELDS: tuple[Field, ...] = (
     Field("reasoning.max_tokens", BOUNDED_BUDGET, "OpenRouter"),
     Field("thinking.budget_tokens", BOUNDED_BUDGET, "Anthropic"),
     Field("thinking.token_budget", BOUNDED_BUDGET, "Cohere"),
-    Field("extra_body.google.thinking_config.thinking_budget", GEMINI_BUDGET, "Gemini"),
-    Field("google.thinking_config.thinking_budget", GEMINI_BUDGET, "Gemini"),
+    Field("extra_body.google.thinking_config.thinking_budget", GEMINI_BUDGET, _GEMINI),
+    Field("google.thinking_config.thinking_budget", GEMINI_BUDGET, _GEMINI),
+    Field("thinking_config.thinking_budget", GEMINI_BUDGET, _GEMINI),
+    Field("generation_config.thinking_config.thinking_budget", GEMINI_BUDGET, _GEMINI),
     Field("thinking.type", MODE, "Anthropic, DeepSeek, GLM, Kimi, Seed"),
     Field("enable_thinking", SWITCH, "DashScope"),
     Field("reasoning.enabled", SWITCH, "OpenRouter, SGLang"),
@@ -159,6 +174,8 @@ FIELDS: tuple[Field, ...] = (
     Field("chat_template_kwargs.thinking", SWITCH, "templates of DeepSeek, Kimi, Granite"),
     Field("think", SWITCH_OR_EFFORT, "Ollama"),
     Field("reasoning.exclude", DISPLAY, "OpenRouter", forwarded=True),
-    Field("extra_body.google.thinking_config.include_thoughts", DISPLAY, "Gemini", forwarded=True),
-    Field("google.thinking_config.include_thoughts", DISPLAY, "Gemini", forwarded=True),
+    Field("extra_body.google.thinking_config.include_thoughts", DISPLAY, _GEMINI, forwarded=True),
+    Field("google.thinking_config.include_thoughts", DISPLAY, _GEMINI, forwarded=True),
+    Field("thinking_config.include_thoughts", DISPLAY, _GEMINI, forwarded=True),
+    Field("generation_config.thinking_config.include_thoughts", DISPLAY, _GEMINI, forwarded=True),
 )
