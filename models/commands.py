@@ -52,6 +52,10 @@ _STOPPED = 130
     help="Number of steps of a problem, such as 3-5.",
 )  # fmt: skip
 @click.option(
+    "--retold", is_flag=True,
+    help="In other words: other names, things and sentences, some after a system message.",
+)  # fmt: skip
+@click.option(
     "--reasoning-gym", "tasks", metavar="TASK,TASK...",
     help="Print N problems of each of these tasks of reasoning-gym instead.",
 )  # fmt: skip
@@ -64,6 +68,7 @@ def problems_command(
     seed: int,
     split: Split,
     steps: tuple[int, int],
+    retold: bool,
     tasks: str | None,
     difficulty: tuple[tuple[str, Any], ...],
 ) -> None:
@@ -88,9 +93,13 @@ def problems_command(
         raise click.UsageError(
             "--difficulty belongs to --reasoning-gym; the demo domain has --steps"
         )
+    if retold and importlib.util.find_spec("faker") is None:
+        raise click.ClickException(
+            "--retold takes its names from the library Faker: pip install 'tops-server[train]'"
+        )
     from models.domain.problems import write_problems
 
-    write_problems(sys.stdout, count, seed, split, steps)
+    write_problems(sys.stdout, count, seed, split, steps, retold)
 
 
 @click.command("judge")

@@ -21,8 +21,8 @@ MAX_STEPS = 10
 MAX_TOTAL = 999
 _DISTRACTOR_RATE = 0.2
 
-_PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jo", "Kim", "Leo")
-_ITEMS = (
+PEOPLE = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Jo", "Kim", "Leo")
+ITEMS = (
     "apples",
     "books",
     "coins",
@@ -108,8 +108,8 @@ def write_story(rng: random.Random, steps: int) -> Story:
     limit = operand_limit(steps)
     start = rng.randint(2, limit)
     chain = tuple(_chain(rng, start, steps, limit))
-    who, bystander = rng.sample(_PEOPLE, 2)
-    item, distractor = rng.sample(_ITEMS, 2)
+    who, bystander = rng.sample(PEOPLE, 2)
+    item, distractor = rng.sample(ITEMS, 2)
 
     def sentence(patterns: tuple[str, ...], n: int) -> str:
         return rng.choice(patterns).format(

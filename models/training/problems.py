@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from models.domain.problems import unique_stories
+from models.domain.problems import KIND, retold_problems, unique_stories
 from models.outcomes.check import Check, GymItem, ProgramTests, read_check
 from models.outcomes.gym_problems import GymTask, gym_problems
 from models.outcomes.problem_sets import Problem, ProblemError
@@ -139,10 +139,27 @@ def _read_source(
 
 
 def _read_stories(options: Stories, counts: Counter[str]) -> Iterator[Problem]:
+    if options.retold:
+        yield from _read_retold(options, counts)
+        return
     stream = unique_stories(options.seed, options.split, *options.steps)
     for story in islice(stream, options.n):
         counts["read"] += 1
         yield Problem(story.problem_id, story.prompt, story.answer, story.difficulty)
+
+
+def _read_retold(options: Stories, counts: Counter[str]) -> Iterator[Problem]:
+    stream = retold_problems(options.seed, options.split, *options.steps)
+    for retold in islice(stream, options.n):
+        counts["read"] += 1
+        yield Problem(
+            retold.problem_id,
+            retold.prompt,
+            retold.answer,
+            retold.difficulty,
+            kind=KIND,
+            system=retold.system,
+        )
 
 
 def refuse_broken(name: str, broken: Sequence[str], usable: int, most_broken: float) -> None:

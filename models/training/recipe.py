@@ -34,9 +34,13 @@ class Columns(Table):
 
 
 class Stories(Table):
-    """`n` problems of the demo domain; `steps` are the smallest and largest numbers of steps."""
+    """`n` problems of the demo domain; `steps` are the smallest and largest numbers of steps.
+
+    `retold` gives them in other words, some after a system message.
+    """
 
     n: Count
+    retold: bool = False
     split: Literal["train", "validation", "test"] = "train"
     seed: int = 0
     steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
@@ -115,25 +119,48 @@ class Data(Table):
     most_broken: Share = 0.01
 
 
-class Scratch(Table):
-    """A decoder trained from scratch on the demo domain, without tags.
+class Streamed(Table):
+    """Training on an endless stream of samples of the demo domain.
 
-    `tokens` and `curriculum_tokens` do not count padding, `batch_tokens` does.
+    `tokens` do not count padding, `batch_tokens` do. `autocast` computes in bfloat16, which is
+    slower on a CPU without its instructions.
     """
 
-    tokens: Count = 80_000_000
-    curriculum_tokens: Count = 6_000_000
+    tokens: Count
     warmup_steps: Count = 100
     decay_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     batch_tokens: Count = 8192
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
+    compile: bool = True
+    autocast: bool = True
+    checkpoint_minutes: float = 3.0
+
+
+class Scratch(Streamed):
+    """A decoder trained from scratch on the demo domain, without tags.
+
+    `curriculum_tokens` do not count padding.
+    """
+
+    tokens: Count = 80_000_000
+    curriculum_tokens: Count = 6_000_000
     hidden: Count = 128
     intermediate: Count = 512
     layers: Count = 4
     heads: Count = 4
-    compile: bool = True
-    checkpoint_minutes: float = 3.0
+
+
+class Retell(Streamed):
+    """The stage `retell`: the SFT model of the demo domain learns stories in other words."""
+
+    tokens: Count = 12_000_000
+    warmup_steps: Count = 60
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    batch_tokens: Count = 6144
+    matrix_lr: float = 0.01
+    vector_lr: float = 1.5e-3
+    autocast: bool = False
 
 
 class Model(Table):
@@ -216,7 +243,7 @@ class Evaluation(Sampling):
     """
 
     samples: Count = 4
-    besides: Sequence[Literal["sft-random", "sft", "dpo", "grpo"]] = ("sft", "dpo")
+    besides: Sequence[Literal["sft-random", "sft", "dpo", "grpo", "retell"]] = ("sft", "dpo")
 
 
 class Verify(Table):
@@ -275,7 +302,7 @@ class Export(Table):
     `data.router` at `router_efforts`; without such problems there is none.
     """
 
-    stage: Literal["tag", "sft", "dpo", "grpo"] = "dpo"
+    stage: Literal["tag", "sft", "dpo", "grpo", "retell"] = "dpo"
     ctranslate2: bool = True
     router_efforts: Sequence[Effort] = ("none", "low", "medium", "high")
     max_loss: Share = 0.01
@@ -284,7 +311,7 @@ class Export(Table):
 class Recipe(Table):
     """All settings of a run; `random_seed` seeds data order, data sampling and new weights.
 
-    Without the tables `gate`, `grpo` and `hub` there are no such stages. `plan` is for
+    Without the tables `gate`, `grpo`, `hub` and `retell` there are no such stages. `plan` is for
     `tops train plan` alone.
     """
 
@@ -304,11 +331,19 @@ class Recipe(Table):
     dpo: Preference = Preference()
     grpo: Grpo | None = None
     gate: Gate | None = None
+    retell: Retell | None = None
     launch: Launch = Launch()
     evaluate: Evaluation = Evaluation()
     export: Export = Export()
     hub: Hub | None = None
     plan: Plan | None = None
+
+    @model_validator(mode="after")
+    def _retold(self) -> "Recipe":
+        named = self.export.stage == "retell" or "retell" in self.evaluate.besides
+        if self.retell is None and named:
+            raise ValueError("evaluating or exporting retell needs the table [retell]")
+        return self
 
     @model_validator(mode="after")
     def _teacher_starts(self) -> "Recipe":

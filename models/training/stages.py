@@ -5,6 +5,7 @@
 Further rounds of DPO add `pairs-2`, `dpo-2`, and so on. The paper's ablation, `sft-random`, adds
 `select-random` and `sft-random` where the recipe evaluates it. The table `grpo` adds
 a stage of this name; where it starts from the base, the stages are base, grpo, evaluate, export.
+The table `retell` adds a stage that trains the SFT model of the demo domain on.
 """
 
 import importlib
@@ -82,6 +83,9 @@ def stages_of(recipe: Recipe) -> dict[str, Stage]:
     if recipe.grpo is not None:
         stages.append(_grpo_stage("sft"))
         trained.append("grpo")
+    if recipe.retell is not None:
+        stages.append(Stage("retell", ("sft",), (*_MODEL_TABLES, "retell"), _retell))
+        trained.append("retell")
     named = {"tag", *recipe.evaluate.besides}
     evaluated = [name for name in trained if name in named or name.rpartition("-")[0] in named]
     gated = [_behind_gate(recipe, stage) for stage in stages]
@@ -293,3 +297,17 @@ def _grpo(start: str, context: StageContext) -> Mapping[str, Any]:
     problems, chat = problems_of(recipe, counts), _chat(context)
     model = _base_model(context) if start == "base" else str(context.inputs[start] / "model")
     return {**counts, **reinforce(recipe, recipe.grpo, model, chat, problems, context.folder)}
+
+
+def _retell(context: StageContext) -> Mapping[str, Any]:
+    """Train the SFT model on with stories in other words."""
+    recipe = context.recipe
+    assert recipe.retell is not None
+    if not (context.folder / "model").is_dir():
+        settings = {
+            "retell": recipe.retell.model_dump(mode="json"),
+            "start": str(context.inputs["sft"] / "model"),
+        }
+        write_whole(context.folder / "retell.json", json.dumps(settings, indent=1) + "\n")
+        run_training(recipe.launch, "models.training.retell", context.folder)
+    return json.loads((context.folder / "training.json").read_text())

@@ -1,0 +1,148 @@
+"""How the demo answers its visitors: accuracy on a running gateway by what a visitor changes.
+
+    python -m models.studies.visitors --url http://127.0.0.1:8000/v1 --problems 200
+
+Each row asks the same held-out stories at `auto`, told in another way. The system messages and
+the polite words of the last rows are none of those in training. Intervals are Wilson's, 95 %.
+"""
+
+import argparse
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import httpx
+import numpy as np
+
+from models.domain.problems import unique_stories
+from models.domain.retelling import large_story, rename_people, rename_things, retell
+from models.domain.stories import Story
+from models.domain.visitors import REPLY, no_story, system_message, wrapped
+from models.training.intervals import accuracy_interval
+
+Message = dict[str, str]
+
+_CONCURRENCY = 8
+_SECONDS = 120
+_NEW_SYSTEMS = (
+    "You are a knowledgeable assistant.",
+    "Answer as shortly as you can.",
+    "You help pupils of a primary school with their homework.",
+    "Please keep a friendly tone.",
+    "You are Ada, the assistant of a toy shop.",
+    "Reply with the result.",
+)
+_NEW_WRAPPERS = (
+    "Would you mind solving this for me? {}",
+    "I am not sure about this one: {}",
+    "{} I would be grateful for your help.",
+    "{} One number is enough.",
+    "From a test: {}",
+    "Dear assistant, {}",
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Messages, and the answer that is right for them."""
+
+    messages: list[Message]
+    answer: str
+
+
+def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
+    """The name of each row and its visits."""
+    rng = random.Random(seed)
+    stories = list(islice(unique_stories(seed, "test", 1, 10), count))
+
+    def told(tell: Callable[[Story], list[Message]]) -> list[Visit]:
+        return [Visit(tell(story), f"The answer is {story.answer}.") for story in stories]
+
+    def after(systems: Callable[[], str]) -> list[Visit]:
+        return told(lambda story: [_system(systems()), *_user(story.prompt)])
+
+    yield "the stories as they are", told(lambda story: _user(story.prompt))
+    yield "other names", told(lambda story: _user(rename_people(rng, story.prompt)))
+    yield "other things", told(lambda story: _user(rename_things(rng, story.prompt)))
+    yield "other words", told(lambda story: _user(retell(rng, story)))
+    yield "after a system message", after(lambda: system_message(rng))
+    yield "with polite words", told(lambda story: _user(wrapped(rng, story.prompt)))
+    yield "numbers of four digits", list(islice(_large(rng), count))
+    yield (
+        "greetings and other questions",
+        [Visit(_user(no_story(rng)), REPLY) for _ in range(count)],
+    )
+    yield "after a new system message", after(lambda: rng.choice(_NEW_SYSTEMS))
+    yield (
+        "with new polite words",
+        told(lambda story: _user(rng.choice(_NEW_WRAPPERS).format(story.prompt))),
+    )
+
+
+def _large(rng: random.Random) -> Iterator[Visit]:
+    while True:
+        story = large_story(rng, rng.randint(1, 4), "test")
+        if text := retell(rng, story):
+            yield Visit(_user(text), f"The answer is {story.answer}.")
+
+
+def _user(text: str) -> list[Message]:
+    return [{"role": "user", "content": text}]
+
+
+def _system(text: str) -> Message:
+    return {"role": "system", "content": text}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which visits were answered rightly (N,), and at which efforts."""
+
+    right: list[bool]
+    efforts: list[str]
+    thinking_tokens: list[int]
+
+
+async def ask(url: str, asked: Sequence[Visit]) -> Answers:
+    """Ask all visits at `auto`. Raises httpx.HTTPError: the gateway does not answer."""
+    gate = asyncio.Semaphore(_CONCURRENCY)
+    async with httpx.AsyncClient(timeout=_SECONDS) as http:
+
+        async def one(visit: Visit) -> dict[str, Any]:
+            async with gate:
+                body = {"messages": visit.messages}
+                response = await http.post(f"{url}/chat/completions", json=body)
+                return response.raise_for_status().json()
+
+        answers = await asyncio.gather(*map(one, asked))
+    texts = [answer["choices"][0]["message"]["content"] for answer in answers]
+    return Answers(
+        [text == visit.answer for text, visit in zip(texts, asked, strict=True)],
+        [answer["tops"]["effort"] for answer in answers],
+        [answer["tops"]["thinking_tokens"] for answer in answers],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a row of Markdown for each way of asking."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8000/v1")
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=77)
+    options = parser.parse_args(arguments)
+    print("| asked | right | thinking tokens | efforts |\n| --- | --- | --- | --- |")
+    for name, asked in visits(options.problems, options.seed):
+        answers = asyncio.run(ask(options.url, asked))
+        figure = accuracy_interval(np.array(answers.right, dtype=np.float64))
+        value, low, high = (f"{100 * figure[key]:.1f}" for key in ("value", "low", "high"))
+        counts = {effort: answers.efforts.count(effort) for effort in sorted({*answers.efforts})}
+        shares = ", ".join(f"{effort} {count}" for effort, count in counts.items())
+        tokens = np.mean(answers.thinking_tokens)
+        print(f"| {name} | {value} % [{low}, {high}] | {tokens:.1f} | {shares} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
