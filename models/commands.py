@@ -252,8 +252,8 @@ def train_command(
 ) -> None:
     """Train a model that spends fewer tokens: run one STAGE of a RECIPE, or all of them.
 
-    The stages: base, seed, tag, generate, verify, select, sft, pairs, dpo, grpo, evaluate, export.
-    A finished stage is not repeated. The STAGE plan runs none: it prints samples, tokens, memory
+    The stages: base, seed, tag, generate, verify, select, sft, pairs, dpo, grpo, retell, evaluate,
+    export. A finished stage is not repeated. The STAGE plan runs none: it prints samples, tokens, memory
     and hours of all, and fails if one does not fit. RECIPE is a TOML file, such as
     models/recipes/smoke.toml.
     """

@@ -120,8 +120,8 @@ class StreamedRun:
             optimizer.param_groups[0]["lr"] = peak * share
         arguments: dict[str, Any] = {"input_ids": batch.ids, "labels": batch.labels}
         if batch.positions is not None:
-            # the causal mask alone: without it, transformers takes a jump of the positions for the
-            # border between two packed sequences, and hides what precedes it
+            # the causal mask alone: without it, transformers may take a gap in the positions for the
+            # border of two packed sequences (findings/transformers_position_gap_hides_text.sh)
             mask = {"full_attention": None}
             arguments |= {"position_ids": batch.positions, "attention_mask": mask}
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.recipe.autocast):
