@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 from sqlalchemy import insert
+from test_server_ledger import postgres
 
 from router.commands import audit_command, fit_command
 from router.evaluation.audit import audit
@@ -24,6 +25,8 @@ from router.logs.inspect_log import served_name
 from router.logs.json_document import members
 from router.logs.log_options import LogOptions
 from server.ledger.schema import connect, metadata, requests
+
+__all__ = ["postgres"]
 
 LOGS = Path(__file__).parent / "evaluation_logs"
 INSPECT, HARNESS = LOGS / "inspect", LOGS / "harness"
@@ -345,14 +348,14 @@ COLUMNS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """Forty problems at two efforts, named by x-request-id; two requests that are no outcomes.
+def written(url: str) -> str:
+    """A new ledger of forty problems at two efforts, and two requests that are no outcomes.
 
-    One has no feedback, the other was served at a composite effort.
+    Problems are named by x-request-id. One of the two has no feedback, the other was served at a
+    composite effort.
     """
-    path = tmp_path / "ledger.db"
-    engine = connect(f"sqlite:///{path}")
+    engine = connect(url)
+    metadata.drop_all(engine)
     metadata.create_all(engine)
     rows: list[dict[str, object]] = [
         {
@@ -368,7 +371,18 @@ def ledger(tmp_path: Path) -> Path:
         for row in rows:
             connection.execute(insert(requests).values({**COLUMNS, **row}))
     engine.dispose()
-    return path
+    return url
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    written(f"sqlite:///{tmp_path}/ledger.db")
+    return tmp_path / "ledger.db"
+
+
+def test_a_ledger_in_postgres_is_read(postgres: str) -> None:
+    reading = read_outcomes([written(postgres)], for_audit=True)
+    assert by_effort(reading) == {"low": 40, "high": 40}
 
 
 def test_requests_with_feedback_are_audited(ledger: Path) -> None:

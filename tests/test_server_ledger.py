@@ -64,7 +64,11 @@ def value(counter: Counter) -> float:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The URL of a PostgreSQL server of this session's own."""
-    initdb, ctl = shutil.which("initdb"), shutil.which("pg_ctl")
+    # Debian keeps them off the PATH
+    places = [os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    initdb, ctl = (
+        shutil.which(name, path=os.pathsep.join(places)) for name in ("initdb", "pg_ctl")
+    )
     if initdb is None or ctl is None:
         pytest.skip("PostgreSQL's initdb and pg_ctl are not on the PATH")
     folder = tmp_path_factory.mktemp("postgres")
