@@ -253,8 +253,8 @@ def train_command(
     """Train a model that spends fewer tokens: run one STAGE of a RECIPE, or all of them.
 
     The stages: base, seed, tag, generate, verify, select, sft, pairs, dpo, grpo, retell, evaluate,
-    export. A finished stage is not repeated. The STAGE plan runs none: it prints samples, tokens, memory
-    and hours of all, and fails if one does not fit. RECIPE is a TOML file, such as
+    export. A finished stage is not repeated. The STAGE plan runs none: it prints samples, tokens,
+    memory and hours of all, and fails if one does not fit. RECIPE is a TOML file, such as
     models/recipes/smoke.toml.
     """
     missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]

@@ -12,21 +12,21 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import sqrt
 from typing import Any
 
 import httpx
-import numpy as np
 
 from models.domain.problems import unique_stories
 from models.domain.retelling import large_story, rename_people, rename_things, retell
 from models.domain.stories import Story
 from models.domain.visitors import REPLY, no_story, system_message, wrapped
-from models.training.intervals import accuracy_interval
 
 Message = dict[str, str]
 
 _CONCURRENCY = 8
 _SECONDS = 120
+_Z = 1.959964
 _NEW_SYSTEMS = (
     "You are a knowledgeable assistant.",
     "Answer as shortly as you can.",
@@ -126,6 +126,14 @@ async def ask(url: str, asked: Sequence[Visit]) -> Answers:
     )
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The ends of Wilson's 95 % interval of a share of n."""
+    z2 = _Z * _Z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return middle - half, middle + half
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row of Markdown for each way of asking."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -136,12 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| asked | right | thinking tokens | efforts |\n| --- | --- | --- | --- |")
     for name, asked in visits(options.problems, options.seed):
         answers = asyncio.run(ask(options.url, asked))
-        figure = accuracy_interval(np.array(answers.right, dtype=np.float64))
-        value, low, high = (f"{100 * figure[key]:.1f}" for key in ("value", "low", "high"))
+        share = sum(answers.right) / len(answers.right)
+        low, high = wilson(share, len(answers.right))
         counts = {effort: answers.efforts.count(effort) for effort in sorted({*answers.efforts})}
         shares = ", ".join(f"{effort} {count}" for effort, count in counts.items())
-        tokens = np.mean(answers.thinking_tokens)
-        print(f"| {name} | {value} % [{low}, {high}] | {tokens:.1f} | {shares} |", flush=True)
+        tokens = sum(answers.thinking_tokens) / len(answers.thinking_tokens)
+        right = f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+        print(f"| {name} | {right} | {tokens:.1f} | {shares} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,8 +120,8 @@ class StreamedRun:
             optimizer.param_groups[0]["lr"] = peak * share
         arguments: dict[str, Any] = {"input_ids": batch.ids, "labels": batch.labels}
         if batch.positions is not None:
-            # the causal mask alone: without it, transformers may take a gap in the positions for the
-            # border of two packed sequences (findings/transformers_position_gap_hides_text.sh)
+            # the causal mask alone: without it, transformers may take a gap for the border of two
+            # packed sequences (findings/transformers_position_gap_hides_text.sh)
             mask = {"full_attention": None}
             arguments |= {"position_ids": batch.positions, "attention_mask": mask}
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.recipe.autocast):
@@ -183,7 +183,7 @@ class StreamedRun:
 
 
 @contextmanager
-def process_group() -> Iterator[tuple[int, int]]:
+def process_group() -> Generator[tuple[int, int]]:
     """The rank of this process and the number of processes, as torchrun set them."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
