@@ -114,9 +114,9 @@ def _write(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--evaluate", default=300, show_default=True, help="Problems of SVAMP held out.")
-@click.option("--svamp", default=450, show_default=True, help="Others of SVAMP for the seed.")
-@click.option("--gsm8k", default=600, show_default=True, help="Problems of GSM8K for the seed.")
-@click.option("--train", default=400, show_default=True, help="Of GSM8K among the problems.")
+@click.option("--svamp", default=1000, show_default=True, help="Others of it in the seed at most.")
+@click.option("--gsm8k", default=150, show_default=True, help="Problems of GSM8K for the seed.")
+@click.option("--train", default=100, show_default=True, help="Of GSM8K among the problems.")
 def main(data: Path, out: Path, evaluate: int, svamp: int, gsm8k: int, train: int) -> None:
     """Write the seed, the problems of training and those of evaluation to OUT."""
     rng = random.Random("word problems")
