@@ -57,7 +57,8 @@ _HAN_GROUPS = tuple(
     (word, GROUPS.index(g)) for g, words in CHINESE.items() for word in words.split()
 )
 
-_LOGS = tuple(map(log1p, range(256)))
+_SMALL = 256
+_LOGS = tuple(map(log1p, range(_SMALL)))
 
 _COUNTED = (
     "characters", "words", "distinct_words", "lines", "blank_lines", "sentences", "clauses",
@@ -126,7 +127,7 @@ def read_prompt(conversation: Conversation) -> Prompt:
 
 
 def _logs(counts: Iterable[int]) -> list[float]:
-    return [_LOGS[count] if count < len(_LOGS) else log1p(count) for count in counts]
+    return [_LOGS[count] if count < _SMALL else log1p(count) for count in counts]
 
 
 def window(text: str, half: int = HALF_WINDOW) -> str:

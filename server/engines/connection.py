@@ -17,6 +17,7 @@ class EngineConnection:
         self.transport = transport
         self.requests = 0
         self.idle_since = 0.0
+        self._idle = _Idle(transport)
 
     def send(self, request: bytes, reply: asyncio.Protocol) -> None:
         """Send a request, whose reply has the bytes that follow."""
@@ -27,7 +28,7 @@ class EngineConnection:
     def wait(self) -> None:
         """Wait for the next request; bytes that come before it end the connection."""
         self.idle_since = monotonic()
-        self.transport.set_protocol(_Idle(self.transport))
+        self.transport.set_protocol(self._idle)
 
 
 class _Idle(asyncio.Protocol):

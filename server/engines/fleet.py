@@ -144,7 +144,7 @@ class Fleet:
         while True:
             engine = self._pick(call.conversation, tried)
             tried.append(engine)
-            may_retry = len(tried) < _MAX_ATTEMPTS and any(
+            may_retry = len(tried) < min(_MAX_ATTEMPTS, len(self._engines)) and any(
                 engine.up for engine in self._engines if engine not in tried
             )
             reply = answered_reply(engine, call, self.dialect)
