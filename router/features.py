@@ -166,7 +166,7 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
         size, total, distinct, lines, count("\n\n"), sentences,
         count(",") + count(";") + wide(_WIDE_COMMAS), questions, len(numbers),
         len(set(numbers)), sum(len(number) >= 3 for number in numbers), digits,
-        sum(b"." in number for number in numbers), among(_UPPER), symbols, count("+"),
+        sum(number.find(b".") >= 0 for number in numbers), among(_UPPER), symbols, count("+"),
         count("-") + wide(_MINUS), count("*") + wide(_TIMES), count("/") + wide(_DIVIDE),
         count("="), count("<") + count(">"), count("("), count("["), count("{"), count("\\"),
         count("$"), count("^"), count("_"), count("```"), count(";\n"),
@@ -206,7 +206,7 @@ def _magnitude(numbers: list[bytes]) -> float:
     """log10 of 1 + the largest integer part; its length where that is over 18 digits."""
     integers = [*{*numbers}]
     together = b"".join(integers)
-    if b"," in together or b"." in together:
+    if together.find(b",") >= 0 or together.find(b".") >= 0:  # `in` first makes an exception
         integers = [number.replace(b",", b"").partition(b".")[0] for number in integers]
     longest = max(map(len, integers), default=0)
     if longest > 18:

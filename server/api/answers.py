@@ -177,14 +177,14 @@ class StreamedAnswer:
     def feed(self, events: bytes) -> None:
         """Read the next events of the stream, each of them complete."""
         form = self._form
-        if form.id is not None and not self.response_id and form.id_marker in events:
+        if form.id is not None and not self.response_id and events.find(form.id_marker) >= 0:
             self.response_id = _first(form.id, events)
-        if form.text_marker in events:
+        if events.find(form.text_marker) >= 0:
             for raw in form.text.findall(events):
                 self._text += _decoded(raw)
             if len(self._text) >= _EXCERPT:
                 self._settle()
-        if not self._call and form.call_marker in events:
+        if not self._call and events.find(form.call_marker) >= 0:
             self._call = _first(form.call, events)
 
     def messages(self) -> list[dict[str, Any]]:
@@ -211,7 +211,7 @@ def _first(pattern: re.Pattern[bytes], events: bytes) -> str:
 
 def _decoded(raw: bytes) -> str:
     """A JSON string without its quotes."""
-    if b"\\" not in raw:
+    if raw.find(b"\\") < 0:
         return raw.decode(errors="replace")
     try:
         return json.loads(b'"' + raw + b'"', strict=False)

@@ -71,6 +71,8 @@ class Decision(NamedTuple):
     @property
     def choice(self) -> str:
         """What was chosen: the name of a composite effort, else the effort."""
+        if self.routed_composite is None:
+            return self.effort
         return self.composite.name if self.composite else self.effort
 
     @property

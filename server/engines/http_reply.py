@@ -67,7 +67,10 @@ class HttpReply(asyncio.Protocol):
     @property
     def retry_after(self) -> str | None:
         """The `Retry-After` header, if there is a valid one."""
-        value = self._parser.headers.get(b"retry-after", b"").decode("latin-1")
+        header = self._parser.headers.get(b"retry-after")
+        if header is None:
+            return None
+        value = header.decode("latin-1")
         return value if _RETRY_AFTER.fullmatch(value) else None
 
     async def begin(self) -> None:
