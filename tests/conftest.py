@@ -18,7 +18,7 @@ from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = re.compile(
     r"^\s*(?:from|import) "
-    r"(?:engines|models\.sandbox|playwright|processes|subprocess|training_runs)\b",
+    r"(?:engines|models\.sandbox|playwright|processes|subprocess|training_forks|training_runs)\b",
     re.MULTILINE,
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""

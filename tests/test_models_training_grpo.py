@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_runs import ENVIRONMENT, command, kill_once, lines, manifest, train, trained
+from training_runs import command, kill_once, lines, manifest, train, trained
 
 from models.training.recipe_file import read_recipe
 
@@ -72,7 +72,7 @@ def test_the_trainer_itself_can_make_the_rollouts_and_a_user_s_function_reward_t
     (tmp_path / "rewarding.py").write_text(
         "def quiet(rollouts):\n    return [-rollout.tokens for rollout in rollouts]\n"
     )
-    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
     settings = ("grpo.rollouts=trainer", "grpo.steps=1", "grpo.reward=rewarding:quiet")
     result = trained("grpo", run, *ALONE, *settings, "grpo.batch=8", "grpo.micro_batch=8")
     assert result["reward_first"] == pytest.approx(-result["tokens_first"], rel=1e-3)
@@ -80,10 +80,10 @@ def test_the_trainer_itself_can_make_the_rollouts_and_a_user_s_function_reward_t
 
 
 def test_a_reward_that_cannot_be_loaded_ends_the_stage_before_training(run: Path) -> None:
-    result = train("grpo", run, *ALONE, "grpo.reward=nowhere:reward")
-    assert result.returncode != 0
-    assert "grpo.reward: the reward nowhere:reward cannot be loaded" in result.stderr
-    assert "Traceback" not in result.stderr
+    status, printed = train("grpo", run, *ALONE, "grpo.reward=nowhere:reward")
+    assert status == 1
+    assert "grpo.reward: the reward nowhere:reward cannot be loaded" in printed
+    assert "Traceback" not in printed
 
 
 def test_from_the_base_there_are_no_stages_before() -> None:

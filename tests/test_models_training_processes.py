@@ -14,6 +14,8 @@ pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
 from safetensors.numpy import load_file
 
+from models.training.worker_process import worker_process
+
 TAG = ("tag.learning_rate=1e-3", "tag.epochs=2", "tag.save_steps=10")
 TWO_PROCESSES = (*TAG, "launch.processes=2", "tag.micro_batch=8")
 
@@ -29,8 +31,8 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def single(seeded: Path) -> Path:
-    """A run whose tag model was trained in one process."""
-    trained("tag", seeded, *TAG)
+    """A run whose tag model was trained in one process, not forked."""
+    trained("tag", seeded, *TAG, worker=worker_process)
     return seeded
 
 

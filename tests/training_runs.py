@@ -1,5 +1,10 @@
-"""Runs of the smoke recipe by its commands, for the tests of training."""
+"""Runs of the smoke recipe by its commands, for the tests of training.
 
+Most run within the test's own process, which has imported what they need, and fork their workers;
+those that a test kills, or of which it limits the resources, are processes of their own.
+"""
+
+import io
 import json
 import os
 import shutil
@@ -7,11 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from processes import ROOT
+from training_forks import forked_worker
+
+from tops import main
 
 SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 PROBLEMS = 24
@@ -32,21 +43,27 @@ def command(stage: str, run: Path, *settings: str) -> list[str]:
     return [*words, *(word for setting in (*QUICK, *settings) for word in ("--set", setting))]
 
 
-def train(stage: str, run: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(stage, run, *settings),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+def train(
+    stage: str, run: Path, *settings: str, worker: Callable[..., Any] = forked_worker
+) -> tuple[int, str]:
+    """Exit status and output of the command, run in this process with workers of `worker`."""
+    printed = io.StringIO()
+    with (
+        patch("models.training.launch.worker_process", worker),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")  # as in a process of its own
+        status = main(command(stage, run, *settings)[3:])
+    return status, printed.getvalue()
 
 
-def trained(stage: str, run: Path, *settings: str) -> dict[str, Any]:
-    result = train(stage, run, *settings)
-    assert result.returncode == 0, result.stdout + result.stderr
+def trained(
+    stage: str, run: Path, *settings: str, worker: Callable[..., Any] = forked_worker
+) -> dict[str, Any]:
+    status, printed = train(stage, run, *settings, worker=worker)
+    assert status == 0, printed
     return manifest(run, stage)
 
 
