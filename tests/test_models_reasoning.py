@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from engines import running
+from processes import serving
 
 from models.outcomes.client import (
     GenerationTask,
@@ -56,19 +57,19 @@ def test_sampling_and_a_seed_of_its_own_are_sent_with_each_request() -> None:
 @pytest.mark.slow
 def test_thinking_is_counted_by_llamacpp_s_tokenizer() -> None:
     pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
-    task = GenerationTask(Problem("p", PROMPT, "35"), "high", 0)
 
-    async def row(url: str) -> dict[str, Any]:
+    async def row(url: str, effort: str) -> dict[str, Any]:
+        task = GenerationTask(Problem("p", PROMPT, "35"), effort, 0)
         settings = RequestSettings(f"{url}/v1", "demo", 0.0, None, True, max_tokens=400)
         async with http_client(1) as http:
             return outcome_row(settings, task, await complete(http, settings, task), None)
 
-    with running("llama.cpp") as engine:
-        counted = asyncio.run(row(engine.url))
-    with running("embedded") as engine:
-        reported = asyncio.run(row(engine.url))
-    assert "35" in counted["response"]
+    with running("llama.cpp") as engine, serving("--upstream", engine.url, *engine.flags) as server:
+        counted = asyncio.run(row(engine.url, "high"))
+        reported = asyncio.run(row(server.url, "high"))
+        off = asyncio.run(row(engine.url, "none"))
+    assert counted["response"]
     assert "</think>" not in counted["response"]
-    assert counted["reasoning"].strip() == reported["reasoning"].strip()
-    # line breaks at the ends of a block are no part of llama.cpp's text
-    assert 0 <= reported["thinking_tokens"] - counted["thinking_tokens"] <= 2
+    assert counted["reasoning"] == reported["reasoning"]
+    assert counted["thinking_tokens"] == reported["thinking_tokens"] > 0
+    assert (off["reasoning"], off["thinking_tokens"]) == (None, 0)

@@ -126,12 +126,13 @@ def test_parts_of_a_model(tmp_path: Path) -> None:
 def test_what_fits_into_the_memory(tmp_path: Path) -> None:
     model = read_gguf(write(tmp_path / "m.gguf"))
     roomy = plan(model, None, None, None, 2**40)
-    assert (roomy.slots, roomy.context, roomy.prompt_cache) == (4, 4096, 2048)
+    assert (roomy.slots, roomy.context, roomy.prompt_cache) == (8, 4096, 2048)
     assert roomy.threads == max(1, usable_cores() - 1)
     assert plan(model, 3, 2, 77, None).context == 77
     per_token = model.cache_bytes(1)
     scarce = 2**28 + model.size + 4 * 3000 * per_token
-    assert plan(model, None, None, None, scarce).context == 2048
+    tight = plan(model, None, None, None, scarce)
+    assert (tight.slots, tight.context) == (4, 2048)
     for context, memory in ((None, 2**28), (100_000, scarce)):
         with pytest.raises(GgufError, match=r"does not fit into .* smaller --engine-context"):
             plan(model, None, None, context, memory)

@@ -33,12 +33,17 @@ def parted(message: Mapping[str, Any]) -> tuple[str | None, str]:
 async def count_thinking(
     http: httpx.AsyncClient, url: str, model: str, completion: dict[str, Any]
 ) -> None:
-    """Add the reasoning tokens to the usage of an engine that reports none for its thoughts."""
+    """Add the reasoning tokens to the usage of an engine that reports none.
+
+    An answer without thoughts has 0 of them, if the engine has a tokenizer to ask: others may hide
+    their thoughts.
+    """
     details: dict[str, Any] = completion["usage"].get("completion_tokens_details") or {}
     reasoning, _ = parted(completion["choices"][0]["message"])
-    if details.get("reasoning_tokens") or not reasoning:
+    reported = details.get("reasoning_tokens")
+    if reported or (reported is not None and not reasoning):
         return
-    tokens = await _tokens_at(http, url, model, reasoning)
+    tokens = await _tokens_at(http, url, model, reasoning or "")
     if tokens is not None:
         details = {**details, "reasoning_tokens": tokens}
         completion["usage"]["completion_tokens_details"] = details

@@ -58,6 +58,7 @@ def write_gguf(folder: Path, file: Path, eight_bits: bool = False) -> None:
     _add_tokenizer(writer, tokenizer, config)
     writer.add_name(folder.resolve().name)
     writer.add_chat_template((folder / "chat_template.jinja").read_text())
+    _add_sampling(writer, folder / "generation_config.json")
     reasoning = folder / "reasoning_config.json"
     if reasoning.is_file():
         closing = _read(reasoning)["reasoning_end_str"]
@@ -113,6 +114,15 @@ def _add_model(writer: gguf.GGUFWriter, config: dict[str, Any], eight_bits: bool
     writer.add_rope_dimension_count(head_size)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+
+
+def _add_sampling(writer: gguf.GGUFWriter, file: Path) -> None:
+    """The checkpoint's defaults for requests, which would else be llama.cpp's own."""
+    defaults = _read(file) if file.is_file() else {}
+    writer.add_sampling_temp(defaults.get("temperature", 1.0))
+    writer.add_sampling_top_p(defaults.get("top_p", 1.0))
+    writer.add_sampling_top_k(defaults.get("top_k", 0))
+    writer.add_sampling_min_p(defaults.get("min_p", 0.0))
 
 
 def _add_tokenizer(

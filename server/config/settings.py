@@ -115,7 +115,8 @@ class Settings(BaseSettings):
     checkpoint: Path = setting(DEMO, "Checkpoint folder of the embedded engine.", "FOLDER")
     engine_workers: Integer | None = setting(
         None,
-        "Concurrent generations of the embedded engine (default: 2) or of llama.cpp (default: 4).",
+        "Concurrent generations of the embedded engine (default: 2) or of llama.cpp (default: 4, "
+        "and 8 for models of a few million parameters).",
         "N",
         ge=1,
         le=256,

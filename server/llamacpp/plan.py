@@ -7,7 +7,10 @@ from pathlib import Path
 from server.llamacpp.failures import too_little_memory
 from server.llamacpp.gguf import GgufError, GgufFile
 
-DEFAULT_SLOTS = 4
+DEFAULT_SLOTS, _SMALL_MODEL_SLOTS = 4, 8
+_SMALL_BYTES = 2**26
+"""A model's weights, and its caches of all slots, at most: a batch of eight costs it nothing."""
+
 _MAX_CONTEXT, _MIN_CONTEXT = 32_768, 2_048
 """Tokens of a slot by default: at most, and at least where memory is short."""
 
@@ -42,16 +45,16 @@ def plan(
     Args:
         model: the GGUF file.
         threads: those that compute; None for a thread per core but one.
-        slots: concurrent generations; None for `DEFAULT_SLOTS`.
+        slots: concurrent generations; None for 4, or 8 of a small model.
         context: tokens of each of them; None for the model's own, as far as memory allows.
         memory: bytes that are available; None if that is not known.
 
     Raises:
         GgufError: the model does not fit into the memory.
     """
-    slots = slots or DEFAULT_SLOTS
     own = model.context or _MAX_CONTEXT
     chosen = context or min(own, _MAX_CONTEXT)
+    slots = slots or _default_slots(model, chosen, memory)
     if memory is not None:
         room = memory - model.size - _WORK_BYTES
         while (
@@ -67,6 +70,12 @@ def plan(
         spare = _MAX_PROMPT_CACHE_MIB // 4
     prompt_cache = min(_MAX_PROMPT_CACHE_MIB, max(0, spare))
     return Plan(threads or max(1, usable_cores() - 1), slots, chosen, prompt_cache)
+
+
+def _default_slots(model: GgufFile, context: int, memory: int | None) -> int:
+    needed = max(model.size, model.cache_bytes(context * _SMALL_MODEL_SLOTS))
+    is_scarce = memory is not None and memory < model.size + _WORK_BYTES + _SMALL_BYTES
+    return DEFAULT_SLOTS if needed > _SMALL_BYTES or is_scarce else _SMALL_MODEL_SLOTS
 
 
 def usable_cores() -> int:
