@@ -18,6 +18,10 @@ from router.vocabulary import Words
 _MAX_LOGIT = 30.0
 _MAX_LOG_TOKENS = 16.0
 _ROUNDING = 1e-6
+_ASSISTANT_TURNS = FEATURE_NAMES.index("assistant_turns")
+_NOTHING = 1e-3
+"""An excess that rounding explains."""
+
 _SEEN_SHARE = 0.01
 """The share of the fit's prompts from which a prompt with, or without, a system message is known"""
 
@@ -28,8 +32,9 @@ class Estimate:
 
     `difficulty`: 1 - the mean of P(correct) over the efforts, without composite ones. `tokens`:
     expected thinking tokens. `budget`: a high quantile of the thinking tokens of correct answers,
-    times `slack`, and for a prompt with an unknown word or of an unknown kind the fit's largest; an
-    effort without one has no bound, and composite efforts have none.
+    times `slack`, and for a prompt with an unknown word, of an unknown kind or with more of the
+    assistant's turns than any of the fit's, the fit's largest; an effort without one has no bound,
+    and composite efforts have none.
     """
 
     difficulty: float
@@ -80,6 +85,7 @@ def predict(
     tokens = np.minimum(tokens, parameters.top_tokens)
     own = budgets(log_tokens, parameters.spread, parameters.slack)
     unknown = strange | [parameters.vocabulary.known_share(counts) < 1.0 for counts in words]
+    unknown |= np.abs(parameters.standardize(x) - z)[:, _ASSISTANT_TURNS] > _NOTHING
     top = parameters.top_budget
     budget = np.where(unknown[:, np.newaxis], top, np.minimum(own, top))
     budget[:, efforts - parameters.composites :] = inf
@@ -114,6 +120,7 @@ def estimate(
     tokens: dict[str, float] = {}
     budget: dict[str, int] = {}
     has_unknown = projected.known_share < 1.0 or parameters.kinds.unknown(kind)
+    has_unknown |= float(projected.excess[_ASSISTANT_TURNS]) > _NOTHING
     plain = size - parameters.composites
     for effort, logit, log_tokens, (smear, spread, top, top_tokens) in zip(
         efforts, values[:size], values[size:], folded.factors, strict=True

@@ -15,10 +15,12 @@ from processes import ROOT
 
 from models.domain.stories import stories
 from router.artifact import Artifact, load, save
-from router.estimate import Abstention, Estimate
+from router.estimate import Abstention, Estimate, estimate, predict
 from router.explanation import as_json, as_text
+from router.features import read_prompt
 from router.fitting.fit import fit
 from router.fitting.outcomes import Outcome, OutcomeSet, read_outcomes
+from router.messages import read_messages
 from router.policy import Policy
 from router.router import Route, Router
 
@@ -247,6 +249,22 @@ def test_no_budget_is_above_the_one_of_an_unknown_word(demo: Router) -> None:
     lowered = of(replace(demo.artifact, parameters=parameters)).route(README).estimate
     assert lowered is not None
     assert list(lowered.budget.values()) == [0, 4, 5, 6]
+
+
+def test_an_assistant_s_turns_that_the_fit_has_not_seen_widen_the_budget() -> None:
+    artifact = fit(outcomes_of(STORIES)).artifact
+    parameters = replace(artifact.parameters, top_budget=np.array([1_000.0, 2_000.0]))
+
+    def budgets(messages: object) -> list[list[float]]:
+        read = read_prompt(read_messages(messages))
+        offline = predict(parameters, read.x[np.newaxis], [read.words], [None]).budget[0]
+        online = estimate(parameters, artifact.columns, parameters.project(read)).budget
+        return [offline.tolist(), list(online.values())]
+
+    for prompt in STORIES[:5]:
+        history = [user(prompt), {"role": "assistant", "content": "It is 3."}, user(prompt)]
+        assert budgets(history) == [[1_000, 2_000]] * 2
+        assert max(map(max, budgets([user(prompt)]))) < 1_000
 
 
 def test_where_every_effort_is_hopeless_the_answer_is_the_baseline() -> None:
