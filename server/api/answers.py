@@ -167,6 +167,8 @@ class StreamedAnswer:
     `settled` is set once later events cannot change that.
     """
 
+    __slots__ = ("_call", "_form", "_text", "response_id", "settled")
+
     def __init__(self, form: StreamForm) -> None:
         self._form = form
         self._text = ""

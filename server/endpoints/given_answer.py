@@ -10,7 +10,7 @@ from server.decide.conversations import Conversations
 from server.engines.dialect import RESPONSES
 from server.lifecycle.record import RequestRecord
 
-BATCH = 16
+BATCH = 8
 """Chunks that are read together, for a fraction of the time of each alone; they wait in memory."""
 
 
@@ -19,6 +19,10 @@ class GivenAnswer:
 
     `unread` takes the events of a stream as they come; `ending` is set before its end is sent.
     """
+
+    __slots__ = (
+        *("_api", "_conversations", "_record", "_request", "_streamed", "ending", "unread"),
+    )
 
     def __init__(
         self, conversations: Conversations, record: RequestRecord, request: ParsedRequest, api: Api

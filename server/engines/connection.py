@@ -13,6 +13,8 @@ class EngineConnection:
         idle_since: seconds of `time.monotonic`.
     """
 
+    __slots__ = ("_idle", "idle_since", "requests", "transport")
+
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.requests = 0
@@ -33,6 +35,8 @@ class EngineConnection:
 
 class _Idle(asyncio.Protocol):
     """The protocol of a connection without a request."""
+
+    __slots__ = ("_transport",)
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

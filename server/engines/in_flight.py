@@ -21,6 +21,8 @@ class InFlight:
         report_failure: called with an error that is the engine's fault.
     """
 
+    __slots__ = ("_report_failure", "engine", "reply")
+
     def __init__(
         self, engine: Engine, reply: Reply, report_failure: Callable[[Engine, Exception], None]
     ) -> None:

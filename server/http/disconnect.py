@@ -25,6 +25,8 @@ class CancelOnDisconnect:
         ClientDisconnected: the client disconnected before the block ended.
     """
 
+    __slots__ = ("_is_gone", "_receive", "_scope", "_stop", "_task")
+
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope, self._receive = scope, receive
         self._is_gone = False

@@ -54,6 +54,8 @@ class Timeout:
         TimeoutError: when the context is left, if it took too long.
     """
 
+    __slots__ = ("_expired", "_pool", "_task", "started")
+
     def __init__(self, pool: TimeoutPool) -> None:
         task = asyncio.current_task()
         assert task is not None, "a time-out needs a task to cancel"
@@ -91,6 +93,8 @@ class Timeout:
 
 class Deadline(Timeout):
     """A time-out that runs once it is resumed, within its context; pauses do not count."""
+
+    __slots__ = ("_elapsed",)
 
     def __init__(self, pool: TimeoutPool) -> None:
         super().__init__(pool)

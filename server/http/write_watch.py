@@ -18,6 +18,8 @@ class WriteWatch:
         loop: the event loop.
     """
 
+    __slots__ = ("_loop", "_timeout", "_timer", "_transport")
+
     def __init__(
         self, transport: asyncio.Transport, timeout: float, loop: asyncio.AbstractEventLoop
     ) -> None:
