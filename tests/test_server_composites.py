@@ -107,7 +107,7 @@ def test_a_decision_has_both_attempts() -> None:
         {"holdout": 1.0},
         {"composites": False},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_whoever_chooses_or_cannot_have_one_gets_an_effort(differently: dict[str, Any]) -> None:
     """Choices of client, key and server, a conversation's effort, and engines without budgets."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     Subquery,
     and_,
     case,
@@ -36,6 +37,8 @@ Rates = Mapping[str, float]
 
 Restriction = Callable[[ColumnElement[Any]], ColumnElement[bool]]
 """A condition on the id of a conversation."""
+
+_ZERO: ColumnElement[Any] = literal(0.0)
 
 MEASURES = ("turns", "thinking_tokens", "all_tokens", "seconds", "money")
 _ALL_TOKENS = ("prompt_tokens", "thinking_tokens", "answer_tokens", "unsplit_tokens")
@@ -117,11 +120,17 @@ class ConversationFigures:
         ]
         query = select(*keys, *sums).group_by(*keys)
         moments: list[ConversationMoments] = []
-        for arm, is_compared, is_scored, number, *numbers in self._connection.execute(query):
-            numbers_known = [float(value or 0.0) for value in numbers]
-            parts = np.array(numbers_known[3:]).reshape(3, len(MEASURES))
+        for row in self._connection.execute(query):
+            values_of_row: list[Any] = [*row]
+            arm, is_compared, is_scored, number = values_of_row[:4]
             flags = bool(is_compared), bool(is_scored)
-            moments.append(ConversationMoments(arm, *flags, number, *numbers_known[:3], *parts))
+            score_sum, score_squares, total_weight = (float(v or 0.0) for v in values_of_row[4:7])
+            parts = np.array([value or 0.0 for value in values_of_row[7:]], dtype=float)
+            sums_of, squares, products = parts.reshape(3, len(MEASURES))
+            totals = score_sum, score_squares, total_weight
+            moments.append(
+                ConversationMoments(arm, *flags, number, *totals, sums_of, squares, products)
+            )
         return moments
 
     def held_out(self) -> ConversationSample:
@@ -241,11 +250,15 @@ def _money(parts: Any, rates: Mapping[str, Rates], others: Rates | None) -> Colu
     """What the requests of a part cost."""
 
     def cost(own: Rates) -> ColumnElement[Any]:
-        terms = [parts[name] * price for name, price in own.items() if price]
-        return sum(terms, literal(0.0))
+        terms: list[ColumnElement[Any]] = [
+            parts[name] * price for name, price in own.items() if price
+        ]
+        return sum(terms, _ZERO)
 
-    rest = literal(0.0) if others is None else cost(others)
-    whens = [(parts.model == model, cost(own)) for model, own in rates.items()]
+    rest = _ZERO if others is None else cost(others)
+    whens: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = [
+        (parts.model == model, cost(own)) for model, own in rates.items()
+    ]
     return case(*whens, else_=rest) if whens else rest
 
 
@@ -258,6 +271,7 @@ def _request_columns() -> list[ColumnElement[Any]]:
     """The columns of `_PARTS`, of one request."""
     columns = requests.c
     refused = and_(columns.status >= 400, columns.status < 499)
+    none, one = literal_column("0.0", Float), literal_column("1.0", Float)
     values: dict[str, ColumnElement[Any]] = {
         name: func.coalesce(columns[name], 0) for name in CONVERSATION_SUMS[1:]
     }
@@ -268,6 +282,6 @@ def _request_columns() -> list[ColumnElement[Any]]:
         "arm": func.coalesce(columns.arm, ""),
         "p_treated": columns.p_treated,
         "p_holdout": columns.p_holdout,
-        "requests": case((refused, literal_column("0.0")), else_=literal_column("1.0")),
+        "requests": case((refused, none), else_=one),
     }
     return [values[name].label(name) for name in _PARTS]

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from server.api_keys import Caller
-from server.config.api_key_settings import Limit
+from server.config.api_key_settings import Limit, Unit
 from server.config.session_settings import SessionBudget
 from server.errors import SessionExhausted
 from server.limits.session_table import SessionTable
@@ -155,7 +155,7 @@ class SessionBudgets:
 
 
 def _limits(budget: SessionBudget) -> tuple[Limit, ...]:
-    limits = (
+    limits: tuple[tuple[str, Unit, int | None], ...] = (
         ("session_turns", "requests", budget.turns),
         ("session_thinking_tokens", "tokens", budget.thinking_tokens),
     )

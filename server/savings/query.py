@@ -65,8 +65,8 @@ def query(
 
 def sessions(connection: Connection, selection: Selection, prices: Prices | None) -> dict[str, Any]:
     """The parts of the report about conversations and tool loops, of a connection's snapshot."""
-    rates, others = (prices.by_model, prices.others) if prices else ({}, None)
-    figures = ConversationFigures(connection, selection, rates, others)
+    by_model, others = (prices or Prices({})).by_model, prices and prices.others
+    figures = ConversationFigures(connection, selection, by_model, others)
     evidence = ConversationEvidence.gather(figures)
     return {
         "conversations": conversation_report(evidence, prices is not None),
