@@ -3,14 +3,16 @@
 import importlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import smollm2
-from training_forks import forked_worker
+from processes import ROOT
+from training_runs import ENVIRONMENT
 
-from child_python import python_command
 from models.training.chat import Chat, add_tags
 from models.training.examples import Example
 from models.training.recipe import Model
@@ -45,8 +47,8 @@ def test_an_adapter_is_trained_on_smollm2(tmp_path: Path) -> None:
         "report_to": ["tensorboard"],
     }
     (tmp_path / "tuning.json").write_text(json.dumps(job))
-    with forked_worker(python_command("models.training.trl_worker", str(tmp_path))) as worker:
-        assert worker.wait() == 0
+    command = [sys.executable, "-m", "models.training.trl_worker", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, env=ENVIRONMENT)
     transformers: Any = importlib.import_module("transformers")
     trained = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert str(trained.dtype) == "torch.bfloat16"
