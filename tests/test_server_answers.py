@@ -74,6 +74,8 @@ FORMS = {
     "responses": (RESPONSES_FORM, responses_events),
 }
 
+IDS = {"chat": "chatcmpl-1", "messages": "msg_1", "responses": "resp_1"}
+
 
 def read(form: StreamForm, events: list[bytes], batch: int) -> StreamedAnswer:
     answer = StreamedAnswer(form)
@@ -96,7 +98,7 @@ def test_a_streamed_answer_has_the_identity_of_the_answer_in_a_history(api: str,
         answer = read(form, events(text, size, ascii_only), batch)
         turns = read_messages([QUESTION]).turns
         assert given_identities(turns, [answer.messages()]) == [expected]
-        assert answer.response_id == ("resp_1" if api == "responses" else "")
+        assert answer.response_id == IDS[api]
 
 
 def test_halves_of_a_character_in_two_events_are_joined() -> None:

@@ -38,15 +38,18 @@ class RetoldProblem:
 def retold_problems(seed: int, split: Split, low: int, high: int) -> Iterator[RetoldProblem]:
     """The stories of `models.domain.retelling.conversations` without earlier turns or repeats."""
     ids: set[str] = set()
-    for asked in conversations(seed, split, low, high):
-        opening, prompt = [m["content"] for m in asked.messages[:-1]], asked.messages[-1]["content"]
-        if asked.story is None or len(opening) > 1:
+    for conversation in conversations(seed, split, low, high):
+        opening, prompt = (
+            [m["content"] for m in conversation.messages[:-1]],
+            conversation.messages[-1]["content"],
+        )
+        if conversation.story is None or len(opening) > 1:
             continue
         system = opening[0] if opening else None
         problem_id = hashlib.sha256(f"{system}\n{prompt}".encode()).hexdigest()[:12]
         if problem_id not in ids:
             ids.add(problem_id)
-            story = asked.story
+            story = conversation.story
             yield RetoldProblem(problem_id, prompt, story.answer, len(story.steps), system)
 
 

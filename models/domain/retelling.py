@@ -55,10 +55,10 @@ class _Telling:
             return numbers[n]
         return f"{n:,}" if n >= 1000 and self.rng.random() < 0.7 else str(n)
 
-    def sentence(self, patterns: Sequence[str], n: int, first: bool = False) -> str:
+    def sentence(self, patterns: Sequence[str], n: int, opens: bool = False) -> str:
         pattern = self.rng.choice(patterns)
         pattern = _TENSE.sub(lambda match: match[2 if self.past else 1], pattern)
-        pronoun = not first and self.rng.random() < self.pronouns
+        pronoun = not opens and self.rng.random() < self.pronouns
         he, his, him = self.he
         text = pattern.format(
             who=(he if pattern.startswith("{who}") else him) if pronoun else self.who,
@@ -85,7 +85,7 @@ def retell(rng: random.Random, story: Story) -> str:
     """The story's numbers in other words."""
     if rng.random() < 0.3:
         return _renamed(rng, story)
-    told = _Telling(
+    telling = _Telling(
         rng,
         who=first_name(rng),
         other=first_name(rng),
@@ -98,22 +98,24 @@ def retell(rng: random.Random, story: Story) -> str:
     )
     distractions = rng.choice((0, 0.1, 0.25))
     joins, links = rng.choice((0, 0, 0.15, 0.5)), rng.choice((0, 0.15, 0.4))
-    sentences = [told.sentence(phrases("starts"), story.steps[0].before, first=True)]
+    sentences = [telling.sentence(phrases("starts"), story.steps[0].before, opens=True)]
     steps: list[str] = []
     for step in story.steps:
         if rng.random() < distractions:
-            steps.append(told.sentence(phrases("distractions"), rng.randint(2, 60)))
-        sentence = told.sentence(_patterns(step), step.operand)
+            steps.append(telling.sentence(phrases("distractions"), rng.randint(2, 60)))
+        sentence = telling.sentence(_patterns(step), step.operand)
         if rng.random() < links:
-            sentence = f"{rng.choice(phrases('links'))} {_lowered(sentence, told)}"
+            sentence = f"{rng.choice(phrases('links'))} {_lowered(sentence, telling)}"
         elif steps and rng.random() < joins:
-            sentence = f"{steps.pop()[:-1]}{rng.choice(_JOINS)} {_lowered(sentence, told)}"
+            sentence = f"{steps.pop()[:-1]}{rng.choice(_JOINS)} {_lowered(sentence, telling)}"
         steps.append(sentence)
-    question = told.sentence(phrases("questions"), 0)
+    question = telling.sentence(phrases("questions"), 0)
     if rng.random() < 0.04:
         return " ".join([question, *sentences, *steps])
     if rng.random() < 0.05:
-        question = f"{rng.choice(('So', 'Now', 'In the end', 'And'))}, {_lowered(question, told)}"
+        question = (
+            f"{rng.choice(('So', 'Now', 'In the end', 'And'))}, {_lowered(question, telling)}"
+        )
     return ("\n" if rng.random() < 0.04 else " ").join([*sentences, *steps, question])
 
 
@@ -122,9 +124,9 @@ def _patterns(step: Step) -> tuple[str, ...]:
     return phrases(kind or ("doublings" if step.operand == 2 else "triplings"))
 
 
-def _lowered(sentence: str, told: _Telling) -> str:
+def _lowered(sentence: str, telling: _Telling) -> str:
     """The sentence with a small first letter, unless it begins with a name."""
-    if sentence.startswith((told.who, told.other, "I ")):
+    if sentence.startswith((telling.who, telling.other, "I ")):
         return sentence
     return sentence[0].lower() + sentence[1:]
 

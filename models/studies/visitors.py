@@ -106,7 +106,7 @@ class Answers:
     thinking_tokens: list[int]
 
 
-async def ask(url: str, asked: Sequence[Visit]) -> Answers:
+async def ask(url: str, questions: Sequence[Visit]) -> Answers:
     """Ask all visits at `auto`. Raises httpx.HTTPError: the gateway does not answer."""
     gate = asyncio.Semaphore(_CONCURRENCY)
     async with httpx.AsyncClient(timeout=_SECONDS) as http:
@@ -117,10 +117,10 @@ async def ask(url: str, asked: Sequence[Visit]) -> Answers:
                 response = await http.post(f"{url}/chat/completions", json=body)
                 return response.raise_for_status().json()
 
-        answers = await asyncio.gather(*map(one, asked))
+        answers = await asyncio.gather(*map(one, questions))
     texts = [answer["choices"][0]["message"]["content"] for answer in answers]
     return Answers(
-        [text == visit.answer for text, visit in zip(texts, asked, strict=True)],
+        [text == visit.answer for text, visit in zip(texts, questions, strict=True)],
         [answer["tops"]["effort"] for answer in answers],
         [answer["tops"]["thinking_tokens"] for answer in answers],
     )
@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=77)
     options = parser.parse_args(arguments)
     print("| asked | right | thinking tokens | efforts |\n| --- | --- | --- | --- |")
-    for name, asked in visits(options.problems, options.seed):
-        answers = asyncio.run(ask(options.url, asked))
+    for name, questions in visits(options.problems, options.seed):
+        answers = asyncio.run(ask(options.url, questions))
         share = sum(answers.right) / len(answers.right)
         low, high = wilson(share, len(answers.right))
         counts = {effort: answers.efforts.count(effort) for effort in sorted({*answers.efforts})}

@@ -34,26 +34,26 @@ def shortest_form(story: Story) -> str:
     return next((form for form, reach in REACH.items() if len(story.steps) <= reach), "high")
 
 
-def write_sample(chat: Chat, asked: Conversation, effort: str, rng: random.Random) -> Sample:
+def write_sample(chat: Chat, conversation: Conversation, effort: str, rng: random.Random) -> Sample:
     """One sample; a budget cuts the reasoning of some (`cut_sample`).
 
     Where messages precede the last one, a gap in the positions before it stands for more text, in a
     share of the samples.
     """
-    story = asked.story
+    story = conversation.story
     form = shortest_form(story) if effort == "auto" and story else effort
     reasoning = "" if effort == "none" else trace(story, form) if story else NO_STORY
     response = answer_text(story, form) if story else REPLY
-    prompt = chat.ids(chat.render(asked.messages, effort))
+    prompt = chat.ids(chat.render(conversation.messages, effort))
     sample = None if effort == "none" else cut_sample(chat, prompt, reasoning, response, rng)
     if sample is None:
         parts = chat.completion(True, reasoning, response)
         completion = chat.ids(parts[1] if effort == "none" else "".join(parts))
         sample = Sample(prompt + completion, [IGNORED] * len(prompt) + completion)
-    if len(asked.messages) == 1 or rng.random() >= _GAP_SHARE:
+    if len(conversation.messages) == 1 or rng.random() >= _GAP_SHARE:
         return sample
-    last = chat.ids(chat.render(asked.messages[-1:], effort))
-    return replace(sample, gap_at=len(prompt) - len(last), gap=rng.randrange(_MAX_GAP))
+    last_prompt = chat.ids(chat.render(conversation.messages[-1:], effort))
+    return replace(sample, gap_at=len(prompt) - len(last_prompt), gap=rng.randrange(_MAX_GAP))
 
 
 def retold_batches(
@@ -70,7 +70,9 @@ def retold_batches(
     chat = Chat(tokenizer)
     efforts = rng.choices(_EFFORTS, _EFFORT_WEIGHTS, k=POOL_SAMPLES)
     samples = [
-        write_sample(chat, asked, effort, rng)
-        for asked, effort in zip(islice(conversations(seed), POOL_SAMPLES), efforts, strict=True)
+        write_sample(chat, conversation, effort, rng)
+        for conversation, effort in zip(
+            islice(conversations(seed), POOL_SAMPLES), efforts, strict=True
+        )
     ]
     yield from bucketed(samples, BUCKETS, batch_tokens, rng)

@@ -47,8 +47,8 @@ def write_sample(chat: Chat, story: Story, effort: str, rng: random.Random) -> S
         prompt = chat.ids(chat.prompt(story.prompt, "auto"))
         if cut := cut_sample(chat, prompt, reasoning, response, rng):
             return cut
-    asked = "none" if effort == "none" else "auto"
-    encoded = chat.encode(story.prompt, asked, reasoning, response, [])
+    prompt_effort = "none" if effort == "none" else "auto"
+    encoded = chat.encode(story.prompt, prompt_effort, reasoning, response, [])
     return Sample(encoded.ids, encoded.labels)
 
 

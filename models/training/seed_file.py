@@ -81,7 +81,7 @@ def _told(counts: Mapping[str, int]) -> str:
 
 def _read(recipe: Recipe, file: Path, counts: Counter[str]) -> list[_Solution]:
     broken: list[str] = []
-    found: dict[tuple[str, str, str], _Solution] = {}
+    solutions: dict[tuple[str, str, str], _Solution] = {}
     for number, row in enumerate(read_lines(file), 1):
         solution = row if isinstance(row, str) else _solution(row, recipe.model.efforts)
         if isinstance(solution, str):
@@ -90,11 +90,11 @@ def _read(recipe: Recipe, file: Path, counts: Counter[str]) -> list[_Solution]:
         counts["read"] += 1
         example = solution.example
         key = (normalised(example.prompt), example.reasoning, example.response)
-        counts["repeated"] += key in found
-        found.setdefault(key, solution)
+        counts["repeated"] += key in solutions
+        solutions.setdefault(key, solution)
     counts["broken"] += len(broken)
     refuse_broken(str(file), broken, counts["read"], recipe.data.most_broken)
-    return list(found.values())
+    return list(solutions.values())
 
 
 def _solution(row: Mapping[str, Any], efforts: Sequence[str]) -> _Solution | str:
@@ -119,18 +119,18 @@ def _fault(row: Mapping[str, Any], efforts: Sequence[str]) -> str | None:
         if not isinstance(row.get(name), str):
             return f"no text {name}; it has {', '.join(row)}"
     reasoning, response = _inner(row["reasoning"]), row["response"].strip()
-    found: str | None = None
+    fault: str | None = None
     if unknown := set(row) - _KNOWN:
-        found = f"unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(_KNOWN))}"
+        fault = f"unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(_KNOWN))}"
     elif row["effort"] not in efforts:
-        found = f"effort {row['effort']}, which model.efforts lacks"
+        fault = f"effort {row['effort']}, which model.efforts lacks"
     elif any(tag in text for tag in (OPEN, CLOSE) for text in (reasoning, response)):
-        found = f"{OPEN} or {CLOSE} within a text: give the reasoning without its tags"
+        fault = f"{OPEN} or {CLOSE} within a text: give the reasoning without its tags"
     elif not response or (not reasoning and row["effort"] != "none"):
-        found = "an empty response or reasoning"
+        fault = "an empty response or reasoning"
     elif not isinstance(row.get("answer"), str | int | float | None):
-        found = "an answer that is no text or number"
-    return found
+        fault = "an answer that is no text or number"
+    return fault
 
 
 def _inner(reasoning: str) -> str:
@@ -173,11 +173,13 @@ def _clean(
     counts: Counter[str],
 ) -> list[_Solution]:
     """Without solutions of problems of evaluation."""
-    asked = {s.example.prompt: Problem(s.example.prompt, s.example.prompt, "") for s in solutions}
-    found = Counter[str]()
+    problems = {
+        s.example.prompt: Problem(s.example.prompt, s.example.prompt, "") for s in solutions
+    }
+    removed = Counter[str]()
     clean = {
         problem.prompt
-        for problem in without_contamination(asked.values(), evaluation, ngram, found)
+        for problem in without_contamination(problems.values(), evaluation, ngram, removed)
     }
     kept = [solution for solution in solutions if solution.example.prompt in clean]
     counts["contaminated"] += len(solutions) - len(kept)
