@@ -91,6 +91,11 @@ def key_command(name: str) -> None:
 @click.option(
     "--router", metavar="FILE", help="Router (router.json) that turns max_loss into a price."
 )
+@click.option(
+    "--conversations",
+    is_flag=True,
+    help="Report whole conversations too, for which all requests are read.",
+)
 @click.option("--json", "form", flag_value="json", help="Print a JSON object.")
 @click.option("--html", "form", flag_value="html", help="Print a self-contained HTML page.")
 @click.option("--text", "form", flag_value="text", default="text", hidden=True)
@@ -103,6 +108,7 @@ def savings_command(
     completion_price: float | None,
     policies: tuple[str, ...],
     router: str | None,
+    conversations: bool,
     form: str,
 ) -> None:
     """Report the savings against the baseline effort, measured with the holdout.
@@ -129,7 +135,7 @@ def savings_command(
         if completion_price is None:
             completion_price = settings.completion_price
         prices = Prices.of(settings.prices, completion_price)
-        document = query(ledger or settings.ledger, selection, prices, choices)
+        document = query(ledger or settings.ledger, selection, prices, choices, conversations)
     except (LedgerError, LedgerDown, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     if form == "json":

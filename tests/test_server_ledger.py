@@ -134,7 +134,7 @@ def test_an_older_ledger_is_brought_up_to_date_and_keeps_its_rows(
     ledger.record(closed("one"))
     ledger._flush()
     with engine.begin() as connection:
-        for column in ("agent", "answer", "response"):
+        for column in ("agent", "answer", "response", "conversation"):
             connection.execute(text(f"DROP INDEX ix_requests_{column}"))
         for column in (
             "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",

@@ -123,7 +123,7 @@ def test_a_ledger_of_an_older_version_is_summed_with_its_rows(engine: Engine) ->
     """From the oldest schema, with rows in it."""
     fill(engine, 40)
     with engine.begin() as connection:
-        for name in ("agent", "answer", "response", "holdout"):
+        for name in ("agent", "answer", "response", "conversation", "holdout"):
             connection.execute(text(f"DROP INDEX ix_requests_{name}"))
         for column in (
             "pinned", "agent", "answer", "kind", "first_answer_seconds", "budget_source",

@@ -11,13 +11,15 @@ from test_server_savings_report import simulated
 
 from server.config.price_settings import PriceSettings
 from server.ledger.conversation_figures import MEASURES
+from server.ledger.loop_figures import loop_sums
 from server.ledger.reader import snapshot
 from server.ledger.selection import Selection
 from server.ledger.summaries import add_new
 from server.ledger.tables import conversation_scores, requests
 from server.ledger.totals import read_totals
+from server.savings.loops import loop_report
 from server.savings.prices import Prices
-from server.savings.query import query, sessions
+from server.savings.query import query, whole_conversations
 from server.savings.ratio import pair
 from server.savings.spending import spending
 from server.savings.table import table
@@ -117,7 +119,11 @@ def by_hand(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 def told(engine: Engine, selection: Selection | None = None) -> dict[str, Any]:
     with snapshot(engine) as connection:
-        return sessions(connection, selection or Selection(), PRICES)
+        chosen = selection or Selection()
+        return {
+            "conversations": whole_conversations(connection, chosen, PRICES),
+            "loops": loop_report(loop_sums(connection, chosen)),
+        }
 
 
 @pytest.mark.parametrize("summed", [0, 250, 2_000])
@@ -207,9 +213,9 @@ def test_money_adds_up_in_any_order(engine: Engine) -> None:
     with snapshot(engine) as connection:
         spent = spending(read_totals(connection, Selection()), PRICES)
         total = sum(map(cost, rows))
-        per_conversation = sessions(connection, Selection(), PRICES)["conversations"]["total"]
+        per_conversation = whole_conversations(connection, Selection(), PRICES)["total"]
         per_key = [
-            sessions(connection, Selection(key=key), PRICES)["conversations"]["total"]["money"]
+            whole_conversations(connection, Selection(key=key), PRICES)["total"]["money"]
             for key in ("k", "other")
         ]
     assert spent["total"] == pytest.approx(total)
@@ -239,12 +245,13 @@ def test_the_command_prints_conversations_turns_and_money(
     rows = rows_of_conversations()
     fill(engine, rows, scored(rows))
     url = engine.url.render_as_string(hide_password=False)
-    document = query(url, Selection(), PRICES, {})
+    assert "conversations" not in query(url, Selection(), PRICES, {})
+    document = query(url, Selection(), PRICES, {}, conversations=True)
     text = table(document)
     assert "conversations: 9 explicit, " in text
     assert "per solved conversation: " in text
     assert "without a price" not in text
-    words = ["savings", "--ledger", url, "--completion-price", "3"]
+    words = ["savings", "--ledger", url, "--completion-price", "3", "--conversations"]
     assert main(words) == 0
     printed = capsys.readouterr().out
     for line in ("thinking tokens", "turns of tool loops", "  2      treated", "money spent"):

@@ -20,18 +20,10 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
-    union,
-    union_all,
 )
 
 from server.ledger.selection import Selection
-from server.ledger.summaries import summarized_upto
-from server.ledger.tables import (
-    CONVERSATION_SUMS,
-    conversation_scores,
-    conversations,
-    requests,
-)
+from server.ledger.tables import conversation_scores, requests
 
 Rates = Mapping[str, float]
 
@@ -99,9 +91,6 @@ class ConversationFigures:
         self._connection = connection
         self._selection = selection
         self._rates, self._others = rates, others
-        self._upto = summarized_upto(connection)
-        highest = connection.execute(select(func.max(requests.c.id))).scalar() or 0
-        self._has_newer = highest > self._upto
 
     def moments(self) -> Sequence[ConversationMoments]:
         """The sums, by arm ('' where the client chose; `mixed`), comparability and feedback."""
@@ -135,11 +124,9 @@ class ConversationFigures:
 
     def held_out(self) -> ConversationSample:
         """All conversations that were held out, while there was a holdout."""
-        arms = [select(conversations.c.conversation).where(conversations.c.arm == "holdout")]
-        if self._has_newer:
-            newer = requests.c.id > self._upto, requests.c.arm == "holdout"
-            arms.append(select(requests.c.conversation).where(*newer))
-        return self._sample("holdout", lambda column: column.in_(union(*arms)))
+        columns = requests.c
+        drawn = select(columns.conversation).where(columns.arm == "holdout", columns.p_holdout > 0)
+        return self._sample("holdout", lambda column: column.in_(drawn))
 
     def treated(self, most: int, number: int, scored_only: bool = False) -> ConversationSample:
         """About `most` of the `number` treated conversations, or all; drawn by their ids."""
@@ -147,12 +134,11 @@ class ConversationFigures:
         limit_digits = f"{limit:0{_HEXADECIMAL_DIGITS}x}"
 
         def is_drawn(column: ColumnElement[Any]) -> ColumnElement[bool]:
-            if scored_only:
-                scores = select(conversation_scores.c.conversation)
-                if number > most:
-                    scores = scores.where(_last_digits(scores.selected_columns[0]) < limit_digits)
-                return column.in_(scores)
-            return _last_digits(column) < limit_digits
+            of = conversation_scores if scored_only else requests
+            drawn = select(of.c.conversation)
+            if number > most:
+                drawn = drawn.where(func.substr(of.c.conversation, _FIRST_SAMPLED) < limit_digits)
+            return column.in_(drawn)
 
         is_limited = scored_only or number > most
         return self._sample("treated", is_drawn if is_limited else None)
@@ -169,32 +155,15 @@ class ConversationFigures:
 
     def _conversations(self, restriction: Restriction | None = None) -> Subquery:
         """One row per conversation, of all or of those that a restriction has."""
-        parts = self._parts(restriction)
+        columns = requests.c
+        where = [columns.conversation.is_not(None), *self._selection.of(requests)]
+        conversation: ColumnElement[Any] = columns.conversation
+        if restriction is None:  # not in the order of the index, which has rows of all times
+            conversation = conversation.concat("")
+        else:
+            where.append(restriction(conversation))
+        parts = select(*_request_columns(conversation)).where(*where).subquery()
         return _grouped(parts, self._selection, _money(parts.c, self._rates, self._others))
-
-    def _parts(self, restriction: Restriction | None) -> Subquery:
-        """Sums per conversation, model and kind: the table's, and those of requests it lacks."""
-        columns, since = conversations.c, self._selection.since
-        where = self._selection.of(conversations)
-        newer = [
-            requests.c.id > self._upto,
-            requests.c.conversation.is_not(None),
-            *self._selection.of(requests),
-        ]
-        if since is not None:
-            where.append(columns.ended >= since)
-        if restriction is not None:
-            where.append(restriction(columns.conversation))
-            newer.append(restriction(requests.c.conversation))
-        summed = select(*(columns[name] for name in _PARTS)).where(*where)
-        if not self._has_newer:
-            return summed.subquery()
-        unsummed = select(*_request_columns()).where(*newer)
-        return union_all(summed, unsummed).subquery()
-
-
-def _last_digits(conversation: ColumnElement[Any]) -> ColumnElement[str]:
-    return func.substr(conversation, _FIRST_SAMPLED)
 
 
 def _weight(p: ColumnElement[Any], q: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -204,7 +173,7 @@ def _weight(p: ColumnElement[Any], q: ColumnElement[Any]) -> ColumnElement[Any]:
 def _grouped(subquery: Subquery, selection: Selection, money: ColumnElement[Any]) -> Subquery:
     """One row per conversation, with its score."""
     parts = subquery.c
-    total = {name: func.sum(parts[name]) for name in CONVERSATION_SUMS}
+    total = {name: func.sum(parts[name]) for name in _SUMS}
     low, high = func.min(func.nullif(parts.arm, "")), func.max(func.nullif(parts.arm, ""))
     p, q = func.max(parts.p_treated), func.max(parts.p_holdout)
     arm = case((low.is_(None), ""), (low != high, "mixed"), else_=low)
@@ -262,21 +231,20 @@ def _money(parts: Any, rates: Mapping[str, Rates], others: Rates | None) -> Colu
     return case(*whens, else_=rest) if whens else rest
 
 
-_PARTS = (
-    "conversation", "model", "began", "arm", "p_treated", "p_holdout", *CONVERSATION_SUMS,
-)  # fmt: skip
+_SUMS = ("requests", "prompt_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens",
+    "answer_tokens", "unsplit_tokens", "seconds",)  # fmt: skip
 
 
-def _request_columns() -> list[ColumnElement[Any]]:
-    """The columns of `_PARTS`, of one request."""
+def _request_columns(conversation: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """Of one request: its conversation, model, time, arm with probabilities, and counts."""
     columns = requests.c
     refused = and_(columns.status >= 400, columns.status < 499)
     none, one = literal_column("0.0", Float), literal_column("1.0", Float)
     values: dict[str, ColumnElement[Any]] = {
-        name: func.coalesce(columns[name], 0) for name in CONVERSATION_SUMS[1:]
+        name: func.coalesce(columns[name], 0) for name in _SUMS[1:]
     }
     values |= {
-        "conversation": columns.conversation,
+        "conversation": conversation,
         "model": columns.model,
         "began": columns.at,
         "arm": func.coalesce(columns.arm, ""),
@@ -284,4 +252,4 @@ def _request_columns() -> list[ColumnElement[Any]]:
         "p_holdout": columns.p_holdout,
         "requests": case((refused, none), else_=one),
     }
-    return [values[name].label(name) for name in _PARTS]
+    return [column.label(name) for name, column in values.items()]

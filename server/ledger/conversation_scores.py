@@ -8,8 +8,7 @@ from sqlalchemy import ColumnElement, Connection, select, text
 
 from server.api.session import Session, named_session
 from server.errors import BadRequest
-from server.ledger.summaries import summarized_upto
-from server.ledger.tables import conversations, requests
+from server.ledger.tables import requests
 
 Search = Callable[[Connection], str | None]
 """Finds the id of a conversation; None if the ledger has none."""
@@ -74,14 +73,9 @@ def by_conversation(conversation: str, key: str) -> Search:
     """The search for a conversation of a key by its id."""
 
     def search(connection: Connection) -> str | None:
-        summed = conversations.c
-        own = summed.conversation == conversation, summed.key == key
-        if connection.execute(select(summed.key).where(*own).limit(1)).first() is not None:
-            return conversation
         columns = requests.c
-        upto = summarized_upto(connection)
-        newer = columns.id > upto, columns.conversation == conversation, columns.key == key
-        row = connection.execute(select(columns.id).where(*newer).limit(1)).first()
+        own = columns.conversation == conversation, columns.key == key
+        row = connection.execute(select(columns.id).where(*own).limit(1)).first()
         return None if row is None else conversation
 
     return search

@@ -49,7 +49,7 @@ def _bytes(engine: Engine, connection: Connection) -> int:
         file = Path(str(engine.url.database))
         log = file.with_name(file.name + "-wal")
         return file.stat().st_size + (log.stat().st_size if log.exists() else 0)
-    tables = ("requests", "summaries", "conversations", "loop_turns")
+    tables = ("requests", "summaries", "loop_turns")
     sizes = "SELECT " + " + ".join(f"pg_total_relation_size('{name}')" for name in tables)
     return int(connection.execute(text(sizes)).scalar_one())
 

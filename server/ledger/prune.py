@@ -1,10 +1,10 @@
 """Deletes the oldest requests, and takes them out of the summaries, some at a time."""
 
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
-from server.ledger.session_sums import forget_sessions
+from server.ledger.loop_sums import subtract_loops
 from server.ledger.summaries import forget_after, hold, subtract
-from server.ledger.tables import requests, summaries
+from server.ledger.tables import conversation_scores, requests, summaries
 
 PRUNED_ROWS = 5_000
 """Rows that are deleted in one transaction: gateways that write wait for less than a second."""
@@ -22,8 +22,9 @@ def prune_chunk(engine: Engine, before: float, rows: int = PRUNED_ROWS) -> int:
         latest = connection.execute(oldest.offset(rows - 1).limit(1)).scalar()
         condition = at < before if latest is None else at <= latest
         subtract(connection, upto, condition)
-        forget_sessions(connection, upto, before if latest is None else latest, condition)
+        subtract_loops(connection, upto, condition)
         deleted = connection.execute(delete(requests).where(condition)).rowcount
+        _forget_scores(connection, before)
         if engine.dialect.name == "sqlite":
             highest = connection.execute(select(func.max(requests.c.id))).scalar()
             forget_after(connection, highest or 0)
@@ -33,6 +34,14 @@ def prune_chunk(engine: Engine, before: float, rows: int = PRUNED_ROWS) -> int:
                 delete(summaries).where(columns.slot + columns.slot_seconds <= before)
             )
     return deleted
+
+
+def _forget_scores(connection: Connection, before: float) -> None:
+    """Delete old feedback on conversations of which no request is left."""
+    scores = conversation_scores.c
+    same = requests.c.conversation == scores.conversation
+    old = scores.scored_at < before, ~select(requests.c.id).where(same).exists()
+    connection.execute(delete(conversation_scores).where(*old))
 
 
 def count_before(engine: Engine, before: float) -> int:

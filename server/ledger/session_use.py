@@ -7,8 +7,7 @@ from sqlalchemy import Engine, and_, case, func, select
 
 from server.ledger.reader import reading
 from server.ledger.schema import LedgerDown
-from server.ledger.summaries import summarized_upto
-from server.ledger.tables import conversations, requests
+from server.ledger.tables import requests
 
 _TIMEOUT_SECONDS = 0.5
 _RETRY_SECONDS = 10.0
@@ -35,14 +34,9 @@ class SessionUse:
 
     def _read(self, conversation: str) -> tuple[float, float]:
         with reading(self._engine) as connection:
-            own, new = conversations.c, requests.c
-            summed = select(func.sum(own.requests), func.sum(own.thinking_tokens))
-            parts = [connection.execute(summed.where(own.conversation == conversation)).one()]
-            refused = and_(new.status >= 400, new.status < 499)
-            newer = select(
-                func.sum(case((refused, 0), else_=1)), func.sum(new.thinking_tokens)
-            ).where(new.id > summarized_upto(connection), new.conversation == conversation)
-            parts.append(connection.execute(newer).one())
-        return sum(float(part[0] or 0) for part in parts), sum(
-            float(part[1] or 0) for part in parts
-        )
+            columns = requests.c
+            refused = and_(columns.status >= 400, columns.status < 499)
+            turns = func.sum(case((refused, 0), else_=1))
+            used = select(turns, func.sum(columns.thinking_tokens))
+            row = connection.execute(used.where(columns.conversation == conversation)).one()
+        return float(row[0] or 0), float(row[1] or 0)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from server.ledger.session_sums import add_sessions
+from server.ledger.loop_sums import add_loops
 from server.ledger.sums import summed
 from server.ledger.tables import (
     DIMENSIONS,
@@ -81,7 +81,7 @@ def add_new(engine: Engine, rows: int = CHUNK_ROWS) -> int:
         with engine.begin() as connection:
             if _advance(connection, mark, settled):
                 _add(connection, requests.c.id.between(mark.upto + 1, upto))
-                add_sessions(connection, mark.upto + 1, upto)
+                add_loops(connection, mark.upto + 1, upto)
                 _drop_old(connection)
     return max(highest - upto, 0)
 

@@ -81,6 +81,7 @@ for _column in (requests.c.agent, requests.c.answer, requests.c.response):
     # of values that are not null, as the migration has it: saying so here would load the dialect of
     # PostgreSQL at every start
     Index(f"ix_requests_{_column.name}", _column)
+Index("ix_requests_conversation", requests.c.conversation)
 Index("ix_requests_holdout", requests.c.at, requests.c.id)  # of held out requests, likewise
 
 secret = Table(
@@ -139,33 +140,6 @@ summarized = Table(
 )
 """One row: requests up to the id `upto` are in the summaries; for `settling`, see
 `server.ledger.summaries`."""
-
-CONVERSATION_SUMS = (
-    "requests", "prompt_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens",
-    "answer_tokens", "unsplit_tokens", "seconds",
-)  # fmt: skip
-
-conversations = Table(
-    "conversations",
-    metadata,
-    Column("conversation", String(32), primary_key=True),
-    Column("model", String(256), primary_key=True),
-    Column("kind", String(128), primary_key=True),
-    Column("key", String(64), nullable=False),
-    Column("began", Float, nullable=False),
-    Column("ended", Float, nullable=False, index=True),
-    Column("arm", String(8), nullable=False),
-    Column("p_treated", Float),
-    Column("p_holdout", Float),
-    *(Column(name, Float, nullable=False) for name in CONVERSATION_SUMS),
-    sqlite_with_rowid=False,
-)
-"""Sums over the requests of a conversation, per model and kind ('' where absent): of those up to
-the id of `summarized`, however they ended. `requests` are those that were not refused (HTTP 400 to
-498). `arm` and its probabilities are those of the first request that was drawn; '' where none was,
-`mixed` where others were in another arm."""
-
-Index("ix_conversations_holdout", conversations.c.conversation)  # of held out ones, likewise
 
 conversation_scores = Table(
     "conversation_scores",

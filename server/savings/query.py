@@ -29,7 +29,11 @@ groups conversations in the order in which it keeps them."""
 
 
 def query(
-    url: str, selection: Selection, prices: Prices | None, policies: Mapping[str, Choice]
+    url: str,
+    selection: Selection,
+    prices: Prices | None,
+    policies: Mapping[str, Choice],
+    conversations: bool = False,
 ) -> dict[str, Any]:
     """The report as a JSON object, with an entry in `what_if` per policy.
 
@@ -38,6 +42,7 @@ def query(
         selection: which rows count.
         prices: of tokens; None reports no money.
         policies: by the names under which they are reported.
+        conversations: whether to report whole conversations, for which all requests are read.
 
     Raises:
         LedgerError, LedgerDown: the ledger cannot be read.
@@ -53,7 +58,9 @@ def query(
                     break
         with snapshot(engine) as connection:
             document = report(gather(connection, selection), prices)
-            document |= sessions(connection, selection, prices)
+            document["loops"] = loop_report(loop_sums(connection, selection))
+            if conversations:
+                document["conversations"] = whole_conversations(connection, selection, prices)
         with reading(engine) as connection:
             batches = decided(connection, selection) if policies else ()
             values = evaluate(batches, [*policies.values()])
@@ -63,15 +70,13 @@ def query(
     return {**document, "what_if": what_if}
 
 
-def sessions(connection: Connection, selection: Selection, prices: Prices | None) -> dict[str, Any]:
-    """The parts of the report about conversations and tool loops, of a connection's snapshot."""
+def whole_conversations(
+    connection: Connection, selection: Selection, prices: Prices | None
+) -> dict[str, Any]:
+    """The part of the report about whole conversations, of a connection's snapshot."""
     by_model, others = (prices or Prices({})).by_model, prices and prices.others
     figures = ConversationFigures(connection, selection, by_model, others)
-    evidence = ConversationEvidence.gather(figures)
-    return {
-        "conversations": conversation_report(evidence, prices is not None),
-        "loops": loop_report(loop_sums(connection, selection)),
-    }
+    return conversation_report(ConversationEvidence.gather(figures), prices is not None)
 
 
 def parse_policy(text: str, router: str | None) -> Choice:

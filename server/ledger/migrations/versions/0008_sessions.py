@@ -1,4 +1,4 @@
-"""Sums per conversation and per turn of a tool loop, feedback on conversations, cached tokens.
+"""Sums per turn of a tool loop, feedback on conversations, an index on them, cached tokens.
 
 The requests of before are summed anew, some thousands at a time, as those of any other ledger.
 """
@@ -10,17 +10,13 @@ revision = "0008"
 down_revision = "0007"
 
 _COUNTS = ("cached_tokens", "cache_write_tokens", "unsplit_tokens")
-_CONVERSATION_SUMS = (
-    "requests", "prompt_tokens", "cached_tokens", "cache_write_tokens", "thinking_tokens",
-    "answer_tokens", "unsplit_tokens", "seconds",
-)  # fmt: skip
 _LOOP_SUMS = (
     "requests", "prompt_tokens", "cached_tokens", "thinking_tokens", "answer_tokens", "seconds",
 )  # fmt: skip
 
 
 def upgrade() -> None:
-    """Add columns to `requests` and `summaries`, and three tables; sum all requests anew."""
+    """Add columns to `requests` and `summaries`, and two tables; sum all requests anew."""
     op.add_column("requests", sa.Column("response", sa.BigInteger))
     for column in ("loop_turn", *_COUNTS):
         op.add_column("requests", sa.Column(column, sa.Integer))
@@ -38,7 +34,14 @@ def upgrade() -> None:
         op.add_column(
             "summaries", sa.Column(column, sa.Float, nullable=False, server_default=sa.text("0"))
         )
-    _create_conversations()
+    op.create_index("ix_requests_conversation", "requests", ["conversation"])
+    op.create_table(
+        "conversation_scores",
+        sa.Column("conversation", sa.String(32), primary_key=True),
+        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("score", sa.Float, nullable=False),
+        sa.Column("scored_at", sa.Float, nullable=False),
+    )
     choice = sa.String(64).with_variant(sa.String(8), "sqlite")
     op.create_table(
         "loop_turns",
@@ -51,37 +54,4 @@ def upgrade() -> None:
         sa.Column("turn", sa.Integer, primary_key=True),
         *(sa.Column(name, sa.Float, nullable=False) for name in _LOOP_SUMS),
         sqlite_with_rowid=False,
-    )
-
-
-def _create_conversations() -> None:
-    op.create_table(
-        "conversations",
-        sa.Column("conversation", sa.String(32), primary_key=True),
-        sa.Column("model", sa.String(256), primary_key=True),
-        sa.Column("kind", sa.String(128), primary_key=True),
-        sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("began", sa.Float, nullable=False),
-        sa.Column("ended", sa.Float, nullable=False),
-        sa.Column("arm", sa.String(8), nullable=False),
-        sa.Column("p_treated", sa.Float),
-        sa.Column("p_holdout", sa.Float),
-        *(sa.Column(name, sa.Float, nullable=False) for name in _CONVERSATION_SUMS),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_conversations_ended", "conversations", ["ended"])
-    held_out = sa.text("arm = 'holdout'")
-    op.create_index(
-        "ix_conversations_holdout",
-        "conversations",
-        ["conversation"],
-        sqlite_where=held_out,
-        postgresql_where=held_out,
-    )
-    op.create_table(
-        "conversation_scores",
-        sa.Column("conversation", sa.String(32), primary_key=True),
-        sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("score", sa.Float, nullable=False),
-        sa.Column("scored_at", sa.Float, nullable=False),
     )
