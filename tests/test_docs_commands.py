@@ -31,7 +31,9 @@ from processes import ROOT, serving
 import tops
 from loadtest.plan import read_plan
 from models.training.recipe import Data, Model
+from models.training.recipe_gate import Gate
 from models.training.recipe_grpo import Grpo
+from models.training.recipe_hub import Hub
 from server.config.load_settings import load_settings
 
 SECONDS = 120
@@ -47,7 +49,7 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-RECIPE_TABLES = {"model": Model, "data": Data, "grpo": Grpo}
+RECIPE_TABLES = {"model": Model, "data": Data, "grpo": Grpo, "gate": Gate, "hub": Hub}
 """Tables of recipes that pages show; `model` is a name in settings."""
 
 NOTES = ("server", "needs: ", "run by: ", "file: ")
