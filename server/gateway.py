@@ -4,13 +4,14 @@ Those layers cost more CPU per request than all of its relaying, and again per c
 (docs/benchmarks/gateway.md). FastAPI answers all other paths.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.engines.fleet import Fleet
 from server.engines.supervisor import Supervisor
@@ -57,7 +58,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, _until_cancelled(receive), send)
         elif self._cors is not None:
             await self._cors(scope, receive, send)
         else:
@@ -85,6 +86,21 @@ class Gateway:
         ids = {name.decode(): request_id for name in id_headers(scope["path"])}
         body = self._envelope(error, scope["path"])
         return JSONResponse(body, error.status, {**error.headers(), **ids})
+
+
+def _until_cancelled(receive: Receive) -> Receive:
+    """Events of the lifespan; its shutdown also when a second Ctrl-C ends uvicorn without one.
+
+    The end of the event loop cancels the lifespan then, which would be a traceback in the log.
+    """
+
+    async def event() -> Message:
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            return {"type": "lifespan.shutdown"}
+
+    return event
 
 
 def unexpected(error: Exception) -> GatewayError:

@@ -142,6 +142,7 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--", "--max-model-len", "9"], {}, "", "--engine vllm"),
         (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),
         (["--cors-origins", "*"], {}, "", "cors_origins * without API keys"),
+        (["--cors-origins", "https://c,null"], {}, "", "cors_origins null without API keys"),
         (["--cors-origins", "chat.example.com"], {}, "", "is not an origin"),
         (["--cors-origins", "https://a.example/path"], {}, "", "is not an origin"),
         (["--cors-origins", "https://*.a.example"], {}, "", "is not an origin"),

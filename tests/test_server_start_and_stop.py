@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -71,6 +73,40 @@ def test_ctrl_c_ends_the_gateway_without_a_traceback(workers: int) -> None:
         assert server.process.wait(SECONDS) == 0
     assert not server.logged("Traceback", seconds=0.2)
     assert not server.logged("KeyboardInterrupt", seconds=0)
+
+
+def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]
+    upstream, file = f"http://127.0.0.1:{port}", tmp_path / "ledger.db"
+    flags = ("--upstream", upstream, "--ledger", f"sqlite:///{file}")
+    body = {"messages": [{"role": "user", "content": "endless rate=20"}], "stream": True}
+    with started(command) as engine:
+        await_health(upstream, engine, SECONDS)
+        with (
+            serving(*flags) as server,
+            httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as answer,
+        ):
+            lines = answer.iter_lines()
+            next(lines)
+            server.process.send_signal(signal.SIGINT)
+            until(lambda: not accepts(server.url))
+            server.process.send_signal(signal.SIGINT)
+            assert any('"code":"stopping"' in line for line in lines)
+            assert server.process.wait(SECONDS) == 0
+    assert not server.logged("Traceback", seconds=0.2)
+    with closing(sqlite3.connect(file)) as ledger:
+        assert ledger.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+
+
+def accepts(url: str) -> bool:
+    """Whether a server accepts connections."""
+    address = httpx.URL(url)
+    try:
+        socket.create_connection((address.host, address.port or 80)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_ctrl_c_while_workers_start_is_quiet() -> None:

@@ -468,10 +468,11 @@ class Settings(BaseSettings):
                 f"listening on {self.host} without API keys would let anyone use this server; "
                 "make one with 'tops key NAME', or pass --allow-unauthenticated"
             )
-        if "*" in self.cors_origins and not (self.keys or self.allow_unauthenticated):
+        anyone = [origin for origin in ("*", "null") if origin in self.cors_origins]
+        if anyone and not (self.keys or self.allow_unauthenticated):  # null: any sandboxed frame
             raise ValueError(
-                "cors_origins * without API keys would let every web page use this server; make a "
-                "key with 'tops key NAME', or pass --allow-unauthenticated"
+                f"cors_origins {anyone[0]} without API keys would let every web page use this "
+                "server; make a key with 'tops key NAME', or pass --allow-unauthenticated"
             )
         if len({key.name for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same name")
