@@ -430,7 +430,7 @@ def test_without_a_ledger_feedback_is_refused(gateway: str, http: httpx.Client) 
     assert "ledger" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("ledger", ["nonsense", "sqlite:///{}/damaged.db"])
+@pytest.mark.parametrize("ledger", ["nonsense", "sqlite:///{}/damaged.db", "sqlite:///{}"])
 def test_a_ledger_that_can_never_work_stops_the_start(ledger: str, tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"no database " * 999)
     words = ["serve", "--port", "0", "--ledger", ledger.format(tmp_path)]

@@ -155,6 +155,17 @@ def test_only_databases_that_can_hold_a_ledger_are_accepted(url: str) -> None:
         connect(url)
 
 
+def test_rows_that_are_lost_at_the_end_are_told(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path / "no folder" / "ledger.db")
+    for name in ("a", "b"):
+        ledger.record(closed(name))
+    with capture_logs() as logs:
+        ledger.start()
+        ledger.stop()
+    assert logs[-1]["rows"] == 2
+    assert value(ledger._lost) == 2
+
+
 def test_a_deleted_file_is_noticed_and_a_new_one_has_the_same_key(
     path: Path, ledger: Ledger
 ) -> None:

@@ -157,6 +157,8 @@ def test_another_keys_conversation_is_unknown(
         ({"solved": True, "conversation": 3}, "conversation"),
         ({"solved": True, "conversation": "a-session", "response_id": "r"}, "response_id"),
         ({"solved": True, "response_id": ""}, "response_id"),
+        ({"solved": True, "request_id": "r\0"}, "request_id"),
+        ({"correct": True, "request_id": "r\0"}, "request_id"),
         ({"solved": True, "correct": True, "request_id": "r"}, "correct"),
         ({"conversation": "my-session-1", "correct": True}, "solved"),
         ({"solved": True, "conversation": "my-session-1", "text": "x"}, "text"),

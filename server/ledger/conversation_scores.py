@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from sqlalchemy import ColumnElement, Connection, select, text
 
@@ -63,10 +63,15 @@ def read_place(body: Mapping[str, Any], headers: Mapping[str, str]) -> Place:
                 "conversation must be the name that the client gave to its conversation", field
             )
         return Place(field, session)
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID:
+    if not is_id(value):
         what = "id of a response" if field == "response_id" else "header x-request-id of a response"
         raise BadRequest(f"{field} must be the {what}", field)
     return Place(field, None, **{field: value})
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether a value may be the id of a request or response; PostgreSQL stores no NUL."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isprintable()
 
 
 def by_conversation(conversation: str, key: str) -> Search:

@@ -14,6 +14,7 @@ from server.ledger.conversation_scores import (
     by_conversation,
     by_request,
     by_response,
+    is_id,
     read_place,
 )
 from server.ledger.reader import Row
@@ -136,7 +137,7 @@ def _read_solved(body: Mapping[str, Any]) -> float:
 
 def _read(body: Mapping[str, Any]) -> tuple[str, float]:
     request_id, correct, score = (body.get(name) for name in _FIELDS)
-    if not isinstance(request_id, str) or not 0 < len(request_id) <= 128:
+    if not is_id(request_id):
         raise BadRequest("request_id must be the header x-request-id of the response", "request_id")
     if (correct is None) == (score is None):
         raise BadRequest("set either correct (true or false) or score (0 to 1)", "score")

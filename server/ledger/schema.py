@@ -74,6 +74,8 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         if engine.url.database in (None, "", ":memory:"):
             raise LedgerError(f"the ledger {url} names no file: {_KINDS}")
+        if Path(engine.url.database).is_dir():
+            raise LedgerError(f"the ledger {url} is a folder: name a file within it")
         event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

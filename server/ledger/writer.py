@@ -94,6 +94,9 @@ class Ledger:
         self._stopping = True
         self._wake.set()
         self._thread.join(_STOP_SECONDS)
+        rows = len(self._records) + len(self._pending)
+        if rows:
+            log.error("the gateway ends with rows that the ledger did not take: lost", rows=rows)
         self.engine.dispose()
 
     def record(self, record: RequestRecord) -> None:
