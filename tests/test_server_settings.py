@@ -149,6 +149,7 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--allowed-hosts", "https://a.example"], {}, "", "is not a host"),
         (["--allowed-hosts", "a.example:80"], {}, "", "is not a host"),
         ([], {}, KEYS, "the same sha256"),
+        ([], {}, 'config = "other.toml"', "config names no other file"),
         ([], {}, "price = true", "price: Input should be a number, not true or false"),
         ([], {}, "workers = true", "workers: Input should be a number, not true or false"),
         ([], {"TOPS_OVERLOAD_TTFT": "-inf"}, "", "TOPS_OVERLOAD_TTFT: Input should be a finite"),
@@ -185,10 +186,13 @@ def test_unusable_settings_are_refused(
 
 def test_names_of_hosts_and_pages_are_in_lower_case() -> None:
     settings = settings_of(
-        "--allowed-hosts", "A.example, *.B.example", "--cors-origins", "HTTP://C/"
+        "--allowed-hosts",
+        "A.example, *.B.example",
+        "--cors-origins",
+        "HTTP://C/,https://d:443,http://d:443",
     )
     assert settings.allowed_hosts == ("a.example", "*.b.example")
-    assert settings.cors_origins == ("http://c",)
+    assert settings.cors_origins == ("http://c", "https://d", "http://d:443")
 
 
 @pytest.mark.parametrize("text", ["1e300", "1" + 30 * "0"])

@@ -95,6 +95,11 @@ def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _drop_default_ports(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins as browsers spell them: without the port that the scheme implies."""
+    return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", name) for name in origins)
+
+
 def _check_aliases(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if len(name) > 200 or not name.isprintable():
@@ -135,6 +140,7 @@ Origins = Annotated[
     BeforeValidator(_split),
     AfterValidator(_lower_case),
     AfterValidator(_check_origins),
+    AfterValidator(_drop_default_ports),
 ]
 Efforts = Annotated[
     tuple[Effort, ...], NoDecode, BeforeValidator(_split), AfterValidator(_sort_efforts)

@@ -119,9 +119,12 @@ def _find_file(path: str | None) -> Path | None:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors may write a BOM
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors may write a BOM
     except (ValueError, OSError) as error:  # tomllib gives the line
         raise SettingsError(f"{file}: {error}") from error
+    if "config" in table:
+        raise SettingsError(f"{file}: config names no other file here: pass it with --config")
+    return table
 
 
 def _unknown(kind: str, name: str, spell: Callable[[str], str] = str) -> str:
