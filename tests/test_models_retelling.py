@@ -3,7 +3,9 @@
 import json
 import random
 import re
+from collections import Counter
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,9 @@ from models.domain.problems import KIND, retold_problems
 from models.domain.retelling import LARGEST, conversations, large_story, retell
 from models.domain.stories import stories
 from models.domain.words import first_names
+from models.outcomes.client import RequestSettings
+from models.outcomes.problem_sets import Problem
+from models.training.generation import generate_missing
 from tops import main
 
 MANY = 400
@@ -81,3 +86,17 @@ def test_without_the_library_of_names_the_command_says_so(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "faker" else 1)
     assert main(["problems", "--retold"]) == 1
     assert "pip install 'tops-server[train]'" in capsys.readouterr().err
+
+
+def test_generations_of_problems_with_system_messages_are_found_again(tmp_path: Path) -> None:
+    problem = Problem("p", "How many?", "3", kind=KIND, system="Be brief.")
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many?"}]
+    row = {
+        "problem_id": "p", "prompt": "How many?", "messages": turns, "answer": "3", "model": "m",
+        "effort": "low", "sample": 0, "weights": None,
+    }  # fmt: skip
+    (tmp_path / "out.jsonl").write_text(json.dumps(row) + "\n")
+    counts = Counter[str]()
+    endpoints = [RequestSettings("http://127.0.0.1:1/v1", "m", 0.6, None, keep_responses=True)]
+    generate_missing([problem], ["low"], 1, endpoints, tmp_path / "out.jsonl", 1, counts)
+    assert counts["generations"] == 1

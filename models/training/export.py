@@ -56,7 +56,10 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
         # the gateway's own baseline, so that it serves the router without a setting
         baseline = "high" if "high" in efforts else None
         settings = FitSettings(baseline, recipe.export.max_loss)
-        fitted = fit(read_outcomes([outcomes]), settings)
+        dataset = read_outcomes([outcomes])
+        # the problems of a recipe are one kind of traffic, whatever their system messages are
+        rows = tuple(replace(outcome, kind=None) for outcome in dataset.outcomes)
+        fitted = fit(replace(dataset, outcomes=rows), settings)
     except OutcomeError as error:
         return f"no router: {error}"
     # the model was served under a name of its own while it was trained

@@ -48,7 +48,7 @@ def generate_missing(
         GenerateError: an endpoint is down or refuses too many problems; finished rows are kept.
     """
     tasks = plan_tasks(problems, efforts, samples)
-    finished = read_finished(out, endpoints[0])
+    finished = read_finished(out, endpoints[0], problems)
     missing = [task for task in tasks if task.key not in finished]
     refusals = generate(missing, endpoints, out, concurrency) if missing else []
     report_refused(refusals)
@@ -97,7 +97,7 @@ def judge(
     """
     by_id = {problem.problem_id: problem for problem in problems}
     rows = list(read_rows(generations))
-    finished = read_finished(out, _settings_of(rows))
+    finished = read_finished(out, _settings_of(rows), problems)
     missing = [
         row for row in rows if (row["problem_id"], row["effort"], row["sample"]) not in finished
     ]

@@ -154,9 +154,9 @@ class Scratch(Streamed):
 class Retell(Streamed):
     """The stage `retell`: the SFT model of the demo domain learns stories in other words."""
 
-    tokens: Count = 12_000_000
+    tokens: Count = 20_000_000
     warmup_steps: Count = 60
-    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.75
     batch_tokens: Count = 6144
     matrix_lr: float = 0.01
     vector_lr: float = 1.5e-3
