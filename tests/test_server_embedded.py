@@ -34,7 +34,7 @@ LONG_STORY = (
     "wins 77 coins. Ben buys 25 more coins. Ben loses 83 coins. Ben finds 90 coins. Ben gives away "
     "44 coins. How many coins does Ben have now?"
 )
-CONTEXT = 1024
+CONTEXT = 4096
 
 
 @pytest.fixture(scope="module")

@@ -344,8 +344,8 @@ def test_a_length_beyond_the_context_is_no_error(client: openai.OpenAI, length: 
 
 
 def test_a_prompt_beyond_the_context_has_openai_s_code(client: openai.OpenAI) -> None:
-    messages: Any = [{"role": "user", "content": STORY * 100}]
+    messages: Any = [{"role": "user", "content": STORY * 400}]
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="demo", messages=messages)
     assert caught.value.code == "context_length_exceeded"
-    assert "maximum context length is 1024 tokens" in caught.value.message
+    assert "maximum context length is 4096 tokens" in caught.value.message

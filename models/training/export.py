@@ -56,10 +56,7 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
         # the gateway's own baseline, so that it serves the router without a setting
         baseline = "high" if "high" in efforts else None
         settings = FitSettings(baseline, recipe.export.max_loss)
-        dataset = read_outcomes([outcomes])
-        # the problems of a recipe are one kind of traffic, whatever their system messages are
-        rows = tuple(replace(outcome, kind=None) for outcome in dataset.outcomes)
-        fitted = fit(replace(dataset, outcomes=rows), settings)
+        fitted = fit(read_outcomes([outcomes]), settings)
     except OutcomeError as error:
         return f"no router: {error}"
     # the model was served under a name of its own while it was trained
