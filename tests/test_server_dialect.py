@@ -171,7 +171,7 @@ BOTH = {"prompt_tokens": 5, "completion_tokens": 7}
                 output_tokens=7,
                 output_tokens_details={"thinking_tokens": 4},
             ),
-            Usage(35, 7, 4),
+            Usage(35, 7, 4, cached=30),
         ),
         (  # xAI counts thinking beside the completion
             usage(
@@ -211,7 +211,7 @@ BOTH = {"prompt_tokens": 5, "completion_tokens": 7}
                 total_tokens=48,
                 prompt_tokens_details={"cached_tokens": 30},
             ),
-            Usage(8, 10, None),
+            Usage(8, 10, None, cached=8),
         ),
         (usage(prompt_tokens="5", completion_tokens=7), None),
         (usage(prompt_tokens=True, completion_tokens=7), None),
