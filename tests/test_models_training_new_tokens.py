@@ -20,7 +20,7 @@ from models.training.chat import Chat, add_tags
 from models.training.examples import Example
 from models.training.new_tokens import add_rows
 from models.training.recipe import Model
-from models.training.recipe_tuning import Lora, Tuning
+from models.training.recipe_tuning import FineTuning, Lora
 
 transformers: Any = importlib.import_module("transformers")  # not typed
 
@@ -73,13 +73,15 @@ def test_an_adapter_trains_the_rows(tokenizer: Any, tmp_path: Path) -> None:
     ]
     lines = [json.dumps({"input_ids": s.ids, "labels": s.labels}) for s in samples]
     (tmp_path / "tokens.jsonl").write_text("\n".join(lines) + "\n")
-    settings = Tuning(learning_rate=1e-2, batch=4, micro_batch=4, epochs=2, lora=Lora(rank=2))
+    settings = FineTuning(learning_rate=1e-2, batch=4, micro_batch=4, epochs=2, lora=Lora(rank=2))
     job = {
         "method": "sft",
         "model": str(DEMO),
         "new_tokens": [*TAGS.values()],
         "tokenizer": str(tmp_path / "tokenizer"),
         "settings": settings.model_dump(mode="json"),
+        "name": "rows",
+        "report_to": [],
         "seed": 3,
     }
     (tmp_path / "tuning.json").write_text(json.dumps(job))

@@ -171,7 +171,7 @@ def test_what_is_wrong_with_all_answers_is_said(
 def test_the_shipped_card_has_the_words_of_the_template(report: dict[str, Any]) -> None:
     shipped = (ROOT / "models" / "demo" / "README.md").read_text()
     demo = read_recipe(ROOT / "models" / "recipes" / "demo.toml")
-    rendered = card(demo, report, "", "sft")
+    rendered = card(demo, report, "", demo.export.stage)
     figures = ("|", "Router:", "1000 held-out", "90 held-out", "95 %")
     words = [
         [

@@ -82,7 +82,9 @@ def train(folder: Path) -> None:
         (folder / "training.json").write_text(json.dumps(summary) + "\n")
         shutil.rmtree(folder / "model", ignore_errors=True)
         partial.rename(folder / "model")
-        trainer.state.save_to_json(str(folder / "logs" / "trainer_state.json"))
+        logs = folder / "logs"
+        logs.mkdir(exist_ok=True)  # TensorBoard made it, unless `report_to` leaves that out
+        trainer.state.save_to_json(str(logs / "trainer_state.json"))
         shutil.rmtree(folder / "trainer")  # each checkpoint takes three times the model's size
 
 
