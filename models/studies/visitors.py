@@ -106,14 +106,18 @@ class Answers:
     thinking_tokens: list[int]
 
 
-async def ask(url: str, questions: Sequence[Visit]) -> Answers:
-    """Ask all visits at `auto`. Raises httpx.HTTPError: the gateway does not answer."""
+async def ask(url: str, questions: Sequence[Visit], **sampling: float) -> Answers:
+    """Ask all visits at `auto`, with sampling parameters of the request.
+
+    Raises:
+        httpx.HTTPError: the gateway does not answer.
+    """
     gate = asyncio.Semaphore(_CONCURRENCY)
     async with httpx.AsyncClient(timeout=_SECONDS) as http:
 
         async def one(visit: Visit) -> dict[str, Any]:
             async with gate:
-                body = {"messages": visit.messages}
+                body = {"messages": visit.messages, **sampling}
                 response = await http.post(f"{url}/chat/completions", json=body)
                 return response.raise_for_status().json()
 

@@ -1,18 +1,15 @@
 """The use of session budgets in memory: of this process, or of all workers of one gateway.
 
-A hash table of fixed size in a file that the workers map, and lock for the microseconds that a
-charge takes; in each bucket, the session that was used longest ago is overwritten.
+A hash table of fixed size; in each bucket, the session that was used longest ago is overwritten.
 """
 
-import fcntl
 import hashlib
-import mmap
-import os
 import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from server.limits.locked_memory import LockedMemory
 from server.limits.store import Demand, Taken
 from server.limits.window import Window, fits
 
@@ -36,12 +33,8 @@ class SessionTable:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._descriptor = None if file is None else os.open(file, os.O_RDWR)
-        self._memory = (
-            bytearray(TABLE_BYTES)
-            if self._descriptor is None
-            else mmap.mmap(self._descriptor, TABLE_BYTES)
-        )
+        self._lock = LockedMemory(TABLE_BYTES, file)
+        self._memory = self._lock.buffer
 
     def knows(self, key: str) -> bool:
         """Whether something was charged to a session that has not been overwritten."""
@@ -52,7 +45,7 @@ class SessionTable:
     def seed(self, key: str, turns: float, tokens: float) -> None:
         """Begin a session with what it has used already, unless it is known by now."""
         digest = _digest(key)
-        with _Lock(self._descriptor):
+        with self._lock:
             if not self.knows(key):
                 self._write(self._place(digest), digest, turns, tokens)
 
@@ -63,13 +56,11 @@ class SessionTable:
         self._take(key, demands)
 
     async def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.close()
 
     def _take(self, key: str, demands: Sequence[Demand]) -> Taken:
         digest, now = _digest(key), time.time()
-        with _Lock(self._descriptor):
+        with self._lock:
             at = self._place(digest)
             used = [0.0, 0.0]
             if self._memory[at : at + _KEY_BYTES] == digest:
@@ -102,21 +93,6 @@ class SessionTable:
 
     def _write(self, at: int, digest: bytes, turns: float, tokens: float) -> None:
         _SLOT.pack_into(self._memory, at, digest, turns, tokens, time.time())
-
-
-class _Lock:
-    """Keeps the other workers out."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def __enter__(self) -> None:
-        if self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
 
 def _counter(demand: Demand) -> int:

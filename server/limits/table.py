@@ -1,18 +1,12 @@
-"""The use of limits in memory: of this process, or of all workers of one gateway.
+"""The use of limits in memory: of this process, or of all workers of one gateway."""
 
-Workers map one file, and lock it for the microseconds that a charge takes. The system releases the
-lock of a worker that dies.
-"""
-
-import fcntl
-import mmap
-import os
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from server.config.api_key_settings import Limit
+from server.limits.locked_memory import LockedMemory
 from server.limits.store import Demand, Taken
 from server.limits.window import Window, charged, fits, moved
 
@@ -49,12 +43,8 @@ class Table:
             for column, limit in enumerate(of_key)
         }
         self._clock = clock
-        self._descriptor = None if file is None else os.open(file, os.O_RDWR)
-        self._memory = (
-            bytearray(table_bytes(len(limits)))
-            if self._descriptor is None
-            else mmap.mmap(self._descriptor, table_bytes(len(limits)))
-        )
+        self._lock = LockedMemory(table_bytes(len(limits)), file)
+        self._memory = self._lock.buffer
 
     async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
         return self._take(key, demands)
@@ -63,19 +53,12 @@ class Table:
         self._take(key, demands)
 
     async def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.close()
 
     def _take(self, key: str, demands: Sequence[Demand]) -> Taken:
         offsets = [self._offsets[key, demand.limit.name] for demand in demands]
-        if self._descriptor is None:
+        with self._lock:
             return self._charge(offsets, demands)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
-            return self._charge(offsets, demands)
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _charge(self, offsets: Sequence[int], demands: Sequence[Demand]) -> Taken:
         now = self._clock()
