@@ -54,6 +54,8 @@ class ScriptedEngine:
         self._started.set()
         await self._stopped.wait()
         server.close()
+        for _ in range(10):  # a connection that was just accepted closes itself once it is served
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         """End the engine; a stopped one stays so."""
