@@ -184,10 +184,17 @@ def _base(context: StageContext) -> Mapping[str, Any]:
 
 
 def _from_scratch(context: StageContext, scratch: Scratch) -> Mapping[str, Any]:
+    settings = {"scratch": scratch.model_dump(mode="json"), "seed": context.recipe.random_seed}
+    return _streamed(context, "models.training.base", "scratch.json", settings)
+
+
+def _streamed(
+    context: StageContext, module: str, file: str, settings: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Run the module's training with the settings in `file`, unless it has written its model."""
     if not (context.folder / "model").is_dir():
-        settings = {"scratch": scratch.model_dump(mode="json"), "seed": context.recipe.random_seed}
-        write_whole(context.folder / "scratch.json", json.dumps(settings, indent=1) + "\n")
-        run_training(context.recipe.launch, "models.training.base", context.folder)
+        write_whole(context.folder / file, json.dumps(settings, indent=1) + "\n")
+        run_training(context.recipe.launch, module, context.folder)
     return json.loads((context.folder / "training.json").read_text())
 
 
@@ -303,11 +310,6 @@ def _retell(context: StageContext) -> Mapping[str, Any]:
     """Train the SFT model on with stories in other words."""
     recipe = context.recipe
     assert recipe.retell is not None
-    if not (context.folder / "model").is_dir():
-        settings = {
-            "retell": recipe.retell.model_dump(mode="json"),
-            "start": str(context.inputs["sft"] / "model"),
-        }
-        write_whole(context.folder / "retell.json", json.dumps(settings, indent=1) + "\n")
-        run_training(recipe.launch, "models.training.retell", context.folder)
-    return json.loads((context.folder / "training.json").read_text())
+    start = str(context.inputs["sft"] / "model")
+    settings = {"retell": recipe.retell.model_dump(mode="json"), "start": start}
+    return _streamed(context, "models.training.retell", "retell.json", settings)
