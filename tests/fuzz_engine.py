@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fuzz_streams import StreamScript, stream_script
+from raw_server import raw_server
 
 _MODELS = {"object": "list", "data": [{"id": "m", "max_model_len": 100_000}]}
 
@@ -24,13 +25,8 @@ class FuzzEngine:
         self.sent: dict[str, list[int]] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._answer(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        while await self._answer(reader, writer):
             pass
-        finally:
-            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection can serve another one."""
@@ -69,12 +65,9 @@ class FuzzEngine:
 @asynccontextmanager
 async def fuzz_engine() -> AsyncGenerator[FuzzEngine]:
     engine = FuzzEngine()
-    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
-    engine.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with raw_server(engine.serve) as port:
+        engine.url = f"http://127.0.0.1:{port}"
         yield engine
-    finally:
-        server.close()
 
 
 def _last_text(body: Any) -> str:

@@ -1,7 +1,6 @@
 """An engine that misbehaves on command, which no real engine does, and requests to it."""
 
 import asyncio
-import contextlib
 import json
 import threading
 from collections.abc import Generator
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx
 from processes import Server
+from raw_server import raw_server
 
 CHUNK = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
 INTERLEAVED = b"".join(
@@ -49,13 +49,9 @@ class ScriptedEngine:
 
     async def _run(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._started.set()
-        await self._stopped.wait()
-        server.close()
-        for _ in range(10):  # a connection that was just accepted closes itself once it is served
-            await asyncio.sleep(0)
+        async with raw_server(self._serve) as self.port:
+            self._started.set()
+            await self._stopped.wait()
 
     def stop(self) -> None:
         """End the engine; a stopped one stays so."""
@@ -64,31 +60,24 @@ class ScriptedEngine:
             self._thread.join(60)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            if head.startswith("GET"):
-                await self._respond(writer, json.dumps(MODELS).encode())
-                return
-            length = next(
-                int(line.split(":")[1])
-                for line in head.lower().splitlines()
-                if line.startswith("content-length")
-            )
-            body = json.loads(await reader.readexactly(length))
-            self.heads.append(head)
-            self.bodies.append(body)
-            script = body.get("prompt") or body["messages"][-1]["content"]
-            if script in self.replies:
-                await self._write(writer, self.replies[script])
-                return
-            respond = getattr(self, f"do_{script}", self.do_complete)
-            await respond(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if head.startswith("GET"):
+            await self._respond(writer, json.dumps(MODELS).encode())
+            return
+        length = next(
+            int(line.split(":")[1])
+            for line in head.lower().splitlines()
+            if line.startswith("content-length")
+        )
+        body = json.loads(await reader.readexactly(length))
+        self.heads.append(head)
+        self.bodies.append(body)
+        script = body.get("prompt") or body["messages"][-1]["content"]
+        if script in self.replies:
+            await self._write(writer, self.replies[script])
+            return
+        respond = getattr(self, f"do_{script}", self.do_complete)
+        await respond(reader, writer)
 
     async def _write(
         self, writer: asyncio.StreamWriter, reply: bytes | tuple[bytes | float, ...]

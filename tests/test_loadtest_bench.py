@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from polling import PATIENCE_SECONDS
+from raw_server import raw_server
 
 from loadtest.bench.generator import Batch, generate
 from loadtest.bench.servers import Server, Servers
@@ -43,13 +44,10 @@ def test_a_connection_that_the_server_closes_raises() -> None:
     async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
-        writer.close()
 
     async def send_two() -> None:
-        async with await asyncio.start_server(answer_and_close, "127.0.0.1") as server:
-            host, port = server.sockets[0].getsockname()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await generate(f"http://{host}:{port}", Batch("?", 2, 1, rate=5))
+        async with raw_server(answer_and_close) as port, asyncio.timeout(PATIENCE_SECONDS):
+            await generate(f"http://127.0.0.1:{port}", Batch("?", 2, 1, rate=5))
 
     with pytest.raises(ConnectionResetError):
         asyncio.run(send_two())

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from raw_server import raw_server
 
 from server.engines.engine import Engine
 from server.engines.http_reply import HttpReply
@@ -27,32 +28,26 @@ async def engine(serve: Serve) -> AsyncGenerator[Callable[[], Awaitable[HttpRepl
         nonlocal connections
         connections += 1
         connection, request = connections, 0
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n{}")
-                request += 1
-                if not await serve(connection, request, writer):
-                    return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            await reader.readuntil(b"\r\n\r\n{}")
+            request += 1
+            if not await serve(connection, request, writer):
+                return
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    client = Engine(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", None, 5.0)
+    async with raw_server(handle) as port:
+        client = Engine(f"http://127.0.0.1:{port}", None, 5.0)
 
-    async def ask() -> HttpReply:
-        reply = client.post("/chat/completions", {}, {})
-        try:
-            await reply.begin()
-        except BaseException:
-            await reply.aclose()
-            raise
-        return reply
+        async def ask() -> HttpReply:
+            reply = client.post("/chat/completions", {}, {})
+            try:
+                await reply.begin()
+            except BaseException:
+                await reply.aclose()
+                raise
+            return reply
 
-    async with server, client.connected():
-        yield ask
-        server.close()
+        async with client.connected():
+            yield ask
 
 
 async def read(reply: HttpReply) -> bytes:
@@ -193,12 +188,9 @@ def test_the_url_s_credentials_and_path_reach_the_engine_unless_there_is_a_key()
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(ANSWER)
-        writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with server:
+        async with raw_server(handle) as port:
             for key in (None, "secret"):
                 url = f"http://user:p%40ss@127.0.0.1:{port}/a b/ü"
                 client = Engine(url, key, 5.0)

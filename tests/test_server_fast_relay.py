@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raw_server import raw_server
 
 from server.engines.engine import Engine
 from server.engines.http_reply import HttpReply
@@ -65,28 +66,21 @@ async def streaming(
     """Asks an engine that answers every request with what `write` writes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(2)
-                await write(writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            await write(writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    engine = Engine(f"{'https' if tls else 'http'}://localhost:{port}", None, silence)
+    async with raw_server(serve, tls) as port:
+        engine = Engine(f"{'https' if tls else 'http'}://localhost:{port}", None, silence)
 
-    async def ask() -> HttpReply:
-        reply = engine.post("/chat/completions", {}, {})
-        await reply.begin()
-        return reply
+        async def ask() -> HttpReply:
+            reply = engine.post("/chat/completions", {}, {})
+            await reply.begin()
+            return reply
 
-    async with server, engine.connected():
-        yield ask
-        server.close()
+        async with engine.connected():
+            yield ask
 
 
 async def poured(reply: HttpReply, delay: float = 0.0) -> bytes:
