@@ -21,7 +21,7 @@ from typing import Any, cast
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from router.artifact import ArtifactError
 from router.router import Router
@@ -47,6 +47,7 @@ _HUNG_SECONDS = 30
 """A worker that answers no ping for this long is replaced; a worker that starts answers none."""
 
 _STARTUP_POLL_SECONDS = 0.05
+_EXIT_POLL_SECONDS = 0.2
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
 
@@ -149,7 +150,7 @@ class _Workers(Multiprocess):
     ping lasts for the whole time-out (30 s here), although the worker is gone.
 
     Workers start with SIGINT blocked, and unblock it when they can handle it: Ctrl-C would be a
-    traceback of each.
+    traceback of each. A second Ctrl-C reaches them even if only the parent gets it.
     """
 
     def init_processes(self) -> None:
@@ -161,6 +162,38 @@ class _Workers(Multiprocess):
             process.child_conn.close()
         with _blocked_interrupts():
             super().keep_subprocess_alive()
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listener in self.sockets:  # connections that no worker accepts any more are refused
+            listener.close()
+
+    def join_all(self) -> None:
+        for process in self.processes:
+            while process.process.is_alive():
+                process.process.join(_EXIT_POLL_SECONDS)
+                if signal.SIGINT in self.signal_queue:
+                    self.signal_queue.clear()
+                    for worker in self.processes:
+                        if worker.pid is not None and worker.process.is_alive():
+                            os.kill(worker.pid, signal.SIGINT)
+        super().join_all()
+
+
+class _WorkerProcess(multiprocess.Process):
+    """A worker that signals end by way of its server only.
+
+    uvicorn raises the signals that stopped it once more at its end, to be handled by these: the
+    default handlers would end the process before open requests have their rows in the ledger.
+    """
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        signal.signal(signal.SIGINT, self.server.handle_exit)
+        signal.signal(signal.SIGTERM, self.server.handle_exit)
+        super().target(sockets)
+
+
+multiprocess.Process = _WorkerProcess  # what the supervisor starts; it has no parameter for it
 
 
 @contextmanager
@@ -256,8 +289,8 @@ def _tune_garbage_collector() -> None:
 
 def _announce(listener: socket.socket) -> None:
     """Print the URL, and where to go next, now that an engine answers."""
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    with suppress(OSError):  # nobody reads standard output, or its disk is full
+    with suppress(OSError):  # it stops already, nobody reads standard output, or its disk is full
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         print(f"ready: {url}/v1", flush=True)
         print(f"next: try it at {url}/ and see {url}/dashboard", flush=True)

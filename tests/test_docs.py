@@ -1,5 +1,6 @@
 """The documentation: short README, links that lead somewhere, a strict build, shipped names."""
 
+import fnmatch
 import re
 import subprocess
 import sys
@@ -41,6 +42,26 @@ def test_a_page_that_is_named_anywhere_exists() -> None:
     }
     assert len(named) > 10
     assert [page for page in named if not (ROOT / page).is_file()] == []
+
+
+def test_the_table_of_cases_names_tests_that_exist() -> None:
+    rows = (ROOT / "tests" / "CASES.md").read_text().splitlines()
+    rows = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows if row.startswith("|")][2:]
+    assert len(rows) > 80
+    assert [row for row in rows if len(row) != 5] == []
+    named = [
+        (row[0], file, test)
+        for row in rows
+        for file, test in re.findall(r"(\w+\.py)(?:::([\w*]+))?", row[4])
+    ]
+    assert len(named) > 120
+    tests = {
+        file: re.findall(r"^ *(?:async )?def (test_\w+)", (ROOT / "tests" / file).read_text(), re.M)
+        for _, file, _ in named
+    }
+    assert [name for name in named if not fnmatch.filter(tests[name[1]], name[2] or "*")] == []
+    untested = [row[0] for row in rows if ".py" not in row[4] and "answer_pairs" not in row[4]]
+    assert untested == []
 
 
 def test_the_readme_links_to_every_guide_and_reference_page() -> None:

@@ -143,11 +143,14 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         (["--retry-budget-factor", "1"], {}, "", "--retry-budget-factor"),
         (["--cors-origins", "*"], {}, "", "cors_origins * without API keys"),
         (["--cors-origins", "https://c,null"], {}, "", "cors_origins null without API keys"),
+        (["--allowed-hosts", "a.example,*"], {}, "", "allowed_hosts * without API keys"),
         (["--cors-origins", "chat.example.com"], {}, "", "is not an origin"),
         (["--cors-origins", "https://a.example/path"], {}, "", "is not an origin"),
         (["--cors-origins", "https://*.a.example"], {}, "", "is not an origin"),
         (["--allowed-hosts", "https://a.example"], {}, "", "is not a host"),
         (["--allowed-hosts", "a.example:80"], {}, "", "is not a host"),
+        (["--allowed-hosts", "a.example."], {}, "", "is not a host"),
+        (["--allowed-hosts", "*.*.example"], {}, "", "is not a host"),
         ([], {}, KEYS, "the same sha256"),
         ([], {}, 'config = "other.toml"', "config names no other file"),
         ([], {}, "price = true", "price: Input should be a number, not true or false"),
@@ -193,6 +196,11 @@ def test_names_of_hosts_and_pages_are_in_lower_case() -> None:
     )
     assert settings.allowed_hosts == ("a.example", "*.b.example")
     assert settings.cors_origins == ("http://c", "https://d", "http://d:443")
+
+
+def test_any_name_and_page_is_accepted_where_anyone_may_use_the_gateway() -> None:
+    settings = settings_of("--allowed-hosts", "*", "--cors-origins", "*", "--allow-unauthenticated")
+    assert settings.allowed_hosts == settings.cors_origins == ("*",)
 
 
 @pytest.mark.parametrize("text", ["1e300", "1" + 30 * "0"])

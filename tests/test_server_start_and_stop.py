@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -68,18 +68,21 @@ def test_ctrl_c_ends_the_gateway_without_a_traceback(workers: int) -> None:
         if workers > 1:
             group += spawned(server.process.pid)
             assert len(group) == 1 + workers
-        for pid in group:  # as a terminal does
-            os.kill(pid, signal.SIGINT)
+        interrupt(group)
         assert server.process.wait(SECONDS) == 0
     assert not server.logged("Traceback", seconds=0.2)
     assert not server.logged("KeyboardInterrupt", seconds=0)
 
 
-def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reaches", ["the only process", "all processes", "the parent alone"])
+def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(
+    tmp_path: Path, reaches: str
+) -> None:
+    workers = "1" if reaches == "the only process" else "2"
     port = free_port()
     command = [sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]
     upstream, file = f"http://127.0.0.1:{port}", tmp_path / "ledger.db"
-    flags = ("--upstream", upstream, "--ledger", f"sqlite:///{file}")
+    flags = ("--upstream", upstream, "--ledger", f"sqlite:///{file}", "--workers", workers)
     body = {"messages": [{"role": "user", "content": "endless rate=20"}], "stream": True}
     with started(command) as engine:
         await_health(upstream, engine, SECONDS)
@@ -89,14 +92,24 @@ def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(tmp_path: Path) -
         ):
             lines = answer.iter_lines()
             next(lines)
-            server.process.send_signal(signal.SIGINT)
+            group = [server.process.pid]
+            if reaches == "all processes":
+                group += spawned(server.process.pid)
+            interrupt(group)
             until(lambda: not accepts(server.url))
-            server.process.send_signal(signal.SIGINT)
+            interrupt(group)
             assert any('"code":"stopping"' in line for line in lines)
             assert server.process.wait(SECONDS) == 0
     assert not server.logged("Traceback", seconds=0.2)
     with closing(sqlite3.connect(file)) as ledger:
         assert ledger.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+
+
+def interrupt(processes: list[int]) -> None:
+    """Ctrl-C of a terminal, which signals each process of the foreground."""
+    for pid in processes:
+        with suppress(ProcessLookupError):  # a worker without streams is gone by the second time
+            os.kill(pid, signal.SIGINT)
 
 
 def accepts(url: str) -> bool:
@@ -112,8 +125,7 @@ def accepts(url: str) -> bool:
 def test_ctrl_c_while_workers_start_is_quiet() -> None:
     with waiting_for(f"http://127.0.0.1:{free_port()}", "--workers", "2") as server:
         until(lambda: len(spawned(server.process.pid)) == 2)
-        for pid in (server.process.pid, *spawned(server.process.pid)):
-            os.kill(pid, signal.SIGINT)
+        interrupt([server.process.pid, *spawned(server.process.pid)])
         assert server.process.wait(SECONDS) in {0, 130}
     assert not server.logged("Traceback", seconds=0.2)
 

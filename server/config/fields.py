@@ -80,7 +80,7 @@ def _check_number(value: object) -> object:
 
 def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        if not re.fullmatch(r"\*|(\*\.)?[a-z0-9_.-]+", name):
+        if not re.fullmatch(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
             raise ValueError(f"'{name}' is not a host: give a name without scheme and port")
     return names
 

@@ -468,11 +468,13 @@ class Settings(BaseSettings):
                 f"listening on {self.host} without API keys would let anyone use this server; "
                 "make one with 'tops key NAME', or pass --allow-unauthenticated"
             )
-        anyone = [origin for origin in ("*", "null") if origin in self.cors_origins]
-        if anyone and not (self.keys or self.allow_unauthenticated):  # null: any sandboxed frame
+        anyone = [f"cors_origins {name}" for name in ("*", "null") if name in self.cors_origins]
+        if "*" in self.allowed_hosts:  # any name: DNS rebinding; null: any sandboxed frame
+            anyone.append("allowed_hosts *")
+        if anyone and not (self.keys or self.allow_unauthenticated):
             raise ValueError(
-                f"cors_origins {anyone[0]} without API keys would let every web page use this "
-                "server; make a key with 'tops key NAME', or pass --allow-unauthenticated"
+                f"{anyone[0]} without API keys would let every web page use this server; make a "
+                "key with 'tops key NAME', or pass --allow-unauthenticated"
             )
         if len({key.name for key in self.keys}) < len(self.keys):
             raise ValueError("two keys have the same name")
