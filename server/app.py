@@ -5,15 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from router.router import Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
-from server.api.served_model import for_model
 from server.api_keys import ApiKeys
 from server.chat_templates.efforts import TemplateEfforts
 from server.config.engine_command import engine_command
@@ -27,8 +25,6 @@ from server.dashboard.state import state
 from server.dashboard.try_page import try_routes
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
-from server.decide.enforcement import check_budget, keeps_budget, takes_budget
-from server.decide.explain import explain
 from server.decide.headers import DECISION_HEADERS
 from server.decide.holdout import Holdout, Shares
 from server.decide.turn_memory import TurnMemory
@@ -44,7 +40,6 @@ from server.gateway import Gateway
 from server.http.body import BodyReader
 from server.http.browser_guard import BrowserGuard
 from server.http.cors import cors
-from server.http.headers import headers_of
 from server.http.request_id import RequestId
 from server.ledger.feedback import Feedback
 from server.ledger.opening import open_ledger
@@ -58,6 +53,7 @@ from server.limits.opening import open_limits, open_session_budgets
 from server.limits.session_budgets import SESSION_HEADERS, SessionBudgets
 from server.limits.usage_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS
 from server.observe.metrics import Metrics
+from server.routes import add_feedback, add_models, add_operations, add_route
 from server.savings.prices import Prices
 
 if TYPE_CHECKING:
@@ -123,14 +119,14 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     add_error_handlers(app)
     for path, endpoint in endpoints.items():  # the Gateway takes POST; others get a 405 here
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    _add_models(app, keys, fleet, decider)
-    _add_route(app, bodies, keys, conversations, decider, fleet, tracker)
-    _add_feedback(app, bodies, keys, Feedback(ledger, metrics, conversations))
+    add_models(app, keys, fleet, decider)
+    add_route(app, bodies, keys, conversations, decider, fleet, tracker)
+    add_feedback(app, bodies, keys, Feedback(ledger, metrics, conversations))
     prices = Prices.of(settings.prices, settings.completion_price)
     data = DashboardData(ledger.engine, prices) if ledger else None
     app.include_router(dashboard_routes(keys, data, partial(state, decider, fleet, metrics)))
     app.include_router(try_routes(settings, keys, decider, fleet))
-    _add_operations(app, settings, decider, fleet, metrics)
+    add_operations(app, settings, decider, fleet, metrics)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
     )
@@ -252,96 +248,3 @@ async def _lifespan(
         if shared is not None:
             await stack.enter_async_context(shared.awaiting(fleet.health.ready))
         yield
-
-
-def _add_models(app: FastAPI, keys: ApiKeys, fleet: Fleet, decider: Decider) -> None:
-    """The model list, and one model; both with the efforts that are offered."""
-
-    @app.get("/v1/models")
-    async def models(request: Request) -> JSONResponse:
-        keys.caller(request.headers)
-        served = fleet.resolve_model(None)
-        names = dict.fromkeys((served.model, *served.aliases))
-        cards = [served.card(name, decider.efforts) for name in names]
-        return JSONResponse({"object": "list", "data": cards})
-
-    @app.get("/v1/models/{model:path}")
-    async def model(model: str, request: Request) -> JSONResponse:
-        keys.caller(request.headers)
-        return JSONResponse(fleet.resolve_model(model).card(model, decider.efforts))
-
-
-def _add_route(
-    app: FastAPI,
-    bodies: BodyReader,
-    keys: ApiKeys,
-    conversations: Conversations,
-    decider: Decider,
-    fleet: Fleet,
-    tracker: RequestTracker,
-) -> None:
-    """`POST /v1/route`, which explains the decision that a chat request would get."""
-
-    @app.post("/v1/route")
-    async def route(request: Request) -> JSONResponse:
-        caller = keys.caller(request.headers)
-        with caller.limit():
-            body = await bodies.read(request.receive)
-            parsed = chat.parse(body, headers_of(request.scope))
-            model = fleet.resolve_model(parsed.model)
-            parsed = for_model(parsed, model, chat.PATH)
-            thread = await conversations.thread(parsed, caller.name)
-            if thread.evidence is None:  # the arm is drawn when the request is sent
-                thread = thread._replace(conversation="")
-            support, dialect = fleet.budget_support, fleet.dialect
-            engines = {"support": support, "dialect": dialect, "path": chat.PATH}
-            keeps, takes = partial(keeps_budget, **engines), partial(takes_budget, **engines)
-            load = tracker.load()
-            decision = decider.decide(parsed, caller, model, load, thread, keeps, takes)
-            decision = check_budget(decision, parsed, support, dialect, chat.PATH)
-            sources = decider.kinds.sources(parsed, caller, model)
-            return JSONResponse(explain(parsed, decision, thread, sources))
-
-
-def _add_feedback(app: FastAPI, bodies: BodyReader, keys: ApiKeys, feedback: Feedback) -> None:
-    @app.post("/v1/feedback")
-    async def note(request: Request) -> JSONResponse:
-        caller = keys.caller(request.headers)
-        body = await bodies.read(request.receive)
-        headers = headers_of(request.scope)
-        return JSONResponse(await feedback.note(body, headers, caller.name))
-
-
-def _add_operations(
-    app: FastAPI, settings: Settings, decider: Decider, fleet: Fleet, metrics: Metrics
-) -> None:
-    """Routes for probes and Prometheus: without API key, and without private data."""
-
-    @app.get("/health")
-    async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    @app.get("/ready")
-    async def ready() -> JSONResponse:
-        model = fleet.health.model_info.model if fleet.health.model_info else None
-        state = {
-            "engine": fleet.health.up,
-            "model": model,
-            "efforts": decider.efforts,
-            "effort_budgets": settings.effort_budgets,
-            "router": decider.router_for(model).state,
-            "budgets": fleet.budget_support.state,
-            "engines": fleet.health.states(),
-        }
-        return JSONResponse(state, status_code=200 if fleet.health.up else 503)
-
-    @app.get("/metrics")
-    async def prometheus(request: Request) -> Response:
-        if fleet.health.model_info is not None:
-            model = fleet.health.model_info.model
-            metrics.declare(model)
-            metrics.router_loaded.labels(model).set(decider.router_for(model).artifact is not None)
-            max_loss = settings.max_loss if settings.policy == "quality" else 1
-            metrics.max_loss.labels(model).set(max_loss)
-        text, content_type = metrics.exposition(request.headers.get("accept", ""))
-        return Response(text, media_type=content_type)

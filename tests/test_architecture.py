@@ -30,7 +30,7 @@ FLOORS: dict[str, Sequence[Sequence[str]]] = {
         ("serve", "effort_audit"),
         ("workers",),
         ("app",),
-        ("openapi", "error_handlers"),
+        ("openapi", "error_handlers", "routes"),
         ("dashboard",),
         ("savings",),
         ("endpoints", "ledger"),
