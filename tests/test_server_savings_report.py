@@ -15,9 +15,7 @@ import pytest
 from processes import ROOT
 from sqlalchemy import Engine, insert
 
-from router.policy import OperatingPoint
-from server.ledger.decisions import decided
-from server.ledger.reader import reading, snapshot
+from server.ledger.reader import snapshot
 from server.ledger.schema import connect, prepare, requests
 from server.ledger.selection import Selection
 from server.savings.evidence import Evidence, gather, gather_quickly
@@ -25,7 +23,6 @@ from server.savings.page import page
 from server.savings.prices import Prices
 from server.savings.report import report
 from server.savings.table import table
-from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
 from tops import main
 
 EFFORTS = ("low", "medium", "high")
@@ -111,13 +108,6 @@ def evidence(rows: list[dict[str, Any]]) -> Evidence:
         return gather(connection, Selection())
 
 
-def value_of(rows: list[dict[str, Any]], choice: Choice) -> Value | None:
-    """The value of a policy on these rows."""
-    with kept(rows) as engine, reading(engine) as connection:
-        (value,) = evaluate(decided(connection, Selection()), [choice])
-        return value
-
-
 TRUE_SHARE = 1 - (40 * 0.375 + 400 * 0.625) / 400
 """Of thinking tokens: easy prompts (0.75 of the mean) take 40 instead of 400."""
 
@@ -184,19 +174,6 @@ def test_a_share_of_nothing_is_null() -> None:
     assert "pending" in table(summary)
 
 
-def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
-    rows = [{**row, "p_explore": 0.0} for row in simulated(300) if row["arm"] != "explore"]
-    rare = value_of(rows, fixed("high"))
-    assert rare is not None
-    assert not rare.pending  # half of the prompts are routed to high
-    for row in rows:
-        row["routed"] = "low"
-        row["effort"] = "low" if row["arm"] == "treated" else "high"
-    rare = value_of(rows, fixed("high"))
-    assert rare is not None
-    assert rare.pending
-
-
 def test_an_empty_ledger_is_pending_everywhere() -> None:
     summary = report(evidence([]), Prices.of((), 1.0))
     assert all(entry["pending"] for entry in summary["savings"].values())
@@ -217,36 +194,6 @@ def test_predictions_may_be_missing() -> None:
         row["baseline_tokens"] = None
     low, high = report(evidence(rows), None)["savings"]["thinking_tokens"]["share_ci"]
     assert low < TRUE_SHARE < high
-
-
-@pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
-def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) -> None:
-    rows = simulated(off=off)
-    for effort in EFFORTS:
-        value = value_of(rows, fixed(effort))
-        assert value is not None
-        assert value.interval[0] < 1.046 * TOKENS[effort] < value.interval[1]
-        assert value.supported == 1
-    thrifty = value_of(rows, at_point(OperatingPoint(5.0)))
-    careful = value_of(rows, at_point(OperatingPoint(0.0)))
-    assert thrifty is not None
-    assert careful is not None
-    assert thrifty.tokens < careful.tokens
-    assert careful.interval[0] < 1.046 * 400 < careful.interval[1]
-
-
-def test_what_if_tells_what_rests_on_predictions_alone() -> None:
-    rows = [{**row, "p_explore": 0.0} for row in simulated() if row["arm"] != "explore"]
-    value = value_of(rows, fixed("medium"))
-    assert value is not None
-    assert value.supported == 0
-    assert value_of([], fixed("low")) is None
-
-
-def test_what_if_leaves_out_whatever_an_earlier_turn_pinned() -> None:
-    rows = simulated(100)
-    pinned = [{**row, "pinned": True, "thinking_tokens": 10**6} for row in rows]
-    assert value_of([*rows, *pinned], fixed("low")) == value_of(rows, fixed("low"))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

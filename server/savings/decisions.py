@@ -1,20 +1,21 @@
 """Decisions of the ledger as arrays, for policies that choose for many requests at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress
-from operator import methodcaller
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from server.ledger.decisions import Batch
 from server.savings.conversation_sums import hashes_of
+from server.savings.estimates import read_alike
 from server.savings.sample import Array
 
 _Index = NDArray[np.intp]
 _Estimate = dict[str, float]
-_values: Callable[[_Estimate], Iterable[float]] = methodcaller("values")
+_ESTIMATES = ("p_correct", "expected_tokens")
 _NUMBERS = ("p_treated", "p_holdout", "p_explore", "choices", "thinking_tokens")
 
 
@@ -66,44 +67,53 @@ class Decisions:
 
 def alike(batch: Batch) -> Iterator[Decisions]:
     """The requests of a batch that have expected tokens, by the efforts of their estimates."""
-    chances: list[_Estimate] = [chance or {} for chance in batch["p_correct"]]
-    expected: list[_Estimate] = [tokens or {} for tokens in batch["expected_tokens"]]
-    shapes = list(zip(map(tuple, chances), map(tuple, expected), strict=True))
-    distinct = {*shapes}
-    numbers = {name: np.array(batch[name], dtype=float) for name in _NUMBERS}
-    hashes = hashes_of(batch["conversation"])
+    number = len(batch["conversation"])
+    chances, tokens = (read_alike(batch[name], number) for name in _ESTIMATES)
+    if chances is not None and tokens is not None:
+        if tokens[0]:
+            yield _decisions(batch, *chances, *tokens)
+    else:
+        yield from chain.from_iterable(map(alike, _by_estimate(batch)))
+
+
+def _by_estimate(batch: Batch) -> Iterator[Batch]:
+    """Parts of a batch, each of requests whose estimates have the same efforts in one order."""
+    estimates: dict[str, list[_Estimate]] = {
+        name: [estimate or {} for estimate in orjson.loads(batch[name])] for name in _ESTIMATES
+    }
+    shapes = [*zip(*(map(tuple, column) for column in estimates.values()), strict=True)]
+    columns = {**batch, **estimates}
+    for shape in {*shapes}:
+        at = [other == shape for other in shapes]
+        part = {name: [*compress(column, at)] for name, column in columns.items()}
+        yield part | {name: orjson.dumps(part[name]).decode() for name in _ESTIMATES}
+
+
+def _decisions(
+    batch: Batch, efforts: Sequence[str], p_correct: Array, levels: Sequence[str], tokens: Array
+) -> Decisions:
     places: dict[str | None, int] = {None: -1}
     codes = {name: _codes(batch[name], places) for name in ("effort", "routed", "baseline")}
-    abstained = np.array(batch["abstained"], dtype=bool)
-    for name in chain.from_iterable(chain.from_iterable(distinct)):
+    for name in (*efforts, *levels):
         places.setdefault(name, len(places) - 1)
-    names = [name for name in places if name is not None]
-    for efforts, levels in distinct:
-        if not levels:
-            continue
-        at = np.array([shape == (efforts, levels) for shape in shapes])
-        yield Decisions(
-            names=names,
-            efforts=[places[name] for name in efforts],
-            levels=[places[name] for name in levels],
-            p_correct=_matrix(compress(chances, at), len(efforts), int(at.sum())),
-            tokens=_matrix(compress(expected, at), len(levels), int(at.sum())),
-            **{name: code[at] for name, code in codes.items()},
-            abstained=abstained[at],
-            conversation=hashes[at],
-            **{name: np.nan_to_num(number[at], nan=0.0) for name, number in numbers.items()},
-        )
+    numbers = {name: np.array(batch[name], dtype=float) for name in _NUMBERS}
+    return Decisions(
+        names=[name for name in places if name is not None],
+        efforts=[places[name] for name in efforts],
+        levels=[places[name] for name in levels],
+        p_correct=p_correct,
+        tokens=tokens,
+        **codes,
+        abstained=np.array(batch["abstained"], dtype=bool),
+        conversation=hashes_of(batch["conversation"]),
+        **{name: np.nan_to_num(number, nan=0.0) for name, number in numbers.items()},
+    )
 
 
 def _codes(names: Sequence[str | None], places: dict[str | None, int]) -> _Index:
     for name in dict.fromkeys(names):
         places.setdefault(name, len(places) - 1)
     return np.fromiter(map(places.__getitem__, names), dtype=np.intp, count=len(names))
-
-
-def _matrix(objects: Iterable[_Estimate], width: int, rows: int) -> Array:
-    numbers = chain.from_iterable(map(_values, objects))
-    return np.fromiter(numbers, dtype=float, count=rows * width).reshape(rows, width)
 
 
 def _places(columns: Sequence[int], names: int) -> _Index:
