@@ -30,7 +30,8 @@ from processes import ROOT, serving
 
 import tops
 from loadtest.plan import read_plan
-from models.training.recipe import Data, Model
+from models.training.recipe import Model
+from models.training.recipe_data import Data
 from models.training.recipe_gate import Gate
 from models.training.recipe_grpo import Grpo
 from models.training.recipe_hub import Hub

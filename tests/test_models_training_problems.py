@@ -11,7 +11,7 @@ import pytest
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import Judge
 from models.training.problems import load, without_contamination
-from models.training.recipe import Data, Source
+from models.training.recipe_data import Data, Source
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")

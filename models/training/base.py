@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from models.domain.stories import MAX_STEPS
 from models.domain.tokenizer import CONTEXT, TAGS, train_tokenizer
 from models.training.batches import Batch
-from models.training.recipe import Scratch
+from models.training.recipe_streamed import Scratch
 from models.training.samples import batches
 from models.training.streamed import Progress, StreamedRun, process_group
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.training.recipe import Recipe, Sampling, Source
+from models.training.recipe import Recipe, Sampling
+from models.training.recipe_data import Source
 from models.training.recipe_grpo import Grpo
 from models.training.recipe_plan import Dimensions, Plan
 from models.training.recipe_tuning import Preference, Training, Tuning

@@ -6,161 +6,18 @@ settings of the TOPS paper (arXiv 2502.18080) where it gives one.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from models.training.public_sets import PUBLIC_SETS
+from models.training.recipe_data import Data
 from models.training.recipe_engine import Engine, Sampling, Teacher
 from models.training.recipe_gate import Gate
 from models.training.recipe_grpo import Grpo
 from models.training.recipe_hub import Hub
 from models.training.recipe_plan import Plan
+from models.training.recipe_streamed import Retell, Scratch
 from models.training.recipe_tuning import Count, Effort, FineTuning, Preference, Share, Table
-
-
-class Columns(Table):
-    """Column names of a data set; `None` where it has no such column.
-
-    `options` are the texts of a multiple choice, `tests` statements that judge a program.
-    """
-
-    prompt: str = "prompt"
-    answer: str = "answer"
-    problem_id: str | None = "problem_id"
-    difficulty: str | None = "difficulty"
-    options: str | None = None
-    tests: str | None = None
-
-
-class Stories(Table):
-    """`n` problems of the demo domain; `steps` are the smallest and largest numbers of steps.
-
-    `retold` gives them in other words, some after a system message.
-    """
-
-    n: Count
-    retold: bool = False
-    split: Literal["train", "validation", "test"] = "train"
-    seed: int = 0
-    steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
-
-
-class ReasoningGym(Table):
-    """`n` distinct items of a task of reasoning-gym; `difficulty` are fields of its configuration.
-
-    Two seeds have no item in common, except where a task has few: those are removed as repeats.
-    """
-
-    task: str
-    n: Count
-    seed: Annotated[int, Field(ge=0)] = 0
-    difficulty: Mapping[str, Any] = {}
-
-
-class Source(Table):
-    """Where problems come from.
-
-    Demo `stories`, a task of `reasoning_gym`, a JSON Lines file (`path`), or a Hugging Face
-    `dataset`.
-
-    `public` sets the keys for a public set; any other key overrides it. `answer_in` says which part
-    of the answer's column is the answer. `ask` is appended to each prompt. Rows whose answer is in
-    `no_answers` are skipped. `limit` samples that many problems of a file or data set.
-    """
-
-    public: Literal["gsm8k", "math", "numinamath", "aime"] | None = None
-    stories: Stories | None = None
-    reasoning_gym: ReasoningGym | None = None
-    path: Path | None = None
-    dataset: str | None = None
-    config: str | None = None
-    split: str = "train"
-    columns: Columns = Columns()
-    answer_in: Literal["whole", "after ####", "boxed"] = "whole"
-    ask: str = ""
-    no_answers: Sequence[str] = ()
-    limit: Count | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _public(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        table = cast("dict[str, Any]", value)
-        defaults = dict(PUBLIC_SETS.get(table.get("public", ""), {}))
-        if "path" in table:
-            defaults.pop("dataset", None)
-        return {**defaults, **table}
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Source":
-        origins = (self.stories, self.reasoning_gym, self.path, self.dataset)
-        if sum(origin is not None for origin in origins) != 1:
-            raise ValueError(
-                "a source needs exactly one of stories, reasoning_gym, path, dataset, public"
-            )
-        return self
-
-
-class Data(Table):
-    """Problems of the stages; repeats and problems of evaluation are removed from training.
-
-    A training problem that shares `ngram` consecutive words with one of evaluation is contaminated
-    and removed; 0 compares whole prompts only. A file is refused if a larger share of its lines
-    than `most_broken` is broken.
-    """
-
-    seed: Sequence[Source] = ()
-    train: Sequence[Source] = ()
-    evaluate: Sequence[Source] = ()
-    router: Sequence[Source] = ()
-    ngram: Annotated[int, Field(ge=0)] = 13
-    most_broken: Share = 0.01
-
-
-class Streamed(Table):
-    """Training on an endless stream of samples of the demo domain.
-
-    `tokens` do not count padding, `batch_tokens` do. `autocast` computes in bfloat16, which is
-    slower on a CPU without its instructions.
-    """
-
-    tokens: Count
-    warmup_steps: Count = 100
-    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    batch_tokens: Count = 8192
-    matrix_lr: float = 0.02
-    vector_lr: float = 3e-3
-    compile: bool = True
-    autocast: bool = True
-    checkpoint_minutes: float = 3.0
-
-
-class Scratch(Streamed):
-    """A decoder trained from scratch on the demo domain, without tags.
-
-    `curriculum_tokens` do not count padding.
-    """
-
-    tokens: Count = 80_000_000
-    curriculum_tokens: Count = 6_000_000
-    hidden: Count = 128
-    intermediate: Count = 512
-    layers: Count = 4
-    heads: Count = 4
-
-
-class Retell(Streamed):
-    """The stage `retell`: the SFT model of the demo domain learns stories in other words."""
-
-    tokens: Count = 20_000_000
-    warmup_steps: Count = 60
-    decay_share: Annotated[float, Field(gt=0, le=1)] = 0.75
-    batch_tokens: Count = 6144
-    matrix_lr: float = 0.01
-    vector_lr: float = 1.5e-3
-    autocast: bool = False
 
 
 class Model(Table):

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.training.batches import Batch
-from models.training.recipe import Retell
+from models.training.recipe_streamed import Retell
 from models.training.retold_samples import retold_batches
 from models.training.streamed import Progress, StreamedRun, process_group
 

@@ -34,7 +34,8 @@ from models.training.launch import run_training
 from models.training.mistakes import mark
 from models.training.outcome_check import problems_of_outcomes
 from models.training.pretrained import origin
-from models.training.recipe import Recipe, Scratch
+from models.training.recipe import Recipe
+from models.training.recipe_streamed import Scratch
 from models.training.recipe_tuning import FineTuning
 from models.training.run import RunError, Stage, StageContext, write_whole
 from models.training.seed import problems_of, seed

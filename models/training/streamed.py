@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from models.training.batches import Batch
 from models.training.muon import Muon
-from models.training.recipe import Streamed
+from models.training.recipe_streamed import Streamed
 
 _REPORT_SECONDS = 20
 
