@@ -147,7 +147,13 @@ def test_an_alert(name: str, fires: bool, tmp_path: Path) -> None:
     }
     series = [{"series": each, "values": values(each, given[each], interval)} for each in given]
     test = {"interval": interval, "input_series": series, "promql_expr_test": [expected]}
-    files = [str(FOLDER / file) for file in ("rules.yml", "alerts.yml")]
+    # the other rules would be evaluated too, at every minute of hours
+    alert = [alert for alert in ALERTS if alert["alert"] == name]
+    (tmp_path / "alert.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "alert", "rules": alert}]})
+    )
+    reads_rules = "tops:" in alert[0]["expr"]
+    files = [str(FOLDER / "rules.yml")] * reads_rules + [str(tmp_path / "alert.yml")]
     suite = {"rule_files": files, "evaluation_interval": interval, "tests": [test]}
     (tmp_path / "test.yml").write_text(yaml.safe_dump(suite))
     words = ["promtool", "test", "rules", str(tmp_path / "test.yml")]
