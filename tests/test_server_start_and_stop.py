@@ -83,6 +83,7 @@ def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(
     command = [sys.executable, "-m", "loadtest.fake_engine", "--port", str(port)]
     upstream, file = f"http://127.0.0.1:{port}", tmp_path / "ledger.db"
     flags = ("--upstream", upstream, "--ledger", f"sqlite:///{file}", "--workers", workers)
+    flags += ("--shutdown-timeout", "300")  # longer than the test waits
     body = {"messages": [{"role": "user", "content": "endless rate=20"}], "stream": True}
     with started(command) as engine:
         await_health(upstream, engine, SECONDS)
@@ -98,8 +99,8 @@ def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(
             interrupt(group)
             until(lambda: not accepts(server.url))
             interrupt(group)
-            assert any('"code":"stopping"' in line for line in lines)
             assert server.process.wait(SECONDS) == 0
+            assert any('"code":"stopping"' in line for line in lines)
     assert not server.logged("Traceback", seconds=0.2)
     with closing(sqlite3.connect(file)) as ledger:
         assert ledger.execute("SELECT count(*) FROM requests").fetchone() == (1,)
