@@ -35,6 +35,8 @@ EFFORTS: list[tuple[Any, RequestedThinking | None]] = [
     ("max", effort("max")),
     ("ultra", effort("max")),
     ("auto", OPEN),
+    ("default", OPEN),
+    ("disable", OFF),
     *((share, effort("minimal")) for share in (0, 0.0, 0.14)),
     *((share, effort("low")) for share in (0.16, 0.3)),
     *((share, effort("medium")) for share in (0.4, 0.5)),
@@ -90,6 +92,12 @@ def gemini(prefix: str) -> dict[str, list[tuple[Any, RequestedThinking | None]]]
     }
 
 
+TEMPLATE_MODES: list[tuple[Any, RequestedThinking | None]] = [
+    *((word, ON) for word in ("enabled", "on", "thinking", "Enabled")),
+    *((word, OFF) for word in ("disabled", "off", "chat", "OFF")),
+    *((word, OPEN) for word in ("adaptive", "", "a word of next year")),
+    *((wrong, None) for wrong in (True, False, 0, [], {})),
+]
 BUDGETS = (
     *("thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens"),
     *("reasoning_budget", "max_thinking_tokens", "thinking_budget"),
@@ -105,6 +113,11 @@ TABLE: dict[str, list[tuple[Any, RequestedThinking | None]]] = {
     "chat_template_kwargs.reasoning_effort": EFFORTS,
     "chat_template_kwargs.thinking_effort": EFFORTS,
     **{name: budgets(name) for name in BUDGETS},
+    "chat_template_kwargs.thinking_mode": TEMPLATE_MODES,
+    "chat_template_kwargs.thinking_option": TEMPLATE_MODES,
+    "chat_template_kwargs.force_reasoning": [(True, ON), (False, OPEN), ("true", None), (0, None)],
+    "chat_template_kwargs.skip_reasoning": [(True, OFF), (False, OPEN), ("true", None), (0, None)],
+    "nvext.max_thinking_tokens": bounded("nvext.max_thinking_tokens"),
     "reasoning.max_tokens": bounded("reasoning.max_tokens"),
     "thinking.budget_tokens": bounded("thinking.budget_tokens"),
     "thinking.token_budget": bounded("thinking.token_budget"),
@@ -293,6 +306,22 @@ def test_fields_beside_the_type_of_thinking_are_forwarded(
         ({"thinking": True}, "high", {"thinking": True}),
         ({"thinking": True}, "none", {"thinking": False}),
         ({"thinking": False, "mine": 1}, "none", {"mine": 1, "thinking": False}),
+        ({"thinking_mode": "adaptive"}, "low", {"thinking_mode": "adaptive"}),
+        ({"thinking_mode": "adaptive"}, "none", {"thinking_mode": "disabled"}),
+        ({"thinking_mode": "enabled"}, "none", {"thinking_mode": "disabled"}),
+        ({"thinking_mode": "Disabled"}, "none", {"thinking_mode": "Disabled"}),
+        ({"thinking_mode": "disabled"}, "low", {"thinking_mode": "enabled"}),
+        ({"thinking_mode": "thinking"}, "none", {"thinking_mode": "chat"}),
+        ({"thinking_mode": "chat"}, "high", {"thinking_mode": "thinking"}),
+        ({"thinking_mode": "deep"}, "high", {"thinking_mode": "deep"}),
+        ({"thinking_mode": "deep"}, "none", None),
+        ({"thinking_option": "on"}, "none", {"thinking_option": "off"}),
+        ({"thinking_option": "off"}, "low", {"thinking_option": "on"}),
+        ({"force_reasoning": True}, "low", {"force_reasoning": True}),
+        ({"force_reasoning": True}, "none", {"force_reasoning": False}),
+        ({"force_reasoning": False}, "low", {"force_reasoning": False}),
+        ({"skip_reasoning": True}, "none", {"skip_reasoning": True}),
+        ({"skip_reasoning": True}, "low", {"skip_reasoning": False}),
         ({"thinking_effort": "max"}, "low", {"thinking_effort": "low"}),
         ({"thinking_effort": "max"}, "none", None),
         ({"enable_thinking": True, "reasoning_effort": "max"}, "low", None),
@@ -301,8 +330,13 @@ def test_fields_beside_the_type_of_thinking_are_forwarded(
 def test_variables_that_only_the_template_knows_have_the_decision(
     variables: dict[str, Any], level: Any, written: dict[str, Any] | None
 ) -> None:
-    request = chat.parse({"messages": HI, "chat_template_kwargs": variables}, {})
-    sent = chat.write(request, level, None, "m", DIALECTS["vllm"])
-    assert sent.get("chat_template_kwargs") == written
-    hosted = chat.write(request, level, None, "m", DIALECTS["openai"])
-    assert "thinking" not in hosted.get("chat_template_kwargs", {})
+    for api in (chat, responses, messages):
+        plain: dict[str, Any] = {"input": "hi"} if api is responses else {"messages": HI}
+        request = api.parse({**plain, "chat_template_kwargs": variables}, {})
+        sent = api.write(request, level, None, "m", DIALECTS["vllm"])
+        switched = dict(sent.get("chat_template_kwargs", {}))
+        if api is not chat:  # the dialect's own there
+            assert switched.pop("enable_thinking", True) == (level != "none")
+        assert (switched or None) == written
+        hosted = api.write(request, level, None, "m", DIALECTS["openai"])
+        assert hosted.get("chat_template_kwargs", {}).keys() <= {"mine"}

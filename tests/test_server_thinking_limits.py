@@ -133,6 +133,39 @@ def test_a_prefilled_answer_is_refused_where_its_budget_would_not_bind(
     decided({**fields, "max_tokens": 5}, Caller("k", max_budget=5), support, name)
 
 
+SWITCHES: list[tuple[str, Any]] = [
+    *(("enable_reasoning", True), ("reasoning", "on"), ("Thinking", True), ("enable_cot", 1)),
+    *(("thinking_strategy", {"depth": 3}), ("deep_think", "yes"), ("effort", "high")),
+]
+HARMLESS: list[tuple[str, Any]] = [
+    *(("enable_reasoning", False), ("preserve_thinking", True), ("clear_thinking", True)),
+    *(("keep_cots", True), ("no_think", True), ("disable_thinking", True), ("reasoning", None)),
+    *(("truncate_history_thinking", True), ("language", "reasonable"), ("thinking", True)),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), SWITCHES)
+def test_a_variable_that_may_switch_thinking_on_is_refused_where_no_budget_ends_it(
+    variable: str, value: Any
+) -> None:
+    fields = {"chat_template_kwargs": {variable: value}}
+    for support in (NONE, TWO_PHASE):
+        with pytest.raises(BadRequest, match="may switch thinking on") as refused:
+            decided(fields, SILENT, support)
+        assert refused.value.param == f"chat_template_kwargs.{variable}"
+        decided({**fields, "max_tokens": 5}, SHORT, support)
+        decided(fields, Caller(), support)
+        decided(fields, LOW, support)
+    assert decided(fields, SILENT)[1]["thinking_token_budget"] == 0
+
+
+@pytest.mark.parametrize(("variable", "value"), HARMLESS)
+def test_a_variable_that_switches_nothing_on_is_accepted(variable: str, value: Any) -> None:
+    fields = {"chat_template_kwargs": {variable: value}}
+    for support in (NONE, TWO_PHASE, NATIVE):
+        assert decided(fields, SILENT, support)[0].effort == "none"
+
+
 @pytest.mark.parametrize("path", [RESPONSES, MESSAGES])
 def test_a_prefilled_answer_of_the_other_apis_is_refused_alike(path: str) -> None:
     turns = "input" if path == RESPONSES else "messages"

@@ -30,8 +30,11 @@ In objects such as `reasoning` or `chat_template_kwargs`, fields that are not in
 forwarded. On Messages, `thinking` follows Anthropic's rules: budgets from 1,024, with `enabled`;
 Anthropic's `output_config.effort` is for the whole answer, so that thinking may be off beside it.
 
-`chat_template_kwargs.thinking` and `.thinking_effort` reach the template of a self-hosted model
-with the decision's values, because engines do not set them from the effort."""
+Those variables of `chat_template_kwargs` that engines do not set from the effort, such as
+`thinking` and `thinking_mode`, reach the template of a self-hosted model with the decision's
+values, if the client names them. A variable that is not in the table and looks like a switch
+(`enable_reasoning`) is refused where a key or the server allows no thinking and no native budget
+would end it."""
 
 
 def text() -> str:

@@ -17,6 +17,7 @@ from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.session import named_session
+from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.chat_chunk import choices
 from server.engines.dialect import CHAT, Dialect
@@ -63,7 +64,7 @@ def write(
     dialect.apply(body, effort, budget)
     if dialect.has_templates:
         word = dialect.words.get(effort, effort)
-        _set_template_variables(body, request.body.get("chat_template_kwargs"), word)
+        set_template_variables(body, request.body.get("chat_template_kwargs"), word)
     if request.stream:
         options: dict[str, Any] = request.body.get("stream_options") or {}
         body["stream_options"] = {**options, "include_usage": True}
@@ -128,16 +129,3 @@ def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
                 f"{param}.content must be a string or a list of parts", f"{param}.content"
             )
     return cast("list[dict[str, Any]]", messages)
-
-
-def _set_template_variables(body: dict[str, Any], requested: object, effort: Effort) -> None:
-    """Set those variables to the decision that the client named and the engine does not set."""
-    if not isinstance(requested, dict):
-        return
-    variables: dict[str, Any] = {}
-    if "thinking" in requested:
-        variables["thinking"] = effort != "none"
-    if "thinking_effort" in requested and effort != "none":
-        variables["thinking_effort"] = effort
-    if variables:
-        body["chat_template_kwargs"] = {**(body.get("chat_template_kwargs") or {}), **variables}

@@ -7,6 +7,7 @@ from server.errors import BadRequest
 
 _T = TypeVar("_T")
 _LEVELS = frozenset((*EFFORTS, "auto"))
+_SYNONYMS = {"ultra": "max", "default": "auto", "disable": "none"}
 _SCALE = dict(zip(EFFORTS[1:], (0.1, 0.2, 0.5, 0.8, 0.95, 0.99), strict=True))
 """Efforts as the share of a completion that OpenRouter gives to thinking."""
 
@@ -92,13 +93,13 @@ def object_(body: dict[str, Any], name: str) -> dict[str, Any]:
 def level(name: str, value: object) -> str:
     """An effort or `auto`; `name` is the field that has it.
 
-    SGLang's `ultra` is `max`. A number, SGLang's too, is the nearest effort on a scale from 0 to
-    0.99, upwards between two.
+    SGLang's `ultra` is `max`; Groq's and LiteLLM's `default` and `disable` are `auto` and `none`. A
+    number, SGLang's too, is the nearest effort on a scale from 0 to 0.99, upwards between two.
     """
     if isinstance(value, str) and value in _LEVELS:
         return value
-    if value == "ultra":
-        return "max"
+    if isinstance(value, str) and value in _SYNONYMS:
+        return _SYNONYMS[value]
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 0.99:
         return min(_SCALE, key=lambda effort: (abs(_SCALE[effort] - value), -_SCALE[effort]))
     raise BadRequest(

@@ -12,6 +12,7 @@ from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import MessagesRelay
 from server.api.session import named_session
+from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect
 from server.engines.reported_error import reported_error
@@ -61,6 +62,9 @@ def write(
         word = thinking["type"] if is_new else "adaptive"
         body["thinking"] = {**object_(body, "thinking"), "type": word}
     dialect.apply_to_message(body, effort, budget)
+    if dialect.has_templates:
+        word = dialect.words.get(effort, effort)
+        set_template_variables(body, request.body.get("chat_template_kwargs"), word)
     return body
 
 

@@ -12,6 +12,7 @@ from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import ResponsesRelay, with_effort
 from server.api.session import named_session
+from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
 from server.engines.reported_error import reported_error
@@ -43,6 +44,9 @@ def write(
 ) -> dict[str, Any]:
     body = {**without_thinking(request.body), "model": model}
     dialect.apply_to_response(body, effort, budget)
+    if dialect.has_templates:
+        word = dialect.words.get(effort, effort)
+        set_template_variables(body, request.body.get("chat_template_kwargs"), word)
     return body
 
 

@@ -122,17 +122,42 @@ def _mode(name: str, value: object) -> Wish:
     return Wish(thinks={"enabled": True, "disabled": False}.get(value.lower()))
 
 
+def _template_mode(name: str, value: object) -> Wish:
+    """The words of several templates; others leave the choice open."""
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be a string, not {shown(value)}", name)
+    words = {"enabled": True, "on": True, "thinking": True}
+    words |= {"disabled": False, "off": False, "chat": False}
+    return Wish(thinks=words.get(value.lower()))
+
+
+def _switch_on(name: str, value: object) -> Wish:
+    return Wish(thinks=_switch(name, value).thinks or None)
+
+
+def _switch_off(name: str, value: object) -> Wish:
+    return Wish(thinks=False if _switch(name, value).thinks else None)
+
+
 def _switch_or_effort(name: str, value: object) -> Wish:
     return Wish(thinks=value) if isinstance(value, bool) else _effort(name, value)
 
 
-EFFORT = Kind(_effort, "an effort, `ultra`, `auto`, or a number from 0 to 0.99")
+EFFORT = Kind(
+    _effort, "an effort, `ultra`, `auto`, `default`, `disable`, or a number from 0 to 0.99"
+)
 GEMINI_LEVEL = Kind(_gemini_level, "an effort, in letters of either case")
 BUDGET = Kind(_budget, "tokens; -1 for no limit")
 BOUNDED_BUDGET = Kind(_bounded_budget, "tokens")
 GEMINI_BUDGET = Kind(_gemini_budget, "tokens; 0 for off, -1 leaves it to the gateway")
 SWITCH = Kind(_switch, "true, false")
 MODE = Kind(_mode, "`enabled`, `disabled`; `adaptive`, `auto` and other words leave it open")
+TEMPLATE_MODE = Kind(
+    _template_mode,
+    "`enabled`, `on`, `thinking`; `disabled`, `off`, `chat`; other words leave it open",
+)
+SWITCH_ON = Kind(_switch_on, "true; false leaves it open")
+SWITCH_OFF = Kind(_switch_off, "true for off; false leaves it open")
 SWITCH_OR_EFFORT = Kind(_switch_or_effort, "true, false, or an effort")
 DISPLAY = Kind(_display, "true, false: forwarded, since it concerns what is shown")
 
@@ -159,6 +184,7 @@ FIELDS: tuple[Field, ...] = (
     Field("custom_params.thinking_budget", BUDGET, "SGLang"),
     Field("chat_template_kwargs.thinking_budget", BUDGET, "Seed-OSS's template"),
     Field("chat_template_kwargs.reasoning_budget", BUDGET, "Nemotron's template"),
+    Field("nvext.max_thinking_tokens", BOUNDED_BUDGET, "NVIDIA Dynamo"),
     Field("reasoning.max_tokens", BOUNDED_BUDGET, "OpenRouter"),
     Field("thinking.budget_tokens", BOUNDED_BUDGET, "Anthropic"),
     Field("thinking.token_budget", BOUNDED_BUDGET, "Cohere"),
@@ -172,6 +198,14 @@ FIELDS: tuple[Field, ...] = (
     Field("reasoning.enable", SWITCH, "SGLang"),
     Field("chat_template_kwargs.enable_thinking", SWITCH, "templates of Qwen, GLM, Nemotron"),
     Field("chat_template_kwargs.thinking", SWITCH, "templates of DeepSeek, Kimi, Granite"),
+    Field(
+        "chat_template_kwargs.thinking_mode",
+        TEMPLATE_MODE,
+        "templates of MiniMax, SEA-LION, DeepSeek V4",
+    ),
+    Field("chat_template_kwargs.thinking_option", TEMPLATE_MODE, "templates of Ling"),
+    Field("chat_template_kwargs.force_reasoning", SWITCH_ON, "templates of HyperCLOVA X"),
+    Field("chat_template_kwargs.skip_reasoning", SWITCH_OFF, "templates of HyperCLOVA X"),
     Field("think", SWITCH_OR_EFFORT, "Ollama"),
     Field("reasoning.exclude", DISPLAY, "OpenRouter", forwarded=True),
     Field("extra_body.google.thinking_config.include_thoughts", DISPLAY, _GEMINI, forwarded=True),

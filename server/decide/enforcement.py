@@ -5,6 +5,7 @@ import math
 from server.api.fields import ends_within
 from server.api.prefill import prefill_field
 from server.api.request import ParsedRequest
+from server.api.template_variables import unknown_switch
 from server.decide.decision import Decision
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, MESSAGES, Dialect
@@ -58,6 +59,8 @@ def check_budget(
         is_native = enforced and support.budget_to_send(budget) is not None
         if not (is_native and dialect.bounds_opened):
             _check_prefill(request, limit)
+        if decision.effort == "none" and not is_native:
+            _check_switch(request, limit)
         if decision.effort == "none":
             return decision._replace(sends_budget=enforced)
     if enforced:
@@ -131,6 +134,17 @@ def _check_prefill(request: ParsedRequest, limit: int) -> None:
         raise BadRequest(
             f"{field} begins the answer, where a thought could exceed the {limit} thinking tokens "
             "that are allowed here: leave it out",
+            field,
+        )
+
+
+def _check_switch(request: ParsedRequest, limit: int) -> None:
+    """Refuse a variable that may switch thinking on where no budget would end it."""
+    field = unknown_switch(request.body)
+    if field is not None and not _is_shorter(request, limit):
+        raise BadRequest(
+            f"{field} may switch thinking on, beyond the {limit} thinking tokens that are allowed "
+            "here: leave it out",
             field,
         )
 
