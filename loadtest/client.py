@@ -116,7 +116,7 @@ class Sender:
             record.error, record.message = type(error).__name__, root_cause(error)
         record.latency = time.perf_counter() - record.scheduled_at
         if record.error is None and record.ended == "answer":
-            judge(record, problem.answer, content)
+            judge(record, problem.answer, content, problem.prompt)
             if problem.check is not None:
                 record.correct = await self._scorer.is_correct(problem, content)
         if record.error is not None:

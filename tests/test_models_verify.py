@@ -192,7 +192,10 @@ PAIRS = [
     json.loads(line)
     for line in (Path(__file__).parent / "answer_pairs.jsonl").read_text("utf-8").splitlines()
 ]
-"""Gold answers with right and wrong answers; `refused` are right, and known to be refused."""
+"""Gold answers with right and wrong answers; `refused` are right, and known to be refused.
+
+Rows with `question` were asked it, and those with `algebra` need math-verify.
+"""
 
 
 def test_there_are_hundreds_of_pairs() -> None:
@@ -211,9 +214,13 @@ def test_there_are_hundreds_of_pairs() -> None:
 )
 def test_pairs_of_answers_and_gold_answers(row: dict[str, Any]) -> None:
     """Wrong answers that look right are worst: training would learn them."""
-    gold = row["gold"]
-    assert [answer for answer in row["wrong"] if is_correct(answer, gold)] == []
-    assert [answer for answer in row["right"] if not is_correct(answer, gold)] == []
+    gold, question = row["gold"], row.get("question", "")
+    verdicts = {
+        answer: is_correct(answer, gold, question=question)
+        for answer in (*row["wrong"], *row["right"])
+    }
+    assert [answer for answer in row["wrong"] if verdicts[answer]] == []
+    assert [answer for answer in row["right"] if not verdicts[answer]] == []
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ async def _generate(
                         text, truncated = visible_answer(completion)
                         problem = task.problem
                         correct = await judge.is_correct(
-                            text, problem.answer, truncated, problem.check
+                            text, problem.answer, truncated, problem.check, problem.prompt
                         )
                     row = outcome_row(settings, task, completion, correct)
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")

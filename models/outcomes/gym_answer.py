@@ -23,7 +23,9 @@ _VERDICTS = frozenset({"yes", "no", "true", "false"})
 _MARKS = " \t\r\n*`$\"'"
 
 
-def committed_answer(response: str, gold: str | None, truncated: bool) -> str | None:
+def committed_answer(
+    response: str, gold: str | None, truncated: bool, question: str = ""
+) -> str | None:
     """The text to score, or None where the response commits to nothing.
 
     An `<answer>` tag counts before a stated answer such as a box, and that before a response that
@@ -33,6 +35,7 @@ def committed_answer(response: str, gold: str | None, truncated: bool) -> str | 
         response: the text that the model shows, with or without thoughts.
         gold: an answer that is right, though another may be; None where the task gives none.
         truncated: whether the response was cut off.
+        question: the item's.
     """
     text = response.rpartition("</think>")[2].partition("<think>")[0]
     tagged = [match["text"] for match in _TAGGED.finditer(text)]
@@ -41,7 +44,7 @@ def committed_answer(response: str, gold: str | None, truncated: bool) -> str | 
     if tagged:
         answer: str | None = _unmarked(_unboxed(tagged[-1].strip()), gold)
     elif gold is not None and (lone_number(gold) is not None or gold.casefold() in _VERDICTS):
-        return gold if is_correct(text, gold, truncated) else None
+        return gold if is_correct(text, gold, truncated, question=question) else None
     elif statements := Response(text, truncated).statements:
         answer = _unmarked(statements[-1].text, gold)
     else:

@@ -43,13 +43,16 @@ async def _verdict(line: str, judge: Judge, run_code: bool) -> dict[str, Any]:
         number = row.get("id")
         response = str(row["response"])
         answer = str(row.get("answer") or "")
-        check = read_check(row, str(row.get("prompt") or ""))
+        prompt = str(row.get("prompt") or "")
+        check = read_check(row, prompt)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return {"id": number, "error": f"no answer to judge: {error!r}"}
     if reason := unjudgeable(answer, check, run_code):
         return {"id": number, "error": reason}
     try:
-        correct = await judge.is_correct(response, answer, bool(row.get("truncated")), check)
+        correct = await judge.is_correct(
+            response, answer, bool(row.get("truncated")), check, prompt
+        )
     except JudgeError as error:
         return {"id": number, "error": str(error)}
     return {"id": number, "correct": bool(correct)}

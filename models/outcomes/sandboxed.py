@@ -68,7 +68,7 @@ class SandboxJudge:
         return await self._run(self._programs, "program", program=code, proof=proof) == proof
 
     async def _score(self, response: str, item: GymItem, truncated: bool) -> bool:
-        text = committed_answer(response, item.answer, truncated)
+        text = committed_answer(response, item.answer, truncated, item.question)
         if text is None:
             return False
         score = await self._run(

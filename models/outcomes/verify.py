@@ -173,9 +173,14 @@ class Judge:
         return None
 
     async def is_correct(
-        self, answer: str, gold: str, truncated: bool = False, check: Check | None = None
+        self,
+        answer: str,
+        gold: str,
+        truncated: bool = False,
+        check: Check | None = None,
+        question: str = "",
     ) -> bool:
-        """Whether an answer is correct; False on a time-out.
+        """Whether an answer to a question is correct; False on a time-out.
 
         Raises:
             JudgeError: a user's function failed, or the sandbox does not run.
@@ -186,12 +191,13 @@ class Judge:
             return await self._call_user(answer, gold)
         if self._by == "exact":
             return same_text(answer, gold)
-        return await self._judge_text(answer, gold, truncated, check)
+        return await self._judge_text(answer, gold, truncated, check, question)
 
     async def _judge_text(
-        self, answer: str, gold: str, truncated: bool, check: Choices | None
+        self, answer: str, gold: str, truncated: bool, check: Choices | None, question: str
     ) -> bool:
-        right = verdict(answer, gold, truncated, check.texts if check else NO_CHOICES)
+        choices = check.texts if check else NO_CHOICES
+        right = verdict(answer, gold, truncated, choices, question)
         if right or self._by in ("number", "choice"):
             return right is True
         expression = stated_expression(answer, gold, truncated)

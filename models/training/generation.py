@@ -130,7 +130,11 @@ async def _judge(
             for row in queue:
                 problem = by_id[row["problem_id"]]
                 correct = await answer_judge.is_correct(
-                    row["response"] or "", problem.answer, row["truncated"], problem.check
+                    row["response"] or "",
+                    problem.answer,
+                    row["truncated"],
+                    problem.check,
+                    problem.prompt,
                 )
                 line = json.dumps({**row, "correct": int(correct)}, ensure_ascii=False)
                 stream.write(f"{line}\n")

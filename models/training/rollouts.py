@@ -242,7 +242,10 @@ class Rollouts:
                 task.prompt,
                 task.answer,
                 response,
-                not truncated and await self._judge.is_correct(response, task.answer, check=check),
+                not truncated
+                and await self._judge.is_correct(
+                    response, task.answer, check=check, question=task.prompt
+                ),
                 truncated,
                 len(completion.ids),
                 self._reader.thinking_tokens(completion),

@@ -191,7 +191,12 @@ async def _judged(solutions: Sequence[_Solution], judge: Judge) -> list[bool]:
     for start in range(0, len(solutions), _JUDGED_TOGETHER):
         batch = solutions[start : start + _JUDGED_TOGETHER]
         right += await asyncio.gather(
-            *(judge.is_correct(s.example.response, s.answer or "", False) for s in batch)
+            *(
+                judge.is_correct(
+                    s.example.response, s.answer or "", False, question=s.example.prompt
+                )
+                for s in batch
+            )
         )
     return right
 

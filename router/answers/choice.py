@@ -43,10 +43,12 @@ _CORRECT = re.compile(
 _PICK = re.compile(
     r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer|think"
     r"|believe)"
-    r"|let me (?:choose|pick|select)|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
+    r"|let me (?:choose|pick|select)|(?:settled?|decided?) on|opt(?:ed)? for"
+    r"|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be|has to be)|(?:true|correct|right|valid) statement is"
+    r"|(?:that's|that is|which is) (?:true|correct|right|valid) is|(?:leaves|leaving)(?: us with)?"
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with"
     r"|richtig ist"
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
@@ -65,7 +67,7 @@ _DENIED = re.compile(
 )
 _REJECTED = re.compile(
     r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
-    r"|tempting|trap|distractor|excluded)\b|n't",
+    r"|tempting|trap|distractor|excluded|(?:begin|start|end)s? with)\b|n't",
     re.IGNORECASE,
 )
 

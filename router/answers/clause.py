@@ -18,7 +18,8 @@ _DENIED = re.compile(
 _REASON = re.compile(
     r",?\s+(?:because|since|as|which|where|given|due|rather than|instead of|weil|da|denn|parce|car"
     r"|porque|ya que|so that|obtained|found|by (?:the|[a-z]+ing))\b|,\s+(?:not|so|from|giving)\b"
-    r"|因为|(?<=\w)\s+\((?!\d+\s?/)|[,.:;]?\s+[-–—]\s+(?=[A-Za-z])",
+    r"|因为|(?<=\w)\s+\((?!\d+\s?/)|[,.:;]?\s+(?:[–—]\s+(?=[A-Za-z])|-\s+(?=(?!(?:sin|cos|tan|log"
+    r"|sqrt|exp)\b)[A-Za-z]{3}))",
     re.IGNORECASE,
 )
 
@@ -47,6 +48,26 @@ def affirmed(clause: str) -> str:
 def is_denial(text: str) -> bool:
     """Whether an affirmed clause still denies or asks."""
     return text.endswith("?") or _DENIED.match(text) is not None
+
+
+_COPULA = re.compile(
+    r"(?:\b(?:is|are|be|becomes?|equals?|equal to|gives?|yields?|simplifies to|(?:we|i) (?:get"
+    r"|obtain)"
+    r"|(?:length|value|area|volume|distance|radius) of|has length|ist|est|es)\b|:|→)\s*",
+    re.IGNORECASE,
+)
+_UNSETTLED = re.compile(
+    r"\b(?:or|either|neither|between|maybe|about|approximately|least|most|than|not|never|no|if|when"
+    r"|whether|unless|suppose|would|could|might|except)\b|n't\b",
+    re.IGNORECASE,
+)
+
+
+def complement(sentence: str) -> str | None:
+    """What a sentence says that its subject is; None where it supposes, bounds or denies it."""
+    *before, last = _COPULA.split(sentence)
+    head = sentence[: len(sentence) - len(last)]
+    return last.strip().rstrip(".!") if before and not _UNSETTLED.search(head) else None
 
 
 def without_reason(text: str, needed: str) -> str:

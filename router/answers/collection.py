@@ -16,6 +16,16 @@ _NUMBERS_ONLY = re.compile(r"-?\d+(?:,-?\d+)+")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
 
+_CHAIN = re.compile(
+    r"(?P<low>[^<≤=\s]+)\s*(?P<left>[<≤])\s*[A-Za-z]\s*(?P<right>[<≤])\s*(?P<high>[^<≤=\s]+)"
+)
+
+
+def _as_interval(match: re.Match[str]) -> str:
+    opening, closing = "(" if match["left"] == "<" else "[", ")" if match["right"] == "<" else "]"
+    return f"{opening}{match['low']}, {match['high']}{closing}"
+
+
 @dataclass(frozen=True)
 class Collection:
     """Items between brackets; `opening` and `closing` are empty for a bare list, without order."""
@@ -59,6 +69,7 @@ def collection(text: str) -> Collection | None:
     if match := re.fullmatch(r"±\s*(\S+)", text):
         number = lone_number(match[1])
         return number and Collection("", (number, Number(-number.value)), "")
+    text = _CHAIN.sub(_as_interval, text)
     brackets = _BRACKETS.fullmatch(text)
     inner = brackets[2] if brackets else text
     if re.search(r"[()\[\]{}∪]", inner) or (not brackets and _THOUSANDS.fullmatch(text)):
@@ -97,7 +108,7 @@ def commits_to_collection(clause: str, gold: Collection) -> bool | None:
 def concludes_collection(sentences: Sequence[str], gold: Collection) -> bool:
     """Whether the final sentence with digits ends on the gold collection."""
     for sentence in reversed(sentences):
-        text = affirmed(sentence).rstrip(".")
+        text = affirmed(sentence).rstrip(". ")
         if not re.search(r"\d", text):
             continue
         if is_denial(text) or re.search(r"\b(?:not|either)\b|n't|[?]", text):

@@ -42,6 +42,14 @@ def _is_short(sentence: str) -> bool:
 
 def _sentence_number(sentence: str, comma: bool) -> Number | None:
     text = affirmed(sentence)
+    if gloss := _GLOSS.search(text):
+        outer = _sentence_number(text[: gloss.start("inner") - 1], comma)
+        inner = right_side(gloss["inner"])
+        tokens = read_tokens(inner, comma) if inner and inner != gloss["inner"] else []
+        is_same = outer and all(token.number and token.number.equals(outer) for token in tokens)
+        return outer if is_same else None
+    text = re.sub(rf"(?i)\b{_MEASURE} of (?=(?:about |exactly )?[$€£]?\d)", r"\1 ", text)
+    text = re.sub(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)", "", text)
     text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
     text = re.sub(r"(?<!\.)\.$|(?<=[a-z])\s?!$", "", text)
     text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
@@ -64,6 +72,15 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
     )
 
 
+_MEASURE = (
+    r"(profit|loss|gain|cost|total|sum|average|mean|revenue|income|balance|difference|product|score"
+    r"|distance|length|area|volume|perimeter|weight|speed|change)"
+)
+"""What has its number behind "of"."""
+
+_GLOSS = re.compile(r"(?<=\d)(?P<noun>\s[^\W\d]+)*\s\((?P<inner>\d+(?!\s?/)[^()]*\s[^()]*)\)\W*$")
+"""A remark in parentheses behind a sentence: how its number comes about."""
+
 _TIME = "(?:second|minute|hour|day|week|month|year)s?"
 _FACT = re.compile(
     r"\b(?:(?<!total )(?<!sum )of|on|from|until|till|since|by|number|says?|said|claims?"
@@ -76,7 +93,8 @@ _FACT = re.compile(
 
 _CLAIM = re.compile(
     r"=|≈|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)"
-    r"|(?:it|that|this)(?:'s| is| makes| gives| means| leaves)|(?:we|i|you) (?:get|have|obtain"
+    r"|(?:it|that|this|which)(?:'s| (?:is|makes|gives|means|leaves|yields|equals|prints|outputs"
+    r"|returns))|(?:we|i|you) (?:get|have|obtain"
     r"|find)"
     r"|(?:the |our )?(?:final |grand )?(?:total|sum|result|difference|product|quotient|value))\b"
     r"|[,;] (?:so|therefore|thus|hence|which|giving|making|leaving|for a total)\b|\baltogether\b"

@@ -3,7 +3,7 @@
 import re
 
 from router.answers.choice import gold_letters
-from router.answers.clause import affirmed, is_denial, without_reason
+from router.answers.clause import affirmed, complement, is_denial, without_reason
 from router.answers.collection import gold_collection
 from router.answers.notation import plain
 from router.answers.number import committed_number
@@ -18,29 +18,22 @@ _PROSE = re.compile(
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}")
 _FUNCTION_NAMES = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "exp",
-        "max",
-        "min",
-        "det",
-        "mod",
-        "gcd",
-        "lcm",
-        "arcsin",
-        "arccos",
-        "arctan",
-    ]
+    re.findall(
+        r"\w+",
+        "sin cos tan cot sec csc log exp max min det mod gcd lcm arcsin arccos arctan sqrt",
+    )
 )
+_UNIT = re.compile(
+    r"(?<=[\s\d)}πi])(?:(?:square|sq\.?|cubic|cu\.?)\s)?(?:units?|[mck]?m|inch(?:es)?|feet|ft"
+    r"|meters?|metres?"
+    r"|(?:centi|kilo|milli)met(?:er|re)s?|radians?|degrees|seconds?|minutes|hours)(?:\^?[23])?\W*$",
+    re.IGNORECASE,
+)
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _TERM = re.compile(r"[√^π/]|\\[a-z]*(?:sqrt|frac|pi|binom)")
 _UNSIMPLIFIED = re.compile(r"\d\s*[-+*]\s*\(?\d")
 _CHARACTERS = {"π": "pi", "∞": "infty", "≤": "le", "≥": "ge", "≠": "ne", "±": "pm", "∪": "cup"}
+_SYMBOL = re.compile(r"[\d√π^=\\$]")
 _BRACKET = "([{"
 
 
@@ -65,11 +58,16 @@ def stated_expression(answer: str, gold: str, truncated: bool = False) -> str | 
     opening, expected = simple.strip()[:1], plain(gold).strip()[:1]
     if expected in _BRACKET and opening in _BRACKET and opening != expected:
         return None
-    return clause if clause.isascii() else _as_latex(simple)
+    is_latex = clause.isascii() and not re.search(r"(?<![\\a-z])(?:sqrt|pi)\b|\*|\^\(", clause)
+    return clause if is_latex else _as_latex(simple)
 
 
 def _as_latex(text: str) -> str:
-    text = re.sub(r"√\s*(?:\(([^()]*)\)|([\w.]+))", r"\\sqrt{\1\2}", text)
+    text = re.sub(
+        r"(?:√|(?<![\\a-z])sqrt(?=\())\s*(?:\(([^()]*)\)|([\w.]+))", r"\\sqrt{\1\2}", text
+    )
+    text = re.sub(r"(?<![\\A-Za-z])pi\b", r"\\pi ", text.replace("**", "^"))
+    text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text).replace("*", r" \cdot ")
     for character, command in _CHARACTERS.items():
         text = text.replace(character, f"\\{command} ")
     return text
@@ -77,21 +75,27 @@ def _as_latex(text: str) -> str:
 
 def _final_clause(response: Response) -> str | None:
     if response.statements:
-        clauses = [item.text for item in response.statements]
+        text = response.statements[-1].text
     elif response.refuses or not response.sentences:
         return None
     else:
-        clauses = [response.sentences[-1]]
-    text = clauses[-1]
+        text = next(filter(_SYMBOL.search, reversed(response.sentences)), response.sentences[-1])
     formulas = [match[1] or match[2] or match[3] for match in _MATH.finditer(text)]
     if formulas and len(set(formulas)) == 1 and not _PROSE.search(_MATH.sub("", text)):
         text = formulas[0]
     if is_denial(affirmed(text)):
         return None
-    text = without_reason(text.strip().rstrip(".!"), r"[\w)]").strip()
-    words = set(_WORD.findall(plain(text).casefold())) - _FUNCTION_NAMES
-    return (
-        None
-        if words or _PROSE.search(plain(text)) or ("±" in plain(text) and "," in text)
-        else text
-    )
+    text = text.strip().rstrip(".!")
+    text = without_reason(text, r"[\w)]").strip() if _is_prose(text) else text
+    if _is_prose(text) and (term := complement(text)):
+        text = term
+    text = re.sub(r"\\(?:text|mathrm)\{\s*([^{}]*)\}", r" \1", text)
+    text = _UNIT.sub("", text) if _TERM.search(plain(text)) else text
+    return None if _is_prose(text) else text
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text has words besides names of functions, or leaves its value open."""
+    simple = plain(_ENVIRONMENT.sub("", text))
+    words = set(_WORD.findall(simple.casefold())) - _FUNCTION_NAMES
+    return bool(words or _PROSE.search(simple) or ("±" in simple and "," in simple))

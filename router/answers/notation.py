@@ -89,6 +89,8 @@ def plain(text: str) -> str:
 
     Math delimiters go; dollars of money, text in \text{} and the like, and Markdown stay.
     """
+    if text.count("$") == 1:
+        text = re.sub(r"(?<=\d)\s?\$(?=\W*$)", r" \\$", text)
     if "$" in text:
         text = _DOLLAR.sub(
             lambda m: _MONEY if m["escaped"] or m["amount"] is not None else "$", text
@@ -96,6 +98,7 @@ def plain(text: str) -> str:
     if "\\" in text:
         text = _without_latex(text)
     text = _SPACES.sub(" ", text).replace("{,}", ",")
+    text = _REPEATED.sub(_as_fraction, text) if "." in text else text
     text = text.replace("$", "").replace(_MONEY, "$")
     text = _TAG.sub("", text) if "<" in text else text
     text = text.replace("=>", "→").replace("->", "→")
@@ -106,6 +109,22 @@ def plain(text: str) -> str:
         text = re.sub(r"(?<![\w–)])(\s*)–(?=\d)", r"\1-", text)
     text = re.sub(r"(?<![\d.,/])(\d+) out of (\d+)(?!\d|[.,]\d)", r"\1/\2", text)
     return re.sub(r"[ \t]{2,}", " ", _BRACED.sub(r"\1\2", text))
+
+
+_REPEATED = re.compile(
+    r"(?<![\d.,])(?P<integer>\d{0,9})\.(?:(?P<once>\d{0,9})\\(?:overline"
+    r"|bar)\s?(?:\{(?P<line>\d{1,9})\}"
+    r"|(?P<digit>\d))|(?P<start>\d{0,9}?)(?P<cycle>\d{1,9}?)(?P=cycle){2,}(?:\.\.\.|…|\\l?dots))"
+)
+
+
+def _as_fraction(match: re.Match[str]) -> str:
+    r"""0.\overline{3} and 0.333... as 3/9."""
+    once = match["once"] or match["start"] or ""
+    cycle = match["line"] or match["digit"] or match["cycle"]
+    before = int((match["integer"] or "0") + once)
+    below = (10 ** len(cycle) - 1) * 10 ** len(once)
+    return f"{before * (10 ** len(cycle) - 1) + int(cycle)}/{below}"
 
 
 def _without_latex(text: str) -> str:

@@ -16,13 +16,13 @@ from router.answers.numeral import NUMBER, Number, read_number
 from router.answers.units import GRAMMAR, MONTHS
 
 _TERM = re.compile(
-    r"\s?[\^√!|_\\]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\."
+    r"\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\."
     r"|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
     r"|(?-i:\s[A-Z][a-z]+\s[A-Z][a-z]+)"
-    r"|\s(?-i:BC|BCE|AD|CE)\b|\s(?:in|to the) base\b"
+    r"|\sof (?:the )?\d|\s(?-i:BC|BCE|AD|CE)\b|\s(?:in|to the) base\b"
     r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
     r"|(?:more|less|fewer) than|(?:\w+\s){0,3}?(?:more|less|fewer"
     r"|[a-z]+er) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
@@ -40,7 +40,7 @@ _BOUND_BEFORE = re.compile(
     r"|under|above|below|up to"
     r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
     r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
-    r"|including|near|not|cannot"
+    r"|including|near|every|not|cannot"
     r"|never|nor|(?:cube|square|reciprocal|inverse|negative|opposite|factorial|order|multiple"
     r"|factor|divisor|power|fraction"
     r"|digits) of|digits? (?:is|are)|divisible by|divided by|multiplied by|all but|one in"
@@ -60,7 +60,9 @@ _BOUND_AFTER = re.compile(
     r"|(?:as|is|was) (?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is|was) (?:wrong|incorrect"
     r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
     r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
-    r"|to (?:begin|start) with\b|at first\b|originally\b|initially\b"
+    r"|(?:is|was) (?:the |an? )?(?:\w+ )?(?:\w+ )?(?:i|we|he|she|they) (?:start|beg[ia]n|had\b)"
+    r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?per \w+ for\b|at first\b|originally\b"
+    r"|initially\b"
     r"|less (?:the|what|her|his|their)\b"
     r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b"
     r"|[^.;:(]*\b(?:times|minus|plus|divided|multiplied)\b"
@@ -102,9 +104,17 @@ _FILLER = re.compile(
 )
 _QUOTES = " \t\n\"'«»"
 _PAIR = re.compile(r"[(\[{]\s*\d+,\d+\s*[)\]}]")
+_LEADS = (
+    "(?:make|give|get|equal|leave|need|pay|cost|earn|spend|receive|remain|total|be|got|had|have|has"
+    "|paid|left|de|à|da|di|von|ca|etwa|ungefähr|genau|ist|sind|est|son|exactement|environ|or|and)"
+)
+"""Words in front of a number that is put forward, besides words of grammar."""
+
 _LABEL = re.compile(
     r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
-    rf"|line|item|method|phase|chapter|page|statement|no\.|schritt|étape|paso)$|#$"
+    rf"|line|item|method|phase|chapter|ch\.|page|pp?\.|statement|no\.|schritt|étape|paso)$|#$"
+    rf"|^\W*(?:at|by|(?!(?:{'|'.join(GRAMMAR)}|{_LEADS})\b)[a-z]+(?<!s)(?<!ly))$"
+    r"|(?-i:\b[a-z]+[A-Z]+)$"
     rf"|(?-i:\b{MONTHS})$|(?:^\W*(?-i:(?=[A-Z]))|\b(?:on|in|at|from|see|of)\s)"
     rf"(?!(?:{'|'.join(GRAMMAR)})\b)[a-z]+$",
     re.IGNORECASE,
@@ -121,7 +131,8 @@ RESULT = re.compile(
     r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?(?: us| me| you)?|gets?|got|equals?|leaves?"
     r"|leaving|totals?|totaling|has"
     r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
-    r"|receives?|remain(?:s|ing)?|to|ist|sind|est|sont|es|son))\s*(?:about|a total of|exactly"
+    r"|receives?|remain(?:s|ing)?|(?:total|sum) of|to|ist|sind|est|sont|es|son))\s*(?:about"
+    r"|a total of|exactly"
     r"|only)?"
     r"\s*[$€£(]?-?\s*$",
     re.IGNORECASE,

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from router.answers.units import CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, unit_name
+from router.answers.question import speaks_of_percent, speaks_of_time
+from router.answers.units import CLOCK, CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, scale, unit_name
 
 LONGEST_DIGITS = 1_000
 LARGEST_EXPONENT = 1_000
@@ -22,10 +23,13 @@ NUMBER = re.compile(
 )
 _SUFFIX = re.compile(
     r"\s?(?P<percent>%|percent\b|per cent\b|prozent\b|pour ?cent\b|por ciento\b)"
+    r"|\s?(?P<clock>[ap]\.?m\b|o'clock\b)"
+    r"|(?<=\d)(?P<letter>(?-i:[MB]))(?!\w)"
     rf"|\s?(?P<multiplier>{'|'.join(sorted(MULTIPLIERS, key=len, reverse=True))})(?![A-Za-z])"
     r"|\s?(?P<unit>(?:[A-Za-zµΩπθ°]|[^\W\d_]{2,})[^\W\d_]*(?:[/^·*]-?[A-Za-z0-9]+)*|[$€£¥₹元个￥])",
     re.IGNORECASE,
 )
+_BY_LETTER = {"M": 10**6, "B": 10**9}
 _PER = re.compile(r"\s?(?:per|/)\s(?:an?\s)?([a-z]+)", re.IGNORECASE)
 
 
@@ -46,20 +50,26 @@ class Number:
     def is_measured(self) -> bool:
         return self.unit is not None and self.unit not in CURRENCIES
 
-    def equals(self, gold: "Number") -> bool:
-        """Whether this is the gold number: 5 %, 0.05 and 5 agree where either is a percentage.
+    def equals(self, gold: "Number", question: str = "") -> bool:
+        """Whether this is the gold number: 5 % is 0.05, and 5 if the gold answer is 5 %.
 
-        What is counted or measured must be the gold answer's, as far as both of them say it.
+        What is counted or measured must be the gold answer's, as far as both of them say it. A
+        percent sign or a time of day changes a gold number that has none, unless the question
+        speaks of it.
         """
-        if not self._counts_what(gold):
+        if not self._counts_what(gold, question):
             return False
         if self.percent == gold.percent:
-            return self.value == gold.value
+            return self.value * (scale(self.unit, gold.unit) or 1) == gold.value
         share, bare = (self, gold) if self.percent else (gold, self)
-        whole = share.value if abs(bare.value) >= 1 else None
-        return bare.value in (whole, share.value / 100)
+        is_whole = abs(bare.value) >= 1 and (gold.percent or speaks_of_percent(question))
+        return (is_whole and bare.value == share.value) or (
+            bare.value == share.value / 100 and (gold.percent or not is_whole)
+        )
 
-    def _counts_what(self, gold: "Number") -> bool:
+    def _counts_what(self, gold: "Number", question: str) -> bool:
+        if self.unit in CLOCK and gold.unit not in CLOCK and not speaks_of_time(question):
+            return False
         named = gold.percent or gold.unit or gold.nouns
         if not named or not (self.percent or self.unit or self.nouns):
             return True
@@ -67,7 +77,9 @@ class Number:
             return gold.nouns[-1].casefold() in map(str.casefold, self.nouns)
         if gold.percent:
             return self.unit is None
-        return self.unit == gold.unit or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
+        if not self.unit or not gold.unit:
+            return self.unit == gold.unit
+        return scale(self.unit, gold.unit) > 0 or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:
@@ -80,11 +92,15 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
     if suffix["percent"]:
         share = re.match(r"\s+off\b|\s+(?:of|von|de)\b\s*(?:the\s+)?[€£]?\d", text[suffix.end() :])
         return (None if share else Number(value, percent=True)), suffix.end()
-    if suffix["multiplier"]:
-        factor = MULTIPLIERS[suffix["multiplier"].casefold()]
-        unit, nouns = _counted(text, suffix.end())
-        return Number(value * factor, unit=currency or unit, nouns=nouns), suffix.end()
+    if suffix["clock"]:
+        return Number(value, unit=suffix["clock"].casefold().replace(".", "")), suffix.end()
+    if suffix["letter"] or suffix["multiplier"]:
+        factor, end = _multiplied(text, match.end())
+        unit, nouns = _counted(text, end)
+        return Number(value * factor, unit=currency or unit, nouns=nouns), end
     name = unit_name(suffix["unit"])
+    if not name and re.search(r"\w/\w", suffix["unit"]):
+        name = suffix["unit"]  # a unit that is made of others: m/s^2
     end = suffix.end() if name else match.end()
     attached = suffix.start("unit") == match.end()
     if _is_symbol(suffix["unit"], attached) or text[suffix.end() : suffix.end() + 1].isdigit():
@@ -93,6 +109,15 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
         name, end = f"{name}/{unit_name(per[1]) or per[1]}", per.end()
     nouns = () if name or currency else _counted(text, match.end())[1]
     return Number(value, unit=currency or name, nouns=nouns), end
+
+
+def _multiplied(text: str, end: int) -> tuple[int, int]:
+    """The product of words like "hundred thousand" behind a number, and where they end."""
+    factor = 1
+    while (suffix := _SUFFIX.match(text, end)) and (suffix["letter"] or suffix["multiplier"]):
+        word = suffix["letter"] or suffix["multiplier"].casefold()
+        factor, end = factor * (_BY_LETTER.get(word) or MULTIPLIERS[word]), suffix.end()
+    return factor, end
 
 
 def _counted(text: str, start: int) -> tuple[str | None, tuple[str, ...]]:

@@ -63,8 +63,9 @@ _LEAD = (
     r"|named)\s+)*[\"'(]?"
 )
 _TAIL = (
-    r"(?=[\"')]?(?:$|\s*[(;—–]|,\s*(?:the|which|because|since|as|an?|so|who|where)\b"
-    r"|,\s*(?:of course|obviously|clearly|indeed|i (?:think|believe|guess))\W*$"
+    r"(?=[\"')]?(?:$|\s*[(;—–]|,\s*(?:the|which|because|since|as|an?|so|who|where|at|with)\b"
+    r"|,?\s+(?:not|rather than|instead of)\b|,\s*(?:of course|obviously|clearly|indeed|i (?:think"
+    r"|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"
 )
 _SUBJECT = (
@@ -117,6 +118,7 @@ def normal(text: str) -> str:
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     bare = " ".join(bare.split()).strip(" .,:;!\"'")
     bare = re.sub(r"(?<=\d)\s?:\s?(?=\d)", ":", bare)
+    bare = re.sub(r"(?<=[a-z)])_(?=\d)", "", bare)
     bare = re.sub(r"\b([ap])\.\s?m\b", r"\1m", bare)
     bare = re.sub(r"^[(\[]([^()\[\]\d]*)[)\]]$", r"\1", bare)
     return _ARTICLES.sub("", bare, count=1) if _ARTICLES.match(bare) else bare

@@ -9,7 +9,7 @@ from router.answers.clause import HYPOTHETICAL
 from router.answers.notation import unmarked
 
 _NOUNS = (
-    r"(?:(?:final|correct|right|best|overall|exact|missing)\s+"
+    r"(?:(?:final|correct|right|best|overall|exact|missing|selected|chosen)\s+"
     r"(?:answer|option|choice|result|solution|letter|alternative|one)s?"
     r"|my\s+(?:choice|pick|selection)|answers?|ans\.?"
     r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
@@ -78,13 +78,22 @@ _REFUSAL = re.compile(
     r"|weiß (?:ich |es )*nicht|keine ahnung|ne sais pas|no (?:lo )?sé)\b|不知道|无法|不确定",
     re.IGNORECASE,
 )
+_UNABLE = re.compile(
+    r"\b(?:(?:do not|don't|cannot|can't|could not|couldn't|unable to|not able to) (?:know"
+    r"|determine|solve"
+    r"|tell|answer)|not sure|unsure|no idea)\b",
+    re.IGNORECASE,
+)
+"""What opens a sentence whose end is a guess."""
+
 _CONTRAST = re.compile(
     r"\b(?:but|however|actually|wait|no|instead|rather|corrected|correction|therefore|so|thus|hence"
     r"|finally|now|then|sorry|mistake|aber|mais|pero)\b|\n\s*\n|但",
     re.IGNORECASE,
 )
 _ABBREVIATION = (
-    r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No|Rs)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig)\.)"
+    r"(?<!\b[A-Za-z]\.)(?<!\b(?:St|Mr|Dr|vs|ca|No|Rs|Ch|Ex|Nr|pp)\.)(?<!\b(?:Mrs|Mio|Mrd|Fig|Sec"
+    r"|Vol)\.)"
     r"(?<!\\!)(?<!approx\.)(?<!\b(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Oct|Nov"
     r"|Dec)\.)(?<!\b[eig]\.[eg]\.)"
 )
@@ -161,7 +170,7 @@ class Response:
     def _is_supposed(self, start: int) -> bool:
         """Whether an answer at `start` is supposed, doubted, denied or only quoted."""
         before = _sentence_before(self.text, start)
-        return HYPOTHETICAL.search(before) is not None or _DENIED.search(before) is not None
+        return any(pattern.search(before) for pattern in (HYPOTHETICAL, _DENIED, _UNABLE))
 
     def _boxes(self) -> Iterator[Statement]:
         for start, end, content in boxes(self.text):
@@ -174,7 +183,8 @@ class Response:
         for match in _CUE.finditer(self.text):
             clause = _clause(self.text, match.end())
             sentence = _sentence_before(self.text, match.start())
-            if not _BOX.search(clause) and not HYPOTHETICAL.search(sentence):
+            is_open = HYPOTHETICAL.search(sentence) or _UNABLE.search(sentence)
+            if not _BOX.search(clause) and not is_open:
                 yield Statement(clause, match.start(), match.end() + len(clause))
         yield from _matches(_PREDICATE, self.text, "subject")
 

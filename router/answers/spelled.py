@@ -61,6 +61,7 @@ _CHINESE = {"零": 0, "〇": 0, "两": 2}
 
 def in_digits(clause: str) -> str:
     """A clause without digits that spells one number, with this number in digits; others as is."""
+    clause = re.sub(r"(?<!and )\ban? half(?=\W*$)", "one half", clause, flags=re.IGNORECASE)
     numerals = [] if re.search(r"\d", clause) else [*_NUMERAL.finditer(clause)]
     if len(numerals) != 1 or clause.rstrip().endswith("?"):
         return clause

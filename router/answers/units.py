@@ -1,6 +1,7 @@
 """Units of measurement, words for large numbers, and letters that are symbols and not units."""
 
 import re
+from fractions import Fraction
 
 MULTIPLIERS = {
     "hundred": 100,
@@ -31,6 +32,8 @@ SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 """Letters that, directly behind a number, multiply it: 2x, 3i, 2π."""
 
 CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
+
+CLOCK = frozenset({"am", "pm", "o'clock"})
 
 GRAMMAR = frozenset(
     re.findall(
@@ -105,6 +108,32 @@ _NAMES = {
     "m^3": "m^3 m3",
     "cm^3": "cm^3 cm3 cc",
 }
+_SCALES = {
+    "mm": ("m", Fraction(1, 1000)),
+    "cm": ("m", Fraction(1, 100)),
+    "m": ("m", Fraction(1)),
+    "km": ("m", Fraction(1000)),
+    "mg": ("g", Fraction(1, 1000)),
+    "g": ("g", Fraction(1)),
+    "kg": ("g", Fraction(1000)),
+    "t": ("g", Fraction(10**6)),
+    "ml": ("l", Fraction(1, 1000)),
+    "l": ("l", Fraction(1)),
+    "s": ("s", Fraction(1)),
+    "min": ("s", Fraction(60)),
+    "h": ("s", Fraction(3600)),
+    "d": ("s", Fraction(86_400)),
+    "week": ("s", Fraction(604_800)),
+    "in": ("in", Fraction(1)),
+    "ft": ("in", Fraction(12)),
+    "yd": ("in", Fraction(36)),
+    "cent": ("usd", Fraction(1, 100)),
+    "usd": ("usd", Fraction(1)),
+    "m/s": ("m/s", Fraction(1)),
+    "km/h": ("m/s", Fraction(5, 18)),
+}
+"""What a unit measures, and how much of it."""
+
 _BY_SPELLING = {spelling: name for name, words in _NAMES.items() for spelling in words.split()}
 
 
@@ -113,3 +142,13 @@ def unit_name(spelling: str) -> str | None:
     return _BY_SPELLING.get(spelling) or (
         _BY_SPELLING.get(spelling.casefold()) if len(spelling) > 1 else None
     )
+
+
+def scale(unit: str | None, other: str | None) -> Fraction:
+    """How much of another unit a unit is: 60 for h and min; 0 for units of other kinds."""
+    if unit == other or not unit or not other:
+        return Fraction(1)
+    (kind, size), (other_kind, other_size) = (
+        _SCALES.get(u, (u, Fraction(1))) for u in (unit, other)
+    )
+    return size / other_size if kind == other_kind else Fraction(0)

@@ -15,7 +15,7 @@ from router.answers.choice_text import (
     letter_of_number,
     letter_of_text,
 )
-from router.answers.clause import affirmed, is_denial
+from router.answers.clause import affirmed, complement, is_denial
 from router.answers.collection import (
     commits_to_collection,
     concludes_collection,
@@ -55,7 +55,11 @@ NO_CHOICES: Mapping[str, str] = {}
 
 
 def is_correct(
-    answer: str, gold: str, truncated: bool = False, choices: Mapping[str, str] = NO_CHOICES
+    answer: str,
+    gold: str,
+    truncated: bool = False,
+    choices: Mapping[str, str] = NO_CHOICES,
+    question: str = "",
 ) -> bool:
     """Whether an answer gives the gold one; False where only algebra could tell, see `verdict`.
 
@@ -64,18 +68,23 @@ def is_correct(
         gold: the right answer.
         truncated: whether the answer was cut off, so that its final word may be incomplete.
         choices: the texts of a multiple choice by letter, which may be given instead of the letter.
+        question: what was asked; if it speaks of percent, 5 % may be 5.
     """
-    return verdict(answer, gold, truncated, choices) is True
+    return verdict(answer, gold, truncated, choices, question) is True
 
 
 def verdict(
-    answer: str, gold: str, truncated: bool = False, choices: Mapping[str, str] = NO_CHOICES
+    answer: str,
+    gold: str,
+    truncated: bool = False,
+    choices: Mapping[str, str] = NO_CHOICES,
+    question: str = "",
 ) -> bool | None:
     """Whether an answer gives the gold one; None where the gold answer needs algebra."""
     response = Response(answer, truncated)
     if not gold.strip():
         return False
-    reader = _reader(gold, response, choices)
+    reader = _reader(gold, response, choices, question)
     if reader is None:
         return True if _states_text(response, gold) else None
     return _judge(response, reader)
@@ -117,7 +126,10 @@ def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
 
 
 def _reader(
-    gold: str, response: Response, choices: Mapping[str, str] = NO_CHOICES
+    gold: str,
+    response: Response,
+    choices: Mapping[str, str] = NO_CHOICES,
+    question: str = "",
 ) -> Reader | None:
     letters = gold_letters(gold)
     if letters is not None and len(letters) == 1 and choices.keys() > letters:
@@ -133,13 +145,30 @@ def _reader(
             lambda clause: commits_to_collection(clause, items),
             lambda sentences: concludes_collection(sentences, items),
         )
-    if is_phrase(gold) or is_ratio(gold):
+    if is_ratio(gold):
+        return Reader(
+            lambda clause: commits_to_phrase(as_ratio(clause, gold), gold),
+            lambda sentences: concludes_phrase([as_ratio(s, gold) for s in sentences], gold),
+        )
+    if is_phrase(gold):
         return Reader(
             lambda clause: commits_to_phrase(clause, gold),
             lambda sentences: concludes_phrase(sentences, gold),
         )
     number = gold_number(gold)
-    return None if number is None else _number_reader(number, response)
+    return None if number is None else _number_reader(number, gold, response, question)
+
+
+def assigned(text: str) -> str | None:
+    """The variable to which a text assigns its number, or None."""
+    match = re.search(r"(?<![A-Za-z\d^*/+-])\s*([A-Za-z])\s*=[^=A-Za-z]*$", plain(text))
+    return match[1] if match else None
+
+
+def roundings(text: str) -> tuple[str, ...]:
+    """A text as it is, and without the rounded value behind an exact one: 7/3 ≈ 2.33."""
+    exact, _, rounded = text.replace("\\approx", "≈").rpartition("≈")
+    return (text, exact) if re.search(r"\d\W*$", exact) and re.search(r"\d", rounded) else (text,)
 
 
 _RATIO = re.compile(r"\d+\s?:\s?\d+(?:\s?:\s?\d+)?(?:\s?[ap]\.?m\.?)?", re.IGNORECASE)
@@ -150,6 +179,15 @@ def is_ratio(gold: str) -> bool:
     return _RATIO.fullmatch(unmarked(plain(gold)).strip()) is not None
 
 
+def as_ratio(text: str, gold: str) -> str:
+    """A text with "3 to 2" as 3:2, and without a.m. and p.m. if the gold answer leaves them out."""
+    if not re.search(r":\d\d\b", gold):
+        return re.sub(r"(?<![\d.])(\d+) to (\d+)(?=\W*$)", r"\1:\2", text)
+    if re.search(r"m\.?\s*$", gold, re.IGNORECASE):
+        return text
+    return re.sub(r"(?<=:\d\d)\s?[ap]\.?m\b\.?", "", text, flags=re.IGNORECASE)
+
+
 def gold_number(gold: str) -> Number | None:
     """The number that a gold answer such as 1,200, 3/4, 5% or "x = 12 m" is, or None."""
     number = lone_number(gold)
@@ -158,19 +196,30 @@ def gold_number(gold: str) -> Number | None:
     return number
 
 
-def _number_reader(gold: Number, response: Response) -> Reader:
+def _number_reader(number: Number, gold: str, response: Response, question: str) -> Reader:
+    variable = assigned(gold)
     comma = decimal_comma(response.text)
 
     def commits(clause: str) -> bool | None:
         clause = in_digits(clause)
         if not re.search(r"\d", plain(clause)):
             return False if is_denial(affirmed(clause)) else None
-        number = committed_number(clause, comma)
-        return number is not None and number.equals(gold)
+        if variable and assigned(clause) not in {None, variable}:
+            return False
+        return any(
+            given is not None and given.equals(number, question)
+            for given in (committed_number(text, comma) for text in roundings(clause))
+        )
 
     def concludes(sentences: Sequence[str]) -> bool:
-        number = concluded_number([in_digits(sentence) for sentence in sentences], comma)
-        return number is not None and number.equals(gold)
+        if variable and sentences and assigned(sentences[-1]) not in {None, variable}:
+            return False
+        spelled = [in_digits(sentence) for sentence in sentences]
+        *others, last = spelled or [""]
+        return any(
+            given is not None and given.equals(number, question)
+            for given in (concluded_number([*others, text], comma) for text in roundings(last))
+        )
 
     return Reader(commits, concludes)
 
@@ -208,11 +257,13 @@ def _same_letters(clause: str, letters: frozenset[str]) -> bool | None:
 def _states_text(response: Response, gold: str) -> bool:
     """Whether an answer is the gold one character by character, spaces and styles apart."""
     stated = response.statements[-1].text if response.statements else response.text
-    return _bare(stated) == _bare(gold) or is_same_phrase(stated, gold)
+    term = complement(response.sentences[-1]) if response.sentences else None
+    is_term = not response.statements and term is not None and _bare(term) == _bare(gold)
+    return is_term or _bare(stated) == _bare(gold) or is_same_phrase(stated, gold)
 
 
 def _bare(text: str) -> str:
-    return re.sub(r"[\s{}]", "", plain(text)).strip(".")
+    return re.sub(r"[\s{}]|\\(?=[a-z])", "", plain(text)).strip(".")
 
 
 __all__ = ["NO_CHOICES", "gold_number", "is_correct", "needs_algebra", "normal", "verdict"]
