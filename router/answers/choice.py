@@ -38,12 +38,18 @@ _CORRECT = re.compile(
     r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
     r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
     r"|likely|(?<=only )(?:one|option|choice)(?: (?:that|which))? (?:fits|works|matches|satisfies))"
+    r"(?!\s+that\b)"
+    r"|(?<![A-Za-z])(?P<best>[A-Z])\s+(?:makes (?:the )?most sense|(?:fits|works) best)"
+    r"|\bonly\s+(?:(?:option|choice)\s+)?(?P<only>[A-Z])\s+(?:satisf|fits|works|match|holds"
+    r"|remains|meets)"
     r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
 _PICK = re.compile(
-    r"\b(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer|think"
+    r"(?:\b|(?=→))(?:(?:i|we)(?:'d| would| will|'ll)?\s+(?:choose|pick|select|go with|say|answer"
+    r"|think"
     r"|believe)"
-    r"|let me (?:choose|pick|select)|(?:settled?|decided?) on|opt(?:ed)? for"
+    r"|→(?=\s*\(?(?-i:[A-Z])\)?\W*$)|let me (?:choose|pick|select)|(?:settled?|decided?) on"
+    r"|opt(?:ed)? for"
     r"|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
@@ -67,7 +73,8 @@ _DENIED = re.compile(
 )
 _REJECTED = re.compile(
     r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
-    r"|tempting|trap|distractor|excluded|(?:begin|start|end)s? with)\b|n't",
+    r"|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|tempting|trap|distractor|excluded"
+    r"|(?:begin|start|end)s? with)\b|n't",
     re.IGNORECASE,
 )
 
@@ -118,11 +125,15 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
 def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
-            start = match.start("letters" if match["letters"] else "chinese")
+            start = match.start()
             is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
             if text.endswith("?") or is_supposed or HYPOTHETICAL.search(text[:start]):
                 continue
-            yield frozenset(re.findall(r"[A-Z]", match["letters"] or match["chinese"]))
+            yield frozenset(
+                re.findall(
+                    r"[A-Z]", match["letters"] or match["only"] or match["best"] or match["chinese"]
+                )
+            )
 
 
 def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:

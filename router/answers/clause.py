@@ -25,9 +25,11 @@ _REASON = re.compile(
 
 HYPOTHETICAL = re.compile(
     r"\b(?:if|whether|unless|suppose|assum\w+|doubt|unsure|tempting|wrong(?:ly)?|incorrect(?:ly)?"
-    r"|(?:might|may|could|would|not|n't|can't|cannot) (?:\w+ )?(?:think|say|believe|assume|guess"
+    r"|(?:might|may|could|(?<!\bI )(?<!\bi )(?<!\bwe )would|not|n't|can't"
+    r"|cannot) (?:\w+ )?(?:think|say|believe|assume|guess"
     r"|be sure"
-    r"|know|conclude)|(?<!\bI )(?<!\bi )(?<!\bwe )(?<!\bWe )(?:claims?|says?|said|thinks?"
+    r"|know|conclude)|(?<!\bI )(?<!\bi )(?<!\bwe )(?<!\bWe )(?<!\bI'd )(?<!\bI would )(?:claims?"
+    r"|says?|said|thinks?"
     r"|believes?|claimed|thought|isn't"
     r"|is not)(?: that)?"
     r"(?: the| his| her| their)?|nor|never|how|what|why|(?:probability|chances?|odds|likelihood"

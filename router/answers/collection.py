@@ -21,6 +21,19 @@ _CHAIN = re.compile(
 )
 
 
+_HALF_LINE = re.compile(r"[A-Za-z]\s*(?P<sign>[<>≤≥])\s*(?P<bound>[^<>≤≥=\s]+)")
+
+
+def _as_half_line(match: re.Match[str]) -> str:
+    bound = match["bound"]
+    return {
+        "<": f"(-∞, {bound})",
+        "≤": f"(-∞, {bound}]",
+        ">": f"({bound}, ∞)",
+        "≥": f"[{bound}, ∞)",
+    }[match["sign"]]
+
+
 def _as_interval(match: re.Match[str]) -> str:
     opening, closing = "(" if match["left"] == "<" else "[", ")" if match["right"] == "<" else "]"
     return f"{opening}{match['low']}, {match['high']}{closing}"
@@ -70,6 +83,9 @@ def collection(text: str) -> Collection | None:
         number = lone_number(match[1])
         return number and Collection("", (number, Number(-number.value)), "")
     text = _CHAIN.sub(_as_interval, text)
+    if half_line := _HALF_LINE.fullmatch(text):
+        text = _as_half_line(half_line)
+    text = re.sub(r"([A-Za-z])_\d+(?=\s*=)", r"\1", text)
     brackets = _BRACKETS.fullmatch(text)
     inner = brackets[2] if brackets else text
     if re.search(r"[()\[\]{}∪]", inner) or (not brackets and _THOUSANDS.fullmatch(text)):

@@ -28,12 +28,19 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
         claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
         if all(_sentence_number(text, comma) == opening for text in claims):
             return opening
-    for sentence in reversed(sentences):
-        text = affirmed(sentence)
-        if re.search(r"\d", text) and not _REMARK.match(text):
-            is_claim = not others or _CLAIM.search(sentence)
-            return _sentence_number(sentence, comma) if is_claim else None
-    return None
+    numbered = [
+        sentence
+        for sentence in sentences
+        if re.search(r"\d", text := affirmed(sentence)) and not _REMARK.match(text)
+    ]
+    if not numbered:
+        return None
+    number = _sentence_number(numbered[-1], comma)
+    if not others or _CLAIM.search(numbered[-1]):
+        return number
+    claims = [text for text in numbered[:-1] if _CLAIM.search(text)]
+    is_repeated = claims and number == _sentence_number(claims[-1], comma)
+    return number if is_repeated else None
 
 
 def _is_short(sentence: str) -> bool:
@@ -48,13 +55,10 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
         tokens = read_tokens(inner, comma) if inner and inner != gloss["inner"] else []
         is_same = outer and all(token.number and token.number.equals(outer) for token in tokens)
         return outer if is_same else None
-    text = re.sub(rf"(?i)\b{_MEASURE} of (?=(?:about |exactly )?[$€£]?\d)", r"\1 ", text)
-    text = re.sub(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)", "", text)
-    text = re.sub(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*", r"\1", text)
-    text = re.sub(r"(?<!\.)\.$|(?<=[a-z])\s?!$", "", text)
+    for pattern, kept in _REDUCTIONS:
+        text = pattern.sub(kept, text)
     text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
-    text = re.sub(rf"(?<=\w) in \d+ {_TIME}\b", "", text)
-    text = _CONCLUSION.sub("", re.sub(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)", "", text))
+    text = _CONCLUSION.sub("", text)
     if not re.search(r"\d", text) or is_open(text) or _QUOTATION.match(text):
         return None
     right = None if _is_unclaimed(text) else right_side(text)
@@ -64,7 +68,11 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
     if right == text and _FACT.search(right[: tokens[-1].start]):
         return None
     head = right[: tokens[-1].start]
-    is_later = len(tokens) > 1 and RESULT.search(head) and not re.search(r"\bto \w+ $", head)
+    is_later = (
+        len(tokens) > 1
+        and RESULT.search(head)
+        and not re.search(r"\bto (?!obtain|get|give|make|reach|find)\w+ $", head)
+    )
     return (
         final_number(right, tokens)
         if right == text or is_later
@@ -72,16 +80,29 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
     )
 
 
-_MEASURE = (
-    r"(profit|loss|gain|cost|total|sum|average|mean|revenue|income|balance|difference|product|score"
-    r"|distance|length|area|volume|perimeter|weight|speed|change)"
-)
-"""What has its number behind "of"."""
-
 _GLOSS = re.compile(r"(?<=\d)(?P<noun>\s[^\W\d]+)*\s\((?P<inner>\d+(?!\s?/)[^()]*\s[^()]*)\)\W*$")
 """A remark in parentheses behind a sentence: how its number comes about."""
 
 _TIME = "(?:second|minute|hour|day|week|month|year)s?"
+_REDUCTIONS = (
+    (
+        re.compile(
+            r"\b(profit|loss|gain|cost|total|sum|average|mean|revenue|income|balance|difference"
+            r"|product|score|distance|length|area|volume|perimeter|weight|speed|change) of"
+            r" (?=(?:about |exactly )?[$€£]?\d)",
+            re.IGNORECASE,
+        ),
+        r"\1 ",
+    ),
+    (re.compile(r"\bby (?=\d[\d.,]*\s?(?:%|percent\b)\W*$)"), ""),
+    (re.compile(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)"), ""),
+    (re.compile(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*"), r"\1"),
+    (re.compile(r"(?<!\.)\.$|(?<=[a-z])\s?!$"), ""),
+    (re.compile(rf"(?<=\w) in \d+ {_TIME}\b"), ""),
+    (re.compile(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)"), ""),
+)
+"""What a sentence has besides its answer, and what is kept of it."""
+
 _FACT = re.compile(
     r"\b(?:(?<!total )(?<!sum )of|on|from|until|till|since|by|number|says?|said|claims?"
     r"|mentions?|guess(?:es|ed)|thinks?|thought)\s(?:(?:about|exactly|the)\s)?[($€£]?$"
@@ -97,7 +118,8 @@ _CLAIM = re.compile(
     r"|returns))|(?:we|i|you) (?:get|have|obtain"
     r"|find)"
     r"|(?:the |our )?(?:final |grand )?(?:total|sum|result|difference|product|quotient|value))\b"
-    r"|[,;] (?:so|therefore|thus|hence|which|giving|making|leaving|for a total)\b|\baltogether\b"
+    r"|^\W*(?:since|because|as|with)\b[^,]*,|[,;] (?:so|therefore|thus|hence|which|giving|making"
+    r"|leaving|for a total)\b|\baltogether\b"
     r"|\b(?:in (?:total|all)|total of)\b|\bequals?\b",
     re.IGNORECASE,
 )

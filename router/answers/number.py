@@ -22,7 +22,8 @@ _TERM = re.compile(
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
     r"|(?-i:\s[A-Z][a-z]+\s[A-Z][a-z]+)"
-    r"|\sof (?:the )?\d|\s(?-i:BC|BCE|AD|CE)\b|\s(?:in|to the) base\b"
+    r"|\sof (?:the )?\d|\sat the (?:start|beginning|outset)\b|\s(?-i:BC|BCE|AD|CE)\b|\s(?:in"
+    r"|to the) base\b"
     r"|\s(?:squared|cubed|factorial|choose|mod|minus|plus|divided|multiplied|raised|to the|hoch"
     r"|(?:more|less|fewer) than|(?:\w+\s){0,3}?(?:more|less|fewer"
     r"|[a-z]+er) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
@@ -40,7 +41,7 @@ _BOUND_BEFORE = re.compile(
     r"|under|above|below|up to"
     r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
     r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
-    r"|including|near|every|not|cannot"
+    r"|including|near|every|as \w+ as|not|cannot"
     r"|never|nor|(?:cube|square|reciprocal|inverse|negative|opposite|factorial|order|multiple"
     r"|factor|divisor|power|fraction"
     r"|digits) of|digits? (?:is|are)|divisible by|divided by|multiplied by|all but|one in"
@@ -61,7 +62,10 @@ _BOUND_AFTER = re.compile(
     r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
     r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
     r"|(?:is|was) (?:the |an? )?(?:\w+ )?(?:\w+ )?(?:i|we|he|she|they) (?:start|beg[ia]n|had\b)"
-    r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?per \w+ for\b|at first\b|originally\b"
+    r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?per \w+ for\b|below (?:zero|freezing)\b"
+    r"|before (?:the|that|this|any|it|he|she|they)\b|\((?:incorrect|wrong|not?\b|too)|at first\b"
+    r""
+    r"|originally\b"
     r"|initially\b"
     r"|less (?:the|what|her|his|their)\b"
     r"|[^.;]*\bonly (?:by|if)\b|-?digits?\b|past\b"
@@ -81,12 +85,12 @@ _DENIED_AFTER = re.compile(
 
 _CHOICE = re.compile(r"\b(?:either|neither|between|anywhere from|entweder|soit)\b", re.IGNORECASE)
 _JOINED = re.compile(
-    r"\s?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
+    r"[)\]}]?\s?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
     r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
     r"|或者?|和|到|至)[\s,]*)+"
     r"(?:(?:about|possibly|maybe|perhaps|probably|also|even|else|approximately|with|either|a|an"
     r"|is)\s+"
-    r"|[A-Za-z]\s?=\s?|[€£(]\s?)*",
+    r"|[A-Za-z]\s?=\s?|[€£(\[{]\s?)*",
     re.IGNORECASE,
 )
 """What stands between two numbers that are both put forward."""
@@ -110,6 +114,7 @@ _LEADS = (
 )
 """Words in front of a number that is put forward, besides words of grammar."""
 
+_DECADE = re.compile(r"\bthe\s\d+s\b")
 _LABEL = re.compile(
     r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
     rf"|line|item|method|phase|chapter|ch\.|page|pp?\.|statement|no\.|schritt|étape|paso)$|#$"
@@ -131,7 +136,8 @@ RESULT = re.compile(
     r"(?:[=≈→:]|\b(?:is|are|was|be|makes?|gives?(?: us| me| you)?|gets?|got|equals?|leaves?"
     r"|leaving|totals?|totaling|has"
     r"|have|had|needs?|pays?|paid|costs?|earns?|earned|makes|making|giving|spends?|spent|only|then"
-    r"|receives?|remain(?:s|ing)?|(?:total|sum) of|to|ist|sind|est|sont|es|son))\s*(?:about"
+    r"|receives?|obtain(?:s|ed)?|yields?|reach(?:es)?|remain(?:s|ing)?|(?:total|sum) of|to|ist"
+    r"|sind|est|sont|es|son))\s*(?:about"
     r"|a total of|exactly"
     r"|only)?"
     r"\s*[$€£(]?-?\s*$",
@@ -190,7 +196,7 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
 
 def is_open(text: str) -> bool:
     """Whether a text denies, asks, offers a choice or is a pair."""
-    return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR))
+    return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR, _DECADE))
 
 
 def final_number(text: str, tokens: Sequence[_Token]) -> Number | None:
@@ -230,7 +236,7 @@ _WINDOW = 80
 
 def right_side(text: str) -> str | None:
     """What the last equation of a text equals; None where equations are listed."""
-    if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|\w\s*→\s*\d", text):
+    if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|(?<!\w)\w\s*→\s*\d", text):
         return None
     *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b", text)
     if right.count(")") > right.count("("):  # an argument: P(X = 12)
@@ -256,7 +262,8 @@ def read_tokens(text: str, comma: bool) -> list[_Token]:
         elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[-\w)]\($", before):
             number = None  # a term, or the argument of a function
         follows = label_end is not None and _JOINED.fullmatch(text[label_end : match.start()])
-        if follows or _LABEL.search(before):
+        is_year = re.fullmatch(r"\d{4}", match["digits"]) and re.search(rf"{MONTHS}$", before)
+        if follows or (_LABEL.search(before) and not is_year):
             label_end = end
         else:
             tokens.append(_Token(match.start(), end, number))

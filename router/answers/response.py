@@ -11,7 +11,7 @@ from router.answers.notation import unmarked
 _NOUNS = (
     r"(?:(?:final|correct|right|best|overall|exact|missing|selected|chosen)\s+"
     r"(?:answer|option|choice|result|solution|letter|alternative|one)s?"
-    r"|my\s+(?:choice|pick|selection)|answers?|ans\.?"
+    r"|solution(?=[*_]*\s*:[*_\s]*\(?[A-J]\b)|my\s+(?:choice|pick|selection)|answers?|ans\.?"
     r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
     r"|richtige\s+(?:option|wahl)|(?:richtige\s+)?(?:antwort|lösung)|(?:end)?ergebnis"
     r"|réponse(?:\s+(?:finale|correcte|est))?|résultat(?:\s+final)?"
@@ -25,6 +25,7 @@ _LINK = (
 )
 _CUE = re.compile(
     rf"(?<![A-Za-zÀ-ÿ])(?P<noun>{_NOUNS})(?![a-zà-ÿ])(?P<qualifier>\s*\([^()\n]{{1,40}}\)"
+    r"|\s+that\s(?:best )?(?:fits|matches|works|applies|satisfies)(?:\s\w+){0,4}?"
     r"|\s+(?:to|of|for|in|auf|à|de|a)\s(?:[^.:=\n](?!\b(?:is|ist|est|es)\b)){1,80}?)?"
     rf"[\"'*_`]*(?:,\s\w+,)?\s*(?:{_LINK}\s*(?:therefore|thus|hence|then|also|donc)?[,\s]*[:：]?"
     rf"|(?=isn't\b|is not\b)|[:：=]|[-–—]+>?\s|→|⇒)[\"'*_`\s]*"
@@ -85,6 +86,9 @@ _UNABLE = re.compile(
     re.IGNORECASE,
 )
 """What opens a sentence whose end is a guess."""
+
+_CHOICE = re.compile(r"^\W*\(?[A-Z][).:]\s.*$", re.MULTILINE)
+"""A choice with its letter: its text is no refusal."""
 
 _CONTRAST = re.compile(
     r"\b(?:but|however|actually|wait|no|instead|rather|corrected|correction|therefore|so|thus|hence"
@@ -159,7 +163,9 @@ class Response:
         """Whether it says that there is no answer, or that it does not know it."""
         starts = [match.start() for match in _CUE.finditer(self.text)]
         starts += [start for start, _, _ in boxes(self.text)]
-        return _REFUSAL.search(self.text) is not None or any(map(self._is_supposed, starts))
+        return _REFUSAL.search(_CHOICE.sub("", self.text)) is not None or any(
+            map(self._is_supposed, starts)
+        )
 
     @cached_property
     def _retracted(self) -> int:

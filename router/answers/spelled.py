@@ -51,8 +51,11 @@ _PARTS = {
 _WORD = "|".join(sorted({*_VALUES, *_SCALES}, key=len, reverse=True))
 _NUMERAL = re.compile(
     rf"\b(?P<sign>(?:minus|negative)\s+)?"
-    rf"(?P<words>(?:{_WORD})(?:(?:\s*-\s*|\s+and\s+|\s+)(?:{_WORD}))*)"
-    rf"(?:\s*(?:-|\s)\s*(?P<part>{'|'.join(_PARTS)})|(?P<half>\s+and a half))?\b"
+    rf"(?P<words>(?:{_WORD})(?:(?:\s*-\s*|\s+and\s+(?!\w+[\s-]+(?:{'|'.join(_PARTS)}))"
+    rf"|\s+)(?:{_WORD}))*)"
+    rf"(?:\s*(?:-|\s)\s*(?P<part>{'|'.join(_PARTS)})"
+    rf"|\s+and\s+(?P<above>an?|{'|'.join(_UNITS[1:10])})[\s-]+(?P<below>{'|'.join(_PARTS)})"
+    rf"|\s+point(?P<decimals>(?:\s+(?:{'|'.join(_UNITS[:10])}))+))?\b"
     r"|(?P<chinese>[零〇一二两三四五六七八九十百千万亿]+)",
     re.IGNORECASE,
 )
@@ -62,6 +65,7 @@ _CHINESE = {"零": 0, "〇": 0, "两": 2}
 def in_digits(clause: str) -> str:
     """A clause without digits that spells one number, with this number in digits; others as is."""
     clause = re.sub(r"(?<!and )\ban? half(?=\W*$)", "one half", clause, flags=re.IGNORECASE)
+    clause = re.sub(rf"\ba (?=(?:{'|'.join(_SCALES)})\b)", "one ", clause, flags=re.IGNORECASE)
     numerals = [] if re.search(r"\d", clause) else [*_NUMERAL.finditer(clause)]
     if len(numerals) != 1 or clause.rstrip().endswith("?"):
         return clause
@@ -78,8 +82,14 @@ def _english(match: re.Match[str]) -> str | None:
     value = _value([word for word in words if word != "and"])
     if value is None:
         return None
-    part = f"/{_PARTS[match['part'].casefold()]}" if match["part"] else ""
-    return f"{'-' if match['sign'] else ''}{value}{part}{'.5' if match['half'] else ''}"
+    digits = f"{'-' if match['sign'] else ''}{value}"
+    if match["part"]:
+        return f"{digits}/{_PARTS[match['part'].casefold()]}"
+    if match["below"]:
+        above = _VALUES.get(match["above"].casefold(), 1)
+        return f"{digits} {above}/{_PARTS[match['below'].casefold()]}"
+    decimals = [str(_VALUES[word]) for word in (match["decimals"] or "").casefold().split()]
+    return f"{digits}.{''.join(decimals)}" if decimals else digits
 
 
 def _chinese(numeral: str) -> str | None:

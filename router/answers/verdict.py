@@ -179,12 +179,17 @@ def is_ratio(gold: str) -> bool:
     return _RATIO.fullmatch(unmarked(plain(gold)).strip()) is not None
 
 
+_AFTERNOON = re.compile(r"(?<!\d)(\d{1,2}):(\d\d)\s?p\.?m\b\.?", re.IGNORECASE)
+
+
 def as_ratio(text: str, gold: str) -> str:
     """A text with "3 to 2" as 3:2, and without a.m. and p.m. if the gold answer leaves them out."""
     if not re.search(r":\d\d\b", gold):
         return re.sub(r"(?<![\d.])(\d+) to (\d+)(?=\W*$)", r"\1:\2", text)
     if re.search(r"m\.?\s*$", gold, re.IGNORECASE):
         return text
+    if int(re.split(r"\D", gold.strip(), maxsplit=1)[0] or 0) > 12:
+        text = _AFTERNOON.sub(lambda match: f"{int(match[1]) % 12 + 12}:{match[2]}", text)
     return re.sub(r"(?<=:\d\d)\s?[ap]\.?m\b\.?", "", text, flags=re.IGNORECASE)
 
 
