@@ -24,6 +24,10 @@ _CHAIN = re.compile(
 _HALF_LINE = re.compile(r"[A-Za-z]\s*(?P<sign>[<>≤≥])\s*(?P<bound>[^<>≤≥=\s]+)")
 
 
+_REVERSED = re.compile(r"(?P<bound>[^<>≤≥=\s]*[\d∞)])\s*(?P<sign>[<>≤≥])\s*(?P<name>[A-Za-z])")
+_OPPOSITE = str.maketrans("<>≤≥", "><≥≤")
+
+
 def _as_half_line(match: re.Match[str]) -> str:
     bound = match["bound"]
     return {
@@ -83,6 +87,8 @@ def collection(text: str) -> Collection | None:
         number = lone_number(match[1])
         return number and Collection("", (number, Number(-number.value)), "")
     text = _CHAIN.sub(_as_interval, text)
+    if reverse := _REVERSED.fullmatch(text):
+        text = f"{reverse['name']} {reverse['sign'].translate(_OPPOSITE)} {reverse['bound']}"
     if half_line := _HALF_LINE.fullmatch(text):
         text = _as_half_line(half_line)
     text = re.sub(r"([A-Za-z])_\d+(?=\s*=)", r"\1", text)
