@@ -21,7 +21,7 @@ from models.outcomes.check import Check, Choices, GymItem, ProgramTests
 from models.outcomes.sandboxed import SandboxJudge, unjudgeable_check
 from models.sandbox.sandbox import SandboxError
 from router.answers.choice import gold_letters
-from router.answers.expression import stated_expression
+from router.answers.expression import stated_expression, without_name
 from router.answers.phrase import normal
 from router.answers.response import boxes
 from router.answers.verdict import NO_CHOICES, gold_number, is_correct, needs_algebra, verdict
@@ -68,6 +68,12 @@ def last_boxed(text: str) -> str | None:
 def same_expression(expression: str, gold: str) -> bool:
     """Whether math-verify calls an expression equal to the gold one; this may never return."""
     library: Any = importlib.import_module("math_verify")
+    expression, gold = without_name(expression, gold)
+    if "\\pm" in expression and "\\pm" in gold:  # which math-verify does not compare
+        return all(
+            same_expression(expression.replace("\\pm", sign), gold.replace("\\pm", sign))
+            for sign in "+-"
+        )
     parsed = library.parse(f"${expression[-_PARSED_CHARACTERS:]}$")
     return bool(library.verify(library.parse(f"${gold}$"), parsed))  # not symmetric
 

@@ -33,7 +33,8 @@ _MENTION = re.compile(
 )
 
 _CORRECT = re.compile(
-    r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*|\s+and\s+|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
+    r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*(?:and\s+|or\s+)?|\s+and\s+"
+    r"|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
     r"(?:is|are|would be|must be|seems|has to be|ist|est|es|是)\s+"
     r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
     r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
@@ -49,9 +50,9 @@ _PICK = re.compile(
     r"|think"
     r"|believe)"
     r"|→(?=\s*\(?(?-i:[A-Z])\)?\W*$)|let me (?:choose|pick|select)|(?:settled?|decided?) on"
-    r"|opt(?:ed)? for"
+    r"|opt(?:ed)? for|going with"
     r"|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
-    r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?\W*$)"
+    r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?(?:\s\([^()]*\))?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
     r"|would be|has to be)|(?:true|correct|right|valid) statement is"
     r"|(?:that's|that is|which is) (?:true|correct|right|valid) is|(?:leaves|leaving)(?: us with)?"
@@ -60,7 +61,7 @@ _PICK = re.compile(
     r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"
-    r"|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
+    r"|^\W*(?P<settled>[A-Z])(?= it is\b)|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
     re.IGNORECASE,
 )
 _LINE = re.compile(
@@ -69,7 +70,9 @@ _LINE = re.compile(
     r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
 )
 _DENIED = re.compile(
-    r"[\s:–—-]*(?:is\s+)?(?:no|not|false|wrong|incorrect|excluded)\b", re.IGNORECASE
+    r"[\s:–—-]*(?:is\s+)?(?!not (?:enough|given|sufficient)|no (?:change|error|effect"
+    r"|solution))(?:no|not|false|wrong|incorrect|excluded)\b",
+    re.IGNORECASE,
 )
 _REJECTED = re.compile(
     r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
@@ -127,7 +130,9 @@ def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
         for match in _CORRECT.finditer(text):
             start = match.start()
             is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
-            if text.endswith("?") or is_supposed or HYPOTHETICAL.search(text[:start]):
+            is_premise = _PICK.search(text, match.end()) is not None
+            is_supposed = is_supposed or re.search(r"\bseems .*\bbut\b", text[start:])
+            if text.endswith("?") or is_supposed or is_premise or HYPOTHETICAL.search(text[:start]):
                 continue
             yield frozenset(
                 re.findall(
@@ -140,7 +145,7 @@ def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         match = _PICK.search(text)
         if match and not text.endswith("?") and not HYPOTHETICAL.search(text[: match.start()]):
-            letters = committed_letters(match["rest"] or match["chinese"] or "")
+            letters = committed_letters(match["rest"] or match["settled"] or match["chinese"] or "")
             if letters is not None:
                 yield letters
 

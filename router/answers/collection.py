@@ -86,6 +86,7 @@ def collection(text: str) -> Collection | None:
     if match := re.fullmatch(r"±\s*(\S+)", text):
         number = lone_number(match[1])
         return number and Collection("", (number, Number(-number.value)), "")
+    text = re.sub(r"^\{\s*[A-Za-z]\s*[|:](.*)\}$", r"\1", text).strip()
     text = _CHAIN.sub(_as_interval, text)
     if reverse := _REVERSED.fullmatch(text):
         text = f"{reverse['name']} {reverse['sign'].translate(_OPPOSITE)} {reverse['bound']}"

@@ -14,6 +14,7 @@ from router.answers.number import (
     settled_number,
 )
 from router.answers.numeral import Number
+from router.answers.units import in_one_unit
 
 
 def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | None:
@@ -39,8 +40,8 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
     if not others or _CLAIM.search(numbered[-1]):
         return number
     claims = [text for text in numbered[:-1] if _CLAIM.search(text)]
-    is_repeated = claims and number == _sentence_number(claims[-1], comma)
-    return number if is_repeated else None
+    claimed = _sentence_number(claims[-1], comma) if claims else None
+    return number if number and claimed and number.value == claimed.value else None
 
 
 def _is_short(sentence: str) -> bool:
@@ -48,7 +49,7 @@ def _is_short(sentence: str) -> bool:
 
 
 def _sentence_number(sentence: str, comma: bool) -> Number | None:
-    text = affirmed(sentence)
+    text = in_one_unit(affirmed(sentence))
     if gloss := _GLOSS.search(text):
         outer = _sentence_number(text[: gloss.start("inner") - 1], comma)
         inner = right_side(gloss["inner"])
@@ -97,6 +98,9 @@ _REDUCTIONS = (
     (re.compile(r"\bby (?=\d[\d.,]*\s?(?:%|percent\b)\W*$)"), ""),
     (re.compile(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)"), ""),
     (re.compile(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*"), r"\1"),
+    (re.compile(r"\s\((?:since|because|as|from)\s[^()]*\)\W*$"), ""),
+    (re.compile(r"(?<=\d)((?:\s[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"), r"\1"),
+    (re.compile(r"(?<=\d)(\s\w+)? ways (?:to|of|in which)\b.*"), r"\1 ways"),
     (re.compile(r"(?<!\.)\.$|(?<=[a-z])\s?!$"), ""),
     (re.compile(rf"(?<=\w) in \d+ {_TIME}\b"), ""),
     (re.compile(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)"), ""),

@@ -34,6 +34,7 @@ _TERM = re.compile(r"[√^π/]|\\[a-z]*(?:sqrt|frac|pi|binom)")
 _UNSIMPLIFIED = re.compile(r"\d\s*[-+*]\s*\(?\d")
 _CHARACTERS = {"π": "pi", "∞": "infty", "≤": "le", "≥": "ge", "≠": "ne", "±": "pm", "∪": "cup"}
 _SYMBOL = re.compile(r"[\d√π^=\\$]")
+_NAME = re.compile(r"[A-Za-z](?:'|\^\{?-1\}?)?(?:\([A-Za-z]\))?|\\[dt]?frac\{d[a-z]?\}\{d[a-z]\}")
 _BRACKET = "([{"
 
 
@@ -80,8 +81,11 @@ def _final_clause(response: Response) -> str | None:
         return None
     else:
         text = next(filter(_SYMBOL.search, reversed(response.sentences)), response.sentences[-1])
+    text = re.sub(r"\)\s*\$?,?\s+and\s+\$?\s*\(", "), (", text)
     formulas = [match[1] or match[2] or match[3] for match in _MATH.finditer(text)]
-    if formulas and len(set(formulas)) == 1 and not _PROSE.search(_MATH.sub("", text)):
+    prose = _MATH.sub("", text)
+    is_open = _PROSE.search(prose) or re.search(r"\d", text[text.rfind("$") :])
+    if formulas and len(set(formulas)) == 1 and not is_open:
         text = formulas[0]
     if is_denial(affirmed(text)):
         return None
@@ -99,3 +103,16 @@ def _is_prose(text: str) -> bool:
     simple = plain(_ENVIRONMENT.sub("", text))
     words = set(_WORD.findall(simple.casefold())) - _FUNCTION_NAMES
     return bool(words or _PROSE.search(simple) or ("±" in simple and "," in simple))
+
+
+def without_name(expression: str, gold: str) -> tuple[str, str]:
+    """Two expressions without the name that the gold one defines, unless they differ in it.
+
+    Of dy/dx = x/y and dy/dx = -x/y, algebra sees equations that are both 0 = x/y.
+    """
+    name, _, value = gold.partition("=")
+    given, _, result = expression.rpartition("=")
+    is_name = _NAME.fullmatch(name.strip()) is not None
+    if is_name and (not given or plain(given).split() == plain(name).split()):
+        return result, value
+    return expression, gold

@@ -13,10 +13,11 @@ from itertools import pairwise
 from router.answers.clause import affirmed, is_denial, without_reason
 from router.answers.notation import plain, unmarked
 from router.answers.numeral import NUMBER, Number, read_number
-from router.answers.units import GRAMMAR, MONTHS
+from router.answers.units import GRAMMAR, MONTHS, in_one_unit
 
 _TERM = re.compile(
-    r"\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]|\.\.\."
+    r"-?ish\b|\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]"
+    r"|\.\.\."
     r"|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
@@ -159,7 +160,7 @@ def decimal_comma(response: str) -> bool:
 
 def lone_number(text: str) -> Number | None:
     """The number that a text consists of, with its unit; None if it is anything else."""
-    text = unmarked(plain(text)).strip(_QUOTES)
+    text = in_one_unit(unmarked(plain(text)).strip(_QUOTES))
     match = NUMBER.match(re.sub(r"(?<!\.)\.$", "", text))
     if not match:
         return None
@@ -178,7 +179,7 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
         clause: what follows "the answer is", or the content of a box.
         comma: whether the text writes 1.234,5.
     """
-    text = affirmed(clause)
+    text = in_one_unit(affirmed(clause))
     if is_open(text):
         return None
     text = right_side(without_reason(text, r"\d"))

@@ -58,13 +58,15 @@ _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|
 _LEAD = (
     r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ (?:by|in)|\bat(?= \d)"
     r"|\b(?:is|was"
+    r"|will|must|should|produces?|releases?|contains?|emits?|absorbs?|becomes?"
     r"|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"
 )
 _TAIL = (
-    r"(?=[\"')]?(?:$|\s*[(;—–]|,\s*(?:the|which|because|since|as|an?|so|who|where|at|with)\b"
+    r"(?=[\"')]?(?:$|\s*(?:[(;—]|–(?!\s?\d))|,\s*(?:the|which|because|since|as|an?|so|who|where"
+    r"|at|with)\b"
     r"|,?\s+(?:not|rather than|instead of)\b|,\s*(?:of course|obviously|clearly|indeed|i (?:think"
     r"|believe|guess))\W*$"
     r"|\s+(?:because|since|as|who|which|is the|was the)\b))"

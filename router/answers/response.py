@@ -10,7 +10,7 @@ from router.answers.notation import unmarked
 
 _NOUNS = (
     r"(?:(?:final|correct|right|best|overall|exact|missing|selected|chosen)\s+"
-    r"(?:answer|option|choice|result|solution|letter|alternative|one)s?"
+    r"(?:answer|option|choice|response|result|solution|letter|alternative|one)s?"
     r"|solution(?=[*_]*\s*:[*_\s]*\(?[A-J]\b)|my\s+(?:choice|pick|selection)|answers?|ans\.?"
     r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
     r"|richtige\s+(?:option|wahl)|(?:richtige\s+)?(?:antwort|lösung)|(?:end)?ergebnis"
@@ -163,9 +163,7 @@ class Response:
         """Whether it says that there is no answer, or that it does not know it."""
         starts = [match.start() for match in _CUE.finditer(self.text)]
         starts += [start for start, _, _ in boxes(self.text)]
-        return _REFUSAL.search(_CHOICE.sub("", self.text)) is not None or any(
-            map(self._is_supposed, starts)
-        )
+        return is_refusal(_CHOICE.sub("", self.text)) or any(map(self._is_supposed, starts))
 
     @cached_property
     def _retracted(self) -> int:
@@ -202,6 +200,11 @@ class Response:
 
 def _sentence_before(text: str, end: int) -> str:
     return re.split(r"[.!?]\s|\n", text[max(0, end - _LONGEST_SENTENCE) : end])[-1]
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text says that there is no answer, or that it is not known."""
+    return _REFUSAL.search(text) is not None
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:

@@ -51,12 +51,18 @@ _PARTS = {
 _WORD = "|".join(sorted({*_VALUES, *_SCALES}, key=len, reverse=True))
 _NUMERAL = re.compile(
     rf"\b(?P<sign>(?:minus|negative)\s+)?"
-    rf"(?P<words>(?:{_WORD})(?:(?:\s*-\s*|\s+and\s+(?!\w+[\s-]+(?:{'|'.join(_PARTS)}))"
+    rf"(?P<words>(?:{'|'.join(sorted(_VALUES, key=len, reverse=True))})(?:(?:\s*-\s*"
+    rf"|\s+and\s+(?!\w+[\s-]+(?:{'|'.join(_PARTS)}))"
     rf"|\s+)(?:{_WORD}))*)"
     rf"(?:\s*(?:-|\s)\s*(?P<part>{'|'.join(_PARTS)})"
     rf"|\s+and\s+(?P<above>an?|{'|'.join(_UNITS[1:10])})[\s-]+(?P<below>{'|'.join(_PARTS)})"
     rf"|\s+point(?P<decimals>(?:\s+(?:{'|'.join(_UNITS[:10])}))+))?\b"
     r"|(?P<chinese>[零〇一二两三四五六七八九十百千万亿]+)",
+    re.IGNORECASE,
+)
+_SHARE = re.compile(
+    rf"(?<![\d-])\b(?P<of>{'|'.join(_VALUES)})\s+(?:out of"
+    rf"|in)\s+(?P<all>{'|'.join(_VALUES)})(?=\W*$)",
     re.IGNORECASE,
 )
 _CHINESE = {"零": 0, "〇": 0, "两": 2}
@@ -66,6 +72,9 @@ def in_digits(clause: str) -> str:
     """A clause without digits that spells one number, with this number in digits; others as is."""
     clause = re.sub(r"(?<!and )\ban? half(?=\W*$)", "one half", clause, flags=re.IGNORECASE)
     clause = re.sub(rf"\ba (?=(?:{'|'.join(_SCALES)})\b)", "one ", clause, flags=re.IGNORECASE)
+    if share := _SHARE.search(clause):
+        above, below = (_VALUES[share[group].casefold()] for group in ("of", "all"))
+        return f"{clause[: share.start()]}{above}/{below}{clause[share.end() :]}"
     numerals = [] if re.search(r"\d", clause) else [*_NUMERAL.finditer(clause)]
     if len(numerals) != 1 or clause.rstrip().endswith("?"):
         return clause

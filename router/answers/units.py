@@ -152,3 +152,25 @@ def scale(unit: str | None, other: str | None) -> Fraction:
         _SCALES.get(u, (u, Fraction(1))) for u in (unit, other)
     )
     return size / other_size if kind == other_kind else Fraction(0)
+
+
+_COMPOUND = re.compile(
+    r"(?<![\d.,/:])(\d+)\s?([a-z]{1,7}|')(?:\s?,?\s(?:and\s)?"
+    r"|(?<='))(\d+(?:\.\d+)?)\s?([a-z]{1,7}|\")"
+    r"(?![\w^/])(?!\s(?:per|an?|each)\b)",
+    re.IGNORECASE,
+)
+_MARKS = {"'": "ft", '"': "in"}
+
+
+def in_one_unit(text: str) -> str:
+    """A text with "2 hours 30 minutes" as 150 min, and 5'6" as 66 in."""
+    return _COMPOUND.sub(_joined, text)
+
+
+def _joined(match: re.Match[str]) -> str:
+    large, small = (_MARKS.get(name) or unit_name(name) for name in (match[2], match[4]))
+    factor = scale(large, small) if large and small else Fraction(0)
+    if factor <= 1 or Fraction(match[3]) >= factor:
+        return match[0]
+    return f"{float(int(match[1]) * factor + Fraction(match[3])):g} {small}"

@@ -36,7 +36,7 @@ from router.answers.phrase import (
     is_same_phrase,
     normal,
 )
-from router.answers.response import Response
+from router.answers.response import Response, is_refusal
 from router.answers.spelled import in_digits
 
 
@@ -44,11 +44,13 @@ from router.answers.spelled import in_digits
 class Reader:
     """How clauses are compared with a gold answer.
 
-    `commits` is None for a clause that gives no answer of the gold answer's kind.
+    `commits` is None for a clause that gives no answer of the gold answer's kind. `refuses` says
+    that the gold answer itself is a refusal such as "no solution".
     """
 
     commits: Callable[[str], bool | None]
     concludes: Callable[[Sequence[str]], bool]
+    refuses: bool = False
 
 
 NO_CHOICES: Mapping[str, str] = {}
@@ -99,7 +101,8 @@ def _judge(response: Response, reader: Reader) -> bool:
     read = [(item, reader.commits(item.text)) for item in response.statements]
     committed = [(item, right) for item, right in read if right is not None]
     if not committed:
-        return not response.refuses and reader.concludes(response.sentences)
+        refuses = response.refuses and not reader.refuses
+        return not refuses and reader.concludes(response.sentences)
     item, right = committed.pop()
     while right and committed:
         earlier, agrees = committed.pop()
@@ -154,6 +157,7 @@ def _reader(
         return Reader(
             lambda clause: commits_to_phrase(clause, gold),
             lambda sentences: concludes_phrase(sentences, gold),
+            refuses=is_refusal(gold),
         )
     number = gold_number(gold)
     return None if number is None else _number_reader(number, gold, response, question)
