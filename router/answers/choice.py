@@ -16,7 +16,8 @@ _CAPITAL = (
 
 _NOUN = r"(?:options?|choices?|answers?|letters?|alternatives?|statements?|opci[oó]n|选项)"
 _OPENING = re.compile(
-    rf"[\W_]*(?:(?:the|an?|la|die)\s+)?(?:(?:both|either|clearly|probably|most likely)\s+)?"
+    rf"[\W_]*(?:(?:the|an?|la|die)\s+)?(?:(?:both|either|clearly|definitely|certainly|probably"
+    rf"|most likely)\s+)?"
     rf"(?:(?:correct|right|best)\s+)?(?:{_NOUN}[\s:]*(?:is\s+)?)?[\W_]*?"
     rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
 )
@@ -35,7 +36,7 @@ _MENTION = re.compile(
 _CORRECT = re.compile(
     r"(?:^|[\s(*\"])(?P<letters>(?:[A-Z]\)?(?:\s*,\s*(?:and\s+|or\s+)?|\s+and\s+"
     r"|\s+or\s+)\(?)*[A-Z])\)?\"?\s+"
-    r"(?:is|are|would be|must be|seems|has to be|ist|est|es|是)\s+"
+    r"(?:is|are|would be|must be|looks|appears|seems|has to be|ist|est|es|是)\s+"
     r"(?:(?:clearly|the|definitely|therefore|thus|indeed|also|only|most|my|our|una?|la|die)\s+)*"
     r"(?:best|correct|right|answer|true|option|richtig|correcta?|choice|accurate|appropriate"
     r"|likely|(?<=only )(?:one|option|choice)(?: (?:that|which))? (?:fits|works|matches|satisfies))"
@@ -58,12 +59,13 @@ _PICK = re.compile(
     r"|(?:that's|that is|which is) (?:true|correct|right|valid) is|(?:leaves|leaving)(?: us with)?"
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with"
     r"|richtig ist"
-    r"|^\W*(?:so|therefore|thus|hence|select|choose|pick|antwort"
+    r"|^\W*(?:so|yes|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"
     r"|^\W*(?P<settled>[A-Z])(?= it is\b)|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
     re.IGNORECASE,
 )
+_ADVERB = re.compile(r",\s(?:obviously|clearly|definitely|of course|i think)\W*$", re.IGNORECASE)
 _LINE = re.compile(
     r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(]"
     r"|,?\s(?:because|since|due)\b|\sit is\b)"
@@ -114,7 +116,7 @@ def committed_letters(clause: str) -> frozenset[str] | None:
 def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
     """The letters on which sentences without a stated answer agree; empty if they do not."""
     texts = [unmarked(plain(sentence)).strip() for sentence in sentences]
-    if len(texts) == 1 and (letters := gold_letters(texts[0].rstrip(".!"))):
+    if len(texts) == 1 and (letters := gold_letters(_ADVERB.sub("", texts[0]).rstrip(".!"))):
         return letters
     for read in (_correct, _picked, _at_line_start):
         choices = set(read(texts))
@@ -130,6 +132,8 @@ def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
         for match in _CORRECT.finditer(text):
             start = match.start()
             is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
+            if re.search(r"\b(?:but|except|besides|than)\s*\Z", text[:start]):
+                continue
             is_premise = _PICK.search(text, match.end()) is not None
             is_supposed = is_supposed or re.search(r"\bseems .*\bbut\b", text[start:])
             if text.endswith("?") or is_supposed or is_premise or HYPOTHETICAL.search(text[:start]):

@@ -83,7 +83,9 @@ def _final_clause(response: Response) -> str | None:
         text = next(filter(_SYMBOL.search, reversed(response.sentences)), response.sentences[-1])
     text = re.sub(r"\)\s*\$?,?\s+and\s+\$?\s*\(", "), (", text)
     formulas = [match[1] or match[2] or match[3] for match in _MATH.finditer(text)]
-    prose = _MATH.sub("", text)
+    prose = re.sub(
+        r"\bbetween (?:the|two|points?|them|[A-Z])\b.*?\b(?=is\b)", "", _MATH.sub("", text)
+    )
     is_open = _PROSE.search(prose) or re.search(r"\d", text[text.rfind("$") :])
     if formulas and len(set(formulas)) == 1 and not is_open:
         text = formulas[0]

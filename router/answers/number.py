@@ -59,11 +59,13 @@ _BOUND_BEFORE = re.compile(
 _BOUND_AFTER = re.compile(
     r"\s?(?:[^\W\d]+\s+){0,3}?(?:(?:or|and|oder|ou|o|y)\s+(?:more|less|fewer|above|below|greater"
     r"|higher|lower|larger|smaller|up|over|mehr|weniger|plus|moins|más|menos)|at (?:least|most)"
-    r"|(?:as|is|was) (?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is|was) (?:wrong|incorrect"
+    r"|(?:as|is|was) (?:only |just )?(?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is"
+    r"|was) (?:wrong|incorrect"
     r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
     r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
     r"|(?:is|was) (?:the |an? )?(?:\w+ )?(?:\w+ )?(?:i|we|he|she|they) (?:start|beg[ia]n|had\b)"
-    r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?per \w+ for\b|below (?:zero|freezing)\b"
+    r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?(?:per|an?|each) \w+ for\b|below (?:zero"
+    r"|freezing)\b"
     r"|before (?:the|that|this|any|it|he|she|they)\b|\((?:incorrect|wrong|not?\b|too)|at first\b"
     r""
     r"|originally\b"
@@ -239,7 +241,7 @@ def right_side(text: str) -> str | None:
     """What the last equation of a text equals; None where equations are listed."""
     if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|(?<!\w)\w\s*→\s*\d", text):
         return None
-    *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b", text)
+    *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b|,?\s\(?i\.e\.,?\s", text)
     if right.count(")") > right.count("("):  # an argument: P(X = 12)
         return None
     *parts, computed = re.split(

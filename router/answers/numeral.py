@@ -99,7 +99,8 @@ def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | 
         unit, nouns = _counted(text, end)
         return Number(value * factor, unit=currency or unit, nouns=nouns), end
     name = unit_name(suffix["unit"])
-    if not name and re.search(r"\w/\w", suffix["unit"]):
+    base = re.fullmatch(r"([A-Za-z]{2,}|m)\^[23]", suffix["unit"])
+    if not name and (re.search(r"\w/\w", suffix["unit"]) or (base and unit_name(base[1]))):
         name = suffix["unit"]  # a unit that is made of others: m/s^2
     end = suffix.end() if name else match.end()
     attached = suffix.start("unit") == match.end()

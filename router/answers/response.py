@@ -103,7 +103,7 @@ _ABBREVIATION = (
 )
 _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
-    rf"|(?<!\\);\s(?!\d)|\n+"
+    rf"|(?<!\\);\s(?![\d-])|\n+"
 )
 _BROKEN_LINE = re.compile(r"\\text[a-z]*\{[^{}]*\}")
 _FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)

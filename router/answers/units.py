@@ -119,6 +119,10 @@ _SCALES = {
     "t": ("g", Fraction(10**6)),
     "ml": ("l", Fraction(1, 1000)),
     "l": ("l", Fraction(1)),
+    "mm^2": ("m^2", Fraction(1, 10**6)),
+    "cm^2": ("m^2", Fraction(1, 10**4)),
+    "m^2": ("m^2", Fraction(1)),
+    "km^2": ("m^2", Fraction(10**6)),
     "s": ("s", Fraction(1)),
     "min": ("s", Fraction(60)),
     "h": ("s", Fraction(3600)),
@@ -160,12 +164,21 @@ _COMPOUND = re.compile(
     r"(?![\w^/])(?!\s(?:per|an?|each)\b)",
     re.IGNORECASE,
 )
+_POWER = re.compile(
+    r"(?<=\d)\s?(?P<power>square|sq\.?|cubic|cu\.?)\s(?P<unit>[a-z]+)\b", re.IGNORECASE
+)
 _MARKS = {"'": "ft", '"': "in"}
 
 
 def in_one_unit(text: str) -> str:
-    """A text with "2 hours 30 minutes" as 150 min, and 5'6" as 66 in."""
+    """A text with "2 hours 30 minutes" as 150 min, 5'6" as 66 in, and square cm as cm^2."""
+    text = _POWER.sub(_as_power, text)
     return _COMPOUND.sub(_joined, text)
+
+
+def _as_power(match: re.Match[str]) -> str:
+    name = unit_name(match["unit"])
+    return f" {name}^{2 if match['power'].startswith('s') else 3}" if name else match[0]
 
 
 def _joined(match: re.Match[str]) -> str:
