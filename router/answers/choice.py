@@ -59,7 +59,8 @@ _PICK = re.compile(
     r"|(?:that's|that is|which is) (?:true|correct|right|valid) is|(?:leaves|leaving)(?: us with)?"
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with"
     r"|richtig ist"
-    r"|^\W*(?:so|yes|therefore|thus|hence|select|choose|pick|antwort"
+    r"|(?:supports|favou?rs|points? to|confirms)(?=\s+\(?(?-i:[A-Z])\)?\W*$)"
+    r"|^\W*(?:so|yes|definitely|certainly|therefore|thus|hence|select|choose|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"
     r"|^\W*(?P<settled>[A-Z])(?= it is\b)|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
@@ -69,7 +70,7 @@ _ADVERB = re.compile(r",\s(?:obviously|clearly|definitely|of course|i think)\W*$
 _LINE = re.compile(
     r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(]"
     r"|,?\s(?:because|since|due)\b|\sit is\b)"
-    r"|(?P<lone>[A-Za-z])[\s).:*\]}\"']*$)"
+    r"|(?P<lone>[A-Za-z])[^\w?+❌✗✘-]*$)"
 )
 _DENIED = re.compile(
     r"[\s:–—-]*(?:is\s+)?(?!not (?:enough|given|sufficient)|no (?:change|error|effect"
@@ -78,7 +79,8 @@ _DENIED = re.compile(
 )
 _REJECTED = re.compile(
     r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
-    r"|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|tempting|trap|distractor|excluded"
+    r"|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|half|partly|partially|nearly|almost"
+    r"|tempting|trap|distractor|excluded"
     r"|(?:begin|start|end)s? with)\b|n't",
     re.IGNORECASE,
 )

@@ -11,7 +11,8 @@ _CONTRAST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DENIED = re.compile(
-    r"\W*(?:isn't|not|never|neither|none|no longer|anything but|nicht|unknown|unclear|undetermined"
+    r"\W*(?:isn't|not|never|neither|none|no longer|anything but|nicht|unknown|unclear"
+    r"|undetermined|null|undefined|indeterminate"
     r"|不是|n't|cannot|can't)\b",
     re.IGNORECASE,
 )

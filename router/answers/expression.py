@@ -59,7 +59,9 @@ def stated_expression(answer: str, gold: str, truncated: bool = False) -> str | 
     opening, expected = simple.strip()[:1], plain(gold).strip()[:1]
     if expected in _BRACKET and opening in _BRACKET and opening != expected:
         return None
-    is_latex = clause.isascii() and not re.search(r"(?<![\\a-z])(?:sqrt|pi)\b|\*|\^\(", clause)
+    is_latex = clause.isascii() and not re.search(
+        r"(?<![\\a-z])(?:sqrt|pi|sin|cos|tan|log|ln|exp)\b|\*|\^\(", clause
+    )
     return clause if is_latex else _as_latex(simple)
 
 
@@ -67,6 +69,7 @@ def _as_latex(text: str) -> str:
     text = re.sub(
         r"(?:√|(?<![\\a-z])sqrt(?=\())\s*(?:\(([^()]*)\)|([\w.]+))", r"\\sqrt{\1\2}", text
     )
+    text = re.sub(r"(?<![\\A-Za-z])(sin|cos|tan|log|ln|exp)\b", r"\\\1", text)
     text = re.sub(r"(?<![\\A-Za-z])pi\b", r"\\pi ", text.replace("**", "^"))
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text).replace("*", r" \cdot ")
     for character, command in _CHARACTERS.items():

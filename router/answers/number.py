@@ -193,7 +193,8 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
     if _FILLER.fullmatch(text, 0, tokens[0].start):
         others = [token for token in tokens[1:] if token.number != tokens[0].number]
         behind = text[tokens[0].end : others[0].start] if others else ""
-        return None if _RELATED.search(behind) else settled_number(text, tokens, 0)
+        is_apart = not others or _APART.search(behind)
+        return None if not is_apart or _RELATED.search(behind) else settled_number(text, tokens, 0)
     return final_number(text, tokens)
 
 
@@ -227,6 +228,9 @@ def settled_number(text: str, tokens: Sequence[_Token], index: int) -> Number | 
             return None
     return token.number
 
+
+_APART = re.compile(r"[.,;:(\[=≈→—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")
+"""What parts a number from one behind it that only explains it."""
 
 _RELATED = re.compile(
     r"\b(?:per|each|every|for|with|but|less|more|fewer|than|if|to|until)\b", re.IGNORECASE
