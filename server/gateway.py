@@ -60,6 +60,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, _until_cancelled(receive), send)
         elif self._cors is not None:
+            scope.get("state", {}).pop("begin_response", None)  # the layer adds headers
             await self._cors(scope, receive, send)
         else:
             await self._answer(scope, receive, send)

@@ -75,6 +75,9 @@ def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
     attributes = {
         *("disconnected", "keep_alive", "message_event", "more_body", "response_complete"),
         *("response_started", "transport"),
+        # server.http.response_head
+        *("chunked_encoding", "default_headers", "expected_content_length"),
+        "waiting_for_100_continue",
     }
     assert attributes <= set(RequestResponseCycle.__init__.__code__.co_names)
     used = set(RequestResponseCycle.send.__code__.co_names)

@@ -45,7 +45,11 @@ async def send_head(
         attempts = record.attempts if record.decision.final is None else None
         headers += decision_headers(record.decision, attempts)
     record.head_sent = True
-    await send({"type": "http.response.start", "status": record.status, "headers": headers})
+    begin, record.begin_response = record.begin_response, None
+    if begin is None:
+        await send({"type": "http.response.start", "status": record.status, "headers": headers})
+    else:
+        begin(record.status, headers, length)
 
 
 async def send_json(record: RequestRecord, raw: bytes, send: Send, retry_after: str | None) -> None:

@@ -7,6 +7,7 @@ bounds the versions.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import error_envelope
 from server.http.connection_pool import ConnectionPool
+from server.http.response_head import begin_response
 from server.http.write_watch import WriteWatch
 
 MAX_HEAD_BYTES = 2**16
@@ -167,6 +169,7 @@ class Connection(HttpToolsProtocol):
             state = cast("Any", self.scope)["state"]
             state["close_unread"] = self._close_unread
             state["watch_disconnect"] = self._watch_disconnect
+            state["begin_response"] = partial(begin_response, self.cycle)
             self.headers = []  # the parser adds the trailers, which nobody reads
 
     def on_body(self, body: bytes) -> None:

@@ -24,6 +24,7 @@ class TrackedEndpoint(ABC):
             state = scope["state"]
             with self._tracker.open(state["request_id"]) as record:
                 record.engine_headers = state["engine_headers"]
+                record.begin_response = state.get("begin_response")
                 if self._tracker.tracing is not None:
                     self._tracker.tracing.begin(record, scope["path"])
                 record.id_headers = id_headers(scope["path"])

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.engines.usage import Usage
 from server.observe.metrics import EmptyCause
+
+if TYPE_CHECKING:
+    from server.http.response_head import BeginResponse
 
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
@@ -40,6 +43,8 @@ class RequestRecord:
     """Headers for the engine: the id, and the trace that the request belongs to."""
     trace: "Trace | None" = None
     """Its spans; None where tracing is off."""
+    begin_response: "BeginResponse | None" = None
+    """Sends the response's head in one piece; None where the server, or a layer, needs ASGI's."""
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """The response headers that have the id."""
 
