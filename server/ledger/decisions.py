@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Text, cast, func, or_, select, type_coerce
 
@@ -22,9 +23,11 @@ _SHARES = ("p_treated", "p_holdout", "p_explore")
 
 _NUMBERS = ("choices", "thinking_tokens")
 _OBJECTS = ("p_correct", "expected_tokens")
+_TEXTS = ("conversation", *_OBJECTS)
 
 Batch = Mapping[str, Any]
-"""A list per column, all of the same length; of the objects, the text of an array in JSON."""
+"""A sequence per column, all of the same length. But of the objects the text of an array in JSON,
+and of the conversations their ids with commas between them."""
 
 
 def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
@@ -48,13 +51,13 @@ def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
         for begin in range(lowest, highest + 1, _BATCH_IDS)
     )
     for texts, same in _read_ahead(_read(connection, (*where, ids)) for ids in parts):
+        if not texts["conversation"]:
+            continue
         batch = {
-            name: text if name in _OBJECTS else orjson.loads(text or "[]")
-            for name, text in texts.items()
+            name: text if name in _TEXTS else orjson.loads(text) for name, text in texts.items()
         }
-        number = len(batch["conversation"])
-        if number:
-            yield batch | {name: [share] * number for name, share in same.items()}
+        number = len(batch["effort"])
+        yield batch | {name: np.full(number, share) for name, share in same.items()}
 
 
 _T = TypeVar("_T")
@@ -80,12 +83,12 @@ def _read(
     shares = [columns[name] for name in _SHARES]
     names = (*_NAMES, *_NUMBERS, *_OBJECTS)
     arrays = [_array(connection, columns[name]) for name in names]
-    counts = [func.count(), *map(func.count, shares)]
+    counts = [func.count(), func.count(sum(shares[1:], shares[0]))]  # of rows without a null
     limits = [*map(func.min, shares), *map(func.max, shares)]
     row = connection.execute(select(*counts, *limits, *arrays).where(*where)).one()
-    number, width = row[0], len(counts) + len(limits)
+    (number, complete), width = row[: len(counts)], len(counts) + len(limits)
     lows, highs = row[len(counts) : width - len(shares)], row[width - len(shares) : width]
-    if lows == highs and {*row[1 : len(counts)]} == {number}:
+    if lows == highs and complete == number:
         texts = dict[str, str](zip(names, row[width:], strict=True))
         return texts, dict(zip(_SHARES, lows, strict=True))
     arrays += [_array(connection, column) for column in shares]
@@ -94,7 +97,9 @@ def _read(
 
 
 def _array(connection: Connection, column: Column[Any]) -> ColumnElement[str]:
-    """The column's values as one array in JSON."""
+    """The column's values as one text: an array in JSON, or ids with commas."""
+    if column.name == "conversation":
+        return func.aggregate_strings(func.coalesce(column, ""), ",")
     if connection.dialect.name == "postgresql":
         return cast(func.json_agg(column), Text)
     if column.name in _OBJECTS:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import blake2b
 from types import TracebackType
@@ -63,14 +63,16 @@ class ConversationSums:
             yield np.unique(hashes, return_inverse=True)[1], records[:, 1:]
 
 
-def hashes_of(conversations: Sequence[str | None]) -> NDArray[np.uint64]:
-    """A hash of each conversation (N,), alike for equal ones."""
-    names = [name or "" for name in conversations]
-    together = "".join(names)
-    if {*map(len, names)} == {_ID_CHARACTERS} and _HEXADECIMAL.fullmatch(together):
-        halves = np.frombuffer(bytes.fromhex(together), dtype=">u8").astype(np.uint64)
+def hashes_of(conversations: str) -> NDArray[np.uint64]:
+    """A hash of each conversation (N,), alike for equal ones; commas separate their ids."""
+    number = (len(conversations) + 1) // (_ID_CHARACTERS + 1)
+    digits = conversations.replace(",", "")
+    has_only_ids = conversations[_ID_CHARACTERS :: _ID_CHARACTERS + 1] == "," * (number - 1)
+    if has_only_ids and len(digits) == number * _ID_CHARACTERS and _HEXADECIMAL.fullmatch(digits):
+        halves = np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
         high, low = halves.reshape(-1, 2).T
         mixed = (high ^ (low >> _HALF) ^ (low * _MIX)) * _MIX
         return mixed ^ (mixed >> _HALF)
+    names = conversations.split(",")
     digests = [blake2b(name.encode(), digest_size=8).digest() for name in names]
     return np.frombuffer(b"".join(digests), dtype=np.uint64)

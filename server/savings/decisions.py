@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress
+from typing import Any
 
 import numpy as np
 import orjson
@@ -67,7 +68,7 @@ class Decisions:
 
 def alike(batch: Batch) -> Iterator[Decisions]:
     """The requests of a batch that have expected tokens, by the efforts of their estimates."""
-    number = len(batch["conversation"])
+    number = len(batch["effort"])
     chances, tokens = (read_alike(batch[name], number) for name in _ESTIMATES)
     if chances is not None and tokens is not None:
         if tokens[0]:
@@ -82,25 +83,26 @@ def _by_estimate(batch: Batch) -> Iterator[Batch]:
         name: [estimate or {} for estimate in orjson.loads(batch[name])] for name in _ESTIMATES
     }
     shapes = [*zip(*(map(tuple, column) for column in estimates.values()), strict=True)]
-    columns = {**batch, **estimates}
+    columns: dict[str, Sequence[Any]]
+    columns = {**batch, **estimates, "conversation": batch["conversation"].split(",")}
     for shape in {*shapes}:
         at = [other == shape for other in shapes]
         part = {name: [*compress(column, at)] for name, column in columns.items()}
-        yield part | {name: orjson.dumps(part[name]).decode() for name in _ESTIMATES}
+        texts = {name: orjson.dumps(part[name]).decode() for name in _ESTIMATES}
+        yield {**part, **texts, "conversation": ",".join(part["conversation"])}
 
 
 def _decisions(
     batch: Batch, efforts: Sequence[str], p_correct: Array, levels: Sequence[str], tokens: Array
 ) -> Decisions:
-    places: dict[str | None, int] = {None: -1}
-    codes = {name: _codes(batch[name], places) for name in ("effort", "routed", "baseline")}
-    for name in (*efforts, *levels):
-        places.setdefault(name, len(places) - 1)
+    places = _Codes()
+    codes = {name: places.of(batch[name]) for name in ("effort", "routed", "baseline")}
+    of_chances, of_tokens = ([places[name] for name in names] for names in (efforts, levels))
     numbers = {name: np.array(batch[name], dtype=float) for name in _NUMBERS}
     return Decisions(
         names=[name for name in places if name is not None],
-        efforts=[places[name] for name in efforts],
-        levels=[places[name] for name in levels],
+        efforts=of_chances,
+        levels=of_tokens,
         p_correct=p_correct,
         tokens=tokens,
         **codes,
@@ -110,10 +112,15 @@ def _decisions(
     )
 
 
-def _codes(names: Sequence[str | None], places: dict[str | None, int]) -> _Index:
-    for name in dict.fromkeys(names):
-        places.setdefault(name, len(places) - 1)
-    return np.fromiter(map(places.__getitem__, names), dtype=np.intp, count=len(names))
+class _Codes(dict[str | None, int]):
+    """The place of each name among those that were asked for; -1 of None."""
+
+    def __missing__(self, name: str | None) -> int:
+        place = self[name] = -1 if name is None else len(self) - (None in self)
+        return place
+
+    def of(self, names: Sequence[str | None]) -> _Index:
+        return np.fromiter(map(self.__getitem__, names), dtype=np.intp, count=len(names))
 
 
 def _places(columns: Sequence[int], names: int) -> _Index:

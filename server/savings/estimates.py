@@ -14,8 +14,8 @@ def read_alike(text: str, number: int) -> tuple[tuple[str, ...], Array] | None:
     None unless all have the same keys in one order. No key may have a character that JSON escapes.
     Without a dictionary per object, this takes two thirds of the time.
     """
-    _, *parts = text.split('"')
-    keys, values = parts[::2], "".join(parts[1::2])
+    parts = text.split('"')
+    keys, values = parts[1::2], "".join(parts[2::2])
     width = len(keys) // number
     if keys != keys[:width] * number:
         return None
