@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from typing import Any
+from weakref import ref
 
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -61,7 +62,7 @@ def test_the_head_is_the_same_and_the_body_follows(keep_alive: bool, length: int
         cycle = response(theirs, keep_alive)
         await cycle.send({"type": "http.response.start", "status": 429, "headers": headers})
         ours_cycle = response(ours, keep_alive)
-        begin_response(ours_cycle, 429, headers, length)
+        begin_response(ref(ours_cycle), 429, headers, length)
         for body in bodies:
             await cycle.send(body)  # pyright: ignore[reportArgumentType]
             await ours_cycle.send(body)  # pyright: ignore[reportArgumentType]
@@ -76,8 +77,9 @@ def test_the_head_is_the_same_and_the_body_follows(keep_alive: bool, length: int
 def test_a_value_with_a_control_character_is_refused() -> None:
     async def main() -> None:
         wire = Wire()
+        cycle = response(wire)
         with pytest.raises(RuntimeError, match="header value"):
-            begin_response(response(wire), 200, [(b"retry-after", b"1\r\nset-cookie: a=b")], 0)
+            begin_response(ref(cycle), 200, [(b"retry-after", b"1\r\nset-cookie: a=b")], 0)
         assert not wire.written
 
     asyncio.run(main())
@@ -88,7 +90,7 @@ def test_nothing_is_written_to_a_client_that_has_gone() -> None:
         wire = Wire()
         cycle = response(wire)
         cycle.disconnected = True
-        begin_response(cycle, 200, [], 0)
+        begin_response(ref(cycle), 200, [], 0)
         assert not wire.written
 
     asyncio.run(main())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
+from weakref import ref
 
 import httptools
 import orjson
@@ -169,7 +170,7 @@ class Connection(HttpToolsProtocol):
             state = cast("Any", self.scope)["state"]
             state["close_unread"] = self._close_unread
             state["watch_disconnect"] = self._watch_disconnect
-            state["begin_response"] = partial(begin_response, self.cycle)
+            state["begin_response"] = partial(begin_response, ref(self.cycle))
             self.headers = []  # the parser adds the trailers, which nobody reads
 
     def on_body(self, body: bytes) -> None:

@@ -19,17 +19,20 @@ With them the `content-length`, which is the last argument too; None for a respo
 
 
 def begin_response(
-    cycle: RequestResponseCycle,
+    response: Callable[[], RequestResponseCycle | None],
     status: int,
     headers: Sequence[tuple[bytes, bytes]],
     length: int | None,
 ) -> None:
     """See BeginResponse; the body follows through uvicorn.
 
+    `response` is a weak reference: the response has the scope, whose state has this function.
+
     Raises:
         RuntimeError: a value has a control character.
     """
-    if cycle.disconnected:
+    cycle = response()
+    if cycle is None or cycle.disconnected:
         return
     lines = [*map(b": ".join, (*cycle.default_headers, *headers))]
     if HEADER_VALUE_RE.search(b"".join(lines)):

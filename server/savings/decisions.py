@@ -106,7 +106,7 @@ def _decisions(
         p_correct=p_correct,
         tokens=tokens,
         **codes,
-        abstained=np.array(batch["abstained"], dtype=bool),
+        abstained=np.fromiter(map(bool, batch["abstained"]), dtype=bool, count=len(tokens)),
         conversation=hashes_of(batch["conversation"]),
         **{name: np.nan_to_num(number, nan=0.0) for name, number in numbers.items()},
     )
