@@ -16,7 +16,7 @@ _CAPITAL = (
 
 _NOUN = r"(?:options?|choices?|answers?|letters?|alternatives?|statements?|opci[oó]n|选项)"
 _OPENING = re.compile(
-    rf"[\W_]*(?:(?:the|an?|la|die)\s+)?(?:(?:both|either|clearly|definitely|certainly|probably"
+    rf"[\W_]*(?:(?:the|an?|la|die)\s+)?(?:(?:both|either|only|clearly|definitely|certainly|probably"
     rf"|most likely)\s+)?"
     rf"(?:(?:correct|right|best)\s+)?(?:{_NOUN}[\s:]*(?:is\s+)?)?[\W_]*?"
     rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
@@ -42,7 +42,9 @@ _CORRECT = re.compile(
     r"|likely|(?<=only )(?:one|option|choice)(?: (?:that|which))? (?:fits|works|matches|satisfies))"
     r"(?!\s+that\b)"
     r"|(?<![A-Za-z])(?P<best>[A-Z])\s+(?:makes (?:the )?most sense|(?:fits|works) best)"
-    r"|\bonly\s+(?:(?:option|choice)\s+)?(?P<only>[A-Z])\s+(?:satisf|fits|works|match|holds"
+    r"|\bmakes?\s+(?:(?:option|choice)\s+)?(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best"
+    r"|answer)"
+    r"|\b[Oo]nly\s+(?:(?:option|choice)\s+)?(?P<only>[A-Z])\s+(?:satisf|fits|works|match|holds"
     r"|remains|meets)"
     r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
@@ -66,20 +68,40 @@ _PICK = re.compile(
     r"|^\W*(?P<settled>[A-Z])(?= it is\b)|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
     re.IGNORECASE,
 )
+_REJECTION = re.compile(r"^.*\b(?:wrong|incorrect|false)\b[^,]*,\s*")
+_CONDITION = re.compile(r"\b(?:if|in|when|under|with|only|had|but)\b")
 _ADVERB = re.compile(r",\s(?:obviously|clearly|definitely|of course|i think)\W*$", re.IGNORECASE)
 _LINE = re.compile(
     r"^\W*(?:\((?P<braced>[A-Za-z])\)|(?:Option\s+)?(?P<marked>[A-Z])(?:[).:](?=\s|$|\*)|\s[-–—(]"
     r"|,?\s(?:because|since|due)\b|\sit is\b)"
     r"|(?P<lone>[A-Za-z])[^\w?+❌✗✘-]*$)"
 )
+_COMPLEMENT = re.compile(
+    r"(?<![A-Za-z])(?:is|be|get|gives?|remains?|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)\s+"
+    r"(?:(?:clearly|definitely|simply|therefore)\s+)?(?:(?:option|choice|answer)\s+)?"
+    r"\(?(?P<letter>[A-Z])\)?(?:\s\([^()]*\))?[.!\s]*$"
+)
+_VETO = re.compile(
+    r"\b(?:not|cannot|never|no|neither|nor|if|or|and|either|between|would|could|might|may|wrong"
+    r"|incorrect"
+    r"|false|least|worst|weakest|trap|distractor|common|mistake|error|first|second|tempting"
+    r"|except|but"
+    r"|opposite|after|before|begins|letter|people|students|many|most|others|doubt"
+    r"|point|vitamin|plan|part|figure)\b|n't",
+    re.IGNORECASE,
+)
+"""What keeps the letter at the end of a sentence from being its choice."""
+
 _DENIED = re.compile(
     r"[\s:–—-]*(?:is\s+)?(?!not (?:enough|given|sufficient)|no (?:change|error|effect"
     r"|solution))(?:no|not|false|wrong|incorrect|excluded)\b",
     re.IGNORECASE,
 )
 _REJECTED = re.compile(
-    r"\b(?:wrong|incorrect|not|false|eliminat\w*|rule\w* out|either|or|invalid|unlikely"
-    r"|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|half|partly|partially|nearly|almost"
+    r"\b(?:wrong|incorrect|not|people|students|false|eliminat\w*|rule\w* out|either|or|invalid"
+    r"|unlikely"
+    r"|but|out of|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|half|partly|partially|nearly"
+    r"|almost"
     r"|tempting|trap|distractor|excluded"
     r"|(?:begin|start|end)s? with)\b|n't",
     re.IGNORECASE,
@@ -120,7 +142,7 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
     texts = [unmarked(plain(sentence)).strip() for sentence in sentences]
     if len(texts) == 1 and (letters := gold_letters(_ADVERB.sub("", texts[0]).rstrip(".!"))):
         return letters
-    for read in (_correct, _picked, _at_line_start):
+    for read in (_correct, _picked, _at_line_start, _at_end):
         choices = set(read(texts))
         if choices:
             return choices.pop() if len(choices) == 1 else frozenset()
@@ -133,18 +155,21 @@ def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
             start = match.start()
-            is_supposed = "would" in match[0] and re.search(r"\bif\b", text[match.end() :])
+            is_supposed = "would" in match[0] and _CONDITION.search(text, match.end())
             if re.search(r"\b(?:but|except|besides|than)\s*\Z", text[:start]):
                 continue
             is_premise = _PICK.search(text, match.end()) is not None
             is_supposed = is_supposed or re.search(r"\bseems .*\bbut\b", text[start:])
-            if text.endswith("?") or is_supposed or is_premise or HYPOTHETICAL.search(text[:start]):
+            if (
+                text.endswith("?")
+                or is_supposed
+                or is_premise
+                or HYPOTHETICAL.search(_REJECTION.sub("", text[:start]))
+            ):
                 continue
-            yield frozenset(
-                re.findall(
-                    r"[A-Z]", match["letters"] or match["only"] or match["best"] or match["chinese"]
-                )
-            )
+            groups = ("letters", "only", "best", "made", "chinese")
+            named = next(match[group] for group in groups if match[group])
+            yield frozenset(re.findall(r"[A-Z]", named))
 
 
 def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
@@ -154,6 +179,14 @@ def _picked(texts: Sequence[str]) -> Iterator[frozenset[str]]:
             letters = committed_letters(match["rest"] or match["settled"] or match["chinese"] or "")
             if letters is not None:
                 yield letters
+
+
+def _at_end(texts: Sequence[str]) -> Iterator[frozenset[str]]:
+    """The letter on which a sentence ends: "the best fit is B"."""
+    for text in texts:
+        match = _COMPLEMENT.search(text)
+        if match and not _VETO.search(text[: match.start()]):
+            yield frozenset(match["letter"])
 
 
 def _at_line_start(texts: Sequence[str]) -> Iterator[frozenset[str]]:

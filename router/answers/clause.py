@@ -26,6 +26,7 @@ _REASON = re.compile(
 
 HYPOTHETICAL = re.compile(
     r"\b(?:if|whether|unless|suppose|assum\w+|doubt|unsure|tempting|wrong(?:ly)?|incorrect(?:ly)?"
+    r"|worst|(?:opposite|reverse) of"
     r"|(?:might|may|could|(?<!\bI )(?<!\bi )(?<!\bwe )would|not|n't|can't"
     r"|cannot) (?:\w+ )?(?:think|say|believe|assume|guess"
     r"|be sure"
@@ -34,7 +35,7 @@ HYPOTHETICAL = re.compile(
     r"|believes?|claimed|thought|isn't"
     r"|is not)(?: that)?"
     r"(?: the| his| her| their)?|nor|never|how|what|why|(?:probability|chances?|odds|likelihood"
-    r"|claim) (?:that|of)|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
+    r"|claim|false|untrue|true) (?:that|of)|no way|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
     r"|n't (?:\w+ )?(?:think|say|believe|assume|guess|be sure|know|conclude|mean)\b[^.!?;\n]*$"
     r"|\bno\s$"
     r"|\b(?:wenn|ob|falls|si)\b[^.!?;\n]*$|如果[^。\n]*$",

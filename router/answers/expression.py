@@ -26,7 +26,8 @@ _FUNCTION_NAMES = frozenset(
 _UNIT = re.compile(
     r"(?<=[\s\d)}πi])(?:(?:square|sq\.?|cubic|cu\.?)\s)?(?:units?|[mck]?m|inch(?:es)?|feet|ft"
     r"|meters?|metres?"
-    r"|(?:centi|kilo|milli)met(?:er|re)s?|radians?|degrees|seconds?|minutes|hours)(?:\^?[23])?\W*$",
+    r"|(?:centi|kilo|milli)met(?:er|re)s?|radians?|degrees|seconds?|minutes"
+    r"|hours)(?:\^?\{?[23²³]\}?)?\W*$",
     re.IGNORECASE,
 )
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")

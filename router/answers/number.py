@@ -18,7 +18,7 @@ from router.answers.units import GRAMMAR, MONTHS, in_one_unit
 _TERM = re.compile(
     r"-?ish\b|\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]"
     r"|\.\.\."
-    r"|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
+    r"|\s:\s?\d|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
@@ -42,6 +42,7 @@ _BOUND_BEFORE = re.compile(
     r"|under|above|below|up to"
     r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
     r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
+    r"|whose (?:\w+\s){1,3}(?:is|are|equals)|(?:incorrectly|wrongly|mistakenly)(?:\s\w+){0,2}"
     r"|including|near|every|as \w+ as|not|cannot"
     r"|never|nor|(?:cube|square|reciprocal|inverse|negative|opposite|factorial|order|multiple"
     r"|factor|divisor|power|fraction"
@@ -62,7 +63,8 @@ _BOUND_AFTER = re.compile(
     r"|(?:as|is|was) (?:only |just )?(?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is"
     r"|was) (?:wrong|incorrect"
     r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
-    r"|(?:a|the) trap|(?:what|how many) (?:i|we|he|she|they) (?:got|had|started|thought|guessed))"
+    r"|(?:a|the) trap|(?:just |only )?(?:a guess|an estimate)|(?:what|how many) (?:i|we|he|she"
+    r"|they) (?:got|had|started|thought|guessed))"
     r"|(?:is|was) (?:the |an? )?(?:\w+ )?(?:\w+ )?(?:i|we|he|she|they) (?:start|beg[ia]n|had\b)"
     r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?(?:per|an?|each) \w+ for\b|below (?:zero"
     r"|freezing)\b"
@@ -98,7 +100,9 @@ _JOINED = re.compile(
 )
 """What stands between two numbers that are both put forward."""
 
-_COMPOUND = re.compile(r"\s?[^\W\d_]+\.?,?\s|['\"°]\s?|\s")
+_COMPOUND = re.compile(
+    r"\s?(?!(?:is|are|was|makes?|gives?|equals?|costs?)\b)[^\W\d_]+\.?,?\s|['\"°]\s?|\s"
+)
 _FILLER = re.compile(
     r"(?:\s|[(\[{\"'«»,:=≈~→]|\b(?:about|approximately|approx\.?|around|roughly|exactly"
     r"|precisely|just"
@@ -117,10 +121,12 @@ _LEADS = (
 )
 """Words in front of a number that is put forward, besides words of grammar."""
 
+_DISOWNED = re.compile(r"\d\W*\((?:wrong|incorrect|false|no)\b", re.IGNORECASE)
 _DECADE = re.compile(r"\bthe\s\d+s\b")
 _LABEL = re.compile(
     r"\b(?:step|part|question|problem|case|figure|fig\.|table|equation|eq\.|option|example|section"
     rf"|line|item|method|phase|chapter|ch\.|page|pp?\.|statement|no\.|schritt|étape|paso)$|#$"
+    r"|\b(?:train|bus|flight|room|house|phone|page|item|line|model|player|question) number$"
     rf"|^\W*(?:at|by|(?!(?:{'|'.join(GRAMMAR)}|{_LEADS})\b)[a-z]+(?<!s)(?<!ly))$"
     r"|(?-i:\b[a-z]+[A-Z]+)$"
     rf"|(?-i:\b{MONTHS})$|(?:^\W*(?-i:(?=[A-Z]))|\b(?:on|in|at|from|see|of)\s)"
@@ -200,7 +206,9 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
 
 def is_open(text: str) -> bool:
     """Whether a text denies, asks, offers a choice or is a pair."""
-    return is_denial(text) or any(pattern.search(text) for pattern in (_CHOICE, _PAIR, _DECADE))
+    return is_denial(text) or any(
+        pattern.search(text) for pattern in (_CHOICE, _PAIR, _DECADE, _DISOWNED)
+    )
 
 
 def final_number(text: str, tokens: Sequence[_Token]) -> Number | None:
@@ -229,11 +237,11 @@ def settled_number(text: str, tokens: Sequence[_Token], index: int) -> Number | 
     return token.number
 
 
-_APART = re.compile(r"[.,;:(\[=≈→—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")
+_APART = re.compile(r"[.,;:(\[=≈—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")
 """What parts a number from one behind it that only explains it."""
 
 _RELATED = re.compile(
-    r"\b(?:per|each|every|for|with|but|less|more|fewer|than|if|to|until)\b", re.IGNORECASE
+    r"\b(?:per|each|every|for|with|but|no|less|more|fewer|than|if|to|until)\b", re.IGNORECASE
 )
 """What relates a number to the next one, so that neither is the answer by itself."""
 

@@ -38,8 +38,9 @@ _PREDICATE = re.compile(
     r"|\.(?=\d)){1,40}){0,3}?)\s+(?:is|are|must be"
     r"|would be|ist|est|es)\s+"
     r"(?:therefore |thus |clearly |indeed |then )?(?:the|my|our|die|la)\s+(?!wrong|incorrect"
-    r"|worst|false)(?:\w+\s+)?"
-    r"(?:answer|antwort|réponse|respuesta)\b(?!\s+(?:to|is|for)\b)",
+    r"|worst|false)(?:(?:correct|right|best|only|final|true|exact|actual|likely|proper"
+    r"|suitable|appropriate|possible|valid|missing|richtige|correcta|bonne)\s+){0,2}"
+    r"(?:answer|antwort|réponse|respuesta)\b(?!\s+(?:to|is|for|if)\b)",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(?P<text>\S.*)$", re.MULTILINE)
