@@ -53,7 +53,7 @@ _PICK = re.compile(
     r"|think"
     r"|believe)"
     r"|→(?=\s*\(?(?-i:[A-Z])\)?\W*$)|let me (?:choose|pick|select)|(?:settled?|decided?) on"
-    r"|opt(?:ed)? for|going with"
+    r"|opt(?:ed)? for|going with|confident in"
     r"|\bcorrect(?=:\s*\(?(?-i:[A-Z])\)?\W*$)"
     r"|(?:so|therefore|thus|hence)(?=[\s,:]+\(?(?-i:[A-Z])\)?(?:\s\([^()]*\))?\W*$)"
     r"|(?:so|therefore|thus|hence|,)\s+(?:choose|pick|select)|(?:it|this|that) (?:is|must be"
@@ -62,7 +62,8 @@ _PICK = re.compile(
     r"|it's|(?:correct|right) one is|choice is|option is|matches(?!,)|corresponds to|left with"
     r"|richtig ist"
     r"|(?:supports|favou?rs|points? to|confirms)(?=\s+\(?(?-i:[A-Z])\)?\W*$)"
-    r"|^\W*(?:so|yes|definitely|certainly|therefore|thus|hence|select|choose|pick|antwort"
+    r"|^\W*(?:so|yes|clearly|obviously|definitely|certainly|therefore|thus|hence|select|choose"
+    r"|pick|antwort"
     r"|answer)(?=[\s,:]+(?:option\s)?\(?(?-i:[A-Z])\)?\W*$))"
     r"[\s,:]*(?P<rest>.*)"
     r"|^\W*(?P<settled>[A-Z])(?= it is\b)|(?:故?应?选择?|选)[:\s]*(?P<chinese>.*)",
@@ -76,6 +77,7 @@ _LINE = re.compile(
     r"|,?\s(?:because|since|due)\b|\sit is\b)"
     r"|(?P<lone>[A-Za-z])[^\w?+❌✗✘-]*$)"
 )
+_DESCRIBED = re.compile(rf"(?i:\b{_NOUN})\s+\(?[A-Z]\)?\s+(?:is an?|describes|repeats|restates)\b")
 _COMPLEMENT = re.compile(
     r"(?<![A-Za-z])(?:is|be|get|gives?|remains?|choos(?:e|ing)|pick(?:ing)?|select(?:ing)?)\s+"
     r"(?:(?:clearly|definitely|simply|therefore)\s+)?(?:(?:option|choice|answer)\s+)?"
@@ -148,7 +150,9 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
             return choices.pop() if len(choices) == 1 else frozenset()
     final = texts[-1] if texts else ""
     mentioned = {a or b for a, b in _MENTION.findall(final)}
-    return frozenset() if _REJECTED.search(final) else frozenset(mentioned)
+    return (
+        frozenset() if _DESCRIBED.search(final) or _REJECTED.search(final) else frozenset(mentioned)
+    )
 
 
 def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:

@@ -38,7 +38,7 @@ HYPOTHETICAL = re.compile(
     r"|claim|false|untrue|true) (?:that|of)|no way|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
     r"|n't (?:\w+ )?(?:think|say|believe|assume|guess|be sure|know|conclude|mean)\b[^.!?;\n]*$"
     r"|\bno\s$"
-    r"|\b(?:wenn|ob|falls|si)\b[^.!?;\n]*$|如果[^。\n]*$",
+    r"|\b(?:wenn|ob|si|falls (?:der|die|das|es|man|wir|ich|er|sie|[a-z] =))\b[^.!?;\n]*$|如果[^。\n]*$",
     re.IGNORECASE,
 )
 """The beginning of a sentence whose end is supposed, doubted or only quoted."""

@@ -37,10 +37,13 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
     if not numbered:
         return None
     number = _sentence_number(numbered[-1], comma)
-    if not others or _CLAIM.search(numbered[-1]):
+    before = sentences[sentences.index(numbered[-1]) - 1] if others else ""
+    is_reply = before.endswith("?") and numbered[-1] != sentences[0]
+    if not others or is_reply or _CLAIM.search(numbered[-1]):
         return number
     claims = [text for text in numbered[:-1] if _CLAIM.search(text)]
-    claimed = _sentence_number(claims[-1], comma) if claims else None
+    claim = claims[-1] if claims else ""
+    claimed = _sentence_number(claim, comma) or lone_number(claim.rpartition("=")[2])
     return number if number and claimed and number.value == claimed.value else None
 
 

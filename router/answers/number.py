@@ -18,7 +18,7 @@ from router.answers.units import GRAMMAR, MONTHS, in_one_unit
 _TERM = re.compile(
     r"-?ish\b|\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]"
     r"|\.\.\."
-    r"|\s:\s?\d|\.\\|\s-\s?\d|-\w|\s?\+|:\d"
+    r"|\s:\s?\d|\.\\|\s-\s?\d|\s-\s(?-i:[b-z])(?!\w|\s[a-z]{2})|-\w|\s?\+|:\d"
     rf"|\s?(?-i:{MONTHS})\b|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths"
     rf"|sixths|eighths)\b"
     r"|(?:st|nd|rd|th)\b|\sand (?:a|one) (?:half|quarter|third)\b"
@@ -39,7 +39,7 @@ _BOUND_BEFORE = re.compile(
     r"|(?:more|less|fewer|greater|higher|lower|larger|smaller|bigger|later|earlier|older"
     r"|other|different|rather) than(?: or equal to)?"
     r"|(?:less|greater|smaller|larger) or equal to|first|last|next|top|at (?:least|most)|over"
-    r"|under|above|below|up to"
+    r"|under|above|below|(?<!\badd )(?<!\badds )up to"
     r"|between|exceed(?:s|ing)?|almost|nearly|close to|anything but|except|half(?: of)?|twice"
     r"|double|triple|square root of|cube root of|without|from|beyond|before|after|past|within"
     r"|whose (?:\w+\s){1,3}(?:is|are|equals)|(?:incorrectly|wrongly|mistakenly)(?:\s\w+){0,2}"
@@ -63,7 +63,8 @@ _BOUND_AFTER = re.compile(
     r"|(?:as|is|was) (?:only |just )?(?:an?|the) (?:upper|lower) (?:bound|limit)|(?:is"
     r"|was) (?:wrong|incorrect"
     r"|not|too|mentioned|given|stated|impossible|rejected|excluded|eliminated|ruled out"
-    r"|(?:a|the) trap|(?:just |only )?(?:a guess|an estimate)|(?:what|how many) (?:i|we|he|she"
+    r"|(?:a|the) (?:trap|typo|mistake|error)|(?:just |only )?(?:a guess|an estimate)|(?:what"
+    r"|how many) (?:i|we|he|she"
     r"|they) (?:got|had|started|thought|guessed))"
     r"|(?:is|was) (?:the |an? )?(?:\w+ )?(?:\w+ )?(?:i|we|he|she|they) (?:start|beg[ia]n|had\b)"
     r"|to (?:begin|start) with\b|(?:ago|off)\b|(?:\w+ )?(?:per|an?|each) \w+ for\b|below (?:zero"
@@ -251,6 +252,7 @@ _WINDOW = 80
 
 def right_side(text: str) -> str | None:
     """What the last equation of a text equals; None where equations are listed."""
+    text = re.sub(r"\bP\([^()=]*\)", "P", text)
     if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|(?<!\w)\w\s*→\s*\d", text):
         return None
     *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b|,?\s\(?i\.e\.,?\s", text)

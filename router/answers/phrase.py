@@ -59,7 +59,7 @@ _LEAD = (
     r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ (?:by|in)|\bat(?= \d)"
     r"|\b(?:is|was"
     r"|will|must|should|produces?|releases?|contains?|emits?|absorbs?|becomes?"
-    r"|are|were|be|been|on|called|named|equals|therefore|so|thus|hence|namely"
+    r"|are|were|be|been|on|called|known as|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"

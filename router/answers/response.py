@@ -11,7 +11,8 @@ from router.answers.notation import unmarked
 _NOUNS = (
     r"(?:(?:final|correct|right|best|overall|exact|missing|selected|chosen)\s+"
     r"(?:answer|option|choice|response|result|solution|letter|alternative|one)s?"
-    r"|solution(?=[*_]*\s*:[*_\s]*\(?[A-J]\b)|my\s+(?:choice|pick|selection)|answers?|ans\.?"
+    r"|solution(?=[*_]*\s*:[*_\s]*\(?[A-J]\b)|my\s+(?:choice|pick|selection)"
+    r"|answers?(?:\s(?:choice|option))?|ans\.?"
     r"|(?:opci[oó]n|opção|opzione|option|alternativa)\s+(?:correc?ta|corretta|correcte)"
     r"|richtige\s+(?:option|wahl)|(?:richtige\s+)?(?:antwort|lösung)|(?:end)?ergebnis"
     r"|réponse(?:\s+(?:finale|correcte|est))?|résultat(?:\s+final)?"

@@ -89,7 +89,8 @@ def in_digits(clause: str) -> str:
     match = numerals[0]
     before, after = clause[: match.start()], clause[match.end() :]
     digits = _chinese(match["chinese"]) if match["chinese"] else _english(match)
-    if digits is None or (digits == "1" and re.search(r"\w", before + after)):
+    is_counted = re.match(r"\s(?:week|day|hour|minute|second|month|year|dollar)\b", after)
+    if digits is None or (digits == "1" and not is_counted and re.search(r"\w", before + after)):
         return clause  # "one" is a pronoun as well
     return f"{before}{digits}{after}"
 
