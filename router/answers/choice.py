@@ -42,9 +42,11 @@ _CORRECT = re.compile(
     r"|likely|(?<=only )(?:one|option|choice)(?: (?:that|which))? (?:fits|works|matches|satisfies))"
     r"(?!\s+that\b)"
     r"|(?<![A-Za-z])(?P<best>[A-Z])\s+(?:makes (?:the )?most sense|(?:fits|works) best)"
+    r"|\bwhat\s+(?:(?:option|choice)\s+)?(?P<said>[A-Z])\s+(?:states|says|describes)"
     r"|\bmakes?\s+(?:(?:option|choice)\s+)?(?P<made>[A-Z])\s+(?:the\s+)?(?:correct|right|best"
     r"|answer)"
     r"|\b[Oo]nly\s+(?:(?:option|choice)\s+)?(?P<only>[A-Z])\s+(?:satisf|fits|works|match|holds"
+    r"|is left"
     r"|remains|meets)"
     r"|(?P<chinese>[A-Z])\s?(?:选项)?(?:是正确|正确|对)"
 )
@@ -171,7 +173,7 @@ def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
                 or HYPOTHETICAL.search(_REJECTION.sub("", text[:start]))
             ):
                 continue
-            groups = ("letters", "only", "best", "made", "chinese")
+            groups = ("letters", "only", "best", "made", "said", "chinese")
             named = next(match[group] for group in groups if match[group])
             yield frozenset(re.findall(r"[A-Z]", named))
 

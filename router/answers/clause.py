@@ -11,7 +11,7 @@ _CONTRAST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _DENIED = re.compile(
-    r"\W*(?:isn't|not|never|neither|none|no longer|anything but|nicht|unknown|unclear"
+    r"\W*(?:isn't|not|never|neither|none|no longer|anything but|nicht|no(?=\W*$)|unknown|unclear"
     r"|undetermined|null|undefined|indeterminate"
     r"|不是|n't|cannot|can't)\b",
     re.IGNORECASE,
@@ -38,7 +38,8 @@ HYPOTHETICAL = re.compile(
     r"|claim|false|untrue|true) (?:that|of)|no way|check(?:ing)? (?:that|if))\b[^.!?;\n]*$"
     r"|n't (?:\w+ )?(?:think|say|believe|assume|guess|be sure|know|conclude|mean)\b[^.!?;\n]*$"
     r"|\bno\s$"
-    r"|\b(?:wenn|ob|si|falls (?:der|die|das|es|man|wir|ich|er|sie|[a-z] =))\b[^.!?;\n]*$|如果[^。\n]*$",
+    r"|\b(?:wenn|ob|si|falls (?:der|die|das|es|man|wir|ich|er|sie|[a-z] =))\b[^.!?;\n]*$"
+    r"|如果[^。\n]*$",
     re.IGNORECASE,
 )
 """The beginning of a sentence whose end is supposed, doubted or only quoted."""

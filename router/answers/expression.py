@@ -85,6 +85,7 @@ def _final_clause(response: Response) -> str | None:
         return None
     else:
         text = next(filter(_SYMBOL.search, reversed(response.sentences)), response.sentences[-1])
+    text = re.sub(r"(?<=[a-z])\$\^\{?[23]\}?\$", "", text)
     text = re.sub(r"\)\s*\$?,?\s+and\s+\$?\s*\(", "), (", text)
     formulas = [match[1] or match[2] or match[3] for match in _MATH.finditer(text)]
     prose = re.sub(
