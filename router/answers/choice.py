@@ -26,7 +26,7 @@ _FURTHER = re.compile(
     r"|y)\b|和"
     r"|及)\s*"
     rf"(?:(?P<last>and|or)\s+)?(?:(?:also|maybe|possibly|perhaps|even|{_NOUN})\s+)*"
-    rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).]))"
+    rf"[(\[]?(?P<letter>[A-Z]{_NOT_WORD}|[a-z](?=[).])(?!\.[eg]\.))"
     r"(?!\s+(?:is|was|because)\b)"
 )
 _MENTION = re.compile(
@@ -102,7 +102,8 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _REJECTED = re.compile(
-    r"\b(?:wrong|incorrect|not|people|students|false|eliminat\w*|rule\w* out|either|or|invalid"
+    r"\b(?:wrong|incorrect|reject\w*|discard\w*|not|people|students|false|eliminat\w*|rule\w* out"
+    r"|either|or|invalid"
     r"|unlikely"
     r"|but|out of|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|half|partly|partially|nearly"
     r"|almost"

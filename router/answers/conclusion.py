@@ -105,7 +105,7 @@ _REDUCTIONS = (
     (re.compile(r"(?<=\d)((?:\s[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"), r"\1"),
     (re.compile(r"(?<=\d)(\s\w+)? ways (?:to|of|in which)\b.*"), r"\1 ways"),
     (re.compile(r"(?<!\.)\.$|(?<=[a-z])\s?!$"), ""),
-    (re.compile(rf"(?<=\w) in \d+ {_TIME}\b"), ""),
+    (re.compile(rf"(?<=\w) (?:in|over|within) \d+ {_TIME}\b"), ""),
     (re.compile(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)"), ""),
 )
 """What a sentence has besides its answer, and what is kept of it."""
@@ -120,7 +120,8 @@ _FACT = re.compile(
 """What makes a sentence's number a detail, and no answer, unless an equation ends on it."""
 
 _CLAIM = re.compile(
-    r"=|≈|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus|hence|finally|altogether|in (?:total|all)"
+    r"=|≈|\d\s?[×*·+÷/-]\s?\d\S* (?:is|makes|gives)\b|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus"
+    r"|hence|finally|altogether|in (?:total|all)"
     r"|(?:it|that|this|which)(?:'s| (?:is|makes|gives|means|leaves|yields|equals|prints|outputs"
     r"|returns))|(?:we|i|you) (?:get|have|obtain"
     r"|find)"
@@ -144,7 +145,8 @@ def _is_unclaimed(text: str) -> bool:
 
 
 _SUPPOSED = re.compile(
-    r"\b(?:let|suppose|assum(?:e|ing)|imagine|if(?!.* get)|whether|unless)\b[^,:;]*$"
+    r"\b(?:with|if|at)\b[^.;]*\bwould\b[^:;]*$"
+    r"|\b(?:let|suppose|assum(?:e|ing)|imagine|if(?!.* get)|whether|unless)\b[^,:;]*$"
     r"|\b(?:people|students|everyone|everybody|friends?|book|key|teacher|others|they|one|you"
     r"|some|many"
     r"|most|he|she)\s(?:\w+\s)?(?:say|claim|think|believe|answer|guess)(?:s"

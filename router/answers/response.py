@@ -92,6 +92,13 @@ _UNABLE = re.compile(
 _CHOICE = re.compile(r"^\W*\(?[A-Z][).:]\s.*$", re.MULTILINE)
 """A choice with its letter: its text is no refusal."""
 
+_REJECTED = re.compile(
+    r"(?<!only )\b(?:reject|exclude|eliminate|discard|avoid|rule out|rather than|instead of"
+    r"|not)\W*$",
+    re.IGNORECASE,
+)
+"""What comes directly in front of bold text that is no answer."""
+
 _CONTRAST = re.compile(
     r"\b(?:but|however|actually|wait|no|instead|rather|corrected|correction|therefore|so|thus|hence"
     r"|finally|now|then|sorry|mistake|aber|mais|pero)\b|\n\s*\n|但",
@@ -251,5 +258,6 @@ def _bold(text: str) -> Iterator[Statement]:
             r"(?:step|part|question|problem)\b", unmarked(match["text"]), re.IGNORECASE
         )
         followed = text[match.end() :].split("\n", 1)[0].strip()
-        if not heading and not label and not (marker and followed):
+        is_rejected = _REJECTED.search(_sentence_before(text, match.start()))
+        if not is_rejected and not heading and not label and not (marker and followed):
             yield Statement(match["text"].strip(), match.start(), match.end(), bold=True)
