@@ -10,6 +10,7 @@ import pytest
 from endpoint import misbehaving
 
 from loadtest.client import Sender
+from loadtest.judge import judge
 from loadtest.plan import Arm, Plan, PlanError
 from loadtest.problem import Problem
 from loadtest.problem_file import parse_conversations
@@ -42,6 +43,8 @@ def test_lines_are_judged_by_what_they_have() -> None:
         {"id": 4, "response": "5", "answer": ""},
         {"id": 5, "response": "print(1)", "tests": "assert 1"},
         {"id": 6},
+        {"id": 7, "response": "45%", "answer": "45", "prompt": "What percent is 9 of 20?"},
+        {"id": 8, "response": "45%", "answer": "45", "prompt": "What is 5 times 9?"},
     ]
     source = io.StringIO("".join(f"{json.dumps(line)}\n" for line in lines) + "{\n")
     out = io.StringIO()
@@ -49,10 +52,20 @@ def test_lines_are_judged_by_what_they_have() -> None:
         asyncio.run(judge_lines(source, out, judge))
     verdicts = {row["id"]: row for row in map(json.loads, out.getvalue().splitlines())}
     assert [verdicts[number].get("correct") for number in (1, 2, 3)] == [True, False, True]
+    assert [verdicts[number].get("correct") for number in (7, 8)] == [True, False]
     assert "the answer is empty" in verdicts[4]["error"]
     assert "--run-code" in verdicts[5]["error"]
     assert "no answer to judge" in verdicts[6]["error"]
     assert "no answer to judge" in verdicts[None]["error"]
+
+
+def test_a_percent_sign_is_right_where_the_question_speaks_of_percent() -> None:
+    verdicts: list[bool | None] = []
+    for question in ("What percent is 9 of 20?", "What is 5 times 9?"):
+        record = Record("auto", "p", None)
+        judge(record, "45", "The answer is 45%.", question)
+        verdicts.append(record.correct)
+    assert verdicts == [True, False]
 
 
 @pytest.mark.skipif(unsupported() is not None, reason=str(unsupported()))
