@@ -17,6 +17,8 @@ Withheld = Mapping[Effort, LevelEffect]
 
 def offered(allowed: tuple[Effort, ...], withheld: Withheld) -> tuple[Effort, ...]:
     """The allowed efforts that are not withheld; all of them where none would remain."""
+    if not withheld:
+        return allowed
     return tuple(effort for effort in allowed if effort not in withheld) or allowed
 
 
