@@ -12,6 +12,16 @@ from router.effort import Effort
 from server.api.thinking_fields import FIELDS
 
 OWNER = "chat_template_kwargs"
+_WRITTEN = frozenset(
+    [
+        "thinking",
+        "thinking_effort",
+        "thinking_mode",
+        "thinking_option",
+        "force_reasoning",
+        "skip_reasoning",
+    ]
+)
 _KNOWN = frozenset(field.name.partition(".")[2] for field in FIELDS if field.name.startswith(OWNER))
 _OFF_WORDS = {"enabled": "disabled", "adaptive": "disabled", "on": "off", "thinking": "chat"}
 _ON_WORDS = {off: on for on, off in _OFF_WORDS.items() if on != "adaptive"}
@@ -30,7 +40,7 @@ def set_template_variables(body: dict[str, Any], requested: object, effort: Effo
         requested: the client's `chat_template_kwargs`.
         effort: the decision's, in the word that the template takes.
     """
-    if not isinstance(requested, dict):
+    if not isinstance(requested, dict) or _WRITTEN.isdisjoint(cast("dict[str, Any]", requested)):
         return
     sent = cast("dict[str, Any]", requested)
     thinks = effort != "none"

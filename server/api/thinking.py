@@ -136,7 +136,10 @@ def _wishes(body: dict[str, Any]) -> dict[str, Wish]:
     wishes: dict[str, Wish] = {}
     for root, fields in _BY_ROOT.items():
         if root in body:
+            owner = body[root]
             for field, keys in fields:
+                if len(keys) > 1 and isinstance(owner, dict) and keys[1] not in owner:
+                    continue  # most fields of an object are absent
                 value = _value(body, keys)
                 if value is not None:
                     name = ".".join(keys)
