@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from models.domain.stories import ITEMS, MAX_STEPS, PEOPLE, Split, Step, Story, split_of, stories
+from models.domain.stories import ITEMS, MAX_STEPS, PEOPLE, Split, Step, Story, split_of, stories, tell
 from models.domain.visitors import REPLY, no_story, system_message, wrapped
 from models.domain.words import first_name, phrases, things
 
@@ -53,7 +53,7 @@ class _Telling:
         numbers = phrases("numbers")
         if n < len(numbers) and self.rng.random() < self.words:
             return numbers[n]
-        return f"{n:,}" if n >= 1000 and self.rng.random() < 0.7 else str(n)
+        return _figures(self.rng, n)
 
     def sentence(self, patterns: Sequence[str], n: int, opens: bool = False) -> str:
         pattern = self.rng.choice(patterns)
@@ -79,6 +79,11 @@ class _Telling:
             text = text.replace(f"will {him} ", f"will {he} ")
             text = text.replace(f"{self.item} {him} has", f"{self.item} {he} has")
         return text[0].upper() + text[1:]
+
+
+def _figures(rng: random.Random, n: int) -> str:
+    """The number in figures, mostly with a comma before the thousands."""
+    return f"{n:,}" if n >= 1000 and rng.random() < 0.7 else str(n)
 
 
 def retell(rng: random.Random, story: Story) -> str:
@@ -157,7 +162,7 @@ def _replaced(text: str, words: re.Pattern[str], draw: Callable[[], str]) -> str
 
 
 def large_story(rng: random.Random, steps: int, split: Split) -> Story:
-    """A story of the split whose totals reach four digits; it has no prompt of its own."""
+    """A story of the split whose totals reach four digits, in the sentences of `stories`."""
     while True:
         total = start = rng.randint(200, 6_000)
         chain: list[Step] = []
@@ -176,7 +181,8 @@ def large_story(rng: random.Random, steps: int, split: Split) -> Story:
             chain.append(Step(symbol, operand, total, result))
             total = result
         if len(chain) == steps and split_of(start, tuple(chain)) == split:
-            return Story("", "", str(total), steps, tuple(chain))
+            prompt = tell(rng, chain, 99, lambda n: _figures(rng, n))
+            return Story("", prompt, str(total), steps, tuple(chain))
 
 
 def sum_of(rng: random.Random, story: Story) -> str:
@@ -211,16 +217,17 @@ def conversations(
 
 def _question(rng: random.Random, story: Story, split: Split) -> tuple[str, Story | None]:
     kind = rng.random()
-    if kind < 0.07:
+    if kind < 0.05:
         return no_story(rng), None
-    if kind < 0.11 and all(step.symbol != "*" for step in story.steps) and len(story.steps) < 5:
+    if kind < 0.08 and all(step.symbol != "*" for step in story.steps) and len(story.steps) < 5:
         return sum_of(rng, story), story
-    if kind < 0.18:
+    if kind < 0.17:
         story = large_story(rng, rng.choice((1, 1, 2, 2, 3, 4, 5, 6)), split)
-        while not (text := retell(rng, story)):
-            pass  # a story without a prompt of its own cannot be renamed only
-    elif kind < 0.38:
-        return story.prompt, story
+        text = retell(rng, story)
+    elif kind < 0.33:
+        text = story.prompt
+    elif kind < 0.6:
+        text = _renamed(rng, story)
     else:
         text = retell(rng, story)
     if rng.random() < 0.4:

@@ -11,7 +11,7 @@ the reasoning.
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,24 +108,34 @@ def write_story(rng: random.Random, steps: int) -> Story:
     limit = operand_limit(steps)
     start = rng.randint(2, limit)
     chain = tuple(_chain(rng, start, steps, limit))
+    prompt = tell(rng, chain, limit)
+    problem_id = hashlib.sha256(prompt.encode()).hexdigest()[:12]
+    return Story(problem_id, prompt, str(chain[-1].total), steps, chain)
+
+
+def tell(
+    rng: random.Random,
+    chain: Sequence[Step],
+    limit: int,
+    write: Callable[[int], str] = str,
+) -> str:
+    """The prompt of a chain of steps; numbers that do not count go up to `limit`."""
     who, bystander = rng.sample(PEOPLE, 2)
     item, distractor = rng.sample(ITEMS, 2)
 
     def sentence(patterns: tuple[str, ...], n: int) -> str:
         return rng.choice(patterns).format(
-            who=who, bystander=bystander, item=item, object=distractor, n=n
+            who=who, bystander=bystander, item=item, object=distractor, n=write(n)
         )
 
-    sentences = [sentence(_START, start)]
+    sentences = [sentence(_START, chain[0].before)]
     for step in chain:
         if rng.random() < _DISTRACTOR_RATE:
             sentences.append(sentence(_DISTRACTORS, rng.randint(2, limit)))
         patterns = {"+": _ADD, "-": _SUBTRACT}.get(step.symbol) or _MULTIPLY[step.operand]
         sentences.append(sentence(patterns, step.operand))
     sentences.append(sentence(_QUESTION, 0))
-    prompt = " ".join(sentences)
-    problem_id = hashlib.sha256(prompt.encode()).hexdigest()[:12]
-    return Story(problem_id, prompt, str(chain[-1].total), steps, chain)
+    return " ".join(sentences)
 
 
 def _chain(rng: random.Random, start: int, steps: int, limit: int) -> Iterator[Step]:

@@ -70,7 +70,11 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
     yield "other words", told(lambda story: _user(retell(rng, story)))
     yield "after a system message", after(lambda: system_message(rng))
     yield "with polite words", told(lambda story: _user(wrapped(rng, story.prompt)))
-    yield "numbers of four digits", list(islice(_large(rng), count))
+    large = [large_story(rng, rng.randint(1, 4), "test") for _ in stories]
+    yield (
+        "numbers of four digits",
+        [Visit(_user(story.prompt), f"The answer is {story.answer}.") for story in large],
+    )
     yield (
         "greetings and other questions",
         [Visit(_user(no_story(rng)), REPLY) for _ in range(count)],
@@ -80,13 +84,6 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
         "with new polite words",
         told(lambda story: _user(rng.choice(_NEW_WRAPPERS).format(story.prompt))),
     )
-
-
-def _large(rng: random.Random) -> Iterator[Visit]:
-    while True:
-        story = large_story(rng, rng.randint(1, 4), "test")
-        if text := retell(rng, story):
-            yield Visit(_user(text), f"The answer is {story.answer}.")
 
 
 def _user(text: str) -> list[Message]:

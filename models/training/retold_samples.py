@@ -23,7 +23,7 @@ BUCKETS = (128, 192, 256, 384, 512, 768, 1024, 2048)
 """Padded lengths in tokens."""
 
 _EFFORTS = ("auto", "none", "low", "medium", "high")
-_EFFORT_WEIGHTS = (46, 8, 8, 22, 16)
+_EFFORT_WEIGHTS = (32, 6, 6, 18, 38)
 _GAP_SHARE = 0.3
 _MAX_GAP = 3_000
 """In positions; with the longest samples it fills the context."""
