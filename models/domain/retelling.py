@@ -11,7 +11,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from models.domain.stories import ITEMS, MAX_STEPS, PEOPLE, Split, Step, Story, split_of, stories, tell
+from models.domain.stories import (
+    ITEMS,
+    MAX_STEPS,
+    PEOPLE,
+    Split,
+    Step,
+    Story,
+    split_of,
+    stories,
+    tell,
+)
 from models.domain.visitors import REPLY, no_story, system_message, wrapped
 from models.domain.words import first_name, phrases, things
 

@@ -2,8 +2,9 @@
 
     python -m models.studies.visitors --url http://127.0.0.1:8000/v1 --problems 200
 
-Each row asks the same held-out stories at `auto`, told in another way. The system messages and
-the polite words of the last rows are none of those in training. Intervals are Wilson's, 95 %.
+Each row asks the same held-out stories at `auto`, told in another way, those with large numbers
+and the greetings apart. The system messages and the polite words of the last rows are none of
+those in training. Intervals are Wilson's, 95 %.
 """
 
 import argparse
@@ -47,10 +48,11 @@ _NEW_WRAPPERS = (
 
 @dataclass(frozen=True)
 class Visit:
-    """Messages, and the answer that is right for them."""
+    """Messages, the answer that is right for them, and the shared story that they tell, if any."""
 
     messages: list[Message]
     answer: str
+    problem_id: str = ""
 
 
 def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
@@ -59,7 +61,10 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
     stories = list(islice(unique_stories(seed, "test", 1, 10), count))
 
     def told(tell: Callable[[Story], list[Message]]) -> list[Visit]:
-        return [Visit(tell(story), f"The answer is {story.answer}.") for story in stories]
+        return [
+            Visit(tell(story), f"The answer is {story.answer}.", story.problem_id)
+            for story in stories
+        ]
 
     def after(systems: Callable[[], str]) -> list[Visit]:
         return told(lambda story: [_system(systems()), *_user(story.prompt)])
@@ -142,16 +147,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--seed", type=int, default=77)
     options = parser.parse_args(arguments)
-    print("| asked | right | thinking tokens | efforts |\n| --- | --- | --- | --- |")
+    print("| asked | right | where the plain form is | thinking tokens | efforts |")
+    print("| --- | --- | --- | --- | --- |")
+    plain: set[str] | None = None
     for name, questions in visits(options.problems, options.seed):
         answers = asyncio.run(ask(options.url, questions))
-        share = sum(answers.right) / len(answers.right)
-        low, high = wilson(share, len(answers.right))
+        if plain is None:
+            plain = {
+                visit.problem_id
+                for visit, right in zip(questions, answers.right, strict=True)
+                if right
+            }
+        paired = [
+            right
+            for visit, right in zip(questions, answers.right, strict=True)
+            if visit.problem_id in plain
+        ]
         counts = {effort: answers.efforts.count(effort) for effort in sorted({*answers.efforts})}
         shares = ", ".join(f"{effort} {count}" for effort, count in counts.items())
         tokens = sum(answers.thinking_tokens) / len(answers.thinking_tokens)
-        right = f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
-        print(f"| {name} | {right} | {tokens:.1f} | {shares} |", flush=True)
+        cells = (name, _share(answers.right), _share(paired), f"{tokens:.1f}", shares)
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _share(right: Sequence[bool]) -> str:
+    if not right:
+        return "-"
+    share = sum(right) / len(right)
+    low, high = wilson(share, len(right))
+    return f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 if __name__ == "__main__":
