@@ -31,6 +31,8 @@ from training_runs import (
 )
 
 from models.domain.problems import unique_stories
+from models.training.export import served_sampling
+from models.training.recipe_engine import Sampling
 from models.training.recipe_file import read_recipe
 from models.training.run import RunError
 from models.training.serving import serving as engine_of
@@ -135,6 +137,7 @@ def test_the_exported_folder_can_be_served(smoke: Path) -> None:
     assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "router.json"} <= {
         file.name for file in folder.iterdir()
     }
+    assert served_sampling(folder) == Sampling(temperature=0.5, top_p=0.95)
     from transformers import AutoModelForCausalLM
 
     shipped = AutoModelForCausalLM.from_pretrained(ROOT / "models" / "demo").config

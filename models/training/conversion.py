@@ -14,7 +14,14 @@ from models.training.gguf_file import ConversionError, write_gguf
 from models.training.run import RunError
 
 
-def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool = True) -> None:
+def convert(
+    checkpoint: Path,
+    folder: Path,
+    transition: str,
+    ctranslate2: bool = True,
+    temperature: float = 0.6,
+    top_p: float = 0.95,
+) -> None:
     """Write `checkpoint` to `folder` in every format; an existing `folder` is left as it is.
 
     The folder holds the weights as safetensors, the tokenizer with its chat template, generation
@@ -25,6 +32,8 @@ def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool =
         folder: where to write.
         transition: the sentence that closes a reasoning block which reached its budget.
         ctranslate2: whether to add the weights that the embedded engine reads.
+        temperature: of requests that have none, unless the checkpoint says.
+        top_p: likewise.
     """
     if folder.is_dir():
         return
@@ -32,7 +41,7 @@ def convert(checkpoint: Path, folder: Path, transition: str, ctranslate2: bool =
     shutil.rmtree(partial, ignore_errors=True)
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     if not model.generation_config.do_sample:
-        model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95)
+        model.generation_config.update(do_sample=True, temperature=temperature, top_p=top_p)
     model.config.use_cache = True
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(partial)

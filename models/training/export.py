@@ -12,6 +12,7 @@ from typing import Any
 from models.training.card import card
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
+from models.training.recipe_engine import Sampling
 from models.training.run import StageContext, write_whole
 from router.artifact import save, weights_hash
 from router.fitting.fit import FitSettings, fit
@@ -33,7 +34,15 @@ def export(context: StageContext) -> dict[str, Any]:
     recipe, counts = context.recipe, Counter[str]()
     (checkpoint,) = (folder for name, folder in context.inputs.items() if name != "evaluate")
     folder = context.folder / "model"
-    convert(checkpoint / "model", folder, recipe.model.transition, recipe.export.ctranslate2)
+    table = recipe.export
+    convert(
+        checkpoint / "model",
+        folder,
+        recipe.model.transition,
+        table.ctranslate2,
+        table.temperature,
+        table.top_p,
+    )
     router = (
         _fit_router(context, folder, counts) if recipe.data.router else "no problems in data.router"
     )
@@ -49,7 +58,7 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
         problems = load(recipe.data.router, recipe.data, counts, answer_judge.unjudgeable)
     generations, outcomes = context.folder / "generations.jsonl", context.folder / "outcomes.jsonl"
     efforts, weights = recipe.export.router_efforts, weights_hash(folder)
-    sampling = recipe.generate.model_copy(update={"samples": 1, "temperature": 0.6})
+    sampling = served_sampling(folder)
     generate_from(recipe, folder, problems, efforts, sampling, generations, counts, weights)
     judge(recipe, problems, generations, outcomes, counts)
     try:
@@ -63,3 +72,10 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
     artifact = replace(fitted.artifact, model=recipe.name)
     save(artifact, folder / "router.json")
     return summary(fitted.artifact, recipe.export.max_loss)
+
+
+def served_sampling(folder: Path) -> Sampling:
+    """How an engine samples from the model for requests that say nothing of it."""
+    defaults = json.loads((folder / "generation_config.json").read_text())
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    return Sampling.model_validate({n: defaults[n] for n in names if defaults.get(n) is not None})

@@ -155,12 +155,16 @@ class Mistakes(Table):
 class Export(Table):
     """The stage whose model is exported; `dpo` is the last round.
 
-    `ctranslate2` adds weights for the embedded engine. The router is fitted on generations for
-    `data.router` at `router_efforts`; without such problems there is none.
+    `ctranslate2` adds weights for the embedded engine. `temperature` and `top_p` are what the
+    engine takes for requests without them, unless the base has defaults of its own. The router is
+    fitted on generations with those defaults for `data.router` at `router_efforts`; without such
+    problems there is none.
     """
 
     stage: Literal["tag", "sft", "dpo", "grpo", "retell"] = "dpo"
     ctranslate2: bool = True
+    temperature: Annotated[float, Field(gt=0)] = 0.6
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     router_efforts: Sequence[Effort] = ("none", "low", "medium", "high")
     max_loss: Share = 0.01
 
