@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator
@@ -62,7 +63,7 @@ def value(counter: Counter) -> float:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+def postgres() -> Generator[str]:
     """The URL of a PostgreSQL server of this session's own."""
     # Debian keeps them off the PATH
     places = [os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -71,27 +72,25 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     )
     if initdb is None or ctl is None:
         pytest.skip("PostgreSQL's initdb and pg_ctl are not on the PATH")
-    folder = tmp_path_factory.mktemp("postgres")
     as_user: dict[str, int] = {}
-    if os.getuid() == 0:  # which PostgreSQL refuses to run as
-        nobody = pwd.getpwnam("nobody")
-        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
-        for place in (folder, *folder.parents):
-            if place == Path("/tmp"):
-                break
-            place.chmod(0o755)
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    data, port = folder / "data", free_port()
-    words = [initdb, "-D", data, "-U", "tops", "-A", "trust", "--no-sync"]
-    subprocess.run(words, check=True, capture_output=True, cwd=folder, **as_user)
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -F"
-    start = [ctl, "-D", data, "-w", "-o", options, "-l", folder / "log", "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
-    try:
-        yield f"postgresql+psycopg://tops@127.0.0.1:{port}/postgres"
-    finally:
-        stop = [ctl, "-D", data, "-m", "immediate", "stop"]
-        subprocess.run(stop, check=True, capture_output=True, cwd=folder, **as_user)
+    # not below pytest's folder: another run of pytest closes that to other users
+    with tempfile.TemporaryDirectory(prefix="tops-postgres-") as name:
+        folder = Path(name)
+        if os.getuid() == 0:  # which PostgreSQL refuses to run as
+            nobody = pwd.getpwnam("nobody")
+            as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        data, port = folder / "data", free_port()
+        words = [initdb, "-D", data, "-U", "tops", "-A", "trust", "--no-sync"]
+        subprocess.run(words, check=True, capture_output=True, cwd=folder, **as_user)
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -F"
+        start = [ctl, "-D", data, "-w", "-o", options, "-l", folder / "log", "start"]
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
+        try:
+            yield f"postgresql+psycopg://tops@127.0.0.1:{port}/postgres"
+        finally:
+            stop = [ctl, "-D", data, "-m", "immediate", "stop"]
+            subprocess.run(stop, check=True, capture_output=True, cwd=folder, **as_user)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -149,9 +149,10 @@ def _reader(
             lambda sentences: concludes_collection(sentences, items),
         )
     if is_ratio(gold):
+        ratio = unmarked(plain(gold)).strip()
         return Reader(
-            lambda clause: commits_to_phrase(as_ratio(clause, gold), gold),
-            lambda sentences: concludes_phrase([as_ratio(s, gold) for s in sentences], gold),
+            lambda clause: commits_to_phrase(as_ratio(clause, ratio), ratio),
+            lambda sentences: concludes_phrase([as_ratio(s, ratio) for s in sentences], ratio),
         )
     if is_phrase(gold):
         return Reader(

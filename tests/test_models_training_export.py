@@ -1,0 +1,35 @@
+"""The exported folder's sampling defaults: those of its base, else those of the recipe."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="needs the extra [train]: make test-train")
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from models.training.conversion import convert
+from models.training.export import served_sampling
+from models.training.recipe_engine import Sampling
+
+DEMO = Path(__file__).parents[1] / "models" / "demo"
+
+
+@pytest.mark.parametrize("own", [None, {"do_sample": True, "temperature": 0.3, "top_k": 20}])
+def test_the_recipe_s_defaults_hold_where_the_base_has_none(
+    own: dict[str, float] | None, tmp_path: Path
+) -> None:
+    config = Qwen3Config(
+        vocab_size=512, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, num_key_value_heads=1, head_dim=8, bos_token_id=None,
+        eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(config)
+    if own:
+        model.generation_config.update(**own)
+    model.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(tmp_path / "base")
+    convert(tmp_path / "base", tmp_path / "model", "Stop.", False, temperature=0.7, top_p=0.9)
+    expected = Sampling(temperature=0.3, top_k=20) if own else Sampling(temperature=0.7, top_p=0.9)
+    assert served_sampling(tmp_path / "model") == expected
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.vocab_size == 512
