@@ -72,6 +72,7 @@ _PICK = re.compile(
     re.IGNORECASE,
 )
 _REJECTION = re.compile(r"^.*\b(?:wrong|incorrect|false)\b[^,]*,\s*")
+_EXCEPTION = re.compile(r"\b(?:but|except|besides|than)\s*\Z")
 _CONDITION = re.compile(r"\b(?:if|in|when|under|with|only|had|but)\b")
 _ADVERB = re.compile(r",\s(?:obviously|clearly|definitely|of course|i think)\W*$", re.IGNORECASE)
 _LINE = re.compile(
@@ -161,17 +162,16 @@ def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
 def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
-            start = match.start()
-            is_supposed = "would" in match[0] and _CONDITION.search(text, match.end())
-            if re.search(r"\b(?:but|except|besides|than)\s*\Z", text[:start]):
-                continue
-            is_premise = _PICK.search(text, match.end()) is not None
-            is_supposed = is_supposed or re.search(r"\bseems .*\bbut\b", text[start:])
+            before = text[: match.start()]
+            is_supposed = ("would" in match[0] and _CONDITION.search(text, match.end())) or (
+                re.search(r"\bseems .*\bbut\b", text[match.start() :])
+            )
             if (
                 text.endswith("?")
                 or is_supposed
-                or is_premise
-                or HYPOTHETICAL.search(_REJECTION.sub("", text[:start]))
+                or _EXCEPTION.search(before)
+                or _PICK.search(text, match.end())  # it is the premise of a choice
+                or HYPOTHETICAL.search(_REJECTION.sub("", before))
             ):
                 continue
             groups = ("letters", "only", "best", "made", "said", "chinese")

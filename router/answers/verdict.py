@@ -151,8 +151,8 @@ def _reader(
     if is_ratio(gold):
         ratio = unmarked(plain(gold)).strip()
         return Reader(
-            lambda clause: commits_to_phrase(as_ratio(clause, ratio), ratio),
-            lambda sentences: concludes_phrase([as_ratio(s, ratio) for s in sentences], ratio),
+            lambda clause: commits_to_phrase(_as_ratio(clause, ratio), ratio),
+            lambda sentences: concludes_phrase([_as_ratio(s, ratio) for s in sentences], ratio),
         )
     if is_phrase(gold):
         return Reader(
@@ -164,13 +164,13 @@ def _reader(
     return None if number is None else _number_reader(number, gold, response, question)
 
 
-def assigned(text: str) -> str | None:
+def _assigned(text: str) -> str | None:
     """The variable to which a text assigns its number, or None."""
     match = re.search(r"(?<![A-Za-z\d^*/+-])\s*([A-Za-z])\s*=[^=A-Za-z]*$", plain(text))
     return match[1] if match else None
 
 
-def roundings(text: str) -> tuple[str, ...]:
+def _roundings(text: str) -> tuple[str, ...]:
     """A text as it is, and without the rounded value behind an exact one: 7/3 ≈ 2.33."""
     exact, _, rounded = text.replace("\\approx", "≈").rpartition("≈")
     return (text, exact) if re.search(r"\d\W*$", exact) and re.search(r"\d", rounded) else (text,)
@@ -187,7 +187,7 @@ def is_ratio(gold: str) -> bool:
 _AFTERNOON = re.compile(r"(?<!\d)(\d{1,2}):(\d\d)\s?p\.?m\b\.?", re.IGNORECASE)
 
 
-def as_ratio(text: str, gold: str) -> str:
+def _as_ratio(text: str, gold: str) -> str:
     """A text with "3 to 2" as 3:2, and without a.m. and p.m. if the gold answer leaves them out."""
     if not re.search(r":\d\d\b", gold):
         return re.sub(r"(?<![\d.])(\d+) to (\d+)(?=\W*$)", r"\1:\2", text)
@@ -207,28 +207,28 @@ def gold_number(gold: str) -> Number | None:
 
 
 def _number_reader(number: Number, gold: str, response: Response, question: str) -> Reader:
-    variable = assigned(gold)
+    variable = _assigned(gold)
     comma = decimal_comma(response.text)
 
     def commits(clause: str) -> bool | None:
         clause = in_digits(clause)
         if not re.search(r"\d", plain(clause)):
             return False if is_denial(affirmed(clause)) else None
-        if variable and assigned(clause) not in {None, variable}:
+        if variable and _assigned(clause) not in {None, variable}:
             return False
         return any(
             given is not None and given.equals(number, question)
-            for given in (committed_number(text, comma) for text in roundings(clause))
+            for given in (committed_number(text, comma) for text in _roundings(clause))
         )
 
     def concludes(sentences: Sequence[str]) -> bool:
-        if variable and sentences and assigned(sentences[-1]) not in {None, variable}:
+        if variable and sentences and _assigned(sentences[-1]) not in {None, variable}:
             return False
         spelled = [in_digits(sentence) for sentence in sentences]
         *others, last = spelled or [""]
         return any(
             given is not None and given.equals(number, question)
-            for given in (concluded_number([*others, text], comma) for text in roundings(last))
+            for given in (concluded_number([*others, text], comma) for text in _roundings(last))
         )
 
     return Reader(commits, concludes)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
-from server.api.thinking_fields import FIELDS
+from server.api.thinking_fields import FIELDS, OFF_WORDS
 
 OWNER = "chat_template_kwargs"
 _WRITTEN = frozenset(
@@ -23,8 +23,8 @@ _WRITTEN = frozenset(
     ]
 )
 _KNOWN = frozenset(field.name.partition(".")[2] for field in FIELDS if field.name.startswith(OWNER))
-_OFF_WORDS = {"enabled": "disabled", "adaptive": "disabled", "on": "off", "thinking": "chat"}
-_ON_WORDS = {off: on for on, off in _OFF_WORDS.items() if on != "adaptive"}
+_ON_WORDS = {off: on for on, off in OFF_WORDS.items()}
+_OFF_WORDS = {**OFF_WORDS, "adaptive": "disabled"}
 _SWITCH = re.compile(r"think|reason|effort|_cot|cot_", re.IGNORECASE)
 _SHOWN = re.compile(
     r"clear|preserve|keep|hist|past|prev|truncat|drop|strip|skip|no_|dis|format", re.I

@@ -122,13 +122,16 @@ def _mode(name: str, value: object) -> Wish:
     return Wish(thinks={"enabled": True, "disabled": False}.get(value.lower()))
 
 
+OFF_WORDS = {"enabled": "disabled", "on": "off", "thinking": "chat"}
+"""What templates call thinking, and the word of the same template for none."""
+
+
 def _template_mode(name: str, value: object) -> Wish:
     """The words of several templates; others leave the choice open."""
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be a string, not {shown(value)}", name)
-    words = {"enabled": True, "on": True, "thinking": True}
-    words |= {"disabled": False, "off": False, "chat": False}
-    return Wish(thinks=words.get(value.lower()))
+    word = value.lower()
+    return Wish(thinks=True if word in OFF_WORDS else False if word in OFF_WORDS.values() else None)
 
 
 def _switch_on(name: str, value: object) -> Wish:
