@@ -70,12 +70,14 @@ SMALL_SEED = "data.seed=[{stories={n=16,seed=1,steps=[1,4]}}]"
             ["tag", "sft-random", "sft"],
             {"select-random", "sft-random"},
         ),
+        (["sft", "retell"], ["tag", "sft", "retell"], {"retell"}),
     ],
 )
 def test_the_evaluated_models_determine_the_stages(
     besides: list[str], judged: list[str], added: set[str]
 ) -> None:
-    stages = stages_of(read_recipe(SMOKE, ["dpo.rounds=2", f"evaluate.besides={besides}"]))
+    settings = ["dpo.rounds=2", *(["retell.tokens=1"] if "retell" in besides else [])]
+    stages = stages_of(read_recipe(SMOKE, [*settings, f"evaluate.besides={besides}"]))
     assert set(stages) == {*STAGES, "pairs-2", "dpo-2"} | added
     assert list(stages["evaluate"].needs) == judged
 

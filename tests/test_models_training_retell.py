@@ -1,23 +1,33 @@
-"""The stage `retell`: its samples, its optimiser, and a short run that goes on after a stop."""
+"""The stage `retell`: its samples, its optimiser, and a run that goes on after a stop."""
 
 import json
 import random
-from itertools import islice
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from processes import ROOT
+from training_runs import train, trained
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test-train")
+
+from safetensors.torch import load_file  # noqa: E402
 
 from models.domain.reasoning_traces import trace  # noqa: E402
 from models.domain.retelling import conversations  # noqa: E402
 from models.domain.visitors import NO_STORY, REPLY  # noqa: E402
-from models.training.batches import Sample, bucketed  # noqa: E402
+from models.training import retell  # noqa: E402
+from models.training.batches import Batch, Sample, bucketed  # noqa: E402
 from models.training.chat import IGNORED, Chat  # noqa: E402
 from models.training.muon import Muon, orthogonal  # noqa: E402
-from models.training.retell import CONTEXT, train  # noqa: E402
+from models.training.retell import CONTEXT  # noqa: E402
 from models.training.retold_samples import shortest_form, write_sample  # noqa: E402
+from models.training.streamed import Progress, StreamedRun  # noqa: E402
 
 DEMO = ROOT / "models" / "demo"
 
@@ -77,17 +87,76 @@ def test_muon_agrees_with_torch_and_its_updates_are_nearly_orthogonal() -> None:
     assert torch.allclose(ours, theirs, atol=0.02)  # torch computes in bfloat16
 
 
-def test_a_short_run_widens_the_context_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    def trained(tokens: int) -> dict[str, int]:
-        short = {"batch_tokens": 2048, "warmup_steps": 1, "compile": False, "checkpoint_minutes": 0}
-        run = {"start": str(DEMO), "retell": {"tokens": tokens, **short}}
-        (tmp_path / "retell.json").write_text(json.dumps(run))
-        train(tmp_path)
-        return json.loads((tmp_path / "training.json").read_text())
+class StopError(Exception):
+    """Ends a training as a kill does: nothing of it stays but its files."""
 
-    first = trained(5_000)
-    assert 5_000 <= first["tokens"] < 8_000
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
+
+class Worker:
+    """In place of a training's process: trains in this one, with `step` before each step."""
+
+    def __init__(self, step: Callable[[Progress], None]) -> None:
+        self._step, self._folder = step, Path()
+
+    @contextmanager
+    def __call__(self, command: Sequence[str], **_: Any) -> Generator["Worker"]:
+        assert command[-2] == "models.training.retell"
+        self._folder = Path(command[-1])
+        yield self
+
+    def wait(self) -> int:
+        train_batch = StreamedRun.train_batch
+
+        def stepped(run: StreamedRun, batch: Batch) -> float:
+            self._step(run.progress)
+            return train_batch(run, batch)
+
+        with patch.object(StreamedRun, "train_batch", stepped):
+            try:
+                retell.train(self._folder)
+            except StopError:
+                return 1
+        return 0
+
+
+def test_an_interrupted_stage_goes_on_from_its_checkpoint_to_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.training.retold_samples.POOL_SAMPLES", 6)
+    run = tmp_path / "sft"
+    shutil.copytree(DEMO, run / "model")
+    (run / "manifest.json").write_text('{"outputs": {}}')
+    table = "tokens=5000, batch_tokens=512, warmup_steps=1, compile=false, checkpoint_minutes=0"
+    setting = f"retell={{{table}}}"
+    steps: list[tuple[int, int]] = []
+
+    def note(progress: Progress) -> None:
+        steps.append((progress.step, progress.pool))
+
+    whole = trained("retell", tmp_path, setting, worker=Worker(note))
+    assert [step for step, _ in steps] == list(range(whole["steps"]))
+    assert 5_000 <= whole["tokens"] < 6_024
+    model = tmp_path / "retell" / "model"
+    config = json.loads((model / "config.json").read_text())
     assert config["max_position_embeddings"] == CONTEXT
-    second = trained(first["tokens"] + 1)
-    assert second["steps"] == first["steps"] + 1
+    start, end = (load_file(folder / "model.safetensors") for folder in (DEMO, model))
+    assert not all(torch.equal(start[name], end[name]) for name in start)
+
+    last = next(step for (_, before), (step, pool) in pairwise(steps) if pool == before > 0)
+    uninterrupted = [*steps]
+    steps.clear()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == last:
+            raise StopError
+        note(progress)
+
+    shutil.rmtree(tmp_path / "retell")
+    status, printed = train("retell", tmp_path, setting, worker=Worker(interrupt))
+    assert status == 1
+    assert "continues from its last checkpoint" in printed
+    resumed = trained("retell", tmp_path, setting, worker=Worker(note))
+    pool = uninterrupted[last][1]
+    redone = [step for step in uninterrupted[:last] if step[1] == pool]
+    assert redone  # those after the checkpoint, which is taken at the end of a pool
+    assert steps == [*uninterrupted[:last], *redone, *uninterrupted[last:]]
+    assert resumed["outputs"] == whole["outputs"]
