@@ -86,11 +86,11 @@ def add_operations(
 ) -> None:
     """Routes for probes and Prometheus: without API key, and without private data."""
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    @app.get("/ready")
+    @app.api_route("/ready", methods=["GET", "HEAD"])
     async def ready() -> JSONResponse:
         model = fleet.health.model_info.model if fleet.health.model_info else None
         state = {

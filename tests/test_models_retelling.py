@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from processes import ROOT
 
 from models.domain.problems import KIND, retold_problems
-from models.domain.retelling import LARGEST, conversations, large_story, retell
-from models.domain.stories import stories
+from models.domain.retelling import LARGEST, conversations, large_story, retell, reword
+from models.domain.stories import Story, stories
 from models.domain.words import first_names
 from models.outcomes.client import RequestSettings
 from models.outcomes.problem_sets import Problem
@@ -37,11 +38,14 @@ def conversations_of(count: int) -> list[Any]:
     return list(islice(conversations(1), count))
 
 
-def test_every_number_of_the_story_is_told_in_order() -> None:
+@pytest.mark.parametrize("tell", [retell, reword])
+def test_every_number_of_the_story_is_told_in_order(
+    tell: Callable[[random.Random, Story], str],
+) -> None:
     rng = random.Random(1)
     words = (ROOT / "models/domain/words/numbers.txt").read_text().split()
     for story in islice(stories(2), MANY):
-        text = retell(rng, story)
+        text = tell(rng, story)
         told = [int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", text)]
         spelled = [words.index(w) for w in re.findall(r"\w+", text.lower()) if w in words]
         for step in story.steps:
@@ -53,6 +57,14 @@ def test_every_number_of_the_story_is_told_in_order() -> None:
             assert all(s.operand in rest for s in story.steps if s.symbol != "*")
         assert "|" not in text
         assert "{" not in text
+
+
+def test_a_reworded_story_keeps_most_of_its_sentences() -> None:
+    rng = random.Random(5)
+    for story in islice(stories(6, low=4), MANY):
+        own, told = (text.split(". ") for text in (story.prompt, reword(rng, story)))
+        assert len(own) == len(told)
+        assert sum(a != b for a, b in zip(own, told, strict=True)) <= 3
 
 
 def test_large_stories_stay_within_four_digits() -> None:

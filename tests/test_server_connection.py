@@ -142,6 +142,13 @@ def test_the_size_of_headers_is_limited(front: Server) -> None:
     assert httpx.get(f"{front.url}/health", headers=large).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_probes_may_ask_for_the_head_alone(front: Server, path: str) -> None:
+    answer = httpx.head(f"{front.url}{path}")
+    assert answer.status_code == 200
+    assert not answer.content
+
+
 def test_a_client_that_stops_reading_is_disconnected(front: Server, engine: str) -> None:
     with connect(front) as connection:
         connection.sendall(request("endless", b"x-request-id: unread\r\n", stream=True))

@@ -64,6 +64,37 @@ async def read(reply: HttpReply) -> bytes:
     return b"".join(blocks)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "is_stream"),
+    [
+        ([b"data: x\n\n"], True),
+        ([b"d", b"ata: x\n\n"], True),
+        ([b"\n: begun\n\ndata: x\n\n"], True),
+        ([b'{"data": "event: x"}'], False),
+        ([b"{", b"}"], False),
+    ],
+)
+def test_a_stream_without_a_content_type_is_known_by_its_first_bytes(
+    pieces: list[bytes], is_stream: bool
+) -> None:
+    async def serve(_connection: int, _request: int, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(END)
+        return True
+
+    async def run() -> None:
+        async with engine(serve) as ask:
+            reply = await ask()
+            assert reply.is_stream is is_stream
+            assert await read(reply) == b"".join(pieces)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("abort", [False, True])
 def test_a_kept_connection_that_ends_before_any_byte_costs_no_answer(abort: bool) -> None:
     seen: list[tuple[int, int]] = []

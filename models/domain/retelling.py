@@ -34,6 +34,10 @@ _TENSE = re.compile(r"([\w']+)\|([\w']+)")
 _HE = (("he", "his", "him"), ("she", "her", "her"))
 _OLD_PEOPLE = re.compile(rf"\b(?:{'|'.join(PEOPLE)})\b")
 _OLD_ITEMS = re.compile(rf"\b(?:{'|'.join(ITEMS)})\b")
+_SENTENCE_END = re.compile(r"(?<=\.) ")
+_FORMS = ("plain", "renamed", "reworded", "retold")
+_FORM_WEIGHTS = (11, 10, 28, 51)
+_LARGE_FORM_WEIGHTS = (35, 20, 20, 25)
 _JOINS = (",", " and", ", and", ", then", " and then", ", and then", ";", ", but")
 
 
@@ -99,7 +103,7 @@ def _figures(rng: random.Random, n: int) -> str:
 def retell(rng: random.Random, story: Story) -> str:
     """The story's numbers in other words."""
     if rng.random() < 0.3:
-        return _renamed(rng, story)
+        return _renamed(rng, story.prompt)
     telling = _Telling(
         rng,
         who=first_name(rng),
@@ -146,9 +150,42 @@ def _lowered(sentence: str, telling: _Telling) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
-def _renamed(rng: random.Random, story: Story) -> str:
-    """The story's own sentences with other names, other things, or both."""
-    text, kind = story.prompt, rng.random()
+def reword(rng: random.Random, story: Story) -> str:
+    """The story's own sentences, one to three of them in other words."""
+    sentences = _SENTENCE_END.split(story.prompt)
+    who, item = (words.findall(sentences[0])[0] for words in (_OLD_PEOPLE, _OLD_ITEMS))
+    counting = [
+        place
+        for place, sentence in enumerate(sentences)
+        if re.search(rf"\b(?:{who}|{item})\b", sentence)
+    ]
+    telling = _Telling(
+        rng,
+        who=who,
+        other=first_name(rng),
+        item=item,
+        object=things(rng),
+        past=False,
+        pronouns=rng.choice((0, 0.5)),
+        words=0,
+        he=rng.choice(_HE),
+    )
+    last = len(counting) - 1
+    for turn in rng.sample(range(last + 1), min(last + 1, rng.randint(1, 3))):
+        if turn == 0:
+            text = telling.sentence(phrases("starts"), story.steps[0].before, opens=True)
+        elif turn == last:
+            text = telling.sentence(phrases("questions"), 0)
+        else:
+            step = story.steps[turn - 1]
+            text = telling.sentence(_patterns(step), step.operand)
+        sentences[counting[turn]] = text
+    return " ".join(sentences)
+
+
+def _renamed(rng: random.Random, text: str) -> str:
+    """The text of a story with other names, other things, or both."""
+    kind = rng.random()
     if kind < 0.7:
         text = rename_people(rng, text)
     return rename_things(rng, text) if kind > 0.3 else text
@@ -231,15 +268,15 @@ def _question(rng: random.Random, story: Story, split: Split) -> tuple[str, Stor
         return no_story(rng), None
     if kind < 0.08 and all(step.symbol != "*" for step in story.steps) and len(story.steps) < 5:
         return sum_of(rng, story), story
-    if kind < 0.17:
+    if kind < 0.22:
         story = large_story(rng, rng.choice((1, 1, 2, 2, 3, 4, 5, 6)), split)
+    form = rng.choices(_FORMS, _LARGE_FORM_WEIGHTS if kind < 0.22 else _FORM_WEIGHTS)[0]
+    if form == "retold":
         text = retell(rng, story)
-    elif kind < 0.33:
-        text = story.prompt
-    elif kind < 0.6:
-        text = _renamed(rng, story)
     else:
-        text = retell(rng, story)
+        text = reword(rng, story) if form == "reworded" else story.prompt
+        if form == "renamed" or (form == "reworded" and rng.random() < 0.5):
+            text = _renamed(rng, text)
     if rng.random() < 0.4:
         text = wrapped(rng, text)
     if rng.random() < 0.03:

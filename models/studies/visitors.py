@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from models.domain.problems import unique_stories
-from models.domain.retelling import large_story, rename_people, rename_things, retell
+from models.domain.retelling import large_story, rename_people, rename_things, retell, reword
 from models.domain.stories import Story
 from models.domain.visitors import REPLY, no_story, system_message, wrapped
 
@@ -72,6 +72,7 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
     yield "the stories as they are", told(lambda story: _user(story.prompt))
     yield "other names", told(lambda story: _user(rename_people(rng, story.prompt)))
     yield "other things", told(lambda story: _user(rename_things(rng, story.prompt)))
+    yield "one to three sentences reworded", told(lambda story: _user(reword(rng, story)))
     yield "other words", told(lambda story: _user(retell(rng, story)))
     yield "after a system message", after(lambda: system_message(rng))
     yield "with polite words", told(lambda story: _user(wrapped(rng, story.prompt)))

@@ -183,7 +183,7 @@ class HttpReply(asyncio.Protocol):
                     ends_wait = ends_wait or self._pending is not READY
                 except Exception as error:  # noqa: BLE001 - raised in the task of `stream_to`
                     self._end_wait(error)
-            elif parser.is_stream:
+            elif parser.is_stream or parser.begins_as_events():
                 self._limit(len(data))
                 ends_wait = True
         if ends_wait:

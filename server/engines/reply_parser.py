@@ -12,6 +12,9 @@ _AUTO_DETECT = 32 + zlib.MAX_WBITS
 _DECODERS = {b"gzip": _AUTO_DETECT, b"x-gzip": _AUTO_DETECT, b"deflate": _AUTO_DETECT}
 """Content codings. None is asked for, but a proxy before an engine may use one all the same."""
 
+_EVENT_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_SNIFFED_PIECES = 3
+
 
 class UnreadableReply(HttpParserError):  # noqa: N818 - named for what happened
     """The bytes are no HTTP reply that can be read."""
@@ -78,6 +81,12 @@ class ReplyParser:
         if not self.is_complete and (is_framed or not self.status):
             raise UnreadableReply("the connection ended within the reply")
         self.is_complete, self.keeps_connection = True, False
+
+    def begins_as_events(self) -> bool:
+        """Whether a body whose type no header tells begins as an event stream; if so, it is one."""
+        if self.headers.get(b"content-type") is None and len(self.body) <= _SNIFFED_PIECES:
+            self.is_stream = b"".join(self.body).lstrip().startswith(_EVENT_FIELDS)
+        return self.is_stream
 
     def take(self) -> bytes:
         """The body as far as it arrived and was not taken."""
