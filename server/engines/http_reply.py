@@ -155,6 +155,7 @@ class HttpReply(asyncio.Protocol):
         Not where the engine had closed the one before in silence: it may do so again.
         """
         connection, self._connection = self._connection, None
+        self._parser.release()
         if connection is None:
             return
         is_sent = not connection.transport.get_write_buffer_size()

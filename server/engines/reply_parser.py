@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -82,6 +83,10 @@ class ReplyParser:
             raise UnreadableReply("the connection ended within the reply")
         self.is_complete, self.keeps_connection = True, False
 
+    def release(self) -> None:
+        """Let go of the parser, whose callbacks refer back: only a collection would free both."""
+        self.feed, self._parser = _ignored, cast("Any", None)
+
     def begins_as_events(self) -> bool:
         """Whether a body whose type no header tells begins as an event stream; if so, it is one."""
         if self.headers.get(b"content-type") is None and len(self.body) <= _SNIFFED_PIECES:
@@ -126,3 +131,7 @@ class ReplyParser:
             raise UnreadableReply(str(error)) from error
         if decoded:
             self.body.append(decoded)
+
+
+def _ignored(data: bytes) -> None:
+    """Bytes after the end."""

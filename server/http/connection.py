@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import error_envelope
 from server.http.connection_pool import ConnectionPool
+from server.http.pipeline import Pipeline
 from server.http.response_head import begin_response
 from server.http.write_watch import WriteWatch
 
@@ -101,6 +102,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, deadlines: Deadlines, pool: ConnectionPool, **options: Any) -> None:
         super().__init__(**options)
+        self.pipeline = Pipeline()  # pyright: ignore[reportAttributeAccessIssue] - has what it uses
         self._deadlines, self._pool = deadlines, pool
         self._head_is_open = self._head_is_timed = False
         self._head_bytes = 0
@@ -127,6 +129,16 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         self._report_disconnect()
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of what refers back to the connection: only a collection would free both.
+
+        The answer of a request that is still under way goes to its own `cycle`.
+        """
+        self.cycle = self.scope = None  # pyright: ignore[reportAttributeAccessIssue] - as at the start
+        self.pipeline.clear()
+        del self._response_transport
 
     def evict(self) -> None:
         self.transport.abort()
@@ -220,6 +232,8 @@ class Connection(HttpToolsProtocol):
             self._linger()
             return
         super().on_response_complete()  # which sets the deadline of an idle connection
+        if self.parser is None:  # pyright: ignore[reportUnnecessaryComparison] - the connection has ended
+            return
         if self._is_waiting or self.cycle.more_body:
             self._pool.wait(self)
         if self._is_waiting and self._head_is_open:
@@ -272,7 +286,7 @@ class Connection(HttpToolsProtocol):
     def _watch_disconnect(self, on_disconnect: Callable[[], None]) -> Callable[[], None]:
         """Report when the client disconnects, until the function that is returned is called."""
         self._on_disconnect = on_disconnect
-        if self.cycle.disconnected or self.transport.is_closing():
+        if self.transport.is_closing() or self.cycle.disconnected:
             self._report_disconnect()
         return self._end_watch
 
@@ -297,7 +311,7 @@ class Connection(HttpToolsProtocol):
     @property
     def _has_unread_body(self) -> bool:
         """Whether the body of the request that is being answered has not arrived."""
-        return self.cycle.more_body and not self.pipeline
+        return self.cycle is not None and self.cycle.more_body and not self.pipeline  # pyright: ignore[reportUnnecessaryComparison]
 
     def _linger(self) -> None:
         """End the connection, but go on reading for a while: a reset could lose the answer."""
