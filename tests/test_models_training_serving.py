@@ -3,20 +3,26 @@
 import json
 import sys
 from collections import Counter
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 from processes import ROOT
 
 from child_python import python_command
-from models.outcomes.client import RequestSettings
+from models.domain.problems import unique_stories
+from models.outcomes.client import GenerateError, RequestSettings
+from models.outcomes.generate import generate, plan_tasks
 from models.outcomes.problem_sets import Problem
+from models.outcomes.verify import Judge
 from models.training.generation import generate_missing
 from models.training.recipe_engine import Engine, Sampling, Teacher
 from models.training.recipe_file import RecipeError, read_recipe
 from models.training.run import RunError
-from models.training.serving import replica_devices, started, teaching
+from models.training.serving import replica_devices, served_names, started, teaching
 
 RECIPES = ROOT / "models" / "recipes"
 
@@ -135,6 +141,52 @@ def test_replicas_share_the_requests_and_end_with_the_stage(requests: Path, tmp_
     for url in urls:
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{url}/models")
+
+
+class Stopper:
+    """In place of a judge: stops an engine once it has seen three answers."""
+
+    def __init__(self, engine: ExitStack) -> None:
+        self._engine, self._answers = engine, 0
+
+    async def is_correct(self, *_: object) -> bool:
+        self._answers += 1
+        if self._answers == 3:
+            self._engine.close()
+        return True
+
+
+def test_an_engine_that_is_down_is_said_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.outcomes.client._BACKOFF", lambda _: 0.0)
+    model, engine = tmp_path / "tag" / "model", Engine(kind="embedded")
+    model.parent.mkdir()
+    model.symlink_to(ROOT / "models" / "demo")
+    command = python_command("server.embedded", "--model", str(model))
+    stories = islice(unique_stories(1, "test", 1, 4), 20)
+    problems = [Problem(str(number), story.prompt, "1") for number, story in enumerate(stories)]
+    tasks, out = plan_tasks(problems, ["low"], 1), tmp_path / "out.jsonl"
+    gone = "http://127.0.0.1:1/v1"
+    with ExitStack() as first, ExitStack() as second:
+        dying, living = (
+            stack.enter_context(started(engine, command, "trained-tag", tmp_path))[0]
+            for stack in (first, second)
+        )
+        names = served_names([gone, dying, living], model)
+        assert names == dict.fromkeys([dying, living], "trained-tag")
+        endpoints = [RequestSettings(url, name, 0.6, None, True) for url, name in names.items()]
+        assert generate(tasks, endpoints, out, 4, cast("Judge", Stopper(first))) == []
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert {row["problem_id"] for row in rows} == {task.problem.problem_id for task in tasks}
+        assert len(rows) == len(tasks)
+        said = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+        assert [gone in said[0], dying in said[1], len(said)] == [True, True, 2]
+        second.close()
+        with pytest.raises(GenerateError, match=f"{living} did not answer"):
+            generate(tasks, endpoints, out, 4)
+    with pytest.raises(RunError, match=f"{gone} does not list its models"):
+        served_names([gone, dying], model)
 
 
 def test_a_replica_that_cannot_start_ends_the_stage_with_its_log(tmp_path: Path) -> None:

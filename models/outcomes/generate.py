@@ -5,7 +5,6 @@ a rerun requests only the missing ones, so a run can be stopped at any time.
 """
 
 import asyncio
-import itertools
 import json
 import os
 import random
@@ -19,11 +18,11 @@ from models.outcomes.client import (
     GenerationTask,
     RefusedError,
     RequestSettings,
-    complete,
     http_client,
     outcome_row,
     visible_answer,
 )
+from models.outcomes.engines import Engines
 from models.outcomes.problem_sets import Problem, read_problems
 from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
@@ -132,7 +131,7 @@ def generate(
 
     Args:
         tasks: what to generate.
-        endpoints: one or more engines that serve the same model.
+        endpoints: one or more engines that serve the same model. Rows name it as the first does.
         out: the outcome file.
         concurrency: requests in flight, over all endpoints together.
         judge: judges the answers; without it, `correct` stays null.
@@ -141,7 +140,8 @@ def generate(
         Why problems were refused, a line for each; those have no row.
 
     Raises:
-        GenerateError: an endpoint is down or refuses too many problems; finished rows are kept.
+        GenerateError: all endpoints are down, or too many problems are refused; finished rows are
+            kept.
     """
     with out.open("a", encoding="utf-8") as stream:
         return asyncio.run(_generate(tasks, endpoints, stream, judge, concurrency))
@@ -155,18 +155,19 @@ async def _generate(
     concurrency: int,
 ) -> list[str]:
     queue = iter(tasks)
+    engines = Engines(endpoints)
     refusals: list[str] = []
     started = 0
 
     async with http_client(concurrency) as http:
         with progress_bar(len(tasks)) as progress:
 
-            async def work(settings: RequestSettings) -> None:
+            async def work() -> None:
                 nonlocal started
                 for task in queue:
                     started += 1
                     try:
-                        completion = await complete(http, settings, task)
+                        completion = await engines.complete(http, task)
                     except RefusedError as error:
                         refusals.append(str(error))
                         check_refusals(len(refusals), started, len(tasks), error)
@@ -178,13 +179,12 @@ async def _generate(
                         correct = await judge.is_correct(
                             text, problem.answer, truncated, problem.check, problem.prompt
                         )
-                    row = outcome_row(settings, task, completion, correct)
+                    row = outcome_row(endpoints[0], task, completion, correct)
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
                     out.flush()
                     progress.update()
 
-            engines = itertools.cycle(endpoints)
-            workers = [asyncio.create_task(work(next(engines))) for _ in range(concurrency)]
+            workers = [asyncio.create_task(work()) for _ in range(concurrency)]
             try:
                 await asyncio.gather(*workers)
             finally:

@@ -45,7 +45,8 @@ def generate_missing(
     """Append the missing ones of `samples` generations per problem and effort to `out`.
 
     Raises:
-        GenerateError: an endpoint is down or refuses too many problems; finished rows are kept.
+        GenerateError: all endpoints are down, or too many problems are refused; finished rows are
+            kept.
     """
     tasks = plan_tasks(problems, efforts, samples)
     finished = read_finished(out, endpoints[0], problems)

@@ -21,7 +21,8 @@ class Engine(Table):
     engines that already serve the checkpoint, or a router before them, such as vllm-router.
 
     `replicas` engines are started, each on the next `gpus_each` of the GPUs, and share the
-    requests; `concurrency` is that of all of them together.
+    requests; `concurrency` is that of all of them together. An engine that fails is left out,
+    unless it is the last one.
     """
 
     kind: Literal["embedded", "llamacpp", "vllm", "urls"] = "vllm"

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,7 +41,7 @@ def serving(recipe: Recipe, model: Path, folder: Path) -> Generator[dict[str, st
     """
     engine = recipe.engine
     if engine.kind == "urls":
-        yield {url: _served_name(url, model) for url in (url.rstrip("/") for url in engine.urls)}
+        yield served_names([url.rstrip("/") for url in engine.urls], model)
         return
     folder.mkdir(parents=True, exist_ok=True)
     command = _command(recipe, model, folder)
@@ -145,10 +146,38 @@ def vllm_command(engine: Engine, model: str) -> list[str]:
     return [engine.python, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
 
 
+class _DownError(RunError):
+    """An engine does not answer, or says that it cannot serve."""
+
+
+def served_names(urls: Sequence[str], model: Path) -> dict[str, str]:
+    """The name of `model` by URL, of the engines that answer; the others are said to be left out.
+
+    Raises:
+        RunError: no engine answers, or one serves another model.
+    """
+    names: dict[str, str] = {}
+    down: list[_DownError] = []
+    for url in urls:
+        try:
+            names[url] = _served_name(url, model)
+        except _DownError as error:
+            down.append(error)
+    if not names:
+        raise down[0]
+    for error in down:
+        print(f"warning: {error}; going on with {len(names)} of the engines", file=sys.stderr)
+    return names
+
+
 def _served_name(url: str, model: Path) -> str:
     """The name of `model` at `url`. Each stage has a model of its own, so the engine must tell it.
 
     vLLM lists the folder; other engines list a name only, which must then be the stage's.
+
+    Raises:
+        RunError: it serves another model, or does not list its models; a `_DownError` if it does
+            not answer at all, or with a status of 5xx.
     """
     name = f"{MODEL}-{model.parent.name}"
     remedy = (
@@ -156,9 +185,13 @@ def _served_name(url: str, model: Path) -> str:
         "--alias), then run this again"
     )
     try:
-        models = httpx.get(f"{url}/models", timeout=_MODELS_SECONDS).json()["data"]
-        roots = {str(entry["id"]): entry.get("root") for entry in models}
-    except (httpx.TransportError, ValueError, LookupError, TypeError, AttributeError) as error:
+        response = httpx.get(f"{url}/models", timeout=_MODELS_SECONDS)
+        if response.is_server_error:
+            response.raise_for_status()
+        roots = {str(entry["id"]): entry.get("root") for entry in response.json()["data"]}
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        raise _DownError(f"{url} does not list its models ({error!r}): {remedy}") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(f"{url} does not list its models ({error!r}): {remedy}") from error
     for served in (name, MODEL):
         root = roots.get(served)
