@@ -5,6 +5,7 @@ Owns the file's format and every reason to refuse a file; knows nothing of how i
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,6 +18,7 @@ from router.artifact_values import array, bounds, plain, within
 from router.composite import Composite, parse_composite
 from router.features import FEATURE_NAMES, FEATURES_VERSION
 from router.kind_offsets import NO_KINDS, KindOffsets
+from router.known_words import KnownWords
 from router.parameters import Parameters
 from router.policy import Prices
 from router.vocabulary import Vocabulary
@@ -75,9 +77,9 @@ def save(artifact: Artifact, path: str | Path) -> None:
     parameters = {
         field.name: plain(getattr(artifact.parameters, field.name))
         for field in fields(Parameters)
-        if field.name != "kinds"
+        if field.name not in ("kinds", "known")
     }
-    kinds = artifact.parameters.kinds
+    kinds, known = artifact.parameters.kinds, artifact.parameters.known
     words = artifact.parameters.vocabulary.words
     document = {
         "kind": _KIND,
@@ -93,7 +95,8 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
         "vocabulary": " ".join(word.decode() for word in words),
-        "parameters": parameters,
+        "parameters": parameters | {"known_share": 1.0 - known.tolerance},  # for older versions
+        "known_words": {field.name: plain(getattr(known, field.name)) for field in fields(known)},
         "kinds": [[kind, plain(offsets)] for kind, offsets in kinds.by_kind.items()],
         "kind_guard": kinds.guard,
     }
@@ -189,7 +192,7 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         vocabulary=Vocabulary(words, array(numbers["vocabulary"], "vocabulary", (len(words),))),
         slack=within(numbers["slack"], 0),
         range_limit=within(numbers["range_limit"], 0),
-        known_share=within(numbers["known_share"], 0, 1),
+        known=_known_words(document, numbers, len(words)),
         kinds=_kinds(document, efforts),
         **_added_later(numbers, efforts),
     )
@@ -211,6 +214,20 @@ def _added_later(numbers: Mapping[str, Any], efforts: int) -> dict[str, Any]:
         "top_tokens": bounds(numbers, "top_tokens", efforts),
         "system_share": within(numbers.get("system_share", 0.0 if alone else 0.5), 0, 1),
     }
+
+
+def _known_words(document: Mapping[str, Any], numbers: Mapping[str, Any], words: int) -> KnownWords:
+    """The limit on unknown words; in artifacts of older versions, the same for every prompt."""
+    part = document.get("known_words")
+    if part is None:
+        share = within(numbers["known_share"], 0, 1)
+        return KnownWords.at_least(share, len(FEATURE_NAMES), words)
+    return KnownWords(
+        weights=array(part["weights"], "known_words", (len(FEATURE_NAMES),)),
+        word_weights=array(part["word_weights"], "known_words", (words,)),
+        bias=within(part["bias"], -math.inf),
+        tolerance=within(part["tolerance"], 0, 1),
+    )
 
 
 def _kinds(document: Mapping[str, Any], efforts: int) -> KindOffsets:

@@ -141,8 +141,10 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
     per_unit = parameters.folded.per_unit
     if projected.excess.dot(per_unit) > parameters.range_limit:
         return f"feature {FEATURE_NAMES[int((projected.excess * per_unit).argmax())]}"
-    if projected.known_share < parameters.known_share:
-        return f"only {projected.known_share:.0%} of its words are in the vocabulary"
+    if projected.shortfall > parameters.known.tolerance:
+        least = projected.known_share + projected.shortfall - parameters.known.tolerance
+        known = f"only {projected.known_share:.0%} of its words are in the vocabulary"
+        return f"{known}; like prompts have {least:.0%} at least"
     return None
 
 
@@ -156,19 +158,19 @@ def unlike_by_system(parameters: Parameters, has_system: bool) -> str | None:
 
 
 def in_distribution(
-    parameters: Parameters, excess: Array, known_share: Array, has_system: Mask
+    parameters: Parameters, excess: Array, shortfall: Array, has_system: Mask
 ) -> Mask:
     """Which of N prompts are unlike those of the fit by neither of the two functions above.
 
     Args:
         parameters: the fit's.
         excess: each prompt's summed `range_excess`, (N,).
-        known_share: the share of its words in the vocabulary, (N,).
+        shortfall: `Parameters.shortfalls`, (N,).
         has_system: whether it has a system or developer message, (N,).
     """
     seen = np.where(has_system, parameters.system_share, 1.0 - parameters.system_share)
     return (
         (excess <= parameters.range_limit)
-        & (known_share >= parameters.known_share)
+        & (shortfall <= parameters.known.tolerance)
         & (seen >= _SEEN_SHARE)
     )

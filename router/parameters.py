@@ -3,6 +3,7 @@
 `router.fitting.fit` fits them, `router.artifact` stores them, `router.estimate` evaluates them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,8 @@ import numpy as np
 from router.arrays import Array
 from router.features import CONTEXT_FEATURES, Prompt
 from router.kind_offsets import NO_KINDS, KindOffsets
-from router.vocabulary import Vocabulary
+from router.known_words import KnownWords, shortfall
+from router.vocabulary import Vocabulary, Words
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Parameters(Standardizer):
     `top_budget` (E,): the largest budget, in tokens; the budget where a word is unknown.
     `top_tokens` (E,): the largest estimate of tokens; inf: no bound.
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
-    is out of distribution. `known_share`: the same for the least share of vocabulary words.
+    is out of distribution. `known`: the same for the share of words that the vocabulary has.
     `system_share`: share of the fit's prompts with a system message.
     `kinds`: what the kinds of traffic add. `composites`: how many of the E are composite efforts,
     the last ones, which have no budget of the router's.
@@ -73,7 +75,7 @@ class Parameters(Standardizer):
     slack: float
     top_budget: Array
     range_limit: float
-    known_share: float
+    known: KnownWords
     system_share: float
     top_tokens: Array
     kinds: KindOffsets = NO_KINDS
@@ -96,7 +98,23 @@ class Parameters(Standardizer):
                 strict=True,
             )
         )
-        return FoldedParameters(lowest, highest, per_unit, weights, bias, factors)
+        known_weights = self.known.weights / self.scale
+        known_bias = self.known.bias - float(known_weights @ self.center)
+        return FoldedParameters(
+            lowest, highest, per_unit, weights, bias, factors, known_weights, known_bias
+        )
+
+    def shortfalls(self, x: Array, words: Sequence[Words], known_share: Array) -> Array:
+        """How many fewer words than expected N prompts have in the vocabulary, as a share (N,).
+
+        Args:
+            x: features, (N, F).
+            words: of the routed text, (N,).
+            known_share: the share of words in the vocabulary, (N,).
+        """
+        by_words = self.vocabulary.project(words, self.known.word_weights[:, np.newaxis])[:, 0]
+        expected = self.clipped(x) @ self.known.weights + self.known.bias + by_words
+        return shortfall(expected, known_share)
 
     def project(self, prompt: Prompt) -> "Projected":
         """One prompt's features and words as the fit sees them."""
@@ -109,7 +127,13 @@ class Parameters(Standardizer):
             known_share = self.vocabulary.known_share(prompt.words)
         if prompt.read is not prompt.words:
             known_share = min(known_share, self.vocabulary.known_share(prompt.read))
-        return Projected(clipped, np.abs(x - clipped), word_sum, known_share)
+        expected = 1.0
+        if known_share < 1.0:
+            expected = float(folded.known_weights.dot(clipped)) + folded.known_bias
+            expected += float(weights.dot(self.known.word_weights.take(rows)))
+        return Projected(
+            clipped, np.abs(x - clipped), word_sum, known_share, min(expected, 1.0) - known_share
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +143,7 @@ class FoldedParameters:
     `lowest` and `highest` (F,): the range of the fit. `per_unit` (F,): standard deviations per
     unit, 0 for features whose excess does not count. `weights` (2E, F), `bias` (2E,): logits, then
     log tokens. `factors`: `smear`, `spread`, `top_budget` and `top_tokens` of each effort.
+    `known_weights` (F,), `known_bias`: the expected share of known words, without what words add.
     """
 
     lowest: Array
@@ -127,6 +152,8 @@ class FoldedParameters:
     weights: Array
     bias: Array
     factors: tuple[tuple[float, float, float, float], ...]
+    known_weights: Array
+    known_bias: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +162,15 @@ class Projected:
 
     `clipped` (F,): features clipped to the range of the fit, in their own units. `excess` (F,): the
     distance from the range, in the same units. `word_sum` (2E,): what the words add to the logits,
-    then to the log tokens. `known_share`: the share of words that the vocabulary has.
+    then to the log tokens. `known_share`: the share of words that the vocabulary has; `shortfall`:
+    how much less that is than expected, at most 0 where it has all.
     """
 
     clipped: Array
     excess: Array
     word_sum: Array
     known_share: float
+    shortfall: float
 
 
 def range_excess(standardizer: Standardizer, x: Array) -> Array:

@@ -8,6 +8,7 @@ from processes import ROOT
 
 from router.artifact import Artifact, load, save
 from router.composite import Composite
+from router.known_words import KnownWords
 from router.policy import FrontierPoint, OperatingPoint, Prices
 
 EASY = 1e9
@@ -32,7 +33,7 @@ def composite_artifact(composite: Composite, model: str = "demo") -> Artifact:
         top_budget=np.append(fitted.top_budget, np.inf),
         top_tokens=np.append(fitted.top_tokens, np.inf),
         range_limit=EASY,
-        known_share=0.0,
+        known=KnownWords.at_least(0.0, fitted.p_weights.shape[1], len(words)),
         system_share=0.5,
         composites=1,
     )

@@ -114,7 +114,10 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("parameters", "slack"), -1.0, "damaged"),
         (("parameters", "smear", 0), -1.0, "damaged"),
         (("parameters", "spread", 0), 0.0, "damaged"),
-        (("parameters", "known_share"), 2.0, "damaged"),
+        (("known_words", "tolerance"), 2.0, "2 is not within 0 and 1"),
+        (("known_words", "weights"), [0.0], "damaged"),
+        (("known_words", "word_weights"), [0.0], "damaged"),
+        (("known_words", "bias"), None, "damaged"),
     ],
 )
 def test_an_invalid_artifact_is_refused_with_a_remedy(

@@ -24,6 +24,7 @@ from router.estimate import sigmoid
 from router.fitting.basis import Basis
 from router.fitting.cross_fit import fold_of
 from router.fitting.learner import Linear, fit_logits, one_thread
+from router.known_words import KnownWords
 from router.parameters import Parameters, range_excess
 from router.policy import FrontierPoint, OperatingPoint, Prices, hopeless_below
 from router.vocabulary import Words
@@ -182,7 +183,7 @@ def _parameters(
         slack=1.0,
         top_budget=np.full(len(EFFORTS), np.inf),
         range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
-        known_share=0.0,
+        known=KnownWords.at_least(0.0, len(weights), len(basis.vocabulary.words)),
         system_share=0.5,  # it reads the question alone, whatever the system message
         top_tokens=hard_end.top_tokens,
     )

@@ -99,10 +99,11 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     prices = artifact.composite_prices if has_composites else None
     prices = prices or artifact.prices
     excess = range_excess(parameters, x).sum(axis=1)
-    known = parameters.vocabulary.known_shares(words, table.read_by(rows))
+    known = np.array(parameters.vocabulary.known_shares(words, table.read_by(rows)))
+    shortfall = parameters.shortfalls(x, words, known)
     trusted = (
         table.readable[rows]
-        & in_distribution(parameters, excess, np.array(known), table.has_system[rows])
+        & in_distribution(parameters, excess, shortfall, table.has_system[rows])
         & (p_correct.max(axis=1) >= prices.hopeless)
     )
     budget = np.where(trusted[:, np.newaxis], predictions.budget[:, :size], np.inf)

@@ -91,7 +91,7 @@ def _held_out(whole: Table, folds: Index, cross: CrossFit) -> CrossFit:
 
 def _grown(parameters: Parameters, whole: Table, cross: CrossFit) -> Parameters:
     """The parameters with those of the last column of `whole`, fitted to all problems."""
-    fitted = Regressions.of(whole, cross.setting)
+    fitted = Regressions.of(whole, cross.setting, cross.known_share)
     efforts = len(parameters.p_bias)
     of_composite = whole.row_effort == efforts
     residual = np.log1p(whole.row_tokens) - cross.log_tokens[whole.row_problem, whole.row_effort]

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from router.arrays import Index
+from router.arrays import Array, Index
 from router.artifact import Artifact
 from router.estimate import budgets, in_distribution
 from router.fitting.budget_cuts import held_out_budgets, spreads, within_budgets
@@ -26,14 +26,14 @@ from router.fitting.outcomes import OutcomeError, OutcomeSet
 from router.fitting.prompts import merged, numbered
 from router.fitting.regressions import Regressions
 from router.fitting.table import Table, check, complete_rows, tabulate
+from router.known_words import KnownWords, shortfall
 from router.parameters import Parameters
 from router.policy import Prices, hopeless_below
 
 _OUTLIER_SHARE = 0.01
 """Share of the fit's own prompts whose features may be called out of distribution."""
-_UNKNOWN_SHARE = 0.0025
-"""Share of them that may have too few known words. At 0.01 these were 32 of 3,254 on a public log,
-all of one task whose prompts are lists of rare words, with 2.6 % of the tokens."""
+_UNKNOWN_SHARE = 0.02
+"""Share of them that may have fewer known words than expected (router/RESULTS.md)."""
 _MIN_RANGE_LIMIT = 1.0
 
 
@@ -128,10 +128,13 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
     folds = fold_of(table.cluster, settings.seed)
     with one_thread():
         cross = cross_fit(table, folds)
-        parameters = _fit_all(table, cross, settings)
+        fitted = Regressions.of(table, cross.setting, cross.known_share)
+        lacking = shortfall(fitted.left_out_shares, cross.known_share)
+        parameters = _parameters(table, cross, fitted, lacking, settings)
         hopeless = hopeless_below(float(np.nanmean(table.accuracy, axis=0).max()))
         judge = partial(
             _held_out,
+            lacking=lacking,
             folds=folds,
             settings=settings,
             baseline=table.efforts.index(baseline),
@@ -217,9 +220,10 @@ def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
     )
 
 
-def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters:
-    """Parameters from all problems; token spread and range limits from held-out estimates."""
-    fitted = Regressions.of(table, cross.setting)
+def _parameters(
+    table: Table, cross: CrossFit, fitted: Regressions, lacking: Array, settings: FitSettings
+) -> Parameters:
+    """Parameters from all problems; token spread and limits from held-out estimates."""
     basis = fitted.basis
     offsets, _ = fitted.kinds.rows(table.kinds, len(table.efforts))
     estimates = fitted.log_tokens + offsets[:, len(table.efforts) :]
@@ -244,7 +248,12 @@ def _fit_all(table: Table, cross: CrossFit, settings: FitSettings) -> Parameters
         slack=settings.slack,
         top_budget=budgets(estimates, spread, settings.slack).max(axis=0),
         range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
-        known_share=float(np.quantile(cross.known_share, _UNKNOWN_SHARE)),
+        known=KnownWords(
+            weights=fitted.known_weights,
+            word_weights=fitted.known_word_weights,
+            bias=fitted.known_bias,
+            tolerance=max(0.0, float(np.quantile(lacking, 1 - _UNKNOWN_SHARE))),
+        ),
         system_share=float(table.has_system.mean()),
         top_tokens=np.full(len(table.efforts), np.inf),
         kinds=fitted.kinds,
@@ -255,15 +264,19 @@ def _held_out(
     table: Table,
     parameters: Parameters,
     cross: CrossFit,
+    lacking: Array,
     folds: Index,
     settings: FitSettings,
     baseline: int,
     hopeless: float,
 ) -> HeldOut:
-    """Held-out estimates of the problems with outcomes at every effort."""
+    """Held-out estimates of the problems with outcomes at every effort.
+
+    `lacking` (N,): the held-out shortfall of known words of each problem.
+    """
     rows = complete_rows(table)
     tokens = np.maximum(np.exp(cross.log_tokens[rows]) * parameters.smear - 1.0, 0.0)
-    like = in_distribution(parameters, cross.excess, cross.known_share, table.has_system)
+    like = in_distribution(parameters, cross.excess, lacking, table.has_system)
     trusted = table.readable & like & (cross.p.max(axis=1) >= hopeless)
     bounds = held_out_budgets(table, cross, folds, settings.cut_share, settings.slack)
     bounds[:, len(table.efforts) - parameters.composites :] = np.inf  # they have their own

@@ -177,8 +177,17 @@ def fit_log_tokens(z: Array, tokens: Array) -> Linear:
     everywhere = _Ridge(z) if observed.all(axis=0).sum() > 1 else None
     for effort, rows in enumerate(observed.T):
         ridge = everywhere if everywhere is not None and rows.all() else _Ridge(z[rows])
-        weights[effort], bias[effort] = ridge.fit(np.log1p(tokens[rows, effort]))
+        weights[effort], bias[effort], _ = ridge.fit(np.log1p(tokens[rows, effort]))
     return Linear(weights, bias)
+
+
+def fit_share(z: Array, share: Array) -> tuple[Linear, Array]:
+    """A share (N,) by ridge regression on predictors `z` (N, F).
+
+    And the estimate (N,) for each row by a regression on the others.
+    """
+    slopes, bias, residual = _Ridge(z).fit(share)
+    return Linear(slopes[np.newaxis], np.array([bias])), share - residual
 
 
 class _Ridge:
@@ -199,16 +208,17 @@ class _Ridge:
         self._vectors = np.array(vectors, dtype=np.float64)
         self._shrink = 1.0 / (self._squares[:, np.newaxis] + np.array(_RIDGE_PENALTIES))  # (F, P)
 
-    def fit(self, target: Array) -> tuple[Array, float]:
-        """Slopes (F,) and bias for a target (N,)."""
+    def fit(self, target: Array) -> tuple[Array, float, Array]:
+        """Slopes (F,) and bias for a target (N,), and the residual (N,) of each row left out."""
         mean = float(target.mean())
         rotated = self._vectors.T @ ((self._z - self._mean).T @ (target - mean))
         coefficients = self._shrink * rotated[:, np.newaxis]
-        errors = np.zeros(len(_RIDGE_PENALTIES))
+        residual = np.empty((len(target), len(_RIDGE_PENALTIES)))
         for start in range(0, len(target), _ROWS):
             rows = (self._z[start : start + _ROWS] - self._mean) @ self._vectors
             leverage = rows**2 @ self._shrink + 1.0 / len(target)
-            residual = target[start : start + _ROWS, np.newaxis] - mean - rows @ coefficients
-            errors += ((residual / np.maximum(1.0 - leverage, 1e-3)) ** 2).sum(axis=0)
-        slopes = self._vectors @ coefficients[:, int(errors.argmin())]
-        return slopes, mean - float(self._mean @ slopes)
+            within = target[start : start + _ROWS, np.newaxis] - mean - rows @ coefficients
+            residual[start : start + _ROWS] = within / np.maximum(1.0 - leverage, 1e-3)
+        best = int((residual**2).sum(axis=0).argmin())
+        slopes = self._vectors @ coefficients[:, best]
+        return slopes, mean - float(self._mean @ slopes), residual[:, best]
