@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router.arrays import Array
-from router.fitting.learner import fit_log_tokens, fit_logits
+from router.fitting.learner import fit_log_tokens, fit_logits, fit_share
 
 EFFORTS, FEATURES, PROBLEMS = 3, 8, 500
 BIAS_PENALTY = 1e-2
@@ -95,3 +95,17 @@ def test_fit_log_tokens_is_the_leave_one_out_ridge_of_scikit_learn(
         )
         assert fitted.weights[effort] == pytest.approx(reference.coef_, rel=1e-8)
         assert fitted.bias[effort] == pytest.approx(reference.intercept_, rel=1e-8)
+
+
+def test_fit_share_estimates_each_row_from_the_others(
+    standardised: Array, logits: Array, linear_model: Any
+) -> None:
+    share = 1 / (1 + np.exp(-logits[:, 0]))
+    linear, left_out = fit_share(standardised, share)
+    reference = linear_model.RidgeCV(
+        alphas=[10.0**power for power in range(-1, 5)], store_cv_results=True
+    ).fit(standardised, share)
+    squares = reference.cv_results_
+    best = int(squares.mean(axis=0).argmin())
+    assert linear.weights[0] == pytest.approx(reference.coef_, rel=1e-8)
+    assert (share - left_out) ** 2 == pytest.approx(squares[:, best], rel=1e-6, abs=1e-12)
