@@ -77,9 +77,9 @@ def save(artifact: Artifact, path: str | Path) -> None:
     parameters = {
         field.name: plain(getattr(artifact.parameters, field.name))
         for field in fields(Parameters)
-        if field.name not in ("kinds", "known")
+        if field.name not in ("kinds", "known_words")
     }
-    kinds, known = artifact.parameters.kinds, artifact.parameters.known
+    kinds, known_words = artifact.parameters.kinds, artifact.parameters.known_words
     words = artifact.parameters.vocabulary.words
     document = {
         "kind": _KIND,
@@ -95,8 +95,11 @@ def save(artifact: Artifact, path: str | Path) -> None:
         "provenance": artifact.provenance,
         "calibrated": artifact.calibrated,
         "vocabulary": " ".join(word.decode() for word in words),
-        "parameters": parameters | {"known_share": 1.0 - known.tolerance},  # for older versions
-        "known_words": {field.name: plain(getattr(known, field.name)) for field in fields(known)},
+        "parameters": parameters
+        | {"known_share": 1.0 - known_words.tolerance},  # for older versions
+        "known_words": {
+            field.name: plain(getattr(known_words, field.name)) for field in fields(known_words)
+        },
         "kinds": [[kind, plain(offsets)] for kind, offsets in kinds.by_kind.items()],
         "kind_guard": kinds.guard,
     }
@@ -192,7 +195,7 @@ def _parameters(document: dict[str, Any], efforts: int) -> Parameters:
         vocabulary=Vocabulary(words, array(numbers["vocabulary"], "vocabulary", (len(words),))),
         slack=within(numbers["slack"], 0),
         range_limit=within(numbers["range_limit"], 0),
-        known=_known_words(document, numbers, len(words)),
+        known_words=_known_words(document, numbers, len(words)),
         kinds=_kinds(document, efforts),
         **_added_later(numbers, efforts),
     )

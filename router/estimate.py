@@ -141,10 +141,10 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
     per_unit = parameters.folded.per_unit
     if projected.excess.dot(per_unit) > parameters.range_limit:
         return f"feature {FEATURE_NAMES[int((projected.excess * per_unit).argmax())]}"
-    if projected.shortfall > parameters.known.tolerance:
-        least = projected.known_share + projected.shortfall - parameters.known.tolerance
-        known = f"only {projected.known_share:.0%} of its words are in the vocabulary"
-        return f"{known}; like prompts have {least:.0%} at least"
+    if projected.shortfall > parameters.known_words.tolerance:
+        required = projected.known_share + projected.shortfall - parameters.known_words.tolerance
+        share = f"only {projected.known_share:.0%} of its words are in the vocabulary"
+        return f"{share}; like prompts have {required:.0%} at least"
     return None
 
 
@@ -171,6 +171,6 @@ def in_distribution(
     seen = np.where(has_system, parameters.system_share, 1.0 - parameters.system_share)
     return (
         (excess <= parameters.range_limit)
-        & (shortfall <= parameters.known.tolerance)
+        & (shortfall <= parameters.known_words.tolerance)
         & (seen >= _SEEN_SHARE)
     )

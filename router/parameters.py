@@ -58,7 +58,7 @@ class Parameters(Standardizer):
     `top_budget` (E,): the largest budget, in tokens; the budget where a word is unknown.
     `top_tokens` (E,): the largest estimate of tokens; inf: no bound.
     `range_limit`: the summed excess over the range, in standard deviations, from which a prompt
-    is out of distribution. `known`: the same for the share of words that the vocabulary has.
+    is out of distribution. `known_words`: the same for the share of words that the vocabulary has.
     `system_share`: share of the fit's prompts with a system message.
     `kinds`: what the kinds of traffic add. `composites`: how many of the E are composite efforts,
     the last ones, which have no budget of the router's.
@@ -75,7 +75,7 @@ class Parameters(Standardizer):
     slack: float
     top_budget: Array
     range_limit: float
-    known: KnownWords
+    known_words: KnownWords
     system_share: float
     top_tokens: Array
     kinds: KindOffsets = NO_KINDS
@@ -98,8 +98,8 @@ class Parameters(Standardizer):
                 strict=True,
             )
         )
-        known_weights = self.known.weights / self.scale
-        known_bias = self.known.bias - float(known_weights @ self.center)
+        known_weights = self.known_words.weights / self.scale
+        known_bias = self.known_words.bias - float(known_weights @ self.center)
         return FoldedParameters(
             lowest, highest, per_unit, weights, bias, factors, known_weights, known_bias
         )
@@ -112,8 +112,10 @@ class Parameters(Standardizer):
             words: of the routed text, (N,).
             known_share: the share of words in the vocabulary, (N,).
         """
-        by_words = self.vocabulary.project(words, self.known.word_weights[:, np.newaxis])[:, 0]
-        expected = self.clipped(x) @ self.known.weights + self.known.bias + by_words
+        by_words = self.vocabulary.project(words, self.known_words.word_weights[:, np.newaxis])[
+            :, 0
+        ]
+        expected = self.clipped(x) @ self.known_words.weights + self.known_words.bias + by_words
         return shortfall(expected, known_share)
 
     def project(self, prompt: Prompt) -> "Projected":
@@ -130,7 +132,7 @@ class Parameters(Standardizer):
         expected = 1.0
         if known_share < 1.0:
             expected = float(folded.known_weights.dot(clipped)) + folded.known_bias
-            expected += float(weights.dot(self.known.word_weights.take(rows)))
+            expected += float(weights.dot(self.known_words.word_weights.take(rows)))
         return Projected(
             clipped, np.abs(x - clipped), word_sum, known_share, min(expected, 1.0) - known_share
         )

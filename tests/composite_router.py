@@ -33,7 +33,7 @@ def composite_artifact(composite: Composite, model: str = "demo") -> Artifact:
         top_budget=np.append(fitted.top_budget, np.inf),
         top_tokens=np.append(fitted.top_tokens, np.inf),
         range_limit=EASY,
-        known=KnownWords.at_least(0.0, fitted.p_weights.shape[1], len(words)),
+        known_words=KnownWords.at_least(0.0, fitted.p_weights.shape[1], len(words)),
         system_share=0.5,
         composites=1,
     )

@@ -183,7 +183,7 @@ def _parameters(
         slack=1.0,
         top_budget=np.full(len(EFFORTS), np.inf),
         range_limit=max(1.0, float(np.quantile(excess, 1 - _FOREIGN_SHARE))),
-        known=KnownWords.at_least(0.0, len(weights), len(basis.vocabulary.words)),
+        known_words=KnownWords.at_least(0.0, len(weights), len(basis.vocabulary.words)),
         system_share=0.5,  # it reads the question alone, whatever the system message
         top_tokens=hard_end.top_tokens,
     )

@@ -248,7 +248,7 @@ def _parameters(
         slack=settings.slack,
         top_budget=budgets(estimates, spread, settings.slack).max(axis=0),
         range_limit=max(_MIN_RANGE_LIMIT, float(np.quantile(cross.excess, 1 - _OUTLIER_SHARE))),
-        known=KnownWords(
+        known_words=KnownWords(
             weights=fitted.known_weights,
             word_weights=fitted.known_word_weights,
             bias=fitted.known_bias,

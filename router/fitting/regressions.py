@@ -47,8 +47,8 @@ class Regressions:
         p_weights, p_words, p_bias = basis.unfold(logits)
         token_weights, token_words, token_bias = basis.unfold(log_tokens)
         estimates = log_tokens(z)
-        known, left_out_shares = fit_share(z, known_share)
-        known_weights, known_words, known_bias = basis.unfold(known)
+        share, left_out_shares = fit_share(z, known_share)
+        known_weights, known_words, known_bias = basis.unfold(share)
         return cls(
             basis=basis,
             p_weights=p_weights,
