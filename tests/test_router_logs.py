@@ -4,14 +4,12 @@ import gzip
 import io
 import json
 import sqlite3
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from click.testing import CliRunner
 from sqlalchemy import insert
 from test_server_ledger import postgres
@@ -19,11 +17,12 @@ from test_server_ledger import postgres
 from router.commands import audit_command, fit_command
 from router.evaluation.audit import audit
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet, read_outcomes
-from router.logs import inspect_log, json_document
+from router.logs import json_document
 from router.logs.configured_effort import configured_effort
 from router.logs.inspect_log import served_name
 from router.logs.json_document import members
 from router.logs.log_options import LogOptions
+from router.logs.zstandard import open_zstandard, zipfile
 from server.ledger.schema import connect, metadata, requests
 
 __all__ = ["postgres"]
@@ -46,8 +45,8 @@ def refused(*paths: str | Path, options: LogOptions | None = None, model: str | 
 
 def member(log: Path, name: str) -> Any:
     """A JSON object of an `.eval` archive."""
-    with zipfile.ZipFile(log) as archive, log.open("rb") as stream:
-        return json.loads(inspect_log._member(stream, archive, name))  # pyright: ignore[reportPrivateUsage]
+    with zipfile.ZipFile(log) as archive:
+        return json.loads(archive.read(name))
 
 
 def archive(log: Path, path: Path, keep: str = "", **changes: object) -> Path:
@@ -300,9 +299,11 @@ def test_logs_are_known_by_content_and_mix_with_outcome_files(tmp_path: Path) ->
     compact = json.loads(gzip.decompress(SEVERAL.read_bytes()))
     (tmp_path / "c.log").write_text(json.dumps(compact, separators=(",", ":")))
     lines = next((HARNESS / "high").glob("samples*")).read_bytes()
-    (tmp_path / "samples_stories_2026-01-01T00-00-00.1.jsonl.zst").write_bytes(
-        zstandard.compress(lines)
-    )
+    packed = tmp_path / "samples_stories_2026-01-01T00-00-00.1.jsonl.zst"
+    with open_zstandard(packed, "wb") as stream:
+        stream.write(lines[:5_000])
+    with open_zstandard(packed, "ab") as stream:  # a second frame
+        stream.write(lines[5_000:])
     rows = [outcome_row(f"p{n}", effort) for n in range(3) for effort in ("low", "high")]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "notes.md").write_text("# no outcomes")

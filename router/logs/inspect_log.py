@@ -4,14 +4,11 @@ A row per sample: its messages before the first answer, its score, and the token
 the evaluated model; those of scorers and of other roles do not count. Samples are read in turn.
 """
 
-import io
 import math
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TextIO, cast
+from typing import TextIO, cast
 
 import orjson
-import zstandard
 
 from router.json_text import parse_json
 from router.logs.configured_effort import configured_effort
@@ -19,10 +16,8 @@ from router.logs.json_document import members
 from router.logs.log_options import LogOptions
 from router.logs.row import OutcomeError, Row, Rows, Skipped
 from router.logs.scores import Scores
+from router.logs.zstandard import ZstdError, zipfile
 
-_ZSTANDARD = 93
-"""Compression of members that Python's zipfile knows since 3.14."""
-_LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, 26, 28
 _HEADERS = ("header.json", "_journal/start.json")
 """The latter is all that an interrupted run has."""
 _ROUTES = {"openai-api": 2, "azureai": 1, "openai/azure": 2, "anthropic/bedrock": 2} | {
@@ -38,17 +33,17 @@ Object = Mapping[str, object]
 def archive_rows(path: str, options: LogOptions, skipped: Skipped) -> Rows:
     """The rows of an `.eval` archive. Raises OutcomeError."""
     try:
-        with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:  # noqa: PTH123
+        with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             header = next((name for name in _HEADERS if name in names), None)
             if header is None:
                 raise OutcomeError(f"{path}: a zip archive, but no log of Inspect AI")
-            log = _Log(path, _object(_member(stream, archive, header)), options, skipped)
+            log = _Log(path, _object(archive.read(header)), options, skipped)
             for name in dict.fromkeys(archive.namelist()):  # rewritten members are listed twice
                 if name.startswith("samples/"):
-                    yield from log.rows(f"{path}:{name}", _object(_member(stream, archive, name)))
+                    yield from log.rows(f"{path}:{name}", _object(archive.read(name)))
             log.close()
-    except (zipfile.BadZipFile, zstandard.ZstdError, EOFError, ValueError, RecursionError) as error:
+    except (zipfile.BadZipFile, ZstdError, EOFError, ValueError, RecursionError) as error:
         raise OutcomeError(f"{path}: the log is truncated or damaged: {error}") from error
 
 
@@ -69,23 +64,6 @@ def document_rows(path: str, stream: TextIO, options: LogOptions, skipped: Skipp
             log.close()
     except (ValueError, RecursionError) as error:
         raise OutcomeError(f"{path}: the log is truncated or damaged: {error}") from error
-
-
-def _member(stream: IO[bytes], archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's content; the archive must be open as `stream` too."""
-    member = archive.getinfo(name)
-    if member.compress_type != _ZSTANDARD:
-        return archive.read(member)
-    stream.seek(member.header_offset)
-    local = stream.read(_LOCAL_HEADER)
-    lengths = (int.from_bytes(local[at : at + 2], "little") for at in (_NAME_LENGTH, _EXTRA_LENGTH))
-    stream.seek(sum(lengths), io.SEEK_CUR)
-    compressed = stream.read(member.compress_size)
-    reader = zstandard.ZstdDecompressor().stream_reader(compressed, read_across_frames=True)
-    content = reader.read()
-    if len(content) != member.file_size:
-        raise EOFError(f"{name} ends too early")
-    return content
 
 
 def _object(data: bytes) -> Object:

@@ -6,11 +6,10 @@ import zlib
 from pathlib import Path
 from typing import IO, TextIO, cast
 
-import zstandard
-
 from router.logs.row import OutcomeError
+from router.logs.zstandard import ZstdError, open_zstandard
 
-DAMAGE = (EOFError, OSError, UnicodeDecodeError, zlib.error, zstandard.ZstdError)
+DAMAGE = (EOFError, OSError, UnicodeDecodeError, zlib.error, ZstdError)
 """What reading raises where a file is truncated or damaged."""
 _ENCODING = "utf-8-sig"
 """UTF-8, with or without the byte order mark that spreadsheets write."""
@@ -30,8 +29,8 @@ def open_bytes(path: str) -> IO[bytes]:
         stream.close()
         return cast("IO[bytes]", gzip.open(path))
     if magic.startswith(_ZSTANDARD):
-        reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-        return io.BufferedReader(cast("io.RawIOBase", reader))
+        stream.close()
+        return cast("IO[bytes]", open_zstandard(path))
     return stream
 
 
