@@ -14,20 +14,23 @@ from router.answers.number import (
     settled_number,
 )
 from router.answers.numeral import Number
+from router.answers.question import UNKNOWN, Question
 from router.answers.units import in_one_unit
 
 
-def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | None:
+def concluded_number(
+    sentences: Sequence[str], comma: bool = False, question: Question = UNKNOWN
+) -> Number | None:
     """The number on which sentences without a stated answer end; None where they leave it open.
 
     Of several sentences, one must say that it concludes: a fact is not yet an answer.
     """
     *others, last = sentences or [""]
     if lone_number(last):
-        return _sentence_number(last, comma) if not any(map(lone_number, others)) else None
+        return _sentence_number(last, comma, question) if not any(map(lone_number, others)) else None
     if others and (opening := lone_number(sentences[0])) and _is_short(sentences[0]):
         claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
-        if all(_sentence_number(text, comma) == opening for text in claims):
+        if all(_sentence_number(text, comma, question) == opening for text in claims):
             return opening
     numbered = [
         sentence
@@ -36,14 +39,14 @@ def concluded_number(sentences: Sequence[str], comma: bool = False) -> Number | 
     ]
     if not numbered:
         return None
-    number = _sentence_number(numbered[-1], comma)
+    number = _sentence_number(numbered[-1], comma, question)
     before = sentences[sentences.index(numbered[-1]) - 1] if others else ""
     is_reply = before.endswith("?") and numbered[-1] != sentences[0]
     if not others or is_reply or _CLAIM.search(numbered[-1]):
         return number
     claims = [text for text in numbered[:-1] if _CLAIM.search(text)]
     claim = claims[-1] if claims else ""
-    claimed = _sentence_number(claim, comma) or lone_number(claim.rpartition("=")[2])
+    claimed = _sentence_number(claim, comma, question) or lone_number(claim.rpartition("=")[2])
     return number if number and claimed and number.value == claimed.value else None
 
 
@@ -51,10 +54,10 @@ def _is_short(sentence: str) -> bool:
     return len(sentence.split()) < 4 and not sentence.endswith("?")
 
 
-def _sentence_number(sentence: str, comma: bool) -> Number | None:
+def _sentence_number(sentence: str, comma: bool, question: Question) -> Number | None:
     text = in_one_unit(affirmed(sentence))
     if gloss := _GLOSS.search(text):
-        outer = _sentence_number(text[: gloss.start("inner") - 1], comma)
+        outer = _sentence_number(text[: gloss.start("inner") - 1], comma, question)
         inner = right_side(gloss["inner"])
         tokens = read_tokens(inner, comma) if inner and inner != gloss["inner"] else []
         is_same = outer and all(token.number and token.number.equals(outer) for token in tokens)
@@ -78,9 +81,9 @@ def _sentence_number(sentence: str, comma: bool) -> Number | None:
         and not re.search(r"\bto (?!obtain|get|give|make|reach|find)\w+ $", head)
     )
     return (
-        final_number(right, tokens)
+        final_number(right, tokens, question)
         if right == text or is_later
-        else settled_number(right, tokens, 0)
+        else settled_number(right, tokens, 0, question, computed=right != text)
     )
 
 

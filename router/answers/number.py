@@ -7,13 +7,15 @@ A clause that names a bound, a range, two numbers, or a term like 2π or x^2 com
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from router.answers.clause import affirmed, is_denial, without_reason
 from router.answers.notation import plain, unmarked
 from router.answers.numeral import NUMBER, Number, read_number
+from router.answers.question import UNKNOWN, Question
 from router.answers.units import GRAMMAR, MONTHS, in_one_unit
+from router.answers.wording import is_plain_answer
 
 _TERM = re.compile(
     r"-?ish\b|\)?\s?[\^√!|_\\‰]|\s?/(?!\s*$|(?!sqrt|log)[a-z]{3})|\s?[*+<>≥≤≠±∪×](?!\s*$)|[({\[…]"
@@ -182,19 +184,24 @@ def lone_number(text: str) -> Number | None:
     return number
 
 
-def committed_number(clause: str, comma: bool = False) -> Number | None:
+def committed_number(
+    clause: str, comma: bool = False, question: Question = UNKNOWN
+) -> Number | None:
     """The number that a clause puts forward as an answer, or None.
 
     Args:
         clause: what follows "the answer is", or the content of a box.
         comma: whether the text writes 1.234,5.
+        question: what was asked, whose own words may relate a number to another.
     """
     text = in_one_unit(affirmed(clause))
     if is_open(text):
         return None
-    text = right_side(without_reason(text, r"\d"))
+    clause = without_reason(text, r"\d")
+    text = right_side(clause)
     if text is None:
         return None
+    computed = text != clause
     tokens = read_tokens(text, comma)
     if not tokens:
         return None
@@ -202,8 +209,8 @@ def committed_number(clause: str, comma: bool = False) -> Number | None:
         others = [token for token in tokens[1:] if token.number != tokens[0].number]
         behind = text[tokens[0].end : others[0].start] if others else ""
         is_apart = not others or _APART.search(behind)
-        return None if not is_apart or _RELATED.search(behind) else settled_number(text, tokens, 0)
-    return final_number(text, tokens)
+        return None if not is_apart or _RELATED.search(behind) else settled_number(text, tokens, 0, question, computed)
+    return final_number(text, tokens, question)
 
 
 def is_open(text: str) -> bool:
@@ -213,16 +220,27 @@ def is_open(text: str) -> bool:
     )
 
 
-def final_number(text: str, tokens: Sequence[_Token]) -> Number | None:
+def final_number(
+    text: str, tokens: Sequence[_Token], question: Question = UNKNOWN
+) -> Number | None:
     """The only number of a text, or the final one behind words like "makes"."""
     if len({token.number for token in tokens}) == 1:
-        return settled_number(text, tokens, 0)
+        return settled_number(text, tokens, 0, question)
     is_result = RESULT.search(text[: tokens[-1].start][-_WINDOW:]) is not None
-    return settled_number(text, tokens, len(tokens) - 1) if is_result else None
+    return settled_number(text, tokens, len(tokens) - 1, question) if is_result else None
 
 
-def settled_number(text: str, tokens: Sequence[_Token], index: int) -> Number | None:
-    """A token's number, unless it is a bound, a part of a term or an alternative."""
+def settled_number(
+    text: str,
+    tokens: Sequence[_Token],
+    index: int,
+    question: Question = UNKNOWN,
+    computed: bool = False,
+) -> Number | None:
+    """A token's number, unless it is a bound, a part of a term or an alternative.
+
+    `computed` says that it is what an equation equals, whose words matter less.
+    """
     token = tokens[index]
     if _DENIED_AFTER.match(text, token.start):
         return None
@@ -230,13 +248,15 @@ def settled_number(text: str, tokens: Sequence[_Token], index: int) -> Number | 
         return None
     if _TERM.match(text, token.end) or _BOUND_AFTER.match(text, token.end):
         return None
+    if not is_plain_answer(text, token.start, token.end, question, computed):
+        return None
     for before, after in pairwise(tokens):
         gap = text[before.end : after.start]
         beside = token in (before, after) or before.number == token.number
         compound = before.number is None or before.number.is_measured or not gap.strip()
         if beside and (_JOINED.fullmatch(gap) or (compound and _COMPOUND.fullmatch(gap))):
             return None
-    return token.number
+    return token.number and replace(token.number, computed=computed)
 
 
 _APART = re.compile(r"[.,;:(\[=≈—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from router.answers.question import speaks_of_percent, speaks_of_time
-from router.answers.units import CLOCK, CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, scale, unit_name
+from router.answers.question import UNKNOWN, Question, stem
+from router.answers.units import CLOCK, CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, TIMES, scale, unit_name
 
 LONGEST_DIGITS = 1_000
 LARGEST_EXPONENT = 1_000
@@ -38,19 +38,21 @@ class Number:
     """A value as it was written; `value` of 5 % is 5.
 
     `unit` is None where none is known, and `nouns` are the words behind a number without one, as in
-    "12 red apples".
+    "12 red apples". `computed` says that it is what an equation equals, whose nouns are often the
+    operands'.
     """
 
     value: Fraction
     percent: bool = False
     unit: str | None = None
     nouns: tuple[str, ...] = field(default=(), compare=False)
+    computed: bool = field(default=False, compare=False)
 
     @property
     def is_measured(self) -> bool:
         return self.unit is not None and self.unit not in CURRENCIES
 
-    def equals(self, gold: "Number", question: str = "") -> bool:
+    def equals(self, gold: "Number", question: Question = UNKNOWN) -> bool:
         """Whether this is the gold number: 5 % is 0.05, and 5 if the gold answer is 5 %.
 
         What is counted or measured must be the gold answer's, as far as both of them say it. A
@@ -60,17 +62,19 @@ class Number:
         if not self._counts_what(gold, question):
             return False
         if self.percent == gold.percent:
-            return self.value * (scale(self.unit, gold.unit) or 1) == gold.value
+            return self.value * (scale(self.unit, gold.unit or question.unit) or 1) == gold.value
         share, bare = (self, gold) if self.percent else (gold, self)
-        is_whole = abs(bare.value) >= 1 and (gold.percent or speaks_of_percent(question))
+        is_whole = abs(bare.value) >= 1 and (gold.percent or question.speaks_of_percent)
         return (is_whole and bare.value == share.value) or (
             bare.value == share.value / 100 and (gold.percent or not is_whole)
         )
 
-    def _counts_what(self, gold: "Number", question: str) -> bool:
-        if self.unit in CLOCK and gold.unit not in CLOCK and not speaks_of_time(question):
+    def _counts_what(self, gold: "Number", question: Question) -> bool:
+        if self.unit in CLOCK and gold.unit not in CLOCK and not question.speaks_of_time:
             return False
         named = gold.percent or gold.unit or gold.nouns
+        if not named and question.counted:
+            return self._is_asked(question)
         if not named or not (self.percent or self.unit or self.nouns):
             return True
         if gold.nouns:
@@ -80,6 +84,15 @@ class Number:
         if not self.unit or not gold.unit:
             return self.unit == gold.unit
         return scale(self.unit, gold.unit) > 0 or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
+
+    def _is_asked(self, question: Question) -> bool:
+        """Whether it counts what a question asks the number of, or what it does not speak of."""
+        if self.unit:
+            unit = question.unit
+            measured = self.unit.partition("/")[0]
+            return scale(measured, unit) > 0 if unit else self.unit not in TIMES | CURRENCIES
+        nouns = set(map(stem, self.nouns))
+        return self.computed or bool(nouns & question.counted) or not nouns & question.stems
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:

@@ -1,18 +1,75 @@
-"""What a question speaks of, so that its gold answer need not say it."""
+"""What a question asks for, so that its gold answer need not say it."""
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from router.answers.units import unit_name
 
 _PERCENT = re.compile(
     r"[%٪]|percent|per cent|prozent|pour ?cent|por ?cent|por ciento|процент|百分|パーセント",
     re.IGNORECASE,
 )
 _TIME = re.compile(r"\b(?:what|which) (?:time|hour)\b|o'clock|\bwhen\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_COUNTED = re.compile(
+    r"\bhow many(?: (?:more|fewer|less|extra|additional|total|other|different|of|the|these|those"
+    r"|his|her|their))*((?: [^\W\d_]+){1,4})",
+    re.IGNORECASE,
+)
+_NOT_COUNTED = frozenset(
+    "did does do is are was were has have had can could will would should must may might if in to "
+    "of per on for at from by with and or he she it they i we you there in total altogether left "
+    "the a an each".split()
+)
+"""Words that end the name of what "how many" asks for."""
+
+_LONGEST_QUESTION = 20_000
 
 
-def speaks_of_percent(question: str) -> bool:
-    return _PERCENT.search(question) is not None
+@dataclass(frozen=True)
+class Question:
+    """A question's text; empty where it is not known."""
+
+    text: str = ""
+
+    @cached_property
+    def speaks_of_percent(self) -> bool:
+        return _PERCENT.search(self.text) is not None
+
+    @cached_property
+    def speaks_of_time(self) -> bool:
+        """Whether it may ask for a time of day."""
+        return _TIME.search(self.text) is not None
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        return frozenset(map(stem, _WORD.findall(self.text[-_LONGEST_QUESTION:])))
+
+    @cached_property
+    def counted(self) -> frozenset[str]:
+        """The stems of what it asks the number of: "how many red marbles"; empty if nothing."""
+        stems: set[str] = set()
+        for match in _COUNTED.finditer(self.text):
+            for word in match[1].split():
+                if word.casefold() in _NOT_COUNTED:
+                    break
+                stems.add(stem(word))
+        return frozenset(stems)
+
+    @cached_property
+    def unit(self) -> str | None:
+        """The unit of which it asks the number: "how many hours"; None for other things."""
+        names = {unit_name(match[1].split()[0]) for match in _COUNTED.finditer(self.text)}
+        return names.pop() if len(names) == 1 else None
 
 
-def speaks_of_time(question: str) -> bool:
-    """Whether a question may ask for a time of day."""
-    return _TIME.search(question) is not None
+UNKNOWN = Question()
+
+
+def stem(word: str) -> str:
+    """A word without the endings of plurals and owners: apples, apple and apple's are one."""
+    word = word.casefold().removesuffix("'s")
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    return word if word.endswith("ss") else word.removesuffix("s").removesuffix("e")

@@ -33,6 +33,8 @@ SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 
 CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
 
+TIMES = frozenset({"s", "min", "h", "d", "week", "month", "year"})
+
 CLOCK = frozenset({"am", "pm", "o'clock"})
 
 GRAMMAR = frozenset(

@@ -36,6 +36,7 @@ from router.answers.phrase import (
     is_same_phrase,
     normal,
 )
+from router.answers.question import UNKNOWN, Question
 from router.answers.response import Response, is_refusal
 from router.answers.spelled import in_digits
 
@@ -86,7 +87,7 @@ def verdict(
     response = Response(answer, truncated)
     if not gold.strip():
         return False
-    reader = _reader(gold, response, choices, question)
+    reader = _reader(gold, response, choices, Question(question))
     if reader is None:
         return True if _states_text(response, gold) else None
     return _judge(response, reader)
@@ -132,7 +133,7 @@ def _reader(
     gold: str,
     response: Response,
     choices: Mapping[str, str] = NO_CHOICES,
-    question: str = "",
+    question: Question = UNKNOWN,
 ) -> Reader | None:
     letters = gold_letters(gold)
     if letters is not None and len(letters) == 1 and choices.keys() > letters:
@@ -206,7 +207,7 @@ def gold_number(gold: str) -> Number | None:
     return number
 
 
-def _number_reader(number: Number, gold: str, response: Response, question: str) -> Reader:
+def _number_reader(number: Number, gold: str, response: Response, question: Question) -> Reader:
     variable = _assigned(gold)
     comma = decimal_comma(response.text)
 
@@ -218,7 +219,7 @@ def _number_reader(number: Number, gold: str, response: Response, question: str)
             return False
         return any(
             given is not None and given.equals(number, question)
-            for given in (committed_number(text, comma) for text in _roundings(clause))
+            for given in (committed_number(text, comma, question) for text in _roundings(clause))
         )
 
     def concludes(sentences: Sequence[str]) -> bool:
@@ -228,7 +229,9 @@ def _number_reader(number: Number, gold: str, response: Response, question: str)
         *others, last = spelled or [""]
         return any(
             given is not None and given.equals(number, question)
-            for given in (concluded_number([*others, text], comma) for text in _roundings(last))
+            for given in (
+                concluded_number([*others, text], comma, question) for text in _roundings(last)
+            )
         )
 
     return Reader(commits, concludes)
