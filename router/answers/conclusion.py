@@ -15,7 +15,7 @@ from router.answers.number import (
 )
 from router.answers.numeral import Number
 from router.answers.question import UNKNOWN, Question
-from router.answers.units import in_one_unit
+from router.answers.units import MONTHS, in_one_unit
 
 
 def concluded_number(
@@ -27,7 +27,9 @@ def concluded_number(
     """
     *others, last = sentences or [""]
     if lone_number(last):
-        return _sentence_number(last, comma, question) if not any(map(lone_number, others)) else None
+        return (
+            _sentence_number(last, comma, question) if not any(map(lone_number, others)) else None
+        )
     if others and (opening := lone_number(sentences[0])) and _is_short(sentences[0]):
         claims = [text for text in sentences[1:] if _CLAIM.search(text) or lone_number(text)]
         if all(_sentence_number(text, comma, question) == opening for text in claims):
@@ -103,6 +105,7 @@ _REDUCTIONS = (
     ),
     (re.compile(r"\bby (?=\d[\d.,]*\s?(?:%|percent\b)\W*$)"), ""),
     (re.compile(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)"), ""),
+    (re.compile(rf"\b(?:on )?{MONTHS} \d{{1,2}}(?:st|nd|rd|th)?, (?=[12]\d{{3}}\W*$)"), "in "),
     (re.compile(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*"), r"\1"),
     (re.compile(r"\s\((?:since|because|as|from)\s[^()]*\)\W*$"), ""),
     (re.compile(r"(?<=\d)((?:\s[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"), r"\1"),

@@ -6,7 +6,7 @@ from router.answers.choice import gold_letters
 from router.answers.clause import affirmed, complement, is_denial, without_reason
 from router.answers.collection import gold_collection
 from router.answers.notation import plain
-from router.answers.number import committed_number
+from router.answers.number import committed_number, right_side
 from router.answers.phrase import is_phrase
 from router.answers.response import Response
 from router.answers.verdict import gold_number, is_ratio
@@ -55,7 +55,9 @@ def stated_expression(answer: str, gold: str, truncated: bool = False) -> str | 
     numeric = gold_number(gold) is not None
     if numeric and (not _TERM.search(simple) or _UNSIMPLIFIED.search(simple)):
         return None
-    if (numeric and committed_number(clause)) or re.search(r"\d_", plain(gold) + simple):
+    if (numeric and (committed_number(clause) or right_side(simple) is None)) or re.search(
+        r"\d_", plain(gold) + simple
+    ):
         return None  # subscripts name a base, which math-verify ignores
     opening, expected = simple.strip()[:1], plain(gold).strip()[:1]
     if expected in _BRACKET and opening in _BRACKET and opening != expected:

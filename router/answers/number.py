@@ -209,7 +209,11 @@ def committed_number(
         others = [token for token in tokens[1:] if token.number != tokens[0].number]
         behind = text[tokens[0].end : others[0].start] if others else ""
         is_apart = not others or _APART.search(behind)
-        return None if not is_apart or _RELATED.search(behind) else settled_number(text, tokens, 0, question, computed)
+        return (
+            None
+            if not is_apart or _RELATED.search(behind)
+            else settled_number(text, tokens, 0, question, computed)
+        )
     return final_number(text, tokens, question)
 
 
@@ -277,6 +281,8 @@ def right_side(text: str) -> str | None:
     if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|(?<!\w)\w\s*→\s*\d", text):
         return None
     *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b|,?\s\(?i\.e\.,?\s", text)
+    if left and _UNSOLVED.search(left[-1]):
+        return None
     if right.count(")") > right.count("("):  # an argument: P(X = 12)
         return None
     *parts, computed = re.split(
@@ -285,6 +291,10 @@ def right_side(text: str) -> str | None:
     if parts and not re.search(r"\d\s*[-+*/]\s*\d", computed):
         return None
     return right if left and re.search(r"\d", right) else text if not left else None
+
+
+_UNSOLVED = re.compile(r"(?:^|[\s,:;])(?:\d+[a-z]|[a-z]\^\d+)\s*$")
+"""The left side of an equation that is not solved yet: 2x, x^2."""
 
 
 def read_tokens(text: str, comma: bool) -> list[_Token]:

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from router.answers.question import UNKNOWN, Question, stem
-from router.answers.units import CLOCK, CURRENCIES, GRAMMAR, MULTIPLIERS, SYMBOLS, TIMES, scale, unit_name
+from router.answers.units import (
+    CLOCK,
+    CURRENCIES,
+    GRAMMAR,
+    MULTIPLIERS,
+    SYMBOLS,
+    TIMES,
+    scale,
+    unit_name,
+)
 
 LONGEST_DIGITS = 1_000
 LARGEST_EXPONENT = 1_000

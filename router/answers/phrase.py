@@ -91,7 +91,7 @@ _EMPTY = re.compile(
 )
 _DATES = (
     re.compile(
-        r"(?P<month>[a-z]{3,9})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?(?:,?\s+(?P<year>\d{4}))?"
+        r"(?P<month>[a-z]{3,9})\.?\s+(?P<day>\d{1,2})(?!\d)(?:st|nd|rd|th)?(?:,?\s+(?P<year>\d{4}))?"
     ),
     re.compile(
         r"(?:the\s+)?(?P<day>\d{1,2})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?(?P<month>[a-z]{3,9})\.?"
@@ -100,6 +100,15 @@ _DATES = (
     re.compile(r"(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"),
     re.compile(r"(?P<month>\d{1,2})[-/.](?P<day>\d{1,2})[-/.](?P<year>\d{4})"),
 )
+
+
+_YES_OR_NO = re.compile(
+    r"\W*(?:(?:so|therefore|thus|hence)[,\s]+)?(yes|no)\b(?=[^\w/]*$|[*_\"]*\s*[,.;:!(—–]|\s-|\s(?:because|since"
+    r"|as|it|this|that|these|there|the|he|she|they|we|you|i|[^\Wa-z]|\$)\b)"
+    r"(?!.*[,.…:;]\s*(?:(?:so|but|and|then|actually)\s)*(?:yes|no)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A sentence that begins with yes or no and does not go on with the other."""
 
 
 def is_phrase(gold: str) -> bool:
@@ -181,12 +190,7 @@ def concludes_phrase(sentences: Sequence[str], gold: str) -> bool:
     texts = [text for sentence in sentences if (text := unmarked(plain(sentence)).strip())]
     if normal(gold) in {"yes", "no"}:
         for text in reversed(texts):
-            if match := re.match(
-                r"\W*(?:so|therefore|thus|hence)?[,\s]*(yes|no)\b(?!\s+(?:and|or|idea|comment|way"
-                r"|clue|answer|need|doubt|one)\b)(?!.*[,.…]\s*(?:yes|no)\b)",
-                text,
-                re.IGNORECASE | re.DOTALL,
-            ):
+            if match := _YES_OR_NO.match(text):
                 return match[1].casefold() == normal(gold)
     if not texts or texts[-1].endswith("?"):
         return False

@@ -43,6 +43,11 @@ class Question:
         return _TIME.search(self.text) is not None
 
     @cached_property
+    def asks_how(self) -> bool:
+        """Whether it asks, in English, for a number: how many, how much, how long."""
+        return re.search(r"\bhow (?!to\b)", self.text, re.IGNORECASE) is not None
+
+    @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, _WORD.findall(self.text[-_LONGEST_QUESTION:])))
 

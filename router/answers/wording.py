@@ -55,6 +55,27 @@ _BEHIND = frozenset(
     was we were what when where which while who whole whose will with within yet you your doubt
     """.split()
 )
+_VERBS = frozenset(
+    """
+    amount amounts answer average be becomes brings came come comes contain contains cost costs
+    earn earned earns end ended ends equal equaling equals find finds gave get gets give gives giving got had has have
+    hold holds is are was were leave leaves leaving left made make makes making obtain obtained
+    paid pay pays reach reaches receive received receives remain remains result results spend
+    spends spent take takes took total totaling totals use used uses weighs yield yields
+    """.split()
+)
+"""Verbs of answers to any question; others must be its own."""
+
+_PAST = dict(
+    pair.split("/")
+    for pair in """
+    ate/eat bought/buy built/build caught/catch cut/cut drank/drink drove/drive dug/dig fed/feed fell/fall
+    felt/feel flew/fly grew/grow held/hold kept/keep lost/lose met/meet ran/run read/read rode/ride
+    sang/sing sat/sit saw/see sent/send slept/sleep sold/sell swam/swim taught/teach threw/throw
+    told/tell went/go won/win wore/wear wrote/write
+    """.split()
+)
+
 _OPEN = frozenset("if unless without minus plus but or except wrong incorrect impossible".split())
 """Words that leave open, or change, what an equation equals."""
 
@@ -81,10 +102,10 @@ def is_plain_answer(
     What an equation equals, `computed`, may be compared with anything: = 5 years older than Bob.
     """
     head = _HEAD.search(text[max(0, start - _LONGEST_CLAUSE) : start])
+    if head and not computed and not _is_asked(head[0], question):
+        return False
     tail = _TAIL.match(text, end, end + _LONGEST_CLAUSE)
-    return _are_plain(head, _BEFORE, question) and (
-        _are_plain(tail, _BEHIND, question, computed)
-    )
+    return _are_plain(head, _BEFORE, question) and (_are_plain(tail, _BEHIND, question, computed))
 
 
 def _are_plain(
@@ -102,3 +123,25 @@ def _are_plain(
     if computed:
         return not relating & _OPEN
     return all(_RELATIVE.fullmatch(word) and stem(word) in question.stems for word in relating)
+
+
+def _is_asked(head: str, question: Question) -> bool:
+    """Whether the verb before a number is one of any answer's, or one of the question's."""
+    words = re.findall(r"[^\W\d_]+", head)
+    if (
+        not words
+        or not question.asks_how
+        or not words[-1].isascii()
+        or words[-1][0].isupper()
+        or len(words[-1]) < 3
+    ):
+        return True
+    word = words[-1].casefold()
+    known = word in _VERBS or word in _BEFORE
+    return known or not question.stems.isdisjoint(_base_forms(word))
+
+
+def _base_forms(verb: str) -> set[str]:
+    bases = {verb, _PAST.get(verb, verb), re.sub(r"(?:ed|ing)$", "", verb)}
+    bases |= {re.sub(r"(.)\1$", r"\1", base) for base in bases}
+    return {stem(base) for base in bases}
