@@ -4,18 +4,18 @@ import re
 from collections.abc import Sequence
 
 from router.answers.clause import affirmed
+from router.answers.equation import right_side
 from router.answers.number import (
     RESULT,
     final_number,
     is_open,
     lone_number,
     read_tokens,
-    right_side,
     settled_number,
 )
 from router.answers.numeral import Number
 from router.answers.question import UNKNOWN, Question
-from router.answers.units import MONTHS, in_one_unit
+from router.answers.units import in_one_unit
 
 
 def concluded_number(
@@ -105,10 +105,12 @@ _REDUCTIONS = (
     ),
     (re.compile(r"\bby (?=\d[\d.,]*\s?(?:%|percent\b)\W*$)"), ""),
     (re.compile(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)"), ""),
-    (re.compile(rf"\b(?:on )?{MONTHS} \d{{1,2}}(?:st|nd|rd|th)?, (?=[12]\d{{3}}\W*$)"), "in "),
     (re.compile(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*"), r"\1"),
     (re.compile(r"\s\((?:since|because|as|from)\s[^()]*\)\W*$"), ""),
-    (re.compile(r"(?<=\d)((?:\s[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"), r"\1"),
+    (
+        re.compile(r"(?<=\d)((?:\s(?!per\b|each\b|every\b)[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"),
+        r"\1",
+    ),
     (re.compile(r"(?<=\d)(\s\w+)? ways (?:to|of|in which)\b.*"), r"\1 ways"),
     (re.compile(r"(?<!\.)\.$|(?<=[a-z])\s?!$"), ""),
     (re.compile(rf"(?<=\w) (?:in|over|within) \d+ {_TIME}\b"), ""),
@@ -119,7 +121,8 @@ _REDUCTIONS = (
 _FACT = re.compile(
     r"\b(?:(?<!total )(?<!sum )of|on|from|until|till|since|by|number|says?|said|claims?"
     r"|mentions?|guess(?:es|ed)|thinks?|thought)\s(?:(?:about|exactly|the)\s)?[($€£]?$"
-    r"|(?:\bnot|n't|\bnever)\b[^,;:]*$|\bif\b.*\bwould\b|^\W*(?:the|my|his|her)\s(?:first|second"
+    r"|(?:\bnot|n't|\bnever)\b[^,;:]*$|\bif\b.*\bwould\b|^\W*(?:the|my|his|her)\s"
+    r"(?:first(?!\s\w+(?:\s\w+)? (?:was|took|happened))|second"
     r"|third|next|last|other|year)\b",
     re.IGNORECASE,
 )

@@ -5,8 +5,9 @@ import re
 from router.answers.choice import gold_letters
 from router.answers.clause import affirmed, complement, is_denial, without_reason
 from router.answers.collection import gold_collection
+from router.answers.equation import right_side
 from router.answers.notation import plain
-from router.answers.number import committed_number, right_side
+from router.answers.number import committed_number
 from router.answers.phrase import is_phrase
 from router.answers.response import Response
 from router.answers.verdict import gold_number, is_ratio

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from router.answers.clause import affirmed, is_denial, without_reason
+from router.answers.equation import right_side
 from router.answers.notation import plain, unmarked
 from router.answers.numeral import NUMBER, Number, read_number
 from router.answers.question import UNKNOWN, Question
@@ -54,7 +55,7 @@ _BOUND_BEFORE = re.compile(
     r"|mehr als|weniger als|größer als|kleiner als|mindestens|höchstens|zwischen|nicht|fast|über"
     r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
     r"|menor que|menos de|al menos|como máximo|no es|casi|log(?:_?\w+)?|ln|sin|cos|tan|sqrt|mod"
-    r"|base)|n't|[<>≥≤≠±√|∛]|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
+    r"|base)|n't|[<>≥≤≠±√|∛]|(?:没有?|不)[\u4e00-\u9fff]{0,3}|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
     r"\s*(?:(?:about|exactly|maximum of|minimum of|be|equal|equal to|or equal to|a|the|either"
     r"|just|possibly"
     r"|=)\s+)*[({]?\s*$",
@@ -273,28 +274,6 @@ _RELATED = re.compile(
 
 _WINDOW = 80
 """Characters in front of a number that decide what it means."""
-
-
-def right_side(text: str) -> str | None:
-    """What the last equation of a text equals; None where equations are listed."""
-    text = re.sub(r"\bP\([^()=]*\)", "P", text)
-    if re.search(r"[<>≥≤≠∪∩]|\d(?:\.\.+|…)\d|(?<!\w)\w\s*→\s*\d", text):
-        return None
-    *left, right = re.split(r"(?<![:!])=+|≈|\bequals\b|\bis equal to\b|,?\s\(?i\.e\.,?\s", text)
-    if left and _UNSOLVED.search(left[-1]):
-        return None
-    if right.count(")") > right.count("("):  # an argument: P(X = 12)
-        return None
-    *parts, computed = re.split(
-        r"\b(?:or|and|so|then|und|oder|ou|et|o|y)\b|[,;±]", " ".join(left[1:])
-    )
-    if parts and not re.search(r"\d\s*[-+*/]\s*\d", computed):
-        return None
-    return right if left and re.search(r"\d", right) else text if not left else None
-
-
-_UNSOLVED = re.compile(r"(?:^|[\s,:;])(?:\d+[a-z]|[a-z]\^\d+)\s*$")
-"""The left side of an equation that is not solved yet: 2x, x^2."""
 
 
 def read_tokens(text: str, comma: bool) -> list[_Token]:

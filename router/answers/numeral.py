@@ -11,7 +11,6 @@ from router.answers.units import (
     GRAMMAR,
     MULTIPLIERS,
     SYMBOLS,
-    TIMES,
     scale,
     unit_name,
 )
@@ -81,27 +80,29 @@ class Number:
     def _counts_what(self, gold: "Number", question: Question) -> bool:
         if self.unit in CLOCK and gold.unit not in CLOCK and not question.speaks_of_time:
             return False
-        named = gold.percent or gold.unit or gold.nouns
-        if not named and question.counted:
+        if not (gold.percent or gold.unit or gold.nouns):
             return self._is_asked(question)
-        if not named or not (self.percent or self.unit or self.nouns):
+        if not (self.percent or self.unit or self.nouns):
             return True
         if gold.nouns:
             return gold.nouns[-1].casefold() in map(str.casefold, self.nouns)
-        if gold.percent:
-            return self.unit is None
-        if not self.unit or not gold.unit:
+        if gold.percent or not self.unit or not gold.unit:
             return self.unit == gold.unit
         return scale(self.unit, gold.unit) > 0 or {self.unit, gold.unit} == {"lb", "gbp"}  # pounds
 
     def _is_asked(self, question: Question) -> bool:
         """Whether it counts what a question asks the number of, or what it does not speak of."""
-        if self.unit:
-            unit = question.unit
+        if self.nouns and question.asks_when:
+            return False
+        if self.unit and (question.counted or question.unit):
             measured = self.unit.partition("/")[0]
-            return scale(measured, unit) > 0 if unit else self.unit not in TIMES | CURRENCIES
+            is_asked = question.unit is not None and (
+                self.unit == question.unit or scale(measured, question.unit) > 0
+            )
+            return is_asked or stem(measured) in question.counted
         nouns = set(map(stem, self.nouns))
-        return self.computed or bool(nouns & question.counted) or not nouns & question.stems
+        is_counted = not question.counted or bool(nouns & question.counted)
+        return self.computed or is_counted or not nouns & question.stems
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:

@@ -55,8 +55,14 @@ _FUNCTIONS = frozenset(
 )
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'.& ,/]+[^\W\d_]+)*[.!]?")
 _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|just|on|in)\s+)+")
+_MADE = (
+    "written|composed|painted|invented|discovered|founded|created|directed|developed|designed|built|made|sung|played"
+    "|won|led|ruled|signed|located|situated|found|held|born|produced|called|caused|formed|stored|used|proposed|published"
+    "|introduced|released|carried|measured|spoken|recorded|formulated|based|performed|done|killed|elected|buried"
+)
 _LEAD = (
-    r"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) \w+ (?:by|in)|\bat(?= \d)"
+    rf"(?:^(?:\w+ by\b)?|(?<!who )(?<!which )\b(?:is|was|are|were) (?:\w+ly )?(?:{_MADE}) (?:by|in)"
+    r"|\bat(?= \d)"
     r"|\b(?:is|was"
     r"|will|must|should|produces?|releases?|contains?|emits?|absorbs?|becomes?"
     r"|are|were|be|been|on|called|known as|named|equals|therefore|so|thus|hence|namely"
@@ -78,7 +84,7 @@ _SUBJECT = (
 _OTHER = re.compile(r"\b(?:who|which|but|while|not|or|with|after|before|for|under)\b")
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
-    r"\b(?:not|every|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly"
+    r"\b(?:not|by|good|until|every|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly"
     r"|almost|if)\s+"
     r"(?:(?:an?|it is|it's|that is)\s+)?$"
 )

@@ -18,12 +18,21 @@ _COUNTED = re.compile(
     re.IGNORECASE,
 )
 _NOT_COUNTED = frozenset(
-    "did does do is are was were has have had can could will would should must may might if in to "
-    "of per on for at from by with and or he she it they i we you there in total altogether left "
-    "the a an each".split()
+    re.findall(
+        r"\w+",
+        """
+        a altogether an and are at by can could did do does each for from had has have he i if in
+        is it left may might must of on or per she should that the there they to total was we were
+        will with would you
+        """,
+    )
 )
 """Words that end the name of what "how many" asks for."""
 
+_WHEN = re.compile(
+    r"(?:^|[.?!]\s+)(?:when|in (?:which|what) year) (?:did|was|were|is)\b", re.IGNORECASE
+)
+_ASKING = re.compile(r"[^.?!\n]*\?")
 _LONGEST_QUESTION = 20_000
 
 
@@ -43,6 +52,10 @@ class Question:
         return _TIME.search(self.text) is not None
 
     @cached_property
+    def asks_when(self) -> bool:
+        return _WHEN.search(self.text) is not None
+
+    @cached_property
     def asks_how(self) -> bool:
         """Whether it asks, in English, for a number: how many, how much, how long."""
         return re.search(r"\bhow (?!to\b)", self.text, re.IGNORECASE) is not None
@@ -50,6 +63,12 @@ class Question:
     @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, _WORD.findall(self.text[-_LONGEST_QUESTION:])))
+
+    @cached_property
+    def asking(self) -> frozenset[str]:
+        """The stems of its sentences that end with a question mark, or of all if none does."""
+        asking = _ASKING.findall(self.text[-_LONGEST_QUESTION:])
+        return frozenset(map(stem, _WORD.findall(" ".join(asking) or self.text)))
 
     @cached_property
     def counted(self) -> frozenset[str]:
@@ -65,7 +84,9 @@ class Question:
     @cached_property
     def unit(self) -> str | None:
         """The unit of which it asks the number: "how many hours"; None for other things."""
-        names = {unit_name(match[1].split()[0]) for match in _COUNTED.finditer(self.text)}
+        if re.search(r"\bhow old\b", self.text, re.IGNORECASE):
+            return "year"
+        names = {_unit(match[1].split()) for match in _COUNTED.finditer(self.text)}
         return names.pop() if len(names) == 1 else None
 
 
@@ -78,3 +99,11 @@ def stem(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
     return word if word.endswith("ss") else word.removesuffix("s").removesuffix("e")
+
+
+def _unit(words: list[str]) -> str | None:
+    power = {"square": "^2", "cubic": "^3"}.get(words[0].casefold())
+    if power is None:
+        return unit_name(words[0])
+    name = unit_name(words[1]) if len(words) > 1 else None
+    return f"{name}{power}" if name else None

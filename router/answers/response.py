@@ -81,6 +81,20 @@ _REFUSAL = re.compile(
     r"|weiß (?:ich |es )*nicht|keine ahnung|ne sais pas|no (?:lo )?sé)\b|不知道|无法|不确定",
     re.IGNORECASE,
 )
+_LEAD = re.compile(
+    r"(?:^|[,;:—–(|>→…]|\b(?:so|therefore|thus|hence|and|but|then|now"
+    r"|(?:this|that|which) means(?: that)?)\b|[^\x00-\u024f])[\W_]*"
+    r"(?:(?:so|therefore|thus|hence|and|then|finally|clearly|that|donc|also|daher|entonces|text"
+    r"|based on (?:this|that|the [a-z ]+)|for [a-z] = -?\d+"
+    r"|(?:i|we)(?:'m| am| are|'d| would)? (?:think|believe|conclude|find|see|say|know|confident"
+    r"|guess|get))\W+)*"
+    r"(?:(?:the|this|my|our|your|a|la|le|el|il|o|die|das|der|de|het|l')\s*)?"
+    r"(?:[\W_]*(?:only|true|overall|short|bonne|actual|likely|correct|right|best|final|exact)"
+    r"[\s_]+)?\W*\Z",
+    re.IGNORECASE,
+)
+"""The beginnings of a clause whose end is "the answer is"; others speak about the answer."""
+
 _UNABLE = re.compile(
     r"\b(?:(?:do not|don't|cannot|can't|could not|couldn't|unable to|not able to) (?:know"
     r"|determine|solve"
@@ -170,9 +184,15 @@ class Response:
     @property
     def refuses(self) -> bool:
         """Whether it says that there is no answer, or that it does not know it."""
-        starts = [match.start() for match in _CUE.finditer(self.text)]
-        starts += [start for start, _, _ in boxes(self.text)]
-        return is_refusal(_CHOICE.sub("", self.text)) or any(map(self._is_supposed, starts))
+        if is_refusal(_CHOICE.sub("", self.text)):
+            return True
+        if any(self._is_supposed(start) for start, _, _ in boxes(self.text)):
+            return True
+        starts = (match.start() for match in _CUE.finditer(self.text))
+        return any(
+            self._is_supposed(start) or not _LEAD.search(_sentence_before(self.text, start))
+            for start in starts
+        )
 
     @cached_property
     def _retracted(self) -> int:
@@ -197,7 +217,7 @@ class Response:
             clause = _clause(self.text, match.end())
             sentence = _sentence_before(self.text, match.start())
             is_open = HYPOTHETICAL.search(sentence) or _UNABLE.search(sentence)
-            if not _BOX.search(clause) and not is_open:
+            if not _BOX.search(clause) and not is_open and _LEAD.search(sentence):
                 yield Statement(clause, match.start(), match.end() + len(clause))
         yield from _matches(_PREDICATE, self.text, "subject")
 

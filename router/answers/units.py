@@ -33,8 +33,6 @@ SYMBOLS = frozenset("abcdefinopqrtuvwxyzBDEGHIMNOPQRSTUXYZπθ")
 
 CURRENCIES = frozenset({"usd", "eur", "gbp", "cent", "jpy", "cny", "inr", "chf"})
 
-TIMES = frozenset({"s", "min", "h", "d", "week", "month", "year"})
-
 CLOCK = frozenset({"am", "pm", "o'clock"})
 
 GRAMMAR = frozenset(
@@ -169,12 +167,26 @@ _COMPOUND = re.compile(
 _POWER = re.compile(
     r"(?<=\d)\s?(?P<power>square|sq\.?|cubic|cu\.?)\s(?P<unit>[a-z]+)\b", re.IGNORECASE
 )
+_FORMS = (
+    (re.compile(r"(?<=\d)\s?\(([^\W\d_]{1,10})\)(?=\W*$)"), r" \1"),
+    (re.compile(r"(?<![\d.,/])(\d+) and (?=\d+/\d+\b)"), r"\1 "),
+    (re.compile(r"(?<![\d.,/])1 in (\d+)(?=\W*$|\s(?:chance|odds)\b)"), r"1/\1"),
+    (
+        re.compile(rf"\b(?:on )?{MONTHS}(?: \d{{1,2}}(?:st|nd|rd|th)?,| of) (?=[12]\d{{3}}\W*$)"),
+        "in ",
+    ),
+)
 _MARKS = {"'": "ft", '"': "in"}
 
 
 def in_one_unit(text: str) -> str:
-    """A text with "2 hours 30 minutes" as 150 min, 5'6" as 66 in, and square cm as cm^2."""
+    """A text with "2 hours 30 minutes" as 150 min, 5'6" as 66 in, and square cm as cm^2.
+
+    A unit in parentheses is one, "1 and 1/2" is 1 1/2, "1 in 4" is 1/4, and a date is its year.
+    """
     text = _POWER.sub(_as_power, text)
+    for pattern, written in _FORMS:
+        text = pattern.sub(written, text)
     return _COMPOUND.sub(_joined, text)
 
 
