@@ -170,7 +170,8 @@ class StreamedRun:
             self.save()
 
     def _report(self, loss: float, tokens_per_second: float) -> None:
-        minutes_left = (self.recipe.tokens - self.progress.tokens) / tokens_per_second / 60
+        tokens_left = max(0, self.recipe.tokens - self.progress.tokens)
+        minutes_left = tokens_left / tokens_per_second / 60
         row = {
             **asdict(self.progress),
             "loss": round(loss, 4),

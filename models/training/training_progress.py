@@ -26,6 +26,8 @@ class ProgressLines(TrainerCallback):
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         self._start = self._told = self._counted = time.monotonic()
         self._first_step = state.global_step
+        if not self._first_step:  # a resumed trainer goes on counting from its checkpoint
+            self._tokens = 0.0
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step >= state.max_steps:
