@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,7 +23,7 @@ from polling import until
 from processes import ROOT
 
 from server.embedded.checkpoint import ReasoningBlock
-from server.embedded.decoder import Draw
+from server.embedded.decoder import Decoder, Draw
 from server.embedded.generation import Generation, Sampling, Scheduler
 from server.embedded.protocol import ChatRequest
 from server.embedded.reasoning_tags import TagReader
@@ -432,3 +433,48 @@ def test_a_budget_is_for_all_reasoning_blocks_together(
     assert all(step.token in (6, 7) for step in steps if step.block == "tag")
     sentence = [step.token for step in steps if step.token in (50, 51)]
     assert sentence == ([50, 51] if budget == 30 else [])
+
+
+class Seeding(Repeating):
+    """Keeps a weak reference to the decoder of the last seed."""
+
+    def seeded(self, _seed: int, warm_up: Any) -> Repeating:
+        decoder = Repeating()
+        del decoder.decoder  # itself
+        warm_up(decoder)
+        self.made = weakref.ref(decoder)
+        return decoder
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_choice_frees_the_decoder_of_its_seed_at_its_end(cancelled: bool) -> None:
+    checkpoint: Any = Seeding()
+    sampling = Sampling(Draw(1, 1, 0), 300, None, seed=5)
+    generation = Generation(checkpoint, [Repeating.WORD], False, sampling, lambda _: None)
+    assert generation.advance()
+    assert checkpoint.made() is not None
+    generation.cancelled = cancelled
+    assert not generation.advance()
+    assert checkpoint.made() is None
+
+
+def test_draws_without_a_seed_differ_after_those_with_one() -> None:
+    folder = ROOT / "models" / "demo" / "ctranslate2"
+
+    def drawn(decoder: Decoder) -> tuple[int, ...]:
+        tokens: list[int] = []
+
+        def add(token: int, _: float) -> bool:
+            tokens.append(token)
+            return False
+
+        decoder.run(["<|im_start|>"], 8, [0], Draw(4, 1, 0), add)
+        return tuple(tokens)
+
+    def fresh() -> Decoder:
+        return Decoder(folder, 1, 500)
+
+    for seed in (5, -1, 2**32 - 1):
+        seeded = [fresh().seeded(seed, drawn) for _ in range(2)]
+        assert drawn(seeded[0]) == drawn(seeded[1])
+    assert len({drawn(fresh()) for _ in range(4)}) == 4

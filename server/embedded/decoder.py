@@ -2,7 +2,6 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 import json
-import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from typing import Any
 import ctranslate2
 
 _SEEDING = threading.Lock()
+_UNSEEDED = 2**32 - 1
+"""The library's seed by which each thread gets one from the system (its `src/random.cc`)."""
+
 _EPSILON = 1e-5
 """Lower temperatures count as 0, as in vLLM, and a lower `top_p` is raised: single precision."""
 
@@ -82,15 +84,15 @@ class Decoder:
             # this decoder, were still reachable from there, the thread would join itself.
             callbacks.clear()
 
-    def seeded(self, seed: int, warm_up: Callable[["Decoder"], None]) -> "Decoder":
+    def seeded(self, seed: int, warm_up: Callable[["Decoder"], object]) -> "Decoder":
         """A decoder with one thread, whose random numbers are determined by `seed`.
 
         CTranslate2 has one random generator per thread, seeded from a global at its first use; a
         new thread is the only way to give a single choice its seed. `warm_up` must draw.
         """
         with _SEEDING:
-            ctranslate2.set_random_seed(seed % 2**32)
+            ctranslate2.set_random_seed(seed % _UNSEEDED)
             decoder = Decoder(self._folder, 1, self._vocabulary_size)
             warm_up(decoder)
-            ctranslate2.set_random_seed(secrets.randbits(32))
+            ctranslate2.set_random_seed(_UNSEEDED)
         return decoder

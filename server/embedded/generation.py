@@ -71,8 +71,14 @@ class Generation:
 
     def advance(self) -> bool:
         """Run one slice; returns whether the choice is still unfinished."""
-        if self.cancelled:
-            return False
+        is_unfinished = not self.cancelled and self._advance()
+        if not is_unfinished:
+            # A seeded decoder has weights and a thread of its own. They would stay until the
+            # garbage collector finds this object, which is in a cycle with its choice.
+            self._decoder = self._checkpoint.decoder
+        return is_unfinished
+
+    def _advance(self) -> bool:
         if self._is_exhausted():
             self._close()
         if self._finish is None:
