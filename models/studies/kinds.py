@@ -6,6 +6,7 @@ several files, the kind of a prompt is its file; of one, it is the `subject` in 
 
 import gzip
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,11 +82,11 @@ def _subjects(path: Path) -> dict[str, str]:
 
 def halves_table(mixes: Sequence[Mix], size: int | None, splits: int) -> Iterator[str]:
     """Fitted on a half of the problems, or on `size`, and judged on the others."""
-    yield _row(
+    yield markdown_row(
         "mix", "kinds", "fit / judged", "kind given", "certified", "broken", "tokens saved %",
         "accuracy lost, points", "accuracy at equal tokens, points",
     )  # fmt: skip
-    yield _row(*["---"] * 9)
+    yield markdown_row(*["---"] * 9)
     for mix in mixes:
         problems = np.array(mix.problems)
         chosen = min(size or len(problems) // 2, len(problems) // 2)
@@ -104,7 +105,7 @@ def halves_table(mixes: Sequence[Mix], size: int | None, splits: int) -> Iterato
         for has_kinds, rows in figures.items():
             certified, broken, saved, lost = np.mean(rows, axis=0).tolist()
             gain = f"{100 * np.mean(gains):+.2f} (se {100 * np.std(gains):.2f})"
-            yield _row(
+            yield markdown_row(
                 mix.name, len({row.kind for row in mix.outcomes.outcomes}),
                 f"{chosen} / {len(problems) - chosen}", "yes" if has_kinds else "no",
                 f"{certified:.0%}", f"{broken:.0%}", f"{100 * saved:.1f}", f"{100 * lost:+.2f}",
@@ -142,34 +143,42 @@ def _tie_tokens(outcomes: OutcomeSet, frontier: Means) -> float:
 
 def unknown_table(mixes: Sequence[Mix], size: int | None, splits: int) -> Iterator[str]:
     """Fitted on half of the kinds, at most `size` problems, and judged on the other kinds."""
-    yield _row("mix", "guard", "splits above the promise", "tokens saved %", "lost, points")
-    yield _row(*["---"] * 5)
+    yield markdown_row("mix", "kinds", "splits above the promise", "tokens saved %", "lost, points")
+    yield markdown_row(*["---"] * 5)
     for mix in mixes:
         kind_of = {row.problem_id: str(row.kind) for row in mix.outcomes.outcomes}
         kinds = np.array(sorted(set(kind_of.values())))
-        rows: dict[bool, list[tuple[float, ...]]] = {False: [], True: []}
+        rows: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
         for seed in range(splits):
             rng = np.random.default_rng(seed)
             fitted_kinds = set(rng.permutation(kinds)[::2].tolist())
             order = rng.permutation(np.array(mix.problems)).tolist()
-            fitted = [problem for problem in order if kind_of[problem] in fitted_kinds][:size]
-            judged = {problem for problem in order if kind_of[problem] not in fitted_kinds}
-            artifact = fit(mix.part(set(fitted)), _SETTINGS).artifact
-            offsets = artifact.parameters.kinds
-            for has_guard in (False, True):
-                guarded = offsets if has_guard else replace(offsets, guard=0.0)
-                parameters = replace(artifact.parameters, kinds=guarded)
-                figures = _judged(replace(artifact, parameters=parameters), mix.part(judged))
-                rows[has_guard].append(figures)
-        for has_guard, figures in rows.items():
+            fitted = {problem for problem in order if kind_of[problem] in fitted_kinds}
+            judged = mix.part(set(order) - fitted)
+            fitted = set([problem for problem in order if problem in fitted][:size])
+            for name, artifact in _fits(mix, fitted):
+                rows[name].append(_judged(artifact, judged))
+        for name, figures in rows.items():
             _, broken, saved, lost = np.mean(figures, axis=0).tolist()
-            yield _row(
-                mix.name, "yes" if has_guard else "no", f"{broken * splits:.0f} of {splits}",
+            yield markdown_row(
+                mix.name, name, f"{broken * splits:.0f} of {splits}",
                 f"{100 * saved:.1f}", f"{100 * lost:+.2f}",
             )  # fmt: skip
 
 
-def _row(*cells: object) -> str:
+def _fits(mix: Mix, problems: set[str]) -> Iterator[tuple[str, Artifact]]:
+    """Routers without kinds, and with kinds with and without the guard of unknown ones."""
+    yield "not given", fit(mix.part(problems, has_kinds=False), _SETTINGS).artifact
+    artifact = fit(mix.part(problems), _SETTINGS).artifact
+    offsets = replace(artifact.parameters.kinds, guard=0.0)
+    yield (
+        "given, without guard",
+        replace(artifact, parameters=replace(artifact.parameters, kinds=offsets)),
+    )
+    yield "given, with guard", artifact
+
+
+def markdown_row(*cells: object) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
