@@ -100,7 +100,7 @@ def table_of(mix: Mix, splits: int) -> Iterator[str]:
 @click.argument("texts", nargs=-1, required=True, metavar="MIX...")
 @click.option("--splits", type=int, default=50, show_default=True, metavar="N")
 def main(texts: tuple[str, ...], splits: int) -> None:
-    """Print the tables."""
+    """Print the table of each mix as soon as it is known."""
     for mix in map(read_mix, texts):
         print(mix.name, *table_of(mix, splits), sep="\n", flush=True)
 
