@@ -105,13 +105,17 @@ _DENIED = re.compile(
 _REJECTED = re.compile(
     r"\b(?:wrong|incorrect|reject\w*|discard\w*|not|people|students|false|eliminat\w*|rule\w* out"
     r"|either|or|invalid"
-    r"|unlikely"
+    r"|unlikely|refut\w*|stands for|lacks|nothing"
     r"|but|out of|err(?:s|ed)|mistaken|flawed|fails?|contradict\w*|half|partly|partially|nearly"
     r"|almost"
     r"|tempting|trap|distractor|excluded"
     r"|(?:begin|start|end)s? with)\b|n't",
     re.IGNORECASE,
 )
+
+
+_CROSS = re.compile("[✗✘❌]")
+_FALSE = re.compile(r"\s+(?:is|was)\s+(?:false|wrong|incorrect|not)\b", re.IGNORECASE)
 
 
 def gold_letters(gold: str) -> frozenset[str] | None:
@@ -135,6 +139,8 @@ def committed_letters(clause: str) -> frozenset[str] | None:
         return frozenset(mentioned) or None
     letters = {(match["capital"] or match["braced"] or match["small"]).upper()}
     end = match.end()
+    if _FALSE.match(text, end):
+        return frozenset()
     while further := _FURTHER.match(text, end):
         if further["open"] or further["last"] == "or":
             return frozenset()
@@ -146,6 +152,7 @@ def committed_letters(clause: str) -> frozenset[str] | None:
 def concluded_letters(sentences: Sequence[str]) -> frozenset[str]:
     """The letters on which sentences without a stated answer agree; empty if they do not."""
     texts = [unmarked(plain(sentence)).strip() for sentence in sentences]
+    texts = [text for text in texts if not _CROSS.search(text)]
     if len(texts) == 1 and (letters := gold_letters(_ADVERB.sub("", texts[0]).rstrip(".!"))):
         return letters
     for read in (_correct, _picked, _at_line_start, _at_end):
@@ -163,8 +170,10 @@ def _correct(texts: Sequence[str]) -> Iterator[frozenset[str]]:
     for text in texts:
         for match in _CORRECT.finditer(text):
             before = text[: match.start()]
-            is_supposed = ("would" in match[0] and _CONDITION.search(text, match.end())) or (
-                re.search(r"\bseems .*\bbut\b", text[match.start() :])
+            is_supposed = (
+                re.match(r"\s+(?:only\s+)?(?:if|unless)\b", text[match.end() :])
+                or ("would" in match[0] and _CONDITION.search(text, match.end()))
+                or (re.search(r"\bseems .*\bbut\b", text[match.start() :]))
             )
             if (
                 text.endswith("?")

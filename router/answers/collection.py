@@ -17,7 +17,7 @@ _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
 
 _CHAIN = re.compile(
-    r"(?P<low>[^<≤=\s]+)\s*(?P<left>[<≤])\s*[A-Za-z]\s*(?P<right>[<≤])\s*(?P<high>[^<≤=\s]+)"
+    r"(?P<low>[^<≤=\s]{1,40})\s?(?P<left>[<≤])\s*[A-Za-z]\s*(?P<right>[<≤])\s*(?P<high>[^<≤=\s]{1,40})"
 )
 
 

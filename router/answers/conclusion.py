@@ -68,7 +68,7 @@ def _sentence_number(sentence: str, comma: bool, question: Question) -> Number |
         text = pattern.sub(kept, text)
     text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
     text = _CONCLUSION.sub("", text)
-    if not re.search(r"\d", text) or is_open(text) or _QUOTATION.match(text):
+    if not re.search(r"\d", text) or is_open(text) or _OPEN.search(text):
         return None
     right = None if _is_unclaimed(text) else right_side(text)
     tokens = read_tokens(right, comma) if right else []
@@ -179,14 +179,16 @@ _CONCLUSION = re.compile(
     r"|conclude) that)\s(?=.*\d)",
     re.IGNORECASE | re.DOTALL,
 )
-_QUOTATION = re.compile(
-    r"\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
+_OPEN = re.compile(
+    r"(?<!as the )\banswer\b(?!\s*[^\w\s])"
+    r"|\b(?:mistakenly|wrongly|incorrectly|naively|told|used to)\b"
+    r"|^\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
     r"|statement|answer|number)\b(?:\s\w+)?\s"
     r"(?:has|says?|mentions?|states?|asks?|contains?|gives?)|we (?:are given|know)|given\b"
     r"|\d+[.)]\s+\D*$)",
     re.IGNORECASE,
 )
-"""A sentence that repeats the problem, or an item's number."""
+"""A sentence about the answer or the problem, a mistake, or an item's number."""
 
 _REMARK = re.compile(
     r"\((?!-?\d+\)$)[^)]*\)?\W*$|\W*(?:check|verif\w*|note|for example|e\.g\.|step \d+\b\W*$)",

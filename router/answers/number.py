@@ -55,7 +55,7 @@ _BOUND_BEFORE = re.compile(
     r"|mehr als|weniger als|größer als|kleiner als|mindestens|höchstens|zwischen|nicht|fast|über"
     r"|unter|plus de|plus que|moins de|au moins|au plus|entre|pas|presque|más de|mayor que"
     r"|menor que|menos de|al menos|como máximo|no es|casi|log(?:_?\w+)?|ln|sin|cos|tan|sqrt|mod"
-    r"|base)|n't|[<>≥≤≠±√|∛]|(?:没有?|不)[\u4e00-\u9fff]{0,3}|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
+    r"|base)|n't|[<>≥≤≠±√|∛]|(?:没有?|不|如果有?)[\u4e00-\u9fff]{0,3}|大于|小于|超过|不到|至少|最多|不是|介于|多于|少于)"
     r"\s*(?:(?:about|exactly|maximum of|minimum of|be|equal|equal to|or equal to|a|the|either"
     r"|just|possibly"
     r"|=)\s+)*[({]?\s*$",
@@ -179,6 +179,8 @@ def lone_number(text: str) -> Number | None:
         return None
     number, end = read_number(match, text, comma=False)
     if number is None or _TERM.match(text, end) or _BOUND_AFTER.match(text, end):
+        return None
+    if not is_plain_answer(text, match.start(), end, UNKNOWN):
         return None
     if not re.fullmatch(r"(?:\s?[^\W\d_]+){0,3}\W*", text[end:]):
         return None

@@ -8,6 +8,7 @@ from router.answers.question import UNKNOWN, Question, stem
 from router.answers.units import (
     CLOCK,
     CURRENCIES,
+    GENERAL,
     GRAMMAR,
     MULTIPLIERS,
     SYMBOLS,
@@ -92,7 +93,7 @@ class Number:
 
     def _is_asked(self, question: Question) -> bool:
         """Whether it counts what a question asks the number of, or what it does not speak of."""
-        if self.nouns and question.asks_when:
+        if self.nouns and (question.asks_when or (question.asks_percent and not question.counted)):
             return False
         if self.unit and (question.counted or question.unit):
             measured = self.unit.partition("/")[0]
@@ -101,8 +102,9 @@ class Number:
             )
             return is_asked or stem(measured) in question.counted
         nouns = set(map(stem, self.nouns))
-        is_counted = not question.counted or bool(nouns & question.counted)
-        return self.computed or is_counted or not nouns & question.stems
+        if self.computed or not nouns or not question.counted:
+            return True
+        return bool(nouns & question.counted) or stem(self.nouns[-1]) in GENERAL
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:

@@ -209,7 +209,9 @@ def _ends_on(text: str, gold: str) -> bool:
     for match in re.finditer(_LEAD + f"(?P<phrase>{re.escape(target)})" + _TAIL, text):
         before = text[: match.start("phrase")]
         if not _OPEN.search(before) and not re.search(
-            r"\b(?:or|and|either|doubts?|nobody|whether)\b|[?]", before[-40:]
+            r"\b(?:or|and|either|doubts?|nobody|whether"
+            r"|(?:thought|believed|supposed|used) to)\b|[?]",
+            before[-40:],
         ):
             return True
     if re.match(_SUBJECT.format(re.escape(target)), text) and not _OTHER.search(text):

@@ -52,6 +52,12 @@ class Question:
         return _TIME.search(self.text) is not None
 
     @cached_property
+    def asks_percent(self) -> bool:
+        """Whether its last sentence speaks of percent."""
+        asking = _ASKING.findall(self.text)
+        return bool(asking) and _PERCENT.search(asking[-1]) is not None
+
+    @cached_property
     def asks_when(self) -> bool:
         return _WHEN.search(self.text) is not None
 

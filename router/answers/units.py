@@ -54,6 +54,9 @@ GRAMMAR = frozenset(
 )
 """Words that name nothing: they end the name of what a number counts."""
 
+GENERAL = frozenset(["people", "person", "piece", "item", "unit", "thing", "object", "total"])
+"""Nouns that may name anything that a question counts, without their plural's ending."""
+
 _NAMES = {
     "m": "m meter meters metre metres",
     "km": "km kilometer kilometers kilometre kilometres",

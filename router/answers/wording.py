@@ -84,7 +84,9 @@ _BASES = dict(
 _OPEN = _words("but except if impossible incorrect minus or plus unless without wrong")
 """Words that leave open, or change, what an equation equals."""
 
-_RELATIVE = re.compile(r"more|less|fewer|than|over|under|above|below|short|ago|late|early|[a-z]+er")
+_RELATIVE = re.compile(
+    r"more|less|fewer|than|over|under|above|below|each|every|short|ago|late|early|[a-z]+er"
+)
 """Words that a question may ask for."""
 
 _PLAIN = re.compile(
@@ -129,6 +131,8 @@ def _are_plain(
         return True
     words = _WORD.findall(_PLAIN.sub(" ", match[0].replace("May", " ").casefold()))
     relating = (_GRAMMAR - permitted).intersection(words)
+    if permitted is _BEFORE and question.asks_how:
+        relating |= {"each", "every"}.intersection(words)
     if is_needed and not question.text and "than" not in words:
         relating -= {"more"}  # which may have been asked for
     if computed:
