@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from router.answers.units import unit_name
 
@@ -97,6 +97,12 @@ class Question:
 
 
 UNKNOWN = Question()
+
+
+@lru_cache(maxsize=64)
+def read_question(text: str) -> Question:
+    """A question, of which several answers are often judged."""
+    return Question(text)
 
 
 def stem(word: str) -> str:

@@ -170,6 +170,7 @@ _COMPOUND = re.compile(
 _POWER = re.compile(
     r"(?<=\d)\s?(?P<power>square|sq\.?|cubic|cu\.?)\s(?P<unit>[a-z]+)\b", re.IGNORECASE
 )
+_FORMED = re.compile(r"\(\w+\)|\d and \d|1 in \d|(?:,| of) [12]\d{3}")
 _FORMS = (
     (re.compile(r"(?<=\d)\s?\(([^\W\d_]{1,10})\)(?=\W*$)"), r" \1"),
     (re.compile(r"(?<![\d.,/])(\d+) and (?=\d+/\d+\b)"), r"\1 "),
@@ -188,8 +189,9 @@ def in_one_unit(text: str) -> str:
     A unit in parentheses is one, "1 and 1/2" is 1 1/2, "1 in 4" is 1/4, and a date is its year.
     """
     text = _POWER.sub(_as_power, text)
-    for pattern, written in _FORMS:
-        text = pattern.sub(written, text)
+    if _FORMED.search(text):
+        for pattern, written in _FORMS:
+            text = pattern.sub(written, text)
     return _COMPOUND.sub(_joined, text)
 
 

@@ -36,7 +36,7 @@ from router.answers.phrase import (
     is_same_phrase,
     normal,
 )
-from router.answers.question import UNKNOWN, Question
+from router.answers.question import UNKNOWN, Question, read_question
 from router.answers.response import Response, is_refusal
 from router.answers.spelled import in_digits
 
@@ -87,7 +87,7 @@ def verdict(
     response = Response(answer, truncated)
     if not gold.strip():
         return False
-    reader = _reader(gold, response, choices, Question(question))
+    reader = _reader(gold, response, choices, read_question(question))
     if reader is None:
         return True if _states_text(response, gold) else None
     return _judge(response, reader)

@@ -56,6 +56,8 @@ _NOWHERE = _words(
     """
 )
 _GRAMMAR = _BEFORE | _BEHIND | _NOWHERE
+_NOT_BEFORE = _GRAMMAR - _BEFORE
+_NOT_BEHIND = _GRAMMAR - _BEHIND
 """Words of grammar, and a few nouns and verbs that make a number another one than the answer."""
 
 _VERBS = _words(
@@ -129,8 +131,11 @@ def _are_plain(
 ) -> bool:
     if match is None:
         return True
-    words = _WORD.findall(_PLAIN.sub(" ", match[0].replace("May", " ").casefold()))
-    relating = (_GRAMMAR - permitted).intersection(words)
+    words = _WORD.findall(match[0].replace("May", " ").casefold())
+    foreign = _NOT_BEFORE if permitted is _BEFORE else _NOT_BEHIND
+    if not foreign.isdisjoint(words):
+        words = _WORD.findall(_PLAIN.sub(" ", match[0].replace("May", " ").casefold()))
+    relating = foreign.intersection(words)
     if permitted is _BEFORE and question.asks_how:
         relating |= {"each", "every"}.intersection(words)
     if is_needed and not question.text and "than" not in words:
