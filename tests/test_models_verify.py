@@ -269,7 +269,8 @@ def test_no_other_number_of_a_written_solution_is_its_answer(ending: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "text", ["1" * 30_000, "12 " * 10_000, "\\boxed{" * 4_000, "<answer>" * 4_000]
+    "text",
+    ["1" * 30_000, "12 " * 10_000, "\\boxed{" * 4_000, "<answer>" * 4_000, "12" + "\n" * 30_000],
 )
 def test_long_answers_of_any_shape_are_read(text: str) -> None:
     assert not any(is_correct(text, gold) for gold in ("7", "B", "Paris", "(1,2)"))

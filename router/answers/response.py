@@ -130,6 +130,7 @@ _SENTENCE_END = re.compile(
 )
 _BROKEN_LINE = re.compile(r"\\text[a-z]*\{[^{}]*\}")
 _FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)
+_SPACE = re.compile(r"\s{8,}")
 LONGEST_TEXT = 20_000
 """Characters that are read, from the end of an answer."""
 
@@ -161,6 +162,7 @@ class Response:
     def text(self) -> str:
         text = self.content.rpartition("</think>")[2]
         text = text.partition("<think>")[0]
+        text = _SPACE.sub(lambda match: "\n\n" if "\n" in match[0] else "  ", text)
         if self.truncated:
             text = _UNFINISHED.sub("", text)
         text = _BROKEN_LINE.sub(lambda match: match[0].replace("\n", " "), text[-LONGEST_TEXT:])
