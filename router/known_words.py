@@ -30,6 +30,6 @@ class KnownWords:
         return cls(np.zeros(features), np.zeros(words), 1.0, 1.0 - share)
 
 
-def shortfall(expected: Array, known_share: Array) -> Array:
-    """By how much the known shares (N,) fall short of the `expected` ones; none expects over 1."""
+def shortfall(expected: Array, known_share: Array | float) -> Array:
+    """By how much known shares (...) fall short of the `expected` ones; none expects over 1."""
     return np.minimum(expected, 1.0) - known_share

@@ -112,11 +112,10 @@ class Parameters(Standardizer):
             words: of the routed text, (N,).
             known_share: the share of words in the vocabulary, (N,).
         """
-        by_words = self.vocabulary.project(words, self.known_words.word_weights[:, np.newaxis])[
-            :, 0
-        ]
-        expected = self.clipped(x) @ self.known_words.weights + self.known_words.bias + by_words
-        return shortfall(expected, known_share)
+        columns = self.known_words.word_weights[:, np.newaxis]
+        by_words = self.vocabulary.project(words, columns)[:, 0]
+        clipped = np.clip(x, self.folded.lowest, self.folded.highest)
+        return shortfall(self.folded.expected_share(clipped, by_words), known_share)
 
     def project(self, prompt: Prompt) -> "Projected":
         """One prompt's features and words as the fit sees them."""
@@ -129,13 +128,11 @@ class Parameters(Standardizer):
             known_share = self.vocabulary.known_share(prompt.words)
         if prompt.read is not prompt.words:
             known_share = min(known_share, self.vocabulary.known_share(prompt.read))
-        expected = 1.0
+        lacking = 0.0
         if known_share < 1.0:
-            expected = float(folded.known_weights.dot(clipped)) + folded.known_bias
-            expected += float(weights.dot(self.known_words.word_weights.take(rows)))
-        return Projected(
-            clipped, np.abs(x - clipped), word_sum, known_share, min(expected, 1.0) - known_share
-        )
+            by_words = weights.dot(self.known_words.word_weights.take(rows))
+            lacking = float(shortfall(folded.expected_share(clipped, by_words), known_share))
+        return Projected(clipped, np.abs(x - clipped), word_sum, known_share, lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +153,10 @@ class FoldedParameters:
     factors: tuple[tuple[float, float, float, float], ...]
     known_weights: Array
     known_bias: float
+
+    def expected_share(self, clipped: Array, by_words: Array) -> Array:
+        """The expected share of known words (...): features (..., F), and what words add (...)."""
+        return clipped.dot(self.known_weights) + self.known_bias + by_words
 
 
 @dataclass(frozen=True, slots=True)

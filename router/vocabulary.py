@@ -54,7 +54,7 @@ class Vocabulary:
             for word, count in _frequent(prompts)
             if count >= _MIN_PROMPTS
         }
-        for word, count in _frequent(read):
+        for word, count in _frequent(read) if read is not prompts else ():
             if count >= _MIN_PROMPTS:
                 idf.setdefault(word, 0.0)
         return cls(tuple(idf), np.array([*idf.values()], dtype=np.float64))

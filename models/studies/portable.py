@@ -27,7 +27,7 @@ from router.fitting.learner import Linear, fit_logits, one_thread
 from router.known_words import KnownWords
 from router.parameters import Parameters, range_excess
 from router.policy import FrontierPoint, OperatingPoint, Prices, hopeless_below
-from router.vocabulary import Words
+from router.word_table import WordTable
 
 EFFORTS = ("low", "medium", "high")
 _EASY_ENOUGH = {"low": 2.0, "medium": 1.0, "high": 0.0}
@@ -55,7 +55,7 @@ def portable(data: Path) -> Artifact:
     """
     problems = read_all(data)
     x = np.stack([problem.prompt.x for problem in problems])
-    words = [problem.prompt.words for problem in problems]
+    words = WordTable.of(problem.prompt.words for problem in problems)
     share = np.array([[problem.share] for problem in problems])
     everything = np.arange(len(problems))
     with one_thread():
@@ -88,12 +88,11 @@ def _prices(accuracy: float) -> Prices:
 
 
 def _learn(
-    problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array, train: Index
+    problems: Sequence[Problem], x: Array, words: WordTable, share: Array, train: Index
 ) -> tuple[Basis, Linear]:
     """The basis and the regression of the share's logit, learned from the rows `train`."""
     weights = np.array([_REPEATS.get(problem.source, 1) for problem in problems], dtype=np.intp)
-    rows: list[int] = train.tolist()
-    train_words = [words[row] for row in rows]
+    train_words = words.rows(train)
     basis = Basis.learn(x[train], train_words)
     repeats = weights[train]
     predictors = np.repeat(basis.predictors(x[train], train_words), repeats, axis=0)
@@ -102,7 +101,7 @@ def _learn(
 
 
 def _cross_fit(
-    problems: Sequence[Problem], x: Array, words: Sequence[Words], share: Array
+    problems: Sequence[Problem], x: Array, words: WordTable, share: Array
 ) -> tuple[Array, Array]:
     """Held-out logit and excess over the fitted range of each problem, both (N,)."""
     folds = fold_of(np.arange(len(x)), 0)
@@ -110,7 +109,7 @@ def _cross_fit(
     for fold in range(int(folds.max()) + 1):
         test = np.flatnonzero(folds == fold)
         basis, linear = _learn(problems, x, words, share, np.flatnonzero(folds != fold))
-        ease[test] = linear(basis.predictors(x[test], [words[row] for row in test.tolist()]))[:, 0]
+        ease[test] = linear(basis.predictors(x[test], words.rows(test)))[:, 0]
         excess[test] = range_excess(basis.standardizer, x[test]).sum(axis=1)
     return ease, excess
 

@@ -99,7 +99,7 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
     prices = artifact.composite_prices if has_composites else None
     prices = prices or artifact.prices
     excess = range_excess(parameters, x).sum(axis=1)
-    known_share = np.array(parameters.vocabulary.known_shares(words, table.read_by(rows)))
+    known_share = np.array(parameters.vocabulary.known_shares(words, table.read_by(rows, words)))
     shortfall = parameters.shortfalls(x, words, known_share)
     trusted = (
         table.readable[rows]

@@ -64,7 +64,7 @@ def cross_fit(table: Table, folds: Index, settings: Sequence[Setting] = SETTINGS
     for fold in range(FOLDS):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         x, words = table.prompts(train)
-        basis = Basis.learn(x, words, table.read_by(train))
+        basis = Basis.learn(x, words, table.read_by(train, words))
         z = basis.predictors(x, words)
         x, words = table.prompts(test)
         z_test = basis.predictors(x, words)
@@ -75,7 +75,7 @@ def cross_fit(table: Table, folds: Index, settings: Sequence[Setting] = SETTINGS
         effects = token_effects(kinds, size, fitted_tokens(z), table.tokens[train])
         log_tokens[test] = fitted_tokens(z_test) + effects[test_kinds]
         excess[test] = range_excess(basis.standardizer, x).sum(axis=1)
-        known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test))
+        known_share[test] = basis.vocabulary.known_shares(words, table.read_by(test, words))
         logits: Linear | None = None
         for setting in settings:
             width = z.shape[1] if setting.words else x.shape[1]

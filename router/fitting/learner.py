@@ -86,18 +86,19 @@ def fit_logits(
     share = np.divide(successes, counts, out=np.zeros_like(counts), where=counts > 0)
     positive = observed * (share + prior)
     total = observed * (1.0 + 2.0 * prior)
-    design = np.hstack([z, np.ones((len(z), 1))])
     penalty = np.full((efforts + 1, width), 1.0 / c)
     penalty[:, -1] = _BIAS_PENALTY
     theta = _split(start, efforts, width)
     newton: _Newton | None = None
     former = 0.0
     for _ in range(_NEWTON_STEPS):
-        p = sigmoid(design @ (theta[0] + theta[1:]).T)
-        own = (total * p - positive).T @ design
+        slopes = theta[0] + theta[1:]
+        p = sigmoid(z @ slopes[:, :-1].T + slopes[:, -1])
+        excess = total * p - positive
+        own = np.column_stack([excess.T @ z, excess.sum(axis=0)])
         gradient = np.vstack([own.sum(axis=0), own]) + penalty * theta
         if newton is None:
-            newton = _Newton(design, total * p * (1 - p), penalty)
+            newton = _Newton(z, total * p * (1 - p), penalty)
         step = newton.step(gradient)
         size = float(np.abs(step).max())
         theta -= step / max(1.0, size / 5.0)
@@ -130,15 +131,15 @@ class _Newton:
     of (E+1) F.
 
     Args:
-        design: features with a constant, (N, F).
+        z: predictors, (N, F-1); the last of the F slopes is of a constant.
         weights: of each prompt at each effort, (N, E).
         penalty: on each parameter, (E+1, F).
     """
 
-    def __init__(self, design: Array, weights: Array, penalty: Array) -> None:
-        blocks = _curvatures(design, weights)
+    def __init__(self, z: Array, weights: Array, penalty: Array) -> None:
+        blocks = _curvatures(z, weights)
         self._own = own = penalty[1:]
-        diagonal = np.array(range(design.shape[1]), dtype=np.intp)
+        diagonal = np.arange(penalty.shape[1], dtype=np.intp)
         blocks[:, diagonal, diagonal] += own
         self._inverses = np.array(np.linalg.inv(blocks), dtype=np.float64)
         self._by_penalty = self._inverses * own[:, np.newaxis, :]  # A^-1 P
@@ -154,15 +155,16 @@ class _Newton:
         return np.vstack([step, by_gradient + self._by_penalty @ step - step])
 
 
-def _curvatures(design: Array, weights: Array) -> Array:
-    """The weighted products (E, F, F) of a design (N, F), by weights (N, E).
+def _curvatures(z: Array, weights: Array) -> Array:
+    """The weighted products (E, F, F) of predictors (N, F-1) with a constant, by weights (N, E).
 
     In single precision: the gradient alone decides where the steps end.
     """
-    size, width = design.shape
+    size, width = len(z), z.shape[1] + 1
     blocks = np.zeros((weights.shape[1], width, width))
     for start in range(0, size, _ROWS):
-        rows = design[start : start + _ROWS].astype(np.float32)
+        rows = np.ones((min(_ROWS, size - start), width), np.float32)
+        rows[:, :-1] = z[start : start + _ROWS]
         scales = weights[start : start + _ROWS].astype(np.float32)
         for effort, scale in enumerate(scales.T):
             blocks[effort] += rows.T @ (rows * scale[:, np.newaxis])
@@ -211,7 +213,9 @@ class _Ridge:
     def fit(self, target: Array) -> tuple[Array, float, Array]:
         """Slopes (F,) and bias for a target (N,), and the residual (N,) of each row left out."""
         mean = float(target.mean())
-        rotated = self._vectors.T @ ((self._z - self._mean).T @ (target - mean))
+        centred = target - mean
+        products = self._z.T @ centred - self._mean * centred.sum()
+        rotated = self._vectors.T @ products
         coefficients = self._shrink * rotated[:, np.newaxis]
         residual = np.empty((len(target), len(_RIDGE_PENALTIES)))
         for start in range(0, len(target), _ROWS):

@@ -66,9 +66,9 @@ class Table:
         """Features (M, F) and words (M) of the problems `rows` (M,)."""
         return self.x[rows], self.words.rows(rows)
 
-    def read_by(self, rows: Index) -> WordTable:
-        """Words (M) of all that the model reads in the problems `rows` (M,)."""
-        return self.read.rows(rows)
+    def read_by(self, rows: Index, words: WordTable) -> WordTable:
+        """Words (M) of all that the model reads in the problems `rows` (M,), which ask `words`."""
+        return words if self.read is self.words else self.read.rows(rows)
 
     def kinds_of(self, rows: Index) -> list[str | None]:
         """The kinds (M,) of the problems `rows` (M,)."""
