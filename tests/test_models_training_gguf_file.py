@@ -9,6 +9,7 @@ import pytest
 from engines import DEMO, await_health, started
 from polling import PATIENCE_SECONDS
 
+from models.training.conversion import convert
 from models.training.gguf_file import ConversionError, write_gguf
 from server.engines.supervisor import free_port
 
@@ -59,6 +60,19 @@ def test_llamacpp_continues_as_transformers_does(checkpoint: Path, tmp_path: Pat
         }  # fmt: skip
         answer = httpx.post(f"http://127.0.0.1:{port}/completion", json=body, timeout=60).json()
     assert answer["tokens"] == expected
+
+
+def test_a_base_in_gguf_is_converted_for_the_embedded_engine(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    write_gguf(checkpoint, tmp_path / "model.gguf")
+    convert(tmp_path / "model.gguf", tmp_path / "model", "Stop.")
+    assert (tmp_path / "model" / "ctranslate2" / "model.bin").is_file()
+    read = transformers.AutoModelForCausalLM.from_pretrained
+    expected, found = (read(folder).state_dict() for folder in (checkpoint, tmp_path / "model"))
+    assert all(torch.equal(weights, found[name]) for name, weights in expected.items())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert tokenizer.chat_template == (checkpoint / "chat_template.jinja").read_text()
 
 
 def test_other_architectures_are_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ctranslate2.converters import TransformersConverter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.training.gguf_file import ConversionError, write_gguf
+from models.training.pretrained import origin, weights_origin
 from models.training.run import RunError
 
 
@@ -28,7 +29,7 @@ def convert(
     defaults and `reasoning_config.json`. It is renamed into place once it is complete.
 
     Args:
-        checkpoint: a folder that transformers can load.
+        checkpoint: a folder that transformers can load, or a GGUF file.
         folder: where to write.
         transition: the sentence that closes a reasoning block which reached its budget.
         ctranslate2: whether to add the weights that the embedded engine reads.
@@ -39,12 +40,12 @@ def convert(
         return
     partial = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    model = AutoModelForCausalLM.from_pretrained(**weights_origin(str(checkpoint)))
     if not model.generation_config.do_sample:
         model.generation_config.update(do_sample=True, temperature=temperature, top_p=top_p)
     model.config.use_cache = True
     model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(partial)
+    AutoTokenizer.from_pretrained(**origin(str(checkpoint))).save_pretrained(partial)
     if ctranslate2:
         TransformersConverter(str(partial)).convert(str(partial / "ctranslate2"))
     reasoning = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{transition}</think>"}

@@ -16,3 +16,12 @@ def origin(base: str) -> dict[str, Any]:
         return {"pretrained_model_name_or_path": base}
     file = Path(base)
     return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+
+
+def weights_origin(base: str) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for a base's weights; quantised ones could not be saved."""
+    if not is_gguf(base):
+        return origin(base)
+    from transformers import GgufConfig  # noqa: PLC0415 - takes seconds
+
+    return {**origin(base), "quantization_config": GgufConfig(dequantize=True)}

@@ -19,14 +19,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GgufConfig,
     PrinterCallback,
     TrainerCallback,
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig
 
 from models.training.new_tokens import add_rows, trainable_rows
-from models.training.pretrained import is_gguf, origin
+from models.training.pretrained import origin, weights_origin
 from models.training.sft_trainer import RowCollator, RowTrainer
 from models.training.training_progress import ProgressLines, mean_loss
 
@@ -138,7 +137,6 @@ def _grpo(folder: Path, job: dict[str, Any]) -> Any:
 def _load(job: dict[str, Any]) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
     lora, attention = job["settings"]["lora"], job["settings"]["attention"]
-    source = origin(job["model"])
     by_default = "bfloat16" if torch.cuda.is_available() else "float32"
     dtype = getattr(torch, lora["weights"] or by_default) if lora else torch.float32
     if dtype is torch.bfloat16 and not torch.cuda.is_available() and not _has_fast_bfloat16():
@@ -147,16 +145,14 @@ def _load(job: dict[str, Any]) -> tuple[Any, Any]:
             'set lora.weights = "float32"',
             file=sys.stderr,
         )
-    # a quantised base would train, and then not be saved
-    quantization = GgufConfig(dequantize=True) if is_gguf(job["model"]) else None
     model = AutoModelForCausalLM.from_pretrained(
-        **source,
+        **weights_origin(job["model"]),
         dtype=dtype,
-        **({"quantization_config": quantization} if quantization else {}),
         **({"attn_implementation": attention} if attention else {}),
     )
     if job["new_tokens"]:
-        add_rows(model, tokenizer, AutoTokenizer.from_pretrained(**source), job["seed"])
+        own = AutoTokenizer.from_pretrained(**origin(job["model"]))
+        add_rows(model, tokenizer, own, job["seed"])
     model.config.use_cache = False
     return model, tokenizer
 
