@@ -9,7 +9,7 @@ after a system message; and a share of the conversations holds no story at all.
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from models.domain.stories import (
     ITEMS,
@@ -61,7 +61,30 @@ class _Telling:
     past: bool
     pronouns: float
     words: float
-    he: tuple[str, str, str] = field(default=_HE[0])
+    he: tuple[str, str, str]
+
+    @classmethod
+    def drawn(
+        cls,
+        rng: random.Random,
+        pronouns: Sequence[float],
+        who: str | None = None,
+        item: str | None = None,
+        past: float = 0,
+        words: Sequence[float] = (),
+    ) -> "_Telling":
+        """Choices drawn from those given; `past` is a probability. Names and things are others."""
+        return cls(
+            rng,
+            who=who or first_name(rng),
+            other=first_name(rng),
+            item=item or things(rng),
+            object=things(rng),
+            past=past > 0 and rng.random() < past,
+            pronouns=rng.choice(pronouns),
+            words=rng.choice(words) if words else 0,
+            he=rng.choice(_HE),
+        )
 
     def number(self, n: int) -> str:
         numbers = phrases("numbers")
@@ -104,17 +127,7 @@ def retell(rng: random.Random, story: Story) -> str:
     """The story's numbers in other words."""
     if rng.random() < 0.3:
         return _renamed(rng, story.prompt)
-    telling = _Telling(
-        rng,
-        who=first_name(rng),
-        other=first_name(rng),
-        item=things(rng),
-        object=things(rng),
-        past=rng.random() < 0.35,
-        pronouns=rng.choice((0, 0, 0.3, 0.8)),
-        words=rng.choice((0, 0, 0, 0.1, 0.8)),
-        he=rng.choice(_HE),
-    )
+    telling = _Telling.drawn(rng, (0, 0, 0.3, 0.8), past=0.35, words=(0, 0, 0, 0.1, 0.8))
     distractions = rng.choice((0, 0.1, 0.25))
     joins, links = rng.choice((0, 0, 0.15, 0.5)), rng.choice((0, 0.15, 0.4))
     sentences = [telling.sentence(phrases("starts"), story.steps[0].before, opens=True)]
@@ -159,17 +172,7 @@ def reword(rng: random.Random, story: Story) -> str:
         for place, sentence in enumerate(sentences)
         if re.search(rf"\b(?:{who}|{item})\b", sentence)
     ]
-    telling = _Telling(
-        rng,
-        who=who,
-        other=first_name(rng),
-        item=item,
-        object=things(rng),
-        past=False,
-        pronouns=rng.choice((0, 0.5)),
-        words=0,
-        he=rng.choice(_HE),
-    )
+    telling = _Telling.drawn(rng, (0, 0.5), who, item)
     last = len(counting) - 1
     for turn in rng.sample(range(last + 1), min(last + 1, rng.randint(1, 3))):
         if turn == 0:

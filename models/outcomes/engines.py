@@ -16,6 +16,11 @@ from models.outcomes.client import (
 )
 
 
+def say_left_out(error: Exception, live: int) -> None:
+    """Say that an engine gets no requests because of an error, and that `live` others do."""
+    print(f"warning: {error}; going on with {live} of the engines", file=sys.stderr)
+
+
 @dataclass
 class _Engine:
     settings: RequestSettings
@@ -62,4 +67,4 @@ class Engines:
             raise error
         if not failed.has_failed:
             failed.has_failed = True
-            print(f"warning: {error}; going on with {live} of the engines", file=sys.stderr)
+            say_left_out(error, live)

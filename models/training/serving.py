@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from child_python import python_command
+from models.outcomes.engines import say_left_out
 from models.training.recipe import Recipe
 from models.training.recipe_engine import Engine, Teacher
 from models.training.run import RunError
@@ -166,7 +166,7 @@ def served_names(urls: Sequence[str], model: Path) -> dict[str, str]:
     if not names:
         raise down[0]
     for error in down:
-        print(f"warning: {error}; going on with {len(names)} of the engines", file=sys.stderr)
+        say_left_out(error, len(names))
     return names
 
 
