@@ -5,6 +5,7 @@ The run of the whole smoke recipe in test_models_training.py has the stage too, 
 
 import importlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
 import torch
 from training_runs import SMOKE
+from trl.trainer import grpo_trainer as grpo_trainer_of_trl
 
-from models.training.grpo_trainer import trimmed
+from models.training.grpo_trainer import leave_out_missing_rewards, trimmed
 from models.training.stages import stages_of
 
 ALONE = ("grpo.start=base", "export.stage=grpo")
@@ -66,13 +68,25 @@ def test_the_weights_and_nothing_else_have_changed(run: Path) -> None:
     )
 
 
+def test_a_borrowed_rollout_without_a_reward_is_no_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL warns of each, with prompt and answer."""
+    logger = logging.getLogger(grpo_trainer_of_trl.__name__)
+    monkeypatch.setattr(logger, "filters", [])
+    leave_out_missing_rewards()
+    logger.warning("All reward functions returned None for the following kwargs:\n{}")
+    logger.warning("another")
+    assert [record.message for record in caplog.records] == ["another"]
+
+
 def test_the_trainer_itself_can_make_the_rollouts_and_a_user_s_function_reward_them(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "rewarding.py").write_text(
         "def quiet(rollouts):\n    return [-rollout.tokens for rollout in rollouts]\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))  # pyright: ignore[reportUnknownMemberType]
     settings = ("grpo.rollouts=trainer", "grpo.steps=1", "grpo.reward=rewarding:quiet")
     result = trained("grpo", run, *ALONE, *settings, "grpo.batch=8", "grpo.micro_batch=8")
     assert result["reward_first"] == pytest.approx(-result["tokens_first"], rel=1e-3)

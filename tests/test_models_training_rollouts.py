@@ -131,7 +131,9 @@ def test_a_wrong_answer_thinks_on_where_the_recipe_explores() -> None:
     assert [completion.forced for completion in group.completions] == [None, None, 2, 2]
     assert sampler.prompts[-1].endswith("<think>so")
     assert group.rollouts[3].tokens == len(ids(answered("3", "so+more")))
-    assert all(0 not in mask for mask in group.trained_tokens())  # what is forced pays off
+    own, paid = group.trained_tokens()[0], group.trained_tokens()[3]
+    assert set(own) == {1}
+    assert (paid[:2], set(paid[2:])) == ([0, 0], {1})  # what is forced pays off, not what was wrong
     flipped = Group(group.task, group.completions, group.rollouts, [1.0, 1.0, 0.0, 0.0])
     assert [mask.count(0) for mask in flipped.trained_tokens()] == [0, 0, 1, 1]
     assert flipped.trained_tokens()[2].index(0) == 2

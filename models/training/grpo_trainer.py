@@ -5,6 +5,7 @@ set's `chat_template_kwargs`.
 """
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -103,6 +104,7 @@ def grpo_trainer(
         vllm_mode="server" if settings.vllm_url else "colocate",
         vllm_server_base_url=settings.vllm_url,
     )
+    leave_out_missing_rewards()
     source = _Source(folder, job, settings, tasks)
     trainer = _TrimmingGRPOTrainer(
         model,
@@ -115,6 +117,16 @@ def grpo_trainer(
     )
     source.attach(trainer)
     return trainer
+
+
+def leave_out_missing_rewards() -> None:
+    """Leave out TRL's warnings, with prompt and answer, that a rollout has no reward.
+
+    A borrowed rollout that teaches nothing has none on purpose.
+    """
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(
+        lambda record: "All reward functions returned None" not in record.getMessage()
+    )
 
 
 def given_reward(reward: list[float | None], **_: Any) -> list[float | None]:

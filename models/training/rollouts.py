@@ -67,7 +67,8 @@ class Group:
 
         Tokens that the model did not choose are improbable: a forced one, or all of a borrowed
         rollout. It learns from them where they earn more than the mean. To make them less probable
-        still would only push logits away.
+        still would only push logits away. What stands before a forced token led to a wrong answer,
+        so that a reward for what came after does not count for it.
         """
         mean = sum(self.rewards) / len(self.rewards)
         masks: list[list[int]] = []
@@ -75,8 +76,11 @@ class Group:
             self.completions, self.rewards, self.counted, strict=True
         ):
             mask = [int(counted is not None)] * len(completion.ids)
-            if reward <= mean and completion.forced is not None:
-                mask[completion.forced] = 0
+            forced = completion.forced
+            if forced is not None and reward > mean:
+                mask[:forced] = [0] * forced
+            elif forced is not None:
+                mask[forced] = 0
             masks.append(mask)
         return masks
 
