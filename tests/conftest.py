@@ -18,11 +18,15 @@ from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = re.compile(
     r"^\s*(?:from|import) "
-    r"(?:engines|models\.sandbox|playwright|processes|subprocess|training_forks|training_runs)\b",
+    r"(?:engines|forked_command|models\.sandbox|playwright|processes|subprocess|training_forks"
+    r"|training_runs)\b",
     re.MULTILINE,
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""
 
+
+NOT_UNIT = r"mark\.slow|\b(?:gateway|front)\b"
+"""What stands in a file that starts no process itself, but has other tests than unit tests."""
 
 SLOWEST_FIRST = (
     *("router_commands", "router_portable", "router_fit", "server_workers", "server_embedded"),
@@ -71,6 +75,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("loaded machine")
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that wait for each other leave the core,
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # and matrices of the tests are too small to share
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of which `-m unit`, or `-m "not unit"`, deselects every test."""
+    wanted = config.option.markexpr
+    if wanted not in {"unit", "not unit"} or collection_path.suffix != ".py":
+        return None
+    starts = starts_processes(collection_path)
+    exceptions = "mark.unit" if wanted == "unit" else NOT_UNIT
+    if starts != (wanted == "unit") or re.search(exceptions, collection_path.read_text()):
+        return None
+    return True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from forked_command import ForkedCommand
 from polling import PATIENCE_SECONDS
 from processes import ROOT
 
@@ -58,7 +59,7 @@ class Running:
 
     name: str
     url: str
-    process: subprocess.Popen[bytes]
+    process: ForkedCommand | subprocess.Popen[bytes]
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -84,10 +85,22 @@ def running(name: str, *flags: str, port: int | None = None) -> Generator[Runnin
     if name == "llama.cpp":
         pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
     port = port or free_port()
-    with started(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
+    start = forked if name == "embedded" else started
+    with start(_command(name, port, flags), VLLM_ENVIRONMENT) as process:
         engine = Running(name, f"http://127.0.0.1:{port}", process)
         await_health(engine.url, process, VLLM_SECONDS if name == "vllm" else PATIENCE_SECONDS)
         yield engine
+
+
+@contextmanager
+def forked(words: list[str], environment: dict[str, str]) -> Generator[ForkedCommand]:
+    """A command of `forked_command` until the block is left; then SIGTERM, and it must end."""
+    process = ForkedCommand(words, ROOT, {**os.environ, **environment}, silent=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 @contextmanager
@@ -132,7 +145,9 @@ def demo_gguf() -> Path:
     return file
 
 
-def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
+def await_health(
+    url: str, process: ForkedCommand | subprocess.Popen[bytes], seconds: float
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -147,8 +162,8 @@ def await_health(url: str, process: subprocess.Popen[bytes], seconds: float) -> 
 
 def _command(name: str, port: int, flags: Sequence[str]) -> list[str]:
     if name == "embedded":
-        own = ["-m", "server.embedded", "--model", str(DEMO), "--served-model-name", "demo"]
-        return [sys.executable, *own, "--port", str(port), *flags]
+        own = ["server.embedded", "--model", str(DEMO), "--served-model-name", "demo"]
+        return [*own, "--port", str(port), *flags]
     if name == "llama.cpp":
         options = ["--served-model-name", "demo", "--slots", "16"]
         own = ["-m", "server.llamacpp", "--model", str(demo_gguf()), *options]

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from forked_command import ForkedCommand
 from polling import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,7 @@ LOG_SECONDS = PATIENCE_SECONDS
 class Server:
     """A `tops serve` process; `lines` are what it printed and logged so far."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: ForkedCommand | subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
@@ -62,18 +63,24 @@ def serving(
     """`tops serve FLAGS` until the block is left, up in so many seconds; then SIGTERM ends it.
 
     On a free port, with nobody held out, no ledger and no measurement of efforts, unless the flags
-    say otherwise.
+    say otherwise. It is forked, unless it takes an interpreter of its own: to have fewer
+    descriptors, or several workers, whose metrics' folder is named before they are imported.
     """
-    alone = ("--port", "0", "--holdout-share", "0", "--ledger", "", "--no-effort-canary")
-    limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
-    process = subprocess.Popen(
-        [*limited, sys.executable, "-m", "tops", "serve", *alone, *flags],
-        cwd=cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ["serve", "--port", "0", "--holdout-share", "0", "--ledger", "", "--no-effort-canary"]
+    folder = cwd or ROOT
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    if descriptors is None and "--workers" not in flags:
+        process = ForkedCommand(["tops", *words, *flags], folder, environment)
+    else:
+        limit = f"ulimit -n {descriptors} && " if descriptors else ""
+        process = subprocess.Popen(
+            ["sh", "-c", f'{limit}exec "$@"', "sh", sys.executable, "-m", "tops", *words, *flags],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     server = Server(process)
     try:
         server.wait_ready(seconds)
@@ -95,9 +102,16 @@ def peak_memory(server: Server) -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
+def run_tops(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `tops WORDS` to its end, forked."""
+    process = ForkedCommand(["tops", *words], cwd, {**os.environ, **environment})
+    output = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.wait(), *output)
+
+
 def kill_when(words: list[str], file: Path, lines: int) -> int:
-    """Run a command until `file` has so many lines, and kill it -9; returns the lines it left."""
-    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    """Run `tops WORDS` until `file` has so many lines, and kill -9; returns the lines it left."""
+    process = ForkedCommand(["tops", *words], ROOT, os.environ, silent=True)
     deadline = time.monotonic() + START_SECONDS
     while not file.exists() or file.read_bytes().count(b"\n") < lines:
         assert time.monotonic() < deadline

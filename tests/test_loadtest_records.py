@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engines import scripted
+from forked_command import ForkedCommand
 from polling import PATIENCE_SECONDS
 from processes import ROOT, kill_when
 
@@ -39,22 +40,20 @@ def long_plan(engine: str, folder: Path, rate: int = 20) -> Path:
 
 
 def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "tops", "load", *map(str, words)]
+    return ["load", *map(str, words)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_reports_the_records_so_far(engine: str, tmp_path: Path, number: int) -> None:
     out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
     words = command(long_plan(engine, tmp_path), "--json", out, "--records", records_file)
-    process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = ForkedCommand(["tops", *words], ROOT, os.environ)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 30:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    printed, progress = process.communicate(timeout=PATIENCE_SECONDS)
+    printed, progress = process.communicate()
     assert process.returncode == 130
     assert "of 2000 conversations finished" in printed
     assert "in progress were cancelled" in printed
@@ -98,16 +97,16 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
 ) -> None:
     out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
     words = command(unfinished(engine, tmp_path), "--json", out, "--records", records_file)
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = ForkedCommand(["tops", *words], ROOT, os.environ)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 20:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    printed, _ = process.communicate()
     note = "stopped: 0 of 10 conversations finished, 10 in progress were cancelled"
     assert process.returncode == 130
-    assert note in printed.decode()
+    assert note in printed
     assert read_records(out) == read_records(records_file)
     assert [record.turn for record in read_records(records_file)].count(1) == 10
     assert main(["load", str(tmp_path / "plan.toml"), "--again", str(out)]) == 0
@@ -140,7 +139,7 @@ def test_a_full_disk_does_not_end_the_run(engine: str, tmp_path: Path) -> None:
         f'url = "{engine}/v1"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
     )
     completed = subprocess.run(
-        command(plan, "--records", records_file),
+        [sys.executable, "-m", "tops", *command(plan, "--records", records_file)],
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

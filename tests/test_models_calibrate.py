@@ -1,14 +1,11 @@
 """`tops calibrate` as a real process against the real embedded engine."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from endpoint import misbehaving
-from processes import ROOT, kill_when
+from processes import kill_when, run_tops
 
 from router.artifact import load
 
@@ -16,40 +13,26 @@ from router.artifact import load
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
-    words = [sys.executable, "-m", "tops", "problems", "--n", "60", "--seed", "4"]
-    listing = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
-    file.write_bytes(listing.stdout)
+    file.write_text(run_tops("problems", "--n", "60", "--seed", "4").stdout)
     return file
 
 
 def command(problems: Path, url: str, out: Path, *flags: str) -> list[str]:
-    words = [sys.executable, "-m", "tops", "calibrate", "--model", "demo", "--url", f"{url}/v1"]
+    words = ["calibrate", "--model", "demo", "--url", f"{url}/v1"]
     words += ["--problems", str(problems), "--efforts", "none,low,high", "--out", str(out)]
     return [*words, "--concurrency", "4", *flags]
 
 
-def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | environment,
-    )
-
-
 def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "router.json"
-    result = call(*command(problems, gateway, out, "--price", "2"))
+    result = run_tops(*command(problems, gateway, out, "--price", "2"))
     assert result.returncode == 1
     assert "171 generations to go: about" in result.stderr
     assert "at 2 per million tokens" in result.stderr
     assert "Pass --yes to continue" in result.stderr
     assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()
-    again = call(*command(problems, gateway, out))  # after the pilot
+    again = run_tops(*command(problems, gateway, out))  # after the pilot
     assert again.returncode == 1
     assert "162 generations to go: about" in again.stderr
     assert "nan" not in again.stderr
@@ -61,7 +44,7 @@ def test_a_killed_calibration_continues_to_a_router(
     out, outcomes = tmp_path / "router.json", tmp_path / "outcomes.jsonl"
     words = command(problems, gateway, out, "--yes", "--outcomes", str(outcomes))
     finished = kill_when(words, outcomes, 30)
-    again = call(*words)
+    again = run_tops(*words)
     assert again.returncode == 0, again.stderr
     assert f"{finished} of 180 are there already" in again.stderr
     rows = [json.loads(line) for line in outcomes.read_text().splitlines()]
@@ -75,14 +58,14 @@ def test_a_killed_calibration_continues_to_a_router(
 
 def test_bad_calls_are_reported(problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "router.json"
-    down = call(*command(problems, "http://127.0.0.1:1", out, "--yes", "--limit", "1"))
+    down = run_tops(*command(problems, "http://127.0.0.1:1", out, "--yes", "--limit", "1"))
     assert down.returncode == 1
     assert "did not answer" in down.stderr
-    absent = call(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
+    absent = run_tops(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
     assert "there is no file" in absent.stderr
     assert "Traceback" not in down.stderr + absent.stderr
     for flags in (("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max")):
-        refused = call(*command(problems, "http://127.0.0.1:1", out, "--yes", *flags))
+        refused = run_tops(*command(problems, "http://127.0.0.1:1", out, "--yes", *flags))
         assert refused.returncode == 2
         assert flags[0] in refused.stderr
 
@@ -91,7 +74,7 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(problems: Path, tmp_path:
     with misbehaving() as endpoint:
         words = command(problems, f"{endpoint.url}/fine", tmp_path / "r.json", "--limit", "1")
         words[words.index(f"{endpoint.url}/fine/v1")] = f"{endpoint.url}/fine"
-        result = call(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
+        result = run_tops(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
         assert endpoint.keys == {"Bearer sk-very-secret"}
     assert "sk-very-secret" not in result.stdout + result.stderr
     assert not any("sk-very" in file.read_text() for file in tmp_path.iterdir())

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 from endpoint import Endpoint, misbehaving
-from processes import ROOT, kill_when
+from processes import ROOT, kill_when, run_tops
 from tenacity import AsyncRetrying, RetryCallState, wait_none
 
 from models.outcomes import client
@@ -28,18 +26,13 @@ EFFORTS = ("none", "high")
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
-    listing = subprocess.run(
-        [sys.executable, "-m", "tops", "problems", "--n", "40", "--seed", "9", "--steps", "1-3"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    file.write_bytes(listing.stdout)
+    listing = run_tops("problems", "--n", "40", "--seed", "9", "--steps", "1-3")
+    file.write_text(listing.stdout)
     return file
 
 
 def command(problems: Path, url: str, out: Path, *flags: str) -> list[str]:
-    words = [sys.executable, "-m", "tops", "generate", str(problems), "--url", f"{url}/v1"]
+    words = ["generate", str(problems), "--url", f"{url}/v1"]
     return [*words, "--out", str(out), "--efforts", ",".join(EFFORTS), "--samples", "2", *flags]
 
 
@@ -56,7 +49,7 @@ def test_a_killed_run_continues_without_loss_or_repeats(
     with out.open("a") as file:
         file.write('{"problem_id": "half a li')
     before = out.read_bytes()
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    again = run_tops(*words)
     assert f"{finished} of 160 are there already" in again.stderr
     assert out.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     outcomes = rows(out)
@@ -66,7 +59,7 @@ def test_a_killed_run_continues_without_loss_or_repeats(
 
 def test_rows_follow_the_outcome_contract(gateway: str, problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "outcomes.jsonl"
-    subprocess.run(command(problems, gateway, out), cwd=ROOT, capture_output=True, check=True)
+    assert run_tops(*command(problems, gateway, out)).returncode == 0
     outcomes = rows(out)
     gold = {row["problem_id"]: row for row in rows(problems)}
     for row in outcomes:
@@ -91,14 +84,14 @@ def test_a_broken_problem_file_is_named_by_line(
     broken = tmp_path / "broken.jsonl"
     broken.write_text(problems.read_text() + line + "\n")
     words = command(broken, "http://127.0.0.1:1", tmp_path / "out.jsonl")
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = run_tops(*words)
     assert result.returncode == 1
     assert message in result.stderr
 
 
 def test_an_endpoint_that_refuses_is_reported(gateway: str, problems: Path, tmp_path: Path) -> None:
     words = command(problems, gateway, tmp_path / "out.jsonl", "--model", "absent")
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = run_tops(*words)
     assert result.returncode == 1
     assert "HTTP 404" in result.stderr
 

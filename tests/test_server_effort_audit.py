@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from effort_engine import EffortEngine, effort_engine
 from engines import Running, running
-from processes import ROOT
+from processes import ROOT, run_tops
 
 
 @pytest.fixture
@@ -26,15 +25,7 @@ def embedded() -> Generator[Running]:
 
 
 def audit(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [sys.executable, "-m", "tops", "audit", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_tops("audit", *words, cwd=folder)
 
 
 def measured(engine: EffortEngine, *words: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +20,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from polling import until
-from processes import ROOT, serving
+from processes import run_tops, serving
 from prometheus_client import Counter
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
@@ -405,13 +404,7 @@ def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.
         for body, status in refused.items():
             answer = http.post(f"{server.url}/v1/feedback", content=body)
             assert (answer.status_code, "message" in answer.json()["error"]) == (status, True), body
-    process = subprocess.run(
-        [sys.executable, "-m", "tops", "savings", "--ledger", url],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    process = run_tops("savings", "--ledger", url)
     assert "pending" in process.stdout
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         rows = connection.execute("SELECT arm, count(*), sum(score) FROM requests GROUP BY arm")
@@ -432,14 +425,7 @@ def test_without_a_ledger_feedback_is_refused(gateway: str, http: httpx.Client) 
 @pytest.mark.parametrize("ledger", ["nonsense", "sqlite:///{}/damaged.db", "sqlite:///{}"])
 def test_a_ledger_that_can_never_work_stops_the_start(ledger: str, tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"no database " * 999)
-    words = ["serve", "--port", "0", "--ledger", ledger.format(tmp_path)]
-    process = subprocess.run(
-        [sys.executable, "-m", "tops", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_tops("serve", "--port", "0", "--ledger", ledger.format(tmp_path))
     assert process.returncode == 2
     printed = [line for line in process.stderr.splitlines() if not line.startswith("{")]  # no log
     assert len(printed) == 1

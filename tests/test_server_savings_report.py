@@ -1,8 +1,6 @@
 """The savings report and what-if on simulated ledgers whose truth is known."""
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import ROOT
+from processes import run_tops
 from sqlalchemy import Engine, insert
 
 from server.ledger.reader import snapshot
@@ -239,8 +237,7 @@ def test_bad_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[s
 
 
 def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "tops", "savings", "--ledger", f"sqlite:///{tmp_path}/no/db"]
-    output = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    output = run_tops("savings", "--ledger", f"sqlite:///{tmp_path}/no/db")
     assert output.returncode == 1
     assert output.stderr.startswith("Error: ")
 
