@@ -63,24 +63,10 @@ def serving(
     """`tops serve FLAGS` until the block is left, up in so many seconds; then SIGTERM ends it.
 
     On a free port, with nobody held out, no ledger and no measurement of efforts, unless the flags
-    say otherwise. It is forked, unless it takes an interpreter of its own: to have fewer
-    descriptors, or several workers, whose metrics' folder is named before they are imported.
+    say otherwise.
     """
     words = ["serve", "--port", "0", "--holdout-share", "0", "--ledger", "", "--no-effort-canary"]
-    folder = cwd or ROOT
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    if descriptors is None and "--workers" not in flags:
-        process = ForkedCommand(["tops", *words, *flags], folder, environment)
-    else:
-        limit = f"ulimit -n {descriptors} && " if descriptors else ""
-        process = subprocess.Popen(
-            ["sh", "-c", f'{limit}exec "$@"', "sh", sys.executable, "-m", "tops", *words, *flags],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    process = start_tops(*words, *flags, cwd=cwd or ROOT, descriptors=descriptors)
     server = Server(process)
     try:
         server.wait_ready(seconds)
@@ -102,11 +88,33 @@ def peak_memory(server: Server) -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
+def start_tops(
+    *words: str, cwd: Path = ROOT, descriptors: int | None = None, **environment: str
+) -> ForkedCommand | subprocess.Popen[str]:
+    """Start `tops WORDS`, forked unless it takes an interpreter of its own.
+
+    That is so with fewer descriptors, and with several workers: their folder of metrics must be
+    named before the metrics are imported.
+    """
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
+    if descriptors is None and "--workers" not in words:
+        return ForkedCommand(["tops", *words], cwd, variables)
+    limit = f"ulimit -n {descriptors} && " if descriptors else ""
+    return subprocess.Popen(
+        ["sh", "-c", f'{limit}exec "$@"', "sh", sys.executable, "-m", "tops", *words],
+        cwd=cwd,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def run_tops(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `tops WORDS` to its end, forked."""
-    process = ForkedCommand(["tops", *words], cwd, {**os.environ, **environment})
+    """Run `tops WORDS` to its end."""
+    process = start_tops(*words, cwd=cwd, **environment)
     output = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.wait(), *output)
+    return subprocess.CompletedProcess(words, process.wait(), *output)
 
 
 def kill_when(words: list[str], file: Path, lines: int) -> int:

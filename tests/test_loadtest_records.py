@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 from engines import scripted
-from forked_command import ForkedCommand
 from polling import PATIENCE_SECONDS
-from processes import ROOT, kill_when
+from processes import ROOT, kill_when, start_tops
 
 from loadtest.plan import PlanError
 from loadtest.record_file import read_records
@@ -47,7 +46,7 @@ def command(*words: object) -> list[str]:
 def test_a_stopped_run_reports_the_records_so_far(engine: str, tmp_path: Path, number: int) -> None:
     out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
     words = command(long_plan(engine, tmp_path), "--json", out, "--records", records_file)
-    process = ForkedCommand(["tops", *words], ROOT, os.environ)
+    process = start_tops(*words)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 30:
         assert time.monotonic() < deadline
@@ -97,7 +96,7 @@ def test_a_stopped_run_keeps_the_answers_of_unfinished_conversations(
 ) -> None:
     out, records_file = tmp_path / "out.json", tmp_path / "records_file.jsonl"
     words = command(unfinished(engine, tmp_path), "--json", out, "--records", records_file)
-    process = ForkedCommand(["tops", *words], ROOT, os.environ)
+    process = start_tops(*words)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not records_file.exists() or records_file.read_bytes().count(b"\n") < 20:
         assert time.monotonic() < deadline

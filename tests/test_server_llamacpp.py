@@ -3,8 +3,6 @@
 import json
 import re
 import struct
-import subprocess
-import sys
 import threading
 import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +13,7 @@ import gguf
 import httpx
 import pytest
 from engines import demo_gguf
-from processes import ROOT, serving
+from processes import ROOT, run_tops, serving
 
 from server.config.engine_command import check_engine_command, engine_command
 from server.config.load_settings import SettingsError, load_settings
@@ -273,10 +271,7 @@ def test_an_installation_without_llama_cpp_names_the_command(
 def test_an_unknown_architecture_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
     file = write(tmp_path / "m.gguf", architecture="newest")
-    words = [sys.executable, "-m", "tops", "serve", "--port", "0", "--ledger", "", "--model"]
-    ended = subprocess.run(
-        [*words, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = run_tops("serve", "--port", "0", "--ledger", "", "--model", str(file))
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (
         "Error: llama.cpp does not know the architecture 'newest' of m.gguf: update llama.cpp "

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
@@ -14,7 +13,7 @@ import httpx
 import pytest
 from engines import await_health, started
 from polling import until
-from processes import ROOT, Server, serving
+from processes import Server, run_tops, serving, start_tops
 
 from server.engines.supervisor import free_port
 
@@ -31,14 +30,7 @@ def script(folder: Path, *lines: str) -> Path:
 
 def failed_start(*flags: str) -> str:
     """What `tops serve` writes to standard error before it ends with status 1."""
-    process = subprocess.run(
-        [sys.executable, "-m", "tops", "serve", "--port", "0", "--ledger", "", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    process = run_tops("serve", "--port", "0", "--ledger", "", *flags)
     assert process.returncode == 1, process.stderr
     assert "Traceback" not in process.stderr
     assert "ready:" not in process.stdout
@@ -149,13 +141,7 @@ def spawned(parent: int) -> list[int]:
 def waiting_for(upstream: str, *flags: str) -> Generator[Server]:
     """A gateway whose upstream does not run yet."""
     words = ["serve", "--port", "0", "--ledger", "", "--upstream", upstream, *flags]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tops", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_tops(*words)
     try:
         yield Server(process)
     finally:

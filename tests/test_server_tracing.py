@@ -1,8 +1,5 @@
 """Traces as a collector gets them over OTLP, and as the SDK's own exporter has them."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Generator
 
 import httpx
@@ -13,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from polling import until
-from processes import ROOT, Server, serving
+from processes import ROOT, Server, run_tops, serving
 from scripted_engine import ScriptedEngine, ask
 from trace_collector import Collector, attributes, collecting
 
@@ -163,16 +160,7 @@ def test_names_are_those_of_the_conventions() -> None:
     ],
 )
 def test_what_cannot_be_exported_is_said(variable: str, value: str, text: str) -> None:
-    command = [sys.executable, "-m", "tops", "serve", "--tracing", "--port", "0"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, variable: value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_tops("serve", "--tracing", "--port", "0", **{variable: value})
     assert done.returncode != 0
     assert text in done.stderr
     assert "Traceback" not in done.stderr
