@@ -1,5 +1,6 @@
-"""Workers of TRL, forked from a process that has imported it: eight seconds of CPU, once."""
+"""Trainings, forked from a process that has imported torch and TRL: eight seconds of CPU, once."""
 
+import importlib
 import multiprocessing
 import os
 import sys
@@ -12,49 +13,78 @@ from typing import Any
 
 from child_python import python_command
 from models.training.worker_process import worker_process
+from server.engines.supervisor import free_port
 
-_MODULE = "models.training.trl_worker"
+_MODULES = ("models.training.trl_worker", "models.training.base", "models.training.retell")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([_MODULE, "models.training.grpo_trainer"])
+_CONTEXT.set_forkserver_preload([*_MODULES, "models.training.grpo_trainer"])
 
 
 class ForkedWorker:
-    """As much of a `subprocess.Popen` as `models.training.launch` uses."""
+    """As much of a `subprocess.Popen` as `models.training.launch` uses, of all ranks."""
 
-    def __init__(self, process: BaseProcess, log: Path) -> None:
-        self._process, self._log = process, log
+    def __init__(self, ranks: Sequence[BaseProcess], log: Path) -> None:
+        self._ranks, self._log = ranks, log
 
     def wait(self) -> int:
-        self._process.join()
+        for rank in self._ranks:
+            rank.join()
         sys.stderr.write(self._log.read_text(errors="replace"))
-        assert self._process.exitcode is not None
-        return self._process.exitcode
+        return next((rank.exitcode for rank in self._ranks if rank.exitcode), 0)
 
 
 @contextmanager
 def forked_worker(
     command: Sequence[str], log: Path | None = None, defaults: Mapping[str, str] | None = None
 ) -> Generator[Any]:
-    """In place of `worker_process`: forks a single worker of TRL, and starts any other command."""
-    *start, folder = command
-    if start != python_command(_MODULE):
+    """In place of `worker_process`: forks the processes of a training, starts any other command."""
+    *start, module, folder = command
+    number = _processes(start, module)
+    if number is None:
         with worker_process(command, log, defaults) as process:
             yield process
         return
     with tempfile.NamedTemporaryFile(suffix=".log") as file:
-        process = _CONTEXT.Process(
-            target=_train, args=(folder, file.name, dict(os.environ)), daemon=True
-        )
-        process.start()
+        environments = _environments(number)
+        ranks = [
+            _CONTEXT.Process(
+                target=_train, args=(module, folder, file.name, environment), daemon=True
+            )
+            for environment in environments
+        ]
+        for rank in ranks:
+            rank.start()
         try:
-            yield ForkedWorker(process, Path(file.name))
+            yield ForkedWorker(ranks, Path(file.name))
         finally:
-            process.kill()
-            process.join()
+            for rank in ranks:
+                rank.kill()
+                rank.join()
 
 
-def _train(folder: str, log: str, environment: Mapping[str, str]) -> None:
-    with Path(log).open("wb") as file:
+def _processes(start: Sequence[str], module: str) -> int | None:
+    """How many processes of a training the command starts; None: it is another command."""
+    if module not in _MODULES:
+        return None
+    if [*start, module] == python_command(module):
+        return 1
+    *launcher, number, _ = start
+    options = ("--standalone", "--nproc_per_node")
+    return int(number) if launcher == python_command("torch.distributed.run", *options) else None
+
+
+def _environments(number: int) -> list[dict[str, str]]:
+    """Variables of each process, as torch's launcher sets them where there are several."""
+    if number == 1:
+        return [dict(os.environ)]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)}
+    ranks = map(str, range(number))
+    return [{**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ranks]
+
+
+def _train(module: str, folder: str, log: str, environment: Mapping[str, str]) -> None:
+    with Path(log).open("ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     sys.stdout, sys.stderr = (
@@ -62,6 +92,8 @@ def _train(folder: str, log: str, environment: Mapping[str, str]) -> None:
         for descriptor in (1, 2)
     )
     os.environ.update(environment)
-    from models.training.trl_worker import train
+    if "RANK" in environment:
+        import torch
 
-    train(Path(folder))
+        torch.set_num_threads(1)
+    importlib.import_module(module).train(Path(folder))
