@@ -76,6 +76,7 @@ _DOLLAR = re.compile(
 )
 """A dollar sign, and whether it stands for money: no formula ends behind it, or it is escaped."""
 
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _MONEY = "\x00"
 _SUBSCRIPT = re.compile("(?<=[\\w)])[₀₁₂₃₄₅₆₇₈₉]+")
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|p|br|span)\s*/?>", re.IGNORECASE)
@@ -89,6 +90,7 @@ def plain(text: str) -> str:
 
     Math delimiters go; dollars of money, text in \text{} and the like, and Markdown stay.
     """
+    text = _CALCULATOR.sub("", text) if "<<" in text else text
     if text.count("$") == 1:
         text = re.sub(r"(?<=\d)\s?\$(?=\W*$)", r" \\$", text)
     if "$" in text:

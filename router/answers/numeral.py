@@ -73,7 +73,7 @@ class Number:
         if self.percent == gold.percent:
             return self.value * (scale(self.unit, gold.unit or question.unit) or 1) == gold.value
         share, bare = (self, gold) if self.percent else (gold, self)
-        is_whole = abs(bare.value) >= 1 and (gold.percent or question.speaks_of_percent)
+        is_whole = abs(bare.value) >= 1 and (gold.percent or question.asks_percent)
         return (is_whole and bare.value == share.value) or (
             bare.value == share.value / 100 and (gold.percent or not is_whole)
         )
@@ -93,18 +93,16 @@ class Number:
 
     def _is_asked(self, question: Question) -> bool:
         """Whether it counts what a question asks the number of, or what it does not speak of."""
-        if self.nouns and (question.asks_when or (question.asks_percent and not question.counted)):
-            return False
-        if self.unit and (question.counted or question.unit):
-            measured = self.unit.partition("/")[0]
-            is_asked = question.unit is not None and (
-                self.unit == question.unit or scale(measured, question.unit) > 0
-            )
-            return is_asked or stem(measured) in question.counted
-        nouns = set(map(stem, self.nouns))
-        if self.computed or not nouns or not question.counted:
+        if not question.text or not (self.unit or self.nouns):
             return True
-        return bool(nouns & question.counted) or stem(self.nouns[-1]) in GENERAL
+        if self.unit:
+            return self.unit in CLOCK or question.asks_unit(self.unit)
+        if question.asks_when or question.asks_percent:
+            return False
+        is_general = stem(self.nouns[-1]) in GENERAL
+        if self.computed or is_general or not (question.counted or question.measured):
+            return True
+        return not question.counted.isdisjoint(map(stem, self.nouns))
 
 
 def read_number(match: re.Match[str], text: str, comma: bool) -> tuple[Number | None, int]:

@@ -65,7 +65,7 @@ _LEAD = (
     r"|\bat(?= \d)"
     r"|\b(?:is|was"
     r"|will|must|should|produces?|releases?|contains?|emits?|absorbs?|becomes?"
-    r"|are|were|be|been|on|called|known as|named|equals|therefore|so|thus|hence|namely"
+    r"|ist|est|es|è|are|were|be|been|on|called|known as|named|equals|therefore|so|thus|hence|namely"
     r"|that)\b"
     r"|[:=,]|→)\s*(?:(?:a|an|the|on|in|simply|just|actually|clearly|indeed|called"
     r"|named)\s+)*[\"'(]?"
@@ -197,6 +197,8 @@ def concludes_phrase(sentences: Sequence[str], gold: str) -> bool:
     if normal(gold) in {"yes", "no"}:
         for text in reversed(texts):
             if match := _YES_OR_NO.match(text):
+                if re.search(r"\b(?:unless|otherwise|only if)\b", text, re.IGNORECASE):
+                    return False
                 return match[1].casefold() == normal(gold)
     if not texts or texts[-1].endswith("?"):
         return False
@@ -209,7 +211,7 @@ def _ends_on(text: str, gold: str) -> bool:
     for match in re.finditer(_LEAD + f"(?P<phrase>{re.escape(target)})" + _TAIL, text):
         before = text[: match.start("phrase")]
         if not _OPEN.search(before) and not re.search(
-            r"\b(?:or|and|either|doubts?|nobody|whether"
+            r"\b(?:or|and|either|which|doubts?|nobody|whether"
             r"|(?:thought|believed|supposed|used) to)\b|[?]",
             before[-40:],
         ):

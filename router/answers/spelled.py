@@ -95,6 +95,10 @@ def in_digits(clause: str) -> str:
     return f"{before}{digits}{after}"
 
 
+def is_number_word(word: str) -> bool:
+    return word in _VALUES or word in _SCALES or word in _PARTS
+
+
 def _english(match: re.Match[str]) -> str | None:
     words = re.findall(r"[a-z]+", match["words"].casefold())
     value = _value([word for word in words if word != "and"])

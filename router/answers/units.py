@@ -131,9 +131,13 @@ _SCALES = {
     "h": ("s", Fraction(3600)),
     "d": ("s", Fraction(86_400)),
     "week": ("s", Fraction(604_800)),
-    "in": ("in", Fraction(1)),
-    "ft": ("in", Fraction(12)),
-    "yd": ("in", Fraction(36)),
+    "in": ("m", Fraction(254, 10_000)),
+    "ft": ("m", Fraction(3048, 10_000)),
+    "yd": ("m", Fraction(9144, 10_000)),
+    "mi": ("m", Fraction(1_609_344, 1000)),
+    "lb": ("g", Fraction(45_359_237, 100_000)),
+    "oz": ("g", Fraction(45_359_237, 1_600_000)),
+    "gal": ("l", Fraction(3_785_411_784, 10**9)),
     "cent": ("usd", Fraction(1, 100)),
     "usd": ("usd", Fraction(1)),
     "m/s": ("m/s", Fraction(1)),
@@ -149,6 +153,13 @@ def unit_name(spelling: str) -> str | None:
     return _BY_SPELLING.get(spelling) or (
         _BY_SPELLING.get(spelling.casefold()) if len(spelling) > 1 else None
     )
+
+
+def dimension(unit: str) -> str:
+    """The base unit of what a unit measures; currencies are one kind."""
+    if unit in CURRENCIES or unit in {"month", "year"}:
+        return "usd" if unit in CURRENCIES else "s"
+    return _SCALES.get(unit, (unit, Fraction(1)))[0]
 
 
 def scale(unit: str | None, other: str | None) -> Fraction:
