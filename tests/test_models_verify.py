@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from models.outcomes.verify import Judge, JudgeError, is_correct, is_plain, last_boxed
+from router.answers.response import Response
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 
@@ -274,6 +275,12 @@ def test_no_other_number_of_a_written_solution_is_its_answer(ending: str) -> Non
 )
 def test_long_answers_of_any_shape_are_read(text: str) -> None:
     assert not any(is_correct(text, gold) for gold in ("7", "B", "Paris", "(1,2)"))
+
+
+@pytest.mark.parametrize("cue", ["answer: ", "answer: x ", "the answer is "])
+def test_what_is_read_of_repeated_cues_grows_with_their_number(cue: str) -> None:
+    read = [sum(len(item.text) for item in Response(cue * n).statements) for n in (300, 1200)]
+    assert read[1] <= 5 * read[0] + len(cue)
 
 
 def test_the_way_of_judging_may_be_chosen() -> None:

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from router.answers.clause import affirmed
+from router.answers.clause import affirmed, is_denial
 from router.answers.equation import right_side
 from router.answers.number import (
     RESULT,
     final_number,
-    is_open,
     lone_number,
     read_tokens,
     settled_number,
@@ -68,15 +67,15 @@ def _sentence_number(sentence: str, comma: bool, question: Question) -> Number |
         text = pattern.sub(kept, text)
     text = re.sub(r"(?<=\d)!$", "", text) if re.search(r"[^\W\d_]{2}", text) else text
     text = _CONCLUSION.sub("", text)
-    if not re.search(r"\d", text) or is_open(text) or _OPEN.search(text):
+    if not re.search(r"\d", text) or is_denial(text) or _is_unclaimed(text):
         return None
-    right = None if _is_unclaimed(text) else right_side(text)
+    right = right_side(text)
     tokens = read_tokens(right, comma) if right else []
     if not right or not tokens:
         return None
-    if right == text and _FACT.search(right[: tokens[-1].start]):
-        return None
     head = right[: tokens[-1].start]
+    if right == text and _DETAIL.search(head):
+        return None
     is_later = (
         len(tokens) > 1
         and RESULT.search(head)
@@ -118,26 +117,23 @@ _REDUCTIONS = (
 )
 """What a sentence has besides its answer, and what is kept of it."""
 
-_FACT = re.compile(
-    r"\b(?:(?<!total )(?<!sum )of|on|from|until|till|since|by|number|says?|said|claims?"
-    r"|mentions?|guess(?:es|ed)|thinks?|thought)\s(?:(?:about|exactly|the)\s)?[($€£]?$"
-    r"|(?:\bnot|n't|\bnever)\b[^,;:]*$|\bif\b.*\bwould\b|^\W*(?:the|my|his|her)\s"
-    r"(?:first(?!\s\w+(?:\s\w+)? (?:was|took|happened))|second"
-    r"|third|next|last|other|year)\b",
+_DETAIL = re.compile(
+    r"\b(?:(?<!total )(?<!sum )of|on|from|until|till|since|by|number)\s(?:(?:about|exactly"
+    r"|the)\s)?[($€£]?$"
+    r"|^\W*(?:the|my|his|her)\s(?:first(?!\s\w+(?:\s\w+)? (?:was|took|happened))|second|third"
+    r"|next|last|other|year)\b",
     re.IGNORECASE,
 )
 """What makes a sentence's number a detail, and no answer, unless an equation ends on it."""
 
 _CLAIM = re.compile(
     r"=|≈|\d\s?[×*·+÷/-]\s?\d\S* (?:is|makes|gives)\b|^\W*(?:\d+[.)]\s)?(?:so|then|therefore|thus"
-    r"|hence|finally|altogether|in (?:total|all)"
-    r"|(?:it|that|this|which)(?:'s| (?:is|makes|gives|means|leaves|yields|equals|prints|outputs"
-    r"|returns))|(?:we|i|you) (?:get|have|obtain"
-    r"|find)"
+    r"|hence|finally|altogether|together|(?:it|that|this|which)(?:'s| (?:is|makes|gives|means"
+    r"|leaves"
+    r"|yields|equals|prints|outputs|returns))|(?:we|i|you) (?:get|have|obtain|find)"
     r"|(?:the |our )?(?:final |grand )?(?:total|sum|result|difference|product|quotient|value))\b"
     r"|^\W*(?:since|because|as|with)\b[^,]*,|[,;] (?:so|therefore|thus|hence|which|giving|making"
-    r"|leaving|for a total)\b|\baltogether\b"
-    r"|\b(?:in (?:total|all)|total of)\b|\bequals?\b",
+    r"|leaving|for a total)\b|\baltogether\b|\b(?:in (?:total|all)|total of|equals?)\b",
     re.IGNORECASE,
 )
 """What the sentence says that concludes others."""
@@ -148,7 +144,9 @@ def _is_unclaimed(text: str) -> bool:
     *before, number, _ = re.split(r"(\d[\d.,/]*)", text)
     head = "".join(before)
     behind = text[len(head) + len(number) :]
-    if _SUPPOSED.search(head) or (_WOULD.search(head) and _CONDITION.search(behind)):
+    if _ABOUT.search(text) or _SUPPOSED.search(head):
+        return True
+    if _WOULD.search(head) and _CONDITION.search(behind):
         return True
     return bool(_PREMISE.match(head) and re.match(r"[^,]*,\s*[a-z]", behind))
 
@@ -156,15 +154,12 @@ def _is_unclaimed(text: str) -> bool:
 _SUPPOSED = re.compile(
     r"\b(?:with|if|at)\b[^.;]*\bwould\b[^:;]*$"
     r"|\b(?:let|suppose|assum(?:e|ing)|imagine|if(?!.* get)|whether|unless)\b[^,:;]*$"
-    r"|\b(?:people|students|everyone|everybody|friends?|book|key|teacher|others|they|one|you"
-    r"|some|many"
-    r"|most|he|she)\s(?:\w+\s)?(?:say|claim|think|believe|answer|guess)(?:s"
-    r"|ed)?(?!\s\w*bye)\b[^:;]*$"
-    r"|\b(?:first|initially) (?:thought|guessed|assumed|got)\b[^:;]*$|^\W*(?:try|could it)\b[^:;]*$"
+    r"|(?<!\bi )(?<!\bwe )\b(?:say(?! goodbye)|claim|think|believe|thought|guess|mention)(?:s"
+    r"|e?d)?\b[^:;]*$|\bsaid\b[^:;]*$"
     r"|\b(?:originally|initially|before)\b[^:;,]*\b(?:had|has|was|were)\b(?!.*\b(?:cost"
     r"|price))[^:;,]*$"
-    r"|^\W*initially\s*$|^\W*of\s*$"
-    r"|\b(?:mistake|error|trap|temptation)\b[^:;]*\bto\b[^:;]*$"
+    r"|^\W*(?:initially|of|try\b.*|could it\b.*)\s*$|\b(?:mistake|error|trap"
+    r"|temptation)\b[^:;]*\bto\b[^:;]*$"
     r"|\bneed to (?:know|find|determine)\b[^:;=]*$|\b(?:as (?:many|much)|half|twice|double) [^=]*$",
     re.IGNORECASE,
 )
@@ -173,23 +168,21 @@ _CONDITION = re.compile(r"[^.;]*\b(?:if|unless|except|but|only by)\b", re.IGNORE
 _PREMISE = re.compile(r"\W*(?:since|because|as|given that|although|though|while)\b[^,]*$", re.I)
 """A number in a reason or concession, behind which the sentence goes on without another one."""
 
+_ABOUT = re.compile(
+    r"(?<!as the )\banswer\b(?!\s*[^\w\s])"
+    r"|\b(?:mistakenly|wrongly|incorrectly|naively|told|used to)\b|\b(?:either|neither)\b"
+    r"|^\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
+    r"|statement|answer|number)\b(?:\s\w+)?\s(?:has|says?|mentions?|states?|asks?|contains?|gives?)"
+    r"|we (?:are given|know)|given\b|\d+[.)]\s+\D*$)",
+    re.IGNORECASE,
+)
+"""A sentence about the answer or the problem, a mistake, or an item's number."""
 
 _CONCLUSION = re.compile(
     r"^.*[\s,](?:so|therefore|thus|hence|and so|which means|we (?:find|get|see"
     r"|conclude) that)\s(?=.*\d)",
     re.IGNORECASE | re.DOTALL,
 )
-_OPEN = re.compile(
-    r"(?<!as the )\banswer\b(?!\s*[^\w\s])"
-    r"|\b(?:mistakenly|wrongly|incorrectly|naively|told|used to)\b"
-    r"|^\W*(?:(?:the|this|our)\s+(?:problem|question|text|passage|prompt|exercise"
-    r"|statement|answer|number)\b(?:\s\w+)?\s"
-    r"(?:has|says?|mentions?|states?|asks?|contains?|gives?)|we (?:are given|know)|given\b"
-    r"|\d+[.)]\s+\D*$)",
-    re.IGNORECASE,
-)
-"""A sentence about the answer or the problem, a mistake, or an item's number."""
-
 _REMARK = re.compile(
     r"\((?!-?\d+\)$)[^)]*\)?\W*$|\W*(?:check|verif\w*|note|for example|e\.g\.|step \d+\b\W*$)",
     re.IGNORECASE,

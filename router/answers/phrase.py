@@ -84,7 +84,8 @@ _SUBJECT = (
 _OTHER = re.compile(r"\b(?:who|which|but|while|not|or|with|after|before|for|under)\b")
 _OPEN = re.compile(r"\b(?:either|neither|not|never|possibly|maybe|perhaps)\s+(?:\w+\s+)?$|n't\s+$")
 _RELATIVE = re.compile(
-    r"\b(?:not|by|good|until|every|but|after|before|than|except|or|nor|n't|from|since|unlike|half|nearly"
+    r"\b(?:not|by|good|until|every|but|after|before|than|except|or|nor|n't|from|since|unlike"
+    r"|half|nearly"
     r"|almost|if)\s+"
     r"(?:(?:an?|it is|it's|that is)\s+)?$"
 )
@@ -97,7 +98,8 @@ _EMPTY = re.compile(
 )
 _DATES = (
     re.compile(
-        r"(?P<month>[a-z]{3,9})\.?\s+(?P<day>\d{1,2})(?!\d)(?:st|nd|rd|th)?(?:,?\s+(?P<year>\d{4}))?"
+        r"(?P<month>[a-z]{3,9})\.?\s+(?P<day>\d{1,2})(?!\d)(?:st|nd|rd"
+        r"|th)?(?:,?\s+(?P<year>\d{4}))?"
     ),
     re.compile(
         r"(?:the\s+)?(?P<day>\d{1,2})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?(?P<month>[a-z]{3,9})\.?"
@@ -109,7 +111,8 @@ _DATES = (
 
 
 _YES_OR_NO = re.compile(
-    r"\W*(?:(?:so|therefore|thus|hence)[,\s]+)?(yes|no)\b(?=[^\w/]*$|[*_\"]*\s*[,.;:!(—–]|\s-|\s(?:because|since"
+    r"\W*(?:(?:so|therefore|thus|hence)[,\s]+)?(yes|no)\b(?=[^\w/]*$|[*_\"]*\s*[,.;:!(—–]|\s-"
+    r"|\s(?:because|since"
     r"|as|it|this|that|these|there|the|he|she|they|we|you|i|[^\Wa-z]|\$)\b)"
     r"(?!.*[,.…:;]\s*(?:(?:so|but|and|then|actually)\s)*(?:yes|no)\b)",
     re.IGNORECASE | re.DOTALL,

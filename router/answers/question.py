@@ -11,7 +11,8 @@ _PERCENT = re.compile(
     re.IGNORECASE,
 )
 _ASKS_PERCENT = re.compile(
-    r"\b(?:what|which|how many|in|a|the) (?:is the )?percent(?:age)?\b|prozentsatz|pourcentage|porcentaje"
+    r"\b(?:what|which|how many|in|a|the) (?:is the )?percent(?:age)?\b|prozentsatz|pourcentage"
+    r"|porcentaje"
     r"|percentage of\b|percent (?:increase|decrease)",
     re.IGNORECASE,
 )
@@ -26,11 +27,55 @@ _COUNTED = re.compile(
     re.IGNORECASE,
 )
 _NOT_COUNTED = frozenset(
-    """
-    a altogether an and are at by can could did do does each for from had has have he i if in
-    is it left may might must of on or per she should that the there they to total was we were
-    will with would you
-    """.split()
+    [
+        "a",
+        "altogether",
+        "an",
+        "and",
+        "are",
+        "at",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "each",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "left",
+        "may",
+        "might",
+        "must",
+        "of",
+        "on",
+        "or",
+        "per",
+        "she",
+        "should",
+        "that",
+        "the",
+        "there",
+        "they",
+        "to",
+        "total",
+        "was",
+        "we",
+        "were",
+        "will",
+        "with",
+        "would",
+        "you",
+    ]
 )
 """Words that end the name of what "how many" asks for."""
 
@@ -39,7 +84,8 @@ _MEASURED = (
     (
         re.compile(
             r"\bhow much\b.*\b(?:pa(?:y|id)|cost|earn|ma[dk]e|spen[dt]|save|owe|charged?|profit"
-            r"|revenue|money|price|salary|worth|bill|tip|change|savings|earnings)\b|\bprice\b|\bsalary\b",
+            r"|revenue|money|price|salary|worth|bill|tip|change|savings|earnings)\b|\bprice\b"
+            r"|\bsalary\b",
             re.IGNORECASE | re.DOTALL,
         ),
         "usd",
@@ -52,7 +98,9 @@ _MEASURED = (
 )
 """What a sentence asks for, and units of its kind."""
 
-_IN_UNIT = re.compile(r"\bin ((?:square |cubic )?(?:[^\W\d_]{2,}s|feet)|[$€£]|US dollars)\b", re.IGNORECASE)
+_IN_UNIT = re.compile(
+    r"\bin ((?:square |cubic )?(?:[^\W\d_]{2,}s|feet)|[$€£]|US dollars)\b", re.IGNORECASE
+)
 _ENGLISH = re.compile(r"\b(?:the|what|which|how|is|are|of|find|if)\b", re.IGNORECASE)
 _ASKING = re.compile(r"[^.?!\n]*(?:[.](?=\d)[^.?!\n]*)*\?")
 _SYMBOL = re.compile(r"[$€£¥₹°]|(?<=\d)\s?[a-zA-Z]+(?:/[a-z]+)?")
@@ -128,7 +176,9 @@ class Question:
         if self.counted:
             return frozenset()
         asked = [names for asks, names in _MEASURED if asks.search(self.asking_text)]
-        return frozenset(map(dimension, "".join(asked[0]).split())) if len(asked) == 1 else frozenset()
+        return (
+            frozenset(map(dimension, "".join(asked[0]).split())) if len(asked) == 1 else frozenset()
+        )
 
     @cached_property
     def units(self) -> frozenset[str]:
@@ -146,7 +196,9 @@ class Question:
 
     @cached_property
     def asks_speed(self) -> bool:
-        return re.search(r"\b(?:speed|fast|rate|velocity|unit price)\b", self.asking_text) is not None
+        return (
+            re.search(r"\b(?:speed|fast|rate|velocity|unit price)\b", self.asking_text) is not None
+        )
 
     def asks_unit(self, unit: str) -> bool:
         """Whether a number of a unit may be what it asks for."""

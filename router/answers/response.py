@@ -216,6 +216,8 @@ class Response:
 
     def _phrases(self) -> Iterator[Statement]:
         for match in _CUE.finditer(self.text):
+            if _CUE.match(self.text, match.end()):
+                continue  # the next one states it
             clause = _clause(self.text, match.end())
             sentence = _sentence_before(self.text, match.start())
             is_open = HYPOTHETICAL.search(sentence) or _UNABLE.search(sentence)
@@ -258,10 +260,11 @@ def _clause(text: str, start: int) -> str:
     """The clause at `start`, through the end of its sentence."""
     opening = re.compile(r"[\s*_`:：]*(?:\\\[|\$\$|\\\()?\s*").match(text, start)
     begin = opening.end() if opening else start
-    end = _SENTENCE_END.search(text, begin)
+    limit = begin + _LONGEST_SENTENCE
+    end = _SENTENCE_END.search(text, begin, limit)
     if end and end[0].startswith(";") and re.match(r"(?:isn't|is not|not)\b", text[begin:]):
-        end = _SENTENCE_END.search(text, end.end())  # what is the answer instead
-    return text[start : end.start() if end else len(text)].lstrip(" \n:：").rstrip("!")
+        end = _SENTENCE_END.search(text, end.end(), limit)  # what is the answer instead
+    return text[start : end.start() if end else limit].lstrip(" \n:：").rstrip("!")
 
 
 def _matches(pattern: re.Pattern[str], text: str, group: str = "text") -> Iterator[Statement]:

@@ -99,17 +99,18 @@ def needs_algebra(gold: str) -> bool:
 
 
 def _judge(response: Response, reader: Reader) -> bool:
-    read = [(item, reader.commits(item.text)) for item in response.statements]
-    committed = [(item, right) for item, right in read if right is not None]
-    if not committed:
+    read = ((item, reader.commits(item.text)) for item in reversed(response.statements))
+    committed = ((item, right) for item, right in read if right is not None)
+    item, right = next(committed, (None, False))
+    if item is None:
         refuses = response.refuses and not reader.refuses
         return not refuses and reader.concludes(response.sentences)
-    item, right = committed.pop()
-    while right and committed:
-        earlier, agrees = committed.pop()
+    for earlier, agrees in committed if right else ():
         if not response.conflicts(earlier, item):
             break
         item, right = earlier, agrees
+        if not right:
+            break
     return right and _is_upheld(response, item.end, reader)
 
 

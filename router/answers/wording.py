@@ -10,7 +10,7 @@ import re
 
 from router.answers.question import Question, stem
 from router.answers.spelled import is_number_word
-from router.answers.units import unit_name
+from router.answers.units import GRAMMAR, MONTHS, unit_name
 
 
 def _words(text: str) -> frozenset[str]:
@@ -19,9 +19,10 @@ def _words(text: str) -> frozenset[str]:
 
 _GRAMMAR = _words(
     """
-    a about after all back single there're she'll also altogether am an and any approximately are around as at away be because
-    been being both by can could did do does during everyone exactly finally for from given had has
-    have having he hence her here him his i in inside into is it its just let many me must my now
+    a about after all back single there're she'll also altogether am an and any approximately are
+    around as at away be because been being both by can could did do does during everyone exactly
+    finally for from given had has have having he hence her here him his i in inside into is it
+    its just let many me must my now
     of on one ones only or other our out overall per possible precisely probably roughly same she
     should since so some still such that the their them then there therefore these they this those
     through throughout thus to today together total two up us was we were what when where which
@@ -47,8 +48,8 @@ _RELATING = _words(
     though till too toward towards triple twice under unless unlike unlikely until upon versus
     warmer wasn't weren't whatever whereas whether why wider without won't wouldn't wrong wrongly
     incorrectly mistakenly yet younger
-    close exceed exceeds exceeding divisible reject rejected excluded eliminated root ruled typo within
-    first
+    close exceed exceeds exceeding divisible reject rejected excluded eliminated root ruled typo
+    within first
     als fast größer höchstens kleiner mehr mindestens nicht unter weniger zwischen über kein
     entre moins pas presque moitié double
     casi como mayor menor menos más máximo mínimo mitad doble
@@ -59,7 +60,9 @@ _RELATING = _words(
 """Words that relate a number to another one, deny it, or doubt it."""
 
 _NOT_BEFORE = _words("across again every not always down far first last next outside top via")
-_NOT_BEHIND = _words("or more most much should would had me probably two times x base choose factorial mod")
+_NOT_BEHIND = _words(
+    "or more most much should would had me probably two times x base choose factorial mod"
+)
 """Words that do so only before a number, or only behind it."""
 
 _GENERAL = _words(
@@ -96,7 +99,9 @@ _FOREIGN = _words(
 )
 """Words of answers to any question in other languages."""
 
-_CHARACTERS = frozenset("所以一共有总计答案是为的了因此故等于即得个元只本人我们它他她这就合在最终结果正确にはがはのですがでます答えを合計全部で円入り")
+_CHARACTERS = frozenset(
+    "所以一共有总计答案是为的了因此故等于即得个元只本人我们它他她这就合在最终结果正确にはがはのですがでます答えを合計全部で円入り"
+)
 
 _BASES = dict(
     pair.split("/")
@@ -129,7 +134,9 @@ _UNLESS_ASKED = _words("each every not")
 """Words that matter where a question is known: behind a noun, "not" tells what was counted."""
 
 _REST = frozenset({"left", "remain", "remains", "remaining"})
-_ASKS_REST = frozenset(map(stem, ("left", "remain", "still", "now", "rest", "end", "have", "after")))
+_ASKS_REST = frozenset(
+    map(stem, ("left", "remain", "still", "now", "rest", "end", "have", "after"))
+)
 
 _ASIDE = re.compile(
     r"\bleft over\b|\bif (?:you|we) add\b|\bno (?:doubt|longer)\b|\band no\b|\bnothing else\b"
@@ -144,6 +151,29 @@ _TAIL = re.compile(r"\)?[^.;:,\n=\d()]*")
 _RATE = re.compile(
     r"\b(?:per|each|every|an?(?= (?:second|minute|hour|day|week|month|year)\b)) ([a-z]+)", re.I
 )
+_FILLERS = _words(
+    """
+    about approximately approx around roughly exactly precisely just simply only equal equals to is
+    are was be a an the total sum of therefore thus hence so then it she he they we has have had now
+    also indeed actually obviously clearly numerically value number answer option etwa ungefähr
+    genau ca environ exactement aproximadamente unos est es ist sind sont son
+    """
+)
+_SIGNS_ONLY = re.compile(r"[\s\w(\[{\"'«»,:=≈~→.]*")
+_COUNTED_NOUNS = _words(
+    """
+    step part question problem case figure fig table equation eq example section line item method
+    phase chapter ch page p pp statement no option schritt étape paso at by
+    """
+)
+"""Words whose number names something: step 3, Room 3."""
+
+_LEADS = _FILLERS | _words(
+    "make give get leave need pay cost earn spend receive remain or and de à da di von"
+)
+"""Words in front of a number that is put forward, besides words of grammar."""
+
+_LAST_WORD = re.compile(r"(?P<before>^|.*[^\w'])(?P<word>[^\W\d_]+)\.?$", re.DOTALL)
 _RATE_ADVERB = re.compile(r"(hour|week|month|year|dai)ly")
 _SHARED = re.compile(r"\A\s?of (?:the|all|all the) [a-z]+\b(?! of\b)", re.IGNORECASE)
 """Behind a percentage, what it is a share of."""
@@ -173,7 +203,11 @@ def is_plain_answer(
         return _PRONE.isdisjoint(before + behind)
     if {"need", "needs", "must"} & set(before) and not question.text and "than" not in behind:
         behind = [word for word in behind if word != "more"]  # which may have been asked for
-    if question.is_english and not question.asks_when and not _narrows_as_asked(before + behind, question):
+    if (
+        question.is_english
+        and not question.asks_when
+        and not _narrows_as_asked(before + behind, question)
+    ):
         return False
     return all(_is_understood(word, _NOT_BEFORE, question) for word in before) and all(
         _is_understood(word, _NOT_BEHIND, question) for word in behind
@@ -193,19 +227,44 @@ def words(clause: str) -> list[str]:
 
 
 def _is_understood(word: str, excluded: frozenset[str], question: Question) -> bool:
-    if word in _UNLESS_ASKED and word not in excluded and not question.text:
-        return True
     if word in _RELATING or word in excluded:
-        return _ASKABLE.fullmatch(word) is not None and stem(word) in question.asking
-    if not question.text or word in _GRAMMAR or word in _FOREIGN or len(word) < 2:
+        is_harmless = word in _UNLESS_ASKED and word not in excluded and not question.text
+        is_asked = _ASKABLE.fullmatch(word) is not None and stem(word) in question.asking
+        return is_harmless or is_asked
+    if not question.text or word in _GRAMMAR | _FOREIGN or len(word) < 2:
         return True
-    if _CIRCUMSTANCE.fullmatch(word):
-        return True  # see `_narrows_as_asked`
     if adverb := _RATE_ADVERB.fullmatch(word):
-        return {adverb[1], "day"}.intersection(question.asks_rates) != set()
+        return not question.asks_rates.isdisjoint({adverb[1], "day"})
     if word in _REST and _ASKS_REST.isdisjoint(question.asking):
         return False
-    return is_known(word, question)
+    return _CIRCUMSTANCE.fullmatch(word) is not None or is_known(word, question)
+
+
+def is_filler(text: str) -> bool:
+    """Whether a text in front of a number says nothing besides "it is about"."""
+    said = _WORD.findall(text.casefold())
+    is_plain = all(word in _FILLERS or len(word) == 1 for word in said)
+    return is_plain and _SIGNS_ONLY.fullmatch(text) is not None
+
+
+def is_label(before: str) -> bool:
+    """Whether the words before a number make it a step's, a figure's or a day's: Room 3."""
+    match = _LAST_WORD.match(before)
+    if match is None:
+        return before.endswith("#")
+    word, opens = match["word"], not re.search(r"\w", match["before"])
+    if re.search(rf"\b{MONTHS}$|\b[a-z]+[A-Z]+$", before):
+        return True
+    if word.casefold() in _COUNTED_NOUNS:
+        return opens or word.casefold() not in {"at", "by"}
+    if re.search(
+        r"(?:train|bus|flight|room|house|phone|page|item|line|model|player) number$", before, re.I
+    ):
+        return True
+    if word.casefold() in _LEADS | GRAMMAR or not word.isascii():
+        return False
+    is_place = re.search(r"\b(?:on|in|at|from|see|of)\s$", match["before"], re.IGNORECASE)
+    return bool(is_place) or (opens and (word[0].isupper() or not word.endswith(("s", "ly"))))
 
 
 def is_known(word: str, question: Question) -> bool:
