@@ -20,10 +20,10 @@ from router.estimate import Estimate
 
 Mode = Literal["quality", "price", "budget", "fixed"]
 _ROUNDING = 1e-12
-_HOPELESS_SHARE = 1 / 3
+_HOPELESS_SHARE = 1 / 4
 """Of the accuracy of the best fixed effort: where no effort has this P(correct), all are hopeless.
-On public logs this holds for 0 to 4 % of the problems; half of the accuracy would be the level of
-guessing between four options."""
+It is the level of guessing between four options or less; where guessing is as good as thinking, the
+cheapest effort is a saving (router/RESULTS.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,17 @@ import pytest
 from simulated import LADDER, simulated, true_p
 
 from models.domain.stories import stories
+from router.arrays import Index
 from router.artifact import Artifact
 from router.estimate import Predictions, estimate, predict
 from router.evaluation.replay import replay
 from router.features import Prompt, read_prompt
 from router.fitting.budget_cuts import held_out_budgets, upper_quantile, within_budgets
-from router.fitting.cross_fit import CrossFit, fold_of
+from router.fitting.cross_fit import CrossFit, cross_fit, fold_of
 from router.fitting.fit import FitSettings, fit
 from router.fitting.learner import INTERCEPT_ONLY, fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
-from router.fitting.table import tabulate
+from router.fitting.table import Table, tabulate
 from router.messages import read_messages
 from router.policy import ALWAYS_BASELINE, OperatingPoint, Policy
 from router.router import Router
@@ -230,6 +231,24 @@ def test_the_baseline_is_the_most_accurate_effort_and_cheaper_ones_are_named() -
     (cheaper,) = (w for w in fitted.warnings if "--baseline" in w)
     assert "effort brief for every request is certified to lose at most 0.05" in cheaper
     assert "60% of the tokens of the baseline medium" in cheaper
+
+
+def test_few_problems_are_cross_fitted_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, where the loss that is asked for is too small to be certified on so few."""
+    estimates: list[CrossFit] = []
+    folds: list[tuple[int, ...]] = []
+
+    def once(table: Table, fold: Index, *settings: Any) -> CrossFit:
+        folds.append(tuple(fold.tolist()))
+        estimates[:] = estimates or [cross_fit(table, fold, *settings)]
+        return estimates[0]
+
+    monkeypatch.setattr("router.fitting.fit.cross_fit", once)
+    outcomes = simulated(200, seed=4)
+    fit(outcomes, FitSettings(max_loss=0.02))
+    assert len(folds) == len({*folds}) == 10
+    fit(outcomes, FitSettings(max_loss=0.005))
+    assert len(folds) == 11
 
 
 @pytest.mark.slow

@@ -34,8 +34,7 @@ MARGINS: tuple[float, ...] = (
 )  # fmt: skip
 """Margins in P(correct), in the order of testing: from the baseline for every prompt outwards."""
 
-_PSEUDO_LOSSES = 1.0
-_VARIANCE_FACTOR = 3.0
+_PSEUDO_LOSSES = 0.5
 CUTS_PER_LOSS = 4.0
 """Budgets may take a quarter of the loss that is certified."""
 
@@ -90,23 +89,30 @@ class HeldOut:
 class LossTest:
     """Tests how much accuracy a policy loses against the baseline effort.
 
-    `differences` (N,) are paired, in [-1, 1], policy minus baseline; those of one `cluster` (N,),
-    numbered from 0, vary together. Normal approximation with the variance between clusters. It
-    counts _VARIANCE_FACTOR times: once for these problems, once for the new ones (the bound must
-    hold as an operator measures it), and once more because the served router is fitted again, on
-    all problems, and so is not the one of these differences (router/RESULTS.md). One
-    pseudo-observation, a problem that the policy loses, keeps differences that are all zero from
-    certifying anything (after Agresti & Caffo, The American Statistician 54(4), 2000).
+    `differences` (R, N) are paired, in [-1, 1], policy minus baseline, on N problems by each of R
+    repetitions of cross-fitting; those of one `cluster` (N,), numbered from 0, vary together.
+    Normal approximation with the variance between clusters, which counts three times: once for
+    these problems, once for the new ones (the bound must hold as an operator measures it), and once
+    for the fits, half of it for those of a repetition, half for the served one (router/RESULTS.md).
+    The mean over repetitions varies less, by the problems and by the fits; what is served is no
+    mean. Half a lost problem, with the variance of such a count, keeps differences that are all
+    zero from certifying anything (after Agresti & Caffo, The American Statistician 54(4), 2000).
     """
 
     def __init__(self, differences: Array, cluster: Index) -> None:
-        sums = np.append(np.bincount(cluster, differences), -_PSEUDO_LOSSES)
-        sizes = np.append(np.bincount(cluster), _PSEUDO_LOSSES)
-        total = float(sizes.sum())
-        self._mean = float(sums.sum()) / total
-        square = float(((sums - self._mean * sizes) ** 2).sum()) / total**2
-        variance = square * len(sums) / (len(sums) - 1)
-        self._error = sqrt(max(_VARIANCE_FACTOR * variance, 1e-12))
+        repeats = len(differences)
+        sizes = np.bincount(cluster).astype(np.float64)
+        sums = np.stack([np.bincount(cluster, row, len(sizes)) for row in differences])
+        self._mean = (float(sums.sum()) / repeats - _PSEUDO_LOSSES) / (float(sizes.sum()) + 1.0)
+        single = float(np.mean([self._variance(row, sizes) for row in sums]))
+        averaged = self._variance(sums.mean(axis=0), sizes)
+        fits = 0.5 + 0.5 / repeats  # the served one, and those of the repetitions
+        self._error = sqrt(averaged + single + fits * single)
+
+    def _variance(self, sums: Array, sizes: Array) -> float:
+        """Of the mean, from the sums and sizes (G,) of G clusters."""
+        squares = float(((sums - self._mean * sizes) ** 2).sum()) + _PSEUDO_LOSSES
+        return squares * (len(sums) + 1) / len(sums) / (float(sizes.sum()) + 1.0) ** 2
 
     def p_value(self, max_loss: float) -> float:
         """Of the hypothesis that the mean loss on N new problems exceeds `max_loss`."""
@@ -114,7 +120,7 @@ class LossTest:
 
 
 def operating_points(
-    held_out: HeldOut, losses: Sequence[float], delta: float, cut: float = 0.0
+    held_out: Sequence[HeldOut], losses: Sequence[float], delta: float, cut: float = 0.0
 ) -> tuple[tuple[float, OperatingPoint], ...]:
     """(loss, certified point) by rising loss, for `losses` and LOSSES; see `certify`.
 
@@ -130,7 +136,7 @@ def operating_points(
 
 
 def certify(
-    held_out: HeldOut, losses: Sequence[float], delta: float, bounded: bool
+    held_out: Sequence[HeldOut], losses: Sequence[float], delta: float, bounded: bool
 ) -> dict[float, OperatingPoint]:
     """For each of `losses` the certified operating point that spends the fewest tokens.
 
@@ -142,20 +148,23 @@ def certify(
     every prompt, without budgets, loses nothing by definition and needs no test.
 
     The test needs estimates that were fitted without these problems; cross-fitted ones stand in for
-    the served fit, which used all problems and is assumed to be no worse.
+    the served fit, which used all problems and is assumed to be no worse. `held_out` are those of
+    several cross-fits of the same problems: which of two like prompts leaves the baseline is chance
+    that differs between them, and their mean has less of it.
     """
-    baseline, spent = (
-        values[:, held_out.baseline] for values in (held_out.accuracy, held_out.spent)
-    )
+    first = held_out[0]
+    baseline, spent = (values[:, first.baseline] for values in (first.accuracy, first.spent))
     best = {loss: (float(spent.mean()), ALWAYS_BASELINE) for loss in losses}
     passing: list[float] = list(losses)
     for point in _sequence(bounded):
         if not passing:
             break
-        accuracy, tokens = held_out.served(point)
-        if not bounded and (held_out.chosen(point) == held_out.baseline).all():
+        if not bounded and all((each.chosen(point) == each.baseline).all() for each in held_out):
             continue
-        test, mean = LossTest(accuracy - baseline, held_out.cluster), float(tokens.mean())
+        served = [each.served(point) for each in held_out]
+        differences = np.stack([accuracy - baseline for accuracy, _ in served])
+        test = LossTest(differences, first.cluster)
+        mean = float(np.mean([tokens.mean() for _, tokens in served]))
         passing = [loss for loss in passing if test.p_value(loss) <= delta]
         for loss in passing:
             best[loss] = min(best[loss], (mean, point), key=lambda entry: entry[0])

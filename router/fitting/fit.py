@@ -5,7 +5,7 @@
 Every metric and certificate comes from the cross-fitted estimates of `router.fitting.cross_fit`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,12 @@ _OUTLIER_SHARE = 0.01
 _UNKNOWN_SHARE = 0.02
 """Share of them that may have fewer known words than expected (router/RESULTS.md)."""
 _MIN_RANGE_LIMIT = 1.0
+_MAX_REPEATS = 10
+_REPEATED_PROBLEMS = 4_000
+_MIN_LOST = 2.0
+"""A certificate is from up to _MAX_REPEATS cross-fits, of _REPEATED_PROBLEMS together: on few
+problems they differ much, and cost little. Where the loss that is asked for is less than _MIN_LOST
+problems, none can be certified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,13 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
             hopeless=hopeless,
         )
         added = extension(table, folds, cross, parameters, judge) if composites else None
-    held_out = judge(table, parameters, cross)
-    prices = _prices(held_out, settings, hopeless)
-    composite_prices = _prices(added.held_out, settings, hopeless) if added else None
+        held_out = judge(table, parameters, cross)
+        others = [
+            judge(table, parameters, again, folds=other_folds)
+            for other_folds, again in _again(table, cross, settings)
+        ]
+    prices = _prices([held_out, *others], settings, hopeless)
+    composite_prices = _prices([added.held_out], settings, hopeless) if added else None
     if added and composite_prices:
         spent = _spent(added.held_out, composite_prices, settings.max_loss)
         if spent >= _spent(held_out, prices, settings.max_loss):
@@ -159,9 +169,21 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
     )
 
 
-def _prices(held_out: HeldOut, settings: FitSettings, hopeless: float) -> Prices:
+def _again(
+    table: Table, cross: CrossFit, settings: FitSettings
+) -> Iterator[tuple[Index, CrossFit]]:
+    """Further cross-fits of few problems by the same setting, with their folds."""
+    repeats = min(_REPEATED_PROBLEMS // table.size, _MAX_REPEATS)
+    if table.size * settings.max_loss < _MIN_LOST:
+        repeats = 1
+    for repeat in range(1, repeats):
+        folds = fold_of(table.cluster, settings.seed + repeat)
+        yield folds, cross_fit(table, folds, [cross.setting])
+
+
+def _prices(held_out: Sequence[HeldOut], settings: FitSettings, hopeless: float) -> Prices:
     certified = operating_points(held_out, [settings.max_loss], settings.delta, settings.cut_share)
-    return Prices(certified, held_out.frontier(), hopeless)
+    return Prices(certified, held_out[0].frontier(), hopeless)
 
 
 def _spent(held_out: HeldOut, prices: Prices, max_loss: float) -> float:
