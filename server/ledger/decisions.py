@@ -51,7 +51,7 @@ def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
         for begin in range(lowest, highest + 1, _BATCH_IDS)
     )
     for texts, same in _read_ahead(_read(connection, (*where, ids)) for ids in parts):
-        if not texts["conversation"]:
+        if texts["conversation"] is None:
             continue
         batch = {
             name: text if name in _TEXTS else orjson.loads(text) for name, text in texts.items()

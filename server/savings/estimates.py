@@ -1,23 +1,52 @@
 """Reads many estimates at once: JSON objects with the same keys as one matrix."""
 
+from collections.abc import Sequence
+from itertools import chain
+from string import ascii_letters
+
 import numpy as np
 import orjson
 
 from server.savings.sample import Array
 
-_PUNCTUATION = {ord(character): None for character in "[]{}: \n"}
+_OF_NUMBERS = b"0123456789.- \n"
+_AROUND_NUMBERS = ascii_letters.encode() + b'{}": \n'
 
 
-def read_alike(text: str, number: int) -> tuple[tuple[str, ...], Array] | None:
-    """Keys (K) and values (N, K) of a JSON array of `number` objects; K is 0 if all are null.
+def read_alike(text: str, number: int) -> tuple[Sequence[str], Array] | None:
+    """Keys (K) and values (N, K) of a JSON array of `number` objects or nulls, `number` > 0.
 
-    None unless all have the same keys in one order. No key may have a character that JSON escapes.
-    Without a dictionary per object, this takes two thirds of the time.
+    None unless all have the same keys in one order. A null counts as an object without keys.
     """
-    parts = text.split('"')
-    keys, values = parts[1::2], "".join(parts[2::2])
-    width = len(keys) // number
-    if keys != keys[:width] * number:
+    keys, values = _read_flat(text.encode(), number) or _read_objects(text)
+    if values is None:
         return None
-    numbers = orjson.loads(f"[{values.translate(_PUNCTUATION)}]")
-    return tuple(keys[:width]), np.array(numbers, dtype=float).reshape(number, width)
+    return keys, np.array(values, dtype=float).reshape(number, len(keys))
+
+
+def _read_flat(text: bytes, number: int) -> tuple[Sequence[str], Sequence[float]] | None:
+    """Keys and all values in a row, without an object each: in half the time.
+
+    None unless all objects are alike but for the digits of their numbers. With keys of letters
+    only, what is left without them is a JSON array of the numbers.
+    """
+    first = text[1 : text.find(b"}") + 1]
+    try:
+        keys = [*orjson.loads(first)]
+    except (orjson.JSONDecodeError, TypeError):  # a null, or a brace in a key
+        return None
+    if not keys or not all(key.isascii() and key.isalpha() for key in keys):
+        return None
+    objects = b",".join([first.translate(None, _OF_NUMBERS)] * number)
+    if text.translate(None, _OF_NUMBERS) != b"[" + objects + b"]":
+        return None
+    return keys, orjson.loads(text.translate(None, _AROUND_NUMBERS))
+
+
+def _read_objects(text: str) -> tuple[Sequence[str], Sequence[float] | None]:
+    """Keys of the first object, and all values in a row; None if other objects have other keys."""
+    objects: list[dict[str, float]] = [each or {} for each in orjson.loads(text)]
+    keys = [*objects[0]]
+    if [*chain.from_iterable(objects)] != keys * len(objects):
+        return keys, None
+    return keys, [*chain.from_iterable(each.values() for each in objects)]
