@@ -1,11 +1,7 @@
 """What-if on simulated ledgers whose truth is known."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import orjson
 import pytest
 from sqlalchemy import Engine, insert
 from test_server_ledger import engine, postgres
@@ -16,8 +12,6 @@ from server.ledger.decisions import decided
 from server.ledger.reader import reading
 from server.ledger.schema import requests
 from server.ledger.selection import Selection
-from server.savings.conversation_sums import ConversationSums, hashes_of
-from server.savings.estimates import read_alike
 from server.savings.what_if import Choice, Value, at_point, evaluate, fixed
 
 __all__ = ["engine", "postgres"]
@@ -107,75 +101,3 @@ def test_what_if_reads_the_same_from_both_databases(engine: Engine) -> None:
     with reading(engine) as connection:
         (value,) = evaluate(decided(connection, Selection()), [fixed("low")])
     assert value == value_of(rows, fixed("low"))
-
-
-@pytest.mark.parametrize(
-    "estimates",
-    [
-        [{"low": 0.5, "high": 1}, {"low": 2, "high": 0.25}],
-        [{"low": -0.5, "high": 1e-7}, {"low": 2e20, "high": None}],
-        [{"k1": 1.0, "e": 2.0, 'a"b}': 3.0}, {"k1": 4.0, "e": 5.0, 'a"b}': 6.0}],
-        [{}, {}],
-    ],
-)
-@pytest.mark.parametrize("write", [json.dumps, lambda value: orjson.dumps(value).decode()])
-def test_estimates_with_the_same_keys_are_read_as_one_matrix(
-    estimates: list[dict[str, float]], write: Callable[[object], str]
-) -> None:
-    alike = read_alike(write(estimates), len(estimates))
-    assert alike is not None
-    keys, values = alike
-    assert [*keys] == [*estimates[0]]
-    expected = np.array([[*estimate.values()] for estimate in estimates], dtype=float)
-    np.testing.assert_array_equal(values, expected)
-
-
-@pytest.mark.parametrize(
-    "estimates",
-    [
-        [{"low": 1, "high": 2}, {"high": 1, "low": 2}],
-        [{"k1": 1, "k2": 2}, {"k2": 1, "k1": 2}],
-        [{"low": 1, "high": 2}, {"low": 1}],
-        [{"low": 1}, {"low": 1, "high": 2}],
-        [{"low": 1}, None],
-        [None, {"low": 1}],
-        [{}, {"low": 1}],
-    ],
-)
-def test_estimates_with_other_keys_are_no_matrix(estimates: list[Any]) -> None:
-    assert read_alike(json.dumps(estimates), 2) is None
-
-
-def test_what_if_takes_a_single_request_without_a_conversation() -> None:
-    (row,) = [row for row in simulated(30) if row["arm"] == "treated"][:1]
-    value = value_of([row | {"conversation": None}], fixed("low"))
-    assert value is not None
-    assert value.requests == 1
-
-
-def test_conversations_have_equal_hashes_only_if_they_are_equal() -> None:
-    ids = ["ab" * 16, "AB" * 16, "ab" * 15 + "ac", "0" * 32, "ab" * 16]
-    hashes = hashes_of(",".join(ids)).tolist()
-    assert len({*hashes}) == 4
-    assert hashes[0] == hashes[4]
-    assert len({*hashes_of(",".join([ids[0], ids[2], ids[3], ids[0]])).tolist()}) == 3
-
-
-def test_sums_of_conversations_have_the_values_of_each() -> None:
-    rng = np.random.default_rng(5)
-    conversations = [
-        f"{number % 70 * 2654435761 % 2**64:016x}{number % 70:016x}" for number in range(500)
-    ]
-    values = rng.random((500, 2))
-    expected: dict[int, Any] = {}
-    hashes = hashes_of(",".join(conversations))
-    for conversation, value in zip(hashes.tolist(), values, strict=True):
-        expected[conversation] = expected.get(conversation, 0.0) + value
-    found: list[tuple[float, ...]] = []
-    with ConversationSums(2) as sums:
-        sums.add(hashes[:300], values[:300])
-        sums.add(hashes[300:], values[300:])
-        for index, part in sums.parts():
-            columns = [np.bincount(index, weights=part[:, column]) for column in range(2)]
-            found += zip(*columns, strict=True)
-    np.testing.assert_allclose(sorted(found), sorted(map(tuple, expected.values())), rtol=1e-12)

@@ -51,7 +51,7 @@ def decided(connection: Connection, selection: Selection) -> Iterator[Batch]:
         for begin in range(lowest, highest + 1, _BATCH_IDS)
     )
     for texts, same in _read_ahead(_read(connection, (*where, ids)) for ids in parts):
-        if texts["conversation"] is None:
+        if not texts:
             continue
         batch = {
             name: text if name in _TEXTS else orjson.loads(text) for name, text in texts.items()
@@ -75,7 +75,7 @@ def _read_ahead(parts: Iterator[_T]) -> Iterator[_T]:
 def _read(
     connection: Connection, where: Sequence[ColumnElement[bool]]
 ) -> tuple[Mapping[str, str], Mapping[str, float]]:
-    """A text per column, and the shares where all requests have the same.
+    """A text per column, and the shares where all requests have the same; nothing without requests.
 
     One statement each: requests may come or go between two.
     """
@@ -87,6 +87,8 @@ def _read(
     limits = [*map(func.min, shares), *map(func.max, shares)]
     row = connection.execute(select(*counts, *limits, *arrays).where(*where)).one()
     (number, complete), width = row[: len(counts)], len(counts) + len(limits)
+    if not number:
+        return {}, {}
     lows, highs = row[len(counts) : width - len(shares)], row[width - len(shares) : width]
     if lows == highs and complete == number:
         texts = dict[str, str](zip(names, row[width:], strict=True))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -63,6 +64,8 @@ class ValkeyStore:
         self._failures = metrics.limits_store_failures
         self._up = metrics.limits_store_up
         self._prefix = prefix
+        parts = urlsplit(url)
+        self._address = parts.netloc.rpartition("@")[2] or parts.path  # without the password
         self._now: Callable[[], float] | None = None
         self._down_until = 0.0
         self._warning = Backoff(0.0, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
@@ -130,7 +133,8 @@ class ValkeyStore:
                     if self._fallback is None
                     else "each gateway counts by itself meanwhile"
                 ),
-                error=type(error).__name__,
+                store=self._address,
+                error=f"{type(error).__name__}: {error}",
             )
 
     def _note_success(self) -> None:
