@@ -30,14 +30,14 @@ def _read_flat(text: bytes, number: int) -> tuple[Sequence[str], Sequence[float]
     None unless all objects are alike but for the digits of their numbers. With keys of letters
     only, what is left without them is a JSON array of the numbers.
     """
-    first = text[1 : text.find(b"}") + 1]
+    example = text[1 : text.find(b"}") + 1]
     try:
-        keys = [*orjson.loads(first)]
+        keys = [*orjson.loads(example)]
     except (orjson.JSONDecodeError, TypeError):  # a null, or a brace in a key
         return None
     if not keys or not all(key.isascii() and key.isalpha() for key in keys):
         return None
-    objects = b",".join([first.translate(None, _OF_NUMBERS)] * number)
+    objects = b",".join([example.translate(None, _OF_NUMBERS)] * number)
     if text.translate(None, _OF_NUMBERS) != b"[" + objects + b"]":
         return None
     return keys, orjson.loads(text.translate(None, _AROUND_NUMBERS))
@@ -45,8 +45,8 @@ def _read_flat(text: bytes, number: int) -> tuple[Sequence[str], Sequence[float]
 
 def _read_objects(text: str) -> tuple[Sequence[str], Sequence[float] | None]:
     """Keys of the first object, and all values in a row; None if other objects have other keys."""
-    objects: list[dict[str, float]] = [each or {} for each in orjson.loads(text)]
+    objects: list[dict[str, float]] = [estimate or {} for estimate in orjson.loads(text)]
     keys = [*objects[0]]
     if [*chain.from_iterable(objects)] != keys * len(objects):
         return keys, None
-    return keys, [*chain.from_iterable(each.values() for each in objects)]
+    return keys, [*chain.from_iterable(estimate.values() for estimate in objects)]
