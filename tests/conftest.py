@@ -24,23 +24,17 @@ PROCESS_STARTERS = re.compile(
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""
 
-
 NOT_UNIT = r"mark\.slow|\b(?:gateway|front)\b"
 """What stands in a file that starts no process itself, but has other tests than unit tests."""
 
 SLOWEST_FIRST = (
-    *("router_commands", "router_portable", "router_fit", "server_workers", "server_embedded"),
-    *("engine_contract", "server_dashboard", "docs_commands", "child_python", "server_serve"),
-    *("server_fleet", "models_calibrate", "server_connection", "models_verify", "examples"),
-    *("server_failures", "server_ledger", "server_start_and_stop", "models_generate"),
-    *(
-        "server_openapi",
-        "server_try_page",
-        "docker_dashboards",
-        "loadtest_chaos",
-        "server_empty_answers",
-    ),
-    *("router_calibration", "server_streams", "server_odd_answers", "loadtest_arrivals"),
+    *("server_dashboard", "server_try_page", "server_workers", "server_embedded", "models_verify"),
+    *("server_savings_estimator", "engine_contract", "docs_commands", "server_start_and_stop"),
+    *("router_commands", "router_portable", "server_connection", "server_several_gateways"),
+    *("models_calibrate", "server_ledger", "models_generate", "child_python", "demo_visitors"),
+    *("server_fast_relay", "router_fit", "loadtest_chaos", "server_openapi", "docker_dashboards"),
+    *("server_effort_audit", "server_effort_canary", "router_calibration", "server_serve"),
+    *("server_fleet", "server_over_limit", "server_savings_report", "server_failures", "examples"),
 )
 """The files that take longest, so that none of them is left for one worker at the end."""
 

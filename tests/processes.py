@@ -93,11 +93,11 @@ def start_tops(
 ) -> ForkedCommand | subprocess.Popen[str]:
     """Start `tops WORDS`, forked unless it takes an interpreter of its own.
 
-    That is so with fewer descriptors, and with several workers: their folder of metrics must be
-    named before the metrics are imported.
+    That is so with fewer descriptors, with a library that is to be loaded first, and with several
+    workers, whose folder of metrics must be named before the metrics are imported.
     """
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
-    if descriptors is None and "--workers" not in words:
+    if descriptors is None and "LD_PRELOAD" not in variables and "--workers" not in words:
         return ForkedCommand(["tops", *words], cwd, variables)
     limit = f"ulimit -n {descriptors} && " if descriptors else ""
     return subprocess.Popen(
