@@ -270,6 +270,7 @@ def test_a_stream_of_messages_without_an_answer_s_end_ends_with_an_error(end: by
         (event("response.failed", response={"error": {"message": "no", "code": 429}}), 429),
         (b'data: {"error": {"message": "no", "code": 500}}\n\ndata: [DONE]\n\n', 502),
         (event("response.completed", response={"status": "failed", "error": {}}), 502),
+        (event("response.completed", response={"status": "cancelled"}), 502),
     ],
 )
 def test_a_stream_of_responses_is_judged_by_its_last_event(end: bytes, status: int | None) -> None:
@@ -277,6 +278,12 @@ def test_a_stream_of_responses_is_judged_by_its_last_event(end: bytes, status: i
     out = relayed(relay, CREATED + TEXT + end, 30)
     assert (relay.error and relay.error.status) == status
     assert (b'"type":"error"' in out.replace(b" ", b"").replace(TEXT, b"")) == (status == 502)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_response_without_streaming_is_judged_by_its_status(status: str) -> None:
+    assert responses.failure({"status": status, "output": []}) is not None
+    assert responses.failure({"status": "completed", "output": []}) is None
 
 
 def test_an_error_event_has_the_form_of_its_api() -> None:

@@ -113,6 +113,7 @@ _REDUCTIONS = (
     (re.compile(r"(?<=\d)(\s\w+)? ways (?:to|of|in which)\b.*"), r"\1 ways"),
     (re.compile(r"(?<!\.)\.$|(?<=[a-z])\s?!$"), ""),
     (re.compile(rf"(?<=\w) (?:in|over|within) \d+ {_TIME}\b"), ""),
+    (re.compile(rf"^\W*(?:in|after|over) \d+ {_TIME},?\s(?=\D*\d)", re.IGNORECASE), ""),
     (re.compile(r"^(?:\d+[.)]|[-*•])\s+(?=\D*\d)"), ""),
 )
 """What a sentence has besides its answer, and what is kept of it."""

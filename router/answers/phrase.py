@@ -8,20 +8,12 @@ from datetime import date
 from router.answers.clause import affirmed, is_denial
 from router.answers.notation import plain, unmarked
 
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+_MONTHS = re.findall(
+    r"\w+",
+    """
+    january february march april may june july august september october november december
+""",
+)
 _CLOSED = (
     frozenset(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]),
     frozenset(_MONTHS),
@@ -35,23 +27,7 @@ _CLOSED = (
 """Words of which a sentence gives exactly one, if it gives an answer."""
 
 _FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "log",
-        "ln",
-        "exp",
-        "max",
-        "min",
-        "lim",
-        "sqrt",
-        "det",
-        "mod",
-        "arcsin",
-        "arccos",
-        "arctan",
-    ]
+    re.findall(r"\w+", "sin cos tan log ln exp max min lim sqrt det mod arcsin arccos arctan")
 )
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'.& ,/]+[^\W\d_]+)*[.!]?")
 _ARTICLES = re.compile(r"(?:(?:the|an?|it is|it's|it was|it will be|that|simply|just|on|in)\s+)+")

@@ -125,6 +125,11 @@ class Question:
         return " ".join([*_ASKING.findall(text), text.rpartition("?")[2]])
 
     @cached_property
+    def variables(self) -> frozenset[str]:
+        """Small letters that stand for numbers."""
+        return frozenset(re.findall(r"(?<![A-Za-z'])[b-z](?![A-Za-z'])", self.text))
+
+    @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, _WORD.findall(self.text[-_LONGEST_QUESTION:])))
 
@@ -167,6 +172,8 @@ class Question:
             return "year"
         names = {_unit(match[1].split()) for match in _COUNTED.finditer(self.text)}
         names = names or {_unit(match[1].split()) for match in _IN_UNIT.finditer(self.asking_text)}
+        if self.text and not self.is_english:
+            names |= {unit_name(word) for word in re.findall(r"[^\W\d_]{2,}", self.asking_text)}
         names.discard(None)
         return names.pop() if len(names) == 1 else None
 
@@ -183,7 +190,10 @@ class Question:
     @cached_property
     def units(self) -> frozenset[str]:
         """The units that it mentions."""
-        words = [*_WORD.findall(self.text), *(m.strip() for m in _SYMBOL.findall(self.text))]
+        words = [
+            *re.findall(r"[^\W\d_]+", self.text),
+            *(m.strip() for m in _SYMBOL.findall(self.text)),
+        ]
         names = {unit_name(word) for word in words if len(word) > 1 or not word.isalpha()}
         return frozenset(part for name in names if name for part in name.split("/"))
 

@@ -58,8 +58,8 @@ GENERAL = frozenset(["people", "person", "piece", "item", "unit", "thing", "obje
 """Nouns that may name anything that a question counts, without their plural's ending."""
 
 _NAMES = {
-    "m": "m meter meters metre metres",
-    "km": "km kilometer kilometers kilometre kilometres",
+    "m": "m metros mètres meter meters metre metres",
+    "km": "km kilómetros kilomètres kilometer kilometers kilometre kilometres",
     "cm": "cm centimeter centimeters centimetre centimetres",
     "mm": "mm millimeter millimeters",
     "mi": "mile miles mi",
@@ -76,9 +76,9 @@ _NAMES = {
     "ml": "ml milliliter milliliters millilitres",
     "gal": "gallon gallons",
     "s": "s sec secs second seconds",
-    "min": "min mins minute minutes",
-    "h": "h hr hrs hour hours",
-    "d": "day days",
+    "min": "min mins minute minutes minuten minuto minutos",
+    "h": "h hr hrs hour hours stunde stunden heure heures hora horas ora ore",
+    "d": "day days tag tage tagen jour jours día días",
     "week": "week weeks",
     "month": "month months",
     "year": "year years",

@@ -1,7 +1,17 @@
-"""Whether a response gives the gold answer, by the kind of the gold answer.
+"""Whether a response gives the gold answer.
 
-A stated answer counts before any other text, and a response that commits to nothing, to two things,
-to a bound or to a range is wrong.
+1. `response` leaves out thoughts and what is taken back, and finds what is stated as the answer: a
+   box, "the answer is", ####, a tag, or bold text. `notation` writes all of it in one way.
+2. The kind of the gold answer chooses the reader: letters (`choice`, `choice_text`), words and
+   dates (`phrase`), tuples and intervals (`collection`), or a number (`number`, for which `numeral`,
+   `units` and `spelled` read values). `expression` serves gold answers that need algebra.
+3. The last statement decides, unless one beside it contradicts it (`_judge`) or a conclusion behind
+   it does (`_is_upheld`). Without a statement, the final sentence must conclude (`conclusion`).
+4. A number counts only if all words around it are understood (`wording`), as an answer to what was
+   asked (`question`). A refusal, an alternative, a bound, a range or a term is wrong.
+
+What is not understood is wrong: a right answer refused costs a sample, a wrong one accepted costs
+what is learned from it.
 """
 
 import re
@@ -210,13 +220,15 @@ def gold_number(gold: str) -> Number | None:
 
 def _number_reader(number: Number, gold: str, response: Response, question: Question) -> Reader:
     variable = _assigned(gold)
+    names = {variable} if variable else question.variables
+    is_named = bool(names)
     comma = decimal_comma(response.text)
 
     def commits(clause: str) -> bool | None:
         clause = in_digits(clause)
         if not re.search(r"\d", plain(clause)):
             return False if is_denial(affirmed(clause)) else None
-        if variable and _assigned(clause) not in {None, variable}:
+        if is_named and _assigned(clause) not in {None, *names}:
             return False
         return any(
             given is not None and given.equals(number, question)
@@ -224,7 +236,7 @@ def _number_reader(number: Number, gold: str, response: Response, question: Ques
         )
 
     def concludes(sentences: Sequence[str]) -> bool:
-        if variable and sentences and _assigned(sentences[-1]) not in {None, variable}:
+        if is_named and sentences and _assigned(sentences[-1]) not in {None, *names}:
             return False
         spelled = [in_digits(sentence) for sentence in sentences]
         *others, last = spelled or [""]

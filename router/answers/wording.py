@@ -67,20 +67,30 @@ _NOT_BEHIND = _words(
 
 _GENERAL = _words(
     """
-    amount answer average combined cost costs difference distance dollar dollars earnings equal
-    equals final money need needs number percent percentage price probability product profit
+    amount answer average chance earnings combined cost costs dollar dollars equal
+    equals final money need needs number percent percentage product
     quotient remain remaining remains required result results sum time total totaling totals value
-    worth area volume perimeter length width height weight ratio chance mean median
     add adding calculate divide dividing find multiply multiplying subtract subtracting get gets
     getting gives giving got leave leaves leaving left make makes making means obtain reach
     yield yields found takes took come comes came end ends become becomes know see works out
     hold holds contain contains pay pays paid spend spends spent receive receives received earn
     earns earned use uses used people person piece pieces item items actually clearly simply indeed
-    correct exact age increase increased decrease decreased rise rose fell drop dropped divided
+    correct exact increase increased decrease decreased rise rose fell drop dropped divided
     consists place happened gives maximum minimum maximal minimal largest smallest greatest least
     """
 )
 """Words of answers to any question."""
+
+_QUANTITIES = _words(
+    """
+    age area distance height length loss mean median perimeter price probability
+    profit ratio revenue volume weight width worth pay pays paid spend spends spent earn earns
+    earned receive receives received
+    """
+)
+"""Words that name what is asked for, where the question itself names none of them."""
+
+_QUANTITY_STEMS = frozenset(map(stem, _QUANTITIES))
 
 _FOREIGN = _words(
     """
@@ -272,6 +282,8 @@ def is_known(word: str, question: Question) -> bool:
     if not question.is_english and word[0] > "\u2e7f":  # of a script without spaces
         return {*word} <= {*question.text} | _CHARACTERS
     if word in _GENERAL or unit_name(word) or is_number_word(word):
+        return True
+    if word in _QUANTITIES and _QUANTITY_STEMS.isdisjoint(question.asking):
         return True
     return not question.stems.isdisjoint(_base_forms(word))
 

@@ -46,7 +46,7 @@ class ResponsesRelay(Relay):
         response = fields.get("response")
         failed = cast("dict[str, Any]", response) if isinstance(response, dict) else fields
         is_named = kind in ("error", "response.failed")
-        if is_named or fields.get("error") or failed.get("status") == "failed":
+        if is_named or fields.get("error") or is_failure(failed.get("status")):
             self.error = self.error or reported_error(
                 failed.get("error") or failed or data_or_text(event, None)
             )

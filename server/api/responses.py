@@ -15,7 +15,7 @@ from server.api.session import named_session
 from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
-from server.engines.reported_error import reported_error
+from server.engines.reported_error import is_failure, reported_error
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
@@ -62,7 +62,7 @@ def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:
-    if answer.get("error") or answer.get("status") == "failed":
+    if answer.get("error") or is_failure(answer.get("status")):
         return reported_error(answer.get("error"))
     return None
 

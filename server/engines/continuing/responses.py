@@ -7,6 +7,7 @@ from typing import Any, cast
 from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.unfinished import Unfinished
+from server.engines.reported_error import is_failure
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
@@ -26,6 +27,8 @@ def kind(event: Json) -> Kind | None:
         return "error"
     if name in _LAST:
         response = _object(event.get("response"))
+        if is_failure(response.get("status")):
+            return "error"
         is_cut = name == "response.incomplete" or response.get("status") == "incomplete"
         return "cut" if is_cut else "end"
     if name in _ANSWERS:
