@@ -3,8 +3,8 @@
 1. `response` leaves out thoughts and what is taken back, and finds what is stated as the answer: a
    box, "the answer is", ####, a tag, or bold text. `notation` writes all of it in one way.
 2. The kind of the gold answer chooses the reader: letters (`choice`, `choice_text`), words and
-   dates (`phrase`), tuples and intervals (`collection`), or a number (`number`, for which `numeral`,
-   `units` and `spelled` read values). `expression` serves gold answers that need algebra.
+   dates (`phrase`), tuples and intervals (`collection`), or a number (`number`, with
+   values by `numeral`, `units` and `spelled`). `expression` serves gold answers that need algebra.
 3. The last statement decides, unless one beside it contradicts it (`_judge`) or a conclusion behind
    it does (`_is_upheld`). Without a statement, the final sentence must conclude (`conclusion`).
 4. A number counts only if all words around it are understood (`wording`), as an answer to what was
