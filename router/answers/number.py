@@ -64,11 +64,6 @@ _JOINED = re.compile(
 )
 """What stands between two numbers that are both put forward."""
 
-_COMPOUND = re.compile(
-    r"\s?(?!(?:is|are|was|makes?|gives?|equals?|costs?)\b)[^\W\d_]+\.?,?\s|['\"°]\s?|\s"
-)
-"""What stands between two numbers of one quantity: 5 feet 6 inches."""
-
 _APART = re.compile(r"[.,;:(\[=≈—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")
 """What parts a number from one behind it that only explains it."""
 
@@ -173,8 +168,7 @@ def settled_number(
     for before, after in pairwise(tokens):
         gap = text[before.end : after.start]
         beside = token in (before, after) or before.number == token.number
-        compound = before.number is None or before.number.is_measured or not gap.strip()
-        if beside and (_JOINED.fullmatch(gap) or (compound and _COMPOUND.fullmatch(gap))):
+        if beside and (not gap.strip() or _JOINED.fullmatch(gap)):
             return None
     return token.number and replace(token.number, computed=computed)
 

@@ -57,10 +57,6 @@ class Number:
     nouns: tuple[str, ...] = field(default=(), compare=False)
     computed: bool = field(default=False, compare=False)
 
-    @property
-    def is_measured(self) -> bool:
-        return self.unit is not None and self.unit not in CURRENCIES
-
     def equals(self, gold: "Number", question: Question = UNKNOWN) -> bool:
         """Whether this is the gold number: 5 % is 0.05, and 5 if the gold answer is 5 %.
 
