@@ -12,6 +12,7 @@ from server.engines.continuing.reply import ContinuedReply
 from server.engines.continuing.room import Room
 from server.engines.reply import Sink
 from server.errors import EngineFailed
+from server.http.sse import payload, split
 
 
 class RawReply:
@@ -227,7 +228,15 @@ ODD: list[Any] = [None, [], {}, {"choices": None}, {"output": "x"}, {"output": [
 
 
 @pytest.mark.parametrize("api", [chat, responses, messages])
-@pytest.mark.parametrize("body", [*ODD, {"content": [None, {"type": "thinking", "thinking": 4}]}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *ODD,
+        {"content": [None, {"type": "thinking", "thinking": 4}]},
+        {"content": [{"type": "thinking", "thinking": "hm"}], "stop_reason": ["max_tokens"]},
+        {"choices": [{"message": {"reasoning": "hm"}, "finish_reason": ["length"]}]},
+    ],
+)
 def test_odd_whole_answers_pass_unchanged(api: Any, body: Any) -> None:
     raw = json.dumps(body).encode() + b' "length" "incomplete" "max_tokens"'[:0]
     whole = RawReply(raw)
@@ -249,6 +258,8 @@ ODD_EVENTS: list[Any] = [
     {"type": "response.output_item.added", "item": None},
     {"choices": [{"delta": None, "finish_reason": "length"}]},
     {"choices": [{"delta": {"content": 7}, "finish_reason": ["x"]}]},
+    {"choices": [{"delta": {}, "finish_reason": ["x"]}], "error": {}},
+    {"type": "message_delta", "delta": {"stop_reason": ["max_tokens"]}},
 ]
 
 
@@ -258,3 +269,59 @@ def test_odd_events_pass_unchanged(api: Any, odd: Any) -> None:
     stream = sse(odd)
     engine = Engine(RawReply(*stream))
     assert engine.stream(ROOM, api=api, input="2 + 3?") == b"".join(stream)
+
+
+THOUGHT = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm hm"}]}
+ANSWER = {"type": "message", "content": [{"type": "output_text", "text": "5"}]}
+
+
+def response_end(status: str, item: Any, tokens: int, **fields: Any) -> dict[str, Any]:
+    used = {"input_tokens": 10, "output_tokens": tokens}
+    response = {"id": f"resp_{tokens}", "status": status, "output": [item], "usage": used, **fields}
+    return {"type": f"response.{status}", "response": response}
+
+
+def of_responses(*ends: dict[str, Any], number: Any = 0) -> tuple[Engine, list[Any]]:
+    """What a client of the Responses API gets of streams that end so, after one event."""
+    opening = {"type": "response.created", "response": {"id": "r"}, "sequence_number": number}
+    engine = Engine(*(RawReply(*sse(opening, end)) for end in ends))
+    sent = engine.stream(ROOM, api=responses, input="2 + 3?")
+    return engine, [payload(part) for part in split(sent)]
+
+
+@pytest.mark.parametrize(("number", "next_number"), [(0, 1), (None, 0), ("7", 0), ([7], 0)])
+def test_events_with_odd_numbers_are_continued(number: Any, next_number: int) -> None:
+    ends = response_end("incomplete", THOUGHT, 20), response_end("completed", ANSWER, 3)
+    _, events = of_responses(*ends, number=number)
+    assert events[-1]["response"]["output"][1]["content"][0]["text"] == "5"
+    assert events[-1]["sequence_number"] == next_number
+
+
+def test_a_continuation_that_fails_has_the_account_of_both_requests() -> None:
+    ends = response_end("incomplete", THOUGHT, 20), response_end("failed", ANSWER, 3)
+    _, events = of_responses(*ends)
+    response = events[-1]["response"]
+    assert (response["id"], response["status"]) == ("resp_20", "failed")
+    assert response["usage"]["output_tokens"] == 23
+
+
+def test_what_a_filter_ended_is_not_continued() -> None:
+    reason = {"reason": "content_filter"}
+    end = response_end("incomplete", THOUGHT, 20, incomplete_details=reason)
+    engine, events = of_responses(end)
+    assert (len(engine.bodies), events[-1]) == (1, end)
+
+
+def test_thoughts_that_filled_the_context_are_continued_on_messages() -> None:
+    def stream(kind: str, text: str, reason: str) -> list[bytes]:
+        block = {"type": "content_block_start", "index": 0, "content_block": {"type": kind}}
+        delta = {"type": "content_block_delta", "index": 0, "delta": {kind: text}}
+        delta["delta"] |= {"type": f"{kind}_delta"}
+        end = {"type": "message_delta", "delta": {"stop_reason": reason}}
+        return sse(block, delta, {**end, "usage": {"output_tokens": 5}}, {"type": "message_stop"})
+
+    full = stream("thinking", "hm hm", "model_context_window_exceeded")
+    engine = Engine(RawReply(*full), RawReply(*stream("text", "5", "end_turn")))
+    sent = engine.stream(ROOM, api=messages)
+    assert b'"text":"5"' in sent
+    assert b"model_context" not in sent

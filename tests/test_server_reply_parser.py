@@ -80,6 +80,13 @@ def test_a_head_is_bounded() -> None:
             parser.feed(b"x: %b\r\n" % (b"y" * 1000))
 
 
+def test_a_change_of_protocol_that_nobody_asked_for_is_an_error() -> None:
+    with pytest.raises(UnreadableReply):
+        fed(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc")
+    offered = HEAD + b"upgrade: h2c\r\nconnection: upgrade\r\ncontent-length: 3\r\n\r\nabc"
+    assert fed(offered)[1] == b"abc"
+
+
 def test_what_is_no_reply_is_an_error_and_what_follows_a_reply_is_none() -> None:
     with pytest.raises(HttpParserError):
         ReplyParser().feed(b"SSH-2.0-OpenSSH_9.6\r\n")

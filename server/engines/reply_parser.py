@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 _MAX_HEAD_BYTES = 2**16
 _AUTO_DETECT = 32 + zlib.MAX_WBITS
@@ -63,6 +63,8 @@ class ReplyParser:
         self.is_silent = False
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade as error:  # which is no HttpParserError
+            raise UnreadableReply("the connection changes its protocol") from error
         finally:
             if self._decode is not None and self.body:
                 self._decode_body(self._decode)

@@ -17,7 +17,7 @@ NOTABLE = re.compile(
     rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
 )
 _ANSWER = re.compile(rb'"(?:content"\s*+:\s*["\[]\s*[^"\s\\]|tool_calls"\s*+:\s*\[\s*\{)')
-_ENDS: dict[object, Kind] = {"stop": "end", "length": "cut"}
+_ENDS: dict[str, Kind] = {"stop": "end", "length": "cut"}
 
 
 def kind(event: Json) -> Kind | None:
@@ -26,7 +26,7 @@ def kind(event: Json) -> Kind | None:
     choice = chat_chunk.first_choice(event) or {}
     if chat_chunk.has_answer(chat_chunk.part(choice, "delta")):
         return "answer"
-    return _ENDS.get(choice.get("finish_reason"))
+    return _ENDS.get(str(choice.get("finish_reason")))
 
 
 def may_lack_answer(raw: bytes) -> bool:
@@ -177,7 +177,7 @@ def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinishe
     reasoning, text = chat_chunk.reasoning(message)[0], chat_chunk.text(message)
     if message.get("tool_calls") or message.get("function_call") or message.get("refusal"):
         return None
-    if (finish is not None and finish not in _ENDS) or not reasoning:
+    if (finish is not None and str(finish) not in _ENDS) or not reasoning:
         return None
     answer = text if text.strip() else ""
     completion = usage.completion if usage else None

@@ -17,7 +17,13 @@ from server.http.sse import encode, payload
 LIMITS: tuple[str, ...] = ("max_tokens",)
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
 _TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
-_ENDS: dict[object, Kind] = {"end_turn": "end", "stop_sequence": "end", "max_tokens": "cut"}
+_ENDS: dict[str, Kind] = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "cut",
+    "model_context_window_exceeded": "cut",
+}
+_CUTS = [f'"{reason}"'.encode() for reason, kind in _ENDS.items() if kind == "cut"]
 _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
 
@@ -27,7 +33,7 @@ def kind(event: Json) -> Kind | None:
     if name == "error":
         return "error"
     if name == "message_delta":
-        return _ENDS.get(_object(event.get("delta")).get("stop_reason"))
+        return _ENDS.get(str(_object(event.get("delta")).get("stop_reason")))
     if name == "content_block_start":
         block = _object(event.get("content_block"))
         if block.get("type") not in _QUIET:
@@ -39,7 +45,7 @@ def kind(event: Json) -> Kind | None:
 
 
 def may_lack_answer(raw: bytes) -> bool:
-    return b'"max_tokens"' in raw or not _TEXT.search(raw)
+    return any(reason in raw for reason in _CUTS) or not _TEXT.search(raw)
 
 
 def read_stream(events: Sequence[Json]) -> Unfinished | None:
@@ -128,13 +134,14 @@ def _unfinished(message: Json) -> Unfinished | None:
     blocks, reason = _content(message), message.get("stop_reason")
     if any(block.get("type") not in _QUIET for block in blocks):
         return None
-    if reason is not None and reason not in _ENDS:
+    if reason is not None and str(reason) not in _ENDS:
         return None
     reasoning, text = (
         "".join(str(block.get(name) or "") for block in blocks) for name in ("thinking", "text")
     )
     text = text if text.strip() else ""
-    if not reasoning or (text and reason != "max_tokens"):
+    is_cut = _ENDS.get(str(reason)) == "cut"
+    if not reasoning or (text and not is_cut):
         return None
     usage = read_usage(message)
     return Unfinished(
@@ -143,7 +150,7 @@ def _unfinished(message: Json) -> Unfinished | None:
         usage.thinking if usage else None,
         usage.completion if usage and reason else None,
         usage.prompt if usage else None,
-        reason == "max_tokens",
+        is_cut,
     )
 
 

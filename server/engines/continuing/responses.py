@@ -26,17 +26,23 @@ def kind(event: Json) -> Kind | None:
     if name in ("error", "response.failed"):
         return "error"
     if name in _LAST:
-        response = _object(event.get("response"))
-        if is_failure(response.get("status")):
-            return "error"
-        is_cut = name == "response.incomplete" or response.get("status") == "incomplete"
-        return "cut" if is_cut else "end"
+        return _last_kind(event)
     if name in _ANSWERS:
         return "answer" if str(event.get("delta")).strip() else None
     if name == "response.output_item.added":
         known = ("reasoning", "message")
         return None if _object(event.get("item")).get("type") in known else "answer"
     return None
+
+
+def _last_kind(event: Json) -> Kind | None:
+    response = _object(event.get("response"))
+    if is_failure(response.get("status")):
+        return "error"
+    if _is_filtered(response):
+        return None
+    is_cut = "incomplete" in (response.get("status"), str(event["type"]).removeprefix("response."))
+    return "cut" if is_cut else "end"
 
 
 def may_lack_answer(raw: bytes) -> bool:
@@ -87,8 +93,8 @@ async def joined(
 ) -> AsyncGenerator[bytes]:
     begun_response = _last_response(events)
     items = _items(begun_response)
-    numbers = [event["sequence_number"] for event in events[:-1] if "sequence_number" in event]
-    number = int(max(numbers, default=-1))
+    numbers = [event.get("sequence_number") for event in events[:-1]]
+    number = max((number for number in numbers if isinstance(number, int)), default=-1)
     async for event in continued:
         fields = payload(event)
         if fields is None:
@@ -102,7 +108,7 @@ async def joined(
         if isinstance(fields.get("output_index"), int):
             fields["output_index"] += len(items)
         response = fields.get("response")
-        if name in _LAST and isinstance(response, dict):
+        if isinstance(response, dict):  # of the last event, whichever it is
             continued_response = cast("Json", response)
             answers = [_as_answer(item, state.prefix()) for item in _items(continued_response)]
             fields["response"] = _joined(begun_response, items + answers, state, continued_response)
@@ -150,6 +156,8 @@ def _unfinished(response: Json) -> Unfinished | None:
     items = _items(response)
     if response.get("status") not in ("completed", "incomplete") or _has_tools(items):
         return None
+    if _is_filtered(response):
+        return None
     by_kind = {
         name: "".join(_texts(item) for item in items if item.get("type") == name)
         for name in ("reasoning", "message")
@@ -166,6 +174,11 @@ def _unfinished(response: Json) -> Unfinished | None:
         usage.prompt if usage else None,
         response.get("status") == "incomplete",
     )
+
+
+def _is_filtered(response: Json) -> bool:
+    """Whether a filter ended it, beyond which nothing may go on."""
+    return _object(response.get("incomplete_details")).get("reason") == "content_filter"
 
 
 def _items(response: Json) -> list[Json]:
