@@ -163,6 +163,12 @@ def test_the_reason_compares_with_the_likeliest_other_effort(
     assert why(estimate_of(p), point, efforts, "high", effort) == told
 
 
+def test_numbers_of_the_reason_add_up() -> None:
+    estimate = estimate_of((0.2, 0.8, 0.8), (1.0, 2.6, 44.4))
+    told = why(estimate, OperatingPoint(0.1), EFFORTS, "high", "low")
+    assert "with 3 thinking tokens, high 80.0 % with 44. With 41 more, high adds nothing" in told
+
+
 def test_the_reason_leaves_out_efforts_that_may_not_be_chosen() -> None:
     point = OperatingPoint(0.1, dearer=False)
     told = why(estimate_of((0.2, 0.8, 0.99)), point, ("low", "high"), "low", "low")

@@ -80,6 +80,7 @@ def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> N
         page, _ = opened(browser, server.url, "/dashboard")
         expect(page.locator("#state")).to_contain_text("as of")
         expect(page.locator("#saved")).to_have_text("pending")
+        expect(page.locator("#abstentions-note")).to_have_text("No request in this time.")
         page.get_by_role("link", name="What to do while it is pending").click()
         expect(page.locator("#pending")).to_contain_text("--holdout-share")
         page.go_back()

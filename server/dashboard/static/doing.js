@@ -74,7 +74,8 @@ const newest = (recent) => `Of the newest ${count(recent.requests, "request")} i
 function showAbstentions(recent) {
   const entries = Object.entries(recent.abstentions);
   shares(element("abstentions"), entries.map(([name, number]) => ({ name, number, told: `${whole.format(number)}, ${percent(number / recent.requests)}` })), recent.requests);
-  element("abstentions-note").textContent = entries.length ? newest(recent) : `It did not abstain. ${newest(recent)}`;
+  const none = recent.requests ? `It did not abstain. ${newest(recent)}` : "No request in this time.";
+  element("abstentions-note").textContent = entries.length ? newest(recent) : none;
 }
 
 function showBudgets(recent) {
