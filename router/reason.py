@@ -51,15 +51,15 @@ def _comparison(
         side = "in favour of" if favour > 0 else "taken off, in favour of"
         favoured = f" ({_points(gain)} expected, {_points(abs(favour))} {side} the baseline)"
     extra = tokens[dear] - tokens[cheap]
-    difference = round(tokens[dear]) - round(tokens[cheap])  # of the two numbers that stand before it
+    told_extra = _number(round(tokens[dear]) - round(tokens[cheap]))
     if added <= 0:
-        return f"With {_number(difference)} more, {dear} adds nothing{favoured}"
+        return f"With {told_extra} more, {dear} adds nothing{favoured}"
     if not point.price:
         return f"The policy puts no price on thinking, and {dear} adds {_points(added)}{favoured}"
     verb = "takes" if dear == chosen else "would take"
     most = 1000 * added / point.price
     if round(most) == 0:
-        return f"With {_number(difference)} more, {dear} adds too little, {_points(added)}{favoured}"
+        return f"With {told_extra} more, {dear} adds too little, {_points(added)}{favoured}"
     return (
         f"The policy pays at most {_count(most)} for the {_points(added)} that {dear} "
         f"adds{favoured}; it {verb} {_number(extra)} more"

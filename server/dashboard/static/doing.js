@@ -50,7 +50,7 @@ function showAccounts({ accounts, savings }) {
     add(sum, "dd", kind, whole.format(number));
   };
   const held = savings.thinking_tokens.held_out_requests;
-  line("Compared: decided by the router", accounts.compared - held);
+  line("Compared: left to the router", accounts.compared - held);
   line("Compared: held out", held);
   for (const [reason, number] of Object.entries(accounts.left_out)) line(REASONS[reason] ?? reason, number);
   line("All", accounts.requests, "total");
