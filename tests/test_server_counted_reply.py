@@ -62,7 +62,7 @@ def counted(reply: Scripted, path: str, choices: int = 1, count: Any = words) ->
     return asyncio.run(run())
 
 
-def delta(index: int = 0, **fields: str) -> bytes:
+def delta(index: Any = 0, **fields: str) -> bytes:
     return encode({"choices": [{"index": index, "delta": fields}]})
 
 
@@ -113,6 +113,13 @@ def test_usage_of_every_choice_of_a_stream_is_one_sum() -> None:
     assert final["usage"] == usage(10)["usage"] | {
         "completion_tokens_details": {"reasoning_tokens": 5}
     }
+
+
+@pytest.mark.parametrize("index", [None, "0", [], [7]])
+def test_thoughts_of_an_odd_choice_are_counted(index: Any) -> None:
+    thought, final = delta(index, reasoning="a b c"), encode({"choices": [], **usage(6)})
+    (*_, last) = bodies(counted(Scripted(thought, final), CHAT))
+    assert last["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
 
 
 def choice(reasoning: str, content: str) -> dict[str, Any]:

@@ -177,15 +177,16 @@ class CountedReply:
         """The thoughts of each choice."""
         if self._path == RESPONSES:
             return _thoughts(fields, self._path)
-        texts: dict[object, str] = {}
+        texts: dict[str, str] = {}
         for event in split(self._thoughts.events()):
             body = payload(event) or {}
             if self._path == MESSAGES:
-                texts[0] = texts.get(0, "") + str(_object(body.get("delta")).get("thinking") or "")
+                thinking = str(_object(body.get("delta")).get("thinking") or "")
+                texts[""] = texts.get("", "") + thinking
                 continue
             for choice in chat_chunk.choices(body):
                 text, _ = chat_chunk.reasoning(chat_chunk.part(choice, "delta"))
-                index = choice.get("index")
+                index = str(choice.get("index") or 0)
                 texts[index] = texts.get(index, "") + text
         return list(texts.values())
 
