@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,7 +67,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
     folder = tmp_path_factory.mktemp("limits")
     with scripted() as engine:
         flags = ["--upstream", engine, "--config", config(folder, "tops"), "--workers", "2"]
-        with serving(*flags) as server:
+        with serving(*flags, "--overload-requests", "8") as server:
             yield server
 
 
@@ -109,33 +109,50 @@ def test_a_limit_holds_across_workers_without_a_store(workers: Server) -> None:
     assert answers.count(429) == 20
 
 
+async def while_streaming(
+    server: Server, key: str, count: int, look: Callable[[list[int]], Awaitable[Any]]
+) -> Any:
+    """What `look` makes of the statuses of so many streams that stay open meanwhile."""
+    is_over, heads = asyncio.Event(), asyncio.Queue[int]()
+    body = {"messages": [{"role": "user", "content": "endless rate=5"}], "stream": True}
+    headers = {"authorization": f"Bearer {key}"}
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=60, limits=limits) as http:
+
+        async def stream() -> None:
+            url = server.url + CHAT
+            async with http.stream("POST", url, json=body, headers=headers) as answer:
+                heads.put_nowait(answer.status_code)
+                await is_over.wait()
+
+        tasks = [asyncio.create_task(stream()) for _ in range(count)]
+        seen = await look([await heads.get() for _ in tasks])
+        is_over.set()
+        await asyncio.gather(*tasks)
+    return seen
+
+
 def test_requests_in_flight_are_counted_over_all_workers(workers: Server) -> None:
-    """Streams stay open until each request has its status."""
-
-    async def open_streams(count: int) -> list[int]:
-        limits = httpx.Limits(max_keepalive_connections=0)
-        is_over, heads = asyncio.Event(), asyncio.Queue[int]()
-        async with httpx.AsyncClient(timeout=60, limits=limits) as http:
-
-            async def stream() -> None:
-                body = {
-                    "messages": [{"role": "user", "content": "endless rate=5"}],
-                    "stream": True,
-                }
-                headers = {"authorization": "Bearer narrow"}
-                url = workers.url + CHAT
-                async with http.stream("POST", url, json=body, headers=headers) as answer:
-                    heads.put_nowait(answer.status_code)
-                    await is_over.wait()
-
-            tasks = [asyncio.create_task(stream()) for _ in range(count)]
-            statuses = [await heads.get() for _ in tasks]
-            is_over.set()
-            await asyncio.gather(*tasks)
+    async def look(statuses: list[int]) -> list[int]:
         return statuses
 
-    answers = asyncio.run(open_streams(12))
+    answers = asyncio.run(while_streaming(workers, "narrow", 12, look))
     assert (answers.count(200), answers.count(429)) == (3, 9)
+
+
+def test_every_worker_decides_by_the_load_of_all(workers: Server) -> None:
+    """Pressure begins at 8 requests and is full at 16, which are on two workers here."""
+
+    def load() -> float:
+        body = {"messages": [{"role": "user", "content": "a"}]}
+        headers = {"authorization": "Bearer free"}  # over a connection of its own
+        return httpx.post(f"{workers.url}/v1/route", json=body, headers=headers).json()["load"]
+
+    async def look(_: list[int]) -> set[float]:
+        return {await asyncio.to_thread(load) for _ in range(12)}
+
+    assert asyncio.run(while_streaming(workers, "free", 16, look)) == {1.0}
+    until(lambda: {load() for _ in range(12)} == {0.0})
 
 
 def test_the_refusal_has_the_form_of_each_api(pair: tuple[Server, Server]) -> None:
