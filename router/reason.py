@@ -54,10 +54,10 @@ def _comparison(
     told_extra = _number(round(tokens[dear]) - round(tokens[cheap]))
     if added <= 0:
         return f"With {told_extra} more, {dear} adds nothing{favoured}"
-    if not point.price:
+    most = 1000 * added / point.price if point.price else inf
+    if most == inf:
         return f"The policy puts no price on thinking, and {dear} adds {_points(added)}{favoured}"
     verb = "takes" if dear == chosen else "would take"
-    most = 1000 * added / point.price
     if round(most) == 0:
         return f"With {told_extra} more, {dear} adds too little, {_points(added)}{favoured}"
     return (

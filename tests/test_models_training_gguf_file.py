@@ -2,22 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from engines import DEMO, await_health, started
 from polling import PATIENCE_SECONDS
 
+pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
+pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
+
+import torch
+import transformers
+
 from models.training.conversion import convert
 from models.training.gguf_file import ConversionError, write_gguf
 from server.engines.supervisor import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-torch: Any = pytest.importorskip("torch", reason="needs the extra [train]")
-transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
-pytest.importorskip("xllamacpp", reason="llama.cpp is not installed (extra llamacpp)")
-
 PROMPT = "Kim has 12 pens. Kim buys 30 more pens."
 TOKENS = 12
 

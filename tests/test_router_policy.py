@@ -169,6 +169,11 @@ def test_numbers_of_the_reason_add_up() -> None:
     assert "with 3 thinking tokens, high 80.0 % with 44. With 41 more, high adds nothing" in told
 
 
+def test_a_price_next_to_none_is_told_as_none() -> None:
+    told = why(estimate_of((0.2, 0.8, 0.9)), OperatingPoint(5e-324), EFFORTS, "high", "high")
+    assert "The policy puts no price on thinking" in told
+
+
 def test_the_reason_leaves_out_efforts_that_may_not_be_chosen() -> None:
     point = OperatingPoint(0.1, dearer=False)
     told = why(estimate_of((0.2, 0.8, 0.99)), point, ("low", "high"), "low", "low")
