@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -78,20 +79,19 @@ def copy_stages(source: Path, run: Path, *stages: str) -> None:
 
 def kill_once(words: list[str], condition: Callable[[], bool]) -> None:
     """Run a command until the condition holds, and kill it with SIGKILL."""
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            if process.poll() is not None:
+                output.seek(0)
+                raise AssertionError(f"it ended before it could be killed:\n{output.read()}")
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def lines(file: Path) -> list[str]:
