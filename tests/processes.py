@@ -10,10 +10,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forked_command import ForkedCommand
+from forked_command import ROOT, ForkedCommand
 from polling import PATIENCE_SECONDS
 
-ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = PATIENCE_SECONDS
 LOG_SECONDS = PATIENCE_SECONDS
 
