@@ -54,7 +54,10 @@ def test_an_easy_story_gets_less_effort_than_a_hard_one(router: Router) -> None:
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        (user("Write a Python function that reverses a linked list.\n```python\n```"), "unlike"),
+        (
+            user("Write a Python function that reverses a linked list.\n```python\n```"),
+            "unlike those of the fit (by its words of programming)",
+        ),
         (user("证明任意三角形的内角和等于一百八十度。并解释为什么。"), "unlike"),
         (user("😀" * 50), "no words"),
         (user(""), "no words"),
