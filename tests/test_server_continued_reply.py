@@ -10,7 +10,7 @@ from test_server_two_phase import DONE, RESUME, event, payloads, usage
 from server.engines.continuing import chat, messages, responses
 from server.engines.continuing.reply import ContinuedReply
 from server.engines.continuing.room import Room
-from server.engines.reply import Sink
+from server.engines.reply import Sink, give
 from server.errors import EngineFailed
 from server.http.sse import payload, split
 
@@ -35,7 +35,7 @@ class RawReply:
 
     async def stream_to(self, sink: Sink) -> None:
         while segment := await self.next_chunk():
-            await sink(segment)
+            await give(sink, segment)
 
     async def read(self) -> bytes:
         return await self.next_chunk()

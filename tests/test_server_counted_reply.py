@@ -9,6 +9,7 @@ import pytest
 
 from server.engines.counted_reply import CountedReply
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES
+from server.engines.reply import give
 from server.http.sse import encode, payload, split
 
 pytestmark = pytest.mark.unit
@@ -29,7 +30,7 @@ class Scripted:
 
     async def stream_to(self, sink: Any) -> None:
         while chunk := await self.next_chunk():
-            await sink(chunk)
+            await give(sink, chunk)
 
     async def read(self) -> bytes:
         return b"".join(self.chunks)

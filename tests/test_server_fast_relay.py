@@ -87,10 +87,9 @@ async def poured(reply: HttpReply, delay: float = 0.0) -> bytes:
     """All of a reply, each block taken after a delay."""
     taken: list[bytes] = []
 
-    async def sink(block: bytes) -> None:
-        if delay:
-            await asyncio.sleep(delay)
+    def sink(block: bytes) -> Awaitable[None] | None:
         taken.append(block)
+        return asyncio.sleep(delay) if delay else None
 
     await reply.stream_to(sink)
     await reply.aclose()
@@ -268,7 +267,7 @@ def test_no_task_is_woken_for_a_block(run: Run) -> None:
     async def main() -> list[asyncio.Task[Any] | None]:
         tasks: list[asyncio.Task[Any] | None] = []
 
-        async def sink(_: bytes) -> None:
+        def sink(_: bytes) -> None:
             tasks.append(asyncio.current_task())
 
         async with streaming(paced([b"x"] * 5)) as ask:
@@ -340,13 +339,10 @@ def test_what_came_before_a_failure_is_handed_on(
     async def main() -> list[bytes]:
         taken: list[bytes] = []
 
-        async def sink(block: bytes) -> None:
-            taken.append(block)
-
         async with streaming(write, silence=2) as ask:
             reply = await ask()
             with pytest.raises(error):
-                await reply.stream_to(sink)
+                await reply.stream_to(taken.append)
             await reply.aclose()
         return taken
 
@@ -358,13 +354,18 @@ def test_an_error_of_the_taker_s_is_its_own(waits: bool, run: Run) -> None:
     async def main() -> None:
         blocks = 0
 
-        async def sink(_: bytes) -> None:
+        async def fail_later() -> None:
+            await asyncio.sleep(PAUSE)
+            raise ZeroDivisionError
+
+        def sink(_: bytes) -> Awaitable[None] | None:
             nonlocal blocks
             blocks += 1
-            if blocks == 3:
-                if waits:
-                    await asyncio.sleep(PAUSE)
-                raise ZeroDivisionError
+            if blocks < 3:
+                return None
+            if waits:
+                return fail_later()
+            raise ZeroDivisionError
 
         async with streaming(paced([b"x"] * 5)) as ask:
             reply = await ask()
@@ -410,7 +411,7 @@ def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
         told: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
 
-        async def sink(block: bytes) -> None:
+        def sink(block: bytes) -> None:
             if block == b"last":
                 pouring.cancel()
                 raise ZeroDivisionError

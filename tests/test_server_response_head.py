@@ -1,4 +1,4 @@
-"""A response's head in one piece is what uvicorn writes, header by header."""
+"""A response in few writes has what uvicorn writes, piece by piece."""
 
 import asyncio
 import logging
@@ -52,20 +52,23 @@ def test_the_head_is_the_same_and_the_body_follows(keep_alive: bool, length: int
     headers = [(b"content-type", b"text/plain"), (b"x-tops-reason", "caf\xe9".encode("latin-1"))]
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
-    bodies = [
-        {"type": "http.response.body", "body": b"hel", "more_body": True},
-        {"type": "http.response.body", "body": b"lo"},
-    ]
+    last = {"type": "http.response.body", "body": b"lo"}
+    bodies = [{"type": "http.response.body", "body": b"hel", "more_body": True}, last]
 
     async def main() -> tuple[Wire, Wire]:
         ours, theirs = Wire(), Wire()
         cycle = response(theirs, keep_alive)
         await cycle.send({"type": "http.response.start", "status": 429, "headers": headers})
         ours_cycle = response(ours, keep_alive)
-        begin_response(ref(ours_cycle), 429, headers, length)
         for body in bodies:
             await cycle.send(body)  # pyright: ignore[reportArgumentType]
-            await ours_cycle.send(body)  # pyright: ignore[reportArgumentType]
+        if length is None:
+            write = begin_response(ref(ours_cycle), 429, headers, None)
+            assert write is not None
+            assert write(b"hel")
+            await ours_cycle.send(last)  # pyright: ignore[reportArgumentType]
+        else:
+            assert begin_response(ref(ours_cycle), 429, headers, b"hello") is not None
         assert ours_cycle.response_complete
         return ours, theirs
 
@@ -79,7 +82,7 @@ def test_a_value_with_a_control_character_is_refused() -> None:
         wire = Wire()
         cycle = response(wire)
         with pytest.raises(RuntimeError, match="header value"):
-            begin_response(ref(cycle), 200, [(b"retry-after", b"1\r\nset-cookie: a=b")], 0)
+            begin_response(ref(cycle), 200, [(b"retry-after", b"1\r\nset-cookie: a=b")], b"")
         assert not wire.written
 
     asyncio.run(main())
@@ -90,7 +93,25 @@ def test_nothing_is_written_to_a_client_that_has_gone() -> None:
         wire = Wire()
         cycle = response(wire)
         cycle.disconnected = True
-        begin_response(ref(cycle), 200, [], 0)
+        assert begin_response(ref(cycle), 200, [], b"") is None
         assert not wire.written
+
+    asyncio.run(main())
+
+
+def test_a_client_that_reads_too_slowly_gets_nothing_more() -> None:
+    async def main() -> None:
+        wire = Wire()
+        cycle = response(wire)
+        write = begin_response(ref(cycle), 200, [], None)
+        assert write is not None
+        head = wire.written
+        cycle.flow.write_paused = True
+        assert not write(b"text")
+        assert begin_response(ref(cycle), 200, [], b"text") is None
+        assert wire.written == head
+        cycle.flow.write_paused = False
+        assert write(b"text")
+        assert wire.written == head + b"4\r\ntext\r\n"
 
     asyncio.run(main())

@@ -18,7 +18,7 @@ async def send_head(
     record: RequestRecord,
     content_type: bytes,
     send: Send,
-    length: int | None = None,
+    body: bytes | None = None,
     retry_after: str | None = None,
 ) -> None:
     """Send status and headers: the request's id, and the decision where there is one.
@@ -27,7 +27,7 @@ async def send_head(
         record: the request; its status is sent.
         content_type: of the body.
         send: ASGI's.
-        length: bytes of the body, None for a stream.
+        body: sent too, where the server takes both at once; None for a stream.
         retry_after: the engine's header of that name.
     """
     headers = [
@@ -35,8 +35,8 @@ async def send_head(
         (b"cache-control", b"no-cache"),
     ]
     headers += [(name, record.request_id.encode()) for name in record.id_headers]
-    if length is not None:
-        headers.append((b"content-length", str(length).encode()))
+    if body is not None:
+        headers.append((b"content-length", b"%d" % len(body)))
     if retry_after is not None:
         headers.append((b"retry-after", retry_after.encode()))
     headers += record.limit_headers
@@ -46,16 +46,18 @@ async def send_head(
         headers += decision_headers(record.decision, attempts)
     record.head_sent = True
     begin, record.begin_response = record.begin_response, None
-    if begin is None:
+    if begin is not None:
+        record.write_chunk = begin(record.status, headers, body)
+    if record.write_chunk is None:
         await send({"type": "http.response.start", "status": record.status, "headers": headers})
-    else:
-        begin(record.status, headers, length)
+        if body is not None:
+            await send({"type": "http.response.body", "body": body})
 
 
 async def send_json(record: RequestRecord, raw: bytes, send: Send, retry_after: str | None) -> None:
     """Send a whole response, whose JSON is `raw`."""
-    await send_head(record, JSON, send, len(raw), retry_after)
-    await send({"type": "http.response.body", "body": raw})
+    await send_head(record, JSON, send, raw, retry_after)
+    record.write_chunk = None
 
 
 async def end_at_shutdown(send: Send, events: bytes) -> None:

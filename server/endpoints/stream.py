@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from starlette.types import Send
 
@@ -9,9 +10,9 @@ from server.api.relay import Relay, answers
 from server.api.thought_meter import ThoughtMeter
 from server.endpoints.given_answer import BATCH, GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
-from server.engines.reply import Reply
+from server.engines.reply import Reply, give
 from server.errors import EngineError, EngineFailed, EngineTimeout, GatewayError, Stopping
-from server.http.timeouts import TimeoutPool
+from server.http.timeouts import Deadline, TimeoutPool
 from server.lifecycle.record import RequestRecord
 
 ENDING_SECONDS = 2.0
@@ -50,12 +51,13 @@ async def relay_stream(
     if not record.head_sent:
         await send_head(record, EVENT_STREAM, send)
     deadline, failure, reading = endings.deadline(), None, given
+    write, record.write_chunk = record.write_chunk, None
 
-    async def sink(chunk: bytes) -> None:
+    def sink(chunk: bytes) -> Awaitable[None] | None:
         nonlocal reading
         if meter is not None:
             meter.feed(chunk)
-        events, is_ending = relay.pass_on(chunk), False
+        events, is_ending, pending = relay.pass_on(chunk), False, None
         is_thought = events is not None and relay.passes_thoughts
         if events is None:
             events, is_ending = relay.feed(chunk), relay.is_ending
@@ -69,13 +71,18 @@ async def relay_stream(
                 unread.append(events)
                 if (len(unread) >= BATCH or reading.ending) and not reading.read():
                     reading = None
-            await send({"type": "http.response.body", "body": events, "more_body": True})
-        if is_ending:
-            deadline.resume()
+            if write is None or not write(events):
+                pending = send({"type": "http.response.body", "body": events, "more_body": True})
+        if not is_ending:
+            return pending
+        if pending is not None:
+            return _resume(deadline, pending)
+        deadline.resume()
+        return None
 
     try:
         with deadline:
-            await sink(first_chunk)
+            await give(sink, first_chunk)
             await reply.stream_to(sink)
     except EngineError as error:
         failure = error
@@ -89,6 +96,11 @@ async def relay_stream(
         if reading is not None:
             reading.end()
     await send({"type": "http.response.body", "body": _last_events(record, relay, failure)})
+
+
+async def _resume(deadline: Deadline, pending: Awaitable[None]) -> None:
+    await pending
+    deadline.resume()
 
 
 def _last_events(record: RequestRecord, relay: Relay, failure: GatewayError | None) -> bytes:

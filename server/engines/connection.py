@@ -2,44 +2,61 @@
 
 import asyncio
 from time import monotonic
+from typing import cast
 
 
-class EngineConnection:
+class EngineConnection(asyncio.Protocol):
     """A connection.
 
     Attributes:
-        transport: of the bytes; its protocol is the reply that is read.
+        transport: of the bytes.
         requests: how many were sent.
         idle_since: seconds of `time.monotonic`.
     """
 
-    __slots__ = ("_idle", "idle_since", "requests", "transport")
+    __slots__ = ("_is_direct", "_reply", "idle_since", "requests", "transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
+    def __init__(self) -> None:
         self.requests = 0
         self.idle_since = 0.0
-        self._idle = _Idle(transport)
+        self._reply: asyncio.Protocol | None = None
+        self._is_direct = False
 
     def send(self, request: bytes, reply: asyncio.Protocol) -> None:
         """Send a request, whose reply has the bytes that follow."""
         self.requests += 1
-        self.transport.set_protocol(reply)
+        self._reply = reply
         self.transport.write(request)
+
+    def stream(self) -> None:
+        """Give the reply its bytes directly, with a function less for each chunk.
+
+        Not for each reply: changing the protocol costs two calls of the system.
+        """
+        if self._reply is not None:
+            self._is_direct = True
+            self.transport.set_protocol(self._reply)
 
     def wait(self) -> None:
         """Wait for the next request; bytes that come before it end the connection."""
         self.idle_since = monotonic()
-        self.transport.set_protocol(self._idle)
+        self._reply = None
+        if self._is_direct:
+            self._is_direct = False
+            self.transport.set_protocol(self)
 
+    # What the transport reports
 
-class _Idle(asyncio.Protocol):
-    """The protocol of a connection without a request."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop has its own class
 
-    __slots__ = ("_transport",)
+    def data_received(self, data: bytes) -> None:
+        if self._reply is None:
+            self.transport.abort()
+        else:
+            self._reply.data_received(data)
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - asyncio's
-        self._transport.abort()
+    def connection_lost(self, exc: Exception | None) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.connection_lost(exc)

@@ -102,10 +102,10 @@ class Connector:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         name = self._host if self._has_tls else None
-        transport, _ = await loop.create_connection(
-            asyncio.Protocol, sock=opened, ssl=self._tls, server_hostname=name
+        _, connection = await loop.create_connection(
+            EngineConnection, sock=opened, ssl=self._tls, server_hostname=name
         )
-        return EngineConnection(transport)
+        return connection
 
 
 def unreachable(error: OSError) -> EngineDown:

@@ -4,7 +4,6 @@ llama.cpp is such an engine. Of several choices it also reports the completion t
 one only, or of each in turn. Counts that the engine does report are left alone.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from server.engines import chat_chunk
 from server.engines.continuing.transcript import Transcript
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.engine import Engine
-from server.engines.reply import Reply, Sink, parse_json
+from server.engines.reply import Reply, Sink, give, parse_json
 from server.engines.usage import read_usage
 from server.http.json_codec import dumps
 from server.http.sse import EventBuffer, encode, payload, read_event, split
@@ -122,22 +121,23 @@ class CountedReply:
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining events to `sink`."""
 
-        def watch(chunk: bytes) -> Awaitable[None]:
+        def watch(chunk: bytes) -> Awaitable[None] | None:
             events = self._read(chunk)
-            return self._send(sink, events) if _USAGE in events or not events else sink(events)
+            if _USAGE in events:
+                return self._send(sink, events)
+            return sink(events) if events else None
 
         await self._reply.stream_to(watch)
         if rest := self._buffer.rest():
-            await sink(rest)
+            await give(sink, rest)
 
     async def aclose(self) -> None:
         """End the request at any point."""
         await self._reply.aclose()
 
     async def _send(self, sink: Sink, events: bytes) -> None:
-        # a sink runs in no task of its own, and a request to the tokenizer needs one
-        if events and (counted := await asyncio.ensure_future(self._counted_events(events))):
-            await sink(counted)
+        if counted := await self._counted_events(events):
+            await give(sink, counted)
 
     def _read(self, chunk: bytes) -> bytes:
         """The events that are complete with a chunk; those with thoughts are kept."""

@@ -2,15 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from time import monotonic
-from typing import Any
 
 from httptools import HttpParserError
 
 from server.engines.connection import EngineConnection
 from server.engines.connector import Connector
-from server.engines.fast_relay import READY, Feeder, feeder, finish
-from server.engines.reply import Sink
+from server.engines.reply import Sink, give
 from server.engines.reply_parser import ReplyParser
 from server.errors import EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
@@ -35,8 +34,8 @@ class HttpReply(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_connection", "_connector", "_failure", "_feeder", "_is_over", "_is_paused"),
-        *("_is_repeated", "_parser", "_pending", "_request", "_timeout", "_waiter"),
+        *("_connection", "_connector", "_failure", "_is_over", "_is_paused", "_is_repeated"),
+        *("_parser", "_pending", "_request", "_sink", "_timeout", "_waiter"),
         *("_waiting_bytes", "cut"),
     )
 
@@ -46,8 +45,8 @@ class HttpReply(asyncio.Protocol):
         self._timeout = timeouts.timeout()
         self._connection: EngineConnection | None = None
         self._parser = ReplyParser()
-        self._feeder: Feeder | None = None
-        self._pending: Any = READY
+        self._sink: Sink | None = None
+        self._pending: Awaitable[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._failure: HttpParserError | None = None
         self._waiting_bytes = 0
@@ -123,27 +122,28 @@ class HttpReply(asyncio.Protocol):
 
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
-        fed = feeder(sink)
-        self._pending = fed.send(None)
+        if self._connection is not None:
+            self._connection.stream()
         while not self._is_over or self._parser.body:
             if self._parser.body:
-                await sink(self._take())
+                await give(sink, self._take())
             else:
-                await self._relay(fed)
+                await self._relay(sink)
         await self.next_chunk()  # raises what ended the stream
 
-    async def _relay(self, fed: Feeder) -> None:
+    async def _relay(self, sink: Sink) -> None:
         """Relay chunks where they arrive, until the sink waits or the body is over."""
-        self._feeder = fed
+        self._sink = sink
         try:
             with self._timeout:
                 await self._arrival()
         except TimeoutError as error:
             raise _timeout() from error
         finally:
-            self._feeder = None
-        pending, self._pending = self._pending, READY
-        await finish(fed, pending)
+            self._sink = None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            await pending
 
     async def read(self) -> bytes:
         """The whole body of a reply that is not a stream."""
@@ -177,11 +177,10 @@ class HttpReply(asyncio.Protocol):
         body = parser.body
         if body:
             self._timeout.started = monotonic()
-            if self._feeder is not None:
+            if self._sink is not None:
                 try:
-                    chunk = body.pop() if len(body) == 1 else parser.take()
-                    self._pending = self._feeder.send(chunk)
-                    ends_wait = ends_wait or self._pending is not READY
+                    self._pending = self._sink(body.pop() if len(body) == 1 else parser.take())
+                    ends_wait = ends_wait or self._pending is not None
                 except Exception as error:  # noqa: BLE001 - raised in the task of `stream_to`
                     self._end_wait(error)
             elif parser.is_stream or parser.begins_as_events():
@@ -226,7 +225,7 @@ class HttpReply(asyncio.Protocol):
         await self._waiter
 
     def _end_wait(self, error: Exception | None = None) -> None:
-        self._feeder = None
+        self._sink = None
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return

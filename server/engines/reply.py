@@ -5,9 +5,16 @@ from typing import Any, Protocol, cast
 
 from server.http.json_codec import JSONError, loads_lenient
 
-Sink = Callable[[bytes], Awaitable[None]]
-"""Receives a chunk of bytes. While it waits, no further chunk is read; it runs in no task of its
-own."""
+Sink = Callable[[bytes], Awaitable[None] | None]
+"""Takes a chunk of bytes, where it arrives. What it returns, if anything, has to be awaited before
+the next chunk: waking a task for every chunk would be a tenth of the CPU time of a chunk or more
+(docs/benchmarks/gateway.md)."""
+
+
+async def give(sink: Sink, chunk: bytes) -> None:
+    """Give a sink a chunk, and wait until it takes another."""
+    if (pending := sink(chunk)) is not None:
+        await pending
 
 
 class Reply(Protocol):

@@ -20,7 +20,7 @@ from server.engines.continuation import (
     shortened,
 )
 from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
-from server.engines.reply import Reply, Sink
+from server.engines.reply import Reply, Sink, give
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
@@ -118,7 +118,7 @@ class TwoPhase:
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining events to `sink`."""
         while event := await self.next_chunk():
-            await sink(event)
+            await give(sink, event)
 
     async def read(self) -> bytes:
         """The whole body of a reply that is not a stream."""

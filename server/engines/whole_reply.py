@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from server.engines.reply import Reply, Sink
+from server.engines.reply import Reply, Sink, give
 
 
 class WholeReply:
@@ -32,11 +32,8 @@ class WholeReply:
             return cls(reply, [await reply.read()])
         chunks = [await reply.next_chunk()]
 
-        async def sink(chunk: bytes) -> None:
-            chunks.append(chunk)
-
         if chunks[0]:
-            await reply.stream_to(sink)
+            await reply.stream_to(chunks.append)
         return cls(reply, chunks)
 
     @property
@@ -55,7 +52,7 @@ class WholeReply:
         """Pass all remaining chunks to `sink`."""
         for chunk in self._chunks:
             if chunk:
-                await sink(chunk)
+                await give(sink, chunk)
         self._chunks = []
 
     async def read(self) -> bytes:

@@ -11,7 +11,7 @@ from server.engines.usage import Usage
 from server.observe.metrics import EmptyCause
 
 if TYPE_CHECKING:
-    from server.http.response_head import BeginResponse
+    from server.http.response_head import BeginResponse, WriteChunk
 
 _IGNORED_FACTOR, _IGNORED_TOKENS = 1.25, 16
 """Thinking beyond this multiple of a budget and these tokens is no matter of counting."""
@@ -45,6 +45,8 @@ class RequestRecord:
     """Its spans; None where tracing is off."""
     begin_response: "BeginResponse | None" = None
     """Sends the response's head in one piece; None where the server, or a layer, needs ASGI's."""
+    write_chunk: "WriteChunk | None" = None
+    """Writes to a stream whose head it has sent; None otherwise."""
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     """The response headers that have the id."""
 

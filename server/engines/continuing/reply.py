@@ -15,7 +15,7 @@ from server.engines.continuing.api import ContinuedApi, Json
 from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
-from server.engines.reply import Reply, Sink, parse_json
+from server.engines.reply import Reply, Sink, give, parse_json
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
 from server.http.sse import EventBuffer, events, is_done, payload, split
@@ -118,9 +118,9 @@ class ContinuedReply:
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
 
-        def watch(chunk: bytes) -> Awaitable[None]:
+        def watch(chunk: bytes) -> Awaitable[None] | None:
             passed = self._pass(chunk)
-            return sink(passed) if passed else _nothing()
+            return sink(passed) if passed else None
 
         if self._second is None:
             try:
@@ -132,7 +132,7 @@ class ContinuedReply:
                     raise
             await self._end_first()
         while event := await self.next_chunk():
-            await sink(event)
+            await give(sink, event)
 
     async def aclose(self) -> None:
         """End the request at any point."""
@@ -304,10 +304,6 @@ class ContinuedReply:
                             continued_answer = cast("Json", continued)
                             merged = self._api.merged(merged, state, continued_answer) or merged
         return raw if merged is answer else dumps(merged)
-
-
-async def _nothing() -> None:
-    """The sink's work for a chunk of which nothing is sent yet."""
 
 
 def _limited(body: Json, api: ContinuedApi, limit: int | None) -> Json:
