@@ -35,6 +35,7 @@ from server.engines.supervisor import Supervisor
 from server.gateway import Gateway
 from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
+from server.http.stoppable_server import StoppableServer
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
 from server.lifecycle.in_flight_table import create_in_flight_table
@@ -64,7 +65,7 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket, logs:
     app = create_app(settings, router)
     logs.count_losses(app.metrics.log_lines_lost.inc)
     _tune_garbage_collector()
-    server = uvicorn.Server(_config(app, settings))
+    server = StoppableServer(_config(app, settings))
     # uvicorn raises the signal that stopped it once more at its end, to be handled by these
     signal.signal(signal.SIGINT, server.handle_exit)
     signal.signal(signal.SIGTERM, server.handle_exit)
@@ -75,7 +76,7 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket, logs:
     return server.started
 
 
-async def _serve(server: uvicorn.Server, app: Gateway, listener: socket.socket) -> None:
+async def _serve(server: StoppableServer, app: Gateway, listener: socket.socket) -> None:
     async def announce() -> None:
         await app.fleet.health.ready.wait()
         _announce(listener)
@@ -186,6 +187,12 @@ class _WorkerProcess(multiprocess.Process):
     uvicorn raises the signals that stopped it once more at its end, to be handled by these: the
     default handlers would end the process before open requests have their rows in the ledger.
     """
+
+    @property
+    def server(self) -> uvicorn.Server:
+        if self._server is None:
+            self._server = StoppableServer(self.config)
+        return self._server
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         signal.signal(signal.SIGINT, self.server.handle_exit)

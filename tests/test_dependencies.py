@@ -12,11 +12,11 @@ from typing import Any
 import httptools
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
@@ -35,8 +35,11 @@ USED: dict[Any, tuple[str, ...]] = {
         *("feed_data", "get_http_version", "get_method", "set_dangerous_leniencies"),
         "should_upgrade",
     ),
+    # server.http.stoppable_server
+    Server: ("main_loop", "on_tick"),
     # server.workers
     Multiprocess: ("keep_subprocess_alive", "run"),
+    multiprocess.Process: ("server", "target"),
 }
 
 
@@ -76,7 +79,7 @@ def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
         *("disconnected", "keep_alive", "message_event", "more_body", "response_complete"),
         *("response_started", "transport"),
         # server.http.response_head
-        *("chunked_encoding", "default_headers", "expected_content_length"),
+        *("chunked_encoding", "default_headers", "expected_content_length", "flow"),
         "waiting_for_100_continue",
     }
     assert attributes <= set(RequestResponseCycle.__init__.__code__.co_names)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from prometheus_client import Counter
@@ -28,6 +28,9 @@ from server.lifecycle.record import RequestRecord
 from server.observe.backoff import Backoff
 
 _BATCH_SECONDS = 0.25
+_IDLE_SECONDS = 2.0
+"""Seconds between two looks at the database while no request ends."""
+
 _SCORE_ATTEMPTS = 3
 _BATCH_ROWS = 2_000
 _MAX_PENDING_ROWS = 100_000
@@ -75,13 +78,13 @@ class Ledger:
         self._file = SqliteFile(engine)
         if prepared:
             self._file.remember()
-        columns = [column.name for column in requests.c if not column.primary_key]
-        self._insertion = str(insert(requests).compile(engine, column_keys=columns))
-        self._pending: deque[dict[str, Any]] = deque()
+        self._insertion = _insertion(engine)
+        self._pending: deque[tuple[Any, ...]] = deque()
         self._records: deque[RequestRecord] = deque()
         self._recorded = self._settled = 0
         self._progress = threading.Condition()
-        self._wake = threading.Event()
+        self._ended, self._due = threading.Event(), threading.Event()
+        self._is_idle = False
         self._stopping = False
         self._warning = Backoff(0.0, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -92,7 +95,7 @@ class Ledger:
     def stop(self) -> None:
         """Write the rows that wait, and stop; rows that take longer than 5 s are lost."""
         self._stopping = True
-        self._wake.set()
+        self._end_wait()
         self._thread.join(_STOP_SECONDS)
         rows = len(self._records) + len(self._pending)
         if rows:
@@ -103,6 +106,9 @@ class Ledger:
         """Queue a closed request; does not block."""
         self._recorded += 1
         self._records.append(record)
+        if self._is_idle:
+            self._is_idle = False
+            self._ended.set()
 
     def score(self, request_id: str, key: str, score: float) -> Row | None:
         """Store feedback with the newest request of an id and API key; its row, or None.
@@ -155,14 +161,13 @@ class Ledger:
 
     def _flush(self) -> None:
         until = self._recorded
-        self._wake.set()
+        self._end_wait()
         with self._progress:
             self._progress.wait_for(lambda: self._settled >= until, 4 * _BATCH_SECONDS)
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(_BATCH_SECONDS)
-            self._wake.clear()
+            self._wait()
             stopping = self._stopping
             wrote = self._work()
             if stopping:
@@ -170,7 +175,21 @@ class Ledger:
                     self._lost.inc(len(self._pending))
                 return
             if not wrote:
-                self._wake.wait(_RETRY_SECONDS)
+                self._due.wait(_RETRY_SECONDS)
+
+    def _wait(self) -> None:
+        """Wait until a batch is due: a while after a request has ended, or once it is asked for."""
+        self._ended.clear()
+        self._is_idle = True
+        if not (self._records or self._due.is_set()):
+            self._ended.wait(_IDLE_SECONDS)
+        self._is_idle = False
+        self._due.wait(_BATCH_SECONDS)
+        self._due.clear()
+
+    def _end_wait(self) -> None:
+        self._due.set()
+        self._ended.set()
 
     def _work(self) -> bool:
         try:
@@ -213,7 +232,7 @@ class Ledger:
     def _convert(self, record: RequestRecord) -> None:
         row = row_of(record)
         if row is not None:
-            self._pending.append(row)
+            self._pending.append(tuple(row.values()))
 
     def _open(self) -> None:
         """Make sure that the database has its tables, is the one at its path, and has our key."""
@@ -248,7 +267,7 @@ class Ledger:
         for _ in batch:
             self._pending.popleft()
 
-    def _write_alone(self, row: dict[str, Any]) -> None:
+    def _write_alone(self, row: tuple[Any, ...]) -> None:
         try:
             self._insert([row])
             self._written.inc()
@@ -256,7 +275,7 @@ class Ledger:
             self._lost.inc()
             log.warning("the ledger cannot store a row", error=type(error).__name__)
 
-    def _insert(self, rows: list[dict[str, Any]]) -> None:
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         with self.engine.begin() as connection:
             connection.exec_driver_sql(self._insertion, rows)  # 5 us a row less than `execute`
         self._summarizer.note(len(rows))
@@ -272,3 +291,14 @@ class Ledger:
         while len(self._pending) > _MAX_PENDING_ROWS:
             self._pending.popleft()
             self._lost.inc()
+
+
+def _insertion(engine: Engine) -> str:
+    """The statement for a row; its values are in the order of the columns.
+
+    SQLite looks up named parameters one by one, for each row.
+    """
+    columns = [column.name for column in requests.c if not column.primary_key]
+    style = "qmark" if engine.dialect.name == "sqlite" else "format"
+    dialect = cast("Any", type(engine.dialect))(paramstyle=style)
+    return str(insert(requests).compile(dialect=dialect, column_keys=columns))
