@@ -7,7 +7,7 @@ from server.savings.coverage import former
 from server.savings.coverage import simulate as simulate_tail
 from server.savings.estimator import Sample, Saving, estimate
 
-REPEATS = 1_000
+REPEATS = 500
 
 
 def simulate(seed: int, off: float = 1.0, conversations: int = 6_000) -> tuple[Sample, np.ndarray]:
@@ -45,11 +45,10 @@ def difference_in_means(sample: Sample) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
-def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: float) -> None:
+def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half() -> None:
     errors, plain, covered, always = [], [], 0, 0
     for seed in range(REPEATS):
-        sample, saved = simulate(seed, off)
+        sample, saved = simulate(seed)
         truth = float(saved.sum())
         saving = estimate(sample)
         errors.append(saving.saved - truth)
@@ -61,6 +60,14 @@ def test_the_interval_covers_the_truth_and_the_variance_is_less_than_half(off: f
     assert 0.94 <= covered / REPEATS <= 0.985
     assert always / REPEATS >= 0.95
     assert np.var(errors) < 0.5 * np.var(plain)
+
+
+@pytest.mark.parametrize("off", [0.5, 2.0])
+def test_predictions_that_are_too_large_or_small_by_a_factor_change_nothing(off: float) -> None:
+    saving, again = estimate(simulate(1)[0]), estimate(simulate(1, off)[0])
+    assert again.saved == pytest.approx(saving.saved)
+    assert again.interval == pytest.approx(saving.interval)
+    assert again.always_valid == pytest.approx(saving.always_valid)
 
 
 def test_shares_may_change_within_a_conversation() -> None:

@@ -63,7 +63,8 @@ def quantiles(examples: Sample | None, middle: float, held_out: int) -> Quantile
     outside = (1 - _LEVEL) / 2 - _RESERVE * number / held_out
     student = student_quantile(1 - outside, held_out - 2)
     conversations = None if examples is None else _moments(examples, middle)
-    if conversations is None or len(conversations) < _MIN_TIMES * number or held_out < _MIN_DRAWN:
+    enough = _MIN_TIMES * number
+    if conversations is None or conversations.shape[1] < enough or held_out < _MIN_DRAWN:
         return Quantiles(-student, student, student)
     low, high = np.quantile(_errors(conversations, number), [outside, 1 - outside])
     shrunk = sqrt(number / held_out)
@@ -89,7 +90,7 @@ def student_quantile(level: float, freedom: int) -> float:
 
 
 def _moments(examples: Sample, middle: float) -> Array:
-    """Sums per conversation (K, 9).
+    """Sums per conversation (9, K).
 
     Of requests, predictions, their squares, and outcomes; and with the regression's weights, of
     requests, predictions, their squares, outcomes, and outcomes x predictions.
@@ -110,22 +111,21 @@ def _moments(examples: Sample, middle: float) -> Array:
         weight * outcomes * control,
     )
     sums: list[Array] = [np.bincount(group, weights=term).astype(float) for term in terms]
-    return np.stack(sums, axis=1)
+    return np.stack(sums)
 
 
 def _errors(conversations: Array, number: int) -> Array:
     """Errors of the estimated sum of all outcomes over their standard errors, one per draw."""
     rng = np.random.default_rng(number)
-    drawn = conversations[rng.integers(0, len(conversations), (_DRAWS, number))]
-    everything, sums = conversations.sum(axis=0), drawn.sum(axis=1)
+    size = conversations.shape[1]
+    drawn = np.take(conversations, rng.integers(0, size, (_DRAWS, number)), axis=1)
+    everything, sums = conversations.sum(axis=1), drawn.sum(axis=2)
     intercept, slope = _lines(sums)
-    residual = (
-        drawn[:, :, 3] - intercept[:, None] * drawn[:, :, 0] - slope[:, None] * drawn[:, :, 1]
-    )
-    times = len(conversations) / number
+    residual = drawn[3] - intercept[:, None] * drawn[0] - slope[:, None] * drawn[1]
+    times = size / number
 
     def squares(sums: Array) -> Array:
-        requests, predicted, squared = sums[..., 0], sums[..., 1], sums[..., 2]
+        requests, predicted, squared = sums[:3]
         return intercept**2 * requests + 2 * intercept * slope * predicted + slope**2 * squared
 
     estimated = intercept * everything[0] + slope * everything[1] + times * residual.sum(axis=1)
@@ -137,7 +137,7 @@ def _errors(conversations: Array, number: int) -> Array:
 
 def _lines(sums: Array) -> tuple[Array, Array]:
     """Intercept and slope of each draw's regression."""
-    weight, x, xx, y, xy = (sums[:, column] for column in range(4, 9))
+    weight, x, xx, y, xy = sums[4:]
     determinant = weight * xx - x**2
     is_line = determinant > 1e-12 * weight * xx
     safe = np.where(is_line, determinant, 1.0)
