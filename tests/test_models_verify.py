@@ -5,7 +5,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -145,13 +145,26 @@ EXPRESSIONS = [
 ]
 
 
-def test_mathematics_is_judged_by_math_verify() -> None:
-    async def judged() -> list[bool]:
-        with Judge() as judge:
-            cut = {"First $\\sqrt{2}"}
-            return [await judge.is_correct(a, gold, a in cut) for a, gold, _ in EXPRESSIONS]
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    """Its worker imports SymPy once for all tests."""
+    with Judge(seconds=60) as judge:
+        yield judge
 
-    assert asyncio.run(judged()) == [right for _, _, right in EXPRESSIONS]
+
+def judged(judge: Judge, pairs: Iterable[tuple[str, str]]) -> list[bool]:
+    async def all_of_them() -> list[bool]:
+        return await asyncio.gather(*(judge.is_correct(a, gold) for a, gold in pairs))
+
+    return asyncio.run(all_of_them())
+
+
+def test_mathematics_is_judged_by_math_verify(judge: Judge) -> None:
+    async def verdicts() -> list[bool]:
+        cut = {"First $\\sqrt{2}"}
+        return [await judge.is_correct(a, gold, a in cut) for a, gold, _ in EXPRESSIONS]
+
+    assert asyncio.run(verdicts()) == [right for _, _, right in EXPRESSIONS]
 
 
 @pytest.mark.slow
@@ -164,28 +177,20 @@ def test_a_judgement_that_times_out_is_wrong_and_the_next_is_judged() -> None:
     assert asyncio.run(judged()) == [False, True]
 
 
-def judged(pairs: Iterable[tuple[str, str]], **how: object) -> list[bool]:
-    async def all_of_them() -> list[bool]:
-        with Judge(**how) as judge:  # type: ignore[arg-type]
-            return await asyncio.gather(*(judge.is_correct(a, gold) for a, gold in pairs))
-
-    return asyncio.run(all_of_them())
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
 @pytest.mark.parametrize("name", ["gsm8k_test", "svamp", "aqua", "math_4500"])
 def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
-    name: str,
+    judge: Judge, name: str
 ) -> None:
     with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as rows:
         golds = [json.loads(row)["answer"] for row in rows][::20]
-    golds = [gold for gold in golds if Judge().unjudgeable(gold) is None]
+    golds = [gold for gold in golds if judge.unjudgeable(gold) is None]
     answers = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
-    assert all(judged(zip(answers, golds, strict=True), processes=2))
+    assert all(judged(judge, zip(answers, golds, strict=True)))
     shifted = list(zip(answers, golds[1:], strict=False))
     same = [a == b for a, b in pairwise(golds)]
-    wrong = judged(shifted, processes=2)
+    wrong = judged(judge, shifted)
     assert sum(wrong) <= sum(same) + 0.02 * len(golds)
 
 
@@ -225,11 +230,11 @@ def test_pairs_of_answers_and_gold_answers(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_pairs_that_need_algebra() -> None:
+def test_pairs_that_need_algebra(judge: Judge) -> None:
     rows = [row for row in PAIRS if row.get("algebra")]
     right = [(answer, row["gold"]) for row in rows for answer in row["right"]]
     wrong = [(answer, row["gold"]) for row in rows for answer in row["wrong"]]
-    verdicts = dict(zip([*right, *wrong], judged([*right, *wrong], seconds=60), strict=True))
+    verdicts = dict(zip([*right, *wrong], judged(judge, [*right, *wrong]), strict=True))
     assert [pair for pair in wrong if verdicts[pair]] == []
     assert [pair for pair in right if not verdicts[pair]] == []
 
@@ -284,14 +289,12 @@ def test_what_is_read_of_repeated_cues_grows_with_their_number(cue: str) -> None
 
 
 def test_the_way_of_judging_may_be_chosen() -> None:
-    assert judged([("12 pens", "12"), ("a dozen", "12")], by="number") == [True, False]
-    assert judged([(" A  b", "a B"), ("a", "a B"), ("\\boxed{a b}", "A b")], by="exact") == [
-        True,
-        False,
-        True,
-    ]
-    assert judged([("Answer: B", "B"), ("Answer: C", "B")], by="choice") == [True, False]
-    assert judged([("$\\frac{2}{4}$", "0.5")], by="math") == [True]
+    assert judged(Judge(by="number"), [("12 pens", "12"), ("a dozen", "12")]) == [True, False]
+    texts = [(" A  b", "a B"), ("a", "a B"), ("\\boxed{a b}", "A b")]
+    assert judged(Judge(by="exact"), texts) == [True, False, True]
+    assert judged(Judge(by="choice"), [("Answer: B", "B"), ("Answer: C", "B")]) == [True, False]
+    with Judge(by="math") as judge:
+        assert judged(judge, [("$\\frac{2}{4}$", "0.5")]) == [True]
     with pytest.raises(JudgeError, match="cannot be judged by guess: auto, math"):
         Judge(by="guess")
 
@@ -311,9 +314,10 @@ def test_a_user_s_function_judges_in_its_own_process(
     )
     monkeypatch.chdir(tmp_path)
     pairs = [("5.5", "5"), ("7", "5"), ("slow", "5"), ("pid", str(os.getpid()))]
-    assert judged(pairs, by="mine:near", seconds=3, processes=2) == [True, False, False, True]
-    with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
-        judged([("bad", "5")], by="mine:near")
+    with Judge(seconds=3, by="mine:near", processes=2) as judge:
+        assert judged(judge, pairs) == [True, False, False, True]
+        with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
+            judged(judge, [("bad", "5")])
     for name, message in (("mine:far", "no attribute"), ("mine:number", "not a function")):
         with pytest.raises(JudgeError, match=message):
             Judge(by=name)
