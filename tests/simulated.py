@@ -6,10 +6,14 @@ from math import exp
 import numpy as np
 
 from models.domain.stories import Story, stories
+from router.fitting.fit import FitSettings
 from router.fitting.outcomes import Outcome, OutcomeSet
 
 LADDER = {"none": (1.0, 1.6), "low": (4.0, 0.7), "medium": (7.0, 0.8), "high": (8.0, 0.8)}
 """Per effort: the logit of P(correct) at no step at all, and what each step takes from it."""
+CROSS_FITTED_ONCE = FitSettings(max_loss=0.001)
+"""So small a loss that a fit of some hundred problems is not repeated: a third of the time."""
+
 TOKENS_PER_STEP = {"none": 0.0, "low": 2.5, "medium": 9.0, "high": 45.0}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import simulated
+from simulated import CROSS_FITTED_ONCE, simulated
 
 from router.artifact import Artifact, ArtifactError, load, save
 from router.fitting.fit import fit
@@ -16,7 +16,7 @@ from router.router import Router
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     path = tmp_path_factory.mktemp("artifact") / "router.json"
-    artifact = fit(simulated(200)).artifact
+    artifact = fit(simulated(200), CROSS_FITTED_ONCE).artifact
     save(artifact, path)
     return path, artifact
 

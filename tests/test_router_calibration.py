@@ -44,7 +44,8 @@ def test_the_certified_loss_is_exceeded_in_at_most_delta_of_repeats(noise: float
     exceeded = certified = 0
     repeats, max_loss, delta = 60, 0.02, 0.1
     for _ in range(repeats):
-        point = dict(operating_points([held_out(rng, 1500, noise)], [], delta))[max_loss]
+        sample = held_out(rng, 1500, noise)
+        point = certify([sample], [max_loss], delta, bounded=True)[max_loss]
         certified += point.leaves_baseline
         loss = true[:, 2].mean() - true[rows, choose_rows_at(p, tokens, point, 2)].mean()
         exceeded += loss > max_loss

@@ -45,9 +45,8 @@ def test_fit_prints_its_metrics(
 ) -> None:
     folder, _, fresh = files
     out = folder / "again.json"
-    assert (
-        main(["fit", str(fresh), "--out", str(out), "--baseline", "medium", "--delta", "0.2"]) == 0
-    )
+    options = ("--baseline", "medium", "--delta", "0.2", "--max-loss", "0.001")
+    assert main(["fit", str(fresh), "--out", str(out), *options]) == 0
     printed = capsys.readouterr().out
     for word in ("make-believe", "baseline medium", "ECE", "Brier", "held out"):
         assert word in printed
@@ -211,11 +210,11 @@ def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
 def test_the_certified_loss_holds_on_repeated_splits_of_real_outcomes() -> None:
     """Fitted on one half of the problems, the loss is measured on the other half."""
-    dataset = read_outcomes([DATA / "jhu_concise_cot.outcomes.csv.gz"], "gpt-4")
+    dataset = read_outcomes([DATA / "bbh_codex.outcomes.csv.gz"])
     problems = sorted({outcome.problem_id for outcome in dataset.outcomes})
     policy = Policy(max_loss=0.03)
-    exceeded, saved = 0, 0.0
-    for seed in range(4):
+    saved = []
+    for seed in range(2):
         half = {*np.random.default_rng(seed).permutation(problems)[::2].tolist()}
         fitting, judging = (
             replace(
@@ -227,7 +226,6 @@ def test_the_certified_loss_holds_on_repeated_splits_of_real_outcomes() -> None:
         artifact = fit(fitting, FitSettings(max_loss=policy.max_loss)).artifact
         result: Any = replay(artifact, judging, policy)
         fixed = result["baselines"][f"fixed:{artifact.baseline}"]
-        exceeded += fixed["accuracy"] - result["policy"]["accuracy"] > policy.max_loss
-        saved += 1 - result["policy"]["tokens"] / fixed["tokens"]
-    assert exceeded <= 1
-    assert saved / 4 > 0.5
+        assert fixed["accuracy"] - result["policy"]["accuracy"] <= policy.max_loss
+        saved.append(1 - result["policy"]["tokens"] / fixed["tokens"])
+    assert np.mean(saved) > 0.4

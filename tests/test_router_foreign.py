@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ROOT
+from simulated import CROSS_FITTED_ONCE
 
 from models.domain.stories import stories
 from router.artifact import Artifact, load, save
@@ -222,7 +223,7 @@ NOISY = noisy_prompts(400)
 
 @pytest.fixture(scope="module")
 def noisy() -> Router:
-    return of(fit(outcomes_of(NOISY)).artifact)
+    return of(fit(outcomes_of(NOISY), CROSS_FITTED_ONCE).artifact)
 
 
 def test_unknown_words_are_no_reason_to_abstain_where_the_fit_met_them(noisy: Router) -> None:
@@ -254,7 +255,7 @@ def test_no_budget_is_above_the_one_of_an_unknown_word(demo: Router) -> None:
 
 
 def test_an_assistant_s_turns_that_the_fit_has_not_seen_widen_the_budget() -> None:
-    artifact = fit(outcomes_of(STORIES)).artifact
+    artifact = fit(outcomes_of(STORIES), CROSS_FITTED_ONCE).artifact
     parameters = replace(artifact.parameters, top_budget=np.array([1_000.0, 2_000.0]))
 
     def budgets(messages: object) -> list[list[float]]:
@@ -277,7 +278,7 @@ def test_where_every_effort_is_hopeless_the_answer_is_the_baseline() -> None:
         for effort, chance, tokens in (("low", 0.9, 10), ("high", 0.95, 100))
         for p in [0.01 if "eggs" in s.prompt.partition(".")[0] else chance]
     ]
-    router = of(fit(OutcomeSet(tuple(rows), "m", None, (), 0)).artifact)
+    router = of(fit(OutcomeSet(tuple(rows), "m", None, (), 0), CROSS_FITTED_ONCE).artifact)
     hopeless = "Ada has 5 eggs. Ada finds 3 eggs. How many eggs does Ada have now?"
     for policy in (*POLICIES, Policy("price", price=100.0)):
         route = router.route(hopeless, policy=policy)
@@ -290,13 +291,13 @@ def test_where_every_effort_is_hopeless_the_answer_is_the_baseline() -> None:
 def test_a_fit_with_system_messages_knows_them() -> None:
     told = "You count things. Be brief."
     prompts = [[system(told), user(s.prompt)] for s in islice(stories(4), 200)]
-    router = of(fit(outcomes_of(prompts)).artifact)
+    router = of(fit(outcomes_of(prompts), CROSS_FITTED_ONCE).artifact)
     assert router.route(prompts[0]).abstained is None
     pirate = router.route([system("You are a pirate."), prompts[0][1]])
     assert "words" in (pirate.abstained or "")
     bare = router.route([prompts[0][1]])
     assert "no system message" in (bare.abstained or "")
-    mixed = of(fit(outcomes_of([*prompts, *([p[1]] for p in prompts)])).artifact)
+    mixed = of(fit(outcomes_of([*prompts, *([p[1]] for p in prompts)]), CROSS_FITTED_ONCE).artifact)
     assert mixed.route(prompts[0]).abstained is None
     assert mixed.route([prompts[0][1]]).abstained is None
 
@@ -313,7 +314,7 @@ def word_lists(n: int, seed: int) -> list[str]:
 def test_unknown_words_count_by_how_many_like_prompts_have() -> None:
     """Lists of unknown words are in the fit; a story with fewer unknown words is foreign."""
     known = [story.prompt for story in islice(stories(4), 200)]
-    router = of(fit(outcomes_of([*known, *word_lists(100, 0)])).artifact)
+    router = of(fit(outcomes_of([*known, *word_lists(100, 0)]), CROSS_FITTED_ONCE).artifact)
     foreign = [
         f"{story.prompt} Meanwhile fortuitous marsupials juggled xylophones."
         for story in islice(stories(4), 200, 260)
@@ -326,7 +327,7 @@ def test_unknown_words_count_by_how_many_like_prompts_have() -> None:
 
 def test_a_replay_abstains_where_the_router_does() -> None:
     prompts = [*noisy_prompts(200), *word_lists(100, 0)]
-    artifact = fit(outcomes_of(prompts)).artifact
+    artifact = fit(outcomes_of(prompts), CROSS_FITTED_ONCE).artifact
     judged = [*noisy_prompts(60, 1), *word_lists(60, 1), *EVERYDAY]
     table = tabulate(outcomes_of(judged).outcomes)
     trusted = decide(artifact, table, np.arange(len(judged)), Policy()).trusted
@@ -360,7 +361,7 @@ def test_a_fit_on_short_questions_abstains_on_olympiad_problems() -> None:
     questions = OUTCOMES / "epoch_simpleqa.outcomes.csv.gz"
     olympiad = OUTCOMES / "epoch_otis_aime.outcomes.csv.gz"
     model = "anthropic/claude-sonnet-4-5-20250929"
-    router = of(fit(read_outcomes([questions], model)).artifact)
+    router = of(fit(read_outcomes([questions], model), CROSS_FITTED_ONCE).artifact)
     problems = {str(o.messages) for o in read_outcomes([olympiad], model).outcomes}
     assert len(problems) == 45
     for problem in problems:

@@ -24,6 +24,7 @@ from router.fitting.basis import Basis
 from router.fitting.budget_cuts import within_budgets
 from router.fitting.calibration import PRICES
 from router.fitting.composites import extended
+from router.fitting.learner import one_thread
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
 from router.fitting.prompts import merged
 from router.fitting.table import Table, tabulate
@@ -33,6 +34,8 @@ from router.policy import OperatingPoint, Policy, choose_rows, choose_rows_at
 from router.question import question
 
 _NEIGHBOURS = 25
+_ROWS = 128
+"""Prompts whose distances to all others are in memory together."""
 _FOLDS = 5
 
 
@@ -62,9 +65,10 @@ def replay(artifact: Artifact, dataset: OutcomeSet, policy: Policy) -> dict[str,
     table = tabulate(fitted, artifact.efforts)
     rows = judged_rows(table)
     whole = extended(table, artifact.composites if dataset.thinking else ())
-    decisions = decide(artifact, whole, rows, policy)
     on_fit = artifact.efforts.index(best_fixed(artifact))
-    result = report(whole, rows, decisions, np.full(len(rows), on_fit), table)
+    with one_thread():
+        decisions = decide(artifact, whole, rows, policy)
+        result = report(whole, rows, decisions, np.full(len(rows), on_fit), table)
     skipped = dataset.skipped + table.size - len(rows)
     return {**result, "problems": len(rows), "skipped": skipped}
 
@@ -218,11 +222,13 @@ def _neighbours(table: Table, rows: Index) -> tuple[Array, Array]:
     folds = np.random.default_rng(0).permutation(np.arange(len(z)) % _FOLDS)
     p, spent = np.zeros_like(accuracy), np.zeros_like(tokens)
     for fold in range(_FOLDS):
-        train = np.flatnonzero(folds != fold)
-        for row in np.flatnonzero(folds == fold):
-            distance = squares[train] - 2.0 * (z[train] @ z[row])
-            nearest = train[np.argsort(distance)[:_NEIGHBOURS]]
-            p[row], spent[row] = accuracy[nearest].mean(axis=0), tokens[nearest].mean(axis=0)
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        others, places = z[train].T, min(_NEIGHBOURS, len(train))
+        for start in range(0, len(test), _ROWS):
+            block = test[start : start + _ROWS]
+            distance = squares[train] - 2.0 * (z[block] @ others)
+            nearest = train[np.argpartition(distance, places - 1)[:, :places]]
+            p[block], spent[block] = accuracy[nearest].mean(axis=1), tokens[nearest].mean(axis=1)
     return p, spent
 
 
