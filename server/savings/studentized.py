@@ -137,7 +137,7 @@ def _errors(conversations: Array, number: int) -> Array:
 
 def _lines(sums: Array) -> tuple[Array, Array]:
     """Intercept and slope of each draw's regression."""
-    weight, x, xx, y, xy = sums[4:]
+    weight, x, xx, y, xy = (sums[row, :] for row in range(4, 9))
     determinant = weight * xx - x**2
     is_line = determinant > 1e-12 * weight * xx
     safe = np.where(is_line, determinant, 1.0)
