@@ -24,6 +24,11 @@ import tops
 SECRET_WORD = "zanzibar"
 PLAIN = "Ada has 34 apples. Ada buys 27 more apples. How many apples does Ada have now?"
 STORY = f"Ada has 34 apples in {SECRET_WORD}. Ada buys 27 more apples. How many apples now?"
+LONG_STORY = (
+    "Ada has 34 apples. "
+    + 2 * "Ada buys 27 more apples. Ada loses 15 apples. Ada finds 31 apples. Ada sells 9 apples. "
+    + "How many apples does Ada have now?"
+)
 
 
 def ask(url: str, key: str | None = None, text: str = STORY, **fields: Any) -> httpx.Response:
@@ -228,7 +233,7 @@ def doomed() -> Generator[Server]:
 
 def test_a_dead_engine_ends_streams_with_an_error_event_and_is_restarted(doomed: Server) -> None:
     url = doomed.url
-    body = {"messages": [{"role": "user", "content": STORY}], "stream": True, "n": 16}
+    body = {"messages": [{"role": "user", "content": LONG_STORY}], "stream": True, "n": 16}
     body["reasoning_effort"] = "high"
     with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
         blocks = response.iter_raw()
@@ -260,14 +265,10 @@ def test_the_engine_does_not_outlive_a_killed_gateway(doomed: Server) -> None:
 
 def test_sigterm_drains_what_was_accepted() -> None:
     answers: list[httpx.Response] = []
-    steps = (
-        "Ada buys 27 more apples. Ada loses 15 apples. Ada finds 31 apples. Ada sells 9 apples. "
-    )
-    story = f"Ada has 34 apples. {2 * steps} How many apples does Ada have now?"
     with serving() as server:
 
         def long_ask() -> None:
-            answers.append(ask(server.url, text=story, reasoning_effort="high", n=8))
+            answers.append(ask(server.url, text=LONG_STORY, reasoning_effort="high", n=8))
 
         asks = [threading.Thread(target=long_ask) for _ in range(2)]
         for thread in asks:
