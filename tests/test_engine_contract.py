@@ -533,6 +533,7 @@ def test_tops_serve_starts_vllm_with_the_flags_that_budgets_need(
                 .choices[0]
                 .message
             )
+        assert server.logged('"pid"')
         pid = re.search(r'"pid":(\d+)', next(line for line in server.lines if "pid" in line))
         assert pid
         server.process.kill()

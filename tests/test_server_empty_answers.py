@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from polling import until
 from processes import Server, serving
 from runaway_engine import RunawayEngine, runaway_engine
 
@@ -211,7 +212,7 @@ def test_an_engine_that_cannot_continue_is_reported_and_its_empty_answers_are_co
     ):
         (state,) = httpx.get(f"{gateway.url}/ready").json()["engines"]
         assert state["continues"] is False
-        assert any("engine up" in line and "continues" in line for line in gateway.lines)
+        until(lambda: any("engine up" in one and "continues" in one for one in gateway.lines))
         for api in APIS:
             for stream in (False, True):
                 assert not ask(gateway, api, ENDLESS, 200, stream).text

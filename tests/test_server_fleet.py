@@ -164,12 +164,17 @@ def test_an_engine_that_comes_back_is_proven_again_and_used(
         await_up(server, 1)
         with running("embedded", port=port):
             await_up(server, 2)
-            ups = [json.loads(line) for line in server.lines if '"engine up"' in line]
-            again = [up for up in ups if up["engine"] == doomed.url[7:]]
-            assert len(again) == 2
+            until(lambda: len(starts(server, doomed)) == 2)
             assert (
-                again[1]["canary"] == "the engine answered a budget of 16 with 16 thinking tokens"
+                starts(server, doomed)[1]["canary"]
+                == "the engine answered a budget of 16 with 16 thinking tokens"
             )
+
+
+def starts(server: Server, engine: Running) -> list[dict[str, Any]]:
+    """What the gateway has logged at each time that it found the engine up."""
+    ups = [json.loads(line) for line in list(server.lines) if '"engine up"' in line]
+    return [up for up in ups if up["engine"] == engine.url[7:]]
 
 
 def test_engines_of_another_model_are_not_used(pair: tuple[Running, Running]) -> None:

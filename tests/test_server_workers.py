@@ -233,6 +233,7 @@ def test_a_replacement_that_cannot_start_ends_the_gateway(pair: Server, router: 
 def test_the_engine_of_several_workers_is_restarted_and_counted_once(embedded_pair: Server) -> None:
     processes = family(embedded_pair.process.pid)
     assert sum("server.embedded" in words for words in processes.values()) == 1
+    assert embedded_pair.logged('"engine started"')
     assert sum('"engine started"' in line for line in embedded_pair.lines) == 1
     pid = next(pid for pid, words in processes.items() if "server.embedded" in words)
     os.kill(pid, signal.SIGKILL)
