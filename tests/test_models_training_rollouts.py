@@ -169,6 +169,38 @@ def test_auto_learns_from_another_effort_s_rollout_where_that_earns_more() -> No
     assert alike.is_flat  # the model's own are alike
 
 
+PIECES = ["</", "think", ">", " </", ">\n\n", "so", ".</", "42", "\n"]
+
+
+class Pieces:
+    """A tokenizer to which the end of a reasoning block is several tokens, as it is to Llama's."""
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        assert text == "</think>"
+        return {"input_ids": [0, 1, 2]}
+
+    def decode(self, ids: Sequence[int], **_: Any) -> str:
+        return "".join(PIECES[token] for token in ids)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "thinking"),
+    [
+        (["so", "\n", "</", "think", ">", "42"], 2),
+        (["so", "\n", "</", "think", ">\n\n", "42"], 2),  # what training writes
+        (["so", "so", " </", "think", ">", "42"], 2),
+        (["so", ".</", "think", ">\n\n", "42"], 1),
+        (["</", "think", ">\n\n", "42"], 0),
+        (["so", "42"], 0),
+    ],
+)
+def test_thoughts_are_counted_where_their_end_shares_tokens_with_the_text(
+    pieces: list[str], thinking: int
+) -> None:
+    completion = Completion([PIECES.index(piece) for piece in pieces])
+    assert Reader(Pieces(), frozenset()).thinking_tokens(completion) == thinking
+
+
 def test_right_answers_are_never_made_to_think_on() -> None:
     rollouts, sampler = made(lambda prompt, _: answered(prompt[0]), explore=1, redraws=0)
     rollouts.groups(0, 2)

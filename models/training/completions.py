@@ -1,6 +1,6 @@
 """Completions of a rollout as token ids: where the reasoning ends, and what the answer says."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,19 @@ class Reader:
         return not completion.ids or completion.ids[-1] not in self.ends
 
     def thinking_tokens(self, completion: Completion) -> int:
-        """The tokens before the end of the block; 0 without one, as such a model does not think."""
-        return max(0, find(completion.ids, self.close))
+        """The tokens before the end of the block; 0 without one, as such a model does not think.
+
+        The end is looked for in the text: where it is several tokens, the first or last of them may
+        have characters of what stands beside it, such as `>` and line breaks.
+        """
+        ids = completion.ids
+
+        def is_closed_by(count: int) -> bool:
+            return CLOSE in str(self.tokenizer.decode(ids[:count], skip_special_tokens=False))
+
+        if not is_closed_by(len(ids)):
+            return 0
+        return max(0, bisect_left(range(len(ids)), True, key=is_closed_by) - len(self.close))
 
     def response(self, prompt: str, completion: Completion) -> str:
         """The visible answer: what follows the reasoning block; empty where that has no end."""
@@ -49,12 +60,3 @@ class Reader:
             return answer.strip()
         opened = is_open(prompt) or text.lstrip().startswith(OPEN)
         return "" if opened else text.strip()
-
-
-def find(ids: Sequence[int], part: Sequence[int]) -> int:
-    """The index of the first occurrence of `part` in `ids`, or -1."""
-    width = len(part)
-    for start in range(len(ids) - width + 1):
-        if list(ids[start : start + width]) == list(part):
-            return start
-    return -1
