@@ -73,6 +73,25 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert recipe.data.train[0].path == tmp_path / "a.jsonl"
 
 
+def test_paths_start_where_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, there = tmp_path / "kept", tmp_path / "there"
+    (kept / "here").mkdir(parents=True)
+    (there / "model").mkdir(parents=True)
+    paths = '[data]\ntrain = [{ path = "a.jsonl" }]\n[launch]\naccelerate = "fsdp.yaml"\n'
+    written(kept, SMALL + paths)
+    mine = written(tmp_path, 'extends = "kept/recipe.toml"', "mine.toml")
+    recipe = read_recipe(mine)
+    assert recipe.model.base == str(kept / "here")
+    assert recipe.data.train[0].path == kept / "a.jsonl"
+    assert recipe.launch.accelerate == kept / "fsdp.yaml"
+    monkeypatch.chdir(there)
+    recipe = read_recipe(mine, ["model.base=model", "data.train=[{path='b.jsonl'}]"])
+    assert recipe.model.base == str(there / "model")
+    assert recipe.data.train[0].path == there / "b.jsonl"
+
+
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
@@ -84,6 +103,14 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ('[engine]\nkind = "urls"', "urls are needed"),
         ('[mistakes]\nfound_by = "critic"', "a critic needs"),
         ("[[[", "cannot be read"),
+        ("[tag]\nepochs = -1", "tag.epochs: Input should be greater than 0"),
+        ("[tag]\nepochs = inf", "tag.epochs: Input should be a finite number"),
+        ("[sft]\nlearning_rate = 0", "sft.learning_rate: Input should be greater than 0"),
+        ("[dpo]\nbeta = 0", "dpo.beta: Input should be greater than 0"),
+        ('[sft]\nschedule = "cosin"', "sft.schedule: Input should be 'linear', 'cosine'"),
+        ("[tag]\nbatch = 10\nmicro_batch = 4", "tag.batch = 10 does not divide into 1 launch.proc"),
+        ("[launch]\nprocesses = 3", "tag.batch = 32 does not divide into 3 launch.processes"),
+        ('[export]\nrouter_efforts = ["xhigh"]', "export.router_efforts has xhigh, model.efforts"),
     ],
 )
 def test_an_invalid_key_or_value_is_named(tmp_path: Path, toml: str, message: str) -> None:
@@ -95,6 +122,14 @@ def test_a_model_needs_what_its_placement_needs(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL)
     with pytest.raises(RecipeError, match="one of system_prompts for each effort"):
         read_recipe(file, ["model.placement=system"])
+    tags = "model.tags={low='a',medium='b',high='c'}"
+    prompts = "model.system_prompts={low='a',medium='b',high='c'}"
+    with pytest.raises(RecipeError, match='tags need placement = "generation"'):
+        read_recipe(file, ["model.placement=system", prompts, tags])
+    with pytest.raises(RecipeError, match='system_prompts need placement = "system"'):
+        read_recipe(file, [prompts])
+    with pytest.raises(RecipeError, match="efforts are not cheapest first"):
+        read_recipe(file, ["model.efforts=['high','low']"])
     with pytest.raises(RecipeError, match="either base or scratch"):
         read_recipe(file, ["model.scratch.tokens=5"])
     with pytest.raises(RecipeError, match=r"seed\.teacher"):

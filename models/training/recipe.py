@@ -6,7 +6,7 @@ settings of the TOPS paper (arXiv 2502.18080) where it gives one.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,15 @@ from models.training.recipe_grpo import Grpo
 from models.training.recipe_hub import Hub
 from models.training.recipe_plan import Plan
 from models.training.recipe_streamed import Retell, Scratch
-from models.training.recipe_tuning import Count, Effort, FineTuning, Preference, Share, Table
+from models.training.recipe_tuning import (
+    Count,
+    Effort,
+    FineTuning,
+    Preference,
+    Share,
+    Table,
+    Training,
+)
 
 
 class Model(Table):
@@ -44,6 +52,12 @@ class Model(Table):
             raise ValueError("a model needs either base or scratch")
         if len(self.efforts) < 2 or len(set(self.efforts)) < len(self.efforts):
             raise ValueError("efforts must be two or more different ones, cheapest first")
+        if list(self.efforts) != sorted(self.efforts, key=get_args(Effort).index):
+            raise ValueError(f"efforts are not cheapest first: {', '.join(get_args(Effort))}")
+        if self.system_prompts and self.placement != "system":
+            raise ValueError('system_prompts need placement = "system"')
+        if self.tags and self.placement == "system":
+            raise ValueError('tags need placement = "generation"')
         if self.placement == "system" and not set(self.efforts) <= set(self.system_prompts):
             raise ValueError('placement = "system" needs one of system_prompts for each effort')
         return self
@@ -157,15 +171,15 @@ class Export(Table):
 
     `ctranslate2` adds weights for the embedded engine. `temperature` and `top_p` are what the
     engine takes for requests without them, unless the base has defaults of its own. The router is
-    fitted on generations with those defaults for `data.router` at `router_efforts`; without such
-    problems there is none.
+    fitted on generations with those defaults for `data.router` at `router_efforts`: by default
+    those of the model, and `none` where its template takes it. Without such problems there is none.
     """
 
     stage: Literal["tag", "sft", "dpo", "grpo", "retell"] = "dpo"
     ctranslate2: bool = True
     temperature: Annotated[float, Field(gt=0)] = 0.6
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    router_efforts: Sequence[Effort] = ("none", "low", "medium", "high")
+    router_efforts: Annotated[Sequence[Effort], Field(min_length=1)] | None = None
     max_loss: Share = 0.01
 
 
@@ -204,6 +218,30 @@ class Recipe(Table):
         named = self.export.stage == "retell" or "retell" in self.evaluate.besides
         if self.retell is None and named:
             raise ValueError("evaluating or exporting retell needs the table [retell]")
+        return self
+
+    @model_validator(mode="after")
+    def _batches(self) -> "Recipe":
+        from_base = self.grpo is not None and self.grpo.start == "base"
+        stages: dict[str, Training | None] = {"grpo": self.grpo}
+        if not from_base:
+            stages |= {"tag": self.tag, "sft": self.sft, "dpo": self.dpo if self.dpo.rounds else None}
+        processes = self.launch.processes if self.launch.accelerate is None else 1
+        for name, settings in stages.items():
+            if settings is not None and settings.batch % (settings.micro_batch * processes):
+                raise ValueError(
+                    f"{name}.batch = {settings.batch} does not divide into {processes} "
+                    f"launch.processes with {name}.micro_batch = {settings.micro_batch}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _routed(self) -> "Recipe":
+        unknown = {*(self.export.router_efforts or ())} - {*self.model.efforts, "none"}
+        if unknown:
+            raise ValueError(
+                f"export.router_efforts has {', '.join(sorted(unknown))}, model.efforts not"
+            )
         return self
 
     @model_validator(mode="after")

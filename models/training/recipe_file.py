@@ -17,11 +17,13 @@ class RecipeError(Exception):
 def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a TOML file; relative paths in it start at its folder.
 
-    A file may name another that it `extends`; its own keys override those of the other.
+    A file may name another that it `extends`; its own keys override those of the other, whose paths
+    start at the other's folder.
 
     Args:
         file: the recipe.
-        overrides: `key.key=value` each, the value as in TOML or a bare word.
+        overrides: `key.key=value` each, the value as in TOML or a bare word; paths in it start at
+            the working folder.
 
     Raises:
         RecipeError: the file cannot be read, a key is unknown, or a value is invalid.
@@ -30,10 +32,9 @@ def read_recipe(file: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _apply(table, override)
     try:
-        recipe = Recipe.model_validate(table)
+        return Recipe.model_validate(table)
     except ValidationError as error:
         raise RecipeError(_error_text(file, error)) from error
-    return Recipe.model_validate(_absolute(recipe.model_dump(), file.resolve().parent))
 
 
 def _read_table(file: Path, extended_by: Sequence[Path] = ()) -> dict[str, Any]:
@@ -42,12 +43,13 @@ def _read_table(file: Path, extended_by: Sequence[Path] = ()) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{file} cannot be read: {error}") from error
     extends = table.pop("extends", None)
+    table = _absolute(table, file.parent)
     if extends is None:
         return table
-    base = file.parent / str(extends)
-    if base in extended_by:
+    base = (file.parent / str(extends)).resolve()
+    if base in (file.resolve(), *extended_by):
         raise RecipeError(f"{file} extends {base}, which extends it")
-    return _merged(_read_table(base, (*extended_by, file)), table)
+    return _merged(_read_table(base, (*extended_by, file.resolve())), table)
 
 
 def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _apply(recipe: dict[str, Any], override: str) -> None:
         table = cast("dict[str, Any]", table).setdefault(part, {})
         if not isinstance(table, dict):
             raise RecipeError(f"{override!r}: {part} is not a table")
-    table[key] = value
+    table |= _absolute({key: value}, Path.cwd())
 
 
 def _error_text(file: Path, error: ValidationError) -> str:
@@ -85,13 +87,14 @@ def _error_text(file: Path, error: ValidationError) -> str:
 
 def _absolute(value: Any, folder: Path) -> Any:
     """`value` with absolute paths; a model's `base` is a path where `folder` has it."""
-    if isinstance(value, dict):
-        entries = cast("dict[str, Any]", value)
-        table = {key: _absolute(entry, folder) for key, entry in entries.items() if key != "public"}
-        base = table.get("base")
-        if isinstance(base, str) and (folder / base).exists():
-            table["base"] = str((folder / base).resolve())
-        return table
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_absolute(entry, folder) for entry in cast("list[Any]", value)]
-    return (folder / value).resolve() if isinstance(value, Path) else value
+    if not isinstance(value, dict):
+        return value
+    entries = cast("dict[str, Any]", value)
+    table = {key: _absolute(entry, folder) for key, entry in entries.items()}
+    for key in ("path", "accelerate", "base"):
+        path = table.get(key)
+        if isinstance(path, str) and path and (key != "base" or (folder / path).exists()):
+            table[key] = str((folder / path).resolve())
+    return table

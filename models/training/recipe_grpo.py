@@ -5,10 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from models.training.recipe_tuning import Count, Effort, Share, Table, Training
+from models.training.recipe_tuning import (
+    Count,
+    Effort,
+    Positive,
+    Schedule,
+    Share,
+    Table,
+    Training,
+)
 from models.training.rewards import RewardError, check_name
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class Goal(Table):
@@ -43,10 +49,10 @@ class Grpo(Training):
     `module:function`.
     """
 
-    learning_rate: float = 1e-6
+    learning_rate: Positive = 1e-6
     batch: Count = 512
     warmup_share: Share = 0.03
-    schedule: str = "constant_with_warmup"
+    schedule: Schedule = "constant_with_warmup"
     save_steps: Count = 50
     start: Literal["sft", "base"] = "sft"
     steps: Count = 450

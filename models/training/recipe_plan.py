@@ -5,9 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models.training.recipe_tuning import Count, Effort, Share, Table
-
-Positive = Annotated[float, Field(gt=0)]
+from models.training.recipe_tuning import Count, Effort, Positive, Share, Table
 
 
 class Dimensions(Table):
@@ -59,7 +57,7 @@ class Plan(Table):
     gpus: Count = 1
     gpu_gib: Positive = 76.0
     prompt_tokens: Count = 150
-    tokens: Mapping[Effort, Count]
+    tokens: Annotated[Mapping[Effort, Count], Field(min_length=1)]
     train_speed: Positive
     generate_speed: Positive
     seed_kept: Share = 0.35

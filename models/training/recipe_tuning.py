@@ -8,12 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+]
+"""Courses of the learning rate that transformers knows and that need nothing else stated."""
 
 
 class Table(BaseModel):
     """A table of a recipe; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Lora(Table):
@@ -38,12 +49,12 @@ class Training(Table):
     hub; by default the model's own.
     """
 
-    learning_rate: float = 1e-5
+    learning_rate: Positive = 1e-5
     batch: Count = 32
     micro_batch: Count = 1
     warmup_share: Share = 0.1
-    schedule: str = "cosine"
-    weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_checkpointing: bool = False
     save_steps: Count = 200
     attention: str | None = None
@@ -59,10 +70,10 @@ class Tuning(Training):
     """One training on given samples; those longer than `max_length` are left out.
 
     It ends after `max_steps`, if that is sooner. The share `held_out` of the problems is not
-    trained on: the loss on their samples is measured every `evaluate_steps`.
+    trained on, at least one: the loss on their samples is measured every `evaluate_steps`.
     """
 
-    epochs: float = 3
+    epochs: Positive = 3
     max_steps: Count | None = None
     max_length: Count = 16_384
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -94,6 +105,6 @@ class FineTuning(Tuning):
 class Preference(Tuning):
     """Training by DPO; each of the `rounds` samples pairs from the model before and trains it."""
 
-    learning_rate: float = 5e-7
-    beta: float = 0.1
+    learning_rate: Positive = 5e-7
+    beta: Positive = 0.1
     rounds: Annotated[int, Field(ge=0)] = 1
