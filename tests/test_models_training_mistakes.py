@@ -70,6 +70,17 @@ def test_wrong_steps_are_masked_trained_or_dropped(tmp_path: Path, then: str) ->
     assert any(example.wrong for example in marked) is (then == "mask")
 
 
+@pytest.mark.parametrize("found_by", ["nobody", "arithmetic"])
+@pytest.mark.parametrize(("then", "kept"), [("mask", [[0, 3]]), ("train", []), ("drop", None)])
+def test_steps_that_a_seed_s_file_calls_wrong_are_wrong(
+    tmp_path: Path, found_by: str, then: str, kept: list[list[int]] | None
+) -> None:
+    example = Example("p", "?", "low", "So. 1+1=2.", "2", 9, wrong=[[0, 3]])
+    mistakes = Mistakes.model_validate({"found_by": found_by, "then": then})
+    marked = mark([example], mistakes, tmp_path / "critic.jsonl", Counter())
+    assert [row.wrong for row in marked] == ([] if kept is None else [kept])
+
+
 @pytest.mark.slow
 def test_a_critic_gets_one_request_per_example_and_a_killed_run_continues(tmp_path: Path) -> None:
     examples, file = with_slips(12, 0.3), tmp_path / "critic.jsonl"

@@ -105,6 +105,11 @@ def test_gold_answers_may_come_from_the_problems_of_the_recipe(chat: Chat, tmp_p
         ({"reasoning": None}, "no text reasoning"),
         ({"solution": "x"}, "unknown solution; known are answer, effort"),
         ({"answer": ["2"]}, "an answer that is no text or number"),
+        ({"answer": True}, "an answer that is no text or number"),
+        ({"wrong": "2+1"}, "a wrong that is no list of"),
+        ({"wrong": [1, 2]}, "a wrong that is no list of"),
+        ({"wrong": [[0, 99]]}, "a wrong that is no list of"),
+        ({"reasoning": "\ud800"}, "it is not a JSON object"),
     ],
 )
 def test_a_file_with_broken_lines_is_refused_with_the_first(
@@ -113,6 +118,36 @@ def test_a_file_with_broken_lines_is_refused_with_the_first(
     rows = [row(1, answer="2"), {**row(2, answer="3"), **broken}]
     with pytest.raises(ProblemError, match=f"1 of 2 rows are broken(.|\n)*line 2: .*{message}"):
         read(tmp_path, chat, rows, most_broken=0.1)
+
+
+def test_a_problem_is_known_by_its_prompt(chat: Chat, tmp_path: Path) -> None:
+    efforts = ("low", "medium", "high")
+    rows = [row(1, effort, answer="2", reasoning=effort, problem_id=effort) for effort in efforts]
+    assert {example.problem_id for example in read(tmp_path, chat, rows)} == {"low"}
+    rows = [row(number, answer=str(number + 1), problem_id="one") for number in (1, 2)]
+    with pytest.raises(ProblemError, match="two different prompts have the problem_id one"):
+        read(tmp_path, chat, rows)
+
+
+def test_wrong_steps_stay_where_they_are_in_a_reasoning_without_its_tags(
+    chat: Chat, tmp_path: Path
+) -> None:
+    reasoning = " <think>\nthink: 1+1=3. 1+1=2.\n</think>"
+    start = reasoning.index("1+1=3.")
+    rows = [row(1, answer="2", reasoning=reasoning, wrong=[[start, start + 6]])]
+    (example,) = read(tmp_path, chat, rows)
+    ((first, end),) = example.wrong
+    assert example.reasoning[first:end] == "1+1=3."
+
+
+def test_answers_are_checked_as_those_of_their_problem(chat: Chat, tmp_path: Path) -> None:
+    choices = {"problem_id": "c", "prompt": "Which?", "answer": "B", "choices": ["red", "blue"]}
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps(choices))
+    rows = [row(1, problem_id="c", response="It is blue."), row(2, problem_id="c", response="red")]
+    rows = [{**line, "prompt": "Which?"} for line in rows]
+    (example,) = read(tmp_path, chat, rows, seed=[{"path": problems}])
+    assert example.response == "It is blue."
 
 
 def test_a_file_of_wrong_answers_is_refused_with_counts(chat: Chat, tmp_path: Path) -> None:

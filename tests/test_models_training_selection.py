@@ -125,7 +125,20 @@ def test_a_seed_whose_lengths_hardly_differ_is_left_out(
     assert counts[why] == 1
 
 
+def test_of_many_solutions_the_shortest_and_the_longest_are_learned() -> None:
+    examples = [example("low", count) for count in (10, 11, 20, 21, 22, 40)]
+    selected = relabelled(examples, LADDER, 5, Counter())
+    assert [(row.effort, row.tokens) for row in selected] == [
+        ("low", 10),
+        ("medium", 20),
+        ("high", 40),
+    ]
+
+
 def test_a_seed_must_be_right_at_every_effort() -> None:
     counts = Counter[str]()
+    thinking = [example("low", count) for count in (1, 9, 20)]
+    assert relabelled(thinking, ("none", "low", "medium"), 0, counts) == []
+    assert counts.pop("not_right_at_every_effort") == 1
     assert relabelled([example("low", 1), example("high", 9)], LADDER, 0, counts) == []
     assert counts["not_right_at_every_effort"] == 1

@@ -74,6 +74,8 @@ def mark(
 ) -> list[Example]:
     """The examples with the spans of their wrong steps, which `mistakes.then` masks or drops.
 
+    Those that the examples have already are kept.
+
     Args:
         examples: solutions to check.
         mistakes: how wrong steps are found, and what becomes of them.
@@ -85,14 +87,12 @@ def mark(
     Raises:
         GenerateError: the critic's endpoint is down or refuses too many requests.
     """
-    if mistakes.found_by == "nobody":
-        return list(examples)
     if mistakes.critic is not None and mistakes.found_by == "critic":
         marked = _criticised(examples, mistakes.critic, file, counts, already_marked)
+    elif mistakes.found_by == "arithmetic":
+        marked = [_with_wrong(example, wrong_sentences(example.reasoning)) for example in examples]
     else:
-        marked = [
-            replace(example, wrong=wrong_sentences(example.reasoning)) for example in examples
-        ]
+        marked = list(examples)
     counts["with_wrong_steps"] += sum(1 for example in marked if example.wrong)
     counts["wrong_steps"] += sum(len(example.wrong) for example in marked)
     if mistakes.then == "drop":
@@ -100,6 +100,11 @@ def mark(
     if mistakes.then == "train":
         return [replace(example, wrong=[]) for example in marked]
     return marked
+
+
+def _with_wrong(example: Example, found: Spans) -> Example:
+    """The example with the spans that it had, as a seed from a file has, and those found."""
+    return replace(example, wrong=[*example.wrong, *(s for s in found if s not in example.wrong)])
 
 
 def _criticised(
@@ -115,7 +120,7 @@ def _criticised(
         asyncio.run(_request_critiques(list(missing.values()), critic, file, counts))
         spans |= {_key(example): example.wrong for example in _read_critiques(file)}
     return [
-        replace(example, wrong=spans[_key(example)])
+        _with_wrong(example, spans[_key(example)])
         for example in examples
         if _key(example) in spans
     ]

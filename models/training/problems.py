@@ -6,6 +6,7 @@ counted. A file with too many of them is refused.
 
 import gzip
 import importlib
+import json
 import random
 import re
 import sys
@@ -195,6 +196,8 @@ def read_lines(file: Path) -> Iterator[Row | str]:
             continue
         try:
             row = parse_json(line)
+            if b"\\u" in line:  # a lone surrogate is no text of which there are tokens
+                json.dumps(row, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             row = None
         yield row if isinstance(row, dict) else "it is not a JSON object"

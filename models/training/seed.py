@@ -88,7 +88,8 @@ def relabelled(
 ) -> list[Example]:
     """One example per effort for each problem, labelled by length, at least `min_gap` tokens apart.
 
-    Examples of the effort `none` keep their label.
+    Of more solutions than efforts, some are left out between the shortest and the longest. Examples
+    of the effort `none` keep their label.
     """
     ladder = [effort for effort in efforts if effort != "none"]
     by_problem: dict[str, list[Example]] = defaultdict(list)
@@ -96,21 +97,30 @@ def relabelled(
         by_problem[example.problem_id].append(example)
     selected: list[Example] = []
     for group in by_problem.values():
-        direct = [example for example in group if example.effort == "none" and "none" in efforts]
+        direct = [example for example in group if example.effort == "none"][: "none" in efforts]
         thinking = [example for example in group if example.effort != "none"]
         thinking.sort(key=lambda example: example.tokens)
+        thinking = _spread(thinking, len(ladder))
         gaps = [longer.tokens - shorter.tokens for shorter, longer in pairwise(thinking)]
-        if len(thinking) < len(ladder) or len(group) < len(efforts):
+        if len(direct) + len(thinking) < len(efforts):
             counts["not_right_at_every_effort"] += 1
         elif any(gap < max(min_gap, 1) for gap in gaps):
             counts["too_alike"] += 1
         else:
-            for example, effort in zip(thinking, ladder, strict=False):
+            for example, effort in zip(thinking, ladder, strict=True):
                 counts["relabelled"] += example.effort != effort
                 direct.append(replace(example, effort=effort))
             selected += direct
     counts["problems"] = len(selected) // len(efforts)
     return selected
+
+
+def _spread(examples: Sequence[Example], count: int) -> Sequence[Example]:
+    """At most `count` of them, among them the first and the last."""
+    if len(examples) <= count:
+        return examples
+    last = len(examples) - 1
+    return [examples[round(index * last / max(1, count - 1))] for index in range(count)]
 
 
 def _from_stories(recipe: Recipe, chat: Chat, counts: Counter[str]) -> list[Example]:

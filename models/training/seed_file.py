@@ -1,7 +1,8 @@
 """A seed from a file of solutions: read, checked against gold answers, and counted anew.
 
 Each line is an object with `prompt`, `effort`, `reasoning` (without tags) and `response`; `answer`
-is the gold one, or that of the problem of `[[data.seed]]` with the same `problem_id` or prompt.
+is the gold one; without it, the problem of `[[data.seed]]` with the same `problem_id` or prompt has
+it, or the way to check answers.
 """
 
 import asyncio
@@ -9,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from models.outcomes.problem_sets import Problem
+from models.outcomes.check import Check
+from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import Judge
 from models.training.chat import Chat
 from models.training.examples import Example
@@ -36,6 +38,7 @@ _KNOWN = frozenset((*_TEXTS, "problem_id", "answer", "tokens", "wrong"))
 class _Solution:
     example: Example
     answer: str | None
+    check: Check | None = None
 
 
 def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str]) -> list[Example]:
@@ -51,9 +54,10 @@ def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str])
 
     Raises:
         RunError: no line has a gold answer, or none is left.
-        ProblemError: the file cannot be read, or more lines are broken than `data.most_broken`.
+        ProblemError: the file cannot be read, more lines are broken than `data.most_broken`, or two
+            prompts have one `problem_id`.
     """
-    solutions = _read(recipe, file, counts)
+    solutions = _of_problems(file, _read(recipe, file, counts))
     with judge_of(recipe) as judge:
         solutions = _with_gold(recipe, solutions, judge, counts)
         if not solutions:
@@ -97,11 +101,33 @@ def _read(recipe: Recipe, file: Path, counts: Counter[str]) -> list[_Solution]:
     return list(solutions.values())
 
 
+def _of_problems(file: Path, solutions: Sequence[_Solution]) -> list[_Solution]:
+    """The solutions with one id for each prompt, the first that it has."""
+    ids: dict[str, str] = {}
+    prompts: dict[str, str] = {}
+    for example in (solution.example for solution in solutions):
+        prompt = normalised(example.prompt)
+        ids.setdefault(prompt, example.problem_id)
+        if prompts.setdefault(example.problem_id, prompt) != prompt:
+            raise ProblemError(
+                f"{file}: two different prompts have the problem_id {example.problem_id}: "
+                "it is that of a problem, of which each solution has the same prompt"
+            )
+    return [
+        replace(
+            solution,
+            example=replace(solution.example, problem_id=ids[normalised(solution.example.prompt)]),
+        )
+        for solution in solutions
+    ]
+
+
 def _solution(row: Mapping[str, Any], efforts: Sequence[str]) -> _Solution | str:
     """A row's solution, or why it has none."""
     if fault := _fault(row, efforts):
         return fault
-    answer, reasoning = row.get("answer"), _inner(row["reasoning"])
+    answer = row.get("answer")
+    reasoning, start = _inner(row["reasoning"])
     example = Example(
         problem_id=str(row.get("problem_id") or normalised(row["prompt"])),
         prompt=row["prompt"],
@@ -109,7 +135,7 @@ def _solution(row: Mapping[str, Any], efforts: Sequence[str]) -> _Solution | str
         reasoning=reasoning,
         response=row["response"].strip(),
         tokens=row["tokens"] if isinstance(row.get("tokens"), int) else 0,
-        wrong=[] if reasoning != row["reasoning"] else row.get("wrong") or [],
+        wrong=[[max(0, place - start) for place in span] for span in row.get("wrong") or ()],
     )
     return _Solution(example, None if answer is None else str(answer))
 
@@ -118,7 +144,7 @@ def _fault(row: Mapping[str, Any], efforts: Sequence[str]) -> str | None:
     for name in _TEXTS:
         if not isinstance(row.get(name), str):
             return f"no text {name}; it has {', '.join(row)}"
-    reasoning, response = _inner(row["reasoning"]), row["response"].strip()
+    reasoning, response = _inner(row["reasoning"])[0], row["response"].strip()
     fault: str | None = None
     if unknown := set(row) - _KNOWN:
         fault = f"unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(_KNOWN))}"
@@ -128,17 +154,31 @@ def _fault(row: Mapping[str, Any], efforts: Sequence[str]) -> str | None:
         fault = f"{OPEN} or {CLOSE} within a text: give the reasoning without its tags"
     elif not response or (not reasoning and row["effort"] != "none"):
         fault = "an empty response or reasoning"
-    elif not isinstance(row.get("answer"), str | int | float | None):
+    elif not isinstance(row.get("answer"), str | int | float | None) or row.get("answer") is True:
         fault = "an answer that is no text or number"
+    elif not _are_spans(row.get("wrong") or [], len(row["reasoning"])):
+        fault = "a wrong that is no list of [start, end) characters of its reasoning"
     return fault
 
 
-def _inner(reasoning: str) -> str:
-    """The reasoning without the tags of the block around it."""
+def _are_spans(spans: Any, length: int) -> bool:
+    return isinstance(spans, list) and all(
+        isinstance(span, list)
+        and [type(character) for character in span] == [int, int]
+        and 0 <= span[0] <= span[1] <= length
+        for span in cast("list[Any]", spans)
+    )
+
+
+def _inner(reasoning: str) -> tuple[str, int]:
+    """The reasoning without the tags of the block around it, and where it starts."""
     text = reasoning.strip()
+    start = reasoning.index(text)
     if text.startswith(OPEN):
-        text = text.removeprefix(OPEN).removesuffix(CLOSE).strip()
-    return text
+        inner = text.removeprefix(OPEN).removesuffix(CLOSE)
+        text = inner.strip()
+        start += len(OPEN) + inner.index(text)
+    return text, start
 
 
 def _with_gold(
@@ -149,20 +189,21 @@ def _with_gold(
         if recipe.data.seed
         else []
     )
-    by_key = {problem.problem_id: problem.answer for problem in problems}
-    by_key |= {normalised(problem.prompt): problem.answer for problem in problems}
+    by_key = {problem.problem_id: problem for problem in problems}
+    by_key |= {normalised(problem.prompt): problem for problem in problems}
     judgeable: list[_Solution] = []
     for solution in solutions:
         example = solution.example
-        answer = solution.answer
-        if answer is None:
-            answer = by_key.get(example.problem_id, by_key.get(normalised(example.prompt)))
+        answer, check = solution.answer, solution.check
+        problem = by_key.get(example.problem_id, by_key.get(normalised(example.prompt)))
+        if answer is None and problem is not None:
+            answer, check = problem.answer, problem.check
         if answer is None:
             counts["without_gold"] += 1
-        elif judge.unjudgeable(answer):
+        elif judge.unjudgeable(answer, check):
             counts["unjudgeable"] += 1
         else:
-            judgeable.append(replace(solution, answer=answer))
+            judgeable.append(replace(solution, answer=answer, check=check))
     return judgeable
 
 
@@ -193,7 +234,7 @@ async def _judged(solutions: Sequence[_Solution], judge: Judge) -> list[bool]:
         right += await asyncio.gather(
             *(
                 judge.is_correct(
-                    s.example.response, s.answer or "", False, question=s.example.prompt
+                    s.example.response, s.answer or "", False, s.check, s.example.prompt
                 )
                 for s in batch
             )
