@@ -8,8 +8,10 @@ pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
+from models.training.chat import Chat, add_tags
 from models.training.conversion import convert
-from models.training.export import served_sampling
+from models.training.export import router_efforts, served_sampling
+from models.training.recipe import Recipe
 from models.training.recipe_engine import Sampling
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
@@ -33,3 +35,23 @@ def test_the_recipe_s_defaults_hold_where_the_base_has_none(
     expected = Sampling(temperature=0.3, top_k=20) if own else Sampling(temperature=0.7, top_p=0.9)
     assert served_sampling(tmp_path / "model") == expected
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.vocab_size == 512
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ("{{ '<think></think>' if not enable_thinking }}", ("none", "low", "high")),
+        ("", ("low", "high")),  # the prompt of `none` would be that of `auto`
+        ("{{ raise_exception('think!') if reasoning_effort == 'none' }}", ("low", "high")),
+    ],
+)
+def test_a_router_is_fitted_at_the_efforts_that_the_model_has(
+    ending: str, expected: tuple[str, ...]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(DEMO)
+    tokenizer.chat_template = "{{ messages[-1].content }}" + ending
+    tags = {"low": "[l]", "high": "[h]"}
+    add_tags(tokenizer, tags)
+    model = {"base": "x", "efforts": ["low", "high"], "tags": tags}
+    recipe = Recipe.model_validate({"name": "r", "model": model, "seed": {"source": "stories"}})
+    assert tuple(router_efforts(recipe, Chat(tokenizer))) == expected

@@ -5,15 +5,20 @@ It holds the converted checkpoint (`models.training.conversion`), `router.json` 
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from models.training.card import card
+from models.training.chat import Chat
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
+from models.training.recipe import Recipe
 from models.training.recipe_engine import Sampling
 from models.training.run import StageContext, write_whole
+from models.training.template_check import QUESTION, ChatError
 from router.artifact import save, weights_hash
 from router.fitting.fit import FitSettings, fit
 from router.fitting.outcomes import OutcomeError, read_outcomes
@@ -57,7 +62,9 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
     with judge_of(recipe) as answer_judge:
         problems = load(recipe.data.router, recipe.data, counts, answer_judge.unjudgeable)
     generations, outcomes = context.folder / "generations.jsonl", context.folder / "outcomes.jsonl"
-    efforts, weights = recipe.export.router_efforts, weights_hash(folder)
+    tokenizer: Any = import_module("transformers").AutoTokenizer.from_pretrained(folder)
+    efforts = router_efforts(recipe, Chat(tokenizer, recipe.model.system))
+    weights = weights_hash(folder)
     sampling = served_sampling(folder)
     generate_from(recipe, folder, problems, efforts, sampling, generations, counts, weights)
     judge(recipe, problems, generations, outcomes, counts)
@@ -72,6 +79,18 @@ def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> st
     artifact = replace(fitted.artifact, model=recipe.name)
     save(artifact, folder / "router.json")
     return summary(fitted.artifact, recipe.export.max_loss)
+
+
+def router_efforts(recipe: Recipe, chat: Chat) -> Sequence[str]:
+    """The recipe's, or those of the model, with `none` where that is another prompt than `auto`."""
+    if recipe.export.router_efforts is not None:
+        return recipe.export.router_efforts
+    efforts = recipe.model.efforts
+    try:
+        is_another = chat.prompt(QUESTION, "none") != chat.prompt(QUESTION, "auto")
+    except ChatError:
+        is_another = False
+    return ("none", *efforts) if is_another and "none" not in efforts else efforts
 
 
 def served_sampling(folder: Path) -> Sampling:
