@@ -1,5 +1,6 @@
 """`tops train plan`: figures by hand, and the refusal of what cannot fit."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_samples_tokens_and_hours_of_the_8b_recipe() -> None:
          "plan.generate_speed=10000", "plan.prompt_tokens=100", "plan.seed_kept=0.25"],
     )  # fmt: skip
     rows = {row.stage: row for row in plan_of(recipe)}
-    assert list(rows) == ["tag", "generate", "sft", "pairs", "dpo", "evaluate"]
+    assert list(rows) == ["tag", "generate", "sft", "pairs", "dpo", "evaluate", "export"]
     assert rows["tag"].samples == 4_000 * 0.25 * 3
     assert rows["tag"].tokens == 3_000 * 3 * (100 + 2_000)
     assert rows["tag"].hours == pytest.approx(18_900_000 / 5_000 / 3600)
@@ -92,6 +93,54 @@ def test_a_stage_grpo_is_planned() -> None:
     assert row.samples == 640
     assert row.kv == pytest.approx(64 * 2_000 * 147_456 / 2**30)
     assert row.weights == pytest.approx(8_190_427_136 * 4 / 2**30)  # no reference without beta
+    alone = grpo.replace("{steps", "{start='base',steps")
+    recipe = read_recipe(RECIPES / "qwen3-8b.toml", [alone, "export.stage=grpo"])
+    assert [row.stage for row in plan_of(recipe)] == ["grpo", "evaluate", "export"]
+
+
+def test_every_kind_of_problems_is_counted(tmp_path: Path) -> None:
+    rows = "".join(f'{{"prompt": "{number}"}}\n' for number in range(500))
+    (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(f"{rows}\n".encode()))
+    (tmp_path / "seed.jsonl").write_text(rows)
+    recipe = read_recipe(
+        RECIPES / "qwen3-8b.toml",
+        [f"data.train=[{{path='{tmp_path}/train.jsonl.gz'}}]", "seed.source=file",
+         f"seed.path={tmp_path}/seed.jsonl", "data.seed=[]",
+         "data.evaluate=[{reasoning_gym={task='leg_counting',n=70}}]"],
+    )  # fmt: skip
+    rows = {row.stage: row for row in plan_of(recipe)}
+    assert rows["tag"].samples == 500  # solutions
+    assert rows["generate"].samples == 500 * 3
+    assert rows["evaluate"].samples == 70 * 5 * 4  # three efforts, sft and dpo
+    assert rows["export"].samples == 6_000 * 4  # and none
+    with pytest.raises(RunError, match=r"none\.jsonl cannot be read"):
+        plan_of(
+            read_recipe(RECIPES / "qwen3-8b.toml", ["seed.source=file", "seed.path=none.jsonl"])
+        )
+
+
+def test_a_training_ends_after_its_steps_and_a_gate_measures_its_problems() -> None:
+    settings = ["sft.max_steps=3", "gate={accuracy=0.2,problems=300,after='sft',baseline=true}"]
+    recipe = read_recipe(RECIPES / "qwen3-8b.toml", settings)
+    rows = plan_of(recipe)
+    assert [row.stage for row in rows[:4]] == ["tag", "generate", "sft", "gate"]
+    assert rows[2].tokens == 3 * 96 * (150 + 1_500)
+    assert rows[3].samples == 600
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.flags=['-tp=8']", "engine takes 8 GPUs, and plan.gpus is 1"),
+        ("engine.flags=['--tensor_parallel_size','4','-dp','2']", "engine takes 8 GPUs"),
+        ("engine.replicas=2", "engine takes 2 GPUs"),
+        ("seed.teacher.flags=['--tensor-parallel-size=8']", "seed.teacher takes 8 GPUs"),
+        ("launch.processes=2", "launch.processes takes 2 GPUs"),
+    ],
+)
+def test_more_gpus_than_there_are_are_refused(override: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        plan_of(read_recipe(RECIPES / "qwen3-8b.toml", [override]))
 
 
 @pytest.mark.parametrize("name", ["qwen3-8b", "qwen3-8b-full", "qwen2.5-32b"])

@@ -98,6 +98,7 @@ def test_one_engine_sees_the_gpus_that_we_see() -> None:
     [
         ("engine={kind='urls',urls=['http://127.0.0.1:1/v1'],replicas=2}", "name each URL"),
         ("engine={kind='vllm',replicas=9,concurrency=8}", "without a request"),
+        ("engine={kind='vllm',replicas=2,flags=['-tp','4']}", "take 4 GPUs, and gpus_each gives"),
         ("seed={source='teacher',teacher={model='a/b'}}", "needs its url"),
     ],
 )

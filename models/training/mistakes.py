@@ -120,9 +120,7 @@ def _criticised(
         asyncio.run(_request_critiques(list(missing.values()), critic, file, counts))
         spans |= {_key(example): example.wrong for example in _read_critiques(file)}
     return [
-        _with_wrong(example, spans[_key(example)])
-        for example in examples
-        if _key(example) in spans
+        _with_wrong(example, spans[_key(example)]) for example in examples if _key(example) in spans
     ]
 
 

@@ -5,10 +5,13 @@ float32 weights, gradients and AdamW (16), or of a bfloat16 base (2) with such a
 copy of each layer's input for every token where activations are recomputed. Keys and values of
 generation take what `engine.concurrency` wants of the memory that is left, and at least one
 sequence. Logits are computed in chunks by TRL and left out. Samples are those of the recipe's
-`limit`s and `n`s, before removal of repeats.
+`limit`s and `n`s, before removal of repeats. The teacher of a seed is left out: its size and speed
+are not known.
 """
 
+import gzip
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +19,10 @@ from typing import Any
 
 from models.training.recipe import Recipe, Sampling
 from models.training.recipe_data import Source
+from models.training.recipe_engine import flag_value, gpus_of, shards_of
 from models.training.recipe_grpo import Grpo
 from models.training.recipe_plan import Dimensions, Plan
-from models.training.recipe_tuning import Preference, Training, Tuning
+from models.training.recipe_tuning import FineTuning, Preference, Training, Tuning
 from models.training.run import RunError
 
 _GIB = 2**30
@@ -54,14 +58,29 @@ def plan_of(recipe: Recipe) -> list[Row]:
     """The stages of a recipe that take a GPU, in order.
 
     Raises:
-        RunError: the recipe has no table `plan`, or no dimensions, or no known number of problems.
+        RunError: the recipe has no table `plan`, or no dimensions, or no known number of problems,
+            or takes more GPUs than there are.
     """
     if recipe.plan is None:
         raise RunError(
             "the recipe has no table [plan]: state gpus, gpu_gib, tokens, train_speed and "
             "generate_speed (docs/guides/train.md)"
         )
+    _check_gpus(recipe, recipe.plan)
     return _Planner(recipe, recipe.plan, _dimensions(recipe, recipe.plan)).rows()
+
+
+def _check_gpus(recipe: Recipe, plan: Plan) -> None:
+    gpus_by_user = {"launch.processes": recipe.launch.processes}
+    engine, teacher = recipe.engine, recipe.seed.teacher
+    if engine.kind == "vllm":
+        own = engine.gpus_each if engine.replicas > 1 else 1
+        gpus_by_user["engine"] = engine.replicas * max(own, gpus_of(engine.flags))
+        if recipe.seed.source == "teacher" and teacher is not None and teacher.url is None:
+            gpus_by_user["seed.teacher"] = engine.replicas * max(own, gpus_of(teacher.flags))
+    for name, gpus in gpus_by_user.items():
+        if gpus > plan.gpus:
+            raise RunError(f"{name} takes {gpus} GPUs, and plan.gpus is {plan.gpus}")
 
 
 def check_fits(rows: Sequence[Row], plan: Plan) -> None:
@@ -132,29 +151,61 @@ class _Planner:
     def rows(self) -> list[Row]:
         recipe, plan = self._recipe, self._plan
         efforts = len(recipe.model.efforts)
-        train = problems(recipe.data.train, plan)
-        seed = round(problems(recipe.data.seed, plan) * plan.seed_kept) * efforts
+        from_base = recipe.grpo is not None and recipe.grpo.start == "base"
+        rows = [] if from_base else self._loop()
+        if recipe.grpo is not None:
+            rows.append(self._reinforcement(recipe.grpo, min(plan.tokens.values())))
+        besides = [recipe.dpo.rounds if n == "dpo" else 1 for n in recipe.evaluate.besides]
+        judged = problems(recipe.data.evaluate, plan) * (efforts + sum(besides))
+        rows.append(self._generation("evaluate", judged, recipe.evaluate, self._mean))
+        if recipe.data.router:
+            routed = problems(recipe.data.router, plan)
+            routed *= len(recipe.export.router_efforts or ()) or efforts + 1
+            rows.append(self._generation("export", routed, Sampling(), self._mean))
+        return rows
+
+    def _loop(self) -> list[Row]:
+        """Stages from the seed to the last round of DPO."""
+        recipe, plan = self._recipe, self._plan
+        train, seed = problems(recipe.data.train, plan), self._seed()
         shortest = min(plan.tokens.values())
         learned = train + (seed if recipe.select.keep_tags else 0)
+        generated = train * len(recipe.model.efforts)
         rows = [
             self._training("tag", recipe.tag, seed, self._mean),
-            self._generation("generate", train * efforts, recipe.generate, self._mean),
-            self._training("sft", recipe.sft, learned, shortest),
+            self._generation("generate", generated, recipe.generate, self._mean),
         ]
+        if "sft-random" in recipe.evaluate.besides:
+            rows.append(self._training("sft-random", recipe.sft, learned, self._mean))
+        rows.append(self._training("sft", recipe.sft, learned, shortest))
+        if recipe.gate is not None:
+            measured = recipe.gate.problems * (2 if recipe.gate.baseline else 1)
+            once = recipe.evaluate.model_copy(update={"samples": 1})
+            after = 1 if recipe.gate.after == "tag" else len(rows)
+            rows.insert(after, self._generation("gate", measured, once, self._mean))
         for number in range(1, recipe.dpo.rounds + 1):
             end = "" if number == 1 else f"-{number}"
             rows.append(self._generation(f"pairs{end}", train, recipe.pairs, shortest))
             pairs = round(train * plan.paired)
             rows.append(self._training(f"dpo{end}", recipe.dpo, 2 * pairs, shortest))
-        if recipe.grpo is not None:
-            rows.append(self._reinforcement(recipe.grpo, shortest))
-        models = len(recipe.evaluate.besides) + efforts
-        judged = problems(recipe.data.evaluate, plan) * models
-        return [*rows, self._generation("evaluate", judged, recipe.evaluate, self._mean)]
+        return rows
+
+    def _seed(self) -> int:
+        """The solutions that the tag model learns."""
+        recipe, plan = self._recipe, self._plan
+        if recipe.seed.source == "file" and recipe.seed.path is not None:
+            return _lines(recipe.seed.path)
+        solved = problems(recipe.data.seed, plan) * plan.seed_kept
+        return round(solved) * len(recipe.model.efforts)
 
     def _training(self, stage: str, settings: Tuning, samples: int, mean: float) -> Row:
-        tokens = round(samples * settings.epochs * (self._plan.prompt_tokens + mean))
         is_preference = isinstance(settings, Preference)
+        of_a_row = 2 if is_preference else 1
+        if isinstance(settings, FineTuning) and settings.shared_prompts:
+            of_a_row = len(self._recipe.model.efforts)
+        limit = (settings.max_steps or math.inf) * settings.batch * of_a_row
+        trained = min(samples * settings.epochs, limit)
+        tokens = round(trained * (self._plan.prompt_tokens + mean))
         together = settings.micro_batch * settings.max_length * (2 if is_preference else 1)
         weights, optimizer = self._weights(settings, is_preference)
         hours = tokens / self._plan.train_speed / 3600
@@ -176,8 +227,9 @@ class _Planner:
         recipe, plan = self._recipe, self._plan
         samples = prompts * sampling.samples
         tokens = round(samples * mean)
-        shards = _flag(recipe.engine.flags, "--tensor-parallel-size")
-        replicas = _flag(recipe.engine.flags, "--data-parallel-size")
+        flags = recipe.engine.flags
+        shards = shards_of(flags)
+        replicas = recipe.engine.replicas * flag_value(flags, "--data-parallel-size", "-dp")
         weights = self._size.parameters * _BASE_BYTES / shards / _GIB
         token = self._size.kv_bytes / shards / _GIB
         concurrent = min(samples, recipe.engine.concurrency) / replicas
@@ -213,22 +265,30 @@ def problems(sources: Sequence[Source], plan: Plan) -> int:
     total = 0
     for source in sources:
         name = source.dataset or str(source.path)
-        if source.stories is not None:
-            total += source.stories.n
+        if generated := source.stories or source.reasoning_gym:
+            total += generated.n
         elif source.limit is not None:
             total += source.limit
         elif name in plan.sizes:
             total += plan.sizes[name]
         elif source.path is not None and source.path.is_file():
-            with source.path.open("rb") as lines:
-                total += sum(1 for _ in lines)
+            total += _lines(source.path)
         else:
             raise RunError(f"the number of problems of {name} is unknown: state it in plan.sizes")
     return total
 
 
-def _flag(flags: Sequence[str], name: str) -> int:
-    return int(flags[flags.index(name) + 1]) if name in flags else 1
+def _lines(file: Path) -> int:
+    """The lines of a file, gzipped if it is named so.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as lines:
+            return sum(1 for line in lines if line.strip())
+    except (OSError, EOFError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
 
 
 def _dimensions(recipe: Recipe, plan: Plan) -> Dimensions:

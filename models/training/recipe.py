@@ -225,7 +225,11 @@ class Recipe(Table):
         from_base = self.grpo is not None and self.grpo.start == "base"
         stages: dict[str, Training | None] = {"grpo": self.grpo}
         if not from_base:
-            stages |= {"tag": self.tag, "sft": self.sft, "dpo": self.dpo if self.dpo.rounds else None}
+            stages |= {
+                "tag": self.tag,
+                "sft": self.sft,
+                "dpo": self.dpo if self.dpo.rounds else None,
+            }
         processes = self.launch.processes if self.launch.accelerate is None else 1
         for name, settings in stages.items():
             if settings is not None and settings.batch % (settings.micro_batch * processes):

@@ -1,6 +1,7 @@
 """Recipe tables of generation: the engine that serves a checkpoint, and how it is sampled."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,24 @@ from models.training.recipe_tuning import Count, Effort, Share, Table
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 _SAMPLED = ("top_p", "top_k", "min_p", "repetition_penalty")
+
+
+def flag_value(flags: Sequence[str], *names: str) -> int:
+    """The number of one of these names in flags of vLLM, as `--name N` or `--name=N`; else 1."""
+    words = [word for flag in flags for word in flag.partition("=")[::2] if word]
+    values = [value for name, value in pairwise(words) if name.replace("_", "-") in names]
+    return int(values[-1]) if values and values[-1].isdigit() else 1
+
+
+def shards_of(flags: Sequence[str]) -> int:
+    """The GPUs over which vLLM's flags divide the weights of a model."""
+    pipeline = flag_value(flags, "--pipeline-parallel-size", "-pp")
+    return flag_value(flags, "--tensor-parallel-size", "-tp") * pipeline
+
+
+def gpus_of(flags: Sequence[str]) -> int:
+    """The GPUs that one vLLM takes by its flags."""
+    return shards_of(flags) * flag_value(flags, "--data-parallel-size", "-dp")
 
 
 class Engine(Table):
@@ -43,6 +62,11 @@ class Engine(Table):
             raise ValueError('replicas are started by this run: with kind = "urls", name each URL')
         if self.concurrency < self.replicas:
             raise ValueError(f"concurrency = {self.concurrency} leaves replicas without a request")
+        if self.replicas > 1 and gpus_of(self.flags) > self.gpus_each:
+            raise ValueError(
+                f"flags have each of the replicas take {gpus_of(self.flags)} GPUs, and "
+                f"gpus_each gives it {self.gpus_each}"
+            )
         return self
 
 

@@ -119,8 +119,8 @@ def _spread(examples: Sequence[Example], count: int) -> Sequence[Example]:
     """At most `count` of them, among them the first and the last."""
     if len(examples) <= count:
         return examples
-    last = len(examples) - 1
-    return [examples[round(index * last / max(1, count - 1))] for index in range(count)]
+    longest = len(examples) - 1
+    return [examples[round(index * longest / max(1, count - 1))] for index in range(count)]
 
 
 def _from_stories(recipe: Recipe, chat: Chat, counts: Counter[str]) -> list[Example]:

@@ -135,7 +135,9 @@ def _solution(row: Mapping[str, Any], efforts: Sequence[str]) -> _Solution | str
         reasoning=reasoning,
         response=row["response"].strip(),
         tokens=row["tokens"] if isinstance(row.get("tokens"), int) else 0,
-        wrong=[[max(0, place - start) for place in span] for span in row.get("wrong") or ()],
+        wrong=[
+            [max(0, character - start) for character in span] for span in row.get("wrong") or ()
+        ],
     )
     return _Solution(example, None if answer is None else str(answer))
 
@@ -163,11 +165,15 @@ def _fault(row: Mapping[str, Any], efforts: Sequence[str]) -> str | None:
 
 def _are_spans(spans: Any, length: int) -> bool:
     return isinstance(spans, list) and all(
-        isinstance(span, list)
-        and [type(character) for character in span] == [int, int]
-        and 0 <= span[0] <= span[1] <= length
-        for span in cast("list[Any]", spans)
+        _is_span(span, length) for span in cast("list[Any]", spans)
     )
+
+
+def _is_span(span: Any, length: int) -> bool:
+    if not isinstance(span, list) or not all(type(end) is int for end in cast("list[Any]", span)):
+        return False
+    ends = cast("list[int]", span)
+    return len(ends) == 2 and 0 <= ends[0] <= ends[1] <= length
 
 
 def _inner(reasoning: str) -> tuple[str, int]:
