@@ -110,10 +110,10 @@ def estimate(
     Raises ArithmeticError if it is not a finite number.
     """
     folded, size = parameters.folded, len(efforts)
-    sums = folded.weights.dot(projected.clipped) + folded.bias + projected.word_sum
+    sums = projected.sums
     offsets = parameters.kinds.find(kind)
     if offsets is not None:
-        sums += offsets
+        sums = sums + offsets
     values: list[float] = sums.tolist()
     if not isfinite(sum(values)):
         raise ArithmeticError("the estimate is not a finite number")

@@ -84,8 +84,11 @@ class Parameters(Standardizer):
     @cached_property
     def folded(self) -> "FoldedParameters":
         """The standardisation folded into the weights: 13 array operations per prompt, not 22."""
-        weights = np.vstack([self.p_weights, self.token_weights]) / self.scale
-        bias = np.concatenate([self.p_bias, self.token_bias]) - weights @ self.center
+        known = self.known_words
+        weights = np.vstack([self.p_weights, self.token_weights, known.weights]) / self.scale
+        bias = np.concatenate([self.p_bias, self.token_bias, [known.bias]])
+        bias -= weights @ self.center
+        word_weights = np.column_stack([self.word_weights, known.word_weights])
         lowest, highest = (self.center + self.scale * bound for bound in (self.low, self.high))
         per_unit = 1.0 / self.scale
         per_unit[-CONTEXT_FEATURES:] = 0.0
@@ -98,11 +101,7 @@ class Parameters(Standardizer):
                 strict=True,
             )
         )
-        known_weights = self.known_words.weights / self.scale
-        known_bias = self.known_words.bias - float(known_weights @ self.center)
-        return FoldedParameters(
-            lowest, highest, per_unit, weights, bias, factors, known_weights, known_bias
-        )
+        return FoldedParameters(lowest, highest, per_unit, weights, bias, word_weights, factors)
 
     def shortfalls(self, x: Array, words: Sequence[Words], known_share: Array) -> Array:
         """How many fewer words than expected N prompts have in the vocabulary, as a share (N,).
@@ -112,27 +111,25 @@ class Parameters(Standardizer):
             words: of the routed text, (N,).
             known_share: the share of words in the vocabulary, (N,).
         """
-        columns = self.known_words.word_weights[:, np.newaxis]
-        by_words = self.vocabulary.project(words, columns)[:, 0]
-        clipped = np.clip(x, self.folded.lowest, self.folded.highest)
-        return shortfall(self.folded.expected_share(clipped, by_words), known_share)
+        by_words = self.vocabulary.project(words, self.known_words.word_weights[:, np.newaxis])
+        expected = self.clipped(x) @ self.known_words.weights + self.known_words.bias
+        return shortfall(expected + by_words[:, 0], known_share)
 
     def project(self, prompt: Prompt) -> "Projected":
         """One prompt's features and words as the fit sees them."""
         folded, x = self.folded, prompt.x
         clipped = np.minimum(np.maximum(x, folded.lowest), folded.highest)
         rows, weights = self.vocabulary.vector(prompt.words)
-        word_sum = weights.dot(self.word_weights.take(rows, 0))
+        sums = weights.dot(folded.word_weights.take(rows, 0))
+        sums += folded.weights.dot(clipped)
+        sums += folded.bias
         known_share = 1.0
         if len(rows) < len(prompt.words):
             known_share = self.vocabulary.known_share(prompt.words)
         if prompt.read is not prompt.words:
             known_share = min(known_share, self.vocabulary.known_share(prompt.read))
-        lacking = 0.0
-        if known_share < 1.0:
-            by_words = weights.dot(self.known_words.word_weights.take(rows))
-            lacking = float(shortfall(folded.expected_share(clipped, by_words), known_share))
-        return Projected(clipped, np.abs(x - clipped), word_sum, known_share, lacking)
+        lacking = float(shortfall(sums[-1], known_share)) if known_share < 1.0 else 0.0
+        return Projected(sums[:-1], np.abs(x - clipped), known_share, lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +137,9 @@ class FoldedParameters:
     """Parameters for features in their own units.
 
     `lowest` and `highest` (F,): the range of the fit. `per_unit` (F,): standard deviations per
-    unit, 0 for features whose excess does not count. `weights` (2E, F), `bias` (2E,): logits, then
-    log tokens. `factors`: `smear`, `spread`, `top_budget` and `top_tokens` of each effort.
-    `known_weights` (F,), `known_bias`: the expected share of known words, without what words add.
+    unit, 0 for features whose excess does not count. `weights` (2E+1, F), `bias` (2E+1,) and
+    `word_weights` (V, 2E+1): of logits, of log tokens, and of the expected share of known words.
+    `factors`: `smear`, `spread`, `top_budget` and `top_tokens` of each effort.
     """
 
     lowest: Array
@@ -150,28 +147,21 @@ class FoldedParameters:
     per_unit: Array
     weights: Array
     bias: Array
+    word_weights: Array
     factors: tuple[tuple[float, float, float, float], ...]
-    known_weights: Array
-    known_bias: float
-
-    def expected_share(self, clipped: Array, by_words: Array) -> Array:
-        """The expected share of known words (...): features (..., F), and what words add (...)."""
-        return clipped.dot(self.known_weights) + self.known_bias + by_words
 
 
 @dataclass(frozen=True, slots=True)
 class Projected:
     """One prompt in the coordinates of a fit.
 
-    `clipped` (F,): features clipped to the range of the fit, in their own units. `excess` (F,): the
-    distance from the range, in the same units. `word_sum` (2E,): what the words add to the logits,
-    then to the log tokens. `known_share`: the share of words that the vocabulary has; `shortfall`:
-    how much less that is than expected, at most 0 where it has all.
+    `sums` (2E,): logits, then log tokens. `excess` (F,): the features' distances from the range of
+    the fit, in their own units. `known_share`: the share of words that the vocabulary has;
+    `shortfall`: how much less that is than expected, at most 0 where it has all.
     """
 
-    clipped: Array
+    sums: Array
     excess: Array
-    word_sum: Array
     known_share: float
     shortfall: float
 
