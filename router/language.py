@@ -83,8 +83,8 @@ def is_english(text: str) -> bool:
     words = [word.casefold() for word in _WORD.findall(_MATHS.sub(" ", window(text)))]
     if not words:
         return not any(character.isalpha() and not character.isascii() for character in text)
-    if sum(not word.isascii() for word in words) > _MAX_FOREIGN_SHARE * len(words):
+    if len(words) - sum(map(str.isascii, words)) > _MAX_FOREIGN_SHARE * len(words):
         return False
-    foreign = sum(word in _FOREIGN_WORDS for word in words)
-    english = sum(word in _ENGLISH_WORDS for word in words)
+    foreign = sum(map(_FOREIGN_WORDS.__contains__, words))
+    english = sum(map(_ENGLISH_WORDS.__contains__, words))
     return english > foreign and english >= _MIN_SHARE * len(words)

@@ -132,17 +132,18 @@ class HardEnd:
         correct: defaultdict[str, list[float]] = defaultdict(list)
         tokens: defaultdict[str, defaultdict[str, list[float]]]
         tokens = defaultdict(lambda: defaultdict(list))
-        for row in rows_of(data, _HARD):
-            if row["model"] in _LADDERED and row["effort"] in EFFORTS and row["tokens"]:
-                correct[row["effort"]].append(float(row["correct"]))
-                tokens[row["effort"]][row["problem_id"]].append(float(row["tokens"]))
+        columns = "model", "effort", "problem_id", "correct", "tokens"
+        for model, effort, problem_id, right, spent in rows_of(data, _HARD, *columns):
+            if model in _LADDERED and effort in EFFORTS and spent:
+                correct[effort].append(float(right))
+                tokens[effort][problem_id].append(float(spent))
         chance: Array = np.array([fmean(correct[effort]) for effort in EFFORTS])
         logit: Array = np.log(chance / (1 - chance))
-        spent = [[fmean(cell) for cell in tokens[effort].values()] for effort in EFFORTS]
+        means = [[fmean(cell) for cell in tokens[effort].values()] for effort in EFFORTS]
         return cls(
             logit[-1] - logit,
-            np.log(np.array([fmean(means) for means in spent])),
-            np.array([max(means) for means in spent]),
+            np.log(np.array([fmean(of_problems) for of_problems in means])),
+            np.array([max(of_problems) for of_problems in means]),
         )
 
 

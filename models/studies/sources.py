@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -82,8 +83,8 @@ def _panel(data: Path, name: str) -> Iterator[tuple[str, float]]:
     """Each prompt with its share of correct generations, averaged over models."""
     cells: defaultdict[str, defaultdict[str, list[float]]]
     cells = defaultdict(lambda: defaultdict(list))
-    for row in rows_of(data, name):
-        cells[row["problem_id"]][row["model"]].append(float(row["correct"]))
+    for problem_id, model, correct in rows_of(data, name, "problem_id", "model", "correct"):
+        cells[problem_id][model].append(float(correct))
     for problem in _lines(data / "outcomes", f"{name}.problems.jsonl.gz"):
         by_model = cells.get(str(problem["problem_id"]))
         if problem["prompt"] and by_model:
@@ -96,10 +97,12 @@ def _graded(data: Path, name: str, shares: Mapping[int, float]) -> Iterator[tupl
         yield str(problem["prompt"]), shares[min(level, max(shares))]
 
 
-def rows_of(data: Path, name: str) -> Iterator[dict[str, str]]:
+def rows_of(data: Path, name: str, *columns: str) -> Iterator[tuple[str, ...]]:
+    """Some columns of a log's rows."""
     file = data / "outcomes" / f"{name}.outcomes.csv.gz"
     with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
-        yield from csv.DictReader(stream)
+        rows = csv.reader(stream)
+        yield from map(itemgetter(*map(next(rows).index, columns)), rows)
 
 
 def _lines(folder: Path, name: str) -> Iterator[Mapping[str, object]]:
