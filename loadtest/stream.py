@@ -1,7 +1,6 @@
 """Reads a streamed answer: its text, its token counts, and its errors."""
 
 import json
-import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -9,14 +8,12 @@ import httpx
 
 from loadtest.error_text import error_message
 from loadtest.record import Record
+from router.finish_reason import finish_meaning
+from router.token_count import token_count
 
 _ANSWER_FIELDS = ("content", "tool_calls")
 _REASONING_FIELDS = ("reasoning", "reasoning_content")
 """The fields of a delta that contain the model's tokens."""
-
-
-_FAILED = re.compile("error|abort|cancel|fail|insufficient_system_resource", re.IGNORECASE)
-"""In finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
 
 
 async def read_events(response: httpx.Response) -> AsyncIterator[tuple[bytes, bytes, int]]:
@@ -93,7 +90,7 @@ def _read_chunk(chunk: dict[str, Any], record: Record) -> Chunk:
         finish: object = choice.get("finish_reason")
         if choice.get("error") or delta.get("error"):
             note_error(choice if choice.get("error") else delta, record)
-        elif finish and _FAILED.search(str(finish)):
+        elif finish_meaning(finish) == "error":
             note_error(f"finish_reason {finish}".encode(), record)
         is_last |= bool(finish)
         text += delta.get("content") or ""
@@ -119,6 +116,7 @@ def note_error(fields: bytes | dict[str, Any], record: Record) -> None:
 
 
 def _token_count(count: object) -> int:
-    if not isinstance(count, int):
+    tokens = token_count(count)
+    if tokens is None:
         raise TypeError(f"{count!r} is no count of tokens")
-    return count
+    return tokens

@@ -19,8 +19,10 @@ from tenacity import (
 
 from models.outcomes.problem_sets import Problem
 from models.outcomes.reasoning import count_thinking, parted
+from router.finish_reason import finish_meaning
 from router.kind import system_kind, system_prompt
 from router.messages import read_messages
+from router.token_count import token_count
 
 _ATTEMPTS = 6
 _RETRIED_STATUSES = (408, 409, 429, 500, 502, 503, 504)
@@ -188,7 +190,7 @@ def _has_failed(response: httpx.Response) -> bool:
         completion: dict[str, Any] = response.json()
         choices: list[dict[str, Any]] = completion.get("choices") or [{}]
         errors = [completion.get("error"), choices[0].get("error")]
-        return any(errors) or choices[0].get("finish_reason") == "error"
+        return any(errors) or finish_meaning(choices[0].get("finish_reason")) == "error"
     except (ValueError, LookupError, TypeError, AttributeError):
         return False
 
@@ -259,7 +261,7 @@ def conversation(task: GenerationTask, settings: RequestSettings) -> list[dict[s
 def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
     """The answer's text without thoughts, and whether `max_tokens` cut it off."""
     choice = completion["choices"][0]
-    return parted(choice["message"])[1], choice.get("finish_reason") == "length"
+    return parted(choice["message"])[1], finish_meaning(choice.get("finish_reason")) == "cut"
 
 
 def reasoning_text(completion: dict[str, Any]) -> str | None:
@@ -289,8 +291,8 @@ def outcome_row(
         "effort": task.effort,
         "sample": task.sample,
         "correct": None if correct is None else int(correct),
-        "tokens": usage["completion_tokens"],
-        "thinking_tokens": details.get("reasoning_tokens"),
+        "tokens": token_count(usage["completion_tokens"]),
+        "thinking_tokens": token_count(details.get("reasoning_tokens")),
         "response": text if settings.keep_responses else None,
         **({"reasoning": reasoning_text(completion)} if settings.keep_responses else {}),
         "truncated": truncated,

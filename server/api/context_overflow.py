@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from router.token_count import token_count
+
 _KINDS = frozenset(("context_length_exceeded", "exceed_context_size_error"))
 _WORDS = re.compile(
     r"maximum context length|context (?:length|size|window|limit)|maximum model length"
@@ -73,8 +75,8 @@ def context_overflow(error: Mapping[str, Any], context: int | None) -> ContextOv
     named, prompt = _LIMIT.search(text), _PROMPT.search(text)
     return ContextOverflow(
         text or "the request is longer than the context",
-        _count(error.get("n_ctx")) or (int(named[1]) if named else None) or context,
-        _count(error.get("n_prompt_tokens")) or (int(prompt[1]) if prompt else None),
+        token_count(error.get("n_ctx")) or (int(named[1]) if named else None) or context,
+        token_count(error.get("n_prompt_tokens")) or (int(prompt[1]) if prompt else None),
     )
 
 
@@ -101,7 +103,3 @@ def error_fields(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an error envelope; a text in its place is the message."""
     error: object = answer.get("error")
     return cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int else None

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from router.effort import Effort
+from router.finish_reason import finish_meaning
 from server.api.relay import Relay, Tops
-from server.engines.reported_error import is_failure, reported_error
+from server.engines.reported_error import reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
 from server.http.sse import data_or_text, encode
@@ -46,7 +47,7 @@ class ResponsesRelay(Relay):
         response = fields.get("response")
         failed = cast("dict[str, Any]", response) if isinstance(response, dict) else fields
         is_named = kind in ("error", "response.failed")
-        if is_named or fields.get("error") or is_failure(failed.get("status")):
+        if is_named or fields.get("error") or finish_meaning(failed.get("status")) == "error":
             self.error = self.error or reported_error(
                 failed.get("error") or failed or data_or_text(event, None)
             )
@@ -102,7 +103,7 @@ class MessagesRelay(Relay):
             cast("dict[str, Any]", delta).get("stop_reason") if isinstance(delta, dict) else None
         )
         self.answered = self.answered or bool(reason)
-        if is_failure(reason):
+        if finish_meaning(reason) == "error":
             self.error = self.error or EngineFailed(
                 f"the engine ended its answer with stop_reason '{reason}'"
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from router.effort import Effort
+from router.finish_reason import finish_meaning
 from router.messages import read_messages
 from server.api.answers import RESPONSES_FORM, StreamForm
 from server.api.context_overflow import openai_refusal
@@ -15,7 +16,7 @@ from server.api.session import named_session
 from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect
-from server.engines.reported_error import is_failure, reported_error
+from server.engines.reported_error import reported_error
 from server.errors import BadRequest, GatewayError
 from server.http.sse import encode
 
@@ -62,7 +63,7 @@ def answers(answer: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:
-    if answer.get("error") or is_failure(answer.get("status")):
+    if answer.get("error") or finish_meaning(answer.get("status")) == "error":
         return reported_error(answer.get("error"))
     return None
 

@@ -465,7 +465,7 @@ class Settings(BaseSettings):
             raise ValueError("policy budget needs tokens_per_request")
         if not (self.keys or self.allow_unauthenticated or is_loopback(self.host)):
             raise ValueError(
-                f"listening on {self.host} without API keys would let anyone use this server; "
+                f"host {self.host} without API keys would let anyone use this server; "
                 "make one with 'tops key NAME', or pass --allow-unauthenticated"
             )
         anyone = [f"cors_origins {name}" for name in ("*", "null") if name in self.cors_origins]

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import orjson
 
+from router.token_count import token_count
 from server.api.request import ParsedRequest
 from server.lifecycle.record import RequestRecord
 
@@ -55,8 +56,9 @@ def add_usage(usage: object, extra: object) -> Any:
     if isinstance(usage, dict) and isinstance(extra, dict):
         left, right = cast("dict[str, Any]", usage), cast("dict[str, Any]", extra)
         return {**left, **{key: add_usage(left.get(key), value) for key, value in right.items()}}
-    if isinstance(usage, int) and isinstance(extra, int):
-        return usage + extra
+    counts = token_count(usage), token_count(extra)
+    if None not in counts:
+        return sum(cast("tuple[int, int]", counts))
     return cast("Any", usage if extra is None else extra)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
+from router.token_count import token_count
 from server.engines import chat_chunk
 from server.engines.continuing.transcript import Transcript
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES
@@ -214,7 +215,7 @@ class CountedReply:
         unseen = max(0, completion - known[0])
         total = sum(known) + unseen * len(known)
         usage = cast("Json", answer["usage"])
-        prompt = usage.get("prompt_tokens") or 0
+        prompt = token_count(usage.get("prompt_tokens")) or 0
         return {
             **answer,
             "usage": {**usage, "completion_tokens": total, "total_tokens": prompt + total},
@@ -234,8 +235,8 @@ class CountedReply:
             return fields
         name, key = _DETAILS[self._path]
         usage = _object(fields["usage"])
-        completion = usage.get("completion_tokens", usage.get("output_tokens"))
-        if isinstance(completion, int):  # a text may have more tokens than were generated for it
+        completion = token_count(usage.get("completion_tokens", usage.get("output_tokens")))
+        if completion is not None:  # a text may have more tokens than were generated for it
             thinking = min(thinking, completion)
         details = {**_object(usage.get(name)), key: thinking}
         return {**fields, "usage": {**usage, name: details}}
@@ -278,8 +279,8 @@ def _without(text: str, transition: str) -> str:
 
 def _sum_of(usages: Sequence[Json]) -> Json:
     """The usage of several choices, each reported by itself."""
-    completion = sum(usage.get("completion_tokens") or 0 for usage in usages)
-    prompt = usages[-1].get("prompt_tokens") or 0
+    completion = sum(token_count(usage.get("completion_tokens")) or 0 for usage in usages)
+    prompt = token_count(usages[-1].get("prompt_tokens")) or 0
     totals = {"completion_tokens": completion, "total_tokens": prompt + completion}
     return {**usages[-1], **totals}
 

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, cast
 
 from router.effort import Effort
+from router.finish_reason import finish_meaning
 from server.engines import chat_chunk
 from server.engines.dialect import Dialect
 from server.engines.usage import read_usage
@@ -101,7 +102,7 @@ def read_trial(answer: object) -> Trial | None:
     return Trial(
         thinking=0 if usage.thinking is None and not thoughts else usage.thinking,
         completion=usage.completion,
-        cut=choice.get("finish_reason") == "length",
+        cut=finish_meaning(choice.get("finish_reason")) == "cut",
         answered=chat_chunk.has_answer(message),
         digest=hashlib.sha256(f"{thoughts}\0{chat_chunk.text(message)}".encode()).hexdigest()[:16],
     )

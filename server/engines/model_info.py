@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from router.effort import EFFORTS, Effort
+from router.token_count import token_count
 
 _STARTED = int(time.time())
 _SUFFIXES = frozenset((*EFFORTS, "ultra", "auto"))
@@ -58,4 +59,5 @@ def parse_model(model: Mapping[str, Any]) -> ModelInfo:
 
 
 def _integer(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None
+    number = token_count(value)
+    return number if number is not None and number > 0 else None

@@ -4,21 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from router.finish_reason import finish_meaning
 from server.engines.chat_chunk import choices, part
 from server.errors import EngineFailed, EngineRefused, GatewayError
 
-_FAILED = re.compile(
-    "error|abort|cancel|fail|time_?out|overload|exception|insufficient_system_resource",
-    re.IGNORECASE,
-)
-"""In finish reasons of answers that an error ended: of OpenRouter and Mistral, SGLang, DeepSeek."""
-
 _CLIENT_STATUS = re.compile(r"4\d\d")
-
-
-def is_failure(reason: object) -> bool:
-    """Whether a finish or stop reason says that an error ended the answer."""
-    return isinstance(reason, str) and _FAILED.search(reason) is not None
 
 
 def reported_error(error: object) -> GatewayError:
@@ -47,6 +37,6 @@ def chat_error(body: Mapping[str, Any]) -> GatewayError | None:
             if holder.get("error"):
                 return reported_error(holder["error"])
         finish = choice.get("finish_reason")
-        if is_failure(finish):
+        if finish_meaning(finish) == "error":
             return EngineFailed(f"the engine ended its answer with finish_reason '{finish}'")
     return None

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from router.token_count import token_count
 from server.http.json_codec import JSONError, dumps, loads
 
 PATH = "/tokenize"
@@ -20,7 +21,7 @@ def read_token_count(raw: bytes) -> int | None:
     except JSONError:
         return None
     reply = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    count, tokens = reply.get("count"), reply.get("tokens")
-    if isinstance(count, int):
+    count, tokens = token_count(reply.get("count")), reply.get("tokens")
+    if count is not None:
         return count
     return len(cast("list[object]", tokens)) if isinstance(tokens, list) else None

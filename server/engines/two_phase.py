@@ -19,6 +19,8 @@ from server.engines.continuation import (
     requested_limit,
     shortened,
 )
+from server.engines.continuing.api import Kind
+from server.engines.continuing.ending import end_kind
 from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
 from server.engines.reply import Reply, Sink, give
 from server.engines.usage import Usage, read_usage
@@ -71,7 +73,7 @@ class TwoPhase:
         self._common_fields: dict[str, Any] = {}
         self._reasoning_field = "reasoning"
         self._answered = False
-        self._finish_reason: str | None = None
+        self._end: Kind | None = None
         """Of a phase one that ended without an answer."""
 
         self._finish: list[bytes] = []
@@ -148,7 +150,7 @@ class TwoPhase:
                         break
                 else:
                     yield visible
-        if not (self.cut or self._finish_reason):
+        if not (self.cut or self._end):
             return
         await self._counter.settle()
         async with aclosing(self._post(await self._second_body())) as reply:
@@ -201,11 +203,10 @@ class TwoPhase:
 
     def _ends_unanswered(self, chunk: dict[str, Any] | None) -> bool:
         """Whether the choice has finished with reasoning and no answer, by this chunk at last."""
-        if self._finish_reason is None and self._counter.text and not self._answered:
+        if self._end is None and self._counter.text and not self._answered:
             choice = chat_chunk.first_choice(chunk or {}) or {}
-            if choice.get("finish_reason") in ("length", "stop"):
-                self._finish_reason = choice["finish_reason"]
-        return self._finish_reason is not None
+            self._end = end_kind(choice.get("finish_reason"))
+        return self._end is not None
 
     async def _visible(self, chunk: dict[str, Any]) -> bytes:
         """An event without what the client did not request: running usage, log-probabilities."""
@@ -232,7 +233,7 @@ class TwoPhase:
         if self._usage and not self.cut:
             used = max(used, self._usage.completion)
             counter.tokens = used if self._usage.thinking is None else self._usage.thinking
-        if self._finish_reason == "length" and (limit is None or used < limit):
+        if self._end == "cut" and (limit is None or used < limit):
             reasoning = shortened(reasoning, used, self._reserve)  # the context is full
         self._first_tokens = used
         if self._usage is None or self.method == "estimate":

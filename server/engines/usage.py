@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import structlog
 
+from router.token_count import token_count
 from server.engines.chat_chunk import choices, part
 
 MAX_TOKENS = 10**9
@@ -69,9 +70,8 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
     counts = _counts(response)
     if counts is None:
         return None
-    if _count(counts, "prompt_tokens") is not None:
-        prompt, completion = counts["prompt_tokens"], _count(counts, "completion_tokens")
-    else:
+    prompt, completion = _count(counts, "prompt_tokens"), _count(counts, "completion_tokens")
+    if prompt is None:
         prompt, completion = _count(counts, "input_tokens"), _count(counts, "output_tokens")
         for name in ("cache_read_input_tokens", "cache_creation_input_tokens"):
             prompt = None if prompt is None else prompt + (_count(counts, name) or 0)
@@ -94,10 +94,11 @@ def read_usage(response: Mapping[str, Any]) -> Usage | None:
 def _cached(counts: Mapping[str, Any], detail: str, names: Sequence[str]) -> int:
     """Prompt tokens of a cache: from the details of the prompt, or by a name of a vendor's."""
     for details in _PROMPT_DETAILS:
-        count = part(counts, details).get(detail)
-        if type(count) is int:
+        count = token_count(part(counts, details).get(detail))
+        if count is not None:
             return max(count, 0)
-    return max(0, next((counts[name] for name in names if type(counts.get(name)) is int), 0))
+    cached = (token_count(counts.get(name)) for name in names)
+    return max(0, next((count for count in cached if count is not None), 0))
 
 
 def _counts(response: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -127,15 +128,17 @@ def with_added(usage: object, addend: Usage) -> Any:
         (("reasoning_tokens", "thinking_tokens"), addend.thinking or 0),
     ):
         for name in names:
-            if type(counts.get(name)) is int:
-                counts = {**counts, name: counts[name] + tokens}
+            count = token_count(counts.get(name))
+            if count is not None:
+                counts = {**counts, name: count + tokens}
     for name in _PROMPT_DETAILS:
         details: object = counts.get(name)
         if isinstance(details, dict):
             known = cast("dict[str, Any]", details)
-            if type(known.get("cached_tokens")) is int:
-                total = known["cached_tokens"] + addend.cached
-                counts = {**counts, name: {**known, "cached_tokens": total}}
+            cached = token_count(known.get("cached_tokens"))
+            if cached is not None:
+                details = {**known, "cached_tokens": cached + addend.cached}
+                counts = {**counts, name: details}
     for name in ("completion_tokens_details", "output_tokens_details"):
         details = counts.get(name)
         if isinstance(details, dict):
@@ -158,19 +161,19 @@ def _thinking(counts: Mapping[str, Any]) -> int | None:
 
 def _unnamed_thinking(counts: Mapping[str, Any], named: int) -> int | None:
     """Tokens that only the total has, unless they are those of a cached prompt."""
-    total, details = counts.get("total_tokens"), part(counts, "prompt_tokens_details")
-    if type(total) is not int or not named < total <= MAX_TOKENS or "prompt_tokens" not in counts:
+    total, details = token_count(counts.get("total_tokens")), part(counts, "prompt_tokens_details")
+    if total is None or not named < total <= MAX_TOKENS or "prompt_tokens" not in counts:
         return None
     return None if total - named == details.get("cached_tokens") else total - named
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int | None:
     """A count of tokens; None where it is absent or no whole number."""
-    count = counts.get(name)
-    if count is None or type(count) is int:
-        return count
-    _warn(name)
-    return None
+    reported = counts.get(name)
+    count = token_count(reported)
+    if count is None and reported is not None:
+        _warn(name)
+    return count
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 from server.engines import chat_chunk
 from server.engines.continuation import TRANSITION, continued_chat, without_echo
 from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.ending import end_kind, is_cut
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
@@ -17,7 +18,7 @@ NOTABLE = re.compile(
     rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
 )
 _ANSWER = re.compile(rb'"(?:content"\s*+:\s*["\[]\s*[^"\s\\]|tool_calls"\s*+:\s*\[\s*\{)')
-_ENDS: dict[str, Kind] = {"stop": "end", "length": "cut"}
+_FINISH = re.compile(rb'"finish_reason"\s*+:\s*+"([^"]*)"')
 
 
 def kind(event: Json) -> Kind | None:
@@ -26,12 +27,12 @@ def kind(event: Json) -> Kind | None:
     choice = chat_chunk.first_choice(event) or {}
     if chat_chunk.has_answer(chat_chunk.part(choice, "delta")):
         return "answer"
-    return _ENDS.get(str(choice.get("finish_reason")))
+    return end_kind(choice.get("finish_reason"))
 
 
 def may_lack_answer(raw: bytes) -> bool:
-    is_single = raw.count(b'"finish_reason"') == 1
-    return not is_single or b'"length"' in raw or not _ANSWER.search(raw)
+    finishes = _FINISH.findall(raw)
+    return len(finishes) != 1 or is_cut(finishes[0]) or not _ANSWER.search(raw)
 
 
 def read_stream(events: Sequence[Json]) -> Unfinished | None:
@@ -59,7 +60,7 @@ def read_answer(answer: Json) -> list[Unfinished]:
     for position, choice in enumerate(choices):
         message, finish = chat_chunk.part(choice, "message"), choice.get("finish_reason")
         state = _unfinished(message, finish, usage)
-        if state is not None and (not state.text or finish == "length"):
+        if state is not None and (not state.text or state.at_length):
             state.index = position
             states.append(state)
     return states
@@ -177,11 +178,11 @@ def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinishe
     reasoning, text = chat_chunk.reasoning(message)[0], chat_chunk.text(message)
     if message.get("tool_calls") or message.get("function_call") or message.get("refusal"):
         return None
-    if (finish is not None and str(finish) not in _ENDS) or not reasoning:
+    if (finish is not None and end_kind(finish) is None) or not reasoning:
         return None
     answer = text if text.strip() else ""
     completion = usage.completion if usage else None
     thinking = usage.thinking if usage else None
     if thinking is None and not answer:
         thinking = completion
-    return Unfinished(reasoning, answer, thinking, completion, None, finish == "length")
+    return Unfinished(reasoning, answer, thinking, completion, None, end_kind(finish) == "cut")

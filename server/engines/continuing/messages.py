@@ -8,8 +8,10 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
+from router.token_count import token_count
 from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.ending import end_kind, is_cut
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
@@ -17,13 +19,7 @@ from server.http.sse import encode, payload
 LIMITS: tuple[str, ...] = ("max_tokens",)
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
 _TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
-_ENDS: dict[str, Kind] = {
-    "end_turn": "end",
-    "stop_sequence": "end",
-    "max_tokens": "cut",
-    "model_context_window_exceeded": "cut",
-}
-_CUTS = [f'"{reason}"'.encode() for reason, kind in _ENDS.items() if kind == "cut"]
+_STOP = re.compile(rb'"stop_reason"\s*+:\s*+"([^"]*)"')
 _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
 
@@ -33,7 +29,7 @@ def kind(event: Json) -> Kind | None:
     if name == "error":
         return "error"
     if name == "message_delta":
-        return _ENDS.get(str(_object(event.get("delta")).get("stop_reason")))
+        return end_kind(_object(event.get("delta")).get("stop_reason"))
     if name == "content_block_start":
         block = _object(event.get("content_block"))
         if block.get("type") not in _QUIET:
@@ -45,7 +41,7 @@ def kind(event: Json) -> Kind | None:
 
 
 def may_lack_answer(raw: bytes) -> bool:
-    return any(reason in raw for reason in _CUTS) or not _TEXT.search(raw)
+    return any(map(is_cut, _STOP.findall(raw))) or not _TEXT.search(raw)
 
 
 def read_stream(events: Sequence[Json]) -> Unfinished | None:
@@ -134,14 +130,14 @@ def _unfinished(message: Json) -> Unfinished | None:
     blocks, reason = _content(message), message.get("stop_reason")
     if any(block.get("type") not in _QUIET for block in blocks):
         return None
-    if reason is not None and str(reason) not in _ENDS:
+    if reason is not None and end_kind(reason) is None:
         return None
     reasoning, text = (
         "".join(str(block.get(name) or "") for block in blocks) for name in ("thinking", "text")
     )
     text = text if text.strip() else ""
-    is_cut = _ENDS.get(str(reason)) == "cut"
-    if not reasoning or (text and not is_cut):
+    at_length = end_kind(reason) == "cut"
+    if not reasoning or (text and not at_length):
         return None
     usage = read_usage(message)
     return Unfinished(
@@ -150,7 +146,7 @@ def _unfinished(message: Json) -> Unfinished | None:
         usage.thinking if usage else None,
         usage.completion if usage and reason else None,
         usage.prompt if usage else None,
-        is_cut,
+        at_length,
     )
 
 
@@ -178,8 +174,8 @@ def _total_usage(begun: Json, added: Json, state: Unfinished) -> Json:
     total: dict[str, Any] = {**added, **begun}
     if "output_tokens_details" not in begun and state.thinking_tokens is not None:
         total["output_tokens_details"] = {"thinking_tokens": state.thinking_tokens}
-    counts = (begun.get("output_tokens"), added.get("output_tokens"))
-    total["output_tokens"] = sum(count for count in counts if isinstance(count, int))
+    counts = (token_count(counts.get("output_tokens")) for counts in (begun, added))
+    total["output_tokens"] = sum(count or 0 for count in counts)
     return total
 
 

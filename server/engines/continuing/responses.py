@@ -4,10 +4,10 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
+from router.finish_reason import finish_meaning
 from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.unfinished import Unfinished
-from server.engines.reported_error import is_failure
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
@@ -37,7 +37,7 @@ def kind(event: Json) -> Kind | None:
 
 def _last_kind(event: Json) -> Kind | None:
     response = _object(event.get("response"))
-    if is_failure(response.get("status")):
+    if finish_meaning(response.get("status")) == "error":
         return "error"
     if _is_filtered(response):
         return None
@@ -178,7 +178,7 @@ def _unfinished(response: Json) -> Unfinished | None:
 
 def _is_filtered(response: Json) -> bool:
     """Whether a filter ended it, beyond which nothing may go on."""
-    return _object(response.get("incomplete_details")).get("reason") == "content_filter"
+    return finish_meaning(_object(response.get("incomplete_details")).get("reason")) == "filter"
 
 
 def _items(response: Json) -> list[Json]:
