@@ -22,7 +22,9 @@ _SPELLINGS: Mapping[FinishMeaning, str] = {
     "filter": "content_filter content_filtered safety recitation blocklist prohibited_content spii"
     " refusal refused guardrail_intervened sensitive blocked",
 }
-_MEANINGS = {word: meaning for meaning, words in _SPELLINGS.items() for word in words.split()}
+_MEANINGS: Mapping[str, FinishMeaning] = {
+    word: meaning for meaning, words in _SPELLINGS.items() for word in words.split()
+}
 
 _FAILED = re.compile(
     "error|abort|cancel|fail|time_?out|overload|exception|insufficient_system_resource"

@@ -51,6 +51,8 @@ class RunawayEngine:
         running_usage: whether chunks carry the usage so far, where that is requested.
         tokenizes: whether it has `/tokenize`.
         continues: whether it goes on with an assistant's message.
+        breaks: whether its connection breaks after the first token of a message that it goes on
+            with, in a chat's stream.
     """
 
     obeys: int | None = None
@@ -59,6 +61,7 @@ class RunawayEngine:
     running_usage: bool = True
     tokenizes: bool = True
     continues: bool = True
+    breaks: bool = False
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     spent: int = 0
     url: str = ""
@@ -136,6 +139,8 @@ class RunawayEngine:
         running = self.running_usage and options.get("continuous_usage_stats")
         yield _sse({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}]})
         for name, start, count in self._chunks(made):
+            if self.breaks and made.prompt > PROMPT_TOKENS and start:
+                raise ConnectionError("broken")
             delta: dict[str, Any] = {name: "w " * count}
             if name == "content" and made.calls:
                 delta = {"tool_calls": [{"index": 0, **CALL}]}

@@ -11,12 +11,18 @@ from server.engines.continuing import chat, messages, responses
 from server.engines.continuing.reply import ContinuedReply
 from server.engines.continuing.room import Room
 from server.engines.reply import Sink, give
+from server.engines.usage import Usage
 from server.errors import EngineFailed
 from server.http.sse import payload, split
 
+NEVER = b"never"
+
 
 class RawReply:
-    """An engine's stream as segments of bytes; an error is raised in its place."""
+    """An engine's stream as segments of bytes.
+
+    An error is raised in its place; NEVER is a silence without end.
+    """
 
     cut = retry_after = None
 
@@ -31,6 +37,8 @@ class RawReply:
         segment = self._segments.pop(0) if self._segments else b""
         if isinstance(segment, Exception):
             raise segment
+        if segment is NEVER:
+            await asyncio.sleep(3600)
         return segment
 
     async def stream_to(self, sink: Sink) -> None:
@@ -67,15 +75,18 @@ async def count_words(text: str) -> int:
 class Engine:
     def __init__(self, *replies: RawReply) -> None:
         self.replies, self.bodies = list(replies), list[dict[str, Any]]()
+        self.booked: list[Usage] = []
 
     def post(self, body: dict[str, Any]) -> RawReply:
         self.bodies.append(body)
         return self.replies[len(self.bodies) - 1]
 
-    def stream(self, room: Room, by_sink: bool = True, api: Any = chat, **body: Any) -> bytes:
-        """What a client gets."""
+    def stream(
+        self, room: Room, by_sink: bool = True, api: Any = chat, leaves: bytes = NEVER, **body: Any
+    ) -> bytes:
+        """What a client gets, who leaves once it has got these bytes."""
         body = {"messages": [{"role": "user", "content": "2 + 3?"}], "stream": True, **body}
-        reply = ContinuedReply(self.post, body, api, RESUME, room, count_words)
+        reply = ContinuedReply(self.post, body, api, RESUME, room, count_words, self.booked.append)
 
         async def main() -> bytes:
             sent: list[bytes] = []
@@ -84,12 +95,14 @@ class Engine:
                 sent.append(chunk)
 
             await reply.begin()
-            sent.append(await reply.next_chunk())
-            if by_sink:
-                await reply.stream_to(sink)
-            while chunk := await reply.next_chunk():
-                sent.append(chunk)
-            await reply.aclose()
+            try:
+                sent.append(await reply.next_chunk())
+                if by_sink and leaves is NEVER:
+                    await reply.stream_to(sink)
+                while leaves not in sent[-1] and (chunk := await reply.next_chunk()):
+                    sent.append(chunk)
+            finally:
+                await reply.aclose()
             self.cut = reply.cut
             return b"".join(sent)
 
@@ -177,6 +190,28 @@ def test_an_engine_that_does_not_end_its_stream_is_continued() -> None:
     assert len(lingering._segments) > 990  # pyright: ignore[reportPrivateUsage]
 
 
+@pytest.mark.parametrize("by_sink", [False, True])
+@pytest.mark.parametrize("segments", [[*FIRST[:6], NEVER], [b"".join(FIRST[:6]), NEVER]])
+def test_an_engine_that_falls_silent_after_the_end_of_its_thoughts_is_continued(
+    segments: list[bytes], by_sink: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.engines.continuing.reply.ENDING_SECONDS", 0.05)
+    engine = Engine(RawReply(*segments), RawReply(*SECOND))
+    assert text(engine.stream(ROOM, by_sink)) == "5"
+
+
+@pytest.mark.parametrize("reason", ["length", "LENGTH", "max_tokens", "eos", "STOP", "tool_calls"])
+def test_thoughts_end_by_any_spelling_of_a_reason(reason: str) -> None:
+    first = sse(*THOUGHTS, finish(reason), {"choices": [], "usage": usage(4, 4)}, DONE)
+    assert text(Engine(RawReply(*first), RawReply(*SECOND)).stream(ROOM)) == "5"
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "refusal", "sensitive"])
+def test_thoughts_that_a_filter_ended_are_not_continued(reason: str) -> None:
+    first = sse(*THOUGHTS, finish(reason), DONE)
+    assert Engine(RawReply(*first)).stream(ROOM) == b"".join(first)
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_an_engine_that_refuses_to_continue_leaves_its_own_end(status: int) -> None:
     refusals = [RawReply(status=status), RawReply(status=status)]
@@ -222,6 +257,88 @@ def test_text_that_the_smaller_limit_has_cut_is_continued_and_a_call_is_not(
     else:
         assert sent == b"".join(first)
         assert len(engine.bodies) == 1
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning"])
+def test_text_in_the_event_of_its_end_is_sent_once(field: str) -> None:
+    """As vLLM sends the last token of an answer that `max_tokens` ends."""
+    last = event({field: "well "})
+    last["choices"][0] |= {"finish_reason": "length", "logprobs": {"content": [1]}}
+    last["usage"] = usage(15, 4)
+    for answers in ([RawReply(*SECOND)], [RawReply(status=500)]):
+        engine = Engine(RawReply(*sse(*THOUGHTS, last, DONE)), *answers)
+        sent = engine.stream(Room(20, 5, initial_limit=15), max_tokens=20)
+        is_continued = answers[0].status == 200
+        expected = "hm hm hm hm " + "well " * (field == "reasoning")
+        assert text(sent, "reasoning").startswith(expected)
+        assert text(sent, "reasoning").count("well ") == (field == "reasoning")
+        assert text(sent) == "well " * (field == "content") + "5" * is_continued
+        assert sent.count(b'"length"') == (not is_continued)
+        assert sent.count(b'"logprobs":{') == 1
+        assert engine.booked == []
+
+
+def test_an_answer_that_ends_by_itself_passes_unchanged() -> None:
+    last = event({"content": "5"})
+    last["choices"][0]["finish_reason"] = "stop"
+    first = sse(*THOUGHTS, last, DONE)
+    assert Engine(RawReply(*first)).stream(Room(20, 5, initial_limit=15)) == b"".join(first)
+
+
+BROKEN = EngineFailed("the engine closed the connection before its answer was complete")
+
+
+@pytest.mark.parametrize("by_sink", [False, True])
+def test_both_requests_are_booked_where_the_second_breaks(by_sink: bool) -> None:
+    engine = Engine(RawReply(*FIRST), RawReply(SECOND[0], SECOND[0], BROKEN))
+    with pytest.raises(EngineFailed):
+        engine.stream(ROOM, by_sink)
+    assert engine.booked == [Usage(3, 4 + 2, 4)]
+
+
+def test_both_requests_are_booked_where_no_usage_tells_their_tokens() -> None:
+    whole = Engine(RawReply(*FIRST), RawReply(*SECOND))
+    assert text(whole.stream(ROOM)) == "5"
+    assert whole.booked == []
+    left = Engine(RawReply(*FIRST), RawReply(*SECOND))
+    left.stream(ROOM, leaves=b'"5"')
+    silent = Engine(RawReply(*FIRST), RawReply(*SECOND[:2], SECOND[3]))
+    silent.stream(ROOM)
+    assert left.booked == silent.booked == [Usage(3, 4 + 1, 4)]
+
+
+def test_thoughts_that_were_cut_are_booked_where_the_engine_does_not_go_on() -> None:
+    endless = sse(*[event({"reasoning": "and "})] * 50)
+    engine = Engine(RawReply(*endless), RawReply(status=500))
+    with pytest.raises(EngineFailed, match="did not go on"):
+        engine.stream(Room(None, 5, budget=3))
+    assert engine.booked == [Usage(0, 3, 3)]
+
+
+def whole(engine: Engine, api: Any, **body: Any) -> dict[str, Any]:
+    """What a client gets that does not stream."""
+    for reply in engine.replies:
+        reply.is_stream = False
+    body = {"messages": [{"role": "user", "content": "2 + 3?"}], "input": "2 + 3?", **body}
+    reply = ContinuedReply(engine.post, body, api, RESUME, ROOM, count_words)
+    asyncio.run(reply.begin())
+    return json.loads(asyncio.run(reply.read()))
+
+
+def test_a_second_request_without_an_answer_is_paid_too() -> None:
+    message = {"reasoning": "hm hm", "content": None}
+    chat_answer = {"choices": [{"index": 0, "message": message, "finish_reason": "length"}]}
+    replies = [json.dumps({**chat_answer, "usage": usage(4, 4)}).encode()] * 2
+    answer = whole(Engine(*map(RawReply, replies)), chat)
+    assert answer["usage"]["completion_tokens"] == 8
+    end = response_end("incomplete", THOUGHT, 20)["response"]
+    blank = {**end, "output": []}
+    replies = [json.dumps(fields).encode() for fields in (end, blank)]
+    assert whole(Engine(*map(RawReply, replies)), responses)["usage"]["output_tokens"] == 40
+    content = [{"type": "thinking", "thinking": "hm"}]
+    fields = {"content": content, "stop_reason": "max_tokens", "usage": {"output_tokens": 4}}
+    replies = [json.dumps(fields).encode(), json.dumps({**fields, "content": []}).encode()]
+    assert whole(Engine(*map(RawReply, replies)), messages)["usage"]["output_tokens"] == 8
 
 
 ODD: list[Any] = [None, [], {}, {"choices": None}, {"output": "x"}, {"output": [None, {"type": 3}]}]
@@ -295,6 +412,64 @@ def test_events_with_odd_numbers_are_continued(number: Any, next_number: int) ->
     _, events = of_responses(*ends, number=number)
     assert events[-1]["response"]["output"][1]["content"][0]["text"] == "5"
     assert events[-1]["sequence_number"] == next_number
+
+
+ADDED = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning"}}
+SUMMARY = {"type": "summary_text", "text": "hm hm"}
+
+
+@pytest.mark.parametrize("kind", ["reasoning_text", "reasoning_summary_text"])
+@pytest.mark.parametrize("item", [ADDED, {}])
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"status": "completed", "output": []},
+        {"status": "incomplete", "output": []},
+        {"status": "completed"},
+        {"status": "completed", "output": None},
+        {"status": "in_progress"},
+        {"status": "completed", "output": [{"type": "reasoning", "summary": []}]},
+        {"status": "completed", "output": [{"type": "message", "content": []}]},
+        None,
+    ],
+)
+def test_thoughts_that_only_the_stream_has_are_continued(
+    last: dict[str, Any] | None, item: dict[str, Any], kind: str
+) -> None:
+    delta = {"type": f"response.{kind}.delta", "output_index": 0, "delta": "hm "}
+    opening = {"type": "response.created", "response": {"id": "r", "status": "in_progress"}}
+    end = {"type": "response.completed", "response": last and {"id": "r", **last}}
+    first = sse(opening, *([item] if item else []), delta, delta, end)
+    second = sse(
+        {**ADDED, "item": {"type": "message"}},
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "5"},
+        response_end("completed", ANSWER, 3),
+    )
+    engine = Engine(RawReply(*first), RawReply(*second))
+    sent = engine.stream(ROOM, api=responses, input="2 + 3?")
+    events = [payload(part) or {} for part in split(sent)]
+    asked = engine.bodies[1]["input"][-1]["content"][0]["text"]
+    assert asked.startswith("<think>\nhm")
+    deltas = [fields["delta"] for fields in events if "output_text.delta" in fields["type"]]
+    assert deltas == ["5"]
+    reasoning, *_, message = events[-1]["response"]["output"]
+    assert (reasoning["type"], message["content"][0]["text"]) == ("reasoning", "5")
+    added = [fields for fields in events if fields["type"] == "response.output_item.added"]
+    assert added[-1]["output_index"] >= 1
+    done = [fields for fields in events if fields["type"] == "response.output_item.done"]
+    assert [fields["output_index"] for fields in done] == ([0] if item else [])
+    assert events[-1]["response"]["status"] == "completed"
+    assert events[-1]["response"]["usage"]["output_tokens"] == 2 + 3
+
+
+def test_a_response_whose_thinking_was_cut_goes_on_with_its_thoughts() -> None:
+    delta = {"type": "response.reasoning_text.delta", "output_index": 0, "delta": "hm "}
+    opening = {"type": "response.created", "response": {"id": "r", "status": "in_progress"}}
+    second = response_end("completed", ANSWER, 3)
+    engine = Engine(RawReply(*sse(opening, ADDED, *[delta] * 50)), RawReply(*sse(second)))
+    engine.stream(Room(None, 5, budget=3), api=responses, input="2 + 3?")
+    asked = engine.bodies[1]["input"][-1]["content"][0]["text"]
+    assert asked.startswith("<think>\nhm hm hm\nThat is all")
 
 
 def test_a_continuation_that_fails_has_the_account_of_both_requests() -> None:

@@ -1,5 +1,6 @@
 """How each engine is told a decision, and how its usage is read: golden, and true to the SDKs."""
 
+import math
 from typing import Any
 
 import pytest
@@ -146,88 +147,107 @@ def usage(**counts: Any) -> dict[str, Any]:
 BOTH = {"prompt_tokens": 5, "completion_tokens": 7}
 
 
-@pytest.mark.parametrize(
-    ("reported", "read"),
-    [
-        (usage(prompt_tokens=5, completion_tokens=7), Usage(5, 7, None)),
-        (
-            usage(
-                prompt_tokens=5,
-                completion_tokens=7,
-                completion_tokens_details={"reasoning_tokens": 4},
-            ),
-            Usage(5, 7, 4),
+REPORTED: list[tuple[dict[str, Any], Usage | None]] = [
+    (usage(prompt_tokens=5, completion_tokens=7), Usage(5, 7, None)),
+    (
+        usage(
+            prompt_tokens=5,
+            completion_tokens=7,
+            completion_tokens_details={"reasoning_tokens": 4},
         ),
-        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=4), Usage(5, 7, 4)),
-        (
-            usage(input_tokens=5, output_tokens=7, output_tokens_details={"reasoning_tokens": 4}),
-            Usage(5, 7, 4),
+        Usage(5, 7, 4),
+    ),
+    (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=4), Usage(5, 7, 4)),
+    (
+        usage(input_tokens=5, output_tokens=7, output_tokens_details={"reasoning_tokens": 4}),
+        Usage(5, 7, 4),
+    ),
+    (
+        usage(
+            input_tokens=5,
+            cache_read_input_tokens=30,
+            cache_creation_input_tokens=None,
+            output_tokens=7,
+            output_tokens_details={"thinking_tokens": 4},
         ),
-        (
-            usage(
-                input_tokens=5,
-                cache_read_input_tokens=30,
-                cache_creation_input_tokens=None,
-                output_tokens=7,
-                output_tokens_details={"thinking_tokens": 4},
-            ),
-            Usage(35, 7, 4, cached=30),
+        Usage(35, 7, 4, cached=30),
+    ),
+    (  # xAI counts thinking beside the completion
+        usage(
+            prompt_tokens=32,
+            completion_tokens=100,
+            total_tokens=182,
+            completion_tokens_details={"reasoning_tokens": 50},
         ),
-        (  # xAI counts thinking beside the completion
-            usage(
-                prompt_tokens=32,
-                completion_tokens=100,
-                total_tokens=182,
-                completion_tokens_details={"reasoning_tokens": 50},
-            ),
-            Usage(32, 150, 50),
+        Usage(32, 150, 50),
+    ),
+    (
+        usage(
+            prompt_tokens=32,
+            completion_tokens=100,
+            total_tokens=132,
+            completion_tokens_details={"reasoning_tokens": 50},
         ),
-        (
-            usage(
-                prompt_tokens=32,
-                completion_tokens=100,
-                total_tokens=132,
-                completion_tokens_details={"reasoning_tokens": 50},
-            ),
-            Usage(32, 100, 50),
+        Usage(32, 100, 50),
+    ),
+    ({"choices": [{"index": 0, "delta": {}, **usage(**BOTH)}]}, Usage(5, 7, None)),  # Kimi
+    ({"choices": [], "usage": None, "x_groq": usage(**BOTH)}, Usage(5, 7, None)),
+    (
+        {**usage(**BOTH), "x_groq": usage(prompt_tokens=1, completion_tokens=1)},
+        Usage(5, 7, None),
+    ),
+    (
+        usage(prompt_tokens=8, completion_tokens=10, total_tokens=118),
+        Usage(8, 110, 100),
+    ),  # Gemini
+    (usage(prompt_tokens=8, completion_tokens=10, total_tokens=18), Usage(8, 10, None)),
+    (usage(prompt_tokens=8, completion_tokens=10, total_tokens=9), Usage(8, 10, None)),
+    (usage(prompt_tokens=8, completion_tokens=10, total_tokens=2**63), Usage(8, 10, None)),
+    (
+        usage(
+            prompt_tokens=8,
+            completion_tokens=10,
+            total_tokens=48,
+            prompt_tokens_details={"cached_tokens": 30},
         ),
-        ({"choices": [{"index": 0, "delta": {}, **usage(**BOTH)}]}, Usage(5, 7, None)),  # Kimi
-        ({"choices": [], "usage": None, "x_groq": usage(**BOTH)}, Usage(5, 7, None)),
-        (
-            {**usage(**BOTH), "x_groq": usage(prompt_tokens=1, completion_tokens=1)},
-            Usage(5, 7, None),
-        ),
-        (
-            usage(prompt_tokens=8, completion_tokens=10, total_tokens=118),
-            Usage(8, 110, 100),
-        ),  # Gemini
-        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=18), Usage(8, 10, None)),
-        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=9), Usage(8, 10, None)),
-        (usage(prompt_tokens=8, completion_tokens=10, total_tokens=2**63), Usage(8, 10, None)),
-        (
-            usage(
-                prompt_tokens=8,
-                completion_tokens=10,
-                total_tokens=48,
-                prompt_tokens_details={"cached_tokens": 30},
-            ),
-            Usage(8, 10, None, cached=8),
-        ),
-        (usage(prompt_tokens="5", completion_tokens=7), None),
-        (usage(prompt_tokens=True, completion_tokens=7), None),
-        (usage(prompt_tokens=5, completion_tokens=7.0), None),
-        (usage(prompt_tokens=5, completion_tokens=2**63), None),
-        (usage(prompt_tokens=10**30, completion_tokens=7), None),
-        (usage(prompt_tokens=5, completion_tokens=-7), None),
-        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=True), Usage(5, 7, None)),
-        (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=2**63), None),
-        (usage(prompt_tokens=5), None),
-        ({"usage": [1]}, None),
-        ({}, None),
-    ],
-)
+        Usage(8, 10, None, cached=8),
+    ),
+    (usage(prompt_tokens="5", completion_tokens=7), None),
+    (usage(prompt_tokens=True, completion_tokens=7), None),
+    (usage(prompt_tokens=5, completion_tokens=2**63), None),
+    (usage(prompt_tokens=10**30, completion_tokens=7), None),
+    (usage(prompt_tokens=5, completion_tokens=-7), None),
+    (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=True), Usage(5, 7, None)),
+    (usage(prompt_tokens=5, completion_tokens=7, reasoning_tokens=2**63), None),
+    (usage(prompt_tokens=5), None),
+    ({"usage": [1]}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("reported", "read"), REPORTED)
 def test_usage_of_every_dialect(reported: dict[str, Any], read: Usage | None) -> None:
     assert read_usage(reported) == read
+
+
+def with_floats(counts: Any) -> Any:
+    """Counts as engines write them that have no integers: 12.0."""
+    if isinstance(counts, dict):
+        return {name: with_floats(count) for name, count in counts.items()}
+    if isinstance(counts, list):
+        return [with_floats(count) for count in counts]
+    return float(counts) if type(counts) is int else counts
+
+
+@pytest.mark.parametrize(("reported", "read"), REPORTED)
+def test_whole_floats_are_counts_too(reported: dict[str, Any], read: Usage | None) -> None:
+    assert read_usage(with_floats(reported)) == read
+
+
+@pytest.mark.parametrize("count", [12.5, math.nan, math.inf, -math.inf, -1.0])
+def test_other_floats_are_no_counts(count: float) -> None:
+    assert read_usage(usage(prompt_tokens=count, completion_tokens=7)) is None
+    assert read_usage(usage(prompt_tokens=5, completion_tokens=count)) is None
 
 
 def test_a_count_that_is_ignored_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,6 +203,24 @@ def test_a_full_context_has_room_for_the_answer(gateway: Server, stream: bool) -
     assert answer.finish == "stop"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_both_requests_are_booked_where_the_second_breaks(
+    gateway: Server, engine: RunawayEngine, stream: bool
+) -> None:
+    body = {"messages": [{"role": "user", "content": ENDLESS}], "max_tokens": 200}
+    engine.bodies.clear()
+    with engine.behaving(breaks=True):
+        body |= {"model": "runaway", "stream": stream, "thinking_token_budget": 40}
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
+    request_id = answer.headers["x-request-id"]
+    assert gateway.logged(f'"request_id":"{request_id}"')
+    (line,) = [json.loads(line) for line in gateway.lines if f'"request_id":"{request_id}"' in line]
+    assert line["thinking_tokens"] is not None and 20 <= line["thinking_tokens"] <= 200
+    if stream and len(engine.bodies) > 1:  # else the engine has kept the budget
+        assert (line["status"], "error" in answer.text) == (502, True)
+        assert line["prompt_tokens"] in (0, 10)
+
+
 def test_an_engine_that_cannot_continue_is_reported_and_its_empty_answers_are_counted(
     engine: RunawayEngine,
 ) -> None:

@@ -77,6 +77,17 @@ def test_a_stream_s_later_usage_replaces_the_earlier_and_a_retry_s_is_added() ->
     assert (tops["budget"], tops["budget_hit"], tops["thinking_tokens"]) == (40, False, 40)
 
 
+def test_what_no_usage_reports_is_spent_too() -> None:
+    record = RequestRecord("id", decision=decision_with(10))
+    record.book(Usage(5, 7, 4))
+    assert (record.spent, record.usage) == (Usage(5, 7, 4), None)
+    assert record.tops()["thinking_tokens"] == 4
+    record.book(Usage(5, 3, 3))
+    record.record_usage(Usage(5, 9, 6))
+    assert record.spent == Usage(15, 19, 13)
+    assert record.usage == Usage(5, 9, 6)
+
+
 def test_expected_tokens_are_for_all_choices_and_only_from_a_calibrated_estimate() -> None:
     record = RequestRecord("id", choices=3, decision=decision_with(10, estimate=ESTIMATE))
     assert (record.expected_tokens, record.baseline_tokens) == (60.0, 720.0)

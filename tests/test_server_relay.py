@@ -214,9 +214,9 @@ def test_a_stream_without_any_blank_line_is_read_at_its_end() -> None:
 
 
 def test_a_stream_that_breaks_off_ends_with_its_last_complete_event() -> None:
-    out, relay = run([WORD, STOP, USAGE[:40]], wants_usage=True)
-    *_, finish, error = events(out)
-    assert finish["choices"][0]["finish_reason"] == "stop"
+    out, relay = run([WORD, WORD, STOP[:40]])
+    *_, last, error = events(out)
+    assert last["choices"][0]["delta"]["content"] == "hi"
     assert error["error"]["code"] == "engine_failed"
     assert relay.error is not None
 
@@ -251,10 +251,14 @@ def test_a_heartbeat_after_the_last_finish_waits_for_no_chunk() -> None:
     assert run([WORD, STOP, COMMENT])[0][1:3] == [b"", COMMENT]
 
 
-def test_usage_that_was_requested_must_come_where_the_engine_does_not_say_done() -> None:
-    assert run([WORD, STOP], wants_usage=True)[1].error is not None
-    assert run([WORD, STOP])[1].error is None
-    assert run([WORD, STOP, DONE], wants_usage=True)[1].error is None
+@pytest.mark.parametrize("wants_usage", [False, True])
+@pytest.mark.parametrize("end", [(), (DONE,), (USAGE[:40],)])
+def test_an_answer_is_whole_without_its_usage(end: tuple[bytes, ...], wants_usage: bool) -> None:
+    out, relay = run([WORD, STOP, *end], wants_usage)
+    *_, finish, done = events(out)
+    assert (relay.error, done) == (None, "DONE")
+    assert finish["choices"][0]["finish_reason"] == "stop"
+    assert finish["tops"] == {"thinking_tokens": None}
 
 
 def test_an_engine_error_with_a_status_of_the_client_s_has_it() -> None:

@@ -103,6 +103,23 @@ def test_a_whole_answer_is_a_200_and_ends_well(
         assert (line["thinking_tokens"], line["answer_tokens"]) == (4, 3)
 
 
+@pytest.mark.parametrize("wants_usage", [False, True])
+@pytest.mark.parametrize("late", [USAGE + DONE, DONE, b""])
+def test_a_whole_answer_ends_well_without_its_usage(
+    front: Server, engine: ScriptedEngine, late: bytes, wants_usage: bool
+) -> None:
+    """The usage comes later than an engine may take to end its stream, or not at all."""
+    engine.replies["late"] = (HEAD, CHUNK + FINISH, 2.5 if late else PAUSE, late)
+    response = ask(front, "late", stream=True, stream_options={"include_usage": wants_usage})
+    chunks = chunks_of(response)
+    assert (response.status_code, text_of(chunks)) == (200, "xx")
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["tops"]["thinking_tokens"] is None
+    assert response.text.endswith("[DONE]\n\n")
+    line = booked(front, response.headers["x-request-id"])
+    assert (line["status"], line["thinking_tokens"]) == (200, None)
+
+
 BROKEN: dict[str, tuple[bytes | float, ...]] = {
     "no-finish": (HEAD, CHUNK, PAUSE, USAGE),
     "done-without-finish": (HEAD, CHUNK + USAGE + DONE),

@@ -10,20 +10,27 @@ from server.engines.continuation import TRANSITION
 from server.engines.reasoning_counter import Tokenize
 from server.engines.reply import Sink
 from server.engines.two_phase import TwoPhase
+from server.engines.usage import Usage
 from server.errors import EngineFailed
 
 RESUME = {"continue_final_message": True, "add_generation_prompt": False}
 DONE = "[DONE]"
 
 
+SILENCE = Exception("an engine that sends nothing")
+
+
 class ScriptedReply:
-    """An engine's reply with a fixed status and fixed events (JSON objects or data lines)."""
+    """An engine's reply with a fixed status and fixed events (JSON objects or data lines).
+
+    An error is raised in its place; SILENCE has no end.
+    """
 
     cut = None
 
     def __init__(
         self,
-        *events: dict[str, Any] | str,
+        *events: dict[str, Any] | str | Exception,
         status: int = 200,
         is_stream: bool = True,
         retry_after: str | None = None,
@@ -31,7 +38,9 @@ class ScriptedReply:
         self.status, self.is_stream, self.retry_after = status, is_stream, retry_after
         self.begun = self.closed = False
         self._events = [
-            f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
+            event
+            if isinstance(event, Exception)
+            else f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
             for event in events
         ]
 
@@ -40,13 +49,18 @@ class ScriptedReply:
 
     async def next_chunk(self) -> bytes:
         assert self.begun
-        return self._events.pop(0) if self._events else b""
+        event = self._events.pop(0) if self._events else b""
+        if event is SILENCE:
+            await asyncio.sleep(3600)
+        if isinstance(event, Exception):
+            raise event
+        return event
 
     async def stream_to(self, sink: Sink) -> None:
         raise NotImplementedError
 
     async def read(self) -> bytes:
-        return b"".join(self._events)
+        return b"".join(event for event in self._events if isinstance(event, bytes))
 
     async def aclose(self) -> None:
         self.closed = True
@@ -94,11 +108,12 @@ def two_phase(
     budget: int = 10,
     tokenize: Tokenize | None = None,
     adds_logprobs: bool = False,
+    booked: list[Usage] | None = None,
     **fields: Any,
 ) -> TwoPhase:
     body = {"messages": [{"role": "user", "content": "2 + 3?"}], **fields}
-    reserve = 4
-    return TwoPhase(engine.post, body, budget, RESUME, tokenize, reserve, adds_logprobs)
+    reserve, book = 4, None if booked is None else booked.append
+    return TwoPhase(engine.post, body, budget, RESUME, tokenize, reserve, adds_logprobs, book)
 
 
 def completed(reply: TwoPhase) -> dict[str, Any]:
@@ -500,7 +515,7 @@ def finished(reason: str, tokens: int) -> tuple[dict[str, Any], dict[str, Any], 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("reason", ["length", "stop"])
+@pytest.mark.parametrize("reason", ["length", "stop", "MAX_TOKENS", "eos_token"])
 def test_thinking_that_ended_by_itself_still_ends_in_an_answer(reason: str, stream: bool) -> None:
     phase_one = ScriptedReply(thought(3), thought(6), *finished(reason, 7))
     engine = Recorder(phase_one, ScriptedReply(*answered()))
@@ -519,6 +534,64 @@ def test_thinking_that_ended_by_itself_still_ends_in_an_answer(reason: str, stre
     assert total["usage"]["prompt_tokens"] == 3
     assert not reply.cut
     assert engine.bodies[1]["max_tokens"] == 50 - 7
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("end", [SILENCE, EngineFailed("the connection broke")])
+def test_an_engine_that_falls_silent_or_breaks_off_after_its_thoughts_is_continued(
+    end: Exception, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.engines.two_phase.ENDING_SECONDS", 0.05)
+    phase_one = ScriptedReply(thought(3), finished("stop", 7)[0], end)
+    reply = two_phase(Recorder(phase_one, ScriptedReply(*answered())), stream=stream)
+    if stream:
+        events = payloads(streamed(reply))[:-1]
+        texts = [choice["delta"].get("content") for item in events for choice in item["choices"]]
+        assert [text for text in texts if text] == ["5"]
+    else:
+        assert completed(reply)["choices"][0]["message"]["content"] == "5"
+
+
+def test_thoughts_in_the_event_of_their_end_are_sent() -> None:
+    last = thought(7)
+    last["choices"][0]["finish_reason"] = "length"
+    engine = Recorder(ScriptedReply(thought(3), last, DONE), ScriptedReply(*answered()))
+    events = payloads(streamed(two_phase(engine, max_tokens=7, stream=True)))[:-1]
+    deltas = [choice["delta"] for item in events for choice in item["choices"]]
+    assert "".join(delta.get("reasoning", "") for delta in deltas) == "hm hm " + TRANSITION
+    finishes = [choice["finish_reason"] for item in events for choice in item["choices"]]
+    assert [finish for finish in finishes if finish] == ["stop"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("budget", [5, 10])
+def test_both_phases_are_booked_where_the_second_breaks(budget: int, stream: bool) -> None:
+    """Whether the budget has cut the first (after 3 tokens) or it has ended by itself."""
+    booked: list[Usage] = []
+    phase_one = ScriptedReply(thought(3), thought(6), *finished("stop", 7))
+    broken = ScriptedReply(answered()[0], EngineFailed("the connection broke"))
+    reply = two_phase(Recorder(phase_one, broken), budget, booked=booked, stream=stream)
+    with pytest.raises(EngineFailed):
+        (streamed if stream else completed)(reply)
+    first = 3 if budget == 5 else 7
+    assert booked == [Usage(3, first + 1, first)]
+
+
+def test_a_phase_one_that_was_cut_is_booked_where_the_engine_does_not_go_on() -> None:
+    booked: list[Usage] = []
+    engine = Recorder(ScriptedReply(thought(3), thought(6)), ScriptedReply("no", status=500))
+    with pytest.raises(EngineFailed):
+        completed(two_phase(engine, 5, booked=booked))
+    assert booked == [Usage(3, 3, 3)]
+
+
+def test_nothing_is_booked_that_a_usage_reports() -> None:
+    booked: list[Usage] = []
+    for second in (ScriptedReply(*answered()), ScriptedReply("no", status=400, is_stream=False)):
+        phase_one = ScriptedReply(thought(3), *finished("length", 7))
+        answer = completed(two_phase(Recorder(phase_one, second), booked=booked))
+        assert answer["usage"]["completion_tokens"] in (7, 9)
+    assert booked == []
 
 
 def test_a_full_context_is_given_room_for_the_answer() -> None:

@@ -93,10 +93,6 @@ class ChatRelay(CompletionRelay):
         """Whether all that matters has come, the usage too."""
         return self.is_ending and (self._is_over or bool(self.error) or self._usage is not None)
 
-    @property
-    def _is_whole(self) -> bool:
-        return self.answered and (self._usage is not None or not self._wants_usage)
-
     def _event(self, event: bytes, name: str, body: dict[str, Any] | None) -> bytes:
         self._note_error(name, body, event)
         if body is None:

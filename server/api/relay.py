@@ -131,17 +131,12 @@ class Relay(ABC):
         out = b"".join([self._read(event) for event in split(readable)])
         if not self._is_over:
             self._is_over = True
-            if self.error is None and not self._is_whole:
+            if self.error is None and not self.answered:
                 self.error = failure or EngineFailed(
                     "the engine's stream ended before it was complete"
                 )
             out += self._close(b"" if self.error else self.last_event)
         return out if self.discarded is None else add_in_events(out, self.discarded)
-
-    @property
-    def _is_whole(self) -> bool:
-        """Whether nothing is missing from a stream that ends here."""
-        return self.answered
 
     def _learn(self, event: bytes) -> None:
         text = _STRING.search(event)

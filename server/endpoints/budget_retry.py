@@ -56,9 +56,9 @@ def add_usage(usage: object, extra: object) -> Any:
     if isinstance(usage, dict) and isinstance(extra, dict):
         left, right = cast("dict[str, Any]", usage), cast("dict[str, Any]", extra)
         return {**left, **{key: add_usage(left.get(key), value) for key, value in right.items()}}
-    counts = token_count(usage), token_count(extra)
-    if None not in counts:
-        return sum(cast("tuple[int, int]", counts))
+    count, added = token_count(cast("object", usage)), token_count(cast("object", extra))
+    if count is not None and added is not None:
+        return count + added
     return cast("Any", usage if extra is None else extra)
 
 

@@ -15,8 +15,9 @@ from server.api.context_overflow import openai_refusal
 from server.api.fields import string
 from server.api_keys import ApiKeys, Caller
 from server.endpoints.respond import send_json
-from server.endpoints.stream import ENDING_SECONDS, relay_stream
+from server.endpoints.stream import relay_stream
 from server.engines.call import Call
+from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
 from server.engines.reply import is_unknown_path, parse_json

@@ -31,8 +31,9 @@ from server.endpoints.session_admission import (
     decide_within,
     turn_of_loop,
 )
-from server.endpoints.stream import ENDING_SECONDS, relay_stream
+from server.endpoints.stream import relay_stream
 from server.engines.call import Call
+from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.dialect import CHAT, MESSAGES
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
@@ -241,6 +242,7 @@ class ReasoningEndpoint(TrackedEndpoint):
             request.n,
             answer_reserve(self._answer_reserve, request.max_tokens),
             counts_thinking=decision.composite is not None,
+            book=record.book,
         )
 
     async def _relay(

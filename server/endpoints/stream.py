@@ -15,9 +15,6 @@ from server.errors import EngineError, EngineFailed, EngineTimeout, GatewayError
 from server.http.timeouts import Deadline, TimeoutPool
 from server.lifecycle.record import RequestRecord
 
-ENDING_SECONDS = 2.0
-"""Time for usage, [DONE] and the end of the stream, once the answer or its error is there."""
-
 
 async def relay_stream(
     record: RequestRecord,

@@ -38,9 +38,8 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
         elif sent_budget is None or (is_tight and support.proven and support.continues):
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
-            return TwoPhase(
-                uncounted, body, budget, resume, engine.count_tokens, call.reserve, logprobs
-            )
+            count, reserve, book = engine.count_tokens, call.reserve, call.book
+            return TwoPhase(uncounted, body, budget, resume, count, reserve, logprobs, book)
     api = _APIS.get(call.path)
     is_group = call.choices > 1 and bool(body.get("stream"))
     if api is None or resume is None or not support.continues or is_group:
@@ -52,7 +51,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
             return post(api.body(body, Unfinished(""), resume, call.max_tokens))
     streamed_budget = None if budget is None else budget + len(engine.transition)
     room = Room(call.max_tokens, call.reserve, initial_limit, streamed_budget)
-    return ContinuedReply(post, body, api, resume, room, engine.count_tokens)
+    return ContinuedReply(post, body, api, resume, room, engine.count_tokens, call.book)
 
 
 def _is_structured(body: Mapping[str, Any]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from server.engines.usage import Usage
+
 
 @dataclass(frozen=True)
 class Call:
@@ -21,6 +23,7 @@ class Call:
         choices: answers to generate.
         reserve: completion tokens that the answer needs besides thinking.
         counts_thinking: whether thinking tokens that the engine does not report are to be counted.
+        book: takes tokens that were spent, and that no usage of an answer will report.
     """
 
     path: str
@@ -33,3 +36,4 @@ class Call:
     choices: int = 1
     reserve: int = 1
     counts_thinking: bool = False
+    book: Callable[[Usage], None] | None = None

@@ -6,8 +6,9 @@ transition sentence; also where phase one ended without an answer. Both appear a
 with one id and one usage.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from server.engines import chat_chunk
@@ -19,8 +20,10 @@ from server.engines.continuation import (
     requested_limit,
     shortened,
 )
+from server.engines.continuing import chat
 from server.engines.continuing.api import Kind
-from server.engines.continuing.ending import end_kind
+from server.engines.continuing.booking import Book, Booking
+from server.engines.continuing.ending import ENDING_SECONDS, end_kind
 from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
 from server.engines.reply import Reply, Sink, give
 from server.engines.usage import Usage, read_usage
@@ -46,6 +49,7 @@ class TwoPhase:
         reserve: tokens of a full context that the answer needs.
         adds_logprobs: whether the log-probabilities are requested to count by, and not passed on
             unless the client wants them.
+        book: see Booking.
     """
 
     def __init__(
@@ -57,10 +61,12 @@ class TwoPhase:
         tokenize: Tokenize | None = None,
         reserve: int = 1,
         adds_logprobs: bool = False,
+        book: Book | None = None,
     ) -> None:
         self._post = post
         self._resume = resume
         self._reserve = reserve
+        self._book = book
         self._counter = ReasoningCounter(budget, tokenize)
         self.is_stream = bool(body.get("stream"))
         self._body = {**body, "stream": True, "stream_options": _PER_CHUNK}
@@ -138,30 +144,48 @@ class TwoPhase:
                 self._refusal = (reply.status, await reply.read())
                 self.retry_after = reply.retry_after
                 return
-            async for event in events(reply.next_chunk):
+            first = events(reply.next_chunk)
+            async for event in first:
                 chunk = payload(event)
                 if chunk is not None and await self._exceeds_budget(chunk):
                     self.cut = True
                     break
-                visible = event if chunk is None else await self._visible(chunk)
                 if self._ends_unanswered(chunk):
-                    self._finish.append(visible)
-                    if chunk is None and is_done(event):
-                        break
-                else:
-                    yield visible
+                    *texts, end = chat.parted(event, chunk or {})
+                    for text in texts:
+                        yield await self._visible(payload(text) or {})
+                    await self._hold(end, first)
+                    break
+                yield event if chunk is None else await self._visible(chunk)
         if not (self.cut or self._end):
             return
         await self._counter.settle()
-        async with aclosing(self._post(await self._second_body())) as reply:
-            if not await self._continues(reply):
-                for event in self._finish:
-                    yield event
-                return
-            yield encode(self._chunk({self._reasoning_field: TRANSITION}))
-            async for event in events(reply.next_chunk):
-                chunk = payload(event)
-                yield event if chunk is None else encode(self._as_answer(chunk))
+        body, counter = await self._second_body(), self._counter
+        begun = Usage(counter.prompt_tokens or 0, self._first_tokens, counter.tokens)
+        with Booking(begun, self._book) as booking:
+            async with aclosing(self._post(body)) as reply:
+                if not await self._continues(reply):
+                    booking.cancel()
+                    for event in self._finish:
+                        yield event
+                    return
+                yield encode(self._chunk({self._reasoning_field: TRANSITION}))
+                async for event in booking.watched(events(reply.next_chunk)):
+                    chunk = payload(event)
+                    yield event if chunk is None else encode(self._as_answer(chunk))
+
+    async def _hold(self, end: bytes, first: AsyncGenerator[bytes]) -> None:
+        """Hold the end of phase one back, with what comes within a moment: usage and [DONE]."""
+        self._finish.append(await self._visible(payload(end) or {}))
+        with suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(ENDING_SECONDS):
+                async for event in first:
+                    chunk = payload(event)
+                    if chunk is not None:
+                        await self._exceeds_budget(chunk)
+                    self._finish.append(event if chunk is None else await self._visible(chunk))
+                    if chunk is None and is_done(event):
+                        return
 
     async def _continues(self, reply: Reply) -> bool:
         """Whether phase two has begun; without it, an answer that was not cut stays as it is.

@@ -94,6 +94,8 @@ class RequestRecord:
     """Two where the initial attempt of a composite effort hit its budget."""
     discarded: Usage | None = None
     """The usage of that initial attempt, of which the client gets nothing."""
+    unreported: Usage | None = None
+    """Tokens of requests to the engine that no usage reports, as far as the gateway knows them."""
     was_held: bool = False
     """Whether an attempt was read wholly before the client got anything: its stream has no pace."""
     head_sent: bool = False
@@ -196,7 +198,14 @@ class RequestRecord:
     @property
     def spent(self) -> Usage | None:
         """All tokens spent, as far as they are known; also where the last attempt failed."""
-        return self.usage or self.discarded
+        reported = self.usage or self.discarded
+        if self.unreported is None:
+            return reported
+        return reported + self.unreported if reported else self.unreported
+
+    def book(self, usage: Usage) -> None:
+        """Record tokens that no usage reports."""
+        self.unreported = self.unreported + usage if self.unreported else usage
 
     def begin_final_attempt(self) -> None:
         """Go on to the decision's final attempt; what the initial one spent stays counted."""
@@ -221,7 +230,7 @@ class RequestRecord:
             "budget": self.decision.budget,
             "budget_source": self.decision.budget_source,
             "budget_hit": self.budget_hit,
-            "thinking_tokens": self.usage.thinking if self.usage else None,
+            "thinking_tokens": self.spent.thinking if self.spent else None,
             "baseline_tokens": None if baseline is None else round(baseline),
         }
         if self.decision.composite is not None:

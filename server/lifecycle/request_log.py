@@ -23,8 +23,9 @@ def write_request_line(record: RequestRecord) -> None:
             "reason": record.decision.reason,
             "abstained": record.decision.abstained,
         }
-    if record.usage is not None:
-        line |= {"prompt_tokens": record.usage.prompt, "answer_tokens": record.usage.answer}
+    spent = record.spent
+    if spent is not None:
+        line |= {"prompt_tokens": spent.prompt, "answer_tokens": spent.answer}
     if record.prompt_json is not None:
         line["prompt"] = record.prompt_json
     write_info("request", line)

@@ -198,7 +198,7 @@ def _decision_attributes(decision: Decision) -> Attributes:
 
 def _savings(record: RequestRecord) -> Attributes:
     """What was thought, beside what the baseline was expected to; the difference is an estimate."""
-    thinking = record.usage.thinking if record.usage else None
+    thinking = record.spent.thinking if record.spent else None
     baseline = record.baseline_tokens
     attributes: Attributes = {
         "tops.attempts": record.attempts,

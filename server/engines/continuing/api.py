@@ -6,9 +6,9 @@ from typing import Any, Literal, Protocol
 
 from server.engines.continuing.unfinished import Unfinished
 
-Kind = Literal["answer", "end", "cut", "error"]
-"""An event with a part of the answer; the first of those that end it, by itself or by length; an
-error."""
+Kind = Literal["answer", "last answer", "end", "cut", "error"]
+"""An event with a part of the answer; with the last part of one that a limit cuts; the first of
+those that end the choice, by itself or by length; an error."""
 
 Json = dict[str, Any]
 
@@ -24,6 +24,10 @@ class ContinuedApi(Protocol):
 
     def kind(self, event: Json) -> Kind | None:
         """What an event of a stream is; None for one that matters to nobody here."""
+        ...
+
+    def parted(self, event: bytes, fields: Json) -> list[bytes]:
+        """An event that ends a choice: what comes before the end, if anything, and the end."""
         ...
 
     def may_lack_answer(self, raw: bytes) -> bool:
@@ -46,8 +50,8 @@ class ContinuedApi(Protocol):
         """The request that continues; `remaining` completion tokens are left."""
         ...
 
-    def merged(self, answer: Json, state: Unfinished, continued: Json) -> Json | None:
-        """Both answers as one; None where the second has no answer either."""
+    def merged(self, answer: Json, state: Unfinished, continued: Json) -> Json:
+        """Both answers as one, with the tokens of both; no text where neither has an answer."""
         ...
 
     def joined(

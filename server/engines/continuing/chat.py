@@ -25,9 +25,20 @@ def kind(event: Json) -> Kind | None:
     if event.get("error"):
         return "error"
     choice = chat_chunk.first_choice(event) or {}
+    finish = choice.get("finish_reason")
     if chat_chunk.has_answer(chat_chunk.part(choice, "delta")):
-        return "answer"
-    return end_kind(choice.get("finish_reason"))
+        return "last answer" if finish and end_kind(finish) == "cut" else "answer"
+    return end_kind(finish)
+
+
+def parted(event: bytes, fields: Json) -> list[bytes]:
+    choice = chat_chunk.first_choice(fields) or {}
+    if not any(chat_chunk.part(choice, "delta").values()):
+        return [event]
+    text = {name: value for name, value in fields.items() if name != "usage"}
+    text["choices"] = [{**choice, "finish_reason": None}]
+    end = {name: value for name, value in choice.items() if name != "logprobs"}
+    return [encode(text), encode({**fields, "choices": [{**end, "delta": {}}]})]
 
 
 def may_lack_answer(raw: bytes) -> bool:
@@ -72,13 +83,16 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     return {**continued, "n": 1} if "n" in continued else continued
 
 
-def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
     continued_choice = chat_chunk.first_choice(continued) or {}
     message = chat_chunk.part(continued_choice, "message")
     reasoning, _ = chat_chunk.reasoning(message)
     text = without_echo(reasoning, chat_chunk.text(message), state.prefix())
+    first_usage, usage = read_usage(answer), read_usage(continued)
+    if first_usage and usage:
+        answer = {**answer, "usage": total_usage(first_usage, state, usage)}
     if not chat_chunk.has_answer({**message, "content": text}):
-        return None
+        return answer
     choices = list(chat_chunk.choices(answer))
     begun_choice = choices[state.index]
     begun = chat_chunk.part(begun_choice, "message")
@@ -96,11 +110,7 @@ def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
         "index": begun_choice.get("index", 0),
         "message": message_in_full,
     }
-    first_usage, usage = read_usage(answer), read_usage(continued)
-    joined = {**answer, "choices": choices}
-    if first_usage and usage:
-        joined["usage"] = total_usage(first_usage, state, usage)
-    return joined
+    return {**answer, "choices": choices}
 
 
 async def joined(
@@ -185,4 +195,5 @@ def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinishe
     thinking = usage.thinking if usage else None
     if thinking is None and not answer:
         thinking = completion
-    return Unfinished(reasoning, answer, thinking, completion, None, end_kind(finish) == "cut")
+    prompt = usage.prompt if usage else None
+    return Unfinished(reasoning, answer, thinking, completion, prompt, end_kind(finish) == "cut")

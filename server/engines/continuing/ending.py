@@ -3,6 +3,9 @@
 from router.finish_reason import finish_meaning
 from server.engines.continuing.api import Kind
 
+ENDING_SECONDS = 2.0
+"""Time for usage, [DONE] and the end of a stream, once the model has finished."""
+
 
 def end_kind(reason: object) -> Kind | None:
     """`cut` or `end`, by a finish reason; None where none is known, or nothing may go on.

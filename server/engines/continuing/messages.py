@@ -40,6 +40,10 @@ def kind(event: Json) -> Kind | None:
     return None
 
 
+def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
+    return [event]
+
+
 def may_lack_answer(raw: bytes) -> bool:
     return any(map(is_cut, _STOP.findall(raw))) or not _TEXT.search(raw)
 
@@ -72,21 +76,16 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     return continued if remaining is None else {**continued, "max_tokens": remaining}
 
 
-def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
     blocks = [_as_answer(block, state.prefix()) for block in _content(continued)]
+    usages = _object(answer.get("usage")), _object(continued.get("usage"))
+    answer = {**answer, "usage": _total_usage(*usages, state)}
     if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
-        return None
+        return answer
     begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]
     names = ("stop_reason", "stop_sequence")
-    joined_message = {
-        **answer,
-        **{name: continued.get(name) for name in names},
-        "content": begun + blocks,
-    }
-    joined_message["usage"] = _total_usage(
-        _object(answer.get("usage")), _object(continued.get("usage")), state
-    )
-    return joined_message
+    ending = {name: continued.get(name) for name in names}
+    return {**answer, **ending, "content": begun + blocks}
 
 
 async def joined(

@@ -4,14 +4,15 @@ The engine's events pass unchanged and unparsed. They are kept until the answer 
 that end the stream are held back if it has not begun by then.
 """
 
-import re
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing
-from time import monotonic
+from contextlib import aclosing, suppress
 from typing import cast
 
 from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json
+from server.engines.continuing.booking import Book, Booking
+from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
@@ -23,15 +24,12 @@ from server.http.sse import EventBuffer, events, is_done, payload, split
 _MAX_EVENTS = 2**16
 """Events of reasoning that are kept at most; a longer one is not continued."""
 
-_ENDING_SECONDS = 2.0
-"""Time for usage and [DONE], once the model has finished."""
-
 Post = Callable[[Json], Reply]
 CountTokens = Callable[[str], Awaitable[int | None]]
 
 
 class _FirstEnded(Exception):  # noqa: N818 - not an error: it ends phase one
-    """Nothing more is needed of the first request."""
+    """The model has finished, or has used up its budget."""
 
 
 class ContinuedReply:
@@ -44,6 +42,7 @@ class ContinuedReply:
         resume: fields that make the engine continue the last message.
         room: the tokens that it may spend.
         count_tokens: counts a text on the engine.
+        book: see Booking.
     """
 
     def __init__(
@@ -54,20 +53,20 @@ class ContinuedReply:
         resume: Json,
         room: Room,
         count_tokens: CountTokens,
+        book: Book | None = None,
     ) -> None:
         self._post, self._body, self._api = post, body, api
         self._resume, self._room = resume, room
         self._count_tokens = count_tokens
+        self._book = book
         self._first = post(_limited(body, api, room.initial_limit))
-        self._notable: re.Pattern[bytes] = api.NOTABLE
         self._watching = True
         self._passing_on = False
         self._answered = False
         self._buffer = EventBuffer()
         self._kept = Transcript()
         self._held: list[bytes] = []
-        self._held_at = 0.0
-        self._is_complete = False
+        self._is_over = self._is_complete = False
         self._limit = min(_MAX_EVENTS, _MAX_EVENTS if room.budget is None else room.budget)
         self._second: AsyncGenerator[bytes] | None = None
         self._whole = b""
@@ -106,30 +105,27 @@ class ContinuedReply:
         """The bytes that have arrived, at least one; empty at the end."""
         while self._second is None:
             chunk = await self._first.next_chunk()
-            try:
-                if chunk and (passed := self._pass(chunk)):
-                    return passed
-            except _FirstEnded:
-                chunk = b""
-            if not chunk:
+            passed = self._pass(chunk) if chunk and self._watching else chunk
+            if self._is_over or not chunk:
                 await self._end_first()
+            if passed:
+                return passed
         return await anext(self._second, b"")
 
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
 
         def watch(chunk: bytes) -> Awaitable[None] | None:
+            if not self._watching:
+                return sink(chunk)
             passed = self._pass(chunk)
+            if self._is_over:
+                return _send_last(sink, passed)
             return sink(passed) if passed else None
 
         if self._second is None:
-            try:
+            with suppress(_FirstEnded):
                 await self._first.stream_to(watch)
-            except _FirstEnded:
-                pass
-            except EngineError:
-                if not self._held:
-                    raise
             await self._end_first()
         while event := await self.next_chunk():
             await give(sink, event)
@@ -141,15 +137,7 @@ class ContinuedReply:
         await self._first.aclose()
 
     def _pass(self, chunk: bytes) -> bytes:
-        """The part of a chunk that goes on to the client now.
-
-        Raises:
-            _FirstEnded: nothing more is needed of the first request.
-        """
-        if not self._watching:
-            return chunk
-        if self._is_complete:
-            raise _FirstEnded
+        """The part of a chunk of the first request that goes on to the client now."""
         if self._buffer.is_between_events and self._kept.add_thought(chunk):
             return chunk if self._kept.count <= self._limit else self._within_budget(chunk)
         chunk = self._buffer.feed(chunk)
@@ -176,7 +164,7 @@ class ContinuedReply:
         if excess <= 0:
             self._limit = self._kept.count - excess
             return chunk
-        self.cut = self._is_complete = True
+        self.cut = self._is_over = True
         allowed = split(chunk)
         while excess > 0:
             body = payload(allowed.pop())
@@ -190,22 +178,23 @@ class ContinuedReply:
         for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
-            if kind == "error" or (kind == "answer" and self._room.initial_limit is None):
+            is_answer = kind in ("answer", "last answer")
+            if kind == "error" or (is_answer and self._room.initial_limit is None):
                 self._stop_watching()
                 return chunk
-            self._answered = self._answered or kind == "answer"
-            if kind == "cut" or (kind == "end" and not self._answered):
-                self._held_at = monotonic()
-                self._hold(chunk[position:])
-                return chunk[:position]
+            self._answered = self._answered or is_answer
+            if kind in ("cut", "last answer") or (kind == "end" and not self._answered):
+                *texts, end = self._api.parted(event, body or {})
+                self._hold(end + chunk[position + len(event) :])
+                return chunk[:position] + b"".join(texts)
             position += len(event)
         return chunk
 
     def _hold(self, chunk: bytes) -> bytes:
         """Hold the end of the stream back; nothing goes on."""
         self._held.append(chunk)
-        is_late = monotonic() - self._held_at > _ENDING_SECONDS
-        self._is_complete = is_late or any(is_done(event) for event in split(chunk))
+        self._is_over = True
+        self._is_complete = any(is_done(event) for event in split(chunk))
         return b""
 
     def _stop_watching(self) -> None:
@@ -219,6 +208,11 @@ class ContinuedReply:
 
     async def _end_first(self) -> None:
         """The first request is over: go on with the second, or with the end of the first."""
+        if self._held:
+            with suppress(EngineError, TimeoutError):
+                async with asyncio.timeout(ENDING_SECONDS):
+                    while not self._is_complete and (chunk := await self._first.next_chunk()):
+                        self._pass(chunk)
         await self._first.aclose()
         self._second = self._rest()
 
@@ -234,13 +228,18 @@ class ContinuedReply:
             state = Unfinished("")
         if state is not None:
             await self._count(state)
-            async with aclosing(self._continuation(state)) as replies:
-                async for reply in replies:
-                    async for event in self._api.joined(sent, state, events(reply.next_chunk)):
-                        yield event
-                    return
-        if self.cut:
-            raise EngineFailed("the engine did not go on after its thinking had used up its budget")
+            with Booking(state.usage, self._book) as booking:
+                async with aclosing(self._continuation(state)) as replies:
+                    async for reply in replies:
+                        continued = booking.watched(events(reply.next_chunk))
+                        async for event in self._api.joined(sent, state, continued):
+                            yield event
+                        return
+                if self.cut:
+                    raise EngineFailed(
+                        "the engine did not go on after its thinking had used up its budget"
+                    )
+                booking.cancel()
         for chunk in (*self._held, self._buffer.rest()):
             if chunk:
                 yield chunk
@@ -302,8 +301,15 @@ class ContinuedReply:
                         continued = parse_json(await reply.read())
                         if isinstance(continued, dict):
                             continued_answer = cast("Json", continued)
-                            merged = self._api.merged(merged, state, continued_answer) or merged
+                            merged = self._api.merged(merged, state, continued_answer)
         return raw if merged is answer else dumps(merged)
+
+
+async def _send_last(sink: Sink, chunk: bytes) -> None:
+    """The sink's work for the chunk that ends the first request."""
+    if chunk:
+        await give(sink, chunk)
+    raise _FirstEnded
 
 
 def _limited(body: Json, api: ContinuedApi, limit: int | None) -> Json:

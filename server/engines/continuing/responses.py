@@ -18,6 +18,7 @@ NOTABLE = re.compile(
 )
 _ANSWERS = ("response.output_text.delta", "response.refusal.delta")
 _LAST = ("response.completed", "response.incomplete")
+_THINKING = "response.reasoning"
 _OPENING = ("response.created", "response.in_progress", "response.queued")
 
 
@@ -45,16 +46,21 @@ def _last_kind(event: Json) -> Kind | None:
     return "cut" if is_cut else "end"
 
 
+def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
+    return [event]
+
+
 def may_lack_answer(raw: bytes) -> bool:
     return b'"incomplete"' in raw or b'"output_text"' not in raw
 
 
 def read_stream(events: Sequence[Json]) -> Unfinished | None:
-    return _unfinished(_last_response(events)) if events else None
+    return _unfinished(_begun_response(events)) if events else None
 
 
 def thinking_events(events: Sequence[Json]) -> int:
-    return sum(str(event.get("type")).startswith("response.reasoning") for event in events)
+    names = (str(event.get("type")) for event in events)
+    return sum(name.startswith(_THINKING) and name.endswith(".delta") for name in names)
 
 
 def read_answer(answer: Json) -> list[Unfinished]:
@@ -80,21 +86,29 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     return continued if remaining is None else {**continued, "max_output_tokens": remaining}
 
 
-def merged(answer: Json, state: Unfinished, continued: Json) -> Json | None:
+def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
     items = [_as_answer(item, state.prefix()) for item in _items(continued)]
     items = _without_blank(items)
     if not any(_texts(item) for item in items) and not _has_tools(items):
-        return None
+        return _with_usage(answer, answer, state, continued)
     return _joined(answer, _without_blank(_items(answer)) + items, state, continued)
 
 
 async def joined(
     events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
 ) -> AsyncGenerator[bytes]:
-    begun_response = _last_response(events)
+    begun_response = _begun_response(events)
     items = _items(begun_response)
-    numbers = [event.get("sequence_number") for event in events[:-1]]
+    sent = [event for event in events if event.get("type") not in _LAST]
+    numbers = [event.get("sequence_number") for event in sent]
     number = max((number for number in numbers if isinstance(number, int)), default=-1)
+    open_items = _indices(sent, "added") - _indices(sent, "done")
+    for index, item in enumerate(items):
+        if index in open_items:  # the stream ended, or was cut, within it
+            number += 1
+            name = "response.output_item.done"
+            done: Json = {"type": name, "output_index": index, "item": item}
+            yield encode({**done, "sequence_number": number}, name)
     async for event in continued:
         fields = payload(event)
         if fields is None:
@@ -130,25 +144,71 @@ def _as_answer(item: Json, prefix: str) -> Json:
 def _joined(begun_response: Json, items: list[Json], state: Unfinished, continued: Json) -> Json:
     names = ("status", "incomplete_details", "error")
     response = {**begun_response, **{name: continued.get(name) for name in names}, "output": items}
+    return _with_usage(response, begun_response, state, continued)
+
+
+def _with_usage(response: Json, begun_response: Json, state: Unfinished, continued: Json) -> Json:
+    """The response with the prompt once, and the completions of both requests."""
     begun_usage, added = read_usage(begun_response), read_usage(continued)
-    if added is not None:
-        spent = begun_usage.completion if begun_usage else state.completion_tokens or 0
-        prompt = begun_usage.prompt if begun_usage else max(0, added.prompt - spent)
-        thinking = begun_usage.thinking if begun_usage else None
-        details = spent if thinking is None and not state.text else thinking
-        response["usage"] = {
-            **_object(continued.get("usage")),
-            "input_tokens": prompt,
-            "output_tokens": spent + added.completion,
-            "total_tokens": prompt + spent + added.completion,
-            "output_tokens_details": {"reasoning_tokens": details or 0},
-        }
-    return response
+    if added is None:
+        return response
+    spent = begun_usage.completion if begun_usage else state.completion_tokens or 0
+    prompt = max(0, added.prompt - spent - state.closing_tokens)
+    prompt = begun_usage.prompt if begun_usage else prompt
+    thinking = begun_usage.thinking if begun_usage else None
+    details = spent if thinking is None and not state.text else thinking
+    usage = {
+        **_object(continued.get("usage")),
+        "input_tokens": prompt,
+        "output_tokens": spent + added.completion,
+        "total_tokens": prompt + spent + added.completion,
+        "output_tokens_details": {"reasoning_tokens": details or 0},
+    }
+    return {**response, "usage": usage}
 
 
-def _last_response(events: Sequence[Json]) -> Json:
+def _begun_response(events: Sequence[Json]) -> Json:
+    """The response that the events of a stream make, whether or not its last one repeats them."""
     responses = [_object(event.get("response")) for event in events if event.get("response")]
-    return responses[-1] if responses else {}
+    response, names = responses[-1] if responses else {}, [event.get("type") for event in events]
+    if response.get("status") not in ("completed", "incomplete"):
+        status = "incomplete" if "response.incomplete" in names else "completed"
+        response = {**response, "status": status}
+    items = _items(response)
+    if not any(item.get("type") == "reasoning" and _texts(item) for item in items):
+        streamed = _streamed_items(events)
+        items = [item for item in streamed if item["type"] == "reasoning" or not items] + items
+    return {**response, "output": items}
+
+
+def _streamed_items(events: Sequence[Json]) -> list[Json]:
+    """The items that a stream began, in their order, with the text of its deltas."""
+    items: dict[object, Json] = {}
+    texts: dict[object, str] = {}
+    for event in events:
+        name, index = str(event.get("type")), event.get("output_index") or 0
+        item = _object(event.get("item"))
+        if name.startswith("response.output_item.") and isinstance(item.get("type"), str):
+            items[index] = item
+        elif name.endswith(".delta") and isinstance(event.get("delta"), str):
+            kind = "reasoning" if name.startswith(_THINKING) else "message"
+            items.setdefault(index, {"type": kind})
+            texts[index] = texts.get(index, "") + event["delta"]
+    return [_with_text(item, texts.get(index, "")) for index, item in items.items()]
+
+
+def _with_text(item: Json, text: str) -> Json:
+    kinds = {"reasoning": "reasoning_text", "message": "output_text"}
+    kind = kinds.get(item["type"])
+    if kind is None or not text or _texts(item):
+        return item
+    return {**item, "status": "completed", "content": [{"type": kind, "text": text}]}
+
+
+def _indices(events: Sequence[Json], change: str) -> set[object]:
+    """The indices of the items of which a stream's events tell this."""
+    name = f"response.output_item.{change}"
+    return {event.get("output_index") for event in events if event.get("type") == name}
 
 
 def _unfinished(response: Json) -> Unfinished | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.engines.continuation import closed_block, shortened
+from server.engines.usage import Usage
 
 
 @dataclass
@@ -28,6 +29,11 @@ class Unfinished:
     at_length: bool = False
     index: int = 0
     closing_tokens: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens as far as they are known."""
+        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, self.thinking_tokens)
 
     def prefix(self) -> str:
         """How the message begins that the engine is to go on with."""
