@@ -353,6 +353,61 @@ def test_another_gateway_finds_a_named_agent_in_the_ledger() -> None:
     assert other.thread([EASY], headers=child).conversation == begun.conversation
 
 
+def test_another_gateway_s_later_turn_counts_after_a_compaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+    ledger = Ledger([])
+    ledger.rows = [(0, "0" * 32, None)]
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    headers = {"x-session-id": "s"}
+    assert talk.turn([EASY], headers=headers).effort == "medium"
+    begun = talk.thread([EASY], headers=headers)
+    assert begun.agent_hash is not None
+    ledger.rows = [(begun.agent_hash, begun.conversation, "high")]  # of the other one
+    now = 1009.0
+    assert talk.turn([EASY], headers=headers).effort == "medium"
+    assert ledger.reads == 1
+    now = 1010.0
+    assert talk.turn([EASY], headers=headers).effort == "high"
+    assert ledger.reads == 2
+    ledger.rows = [(begun.agent_hash, begun.conversation, "low")]  # behind our own turns
+    now = 1020.0
+    assert talk.turn([EASY], headers=headers).effort == "high"
+
+
+def test_an_agent_that_the_ledger_lacked_is_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sub-agent may be here before the first turn of its root is in the ledger."""
+    now = 1000.0
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+    ledger = Ledger([])
+    ledger.rows = [(0, "0" * 32, None)]
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    root, child = {"x-session-id": "s"}, {"x-session-id": "t", "x-parent-session-id": "s"}
+    talk.turn([EASY], headers=child)
+    begun = talk.thread([EASY], headers=root)
+    assert begun.agent_hash is not None
+    ledger.rows = [(begun.agent_hash, begun.conversation, "high")]
+    assert talk.turn([EASY], headers=root).effort == "high"
+
+
+def test_an_explicit_effort_reads_the_ledger_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+    ledger = Ledger([])
+    ledger.rows = [(0, "0" * 32, None)]
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    for _ in range(3):
+        talk.turn([EASY], headers={"x-session-id": "s"}, reasoning_effort="high")
+    assert ledger.reads == 1
+    now = 1061.0
+    talk.turn([EASY], headers={"x-session-id": "s"}, reasoning_effort="high")
+    assert ledger.reads == 2
+
+
 def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> None:
     ledger = Ledger([])
     ledger.rows = [(0, "0" * 32, None)]

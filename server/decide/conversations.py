@@ -20,6 +20,9 @@ from server.decide.turn_memory import Entry, TurnMemory
 
 _SEVERAL = bytes(16)
 _FOREIGN_SECONDS = 60
+_LATEST_SECONDS = 10
+"""For so long a remembered turn is the latest of its agent; then another gateway may have had a
+later one. That matters where the history does not show it, as after a compaction."""
 _ABANDONED_SECONDS = 600
 """Time after which a conversation that was not continued is no rival for its answer."""
 _RANDOM = random.Random()
@@ -113,7 +116,8 @@ class Conversations:
         shown = shown or _NOTHING
         previous = None if shown.rank is None else EFFORTS[shown.rank]
         if request.session is not None:
-            return await self._named(request.session, previous, shown.answer, caller)
+            by_router = request.effort is None
+            return await self._named(request.session, previous, shown.answer, caller, by_router)
         if shown.answer is not None:
             name = shown.conversation.hex()
             return Thread(name, HISTORY, previous, None, shown.answer, caller)
@@ -125,7 +129,7 @@ class Conversations:
 
     async def named_conversation(self, session: Session, caller: str) -> str:
         """The id of the conversation that a client names."""
-        return (await self._named(session, None, None, caller)).conversation
+        return (await self._named(session, None, None, caller, by_router=False)).conversation
 
     def remember_turn(self, thread: Thread, effort: Effort | None) -> None:
         """Remember that a turn was taken, at an effort; None is the client's own choice."""
@@ -180,17 +184,17 @@ class Conversations:
 
     async def _find_in_archive(self, keys: Sequence[bytes]) -> _Shown | None:
         """As `_recall`, after the answers that are in the ledger were added to the memory."""
-        return self._recall(keys) if await self._import("answer", keys) else None
+        return self._recall(keys) if await self._import(keys) else None
 
-    async def _import(self, kind: Kind, keys: Sequence[bytes]) -> bool:
-        """Add the ledger's turns under these keys to the memory; whether it was read."""
+    async def _import(self, keys: Sequence[bytes]) -> bool:
+        """Add the ledger's answers under these keys to the memory; whether it was read."""
         expired = time.time() - _FOREIGN_SECONDS
         entries = {key: self._memory.get(key) for key in keys}
         unknown = [key for key, entry in entries.items() if entry is None or entry.at < expired]
         if not unknown or self._archive is None:
             return False
         by_hash = {_stored(key): key for key in unknown}
-        turns = await self._archive(kind, [*by_hash])
+        turns = await self._archive("answer", [*by_hash])
         if turns is None:
             return False
         for key in unknown:
@@ -212,25 +216,50 @@ class Conversations:
         self._memory.put(key, entry)
 
     async def _named(
-        self, session: Session, previous: Effort | None, answer: bytes | None, caller: str
+        self,
+        session: Session,
+        previous: Effort | None,
+        answer: bytes | None,
+        caller: str,
+        by_router: bool,
     ) -> Thread:
         """The conversation that a client names; without a history, the agent's memory counts."""
         agent = self._digest("agent", caller, session.agent)
-        latest = await self._latest(agent)
+        latest = await self._latest(agent, is_needed=by_router and previous is None)
         if previous is None and latest is not None and latest.rank is not None:
             previous = EFFORTS[latest.rank]
         if latest is None and session.agent != session.root:  # the parent may be a sub-agent too
-            latest = await self._latest(self._digest("agent", caller, session.root))
+            root_agent = self._digest("agent", caller, session.root)
+            latest = await self._latest(root_agent, is_needed=False)
         root = self._digest("conversation", caller, session.root)
         conversation = latest.conversation if latest else root
         return Thread(conversation.hex(), session.field, previous, agent, answer, caller)
 
-    async def _latest(self, agent: bytes) -> Entry | None:
-        """The latest turn of a named agent; None where it is not known."""
-        entry = self._memory.get(agent)
-        if (entry is None or entry.foreign) and await self._import("agent", [agent]):
-            entry = self._memory.get(agent)
-        return None if entry is None or entry.foreign else entry
+    async def _latest(self, agent: bytes, is_needed: bool) -> Entry | None:
+        """The latest turn of a named agent; None where it is not known.
+
+        Args:
+            agent: its key.
+            is_needed: whether its effort counts, beside its conversation.
+        """
+        entry, read_key = self._memory.get(agent), agent[::-1]
+        if self._archive is None or (entry is not None and not is_needed):
+            return entry
+        seconds = _FOREIGN_SECONDS if entry is None else _LATEST_SECONDS
+        read = self._memory.get(read_key)
+        is_new = entry is None and is_needed  # its first turn may be in the ledger by now
+        if read is not None and not is_new and time.time() - read.at < seconds:
+            return entry
+        turns = await self._archive("agent", [_stored(agent)])
+        if turns is None:
+            return entry
+        self._memory.put(read_key, Entry(_SEVERAL, None, foreign=True))
+        for _, conversation, effort in turns:
+            known = [] if entry is None or entry.rank is None else [entry.rank]
+            ranks = known if effort is None else [*known, rank(effort)]
+            entry = Entry(bytes.fromhex(conversation), max(ranks, default=None))
+            self._memory.put(agent, entry)
+        return entry
 
     def _new_id(self, request: ParsedRequest, caller: str) -> str:
         """A new id, random in whole or in its second half."""
