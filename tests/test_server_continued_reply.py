@@ -278,6 +278,28 @@ def test_text_in_the_event_of_its_end_is_sent_once(field: str) -> None:
         assert engine.booked == []
 
 
+@pytest.mark.parametrize("reason", ["length", "stop"])
+@pytest.mark.parametrize("is_for_thinking", [False, True])
+def test_tokens_without_any_text_were_thoughts(is_for_thinking: bool, reason: str) -> None:
+    """The first tokens of a reasoning block may have no text: a tag, a line break."""
+    room = Room(3, 2, initial_limit=1, is_for_thinking=is_for_thinking)
+    first = sse(THOUGHTS[0], finish(reason), {"choices": [], "usage": usage(1)}, DONE)
+    engine = Engine(RawReply(*first), RawReply(*SECOND))
+    sent = engine.stream(room, max_tokens=3)
+    if is_for_thinking:
+        assert text(sent) == "5"
+        assert engine.bodies[1]["max_tokens"] == 2
+    else:
+        assert sent == b"".join(first)
+
+
+def test_an_answer_without_thoughts_that_the_smaller_limit_has_cut_is_continued() -> None:
+    first = sse(THOUGHTS[0], event({"content": "It is "}), finish(), DONE)
+    engine = Engine(RawReply(*first), RawReply(*SECOND))
+    assert text(engine.stream(Room(20, 5, initial_limit=15), max_tokens=20)) == "It is 5"
+    assert engine.bodies[1]["messages"][-1]["content"] == "It is "
+
+
 def test_an_answer_that_ends_by_itself_passes_unchanged() -> None:
     last = event({"content": "5"})
     last["choices"][0]["finish_reason"] = "stop"
@@ -384,7 +406,7 @@ ODD_EVENTS: list[Any] = [
 @pytest.mark.parametrize("odd", ODD_EVENTS)
 def test_odd_events_pass_unchanged(api: Any, odd: Any) -> None:
     stream = sse(odd)
-    engine = Engine(RawReply(*stream))
+    engine = Engine(RawReply(*stream), RawReply(status=500))
     assert engine.stream(ROOM, api=api, input="2 + 3?") == b"".join(stream)
 
 
@@ -460,6 +482,20 @@ def test_thoughts_that_only_the_stream_has_are_continued(
     assert [fields["output_index"] for fields in done] == ([0] if item else [])
     assert events[-1]["response"]["status"] == "completed"
     assert events[-1]["response"]["usage"]["output_tokens"] == 2 + 3
+
+
+@pytest.mark.parametrize("tokens", [14, 15])
+def test_an_engine_need_not_say_that_its_limit_has_cut_an_answer(tokens: int) -> None:
+    """llama.cpp calls every response completed."""
+    half = {"type": "message", "content": [{"type": "output_text", "text": "It is "}]}
+    delta = {"type": "response.output_text.delta", "output_index": 1, "delta": "It is "}
+    end = response_end("completed", THOUGHT, tokens)
+    end["response"]["output"].append(half)
+    second = response_end("completed", ANSWER, 3)
+    engine = Engine(RawReply(*sse(delta, end)), RawReply(*sse(second)))
+    sent = engine.stream(Room(20, 5, initial_limit=15), api=responses, input="2 + 3?")
+    assert len(engine.bodies) == (2 if tokens == 15 else 1)
+    assert (b'"text":"5"' in sent.replace(b'": ', b'":')) == (tokens == 15)
 
 
 def test_a_response_whose_thinking_was_cut_goes_on_with_its_thoughts() -> None:

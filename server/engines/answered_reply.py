@@ -31,11 +31,13 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     post = poster(engine, call.path, call.headers, call.choices, counts)
     body = call.write(budget if sent_budget is None else sent_budget)
     initial_limit = None
-    if budget is not None and resume is not None and call.path == CHAT and call.choices == 1:
-        is_tight = call.max_tokens is not None and call.max_tokens - budget <= _MIN_ROOM_TOKENS
-        if sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
-            initial_limit = budget
-        elif sent_budget is None or (is_tight and support.proven and support.continues):
+    if budget is not None and resume is not None and call.choices == 1:
+        has_room = call.max_tokens is None or call.max_tokens - budget > _MIN_ROOM_TOKENS
+        is_tight = not has_room and support.proven and support.continues
+        is_limited = is_tight if sent_budget else sent_budget is None and not support.counts
+        if is_limited and budget > 0 and not _is_structured(body):
+            initial_limit, body = budget, call.write(None) if is_tight else body
+        elif call.path == CHAT and (sent_budget is None or is_tight):
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
             count, reserve, book = engine.count_tokens, call.reserve, call.book
@@ -47,10 +49,10 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     binds = sent_budget is not None and support.proven
     if initial_limit is None and call.thinks and call.max_tokens is not None and not binds:
         initial_limit = call.max_tokens - max(1, call.reserve // 2)
-        if initial_limit < 1:  # no room for any thinking
-            return post(api.body(body, Unfinished(""), resume, call.max_tokens))
+    if initial_limit is not None and initial_limit < 1:  # no room for any thinking
+        return post(api.body(body, Unfinished(""), resume, call.max_tokens))
     streamed_budget = None if budget is None else budget + len(engine.transition)
-    room = Room(call.max_tokens, call.reserve, initial_limit, streamed_budget)
+    room = Room(call.max_tokens, call.reserve, initial_limit, streamed_budget, call.thinks)
     return ContinuedReply(post, body, api, resume, room, engine.count_tokens, call.book)
 
 

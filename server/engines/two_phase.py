@@ -67,6 +67,7 @@ class TwoPhase:
         self._resume = resume
         self._reserve = reserve
         self._book = book
+        self._budget = budget
         self._counter = ReasoningCounter(budget, tokenize)
         self.is_stream = bool(body.get("stream"))
         self._body = {**body, "stream": True, "stream_options": _PER_CHUNK}
@@ -256,7 +257,8 @@ class TwoPhase:
         reasoning, used = counter.text, counter.tokens
         if self._usage and not self.cut:
             used = max(used, self._usage.completion)
-            counter.tokens = used if self._usage.thinking is None else self._usage.thinking
+            thinking = used if self._usage.thinking is None else self._usage.thinking
+            counter.tokens = min(thinking, self._budget)  # a stop sequence is no thought
         if self._end == "cut" and (limit is None or used < limit):
             reasoning = shortened(reasoning, used, self._reserve)  # the context is full
         self._first_tokens = used

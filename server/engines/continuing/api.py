@@ -22,6 +22,9 @@ class ContinuedApi(Protocol):
     NOTABLE: re.Pattern[bytes]
     """What events of a `Kind` contain; other text may contain it too."""
 
+    TELLS_CUTS: bool
+    """Whether engines tell that a limit ended an answer: llama.cpp calls any response completed."""
+
     def kind(self, event: Json) -> Kind | None:
         """What an event of a stream is; None for one that matters to nobody here."""
         ...
@@ -34,15 +37,18 @@ class ContinuedApi(Protocol):
         """Whether a whole answer has to be parsed, because it may have none or may be cut."""
         ...
 
-    def read_stream(self, events: Sequence[Json]) -> Unfinished | None:
-        """The state at the end of a stream; None where it cannot be continued."""
+    def read_stream(self, events: Sequence[Json], limit: int | None) -> Unfinished | None:
+        """The state at the end of a stream; None where it cannot be continued.
+
+        `limit` are the tokens that end it where the API does not tell.
+        """
         ...
 
     def thinking_events(self, events: Sequence[Json]) -> int:
         """How many events carry reasoning."""
         ...
 
-    def read_answer(self, answer: Json) -> list[Unfinished]:
+    def read_answer(self, answer: Json, limit: int | None) -> list[Unfinished]:
         """The choices of a whole answer that have no answer, or one that was cut."""
         ...
 

@@ -13,6 +13,7 @@ from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
+TELLS_CUTS: bool = True
 NOTABLE = re.compile(
     rb'"(?:content"\s*+:\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)"\s*+:\s*[\[{]'
     rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
@@ -46,7 +47,7 @@ def may_lack_answer(raw: bytes) -> bool:
     return len(finishes) != 1 or is_cut(finishes[0]) or not _ANSWER.search(raw)
 
 
-def read_stream(events: Sequence[Json]) -> Unfinished | None:
+def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
     deltas = [chat_chunk.part(chat_chunk.first_choice(event) or {}, "delta") for event in events]
     finishes = [(chat_chunk.first_choice(event) or {}).get("finish_reason") for event in events]
     message: Json = {
@@ -56,7 +57,7 @@ def read_stream(events: Sequence[Json]) -> Unfinished | None:
     }
     usages = [usage for event in events if (usage := read_usage(event))]
     finish = next((finish for finish in finishes if finish), None)
-    return _unfinished(message, finish, usages[-1] if usages else None)
+    return _unfinished(message, finish, usages[-1] if usages else None, limit)
 
 
 def thinking_events(events: Sequence[Json]) -> int:
@@ -64,14 +65,14 @@ def thinking_events(events: Sequence[Json]) -> int:
     return sum(bool(chat_chunk.reasoning(chat_chunk.part(c, "delta"))[0]) for c in choices)
 
 
-def read_answer(answer: Json) -> list[Unfinished]:
+def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
     choices = chat_chunk.choices(answer)
     usage = read_usage(answer) if len(choices) == 1 else None
     states: list[Unfinished] = []
     for position, choice in enumerate(choices):
         message, finish = chat_chunk.part(choice, "message"), choice.get("finish_reason")
-        state = _unfinished(message, finish, usage)
-        if state is not None and (not state.text or state.at_length):
+        state = _unfinished(message, finish, usage, limit)
+        if state is not None:
             state.index = position
             states.append(state)
     return states
@@ -99,11 +100,9 @@ def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
     field = chat_chunk.reasoning(begun)[1]
     thoughts = state.reasoning if state.text else state.reasoning + TRANSITION
     message_in_full = {**begun, **message, "content": state.text + text}
-    message_in_full |= (
-        {"reasoning": None, field: thoughts}
-        if "reasoning" in message_in_full
-        else {field: thoughts}
-    )
+    if "reasoning" in message_in_full:
+        message_in_full["reasoning"] = None
+    message_in_full[field] = thoughts or None
     choices[state.index] = {
         **begun_choice,
         **continued_choice,
@@ -183,17 +182,13 @@ def total_usage(begun: Usage | None, state: Unfinished, added: Usage) -> Json:
     return total
 
 
-def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinished | None:
-    """The state of a choice; None where it cannot be continued: a tool call, or no reasoning."""
+def _unfinished(
+    message: Json, finish: object, usage: Usage | None, limit: int | None
+) -> Unfinished | None:
+    """The state of a choice; None where it is whole, or cannot be continued, as a tool's call."""
     reasoning, text = chat_chunk.reasoning(message)[0], chat_chunk.text(message)
     if message.get("tool_calls") or message.get("function_call") or message.get("refusal"):
         return None
-    if (finish is not None and end_kind(finish) is None) or not reasoning:
+    if finish is not None and end_kind(finish) is None:
         return None
-    answer = text if text.strip() else ""
-    completion = usage.completion if usage else None
-    thinking = usage.thinking if usage else None
-    if thinking is None and not answer:
-        thinking = completion
-    prompt = usage.prompt if usage else None
-    return Unfinished(reasoning, answer, thinking, completion, prompt, end_kind(finish) == "cut")
+    return Unfinished.of(reasoning, text, usage, end_kind(finish) == "cut", limit)

@@ -17,6 +17,7 @@ from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens",)
+TELLS_CUTS: bool = True
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
 _TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
 _STOP = re.compile(rb'"stop_reason"\s*+:\s*+"([^"]*)"')
@@ -48,22 +49,22 @@ def may_lack_answer(raw: bytes) -> bool:
     return any(map(is_cut, _STOP.findall(raw))) or not _TEXT.search(raw)
 
 
-def read_stream(events: Sequence[Json]) -> Unfinished | None:
+def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
     message: Json = {"content": _blocks(events), "usage": {}, "stop_reason": None}
     for event in events:
         start = _object(event.get("message"))
         message["usage"] |= _object(start.get("usage")) | _object(event.get("usage"))
         reason = _object(event.get("delta")).get("stop_reason")
         message["stop_reason"] = reason or message["stop_reason"]
-    return _unfinished(message)
+    return _unfinished(message, limit)
 
 
 def thinking_events(events: Sequence[Json]) -> int:
     return sum(bool(_object(event.get("delta")).get("thinking")) for event in events)
 
 
-def read_answer(answer: Json) -> list[Unfinished]:
-    state = _unfinished(answer)
+def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
+    state = _unfinished(answer, limit)
     return [] if state is None else [state]
 
 
@@ -71,7 +72,7 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     messages, prefix = list(cast("list[Json]", body["messages"])), state.prefix()
     if messages[-1].get("role") == "assistant" and isinstance(messages[-1].get("content"), str):
         prefix = messages.pop()["content"] + prefix
-    messages.append({"role": "assistant", "content": prefix.rstrip()})
+    messages.append({"role": "assistant", "content": prefix})
     continued = {**body, "messages": messages, "thinking": {"type": "disabled"}}
     return continued if remaining is None else {**continued, "max_tokens": remaining}
 
@@ -124,7 +125,7 @@ def _as_answer(block: Json, prefix: str) -> Json:
     return {"type": "text", "text": text}
 
 
-def _unfinished(message: Json) -> Unfinished | None:
+def _unfinished(message: Json, limit: int | None) -> Unfinished | None:
     """The state of a message; None where it has a tool's call, or no thinking."""
     blocks, reason = _content(message), message.get("stop_reason")
     if any(block.get("type") not in _QUIET for block in blocks):
@@ -134,19 +135,8 @@ def _unfinished(message: Json) -> Unfinished | None:
     reasoning, text = (
         "".join(str(block.get(name) or "") for block in blocks) for name in ("thinking", "text")
     )
-    text = text if text.strip() else ""
-    at_length = end_kind(reason) == "cut"
-    if not reasoning or (text and not at_length):
-        return None
-    usage = read_usage(message)
-    return Unfinished(
-        reasoning,
-        text,
-        usage.thinking if usage else None,
-        usage.completion if usage and reason else None,
-        usage.prompt if usage else None,
-        at_length,
-    )
+    usage = read_usage(message) if reason else None  # that of the first event is not the last one
+    return Unfinished.of(reasoning, text, usage, end_kind(reason) == "cut", limit)
 
 
 def _blocks(events: Sequence[Json]) -> list[Json]:

@@ -17,6 +17,7 @@ from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.reply import Reply, Sink, give, parse_json
+from server.engines.usage import read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
 from server.http.sse import EventBuffer, events, is_done, payload, split
@@ -57,6 +58,7 @@ class ContinuedReply:
     ) -> None:
         self._post, self._body, self._api = post, body, api
         self._resume, self._room = resume, room
+        self._untold_limit = None if api.TELLS_CUTS else room.first_limit
         self._count_tokens = count_tokens
         self._book = book
         self._first = post(_limited(body, api, room.initial_limit))
@@ -178,6 +180,8 @@ class ContinuedReply:
         for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
+            if kind == "end" and self._answered and self._is_spent(body or {}):
+                kind = "cut"
             is_answer = kind in ("answer", "last answer")
             if kind == "error" or (is_answer and self._room.initial_limit is None):
                 self._stop_watching()
@@ -189,6 +193,15 @@ class ContinuedReply:
                 return chunk[:position] + b"".join(texts)
             position += len(event)
         return chunk
+
+    def _is_spent(self, event: Json) -> bool:
+        """Whether an event that ends the answer tells that it has all of its tokens."""
+        limit = self._untold_limit
+        usage = None if limit is None else read_usage(cast("Json", event.get("response") or event))
+        return limit is not None and usage is not None and usage.completion >= limit
+
+    def _may_continue(self, state: Unfinished) -> bool:
+        return bool(state.reasoning or state.text) or self._room.is_for_thinking
 
     def _hold(self, chunk: bytes) -> bytes:
         """Hold the end of the stream back; nothing goes on."""
@@ -223,10 +236,10 @@ class ContinuedReply:
             EngineFailed: the thinking was cut, and the engine does not go on.
         """
         sent = self._kept_events() if self._held or self.cut else []
-        state = self._api.read_stream(sent)
+        state = self._api.read_stream(sent, self._untold_limit)
         if state is None and self.cut:
             state = Unfinished("")
-        if state is not None:
+        if state is not None and self._may_continue(state):
             await self._count(state)
             with Booking(state.usage, self._book) as booking:
                 async with aclosing(self._continuation(state)) as replies:
@@ -266,8 +279,7 @@ class ContinuedReply:
         room = self._room
         limit, spent = room.max_tokens, state.completion_tokens or 0
         remaining = None if limit is None else limit - spent
-        initial_limit = limit if room.initial_limit is None else room.initial_limit
-        if state.at_length and (initial_limit is None or spent < initial_limit):
+        if state.at_length and (room.first_limit is None or spent < room.first_limit):
             state.shorten(room.reserve)
             remaining = None if remaining is None else min(remaining, room.reserve)
         if remaining is not None and remaining < 1:  # the engine has broken a budget that it obeys
@@ -293,8 +305,9 @@ class ContinuedReply:
             return raw
         parsed = parse_json(raw)
         answer = merged = cast("Json", parsed) if isinstance(parsed, dict) else {}
-        for state in self._api.read_answer(answer):
-            if not state.text or self._room.initial_limit is not None:
+        for state in self._api.read_answer(answer, self._untold_limit):
+            is_cut = bool(state.text) and self._room.initial_limit is not None
+            if is_cut or (not state.text and self._may_continue(state)):
                 await self._count(state)
                 async with aclosing(self._continuation(state)) as replies:
                     async for reply in replies:

@@ -12,6 +12,7 @@ from server.engines.usage import read_usage
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_output_tokens",)
+TELLS_CUTS: bool = False
 NOTABLE = re.compile(
     rb'"(?:response\.(?:output_text\.delta|refusal\.delta|output_item\.added|function_call|mcp_call'
     rb'|custom_tool_call|completed|incomplete|failed)|error")'
@@ -19,6 +20,7 @@ NOTABLE = re.compile(
 _ANSWERS = ("response.output_text.delta", "response.refusal.delta")
 _LAST = ("response.completed", "response.incomplete")
 _THINKING = "response.reasoning"
+_ITEM_ADDED, _ITEM_DONE = "response.output_item.added", "response.output_item.done"
 _OPENING = ("response.created", "response.in_progress", "response.queued")
 
 
@@ -54,8 +56,8 @@ def may_lack_answer(raw: bytes) -> bool:
     return b'"incomplete"' in raw or b'"output_text"' not in raw
 
 
-def read_stream(events: Sequence[Json]) -> Unfinished | None:
-    return _unfinished(_begun_response(events)) if events else None
+def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
+    return _unfinished(_begun_response(events), limit) if events else None
 
 
 def thinking_events(events: Sequence[Json]) -> int:
@@ -63,8 +65,8 @@ def thinking_events(events: Sequence[Json]) -> int:
     return sum(name.startswith(_THINKING) and name.endswith(".delta") for name in names)
 
 
-def read_answer(answer: Json) -> list[Unfinished]:
-    state = _unfinished(answer)
+def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
+    state = _unfinished(answer, limit)
     return [] if state is None else [state]
 
 
@@ -102,13 +104,10 @@ async def joined(
     sent = [event for event in events if event.get("type") not in _LAST]
     numbers = [event.get("sequence_number") for event in sent]
     number = max((number for number in numbers if isinstance(number, int)), default=-1)
-    open_items = _indices(sent, "added") - _indices(sent, "done")
-    for index, item in enumerate(items):
-        if index in open_items:  # the stream ended, or was cut, within it
-            number += 1
-            name = "response.output_item.done"
-            done: Json = {"type": name, "output_index": index, "item": item}
-            yield encode({**done, "sequence_number": number}, name)
+    for event in _open_items(sent):  # the stream ended, or was cut, within it
+        number += 1
+        done = {**event, "type": _ITEM_DONE, "item": items[-1], "sequence_number": number}
+        yield encode(done, _ITEM_DONE)
     async for event in continued:
         fields = payload(event)
         if fields is None:
@@ -186,15 +185,21 @@ def _streamed_items(events: Sequence[Json]) -> list[Json]:
     items: dict[object, Json] = {}
     texts: dict[object, str] = {}
     for event in events:
-        name, index = str(event.get("type")), event.get("output_index") or 0
+        name, key = str(event.get("type")), _item_key(event)
         item = _object(event.get("item"))
         if name.startswith("response.output_item.") and isinstance(item.get("type"), str):
-            items[index] = item
+            items[key] = item
         elif name.endswith(".delta") and isinstance(event.get("delta"), str):
             kind = "reasoning" if name.startswith(_THINKING) else "message"
-            items.setdefault(index, {"type": kind})
-            texts[index] = texts.get(index, "") + event["delta"]
-    return [_with_text(item, texts.get(index, "")) for index, item in items.items()]
+            items.setdefault(key, {"type": kind})
+            texts[key] = texts.get(key, "") + event["delta"]
+    return [_with_text(item, texts.get(key, "")) for key, item in items.items()]
+
+
+def _item_key(event: Json) -> object:
+    """What tells an event's item from others; llama.cpp does not count them."""
+    ids = event.get("output_index"), event.get("item_id"), _object(event.get("item")).get("id")
+    return next((key for key in ids if isinstance(key, int | str)), None)
 
 
 def _with_text(item: Json, text: str) -> Json:
@@ -205,14 +210,17 @@ def _with_text(item: Json, text: str) -> Json:
     return {**item, "status": "completed", "content": [{"type": kind, "text": text}]}
 
 
-def _indices(events: Sequence[Json], change: str) -> set[object]:
-    """The indices of the items of which a stream's events tell this."""
-    name = f"response.output_item.{change}"
-    return {event.get("output_index") for event in events if event.get("type") == name}
+def _open_items(events: Sequence[Json]) -> list[Json]:
+    """The events that began items of which no event tells the end: the last one, if any."""
+    begun = {_item_key(event): event for event in events if event.get("type") == _ITEM_ADDED}
+    for event in events:
+        if event.get("type") == _ITEM_DONE:
+            begun.pop(_item_key(event), None)
+    return [*begun.values()][-1:]
 
 
-def _unfinished(response: Json) -> Unfinished | None:
-    """The state of a response; None where it has a tool's call, or no reasoning."""
+def _unfinished(response: Json, limit: int | None) -> Unfinished | None:
+    """The state of a response; None where it is whole, or cannot be continued, as a tool's call."""
     items = _items(response)
     if response.get("status") not in ("completed", "incomplete") or _has_tools(items):
         return None
@@ -222,18 +230,8 @@ def _unfinished(response: Json) -> Unfinished | None:
         name: "".join(_texts(item) for item in items if item.get("type") == name)
         for name in ("reasoning", "message")
     }
-    text = by_kind["message"] if by_kind["message"].strip() else ""
-    if not by_kind["reasoning"] or (text and response.get("status") == "completed"):
-        return None
-    usage = read_usage(response)
-    return Unfinished(
-        by_kind["reasoning"],
-        text,
-        usage.thinking if usage else None,
-        usage.completion if usage else None,
-        usage.prompt if usage else None,
-        response.get("status") == "incomplete",
-    )
+    at_length, usage = response.get("status") == "incomplete", read_usage(response)
+    return Unfinished.of(by_kind["reasoning"], by_kind["message"], usage, at_length, limit)
 
 
 def _is_filtered(response: Json) -> bool:

@@ -1,6 +1,7 @@
 """What a request has generated when it ended without an answer, or within one."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from server.engines.continuation import closed_block, shortened
 from server.engines.usage import Usage
@@ -35,8 +36,34 @@ class Unfinished:
         """The tokens as far as they are known."""
         return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, self.thinking_tokens)
 
+    @classmethod
+    def of(
+        cls, reasoning: str, text: str, usage: Usage | None, at_length: bool, limit: int | None
+    ) -> Self | None:
+        """The state of a choice; None where it has an answer that nothing has cut, or no tokens.
+
+        Args:
+            reasoning: the text of its reasoning block.
+            text: the text of its answer.
+            usage: its tokens, as far as the engine reports them.
+            at_length: whether the engine says that a limit ended it.
+            limit: the tokens that end it where the engine does not say so.
+        """
+        is_spent = usage is not None and limit is not None and usage.completion >= limit
+        at_length = at_length or is_spent
+        text = text if text.strip() else ""
+        is_nothing = not (reasoning or text or at_length) and not (usage and usage.completion)
+        if is_nothing or (text and not at_length):
+            return None
+        if usage is None:
+            return cls(reasoning, text, at_length=at_length)
+        thinking = usage.completion if usage.thinking is None and not text else usage.thinking
+        return cls(reasoning, text, thinking, usage.completion, usage.prompt, at_length)
+
     def prefix(self) -> str:
         """How the message begins that the engine is to go on with."""
+        if self.text and not self.reasoning:
+            return self.text
         if self.text:
             return f"<think>\n{self.reasoning.strip()}\n</think>\n\n{self.text}"
         return closed_block(self.reasoning)
