@@ -61,6 +61,7 @@ def engine(request: pytest.FixtureRequest) -> Generator[Running]:
         yield engine
 
 
+LONG_MESSAGES = [{"role": "user", "content": LONG_STORY}]
 ROUTER = str(ROOT / "models" / "demo" / "router.json")
 
 
@@ -208,6 +209,37 @@ def test_max_tokens_leave_room_for_the_answer(client: openai.OpenAI) -> None:
     assert answer.model_extra["tops"]["budget"] == 30
     assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.content
+
+
+@pytest.mark.parametrize("api", ["chat/completions", "responses", "messages"])
+def test_a_tiny_limit_holds_and_leaves_an_answer(front: Server, engine: Running, api: str) -> None:
+    """Too small for the engine's own transition sentence, in the midst of a thought."""
+    if api != "chat/completions" and engine.name != "llama.cpp":
+        pytest.skip(f"{engine.name} has no budgets on {api}")
+    name = "max_output_tokens" if api == "responses" else "max_tokens"
+    for limit in (1, 2, 3, 4, 7, 12):
+        body: dict[str, Any] = {"model": "demo", name: limit, "temperature": 0}
+        body |= {"input": LONG_STORY} if api == "responses" else {"messages": LONG_MESSAGES}
+        answer = httpx.post(f"{front.url}/v1/{api}", json=body, timeout=60).json()
+        usage = answer["usage"]
+        assert usage.get("completion_tokens", usage.get("output_tokens")) <= limit
+        assert answer["tops"]["thinking_tokens"] <= answer["tops"]["budget"]
+        streamed = httpx.post(f"{front.url}/v1/{api}", json={**body, "stream": True}, timeout=60)
+        lines = [line for line in streamed.text.splitlines() if line.startswith("data: {")]
+        events = [json.loads(line[6:]) for line in lines]
+        if api == "responses":
+            parts = [part for item in answer["output"] for part in item["content"]]
+            whole = "".join(part["text"] for part in parts if part["type"] == "output_text")
+            deltas = [e["delta"] for e in events if e["type"] == "response.output_text.delta"]
+        elif api == "messages":
+            whole = "".join(block.get("text", "") for block in answer["content"])
+            deltas = [e["delta"].get("text", "") for e in events if e.get("delta")]
+        else:
+            whole = answer["choices"][0]["message"]["content"]
+            deltas = [c["delta"].get("content") or "" for e in events for c in e["choices"]]
+        assert whole.strip() and "".join(deltas).strip() == whole.strip(), (limit, answer)
+    metrics = httpx.get(f"{front.url}/metrics").text
+    assert not re.search(r"tops_(empty_answers|budget_violations)_total{.*} [^0]", metrics)
 
 
 def test_choices_stops_and_logprobs(client: openai.OpenAI) -> None:
