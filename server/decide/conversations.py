@@ -255,9 +255,9 @@ class Conversations:
             return entry
         self._memory.put(read_key, Entry(_SEVERAL, None, foreign=True))
         for _, conversation, effort in turns:
-            known = [] if entry is None or entry.rank is None else [entry.rank]
-            ranks = known if effort is None else [*known, rank(effort)]
-            entry = Entry(bytes.fromhex(conversation), max(ranks, default=None))
+            ranks = [entry and entry.rank, None if effort is None else rank(effort)]
+            highest = max((number for number in ranks if number is not None), default=None)
+            entry = Entry(bytes.fromhex(conversation), highest)
             self._memory.put(agent, entry)
         return entry
 

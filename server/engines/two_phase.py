@@ -145,8 +145,8 @@ class TwoPhase:
                 self._refusal = (reply.status, await reply.read())
                 self.retry_after = reply.retry_after
                 return
-            first = events(reply.next_chunk)
-            async for event in first:
+            phase_one = events(reply.next_chunk)
+            async for event in phase_one:
                 chunk = payload(event)
                 if chunk is not None and await self._exceeds_budget(chunk):
                     self.cut = True
@@ -155,7 +155,7 @@ class TwoPhase:
                     *texts, end = chat.parted(event, chunk or {})
                     for text in texts:
                         yield await self._visible(payload(text) or {})
-                    await self._hold(end, first)
+                    await self._hold(end, phase_one)
                     break
                 yield event if chunk is None else await self._visible(chunk)
         if not (self.cut or self._end):
@@ -175,12 +175,12 @@ class TwoPhase:
                     chunk = payload(event)
                     yield event if chunk is None else encode(self._as_answer(chunk))
 
-    async def _hold(self, end: bytes, first: AsyncGenerator[bytes]) -> None:
+    async def _hold(self, end: bytes, phase_one: AsyncGenerator[bytes]) -> None:
         """Hold the end of phase one back, with what comes within a moment: usage and [DONE]."""
         self._finish.append(await self._visible(payload(end) or {}))
         with suppress(EngineError, TimeoutError):
             async with asyncio.timeout(ENDING_SECONDS):
-                async for event in first:
+                async for event in phase_one:
                     chunk = payload(event)
                     if chunk is not None:
                         await self._exceeds_budget(chunk)

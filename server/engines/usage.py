@@ -134,10 +134,10 @@ def with_added(usage: object, addend: Usage) -> Any:
     for name in _PROMPT_DETAILS:
         details: object = counts.get(name)
         if isinstance(details, dict):
-            known = cast("dict[str, Any]", details)
-            cached = token_count(known.get("cached_tokens"))
+            prompt_details = cast("dict[str, Any]", details)
+            cached = token_count(prompt_details.get("cached_tokens"))
             if cached is not None:
-                details = {**known, "cached_tokens": cached + addend.cached}
+                details = {**prompt_details, "cached_tokens": cached + addend.cached}
                 counts = {**counts, name: details}
     for name in ("completion_tokens_details", "output_tokens_details"):
         details = counts.get(name)

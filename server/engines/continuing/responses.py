@@ -101,13 +101,13 @@ async def joined(
 ) -> AsyncGenerator[bytes]:
     begun_response = _begun_response(events)
     items = _items(begun_response)
-    sent = [event for event in events if event.get("type") not in _LAST]
-    numbers = [event.get("sequence_number") for event in sent]
+    begun = [event for event in events if event.get("type") not in _LAST]
+    numbers = [event.get("sequence_number") for event in begun]
     number = max((number for number in numbers if isinstance(number, int)), default=-1)
-    for event in _open_items(sent):  # the stream ended, or was cut, within it
+    for event in _open_items(begun):  # the stream ended, or was cut, within it
         number += 1
-        done = {**event, "type": _ITEM_DONE, "item": items[-1], "sequence_number": number}
-        yield encode(done, _ITEM_DONE)
+        ending = {**event, "type": _ITEM_DONE, "item": items[-1], "sequence_number": number}
+        yield encode(ending, _ITEM_DONE)
     async for event in continued:
         fields = payload(event)
         if fields is None:
