@@ -56,7 +56,7 @@ def add_usage(usage: object, extra: object) -> Any:
     if isinstance(usage, dict) and isinstance(extra, dict):
         left, right = cast("dict[str, Any]", usage), cast("dict[str, Any]", extra)
         return {**left, **{key: add_usage(left.get(key), value) for key, value in right.items()}}
-    count, added = token_count(cast("object", usage)), token_count(cast("object", extra))
+    count, added = token_count(cast("object", usage)), token_count(extra)
     if count is not None and added is not None:
         return count + added
     return cast("Any", usage if extra is None else extra)
