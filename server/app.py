@@ -1,5 +1,6 @@
 """Builds the gateway from its settings: dependencies are arguments, nothing is global."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -92,7 +93,7 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     tracing = _tracing(settings)
     on_close = ledger.record if ledger else None
     in_flight = InFlightTable(shared.in_flight, len(settings.keys)) if shared else None
-    tracker = RequestTracker(metrics, on_close, in_flight, tracing)
+    tracker = RequestTracker(metrics, on_close, in_flight, tracing, _call_soon)
     bodies = BodyReader(settings.max_body_bytes, settings.max_body_values, settings.body_timeout)
     keys = ApiKeys(settings.keys, in_flight.of_key if in_flight else None, settings.session)
     limits = open_limits(settings, metrics, shared.limits if shared else None)
@@ -130,6 +131,10 @@ def create_app(settings: Settings, router: Router, shared: Shared | None = None)
     return Gateway(
         app, endpoints, envelope, fleet, metrics, supervisor, _guard(settings), _cors(settings)
     )
+
+
+def _call_soon(function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(function)
 
 
 def _follow_template(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,18 @@ def test_idle_returns_when_the_requests_are_closed_or_the_time_is_over() -> None
         return after_short, after_endless
 
     assert asyncio.run(run()) == (0, 1)
+
+
+def test_requests_that_are_closed_together_are_told_together_and_once() -> None:
+    metrics, due = Metrics(), list[Callable[[], None]]()
+    tracker = RequestTracker(metrics, defer=due.append)
+    for _ in range(2):
+        for name in ("a", "b"):
+            with tracker.open(name) as record:
+                record.decision, record.model = decision_with(None), "m"
+        assert len(due) == 1
+        assert metrics.value("tops_in_flight") == 0
+        due.pop()()
+    lines = metrics.exposition("")[0].splitlines()
+    counted = [line for line in lines if line.startswith(b"tops_requests_total{")]
+    assert [float(line.split()[-1]) for line in counted] == [4]

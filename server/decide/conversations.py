@@ -58,7 +58,7 @@ class Thread(NamedTuple):
     @property
     def affinity(self) -> str:
         """What engines' prefix caches share: equal for a conversation, and for equal openings."""
-        return self.conversation[:16]
+        return self.conversation[8:16]
 
     @property
     def agent_hash(self) -> int | None:
@@ -88,7 +88,7 @@ class Conversations:
         key: secret bytes; another key makes other ids.
         memory: of the answers and agents.
         archive: the ledger's turns; None without a ledger.
-        by_opening: whether equal openings get ids with equal beginnings.
+        by_opening: whether equal openings get ids of equal affinity.
     """
 
     def __init__(
@@ -262,11 +262,14 @@ class Conversations:
         return entry
 
     def _new_id(self, request: ParsedRequest, caller: str) -> str:
-        """A new id, random in whole or in its second half."""
-        if not self._by_opening:
-            return f"{_RANDOM.getrandbits(128):032x}"
-        opening = self._digest("opening", caller, opening_key(request.conversation))
-        return opening[:8].hex() + f"{_RANDOM.getrandbits(64):016x}"
+        """A new id: the time in seconds, the affinity, and a random half.
+
+        By the time, the ledger's index grows at its end.
+        """
+        shared = f"{_RANDOM.getrandbits(32):08x}"
+        if self._by_opening:
+            shared = self._digest("opening", caller, opening_key(request.conversation))[:4].hex()
+        return f"{int(time.time()):08x}{shared}{_RANDOM.getrandbits(64):016x}"
 
     def _digest(self, *parts: str) -> bytes:
         data = "\0".join(parts).encode(errors="surrogatepass")
