@@ -43,27 +43,36 @@ def _comparison(
     """What the dearer of the two efforts adds, and what the policy pays for that."""
     tokens = estimate.tokens
     cheap, dear = sorted((chosen, rival), key=lambda effort: tokens[effort])
-    gain = estimate.p_correct[dear] - estimate.p_correct[cheap]
+    p_dear, p_cheap = estimate.p_correct[dear], estimate.p_correct[cheap]
+    gain = _told_gain(p_dear, p_cheap)
     favour = point.margin * ((dear == baseline) - (cheap == baseline))
-    added = gain + favour
+    added = p_dear - p_cheap + favour
     favoured = ""
     if favour:
         side = "in favour of" if favour > 0 else "taken off, in favour of"
         favoured = f" ({_points(gain)} expected, {_points(abs(favour))} {side} the baseline)"
-    extra = tokens[dear] - tokens[cheap]
-    told_extra = _number(round(tokens[dear]) - round(tokens[cheap]))
+    extra = round(tokens[dear]) - round(tokens[cheap])
     if added <= 0:
-        return f"With {told_extra} more, {dear} adds nothing{favoured}"
+        return f"With {_number(extra)} more, {dear} adds nothing{favoured}"
+    told = f"{_points(gain + favour)}{favoured}"
     most = 1000 * added / point.price if point.price else inf
     if most == inf:
-        return f"The policy puts no price on thinking, and {dear} adds {_points(added)}{favoured}"
+        return f"The policy puts no price on thinking, and {dear} adds {told}"
     verb = "takes" if dear == chosen else "would take"
     if round(most) == 0:
-        return f"With {told_extra} more, {dear} adds too little, {_points(added)}{favoured}"
+        return f"With {_number(extra)} more, {dear} adds too little, {told}"
+    most = max(most, extra) if dear == chosen else min(most, extra)  # rounded, as the extra is
     return (
-        f"The policy pays at most {_count(most)} for the {_points(added)} that {dear} "
+        f"The policy pays at most {_count(most)} for the {_points(gain + favour)} that {dear} "
         f"adds{favoured}; it {verb} {_number(extra)} more"
     )
+
+
+def _told_gain(dear: float, cheap: float) -> float:
+    """The difference of two shares as they are told, so that it adds up."""
+    if max(dear, cheap) > _ALMOST_SURE:
+        return dear - cheap
+    return round(dear, 3) - round(cheap, 3)
 
 
 def _percent(share: float) -> str:
@@ -73,7 +82,7 @@ def _percent(share: float) -> str:
 def _points(share: float) -> str:
     """Percentage points of P(correct)."""
     points = 100 * share
-    if 0 < points < _SMALLEST_POINTS:
+    if 0 <= points < _SMALLEST_POINTS:
         return "less than 0.1 points"
     return "1 point" if points == 1 else f"{points:.1f} points"
 

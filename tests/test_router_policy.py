@@ -167,6 +167,10 @@ def test_numbers_of_the_reason_add_up() -> None:
     estimate = estimate_of((0.2, 0.8, 0.8), (1.0, 2.6, 44.4))
     told = why(estimate, OperatingPoint(0.1), EFFORTS, "high", "low")
     assert "with 3 thinking tokens, high 80.0 % with 44. With 41 more, high adds nothing" in told
+    estimate = estimate_of((0.01, 0.02961, 0.88744), (1.0, 106.6, 459.4))  # 352.8 more, for 85.78
+    told = why(estimate, OperatingPoint(2.4), EFFORTS, "high", "high")
+    assert "right 88.7 % of the time with 459 thinking tokens, low 3.0 % with 107" in told
+    assert "357 thinking tokens for the 85.7 points that high adds; it takes 352 more" in told
 
 
 def test_a_price_next_to_none_is_told_as_none() -> None:

@@ -1,6 +1,7 @@
 """Conversations: what shows one, what pins a turn, and what does neither."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_a_conversation_belongs_to_its_api_key() -> None:
     assert threads[0] == threads[2] != threads[1]
 
 
+@pytest.mark.parametrize("by_opening", [False, True])
+def test_ids_begin_with_the_time(by_opening: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an index of a ledger grows at its end."""
+    conversations = Conversations(b"key", by_opening=by_opening)
+    talk, now = dialogues(conversations), time.time()
+    ids: list[str] = []
+    for seconds in range(20):
+        monkeypatch.setattr(time, "time", lambda at=now + seconds: at)
+        ids.append(talk.thread([HARD]).conversation)
+    assert sorted(ids) == ids
+    assert {len(name) for name in ids} == {32}
+
+
 def test_few_shot_examples_are_no_conversation() -> None:
     talk = dialogues()
     shots = [user("2 + 2?"), assistant("4"), user("3 + 3?"), assistant(LONG)]
@@ -62,9 +76,10 @@ def test_few_shot_examples_are_no_conversation() -> None:
     again = talk.turn([*shots, EASY], "sure")
     assert (again.effort, again.source) == ("medium", "router")
     assert talk.thread([*shots, EASY]).evidence is None
-    ids = {talk.thread([*shots, EASY]).conversation for _ in range(9)}
-    assert len(ids) == 9
-    assert len({name[:16] for name in ids}) == 1, "the prefix cache serves them all"
+    threads = [talk.thread([*shots, EASY]) for _ in range(9)]
+    assert len({thread.conversation for thread in threads}) == 9
+    assert len({thread.affinity for thread in threads}) == 1, "the prefix cache serves them all"
+    assert talk.thread([HARD]).affinity != threads[0].affinity
     continued = [*shots, HARD, assistant("a plan"), EASY]
     assert talk.turn(continued).source == "pinned"
 

@@ -9,7 +9,7 @@ const TALL = 208, LEFT = 44, BASE = 180, TOP = 10;
 export function bars(place, { stacks, line = [], begin, width, range, what }) {
   const wide = Math.max(place.clientWidth, 240);
   const totals = stacks.map((stack) => sum(Object.values(stack)));
-  const most = ceiling(Math.max(...totals, ...line, 1));
+  const most = ceiling(Math.max(...totals, ...line, 2));
   const svg = make("svg", { viewBox: `0 0 ${wide} ${TALL}`, role: "img", "aria-label": described(what, totals, line, range, width) });
   const height = (amount) => (amount / most) * (BASE - TOP);
   for (const part of [0, 0.5, 1]) {

@@ -4,7 +4,7 @@ import { add } from "./answer.js";
 import { bars } from "./chart.js";
 import { saving } from "./saving.js";
 import { shares, table } from "./table.js";
-import { colour, count, order, percent, whole } from "./words.js";
+import { colour, count, NONE, order, percent, whole } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -42,7 +42,7 @@ export function showDoing(data) {
 
 function showAccounts({ accounts, savings }) {
   element("requests").textContent = whole.format(accounts.requests);
-  element("requests-note").textContent = accounts.requests ? "with a decision, in this time; each is counted once" : "none yet";
+  element("requests-note").textContent = accounts.requests ? "with a decision, in this time; each is counted once" : NONE;
   const sum = element("left-out");
   sum.replaceChildren();
   const line = (name, number, kind = "") => {

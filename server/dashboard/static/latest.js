@@ -60,7 +60,7 @@ function time(at) {
 }
 
 function request({ request_id: id }) {
-  const made = make("code", "", id.length > 12 ? `${id.slice(0, 8)}…` : id);
+  const made = make("code", "", id.length > 12 ? `…${id.slice(-8)}` : id); // ids begin with the time
   made.title = id;
   if (id.length > 12) add(made, "span", "hidden", ` ${id}`);
   return made;

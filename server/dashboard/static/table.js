@@ -1,6 +1,7 @@
 // Tables that become cards on a phone: cells name their column, and roles outlive the layout.
 
 import { add } from "./answer.js";
+import { NONE } from "./words.js";
 
 // Columns are [title, kind]; a row has a text or a node per column.
 export function table(place, columns, rows) {
@@ -13,6 +14,10 @@ export function table(place, columns, rows) {
     cell.scope = "col";
   }
   const body = part(add(place, "tbody"), "rowgroup");
+  if (!rows.length) {
+    const cell = part(add(part(add(body, "tr"), "row"), "td", "note", NONE), "cell");
+    cell.colSpan = columns.length;
+  }
   for (const row of rows) {
     const line = part(add(body, "tr"), "row");
     row.forEach((content, index) => {
@@ -32,6 +37,7 @@ function part(element, role) {
 // Names with their numbers, and bars of their shares.
 export function shares(place, entries, all) {
   place.replaceChildren();
+  if (!entries.length) add(place, "li", "note", NONE);
   for (const { name, number, told, isBad = false } of entries) {
     const item = add(place, "li", isBad ? "bad" : "");
     add(item, "span", "", name);

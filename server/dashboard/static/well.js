@@ -2,7 +2,7 @@
 
 import { add } from "./answer.js";
 import { shares } from "./table.js";
-import { count, percent, seconds, whole } from "./words.js";
+import { count, NONE, percent, seconds, whole } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -41,9 +41,11 @@ export function showWell({ accounts, recent, now }) {
 
 function showFailed({ requests, statuses }) {
   const failed = Object.entries(statuses).reduce((sum, [status, number]) => sum + (status >= 500 ? number : 0), 0);
-  element("failed").textContent = requests ? percent(failed / requests) : "–";
+  figure("failed", requests ? percent(failed / requests) : null);
   element("failed").classList.toggle("bad", failed / requests > 0.01);
-  element("failed-note").textContent = `${whole.format(failed)} of ${count(requests, "request")} with a status of 500 or above.`;
+  element("failed-note").textContent = requests
+    ? `${whole.format(failed)} of ${count(requests, "request")} with a status of 500 or above.`
+    : "No request in this time.";
   shares(element("statuses"), Object.entries(statuses).map(([status, number]) => ({
     name: `${status}, ${STATUSES[status] ?? "another status"}`,
     number,
@@ -53,10 +55,16 @@ function showFailed({ requests, statuses }) {
 }
 
 function showTime(id, times, what = "answer") {
-  element(id).textContent = times ? seconds(times.p50) : "–";
+  figure(id, times && seconds(times.p50));
   element(`${id}-note`).textContent = times
     ? `Median of the newest ${count(times.requests, what)}. 95 % within ${seconds(times.p95)}, 99 % within ${seconds(times.p99)}.`
     : `No ${what} in this time.`;
+}
+
+// A number in large, or that there is none.
+function figure(id, told) {
+  element(id).textContent = told ?? NONE;
+  element(id).classList.toggle("pending", told === null);
 }
 
 function showEngines(engines) {

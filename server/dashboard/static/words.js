@@ -6,6 +6,7 @@ export const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 export const seconds = (value) => (value < 0.0995 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(value < 10 ? 2 : 0)} s`);
+export const NONE = "none yet";
 export const count = (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 // Composite efforts, such as stop:low@256:high, come behind the others and share a colour.
