@@ -162,6 +162,26 @@ def test_an_alert(name: str, fires: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.unit
+def test_what_alerts_and_rules_read_is_what_the_gateway_counts() -> None:
+    """By the reference, which is made of the code; a query of another name is empty, not an error."""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    labels = {
+        name: {*re.findall(r"`(\w+)`", told)}
+        for name, told in re.findall(r"^\| `(tops_\w+)` \| [^|]+ \| ([^|]*) \|", page, re.MULTILINE)
+    }
+    rules = [*ALERTS]
+    for group in yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]:
+        rules += group["rules"]
+    read: set[str] = set()
+    for rule in rules:
+        for series, matchers in re.findall(r"\b(tops_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            name = re.sub(r"_(bucket|count|sum)$", "", series)
+            read.add(name)
+            assert {*re.findall(r"(\w+)(?:=|!)", matchers)} <= labels[name], rule
+    assert len(read) > 20
+
+
+@pytest.mark.unit
 def test_every_alert_is_tested_and_has_a_runbook() -> None:
     names = [alert["alert"] for alert in ALERTS]
     assert sorted(CASES) == sorted(names)

@@ -88,6 +88,8 @@ def test_the_monitor_and_the_autoscaler_point_at_what_exists() -> None:
     labels = monitor["spec"]["selector"]["matchLabels"]
     assert labels.items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    assert f'up{{job="{job}"}}' in (ROOT / "docker/prometheus/alerts.yml").read_text()
     scaler = one("fleet", "HorizontalPodAutoscaler")["spec"]
     assert scaler["scaleTargetRef"]["name"] == one("fleet", "Deployment")["metadata"]["name"]
     metric = scaler["metrics"][0]["pods"]["metric"]["name"]
