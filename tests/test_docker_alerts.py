@@ -163,7 +163,7 @@ def test_an_alert(name: str, fires: bool, tmp_path: Path) -> None:
 
 @pytest.mark.unit
 def test_what_alerts_and_rules_read_is_what_the_gateway_counts() -> None:
-    """By the reference, which is made of the code; a query of another name is empty, not an error."""
+    """By the reference, which is made of the code: a query by another name would find nothing."""
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     labels = {
         name: {*re.findall(r"`(\w+)`", told)}

@@ -81,8 +81,13 @@ def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> N
         expect(page.locator("#state")).to_contain_text("as of")
         expect(page.locator("#saved")).to_have_text("pending")
         expect(page.locator("#abstentions-note")).to_have_text("No request in this time.")
+        well = ("failed", "latency", "ttft", "first-answer", "statuses")
+        for place in (*well, "by-effort", "latest"):
+            expect(page.locator(f"#{place}")).to_contain_text("none yet")
+        expect(page.locator("#in-flight")).to_have_text("0")
         page.get_by_role("link", name="What to do while it is pending").click()
         expect(page.locator("#pending")).to_contain_text("--holdout-share")
+        expect(page.locator("#pending")).to_contain_text("abstains on every request")
         page.go_back()
         expect(page.locator("#state")).to_contain_text("as of")
     expect(page.locator("#state")).to_contain_text("The gateway does not answer.")

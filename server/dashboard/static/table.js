@@ -37,7 +37,6 @@ function part(element, role) {
 // Names with their numbers, and bars of their shares.
 export function shares(place, entries, all) {
   place.replaceChildren();
-  if (!entries.length) add(place, "li", "note", NONE);
   for (const { name, number, told, isBad = false } of entries) {
     const item = add(place, "li", isBad ? "bad" : "");
     add(item, "span", "", name);

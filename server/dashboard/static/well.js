@@ -52,6 +52,7 @@ function showFailed({ requests, statuses }) {
     told: whole.format(number),
     isBad: status >= 500,
   })), requests);
+  if (!requests) add(element("statuses"), "li", "note", NONE);
 }
 
 function showTime(id, times, what = "answer") {
