@@ -13,7 +13,7 @@ from router.artifact import load
 @pytest.fixture(scope="module")
 def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("problems") / "problems.jsonl"
-    file.write_text(run_tops("problems", "--n", "60", "--seed", "4").stdout)
+    file.write_text(run_tops("problems", "--n", "30", "--seed", "4").stdout)
     return file
 
 
@@ -27,14 +27,14 @@ def test_without_consent_only_the_pilot_runs(gateway: str, problems: Path, tmp_p
     out = tmp_path / "router.json"
     result = run_tops(*command(problems, gateway, out, "--price", "2"))
     assert result.returncode == 1
-    assert "171 generations to go: about" in result.stderr
+    assert "81 generations to go: about" in result.stderr
     assert "at 2 per million tokens" in result.stderr
     assert "Pass --yes to continue" in result.stderr
     assert (tmp_path / "router.outcomes.jsonl").read_text().count("\n") == 9
     assert not out.exists()
     again = run_tops(*command(problems, gateway, out))  # after the pilot
     assert again.returncode == 1
-    assert "162 generations to go: about" in again.stderr
+    assert "72 generations to go: about" in again.stderr
     assert "nan" not in again.stderr
 
 
@@ -46,13 +46,13 @@ def test_a_killed_calibration_continues_to_a_router(
     finished = kill_when(words, outcomes, 30)
     again = run_tops(*words)
     assert again.returncode == 0, again.stderr
-    assert f"{finished} of 180 are there already" in again.stderr
+    assert f"{finished} of 90 are there already" in again.stderr
     rows = [json.loads(line) for line in outcomes.read_text().splitlines()]
-    assert len(rows) == len({(r["problem_id"], r["effort"], r["sample"]) for r in rows}) == 180
+    assert len(rows) == len({(r["problem_id"], r["effort"], r["sample"]) for r in rows}) == 90
     artifact = load(out)
     assert (artifact.model, artifact.efforts) == ("demo", ("none", "low", "high"))
-    assert artifact.provenance["problems"] == 60
-    assert "60 problems are few" in again.stderr
+    assert artifact.provenance["problems"] == 30
+    assert "30 problems are few" in again.stderr
     assert "held out: ECE" in again.stdout
 
 
