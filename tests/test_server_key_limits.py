@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -277,6 +279,45 @@ def test_gateways_that_share_a_valkey_share_the_limits(port: int) -> None:
             await store.close()
 
     asyncio.run(run())
+
+
+def test_a_burst_waits_for_a_valkey_that_is_slow_and_not_for_one_that_is_silent(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.limits.valkey._CONNECTIONS", 1)
+    metrics = Metrics()
+
+    async def relay(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float
+    ) -> None:
+        with closing(writer):
+            while received := await reader.read(65536):
+                await asyncio.sleep(delay)
+                writer.write(received)
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(relay(reader, theirs[1], 0.15), relay(theirs[0], writer, 0))
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.read()
+
+    async def burst(serve: Any) -> float:
+        """The seconds that ten charges at once take."""
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = "redis://{}:{}/2".format(*server.sockets[0].getsockname())
+            store = ValkeyStore(url, Table({"k": LIMITS}), metrics)
+            started = asyncio.get_running_loop().time()
+            await asyncio.gather(*(store.take("k", [Demand(PER_MINUTE, 1)]) for _ in range(10)))
+            taken = asyncio.get_running_loop().time() - started
+            await store.close()
+            return taken
+
+    assert asyncio.run(burst(slow)) > 1.5  # longer than one answer may take
+    assert b"tops_limits_store_failures_total 0.0" in metrics.exposition()[0]
+    asyncio.run(burst(silent))
+    assert b"tops_limits_store_failures_total 1.0" in metrics.exposition()[0]
 
 
 def test_a_valkey_that_is_down_leaves_the_limits_to_each_gateway(tmp_path: Path) -> None:

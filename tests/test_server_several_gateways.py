@@ -144,7 +144,7 @@ async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None
     server = fleet.servers[url]
     before = workers_of(server)
     streams = [
-        asyncio.create_task(fleet.answer(http, name, 101, "think=30 chunks=30 rate=20"))
+        asyncio.create_task(fleet.answer(http, name, 101, "think=100 chunks=100 rate=20"))
         for name in SESSIONS
     ]
     await asyncio.to_thread(until, lambda: list(fleet.attempts.values()).count(0) == len(SESSIONS))

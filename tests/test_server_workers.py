@@ -249,16 +249,22 @@ def test_sigterm_drains_all_workers_and_ends_every_process(embedded_pair: Server
         asks = asyncio.create_task(
             each(server.url, [content] * 8, stream=True, n=8, reasoning_effort="high")
         )
-        await asyncio.to_thread(until, lambda: sums(server.url)["tops_in_flight"] == 8)
+        await asyncio.to_thread(until, lambda: accepted(server.url) == before + 8)
         server.process.send_signal(signal.SIGTERM)
         return await asks
 
     server = embedded_pair
-    processes = family(server.process.pid)
+    processes, before = family(server.process.pid), accepted(server.url)
     answers = asyncio.run(scenario(server))
     assert all(answer.text.endswith("data: [DONE]\n\n") for answer in answers)
     assert server.process.wait(PATIENCE) == 0
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+
+
+def accepted(url: str) -> float:
+    """How many requests have come, whether they have ended or not."""
+    counted = sums(url)
+    return counted["tops_in_flight"] + counted["tops_requests_total"]
 
 
 def test_nothing_outlives_a_killed_parent() -> None:

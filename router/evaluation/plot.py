@@ -84,7 +84,7 @@ def _label(axes: Any, title: str) -> None:
     axes.set_title(title)
     axes.margins(x=0.12)
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right")
 
 
 def _save(figure: Any, path: Path) -> None:

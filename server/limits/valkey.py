@@ -13,7 +13,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -49,11 +49,10 @@ class ValkeyStore:
     def __init__(
         self, url: str, fallback: Store | None, metrics: Metrics, prefix: str = "tops:limits:"
     ) -> None:
-        from_url = cast("Any", BlockingConnectionPool).from_url
+        from_url = cast("Any", ConnectionPool).from_url
         pool = from_url(
             url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
             max_connections=_CONNECTIONS,
-            timeout=_TIMEOUT_SECONDS,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
@@ -67,9 +66,10 @@ class ValkeyStore:
         parts = urlsplit(url)
         self._address = parts.netloc.rpartition("@")[2] or parts.path  # without the password
         self._now: Callable[[], float] | None = None
+        self._free = asyncio.Semaphore(_CONNECTIONS)
         self._down_until = 0.0
         self._warning = Backoff(0.0, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[Taken | None]] = set()
 
     async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
         """Charge all of the demands to a key, or none where one does not fit.
@@ -77,20 +77,14 @@ class ValkeyStore:
         Raises:
             LimitsUnavailable: the server is down, and there is no fallback.
         """
-        if time.monotonic() >= self._down_until:
-            try:
-                taken = await self._call(key, demands)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._note_failure(error)
-            else:
-                self._note_success()
-                return taken
+        if self._may_answer() and (charge := await self._call(key, demands)) is not None:
+            return charge
         if self._fallback is None:
             raise LimitsUnavailable
         return await self._fallback.take(key, demands)
 
     def settle(self, key: str, demands: Sequence[Demand]) -> None:
-        task = asyncio.create_task(self._settle(key, demands))
+        task = asyncio.create_task(self._call(key, demands))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -101,13 +95,27 @@ class ValkeyStore:
         await self._client.aclose()
         await self._client.connection_pool.aclose()
 
-    async def _settle(self, key: str, demands: Sequence[Demand]) -> None:
-        try:
-            await self._call(key, demands)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note_failure(error)
+    def _may_answer(self) -> bool:
+        return time.monotonic() >= self._down_until
 
-    async def _call(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def _call(self, key: str, demands: Sequence[Demand]) -> Taken | None:
+        """What the store answers, once a connection is free; None where it does not answer.
+
+        A request that waits for its turn is no failure of the store, and does not wait any longer
+        once the store has failed others.
+        """
+        async with self._free:
+            if not self._may_answer():
+                return None
+            try:
+                charge = await self._charge(key, demands)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._note_failure(error)
+                return None
+            self._note_success()
+            return charge
+
+    async def _charge(self, key: str, demands: Sequence[Demand]) -> Taken:
         arguments: list[Any] = ["" if self._now is None else self._now()]
         for demand in demands:
             limit, span = demand.limit, demand.span
