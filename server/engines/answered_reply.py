@@ -20,7 +20,7 @@ _APIS: dict[str, ContinuedApi] = {CHAT: chat, RESPONSES: responses, MESSAGES: me
 
 _MIN_ROOM_TOKENS = 32
 """With less room than this beside the budget, an engine's own transition sentence may leave none
-for the answer; that of two phases is in the prompt."""
+for the answer. That of two phases is in the prompt; other APIs than Chat think less instead."""
 
 
 def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
@@ -32,12 +32,14 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     body = call.write(budget if sent_budget is None else sent_budget)
     initial_limit = None
     if budget is not None and resume is not None and call.choices == 1:
-        has_room = call.max_tokens is None or call.max_tokens - budget > _MIN_ROOM_TOKENS
-        is_tight = not has_room and support.proven and support.continues
-        is_limited = is_tight if sent_budget else sent_budget is None and not support.counts
-        if is_limited and budget > 0 and not _is_structured(body):
-            initial_limit, body = budget, call.write(None) if is_tight else body
-        elif call.path == CHAT and (sent_budget is None or is_tight):
+        fitting = budget + 1 if call.max_tokens is None else call.max_tokens - _MIN_ROOM_TOKENS
+        is_tight = budget >= fitting and support.proven and support.continues
+        if call.path != CHAT:
+            if sent_budget and is_tight and not dialect.min_message_budget:
+                body = call.write(max(0, min(sent_budget, fitting)))
+        elif sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
+            initial_limit = budget
+        elif sent_budget is None or is_tight:
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
             count, reserve, book = engine.count_tokens, call.reserve, call.book

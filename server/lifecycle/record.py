@@ -223,14 +223,14 @@ class RequestRecord:
     def tops(self) -> dict[str, Any]:
         """The `tops` object of the response body; token counts are thinking tokens."""
         assert self.decision is not None
-        baseline = self.baseline_tokens
+        baseline, spent = self.baseline_tokens, self.spent
         tops: dict[str, Any] = {
             "effort": self.decision.effort,
             "source": self.decision.source,
             "budget": self.decision.budget,
             "budget_source": self.decision.budget_source,
             "budget_hit": self.budget_hit,
-            "thinking_tokens": self.spent.thinking if self.spent else None,
+            "thinking_tokens": spent.thinking if spent else None,
             "baseline_tokens": None if baseline is None else round(baseline),
         }
         if self.decision.composite is not None:

@@ -198,7 +198,8 @@ def _decision_attributes(decision: Decision) -> Attributes:
 
 def _savings(record: RequestRecord) -> Attributes:
     """What was thought, beside what the baseline was expected to; the difference is an estimate."""
-    thinking = record.spent.thinking if record.spent else None
+    spent = record.spent
+    thinking = spent.thinking if spent else None
     baseline = record.baseline_tokens
     attributes: Attributes = {
         "tops.attempts": record.attempts,
