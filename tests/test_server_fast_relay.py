@@ -1,6 +1,7 @@
 """What an engine streams is handed on whole and in order, whatever who takes it does."""
 
 import asyncio
+import inspect
 import random
 import ssl
 import subprocess
@@ -425,6 +426,27 @@ def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
             return list(told)
 
     assert run(main()) == []
+
+
+def test_what_a_taker_that_is_cancelled_would_wait_for_is_dropped(run: Run) -> None:
+    async def main() -> Coroutine[Any, Any, None]:
+        waits = asyncio.sleep(0)
+
+        def sink(block: bytes) -> Awaitable[None] | None:
+            if block != b"last":
+                return None
+            pouring.cancel()
+            return waits
+
+        async with streaming(paced([b"first", b"last", b"x"])) as ask:
+            reply = await ask()
+            pouring = asyncio.create_task(reply.stream_to(sink))
+            with pytest.raises(asyncio.CancelledError):
+                await pouring
+            await reply.aclose()
+        return waits
+
+    assert inspect.getcoroutinestate(run(main())) == inspect.CORO_CLOSED
 
 
 def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:

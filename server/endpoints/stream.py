@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
 
 from starlette.types import Send
 
@@ -10,7 +9,7 @@ from server.api.relay import Relay, answers
 from server.api.thought_meter import ThoughtMeter
 from server.endpoints.given_answer import BATCH, GivenAnswer
 from server.endpoints.respond import EVENT_STREAM, end_at_shutdown, send_head
-from server.engines.reply import Reply, give
+from server.engines.reply import Pending, Reply, give
 from server.errors import EngineError, EngineFailed, EngineTimeout, GatewayError, Stopping
 from server.http.timeouts import Deadline, TimeoutPool
 from server.lifecycle.record import RequestRecord
@@ -50,7 +49,7 @@ async def relay_stream(
     deadline, failure, reading = endings.deadline(), None, given
     write, record.write_chunk = record.write_chunk, None
 
-    def sink(chunk: bytes) -> Awaitable[None] | None:
+    def sink(chunk: bytes) -> Pending | None:
         nonlocal reading
         if meter is not None:
             meter.feed(chunk)
@@ -69,13 +68,10 @@ async def relay_stream(
                 if (len(unread) >= BATCH or reading.ending) and not reading.read():
                     reading = None
             if write is None or not write(events):
-                pending = send({"type": "http.response.body", "body": events, "more_body": True})
-        if not is_ending:
-            return pending
-        if pending is not None:
-            return _resume(deadline, pending)
-        deadline.resume()
-        return None
+                pending = _send(events, send, deadline if is_ending else None)
+        if is_ending and pending is None:
+            deadline.resume()
+        return pending
 
     try:
         with deadline:
@@ -95,9 +91,11 @@ async def relay_stream(
     await send({"type": "http.response.body", "body": _last_events(record, relay, failure)})
 
 
-async def _resume(deadline: Deadline, pending: Awaitable[None]) -> None:
-    await pending
-    deadline.resume()
+async def _send(events: bytes, send: Send, deadline: Deadline | None) -> None:
+    """Send events to a client that reads slowly; the deadline, if any, goes on after that."""
+    await send({"type": "http.response.body", "body": events, "more_body": True})
+    if deadline is not None:
+        deadline.resume()
 
 
 def _last_events(record: RequestRecord, relay: Relay, failure: GatewayError | None) -> bytes:

@@ -14,7 +14,7 @@ from server.engines import chat_chunk
 from server.engines.continuing.transcript import Transcript
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.engine import Engine
-from server.engines.reply import Reply, Sink, give, parse_json
+from server.engines.reply import Pending, Reply, Sink, give, parse_json
 from server.engines.usage import read_usage
 from server.http.json_codec import dumps
 from server.http.sse import EventBuffer, encode, payload, read_event, split
@@ -122,7 +122,7 @@ class CountedReply:
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining events to `sink`."""
 
-        def watch(chunk: bytes) -> Awaitable[None] | None:
+        def watch(chunk: bytes) -> Pending | None:
             events = self._read(chunk)
             if _USAGE in events:
                 return self._send(sink, events)

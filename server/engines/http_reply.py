@@ -2,14 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable
 from time import monotonic
 
 from httptools import HttpParserError
 
 from server.engines.connection import EngineConnection
 from server.engines.connector import Connector
-from server.engines.reply import Sink, give
+from server.engines.reply import Pending, Sink, give
 from server.engines.reply_parser import ReplyParser
 from server.errors import EngineFailed, EngineTimeout
 from server.http.timeouts import TimeoutPool
@@ -46,7 +45,7 @@ class HttpReply(asyncio.Protocol):
         self._connection: EngineConnection | None = None
         self._parser = ReplyParser()
         self._sink: Sink | None = None
-        self._pending: Awaitable[None] | None = None
+        self._pending: Pending | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._failure: HttpParserError | None = None
         self._waiting_bytes = 0
@@ -139,9 +138,13 @@ class HttpReply(asyncio.Protocol):
                 await self._arrival()
         except TimeoutError as error:
             raise _timeout() from error
+        except asyncio.CancelledError:
+            if self._pending is not None:
+                self._pending.close()  # nobody will await it
+            raise
         finally:
             self._sink = None
-        pending, self._pending = self._pending, None
+            pending, self._pending = self._pending, None
         if pending is not None:
             await pending
 

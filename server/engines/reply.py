@@ -1,11 +1,13 @@
 """An engine's reply: the interface of replies over HTTP and of those generated in two phases."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
 from server.http.json_codec import JSONError, loads_lenient
 
-Sink = Callable[[bytes], Awaitable[None] | None]
+Pending = Coroutine[Any, Any, None]
+
+Sink = Callable[[bytes], Pending | None]
 """Takes a chunk of bytes, where it arrives. What it returns, if anything, has to be awaited before
 the next chunk: waking a task for every chunk would be a tenth of the CPU time of a chunk or more
 (docs/benchmarks/gateway.md)."""

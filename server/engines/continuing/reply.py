@@ -16,7 +16,7 @@ from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
-from server.engines.reply import Reply, Sink, give, parse_json
+from server.engines.reply import Pending, Reply, Sink, give, parse_json
 from server.engines.usage import read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
@@ -117,7 +117,7 @@ class ContinuedReply:
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining bytes to `sink`, in chunks as they arrive."""
 
-        def watch(chunk: bytes) -> Awaitable[None] | None:
+        def watch(chunk: bytes) -> Pending | None:
             if not self._watching:
                 return sink(chunk)
             passed = self._pass(chunk)
