@@ -199,6 +199,7 @@ def replay_command(
     from router.evaluation.replay import replay
     from router.evaluation.report import table
     from router.fitting.outcomes import OutcomeError, read_outcomes
+    from router.fitting.prompt_sketch import fitted_share
     from router.logs.log_options import LogOptions
 
     policy = policy_of(max_loss, price, tokens, effort)
@@ -212,6 +213,12 @@ def replay_command(
     except (ArtifactError, OutcomeError, PlotError, OSError) as error:
         raise click.ClickException(str(error)) from error
     _warn(reading.warnings)
+    share = fitted_share(artifact.provenance, reading.outcomes)
+    if share:
+        _warn([
+            f"the router was fitted on these outcomes too, with about {share:.0%} of its prompts: "
+            "the figures are better than on new ones"
+        ])  # fmt: skip
     click.echo(json.dumps(result) if is_json else table(result))
 
 

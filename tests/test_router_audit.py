@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from router.evaluation.audit import audit
+from router.evaluation.audit_table import audit_table
 from router.evaluation.plot import draw_audit
 from router.fitting.fixed_efforts import FixedEfforts, certify, dominated, fixed_efforts
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet, read_outcomes
@@ -197,6 +198,17 @@ def written(path: Path, rows: list[Outcome]) -> Path:
     lines = [{n: getattr(row, n) for n in names} | {"prompt": row.messages} for row in rows]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def test_where_nothing_can_be_saved_no_saving_is_told() -> None:
+    """The cheapest effort is the most accurate, and none takes a token."""
+    rows = [replace(row, correct=int(row.effort == "low"), tokens=0) for row in outcomes()]
+    text = audit_table(audit(dataset(rows), 0.02, 0.1))
+    assert "recommended: high, the most accurate" not in text
+    assert "saved 0.0% [0.0%, 0.0%]" in text
+    same = [replace(row, correct=1) for row in outcomes()]
+    text = audit_table(audit(dataset(same), 0.02, 0.1))
+    assert "recommended: low, the most accurate and the cheapest" in text
 
 
 def test_the_command_prints_text_json_and_a_picture(

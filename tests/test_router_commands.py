@@ -135,6 +135,23 @@ def test_route_refuses_unusable_options(argv: list[str], message: str) -> None:
     assert message in result.stderr
 
 
+def test_a_replay_on_the_fit_s_own_outcomes_says_so(
+    files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, artifact, fresh = files
+    argv = ["replay", "--router", str(artifact), "--effort", "low"]
+    assert main([*argv, str(folder / "o.jsonl")]) == 0
+    assert "fitted on these outcomes too, with about 100% of its prompts" in capsys.readouterr().err
+    assert main([*argv, str(fresh)]) == 0
+    assert capsys.readouterr().err == ""
+    document = json.loads(artifact.read_text())
+    del document["provenance"]["prompt_sketch"]
+    older = folder / "older.json"
+    older.write_text(json.dumps(document))
+    assert main([*argv[:2], str(older), str(folder / "o.jsonl")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_replay_prints_every_documented_field(
     files: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

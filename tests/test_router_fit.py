@@ -17,6 +17,7 @@ from router.fitting.cross_fit import CrossFit, cross_fit, fold_of
 from router.fitting.fit import FitSettings, fit
 from router.fitting.learner import INTERCEPT_ONLY, fit_log_tokens, fit_logits
 from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet
+from router.fitting.summary import summary
 from router.fitting.table import Table, tabulate
 from router.messages import read_messages
 from router.policy import ALWAYS_BASELINE, OperatingPoint, Policy
@@ -231,6 +232,16 @@ def test_the_baseline_is_the_most_accurate_effort_and_cheaper_ones_are_named() -
     (cheaper,) = (w for w in fitted.warnings if "--baseline" in w)
     assert "effort brief for every request is certified to lose at most 0.05" in cheaper
     assert "60% of the tokens of the baseline medium" in cheaper
+
+
+def test_where_the_baseline_is_the_cheapest_effort_no_saving_is_promised() -> None:
+    outcomes = simulated(60)
+    rows = tuple(replace(row, correct=int(row.effort == "none")) for row in outcomes.outcomes)
+    fitted = fit(replace(outcomes, outcomes=rows), CROSS_FITTED_ONCE)
+    (warning,) = (warning for warning in fitted.warnings if "always choose" in warning)
+    assert "baseline none is the cheapest effort, which leaves no saving" in warning
+    assert "none for every prompt" in summary(fitted.artifact, 0.001)
+    assert "it is the cheapest effort" in summary(fitted.artifact, 0.001)
 
 
 def test_few_problems_are_cross_fitted_several_times(monkeypatch: pytest.MonkeyPatch) -> None:

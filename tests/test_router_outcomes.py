@@ -137,11 +137,26 @@ def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
     assert any("1 rows without tokens" in warning for warning in dataset.warnings)
 
 
+def test_a_csv_file_may_hold_its_prompts(tmp_path: Path) -> None:
+    rows = ["problem_id,prompt,model,effort,correct,tokens"]
+    rows += [f'{n},"Add {n}, and 1.",m,{effort},1,{n}' for n in range(9) for effort in ("a", "b")]
+    dataset = read_outcomes([write(tmp_path / "x.csv", rows)])
+    assert len(dataset.outcomes) == 18
+    assert dataset.outcomes[2].messages == "Add 1, and 1."
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
         (many(10), "10 problems are too few"),
-        (many(40, effort="low"), "two efforts"),
+        (many(40, effort="low"), "of 40 problems these have low for 40"),
+        (
+            [
+                {**GOOD, "problem_id": str(n), "effort": "low" if n < 15 else "high"}
+                for n in range(45)
+            ],
+            "of 45 problems these have high for 30, low for 15",
+        ),
         (many(40, correct=1), "every outcome is correct"),
         (many(40, correct=0), "every outcome is wrong"),
     ],

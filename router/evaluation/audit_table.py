@@ -86,6 +86,8 @@ def _recommendation(part: Mapping[str, Any], max_loss: float) -> str:
             f"recommended: {effort}, the most accurate here; that another effort loses at most "
             f"{max_loss:g} is not certified"
         )
+    if effort == best == next(iter(part["efforts"])):
+        return f"recommended: {effort}, the most accurate and the cheapest"
     if effort == best:
         return (
             f"recommended: {effort}, the most accurate; no cheaper effort is certified to lose at "

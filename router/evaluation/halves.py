@@ -34,7 +34,7 @@ def halves(results: FixedEfforts, max_loss: float, delta: float) -> dict[str, ob
         accuracy, tokens = second.accuracy.mean(axis=0), second.tokens.mean(axis=0)
         chosen[first.efforts[effort]] += 1
         losses.append(float(accuracy[best] - accuracy[effort]))
-        saved.append(1 - float(tokens[effort]) / max(float(tokens[best]), 1e-9))
+        saved.append(1 - float(tokens[effort] / tokens[best]) if tokens[best] else 0.0)
         hindsight.append(float(accuracy.max() - accuracy[best]))
     return {
         "splits": _SPLITS,

@@ -23,6 +23,7 @@ from router.fitting.fixed_efforts import FixedEfforts, certify, fixed_of
 from router.fitting.kinds import several_kinds
 from router.fitting.learner import Setting, one_thread
 from router.fitting.outcomes import OutcomeError, OutcomeSet
+from router.fitting.prompt_sketch import SKETCH, sketch
 from router.fitting.prompts import merged, numbered
 from router.fitting.regressions import Regressions
 from router.fitting.table import Table, check, complete_rows, tabulate
@@ -101,6 +102,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     efforts, warnings = check(outcomes)
     warnings += several_kinds(outcomes)
     table = tabulate([o for o in outcomes if o.effort in efforts], efforts)
+    prompts = sketch(outcomes)
     dataset, outcomes = replace(dataset, outcomes=()), ()  # a large log's rows are freed here
     fixed = fixed_of(table)
     baseline = _baseline(fixed, chosen.baseline)
@@ -108,7 +110,7 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
     learned = learn(table, baseline, chosen, composites=dataset.thinking)
     added = learned.extension
     if not dict(learned.prices.certified)[chosen.max_loss].leaves_baseline:
-        warnings += (_uncertified(learned, chosen, baseline),)
+        warnings += (_uncertified(learned, chosen, baseline, is_cheapest=baseline == efforts[0]),)
     artifact = Artifact(
         model=dataset.model,
         weights=dataset.weights,
@@ -118,7 +120,8 @@ def fit(dataset: OutcomeSet, settings: FitSettings | None = None) -> Fitted:
         prices=learned.prices,
         delta=chosen.delta,
         metrics={**learned.metrics, "most_accurate": fixed.efforts[fixed.best]},
-        provenance=provenance(table, learned, chosen) | {"rows_skipped": dataset.skipped},
+        provenance=provenance(table, learned, chosen)
+        | {"rows_skipped": dataset.skipped, SKETCH: prompts},
         composites=(added.composite,) if added else (),
         composite_prices=learned.composite_prices,
     )
@@ -226,10 +229,15 @@ def _advice(fixed: FixedEfforts, baseline: str, settings: FitSettings) -> Iterat
         )
 
 
-def _uncertified(learned: Learned, settings: FitSettings, baseline: str) -> str:
+def _uncertified(learned: Learned, settings: FitSettings, baseline: str, is_cheapest: bool) -> str:
     certified = [loss for loss, point in learned.prices.certified if point.leaves_baseline]
     bound = f"{settings.max_loss:g} with confidence {1 - settings.delta:g}"
     point = dict(learned.prices.certified)[settings.max_loss]
+    if is_cheapest:
+        return (
+            f"the baseline {baseline} is the cheapest effort, which leaves no saving"
+            f"{' but by budgets' if point.bounded else ''}: the router will always choose it"
+        )
     what = "saving but by budgets" if point.bounded else "saving"
     return (
         f"no {what} could be certified at an accuracy loss of {bound} from {learned.certified_on} "

@@ -22,16 +22,19 @@ def summary(artifact: Artifact, max_loss: float) -> str:
             f"most, then {each.final} where it hits that"
             for each in artifact.composites
         ),
-        certificate + _described(point, artifact.baseline),
+        certificate + _described(point, artifact),
         f"held out: accuracy {metrics['accuracy']:.4f} (baseline "
         f"{metrics['baseline_accuracy']:.4f}), tokens {metrics['tokens']:.1f} (baseline "
         f"{metrics['baseline_tokens']:.1f})",
     ))  # fmt: skip
 
 
-def _described(point: OperatingPoint, baseline: str) -> str:
+def _described(point: OperatingPoint, artifact: Artifact) -> str:
+    baseline = artifact.baseline
     budgets = "with budgets" if point.bounded else "without budgets"
     if not point.leaves_baseline:
-        return f"{baseline} for every prompt, {budgets}: no cheaper effort is certified"
+        is_cheapest = baseline == artifact.efforts[0]
+        why = "it is the cheapest effort" if is_cheapest else "no cheaper effort is certified"
+        return f"{baseline} for every prompt, {budgets}: {why}"
     margin = f"margin {point.margin:g} for {baseline}, " if point.margin else ""
     return f"{margin}price {point.price:g} per 1,000 tokens, {budgets}"

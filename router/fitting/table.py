@@ -209,9 +209,10 @@ def covered_efforts(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple
         else:
             efforts.append(effort)
     if len(efforts) < 2:
+        each = (f"{effort} for {len(covered[effort])}" for effort in sorted(covered))
         raise OutcomeError(
-            "outcomes of the same problems at two efforts or more are needed; these have "
-            f"{', '.join(sorted(covered))}"
+            "outcomes of the same problems at two efforts or more are needed; of "
+            f"{len(problems)} problems these have {', '.join(each)}"
         )
     return tuple(efforts), tuple(warnings)
 

@@ -50,12 +50,16 @@ def _parse(line: bytes) -> object:
 
 
 def csv_rows(path: str) -> Rows:
-    """The rows of a CSV file with the prompts of its problems file. Raises OutcomeError."""
-    problems = _problems_beside(Path(path))
+    """The rows of a CSV file, with the prompts of its problems file if it has none itself.
+
+    Raises OutcomeError: prompts are in neither, or the file is damaged.
+    """
     location = f"{path}:1"
     try:
         with open_text(path) as stream:
-            for number, row in enumerate(csv.DictReader(stream), 2):
+            reader = csv.DictReader(stream)
+            problems = {} if "prompt" in (reader.fieldnames or ()) else _problems_beside(Path(path))
+            for number, row in enumerate(reader, 2):
                 location = f"{path}:{number}"
                 fields: dict[str, object] = {key: value for key, value in row.items() if key}
                 yield location, fields | {**problems.get(str(fields.get("problem_id")), {})}
@@ -83,7 +87,7 @@ def _problems_beside(path: Path) -> dict[str, Mapping[str, object]]:
         problems = path.with_name(stem + ending)
         if problems.exists():
             return problems_of(str(problems))
-    raise OutcomeError(f"{path} needs {stem}.problems.jsonl in the same folder")
+    raise OutcomeError(f"{path} needs a column prompt, or {stem}.problems.jsonl in the same folder")
 
 
 def damaged(location: str, error: Exception) -> OutcomeError:
