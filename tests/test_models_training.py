@@ -253,6 +253,10 @@ def test_a_run_that_cannot_continue_says_why(
     assert "renders low and medium alike" in error(
         "base", tmp_path, f"model.base={plain}", same_tags
     )
+    names = json.loads((plain / "tokenizer_config.json").read_text())
+    names.pop("eos_token")
+    (plain / "tokenizer_config.json").write_text(json.dumps(names))
+    assert "has no eos_token" in error("base", tmp_path, f"model.base={plain}")
     (plain / "chat_template.jinja").unlink()
     assert "has no chat template" in error("base", tmp_path, f"model.base={plain}")
     unreachable = tmp_path / "unreachable"

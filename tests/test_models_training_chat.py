@@ -8,7 +8,7 @@ import pytest
 from engines import running
 from processes import ROOT
 
-from models.training.chat import IGNORED, Chat, ChatError, add_tags
+from models.training.chat import IGNORED, Chat, ChatError, add_tags, complete_ends
 from models.training.examples import Example, encode_all
 from models.training.recipe import Model
 from server.embedded.checkpoint import Checkpoint
@@ -102,3 +102,13 @@ def test_a_recipe_can_set_the_effort_by_the_system_prompt(tokenizer: Any) -> Non
     assert text.startswith("<|im_start|>system\nThink high.<|im_end|>\n")
     assert "<|high|>" not in text
     assert "system" not in chat.prompt(PROMPT, "auto")
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end_token() -> None:
+    bare = transformers.AutoTokenizer.from_pretrained(DEMO, pad_token=None)
+    assert bare.pad_token is None
+    complete_ends(bare)
+    assert bare.pad_token_id == bare.eos_token_id
+    bare.eos_token = None
+    with pytest.raises(ChatError, match="has no eos_token"):
+        complete_ends(bare)

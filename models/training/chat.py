@@ -149,6 +149,21 @@ def _overlaps(token_span: tuple[int, int], spans: list[list[int]], offset: int) 
     return any(token_start < end + offset and start + offset < token_end for start, end in spans)
 
 
+def complete_ends(tokenizer: Tokenizer) -> None:
+    """Pad with the end token where the tokenizer has no padding token, as Llama's has none.
+
+    Raises:
+        ChatError: it has no end token, so no answer would end.
+    """
+    if tokenizer.eos_token is None:
+        raise ChatError(
+            "the tokenizer has no eos_token: name the token that ends an answer in its "
+            "tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
 def add_tags(tokenizer: Tokenizer, tags: Mapping[str, str]) -> None:
     """Make the tokenizer's chat template add `tags`; without any, it stays as it is.
 

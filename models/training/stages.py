@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from models.training.chat import Chat, add_tags
+from models.training.chat import Chat, add_tags, complete_ends
 from models.training.evaluation import evaluate
 from models.training.examples import (
     Example,
@@ -175,6 +175,7 @@ def _base(context: StageContext) -> Mapping[str, Any]:
     if model.add_tokens:
         tokenizer.add_tokens(list(model.add_tokens))
     try:
+        complete_ends(tokenizer)
         if model.placement == "generation":
             add_tags(tokenizer, {**model.tags})
         Chat.of(model, tokenizer)
