@@ -93,6 +93,17 @@ def test_the_trainer_itself_can_make_the_rollouts_and_a_user_s_function_reward_t
     assert result["tokens_first"] < 200
 
 
+def test_a_reward_that_fails_is_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing.py").write_text("def reward(rollouts):\n    raise KeyError('pens')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))  # pyright: ignore[reportUnknownMemberType]
+    status, printed = train("grpo", run, *ALONE, "grpo.reward=failing:reward")
+    assert status == 1
+    assert "the reward failing:reward failed: KeyError 'pens'" in printed
+    assert "Traceback" not in printed
+
+
 def test_a_reward_that_cannot_be_loaded_ends_the_stage_before_training(run: Path) -> None:
     status, printed = train("grpo", run, *ALONE, "grpo.reward=nowhere:reward")
     assert status == 1

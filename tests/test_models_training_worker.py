@@ -90,5 +90,13 @@ def test_steps_held_out_rows_and_attention_are_as_the_recipe_says(
     assert measured == [2, 4, 4]  # and once more at the end
     assert summary["held_out_loss"] == pytest.approx(state["log_history"][-1]["eval_loss"])
     assert "step 2, loss of held-out rows" in capfd.readouterr().err
-    with pytest.raises(ImportError, match=r"[Ff]lash"):
+    with pytest.raises(SystemExit, match=r"flash cannot start with .*[Ff]lash"):
         trained(base, tmp_path / "flash", settings(attention="flash_attention_2"))
+    with pytest.raises(SystemExit, match=r"lora cannot start with .*nothing"):
+        trained(base, tmp_path / "lora", settings(lora=Lora(targets=["nothing"])))
+
+
+def test_a_training_whose_loss_is_no_number_ends(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"the loss is nan: set a lower learning_rate"):
+        trained(base, tmp_path / "run", settings(learning_rate=1e38, epochs=10))
+    assert not (tmp_path / "run" / "model").exists()

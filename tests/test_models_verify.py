@@ -312,13 +312,18 @@ def test_a_user_s_function_judges_in_its_own_process(
         "    return abs(float(answer) - float(gold)) < 1\n"
         "number = 5\n"
     )
+    (tmp_path / "broken.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     pairs = [("5.5", "5"), ("7", "5"), ("slow", "5"), ("pid", str(os.getpid()))]
     with Judge(seconds=3, by="mine:near", processes=2) as judge:
         assert judged(judge, pairs) == [True, False, False, True]
         with pytest.raises(JudgeError, match="mine:near failed: KeyError"):
             judged(judge, [("bad", "5")])
-    for name, message in (("mine:far", "no attribute"), ("mine:number", "not a function")):
+    for name, message in (
+        ("mine:far", "no attribute"),
+        ("mine:number", "not a function"),
+        ("broken:f", "ZeroDivisionError"),
+    ):
         with pytest.raises(JudgeError, match=message):
             Judge(by=name)
 

@@ -122,8 +122,8 @@ def _load_function(name: str) -> Callable[[str, str], object]:
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
         loaded = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise JudgeError(f"{name} cannot be loaded: {error}") from error
+    except Exception as error:
+        raise JudgeError(f"{name} cannot be loaded: {type(error).__name__} {error}") from error
     if not callable(loaded):
         raise JudgeError(f"{name} is not a function")
     return loaded

@@ -94,8 +94,10 @@ def reward_of(name: str) -> Reward:
         sys.path.append(folder)
     try:
         loaded = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise RewardError(f"the reward {name} cannot be loaded: {error}") from error
+    except Exception as error:
+        raise RewardError(
+            f"the reward {name} cannot be loaded: {type(error).__name__} {error}"
+        ) from error
     if not callable(loaded):
         raise RewardError(f"the reward {name} is not a function")
     return cast("Reward", loaded)

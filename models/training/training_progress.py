@@ -1,5 +1,6 @@
 """What a training says while it runs: a line with loss, tokens per second and the time left."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ _SECONDS = 20.0
 
 class ProgressLines(TrainerCallback):
     """Writes lines to standard error, and has the last step's loss logged.
+
+    A training whose loss is no number any more ends there: all later checkpoints would be useless.
 
     See `transformers.TrainerCallback` for the arguments.
     """
@@ -39,6 +42,11 @@ class ProgressLines(TrainerCallback):
         if "eval_loss" in logs and state.is_world_process_zero:
             held_out = f"step {state.global_step}, loss of held-out rows {logs['eval_loss']:.4f}"
             print(held_out, file=sys.stderr, flush=True)
+        if not math.isfinite(float(logs.get("loss", 0))):
+            sys.exit(
+                f"step {state.global_step}: the loss is {logs['loss']}: set a lower learning_rate, "
+                "or a longer warmup_share"
+            )
         now = time.monotonic()
         is_last = state.global_step >= state.max_steps
         if "loss" not in logs or not state.is_world_process_zero:

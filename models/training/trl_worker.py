@@ -24,8 +24,10 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig
 
+from models.outcomes.verify import JudgeError
 from models.training.new_tokens import add_rows, trainable_rows
 from models.training.pretrained import origin, weights_origin
+from models.training.rewards import RewardError
 from models.training.sft_trainer import RowCollator, RowTrainer
 from models.training.training_progress import ProgressLines, mean_loss
 
@@ -57,10 +59,16 @@ def train(folder: Path) -> None:
     """Train from the latest complete checkpoint, or from the start; write `model/`."""
     job = json.loads((folder / "tuning.json").read_text())
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "logs")
-    trainer = {"sft": _sft, "dpo": _dpo, "grpo": _grpo}[job["method"]](folder, job)
+    try:
+        trainer = {"sft": _sft, "dpo": _dpo, "grpo": _grpo}[job["method"]](folder, job)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"{folder.name} cannot start with the recipe's settings: {error}")
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressLines())
-    result = trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "trainer"))
+    try:
+        result = trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "trainer"))
+    except (RewardError, JudgeError) as error:  # of a function of the user's
+        sys.exit(str(error))
     held_out = trainer.evaluate() if trainer.eval_dataset is not None else None
     partial = folder / "model.part"
     if job["settings"]["lora"] is not None:
@@ -224,6 +232,7 @@ def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         "save_steps": settings["save_steps"],
         "save_total_limit": 2,
         "logging_steps": _LOGGED_STEPS,
+        "logging_nan_inf_filter": False,  # it logs other numbers in their place
         "report_to": job["report_to"],
         "run_name": job["name"],
         "disable_tqdm": True,

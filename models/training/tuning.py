@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +11,7 @@ from models.training.examples import Example, encode_all, write_rows
 from models.training.generation import shuffled
 from models.training.launch import run_training
 from models.training.recipe import Recipe
-from models.training.recipe_tuning import FineTuning, Preference, Training
+from models.training.recipe_tuning import FineTuning, Preference, Training, Tuning
 from models.training.run import RunError, write_whole
 from models.training.shared_prompts import share_prompts
 
@@ -37,6 +37,7 @@ def fine_tune(
         for example, sample in encode_all(examples, chat, settings.max_length, counts)
         if any(label >= 0 for label in sample.labels)
     ]
+    _refuse_all_too_long(folder, settings, len(examples), counts)
     rows, held_out = (
         _rows(part, settings)
         for part in parted(samples, settings.held_out, recipe.random_seed, _problem)
@@ -44,6 +45,16 @@ def fine_tune(
     if settings.shared_prompts:
         counts["row_tokens"] = sum(len(row["input_ids"]) for row in rows)
     return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "sft", held_out)}
+
+
+def _refuse_all_too_long(
+    folder: Path, settings: Tuning, count: int, counts: Mapping[str, int]
+) -> None:
+    if count and counts["too_long"] == count:
+        raise RunError(
+            f"all {count} samples of {folder.name} are longer than max_length = "
+            f"{settings.max_length} tokens"
+        )
 
 
 def _problem(sample: tuple[Example, Encoded]) -> str:
@@ -59,9 +70,9 @@ def _rows(samples: Sequence[tuple[Example, Encoded]], settings: FineTuning) -> l
 def parted(
     items: Sequence[Item], share: float, seed: int, problem_of: Callable[[Item], str]
 ) -> tuple[list[Item], list[Item]]:
-    """The items to train on, and those of the `share` of problems that is held out."""
+    """The items to train on, and those of the `share` of problems that is held out, at least one."""
     problems = shuffled(list(dict.fromkeys(problem_of(item) for item in items)), seed)
-    held_out = frozenset(problems[: round(share * len(problems))])
+    held_out = frozenset(problems[: max(round(share * len(problems)), share > 0)])
     trained = [item for item in items if problem_of(item) not in held_out]
     return trained, [item for item in items if problem_of(item) in held_out]
 
@@ -92,6 +103,7 @@ def prefer(
             "rejected_ids": rejected_tokens.ids[rejected_tokens.prompt :],
         }
         kept.append((chosen.problem_id, row))
+    _refuse_all_too_long(folder, settings, len(pairs), counts)
     rows, held_out = (
         [row for _, row in part]
         for part in parted(kept, settings.held_out, recipe.random_seed, lambda pair: pair[0])
@@ -116,6 +128,8 @@ def train_on(
     Raises:
         RunError: there are no rows, or the training failed.
     """
+    if held_out and not rows:
+        raise RunError(f"{folder.name}.held_out leaves no problem to train on: make it smaller")
     if not rows:
         raise RunError(
             f"{folder.name} has no training data: see the counts in its inputs' manifests "
