@@ -57,7 +57,7 @@ def test_a_user_s_function_is_found_in_the_working_folder(
     for broken in ("1 / 0", "def (", "exec('import nothing_there')"):
         (tmp_path / "broken_reward.py").write_text(broken)
         importlib.invalidate_caches()
-        with pytest.raises(RewardError, match="broken_reward:f cannot be loaded: .*Error"):
+        with pytest.raises(RewardError, match=r"broken_reward:f cannot be loaded: .*Error"):
             reward_of("broken_reward:f")
     with pytest.raises(RewardError, match=r"for each of the 2 rollouts: it returned \[1.0\]"):
         rewards_for("few", reward_of("my_reward:few"), [RIGHT, LONG])

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from engines import DEMO
 
-transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
-
 from models.training.chat import Chat
 from models.training.examples import Example
 from models.training.recipe import Recipe
 from models.training.recipe_tuning import FineTuning, Preference
 from models.training.run import RunError
 from models.training.tuning import fine_tune, parted, prefer
+
+transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
 
 EXAMPLES = [Example(str(number), "1+1?", "low", "1+1=2", "2", 9) for number in range(4)]
 
@@ -35,5 +35,5 @@ def test_a_setting_that_leaves_no_sample_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"all 4 samples of dpo are longer than max_length = 5"):
         pairs = [(example, example) for example in EXAMPLES]
         prefer(recipe, Preference(max_length=5), str(DEMO), chat, pairs, tmp_path / "dpo")
-    with pytest.raises(RunError, match="tag.held_out leaves no problem to train on"):
+    with pytest.raises(RunError, match=r"tag\.held_out leaves no problem to train on"):
         fine_tune(recipe, FineTuning(held_out=0.99), str(DEMO), chat, EXAMPLES, tag)

@@ -13,7 +13,6 @@ from models.training.completions import Reader
 from models.training.grpo_steps import summary
 from models.training.recipe import Recipe
 from models.training.recipe_grpo import Grpo
-from models.training.rewards import RewardError, reward_of
 from models.training.rollouts import Task
 from models.training.run import RunError
 from models.training.tuning import train_on
@@ -30,13 +29,8 @@ def reinforce(
     """GRPO of `model` on problems; the result is `folder/model`, its course `folder/steps.jsonl`.
 
     Raises:
-        RunError: the reward cannot be used, `explore` does not fit the tokenizer, or the training
-            failed.
+        RunError: `explore` does not fit the tokenizer, or the training failed.
     """
-    try:
-        reward_of(settings.reward)
-    except RewardError as error:
-        raise RunError(f"grpo.reward: {error}") from error
     if settings.explore and len(Reader(chat.tokenizer, frozenset()).close) > 1:
         raise RunError("grpo.explore needs a tokenizer with </think> as one token: set it to 0")
     prompts = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.training.plan import check_fits, plan_of, plan_text
+from models.training.preflight import preflight
 from models.training.recipe_file import read_recipe
 from models.training.run import Run, RunError
 
@@ -33,6 +34,7 @@ def train(stage: str, recipe_file: Path, overrides: Sequence[str], folder: Path 
     stages = stages_of(recipe)
     if stage != "all" and stage not in stages:
         raise RunError(f"there is no stage {stage}: {', '.join(stages)}, all")
+    preflight(recipe)
     with run.locked():
         for selected in stages.values() if stage == "all" else [stages[stage]]:
             run.perform(selected)

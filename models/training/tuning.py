@@ -70,7 +70,7 @@ def _rows(samples: Sequence[tuple[Example, Encoded]], settings: FineTuning) -> l
 def parted(
     items: Sequence[Item], share: float, seed: int, problem_of: Callable[[Item], str]
 ) -> tuple[list[Item], list[Item]]:
-    """The items to train on, and those of the `share` of problems that is held out, at least one."""
+    """The items to train on, and those of the `share` of problems, at least one, held out."""
     problems = shuffled(list(dict.fromkeys(problem_of(item) for item in items)), seed)
     held_out = frozenset(problems[: max(round(share * len(problems)), share > 0)])
     trained = [item for item in items if problem_of(item) not in held_out]

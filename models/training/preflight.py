@@ -1,0 +1,42 @@
+"""What would end a later stage of a run is said before the first: missing files and functions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.training.generation import judge_of
+from models.training.recipe import Recipe
+from models.training.rewards import RewardError, reward_of
+from models.training.run import RunError
+
+
+def preflight(recipe: Recipe) -> None:
+    """Refuse a recipe that names what is not there.
+
+    Raises:
+        RunError: a file is missing, or a reward function cannot be loaded.
+        JudgeError: `verify.by` names no way of judging.
+    """
+    for key, path in _files(recipe):
+        if not path.is_file():
+            raise RunError(f"{key}: there is no file {path}")
+    with judge_of(recipe):
+        pass
+    if recipe.grpo is not None:
+        try:
+            reward_of(recipe.grpo.reward)
+        except RewardError as error:
+            raise RunError(f"grpo.reward: {error}") from error
+
+
+def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+    """The files that a recipe names, by their keys."""
+    data = recipe.data
+    tables = {"seed": data.seed, "train": data.train, "evaluate": data.evaluate}
+    for name, sources in {**tables, "router": data.router}.items():
+        for number, source in enumerate(sources):
+            if source.path is not None:
+                yield f"data.{name}.{number}.path", source.path
+    if recipe.seed.source == "file" and recipe.seed.path is not None:
+        yield "seed.path", recipe.seed.path
+    if recipe.launch.accelerate is not None:
+        yield "launch.accelerate", recipe.launch.accelerate

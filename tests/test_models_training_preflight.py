@@ -1,0 +1,41 @@
+"""What a recipe names is looked for before the first stage."""
+
+from pathlib import Path
+
+import pytest
+from processes import ROOT
+
+from models.outcomes.verify import JudgeError
+from models.training.preflight import preflight
+from models.training.recipe_file import read_recipe
+from models.training.run import RunError
+
+pytestmark = pytest.mark.unit
+
+SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["data.router=[{stories={n=1}},{path='no.jsonl'}]"],
+            r"data\.router\.1\.path: .*no\.jsonl",
+        ),
+        (["seed.source=file", "seed.path=no.jsonl"], r"seed\.path: there is no file .*no\.jsonl"),
+        (["launch.accelerate=no.yaml"], r"launch\.accelerate: there is no file .*no\.yaml"),
+        (["grpo.reward=nowhere:reward"], r"grpo\.reward: .*nowhere:reward cannot be loaded"),
+    ],
+)
+def test_what_is_missing_is_named(
+    settings: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    preflight(read_recipe(SMOKE))
+    with pytest.raises(RunError, match=message):
+        preflight(read_recipe(SMOKE, settings))
+
+
+def test_a_way_of_judging_that_is_missing_is_named() -> None:
+    with pytest.raises(JudgeError, match="answers cannot be judged by guess"):
+        preflight(read_recipe(SMOKE, ["verify.by=guess"]))
