@@ -154,6 +154,8 @@ def test_the_command_prints_the_plan_and_fails_where_it_does_not_fit(
     assert status == (1 if name == "qwen2.5-32b" else 0)
     assert ("does not fit 8 GPUs" in error) == (name == "qwen2.5-32b")
     assert ("104.5 !" in output) == bool(status)
+    page = (ROOT / "docs" / "benchmarks" / "training.md").read_text()
+    assert (output.strip() in page) == (name != "qwen3-8b-full")
 
 
 def test_what_a_plan_lacks_is_named(tmp_path: Path) -> None:

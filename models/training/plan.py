@@ -93,10 +93,14 @@ def check_fits(rows: Sequence[Row], plan: Plan) -> None:
     if failing:
         needs = ", ".join(f"{row.stage} needs {row.gib:.0f} GiB" for row in failing)
         raise RunError(
-            f"does not fit {plan.gpus} GPUs of {plan.gpu_gib:g} GiB: {needs}. More GPUs in the "
+            f"does not fit {_gpus(plan)} of {plan.gpu_gib:g} GiB: {needs}. More GPUs in the "
             "accelerate configuration (and plan.gpus), lora, gradient_checkpointing or a shorter "
             "max_length take less"
         )
+
+
+def _gpus(plan: Plan) -> str:
+    return "1 GPU" if plan.gpus == 1 else f"{plan.gpus} GPUs"
 
 
 def plan_text(rows: Sequence[Row], plan: Plan) -> str:
@@ -135,7 +139,7 @@ def plan_text(rows: Sequence[Row], plan: Plan) -> str:
     return "\n".join(
         [
             *table,
-            f"{total:.1f} hours on {plan.gpus} GPUs of {plan.gpu_gib:g} GiB, at the stated tokens "
+            f"{total:.1f} hours on {_gpus(plan)} of {plan.gpu_gib:g} GiB, at the stated tokens "
             f"per second: {plan.train_speed:,.0f} trained, {plan.generate_speed:,.0f} generated",
             "Estimates for samples of max_length; memory in GiB of each GPU. ! does not fit",
         ]
