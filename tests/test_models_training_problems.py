@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.outcomes.check import Choices
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import Judge
 from models.training.problems import load, without_contamination
@@ -52,6 +53,45 @@ def test_real_sets(name: str, rows: int, columns: dict[str, str], levels: range)
     assert {row.difficulty for row in problems} >= {float(level) for level in levels}
     if columns:
         assert all("\nB)" in row.prompt for row in problems)
+
+
+PLANETS = ["Mars", "Venus", "Earth"]
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "gold"),
+    [
+        (PLANETS, "B", "B"),
+        (PLANETS, "(b)", "B"),
+        (PLANETS, 0, "A"),
+        (PLANETS, "Earth", "C"),
+        (["(A) Mars", "(B) Venus", "(C) Earth"], "C", "C"),
+        ({"A": "Mars", "B": "Venus", "C": "Earth"}, "B", "B"),
+        ({"text": PLANETS, "label": ["A", "B", "C"]}, "C", "C"),
+        ({"text": PLANETS, "label": ["1", "2", "3"]}, "3", "C"),
+        ([1, 2, 0], 2, "B"),
+        (["B", "A"], "A", "A"),
+    ],
+)
+def test_options_are_listed_by_the_letter_that_the_answer_is(
+    tmp_path: Path, options: Any, answer: Any, gold: str
+) -> None:
+    row = {"prompt": "Which?", "options": options, "answer": answer}
+    (problem,), _ = read(
+        {"path": lines(tmp_path / "rows.jsonl", row), "columns": {"options": "options"}}
+    )
+    assert problem.answer == gold
+    assert isinstance(problem.check, Choices)
+    listed = problem.prompt.removeprefix("Which?\n\n").splitlines()
+    assert [line.strip("(")[:2] for line in listed] == [f"{c})" for c in problem.check.texts]
+    assert listed[0].endswith(problem.check.texts["A"])
+
+
+@pytest.mark.parametrize("answer", ["D", "Moon", 3, -1, "0"])
+def test_an_answer_that_is_none_of_the_options_is_broken(tmp_path: Path, answer: Any) -> None:
+    row = {"prompt": "Which?", "options": PLANETS, "answer": answer}
+    with pytest.raises(ProblemError, match="is none of the 3 options"):
+        read({"path": lines(tmp_path / "rows.jsonl", row), "columns": {"options": "options"}})
 
 
 @needs_data

@@ -103,6 +103,7 @@ def test_paths_start_where_they_are_written(
         ('[engine]\nkind = "urls"', "urls are needed"),
         ('[mistakes]\nfound_by = "critic"', "a critic needs"),
         ("[[[", "cannot be read"),
+        ("[data]\ntrain = [{ stories = { n = 3, steps = [5, 2] } }]", "steps: .*smallest and"),
         ("[tag]\nepochs = -1", "tag.epochs: Input should be greater than 0"),
         ("[tag]\nepochs = inf", "tag.epochs: Input should be a finite number"),
         ("[sft]\nlearning_rate = 0", "sft.learning_rate: Input should be greater than 0"),

@@ -22,6 +22,7 @@ from models.outcomes.check import Check, GymItem, ProgramTests, read_check
 from models.outcomes.gym_problems import GymTask, gym_problems
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import last_boxed
+from models.training.options import read_options
 from models.training.recipe_data import Columns, Data, Source, Stories
 from router.json_text import parse_json
 
@@ -232,12 +233,17 @@ def _problem(row: Row | str, source: Source, made_up_id: str) -> Problem | None:
             raise _BrokenRowError(f"no column {name}; it has {', '.join(row)}")
     if str(row[columns.answer]).strip().lower() in source.no_answers:
         return None
-    prompt = str(row[columns.prompt])
+    prompt, gold = str(row[columns.prompt]), row[columns.answer]
+    answer = _answer(str(gold), source.answer_in)
     if columns.options is not None and row.get(columns.options):
-        prompt += "\n\n" + "\n".join(str(option) for option in row[columns.options])
-    options: Any = row.get(columns.options) if columns.options else None
-    check = _check({**row, "choices": options} if options else row, prompt)
-    answer = _answer(str(row[columns.answer]), source.answer_in)
+        try:
+            options = read_options(row[columns.options])
+            answer = options.gold(answer, type(gold) is int)
+        except (TypeError, ValueError) as error:
+            raise _BrokenRowError(str(error)) from error
+        prompt += f"\n\n{options.listed}"
+        row = {**row, "choices": options.texts}
+    check = _check(row, prompt)
     problem_id, level = _id_and_level(row, columns, made_up_id)
     return Problem(problem_id, prompt + source.ask, answer, level, check=check)
 

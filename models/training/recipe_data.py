@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.training.public_sets import PUBLIC_SETS
 from models.training.recipe_tuning import Count, Share, Table
@@ -13,7 +13,9 @@ from models.training.recipe_tuning import Count, Share, Table
 class Columns(Table):
     """Column names of a data set; `None` where it has no such column.
 
-    `options` are the texts of a multiple choice, `tests` statements that judge a program.
+    `options` are those of a multiple choice: a list of texts, an object by letter, or one of lists
+    `text` and `label`. The prompt lists them by letter, and the answer is a letter, a label, a text
+    or the number from 0. `tests` are statements that judge a program.
     """
 
     prompt: str = "prompt"
@@ -35,6 +37,13 @@ class Stories(Table):
     split: Literal["train", "validation", "test"] = "train"
     seed: int = 0
     steps: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=10)]] = (1, 10)
+
+    @field_validator("steps")
+    @classmethod
+    def _in_order(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if value[0] > value[1]:
+            raise ValueError(f"steps are the smallest and the largest number, not {value}")
+        return value
 
 
 class ReasoningGym(Table):
