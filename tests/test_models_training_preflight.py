@@ -18,6 +18,9 @@ SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (["data.seed=[]"], "data.seed names no problems"),
+        (["data.train=[]"], "data.train names no problems"),
+        (["data.evaluate=[]"], "data.evaluate names no problems"),
         (
             ["data.router=[{stories={n=1}},{path='no.jsonl'}]"],
             r"data\.router\.1\.path: .*no\.jsonl",
@@ -34,6 +37,15 @@ def test_what_is_missing_is_named(
     preflight(read_recipe(SMOKE))
     with pytest.raises(RunError, match=message):
         preflight(read_recipe(SMOKE, settings))
+
+
+def test_a_seed_from_a_file_and_a_start_from_the_base_need_no_problems_of_a_seed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "seed.jsonl").touch()
+    file = ["seed.source=file", f"seed.path={tmp_path}/seed.jsonl"]
+    for settings in (file, ["grpo.start=base", "export.stage=grpo"]):
+        preflight(read_recipe(SMOKE, ["data.seed=[]", *settings]))
 
 
 def test_a_way_of_judging_that_is_missing_is_named() -> None:

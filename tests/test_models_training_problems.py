@@ -12,7 +12,9 @@ from models.outcomes.check import Choices
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import Judge
 from models.training.problems import load, without_contamination
+from models.training.recipe import Recipe
 from models.training.recipe_data import Data, Source
+from models.training.seed import problems_of
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
@@ -209,3 +211,11 @@ def test_a_hugging_face_data_set_is_read_by_its_columns(tmp_path: Path) -> None:
 def test_stories_are_problems_with_their_steps() -> None:
     problems, _ = read({"stories": {"n": 30, "steps": [2, 4]}})
     assert {row.difficulty for row in problems} == {2, 3, 4}
+
+
+def test_training_problems_of_which_none_is_left_are_refused(tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", problem(1))
+    sources = {name: [{"path": file}] for name in ("train", "evaluate")}
+    table = {"name": "r", "model": {"base": "x"}, "seed": {"source": "stories"}, "data": sources}
+    with pytest.raises(ProblemError, match=r"no problem of data\.train is left.*'contaminated': 1"):
+        problems_of(Recipe.model_validate(table), Counter())

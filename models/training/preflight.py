@@ -1,4 +1,4 @@
-"""What would end a later stage of a run is said before the first: missing files and functions."""
+"""What would end a later stage of a run is said before the first: missing problems, files, code."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +13,11 @@ def preflight(recipe: Recipe) -> None:
     """Refuse a recipe that names what is not there.
 
     Raises:
-        RunError: a file is missing, or a reward function cannot be loaded.
+        RunError: a stage has no problems, a file is missing, or a reward cannot be loaded.
         JudgeError: `verify.by` names no way of judging.
     """
+    for key in _missing_problems(recipe):
+        raise RunError(f"{key} names no problems: give it at least one source")
     for key, path in _files(recipe):
         if not path.is_file():
             raise RunError(f"{key}: there is no file {path}")
@@ -26,6 +28,17 @@ def preflight(recipe: Recipe) -> None:
             reward_of(recipe.grpo.reward)
         except RewardError as error:
             raise RunError(f"grpo.reward: {error}") from error
+
+
+def _missing_problems(recipe: Recipe) -> Iterator[str]:
+    data = recipe.data
+    from_base = recipe.grpo is not None and recipe.grpo.start == "base"
+    if not data.seed and recipe.seed.source != "file" and not from_base:
+        yield "data.seed"
+    if not data.train:
+        yield "data.train"
+    if not data.evaluate:
+        yield "data.evaluate"
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:

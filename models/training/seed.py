@@ -18,7 +18,7 @@ from models.domain.reasoning_traces import answer_text, trace
 from models.domain.stories import Story
 from models.outcomes.client import RequestSettings
 from models.outcomes.generate import API_KEY_VARIABLE
-from models.outcomes.problem_sets import Problem
+from models.outcomes.problem_sets import Problem, ProblemError
 from models.training.chat import Chat
 from models.training.examples import Example, read_rows, write_examples
 from models.training.generation import generate_missing, judge, judge_of
@@ -209,4 +209,9 @@ def problems_of(recipe: Recipe, counts: Counter[str]) -> list[Problem]:
     seed_counts = Counter[str]()
     train = without_contamination(train, seeds, 0, seed_counts)
     counts["in_the_seed"] = seed_counts["contaminated"]
+    if not train:
+        raise ProblemError(
+            "no problem of data.train is left: all are in data.evaluate, share data.ngram words "
+            f"with it, or are in data.seed ({dict(counts)})"
+        )
     return train
