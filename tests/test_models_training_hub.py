@@ -34,6 +34,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, refused: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.refused = refused
+        self.denied = False
+        self.branches = ["main"]
         self.created: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
 
@@ -57,6 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.endswith("/repos/create"):
             hub.created.append(json.loads(body))
             self._answer(200, {"url": f"{hub.url}/me/qwen3-8b-tops"})
+        elif hub.denied:
+            self._answer(403, {"error": "not yours"})
+        elif "/branch/" in path:
+            hub.branches.append(path.rpartition("/")[2])
+            self._answer(200, {})
+        elif path.rpartition("/")[2] not in hub.branches:
+            self._answer(404, {"error": "no such revision"})
         elif "/preupload/" in path:
             names = [file["path"] for file in json.loads(body)["files"]]
             modes = [{"path": name, "uploadMode": "regular"} for name in names]
@@ -96,8 +105,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.server_close()
 
 
-def context(tmp_path: Path) -> StageContext:
-    recipe: Recipe = read_recipe(QWEN, [HUB])
+def context(tmp_path: Path, *settings: str) -> StageContext:
+    recipe: Recipe = read_recipe(QWEN, [HUB, *settings])
     folder = tmp_path / "export" / "model"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text(card(recipe, REPORT, "none", "sft"))
@@ -130,8 +139,20 @@ def test_a_card_that_the_hub_refuses_is_not_pushed(hub: Hub, tmp_path: Path) -> 
 def test_a_hub_that_is_away_ends_the_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(RunError, match="did not take me/qwen3-8b-tops"):
+    with pytest.raises(RunError, match=r"did not take me/qwen3-8b-tops: (?!.*HF_TOKEN)"):
         push(context(tmp_path))
+
+
+def test_a_token_that_may_not_write_is_named(hub: Hub, tmp_path: Path) -> None:
+    hub.denied = True
+    with pytest.raises(RunError, match=r"(?s)did not take me/qwen3-8b-tops: .*set HF_TOKEN"):
+        push(context(tmp_path))
+
+
+def test_a_revision_is_a_branch_that_is_made(hub: Hub, tmp_path: Path) -> None:
+    push(context(tmp_path, "hub.revision=v2"))
+    assert hub.branches == ["main", "v2"]
+    assert "config.json" in hub.files
 
 
 def test_the_stage_exists_where_the_recipe_names_a_repository() -> None:

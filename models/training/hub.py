@@ -5,9 +5,13 @@ from typing import Any
 
 from models.training.run import RunError, StageContext
 
+_DENIED = (401, 403)
+
 
 def push(context: StageContext) -> dict[str, Any]:
-    """Have the hub check the card, create the repository if it is missing, and upload the folder.
+    """Have the hub check the card, create what is missing, and upload the folder.
+
+    That is the repository, and the branch that the recipe calls `revision`.
 
     Files that the repository has already are not uploaded again, so that a stage that was killed
     goes on.
@@ -28,6 +32,8 @@ def push(context: StageContext) -> dict[str, Any]:
     try:
         library.ModelCard.load(folder / "README.md").validate()
         api.create_repo(hub.repo, private=hub.private, exist_ok=True)
+        if hub.revision is not None:
+            api.create_branch(hub.repo, branch=hub.revision, exist_ok=True)
         commit = api.upload_folder(
             repo_id=hub.repo,
             folder_path=folder,
@@ -37,8 +43,9 @@ def push(context: StageContext) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{endpoint} refuses the card of {folder}: {error}") from error
     except (http_error, OSError) as error:
+        status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+        token = "set HF_TOKEN to a token that may write there, and " if status in _DENIED else ""
         raise RunError(
-            f"{endpoint} did not take {hub.repo}: {error}; set HF_TOKEN to a token that may write "
-            "there, and run this again"
+            f"{endpoint} did not take {hub.repo}: {error}; {token}run this again"
         ) from error
     return {"repo": hub.repo, "commit": commit.oid}

@@ -14,6 +14,7 @@ class Hub(Table):
     The token is that of `HF_TOKEN` or `hf auth login`; `HF_ENDPOINT` names another hub. `license`
     is one of the hub's identifiers, such as `apache-2.0`: that of the base and the data must allow
     it. `languages` are ISO 639-1 codes. A new `repo` is `private` unless this says otherwise.
+    `revision` is a branch of it, made if it is missing; by default the main one.
     """
 
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
