@@ -29,7 +29,7 @@ class Teacher:
     """What it knows, and what it was asked; `efforts` are those told, in the order of asking.
 
     `unreadable` are verdicts on problems, by their prompts. `served` is the name and the folder of
-    the model that it says it serves.
+    the model that it says it serves. To the prompts of `cut` it thinks without an end.
     """
 
     def __init__(self, stories: Mapping[str, Story]) -> None:
@@ -38,6 +38,7 @@ class Teacher:
         self.asked = 0
         self.url = ""
         self.unreadable: dict[str, str] = {}
+        self.cut: set[str] = set()
         self.served: tuple[str, str | None] = ("trained", "/nowhere")
 
     async def models(self, _: Request) -> JSONResponse:
@@ -56,6 +57,8 @@ class Teacher:
         # a teacher that does not obey: what it calls low is its longest answer
         obeyed = {"low": "high", "high": "low"}.get(effort, effort)
         story = self.stories[user["content"]]
+        if story.prompt in self.cut:
+            return self._said("", trace(story, obeyed), "length")
         return self._said(answer_text(story, obeyed), trace(story, obeyed))
 
     def _criticism(self, asked: str) -> str:
@@ -66,12 +69,12 @@ class Teacher:
         wrong = [int(number) for number, text in steps if wrong_sentences(text)]
         return f"Step 1 is fine, I think [maybe].\n{wrong}"
 
-    def _said(self, content: str, reasoning: str) -> JSONResponse:
+    def _said(self, content: str, reasoning: str, finish_reason: str = "stop") -> JSONResponse:
         message = {"content": content, "reasoning_content": reasoning}
         tokens = len(reasoning) // 3 + 8
         return JSONResponse(
             {
-                "choices": [{"message": message, "finish_reason": "stop"}],
+                "choices": [{"message": message, "finish_reason": finish_reason}],
                 "usage": {"completion_tokens": tokens},
             }
         )

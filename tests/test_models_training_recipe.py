@@ -146,6 +146,10 @@ GRPO = "[grpo.efforts]\nauto = { limit = 400 }\n"
         ("[grpo]\nbatch = 8\nsamples = 4", "grpo.efforts: Field required"),
         ("[grpo]\nefforts = {}", "grpo: .*efforts needs at least one table"),
         ("[grpo]\nbatch = 20\n" + GRPO, "20 is no multiple of samples = 16"),
+        (
+            "[launch]\nprocesses = 2\n[grpo]\nbatch = 32\nsamples = 32\n" + GRPO,
+            "each of 2 launch.processes has 16 rollouts .* no multiple of grpo.samples = 32",
+        ),
         ("[grpo]\nsamples = 1\n" + GRPO, "grpo.samples: Input should be greater than or equal"),
         ("[grpo]\nclip_high = 0.1\n" + GRPO, "clip_high is below clip_low"),
         ('[grpo]\nreward = "short"\n' + GRPO, "grpo.reward: .*there is no reward 'short'"),

@@ -102,6 +102,15 @@ def test_results_of_a_variant_return_with_its_recipe(bench: Bench) -> None:
     assert (bench.folder / "target" / "manifest.json").read_bytes() == manifest
 
 
+def test_results_that_are_aside_are_not_in_the_way(bench: Bench) -> None:
+    bench.run()
+    for _ in range(3):  # as where a disk was full before the stage had begun
+        (bench.folder / "target" / "started.json").unlink()
+        bench.run()
+    aside = [folder.name for folder in sorted(bench.folder.glob("target.*"))]
+    assert aside == ["target.broken", "target.broken-2", "target.broken-3"]
+
+
 def test_an_interrupted_stage_continues_in_its_folder(bench: Bench) -> None:
     bench.run()
     (bench.folder / "target" / "manifest.json").unlink()

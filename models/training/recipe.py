@@ -237,6 +237,12 @@ class Recipe(Table):
                     f"{name}.batch = {settings.batch} does not divide into {processes} "
                     f"launch.processes with {name}.micro_batch = {settings.micro_batch}"
                 )
+        grpo = self.grpo
+        if grpo is not None and grpo.batch // processes * grpo.updates % grpo.samples:
+            raise ValueError(
+                f"each of {processes} launch.processes has {grpo.batch // processes} rollouts of "
+                f"grpo.batch, no multiple of grpo.samples = {grpo.samples}"
+            )
         return self
 
     @model_validator(mode="after")

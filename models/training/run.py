@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,10 +143,10 @@ class Run:
         folder, archived = self.path / name, self.path / f"{name}.{key[:8]}"
         started = _read(folder / _STARTED)
         if folder.exists() and (started is None or started["key"] != key):
-            suffix = started["key"][:8] if started else "broken"
-            folder.rename(self.path / f"{name}.{suffix}")
+            aside = _free(self.path / f"{name}.{started['key'][:8] if started else 'broken'}")
+            folder.rename(aside)
             self.log(
-                f"{name}: the recipe or its inputs changed; earlier results are in {name}.{suffix}"
+                f"{name}: the recipe or its inputs changed; earlier results are in {aside.name}"
             )
         if not folder.exists() and archived.exists():
             archived.rename(folder)
@@ -157,6 +158,12 @@ class Run:
         if path not in self._hashes:
             self._hashes[path] = _hash(path)
         return self._hashes[path]
+
+
+def _free(folder: Path) -> Path:
+    """The folder, with a number behind its name where something is there already."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(free for free in chain([folder], numbered) if not free.exists())
 
 
 def write_whole(file: Path, text: str) -> None:

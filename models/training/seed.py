@@ -166,9 +166,11 @@ def _from_teacher(context: StageContext, teacher: Teacher, counts: Counter[str])
         generate_missing(problems, efforts, 1, endpoints, generations, concurrency, counts)
     judge(recipe, problems, generations, outcomes, counts)
     rows = list(read_rows(outcomes))
-    usable = [row for row in rows if row["reasoning"] or row["effort"] == "none"]
-    counts["without_reasoning"] = len(rows) - len(usable)
-    if rows and not usable:
+    answered = [row for row in rows if (row["response"] or "").strip() and not row["truncated"]]
+    counts["without_answer"] = len(rows) - len(answered)
+    usable = [row for row in answered if row["reasoning"] or row["effort"] == "none"]
+    counts["without_reasoning"] = len(answered) - len(usable)
+    if answered and not usable:
         raise RunError(
             f"{teacher.model} sends no reasoning: use a model that thinks in a block of its own, "
             "and serve it with its reasoning parser"
