@@ -53,6 +53,7 @@ class RunawayEngine:
         continues: whether it goes on with an assistant's message.
         breaks: whether its connection breaks after the first token of a message that it goes on
             with, in a chat's stream.
+        repeats_output: whether the last event of a streamed response repeats its thoughts.
     """
 
     obeys: int | None = None
@@ -62,6 +63,7 @@ class RunawayEngine:
     tokenizes: bool = True
     continues: bool = True
     breaks: bool = False
+    repeats_output: bool = True
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     spent: int = 0
     url: str = ""
@@ -208,6 +210,8 @@ class RunawayEngine:
             event = {"type": f"response.{delta.get(kind, 'function_call_arguments.delta')}"}
             events.append({**event, "output_index": len(items) - 1, "delta": "w " * count})
         response = self._response(made)
+        if not self.repeats_output and not made.answer:
+            response["output"] = []
         events.append({"type": f"response.{response['status']}", "response": response})
         for number, event in enumerate(events):
             yield _sse({**event, "sequence_number": number}, str(event["type"]))

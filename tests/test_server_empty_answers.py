@@ -187,6 +187,17 @@ def test_a_request_that_is_fine_is_one_request(
     assert len(engine.bodies) == 1
 
 
+def test_thoughts_that_the_last_event_does_not_repeat_end_in_an_answer(
+    gateway: Server, engine: RunawayEngine
+) -> None:
+    with engine.behaving(repeats_output=False):
+        for limit in (2, 8, 300):
+            answer = ask(gateway, "responses", ENDLESS, limit, stream=True)
+            assert answer.text.strip() and answer.thoughts.strip(), limit
+            assert answer.spent <= limit
+    assert empty_count(gateway) == 0
+
+
 def test_several_choices_are_each_continued(gateway: Server) -> None:
     body = {"messages": [{"role": "user", "content": ENDLESS}], "max_tokens": 200, "n": 3}
     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60).json()
