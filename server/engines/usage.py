@@ -97,8 +97,11 @@ def _cached(counts: Mapping[str, Any], detail: str, names: Sequence[str]) -> int
         count = token_count(part(counts, details).get(detail))
         if count is not None:
             return max(count, 0)
-    cached = (token_count(counts.get(name)) for name in names)
-    return max(0, next((count for count in cached if count is not None), 0))
+    for name in names:
+        count = token_count(counts.get(name))
+        if count is not None:
+            return max(count, 0)
+    return 0
 
 
 def _counts(response: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -170,8 +173,10 @@ def _unnamed_thinking(counts: Mapping[str, Any], named: int) -> int | None:
 def _count(counts: Mapping[str, Any], name: str) -> int | None:
     """A count of tokens; None where it is absent or no whole number."""
     reported = counts.get(name)
+    if reported is None or type(reported) is int:
+        return reported
     count = token_count(reported)
-    if count is None and reported is not None:
+    if count is None:
         _warn(name)
     return count
 

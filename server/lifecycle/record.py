@@ -198,10 +198,10 @@ class RequestRecord:
     @property
     def spent(self) -> Usage | None:
         """All tokens spent, as far as they are known; also where the last attempt failed."""
-        reported = self.usage or self.discarded
-        if self.unreported is None:
+        reported, unreported = self.usage or self.discarded, self.unreported
+        if unreported is None:
             return reported
-        return reported + self.unreported if reported else self.unreported
+        return reported + unreported if reported else unreported
 
     def book(self, usage: Usage) -> None:
         """Record tokens that no usage reports."""

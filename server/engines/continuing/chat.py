@@ -7,7 +7,7 @@ from typing import Any
 from server.engines import chat_chunk
 from server.engines.continuation import TRANSITION, continued_chat, without_echo
 from server.engines.continuing.api import Json, Kind
-from server.engines.continuing.ending import end_kind, is_cut
+from server.engines.continuing.ending import end_kind, is_cut_or_several
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
@@ -19,7 +19,7 @@ NOTABLE = re.compile(
     rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
 )
 _ANSWER = re.compile(rb'"(?:content"\s*+:\s*["\[]\s*[^"\s\\]|tool_calls"\s*+:\s*\[\s*\{)')
-_FINISH = re.compile(rb'"finish_reason"\s*+:\s*+"([^"]*)"')
+_FINISH = b'"finish_reason"'
 
 
 def kind(event: Json) -> Kind | None:
@@ -43,8 +43,7 @@ def parted(event: bytes, fields: Json) -> list[bytes]:
 
 
 def may_lack_answer(raw: bytes) -> bool:
-    finishes = _FINISH.findall(raw)
-    return len(finishes) != 1 or is_cut(finishes[0]) or not _ANSWER.search(raw)
+    return is_cut_or_several(raw, _FINISH) or not _ANSWER.search(raw)
 
 
 def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:

@@ -1,7 +1,11 @@
 """How a choice ended, of which no answer came: whether and how it can be continued."""
 
+import re
+
 from router.finish_reason import finish_meaning
 from server.engines.continuing.api import Kind
+
+_TEXT = re.compile(rb'\s*+:\s*+"([^"]*)"')
 
 ENDING_SECONDS = 2.0
 """Time for usage, [DONE] and the end of a stream, once the model has finished."""
@@ -18,6 +22,13 @@ def end_kind(reason: object) -> Kind | None:
     return "end" if meaning in ("end", "call") else None
 
 
-def is_cut(reason: bytes) -> bool:
-    """Whether a limit of tokens ended the answer, by a finish reason within JSON."""
-    return finish_meaning(reason.decode(errors="replace")) == "cut"
+def is_cut_or_several(raw: bytes, name: bytes) -> bool:
+    """Whether the field of this name, in a whole answer's JSON, says that a limit ended it.
+
+    Also where there are several such fields, or none.
+    """
+    at = raw.find(name)
+    if at < 0 or raw.find(name, at + 1) >= 0:
+        return True
+    reason = _TEXT.match(raw, at + len(name))
+    return reason is not None and finish_meaning(reason[1].decode(errors="replace")) == "cut"

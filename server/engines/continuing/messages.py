@@ -11,7 +11,7 @@ from typing import Any, cast
 from router.token_count import token_count
 from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
-from server.engines.continuing.ending import end_kind, is_cut
+from server.engines.continuing.ending import end_kind, is_cut_or_several
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload
@@ -20,7 +20,7 @@ LIMITS: tuple[str, ...] = ("max_tokens",)
 TELLS_CUTS: bool = True
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
 _TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
-_STOP = re.compile(rb'"stop_reason"\s*+:\s*+"([^"]*)"')
+_STOP = b'"stop_reason"'
 _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
 
@@ -46,7 +46,7 @@ def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
 
 
 def may_lack_answer(raw: bytes) -> bool:
-    return any(map(is_cut, _STOP.findall(raw))) or not _TEXT.search(raw)
+    return is_cut_or_several(raw, _STOP) or not _TEXT.search(raw)
 
 
 def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:

@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from typing import cast
 
 from server.engines.continuation import closed_block
-from server.engines.continuing.api import ContinuedApi, Json
+from server.engines.continuing.api import ContinuedApi, Json, Kind
 from server.engines.continuing.booking import Book, Booking
 from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.continuing.room import Room
@@ -176,23 +176,25 @@ class ContinuedReply:
         return within
 
     def _inspect(self, chunk: bytes) -> bytes:
-        position = 0
+        position, is_limited = 0, self._room.initial_limit is not None
         for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
-            if kind == "end" and self._answered and self._is_spent(body or {}):
-                kind = "cut"
-            is_answer = kind in ("answer", "last answer")
-            if kind == "error" or (is_answer and self._room.initial_limit is None):
+            if kind == "error" or (kind in ("answer", "last answer") and not is_limited):
                 self._stop_watching()
                 return chunk
-            self._answered = self._answered or is_answer
-            if kind in ("cut", "last answer") or (kind == "end" and not self._answered):
+            if kind == "answer":
+                self._answered = True
+            elif kind is not None and self._is_cut_by(kind, body or {}):
                 *texts, end = self._api.parted(event, body or {})
                 self._hold(end + chunk[position + len(event) :])
                 return chunk[:position] + b"".join(texts)
             position += len(event)
         return chunk
+
+    def _is_cut_by(self, kind: Kind, event: Json) -> bool:
+        """Whether an event ends the first request, and is to be held back."""
+        return kind != "end" or not self._answered or self._is_spent(event)
 
     def _is_spent(self, event: Json) -> bool:
         """Whether an event that ends the answer tells that it has all of its tokens."""
