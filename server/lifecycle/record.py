@@ -223,7 +223,8 @@ class RequestRecord:
     def tops(self) -> dict[str, Any]:
         """The `tops` object of the response body; token counts are thinking tokens."""
         assert self.decision is not None
-        baseline, spent = self.baseline_tokens, self.spent
+        baseline = self.baseline_tokens
+        spent = self.usage if self.unreported is None else self.spent
         tops: dict[str, Any] = {
             "effort": self.decision.effort,
             "source": self.decision.source,
