@@ -28,7 +28,7 @@ def kind(event: Json) -> Kind | None:
     choice = chat_chunk.first_choice(event) or {}
     finish = choice.get("finish_reason")
     if chat_chunk.has_answer(chat_chunk.part(choice, "delta")):
-        return "last answer" if finish and end_kind(finish) == "cut" else "answer"
+        return "answer" if not finish or end_kind(finish) != "cut" else "last answer"
     return end_kind(finish)
 
 

@@ -180,11 +180,11 @@ class ContinuedReply:
         for event in split(chunk):
             body = payload(event)
             kind = None if body is None else self._api.kind(body)
-            if kind == "error" or (kind in ("answer", "last answer") and not is_limited):
+            if kind == "answer" and is_limited:
+                self._answered = True
+            elif kind in ("error", "answer") or (kind == "last answer" and not is_limited):
                 self._stop_watching()
                 return chunk
-            if kind == "answer":
-                self._answered = True
             elif kind is not None and self._is_cut_by(kind, body or {}):
                 *texts, end = self._api.parted(event, body or {})
                 self._hold(end + chunk[position + len(event) :])
