@@ -222,3 +222,24 @@ def test_a_resumed_log_has_each_step_once(tmp_path: Path) -> None:
     assert [row["replaced"] for row in read_steps(file)] == [0, 1, 0, 0]
     assert summary(file)["right_last"] == 1.0
     assert read_steps(file)[0]["efforts"]["auto"]["tokens"] == len(ids(answered("3")))
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (lambda prompt, _: answered(prompt[0]), "all are right, so give harder problems"),
+        (lambda *_: answered("2"), "none is right, so give easier problems"),
+        (lambda *_: "x" * 30, "all are cut off, so raise the limits in grpo.efforts"),
+    ],
+)
+def test_steps_that_teach_nothing_are_said_once_with_the_reason(
+    script: Script, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed, _ = made(lambda prompt, n: answered(prompt[0] if n % 2 else "2"))[0].groups(0, 2)
+    flat, _ = made(script, redraws=0)[0].groups(0, 2)
+    log = StepLog(tmp_path / "steps.jsonl", 40)
+    for step in range(30):
+        log.add(step, mixed if step == 5 else flat, replaced=0, seconds=1.0)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("grpo: warning: 10 steps taught nothing")
+    assert f": {why}" in warning

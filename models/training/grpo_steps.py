@@ -1,9 +1,10 @@
 """What the steps of `grpo` rewarded: a line of figures per step, and progress on the terminal."""
 
 import json
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,21 @@ from models.training.rewards import Rollout
 from models.training.rollouts import Group
 
 _PRINTED_STEPS = 10
+_FLAT_STEPS = 10
+"""So many steps in a row that teach nothing are worth a warning."""
 
 
 class StepLog:
-    """Appends to `steps.jsonl`; the lines of steps that are repeated after a resume are dropped."""
+    """Appends to `steps.jsonl`; the lines of steps that are repeated after a resume are dropped.
+
+    It warns of steps in a row in which no group had a difference in reward.
+    """
 
     def __init__(self, file: Path, steps: int) -> None:
         self._file = file
         self._steps = steps
         self._first: tuple[int, float] | None = None
+        self._flat_steps = 0
 
     def add(self, step: int, groups: Sequence[Group], replaced: int, seconds: float) -> None:
         """A step's groups; `replaced` flat groups were drawn anew, in `seconds` for all of it."""
@@ -32,6 +39,14 @@ class StepLog:
             stream.write(f"{json.dumps(row)}\n")
         if step % _PRINTED_STEPS == 0:
             print(self._line(row), flush=True)
+        self._flat_steps = self._flat_steps + 1 if row["flat"] == row["groups"] else 0
+        if self._flat_steps == min(_FLAT_STEPS, self._steps):
+            print(
+                f"grpo: warning: {self._flat_steps} steps taught nothing, as all rollouts of each "
+                f"problem earned the same: {_why_flat(row)}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _line(self, row: dict[str, Any]) -> str:
         assert self._first is not None
@@ -44,6 +59,16 @@ class StepLog:
             f"{row['right']:.1%} right, {row['tokens']:.0f} tokens, {row['truncated']:.1%} cut, "
             f"{row['flat']} of {row['groups']} groups without a difference{time_left}"
         )
+
+
+def _why_flat(row: Mapping[str, Any]) -> str:
+    if row["truncated"] == 1:
+        return "all are cut off, so raise the limits in grpo.efforts"
+    if row["right"] == 0:
+        return "none is right, so give easier problems, or see whether verify.by reads the answers"
+    if row["right"] == 1:
+        return "all are right, so give harder problems, or a length_weight"
+    return "raise grpo.samples, grpo.redraws or grpo.temperature"
 
 
 def figures(groups: Sequence[Group], replaced: int) -> dict[str, Any]:
