@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3
 
 from models.training.chat import Chat, add_tags
 from models.training.conversion import convert
-from models.training.export import router_efforts, served_sampling
+from models.training.export import router_efforts, served_sampling, without_router
 from models.training.recipe import Recipe
 from models.training.recipe_engine import Sampling
+from models.training.recipe_file import read_recipe
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
 
@@ -55,3 +56,14 @@ def test_a_router_is_fitted_at_the_efforts_that_the_model_has(
     model = {"base": "x", "efforts": ["low", "high"], "tags": tags}
     recipe = Recipe.model_validate({"name": "r", "model": model, "seed": {"source": "stories"}})
     assert tuple(router_efforts(recipe, Chat(tokenizer))) == expected
+
+
+def test_a_model_that_was_not_trained_at_its_efforts_has_no_router() -> None:
+    smoke = DEMO.parent / "recipes" / "smoke.toml"
+    assert without_router(read_recipe(smoke), "dpo") is None
+    untagged = read_recipe(smoke, ["select.keep_tags=false"])
+    assert "not trained at its efforts" in (without_router(untagged, "dpo") or "")
+    assert without_router(untagged, "tag") is None
+    named = read_recipe(smoke, ["select.keep_tags=false", "export.router_efforts=['low','high']"])
+    assert without_router(named, "dpo") is None
+    assert "data.router" in (without_router(read_recipe(smoke, ["data.router=[]"]), "dpo") or "")

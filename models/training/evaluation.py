@@ -84,9 +84,9 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
         problems = load(recipe.data.evaluate, recipe.data, counts, answer_judge.unjudgeable)
     policies: list[Policy] = []
     for name, folder in context.inputs.items():
-        has_tags = _has_tags(recipe, name, exported)
+        obeys = has_tags(recipe, name, exported)
         efforts = [
-            *(recipe.model.efforts if has_tags else ()),
+            *(recipe.model.efforts if obeys else ()),
             *([] if name == "tag" else ["auto"]),
         ]
         generations = context.folder / f"{name}.generations.jsonl"
@@ -103,7 +103,7 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
     return {**counts, "problems": len(problems), "report": str(context.folder / "report.html")}
 
 
-def _has_tags(recipe: Recipe, name: str, exported: str) -> bool:
+def has_tags(recipe: Recipe, name: str, exported: str) -> bool:
     """Whether a stage's model was trained to obey the tags."""
     if recipe.grpo is not None and recipe.grpo.start == "base":
         trained = set(recipe.grpo.efforts) != {"auto"}

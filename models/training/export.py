@@ -13,6 +13,7 @@ from typing import Any
 
 from models.training.card import card
 from models.training.chat import Chat
+from models.training.evaluation import has_tags
 from models.training.generation import generate_from, judge, judge_of
 from models.training.problems import load
 from models.training.recipe import Recipe
@@ -48,12 +49,21 @@ def export(context: StageContext) -> dict[str, Any]:
         table.temperature,
         table.top_p,
     )
-    router = (
-        _fit_router(context, folder, counts) if recipe.data.router else "no problems in data.router"
-    )
+    router = without_router(recipe, checkpoint.name) or _fit_router(context, folder, counts)
     report = json.loads((context.inputs["evaluate"] / "report.json").read_text())
     write_whole(folder / "README.md", card(recipe, report, router, checkpoint.name))
     return {**counts, "model": str(folder), "router": router.splitlines()[0]}
+
+
+def without_router(recipe: Recipe, stage: str) -> str | None:
+    """Why the model of a stage has no router, or None."""
+    if not recipe.data.router:
+        return "no problems in data.router"
+    if recipe.export.router_efforts is None and not has_tags(recipe, stage, stage):
+        return (
+            "no router: the model was not trained at its efforts (select.keep_tags, grpo.efforts)"
+        )
+    return None
 
 
 def _fit_router(context: StageContext, folder: Path, counts: Counter[str]) -> str:

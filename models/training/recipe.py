@@ -172,7 +172,8 @@ class Export(Table):
     `ctranslate2` adds weights for the embedded engine. `temperature` and `top_p` are what the
     engine takes for requests without them, unless the base has defaults of its own. The router is
     fitted on generations with those defaults for `data.router` at `router_efforts`: by default
-    those of the model, and `none` where its template takes it. Without such problems there is none.
+    those of the model, and `none` where its template takes it. Without such problems, or where the
+    model was not trained at its efforts (`select.keep_tags`), there is none.
     """
 
     stage: Literal["tag", "sft", "dpo", "grpo", "retell"] = "dpo"
