@@ -169,6 +169,35 @@ def test_a_template_that_cannot_carry_tags_is_refused_with_what_to_do(
         chat_of(tokenizer, template_of(name), Model(base="x", tags=TAGS))
 
 
+BY_THINKING = (
+    "{% if not thinking is defined %}{% set thinking = false %}{% endif %}"
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>"
+    "{% if thinking %}<think>{% else %}</think>{% endif %}{% endif %}"
+)
+"""DeepSeek V3.1's way: it thinks only where the request says so, by `thinking`."""
+
+
+def test_a_template_that_calls_it_thinking_thinks_at_every_effort_but_none(
+    tokenizer: Any, engine: MakeEngine
+) -> None:
+    chat = chat_of(tokenizer, BY_THINKING, Model(base="x", tags=TAGS))
+    assert chat.prompt("Why?", "low") == "<|user|>Why?<|assistant|>[low]\n<think>"
+    assert chat.prompt("Why?", "none") == "<|user|>Why?<|assistant|></think>"
+    served = engine(tokenizer.chat_template)
+    for effort in (*EFFORTS, "none"):
+        for variables in variables_of(effort):
+            rendered = served.render([QUESTION], variables)
+            assert rendered.replace("\ufdd0", "") == chat.render([QUESTION], effort)
+
+
+def test_a_template_that_takes_no_system_message_gets_tags_instead(tokenizer: Any) -> None:
+    model = Model(base="x", placement="system", system_prompts=TAGS)
+    with pytest.raises(ChatError, match=r'use model\.placement = "generation"'):
+        chat_of(tokenizer, template_of("gemma"), model)
+    assert chat_of(tokenizer, template_of("gemma"), Model(base="x", tags=TAGS))
+
+
 def test_a_template_with_efforts_of_its_own_is_taken_with_those(
     tokenizer: Any, engine: MakeEngine
 ) -> None:

@@ -92,9 +92,13 @@ class Chat:
                 )
             )
         except TemplateError as error:
+            remedy = (
+                "set model.efforts to those that it takes"
+                if self.system is None
+                else 'if that is the system message, use model.placement = "generation"'
+            )
             raise ChatError(
-                f"the chat template refuses a prompt at {effort} ({error}): set model.efforts to "
-                "those that it takes"
+                f"the chat template refuses a prompt at {effort} ({error}): {remedy}"
             ) from error
 
     def completion(self, opened: bool, reasoning: str, response: str) -> tuple[str, str]:

@@ -6,7 +6,9 @@ _DEFAULT = (
     "{%- if enable_thinking is not defined -%}"
     "{%- set enable_thinking = reasoning_effort is not defined or reasoning_effort != 'none' -%}"
     "{%- endif -%}"
+    "{%- if thinking is not defined -%}{%- set thinking = enable_thinking -%}{%- endif -%}"
 )
+"""`thinking` is what the templates of DeepSeek V3.1 and Granite call it."""
 _HEAD = "{%- set tops_prompt -%}{{ '' }}"
 _TAIL = (
     "{{ '' }}{%- endset -%}{%- set tops_parts = tops_prompt.split('<think>') -%}"
@@ -25,7 +27,7 @@ def tagged(template: str, tags: Mapping[str, str]) -> str:
     The tag is the last part of the prompt, before a reasoning block that the prompt opens or closes
     empty: it is never a part of the reasoning. Without `reasoning_effort`, or without a tag for it,
     the new template renders like the old one. The model thinks at every effort but `none`, unless
-    the request sets `enable_thinking`, whatever the old template's default was.
+    the request sets `enable_thinking` or `thinking`, whatever the old template's default was.
     """
     if not tags:
         return template
