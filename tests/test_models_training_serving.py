@@ -41,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self):
+        if "STUB_DIES" in os.environ:
+            print("CUDA out of memory", file=sys.stderr, flush=True)
+            os._exit(9)
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         note = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "request": request, "flags": words}
         print(json.dumps(note), file=answered, flush=True)
@@ -142,6 +145,22 @@ def test_replicas_share_the_requests_and_end_with_the_stage(requests: Path, tmp_
     for url in urls:
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{url}/models")
+
+
+@pytest.mark.usefixtures("requests")
+def test_an_engine_that_dies_ends_the_stage_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.outcomes.client._BACKOFF", lambda _: 0.0)
+    monkeypatch.setenv("STUB_DIES", "1")
+    engine, teacher = Engine(kind="vllm", python=sys.executable), Teacher(model="a/b")
+    with (
+        pytest.raises(RunError, match=r"(?s)did not answer .*status 9:.*CUDA out of memory"),
+        teaching(engine, teacher, tmp_path / "serving") as urls,
+    ):
+        endpoints = [RequestSettings(url, "a/b", 1.0, None, True) for url in urls]
+        problems = [Problem("p", "2+2?", "4")]
+        generate_missing(problems, ["low"], 1, endpoints, tmp_path / "out", 4, Counter())
 
 
 class Stopper:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from child_python import python_command
+from models.outcomes.client import GenerateError
 from models.outcomes.engines import say_left_out
 from models.training.recipe import Recipe
 from models.training.recipe_engine import Engine, Teacher
@@ -24,6 +25,7 @@ _LOG_TAIL_LINES = 15
 _MODELS_SECONDS = 10
 _HEALTH_SECONDS = 5
 _POLL_SECONDS = 0.2
+_ENDING_SECONDS = 1.0
 
 
 @contextmanager
@@ -79,7 +81,8 @@ def started(
         folder: for the engines' logs.
 
     Raises:
-        RunError: an engine does not start, or there are too few GPUs for the replicas.
+        RunError: an engine does not start, or there are too few GPUs for the replicas, or the block
+            failed and an engine had ended; the message has the end of its log.
     """
     devices = replica_devices(engine, os.environ.get("CUDA_VISIBLE_DEVICES"))
     with ExitStack() as stack:
@@ -95,7 +98,15 @@ def started(
             running.append((process, f"http://127.0.0.1:{port}", log))
         for process, url, log in running:  # all of them load at once
             _wait_healthy(process, url, engine, log)
-        yield [f"{url}/v1" for _, url, _ in running]
+        try:
+            yield [f"{url}/v1" for _, url, _ in running]
+        except GenerateError as error:
+            for process, _, log in running:
+                if status := _status_after(process, _ENDING_SECONDS):
+                    raise RunError(
+                        f"{error}; the engine ended with status {status}:\n{_tail(log)}"
+                    ) from error
+            raise
 
 
 def replica_devices(engine: Engine, visible: str | None) -> list[dict[str, str]]:
@@ -220,6 +231,13 @@ def _wait_healthy(process: subprocess.Popen[bytes], url: str, engine: Engine, lo
                 f"{_tail(log)}"
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _status_after(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _tail(log: Path) -> str:
