@@ -6,7 +6,14 @@ import pytest
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from models.training.chat import Chat, add_tags
 from models.training.conversion import convert
@@ -14,6 +21,7 @@ from models.training.export import router_efforts, served_sampling, without_rout
 from models.training.recipe import Recipe
 from models.training.recipe_engine import Sampling
 from models.training.recipe_file import read_recipe
+from models.training.run import RunError
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
 
@@ -67,3 +75,15 @@ def test_a_model_that_was_not_trained_at_its_efforts_has_no_router() -> None:
     named = read_recipe(smoke, ["select.keep_tags=false", "export.router_efforts=['low','high']"])
     assert without_router(named, "dpo") is None
     assert "data.router" in (without_router(read_recipe(smoke, ["data.router=[]"]), "dpo") or "")
+
+
+def test_an_architecture_that_the_embedded_engine_lacks_is_named(tmp_path: Path) -> None:
+    config = Olmo2Config(
+        vocab_size=512, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    Olmo2ForCausalLM(config).save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(DEMO).save_pretrained(tmp_path / "base")
+    with pytest.raises(RunError, match=r"Olmo2.*set export\.ctranslate2 = false"):
+        convert(tmp_path / "base", tmp_path / "model", "Stop.")
+    convert(tmp_path / "base", tmp_path / "model", "Stop.", ctranslate2=False)

@@ -35,6 +35,9 @@ def convert(
         ctranslate2: whether to add the weights that the embedded engine reads.
         temperature: of requests that have none, unless the checkpoint says.
         top_p: likewise.
+
+    Raises:
+        RunError: the embedded engine does not know its architecture.
     """
     if folder.is_dir():
         return
@@ -47,7 +50,13 @@ def convert(
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(**origin(str(checkpoint))).save_pretrained(partial)
     if ctranslate2:
-        TransformersConverter(str(partial)).convert(str(partial / "ctranslate2"))
+        try:
+            TransformersConverter(str(partial)).convert(str(partial / "ctranslate2"))
+        except ValueError as error:  # it does not know the architecture
+            raise RunError(
+                f"{checkpoint} cannot be converted for the embedded engine: {error}; set "
+                "export.ctranslate2 = false, and another engine.kind"
+            ) from error
     reasoning = {"reasoning_start_str": "<think>", "reasoning_end_str": f"{transition}</think>"}
     (partial / "reasoning_config.json").write_text(json.dumps(reasoning, indent=2) + "\n")
     partial.rename(folder)
