@@ -171,7 +171,8 @@ class TwoPhase:
                         yield event
                     return
                 yield encode(self._chunk({self._reasoning_field: TRANSITION}))
-                async for event in booking.watched(events(reply.next_chunk)):
+                async for event in events(reply.next_chunk):
+                    booking.note(event)
                     chunk = payload(event)
                     yield event if chunk is None else encode(self._as_answer(chunk))
 

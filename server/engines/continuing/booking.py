@@ -13,9 +13,6 @@ Book = Callable[[Usage], None]
 """Takes tokens that were spent and that no usage of an answer will report."""
 
 _REPORT = re.compile(rb'"(?:completion|output)_tokens"\s*+:\s*+[1-9]')
-_TEXT = re.compile(
-    rb'"(?:content|text|reasoning|reasoning_content|thinking|delta|partial_json)"\s*+:\s*+"[^"]'
-)
 
 
 class Booking:
@@ -23,7 +20,7 @@ class Booking:
 
     Args:
         begun: tokens of the first; the prompt counts once.
-        book: gets both requests' tokens; of the second, one for each event with text. None where
+        book: gets both requests' tokens; of the second, one for each event. None where
             nobody keeps accounts.
     """
 
@@ -47,10 +44,14 @@ class Booking:
     async def watched(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The second request's events, unchanged."""
         async for event in events:
-            if _REPORT.search(event) and b"message_start" not in event:
-                self._is_reported = True
-            self._generated += _TEXT.search(event) is not None
+            self.note(event)
             yield event
+
+    def note(self, event: bytes) -> None:
+        """Count an event of the second request."""
+        self._generated += 1
+        if event.find(b'_tokens"') >= 0 and _REPORT.search(event) and b"message_start" not in event:
+            self._is_reported = True
 
     def cancel(self) -> None:
         """There is no second request: the first one reports its tokens itself."""
