@@ -35,13 +35,12 @@ _DECORATION = re.compile(r"^(?:.*\.)?(?:finish_reason_|stop_reason_|reason_)?(?=
 """Of enumerations: `FinishReason.STOP`, `FINISH_REASON_MAX_TOKENS`, `REASON_STOP`."""
 
 _MAX_CHARACTERS = 100
+"""Of a reason, those that are read."""
 
 
 def finish_meaning(reason: object) -> FinishMeaning | None:
     """What a finish or stop reason means; None where there is none, or an unknown one."""
-    if not isinstance(reason, str) or not 0 < len(reason) <= _MAX_CHARACTERS:
-        return None
-    return _meaning(reason)
+    return _meaning(reason[:_MAX_CHARACTERS]) if isinstance(reason, str) else None
 
 
 @lru_cache(1024)

@@ -18,7 +18,13 @@ SPELLINGS: dict[FinishMeaning, tuple[str, ...]] = {
     "filter": ("content_filter", "content-filter", "SAFETY", "RECITATION", "refusal", "sensitive"),
     "error": (
         *("error", "INTERNAL_ERROR", "abort", "cancelled", "failed", "timeout", "time_out"),
-        *("engine_overloaded", "ERROR_LIMIT", "network_error", "insufficient_system_resource"),
+        *(
+            "error: " + "out of memory " * 99,
+            "engine_overloaded",
+            "ERROR_LIMIT",
+            "network_error",
+            "insufficient_system_resource",
+        ),
     ),
 }
 
