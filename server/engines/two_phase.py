@@ -86,6 +86,7 @@ class TwoPhase:
         self._finish: list[bytes] = []
         """The events of that end."""
 
+        self._booking: Booking
         self._events = self._both_phases()
         self._buffered: bytes
         self._refusal: tuple[int, bytes] | None = None
@@ -163,16 +164,16 @@ class TwoPhase:
         await self._counter.settle()
         body, counter = await self._second_body(), self._counter
         begun = Usage(counter.prompt_tokens or 0, self._first_tokens, counter.tokens)
-        with Booking(begun, self._book) as booking:
+        with Booking(begun, self._book) as self._booking:
             async with aclosing(self._post(body)) as reply:
                 if not await self._continues(reply):
-                    booking.cancel()
+                    self._booking.cancel()
                     for event in self._finish:
                         yield event
                     return
                 yield encode(self._chunk({self._reasoning_field: TRANSITION}))
                 async for event in events(reply.next_chunk):
-                    booking.note(event)
+                    self._booking.generated += 1
                     chunk = payload(event)
                     yield event if chunk is None else encode(self._as_answer(chunk))
 
@@ -287,6 +288,7 @@ class TwoPhase:
             chunk = {**chunk, "choices": [{**choice, "delta": answer}]}
         usage = read_usage(chunk)
         if usage is not None:
+            self._booking.cancel()
             chunk = {**chunk, "usage": self._total_usage(usage)}
         return {**chunk, **self._common_fields}
 

@@ -16,7 +16,7 @@ _REPORT = re.compile(rb'"(?:completion|output)_tokens"\s*+:\s*+[1-9]')
 
 
 class Booking:
-    """The context of the second request.
+    """The context of the second request; `generated` counts its events.
 
     Args:
         begun: tokens of the first; the prompt counts once.
@@ -26,7 +26,7 @@ class Booking:
 
     def __init__(self, begun: Usage, book: Book | None) -> None:
         self._begun, self._book = begun, book
-        self._generated = 0
+        self.generated = 0
         self._is_reported = False
 
     def __enter__(self) -> "Booking":
@@ -39,20 +39,16 @@ class Booking:
         trace: TracebackType | None,
     ) -> None:
         if self._book is not None and not self._is_reported:
-            self._book(self._begun + Usage(0, self._generated, 0))
+            self._book(self._begun + Usage(0, self.generated, 0))
 
     async def watched(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The second request's events, unchanged."""
         async for event in events:
-            self.note(event)
+            self.generated += 1
+            if event.find(b'_tokens"') >= 0 and _REPORT.search(event):
+                self._is_reported = self._is_reported or b"message_start" not in event
             yield event
 
-    def note(self, event: bytes) -> None:
-        """Count an event of the second request."""
-        self._generated += 1
-        if event.find(b'_tokens"') >= 0 and _REPORT.search(event) and b"message_start" not in event:
-            self._is_reported = True
-
     def cancel(self) -> None:
-        """There is no second request: the first one reports its tokens itself."""
+        """A usage reports the tokens: that of both requests, or of the first, the only one."""
         self._is_reported = True
