@@ -31,6 +31,6 @@ def test_thoughts_without_an_answer_are_left_out(tmp_path: Path) -> None:
         ]
         recipe = read_recipe(ROOT / "models" / "recipes" / "smoke.toml", settings)
         counts = seed(StageContext(recipe, tmp_path, {}), chat)
-    assert (counts["without_answer"], counts["without_reasoning"]) == (3, 0)
+    assert (counts["malformed"], counts["without_reasoning"]) == (3, 0)
     examples = read_examples(tmp_path / "examples.jsonl")
     assert {example.prompt for example in examples} == {*stories} - teacher.cut

@@ -101,6 +101,19 @@ def test_a_cut_off_answer_is_neither_chosen_nor_rejected() -> None:
     assert pairs(row("auto", 30), cut) == []
 
 
+@pytest.mark.parametrize(
+    "fields", [{"response": "</think> 5"}, {"reasoning": "a <think> b"}, {"response": " "}]
+)
+def test_a_right_answer_in_another_form_is_not_learned(fields: dict[str, Any]) -> None:
+    malformed, longer = row("auto", 9, **fields), row("auto", 30, sample=1)
+    chosen, _ = choose([{**malformed, "effort": "low"}, {**longer, "effort": "low"}])
+    assert chosen[0].tokens == 30
+    assert choose([{**malformed, "effort": "low"}])[1]["without_a_correct_answer"] == 1
+    wrong = row("auto", 40, correct=0, sample=2)
+    ((best, _),) = preference_pairs([malformed, longer, wrong], Counter())
+    assert best.tokens == 30
+
+
 def test_the_seed_is_relabelled_by_length() -> None:
     counts = Counter[str]()
     examples = [example("low", 30), example("medium", 10), example("high", 20)]

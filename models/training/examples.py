@@ -9,6 +9,7 @@ from typing import Any
 
 from models.training.chat import IGNORED, Chat, Encoded
 from models.training.run import RunError, write_whole
+from models.training.template_check import CLOSE, OPEN
 from router.json_text import parse_json
 
 
@@ -42,6 +43,13 @@ class Example:
 
     def encode(self, chat: Chat) -> Encoded:
         return chat.encode(self.prompt, self.effort, self.reasoning, self.response, self.wrong)
+
+
+def is_whole(outcome: Mapping[str, Any]) -> bool:
+    """Whether a generation can be learned: finished, answered, in one reasoning block at most."""
+    reasoning, response = outcome["reasoning"] or "", outcome["response"] or ""
+    has_tags = any(tag in text for tag in (OPEN, CLOSE) for text in (reasoning, response))
+    return not outcome["truncated"] and bool(response.strip()) and not has_tags
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> int:

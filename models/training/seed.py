@@ -20,7 +20,7 @@ from models.outcomes.client import RequestSettings
 from models.outcomes.generate import API_KEY_VARIABLE
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.training.chat import Chat
-from models.training.examples import Example, read_rows, write_examples
+from models.training.examples import Example, is_whole, read_rows, write_examples
 from models.training.generation import generate_missing, judge, judge_of
 from models.training.mistakes import mark
 from models.training.problems import load, without_contamination
@@ -166,8 +166,8 @@ def _from_teacher(context: StageContext, teacher: Teacher, counts: Counter[str])
         generate_missing(problems, efforts, 1, endpoints, generations, concurrency, counts)
     judge(recipe, problems, generations, outcomes, counts)
     rows = list(read_rows(outcomes))
-    answered = [row for row in rows if (row["response"] or "").strip() and not row["truncated"]]
-    counts["without_answer"] = len(rows) - len(answered)
+    answered = [row for row in rows if is_whole(row)]
+    counts["malformed"] = len(rows) - len(answered)
     usable = [row for row in answered if row["reasoning"] or row["effort"] == "none"]
     counts["without_reasoning"] = len(answered) - len(usable)
     if answered and not usable:

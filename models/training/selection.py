@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from models.training.examples import Example
+from models.training.examples import Example, is_whole
 from models.training.recipe import Selection
 
 Rule = Literal["shortest", "random"]
@@ -36,7 +36,7 @@ def chosen_answers(
     rng = random.Random(f"select:{seed}")
     chosen: list[Example] = []
     for rows in grouped(outcomes).values():
-        correct = [row for row in rows if row["correct"] and not row["truncated"]]
+        correct = [row for row in rows if row["correct"] and is_whole(row)]
         if not correct:
             counts["without_a_correct_answer"] += 1
             continue
@@ -67,7 +67,7 @@ def preference_pairs(
     pairs: list[tuple[Example, Example]] = []
     for rows in grouped(outcomes).values():
         ordered = sorted(rows, key=lambda row: (row["tokens"], row["sample"]))
-        correct = [row for row in ordered if row["correct"] and not row["truncated"]]
+        correct = [row for row in ordered if row["correct"] and is_whole(row)]
         incorrect = [row for row in ordered if not row["correct"] and not row["truncated"]]
         counts["truncated"] += sum(row["truncated"] for row in ordered)
         if not correct:
