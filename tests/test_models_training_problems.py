@@ -219,3 +219,13 @@ def test_training_problems_of_which_none_is_left_are_refused(tmp_path: Path) -> 
     table = {"name": "r", "model": {"base": "x"}, "seed": {"source": "stories"}, "data": sources}
     with pytest.raises(ProblemError, match=r"no problem of data\.train is left.*'contaminated': 1"):
         problems_of(Recipe.model_validate(table), Counter())
+
+
+def test_problems_of_a_seed_s_file_are_no_training_problems(tmp_path: Path) -> None:
+    solved = {"prompt": "WHAT is 2 + 1", "effort": "low", "reasoning": "3", "response": "3"}
+    seed = {"source": "file", "path": lines(tmp_path / "seed.jsonl", solved, "no JSON")}
+    train = [{"path": lines(tmp_path / "rows.jsonl", problem(1), problem(2))}]
+    table = {"name": "r", "model": {"base": "x"}, "seed": seed, "data": {"train": train}}
+    counts = Counter[str]()
+    (kept,) = problems_of(Recipe.model_validate(table), counts)
+    assert (kept.problem_id, counts["in_the_seed"]) == ("p1", 1)

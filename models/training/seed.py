@@ -27,7 +27,7 @@ from models.training.problems import load, without_contamination
 from models.training.recipe import Recipe
 from models.training.recipe_engine import Teacher
 from models.training.run import RunError, StageContext
-from models.training.seed_file import read_seed_file
+from models.training.seed_file import prompts_of, read_seed_file
 from models.training.serving import teaching
 
 INSTRUCTIONS: Mapping[str, str] = {
@@ -209,11 +209,13 @@ def problems_of(recipe: Recipe, counts: Counter[str]) -> list[Problem]:
         evaluation = load(recipe.data.evaluate, recipe.data, Counter(), answer_judge.unjudgeable)
     train = without_contamination(train, evaluation, recipe.data.ngram, counts)
     seed_counts = Counter[str]()
+    if recipe.seed.source == "file" and recipe.seed.path is not None:
+        seeds += [Problem(prompt, prompt, "") for prompt in prompts_of(recipe.seed.path)]
     train = without_contamination(train, seeds, 0, seed_counts)
     counts["in_the_seed"] = seed_counts["contaminated"]
     if not train:
         raise ProblemError(
             "no problem of data.train is left: all are in data.evaluate, share data.ngram words "
-            f"with it, or are in data.seed ({dict(counts)})"
+            f"with it, or are in the seed ({dict(counts)})"
         )
     return train

@@ -79,6 +79,16 @@ def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str])
     return kept
 
 
+def prompts_of(file: Path) -> list[str]:
+    """The prompts of a seed's file, to leave them out of other problems.
+
+    Raises:
+        ProblemError: the file cannot be read.
+    """
+    rows = (row for row in read_lines(file) if not isinstance(row, str))
+    return list(dict.fromkeys(str(row["prompt"]) for row in rows if "prompt" in row))
+
+
 def _told(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
