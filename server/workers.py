@@ -250,7 +250,6 @@ def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nothing here depends on the client's address
         timeout_graceful_shutdown=round(settings.shutdown_timeout),
-        timeout_keep_alive=cast("Any", settings.idle_timeout),
         http=cast("Any", partial(Connection, deadlines, pool)),
         ws="none",
         **options,

@@ -27,7 +27,8 @@ LIMITS = ("1.0", "2.0", "+Inf")
 USED: dict[Any, tuple[str, ...]] = {
     # server.http.connection
     HttpToolsProtocol: (
-        *("_unset_keepalive_if_required", "connection_lost", "connection_made", "on_body"),
+        *("_start_asgi_task", "_unset_keepalive_if_required", "connection_lost"),
+        *("connection_made", "on_body"),
         *("on_headers_complete", "on_message_begin", "on_message_complete"),
         *("on_response_complete", "pause_writing", "resume_writing", "timeout_keep_alive_handler"),
     ),
@@ -63,7 +64,7 @@ def test_uvicorn_s_connection_has_the_attributes_that_are_used() -> None:
             deadlines, ConnectionPool(), config=config, server_state=state, app_state={}
         )
         connection.on_message_begin()
-        names = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "scope")
+        names = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state")
         for name in (*names, "timeout_keep_alive_task", "transport", "url"):
             assert hasattr(connection, name), f"uvicorn's HttpToolsProtocol has no {name}"
         headers = connection.headers

@@ -231,7 +231,14 @@ class Connection(HttpToolsProtocol):
         if self._has_unread_body:
             self._linger()
             return
-        super().on_response_complete()  # which sets the deadline of an idle connection
+        self.server_state.total_requests += 1  # as uvicorn does, but without a timer of its own
+        if not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            else:
+                self._pool.idle.add(self, self._deadlines.idle)
         if self.parser is None:  # pyright: ignore[reportUnnecessaryComparison] - the connection has ended
             return
         if self._is_waiting or self.cycle.more_body:
@@ -254,6 +261,10 @@ class Connection(HttpToolsProtocol):
     def _is_waiting(self) -> bool:
         """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+
+    def _unset_keepalive_if_required(self) -> None:
+        super()._unset_keepalive_if_required()
+        self._pool.idle.discard(self)
 
     def _set_deadline(self, seconds: float) -> None:
         self._unset_keepalive_if_required()

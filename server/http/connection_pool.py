@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from server.http.descriptors import affordable_connections
+from server.http.idle_connections import IdleConnections
 
 _MAX_REFUSED = 4
 _LOG_SECONDS = 10.0
@@ -28,6 +29,7 @@ class ConnectionPool:
     """The open connections, and those of them that wait for a client, by the time they wait.
 
     A connection waits until a request is complete, with its body, and again after its answer.
+    Those that are `idle` have no request at all.
 
     Args:
         maximum: connections that may be open; None for as many as there are file descriptors for.
@@ -36,6 +38,7 @@ class ConnectionPool:
 
     def __init__(self, maximum: int | None = None, is_worker: bool = False) -> None:
         self._maximum, self._is_worker = maximum, is_worker
+        self.idle = IdleConnections()
         self._open = set[Evictable]()
         self._refused = set[Evictable]()
         self._waiting: OrderedDict[Evictable, None] = OrderedDict()
