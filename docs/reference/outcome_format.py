@@ -16,10 +16,10 @@ between models and router, so outcomes from any source can be used.
 A file has one JSON object per line and may be gzipped:"""
 
 _PAIR = """\
-The same rows may come as a pair of files, `NAME.outcomes.csv` and `NAME.problems.jsonl`, either of
-them gzipped. The CSV file has the fields as columns, without prompts; the JSON Lines file has
-`problem_id`, `prompt` or `messages`, and `kind`. `--model` chooses one model's rows where a file
-holds several.
+The same rows may come as a CSV file with the fields as columns, `prompt` among them, or as a pair
+of files, `NAME.outcomes.csv` and `NAME.problems.jsonl`, either of them gzipped. The CSV file then
+has no prompts; the JSON Lines file has `problem_id`, `prompt` or `messages`, and `kind`. `--model`
+chooses one model's rows where a file holds several.
 
 A reader leaves out broken lines, repeated rows and rows without tokens, and reports how many. It
 refuses a file of which more than a tenth of the lines are broken, files that mix weights, and files
