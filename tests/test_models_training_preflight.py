@@ -13,6 +13,7 @@ from models.training.run import RunError
 pytestmark = pytest.mark.unit
 
 SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
+FSDP = SMOKE.with_name("fsdp.yaml")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,10 @@ SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
         ),
         (["seed.source=file", "seed.path=no.jsonl"], r"seed\.path: there is no file .*no\.jsonl"),
         (["launch.accelerate=no.yaml"], r"launch\.accelerate: there is no file .*no\.yaml"),
+        (
+            [f"launch.accelerate={FSDP}", "sft.lora={rank=4}"],
+            r"sft\.lora: an adapter cannot be merged into a model that FSDP shards",
+        ),
         (["grpo.reward=nowhere:reward"], r"grpo\.reward: .*nowhere:reward cannot be loaded"),
     ],
 )

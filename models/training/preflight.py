@@ -13,7 +13,8 @@ def preflight(recipe: Recipe) -> None:
     """Refuse a recipe that names what is not there.
 
     Raises:
-        RunError: a stage has no problems, a file is missing, or a reward cannot be loaded.
+        RunError: a stage has no problems, a file is missing, a reward cannot be loaded, or an
+            adapter cannot be merged.
         JudgeError: `verify.by` names no way of judging.
     """
     for key in _missing_problems(recipe):
@@ -21,6 +22,7 @@ def preflight(recipe: Recipe) -> None:
     for key, path in _files(recipe):
         if not path.is_file():
             raise RunError(f"{key}: there is no file {path}")
+    _check_adapters(recipe)
     with judge_of(recipe):
         pass
     if recipe.grpo is not None:
@@ -28,6 +30,19 @@ def preflight(recipe: Recipe) -> None:
             reward_of(recipe.grpo.reward)
         except RewardError as error:
             raise RunError(f"grpo.reward: {error}") from error
+
+
+def _check_adapters(recipe: Recipe) -> None:
+    file = recipe.launch.accelerate
+    if file is None or "distributed_type: FSDP" not in file.read_text(errors="replace"):
+        return
+    trainings = {"tag": recipe.tag, "sft": recipe.sft, "dpo": recipe.dpo, "grpo": recipe.grpo}
+    for name, settings in trainings.items():
+        if settings is not None and settings.lora is not None:
+            raise RunError(
+                f"{name}.lora: an adapter cannot be merged into a model that FSDP shards: remove "
+                f"it ({name}.lora = false), or launch.accelerate"
+            )
 
 
 def _missing_problems(recipe: Recipe) -> Iterator[str]:
