@@ -128,6 +128,7 @@ _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
     rf"|(?<!\\);\s(?![\d-])|\n+"
 )
+_BROKEN_LINE = re.compile(r"\\text[a-z]*\{[^{}]*\}")
 _FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)
 _SPACE = re.compile(r"\s{8,}")
 LONGEST_TEXT = 20_000
@@ -164,7 +165,7 @@ class Response:
         text = _SPACE.sub(lambda match: "\n\n" if "\n" in match[0] else "  ", text)
         if self.truncated:
             text = _UNFINISHED.sub("", text)
-        text = text[-LONGEST_TEXT:]
+        text = _BROKEN_LINE.sub(lambda match: match[0].replace("\n", " "), text[-LONGEST_TEXT:])
         prose = _FENCE.sub("", text)
         return prose if re.search(r"\w", prose) else text
 
