@@ -138,8 +138,12 @@ async def talk(fleet: Fleet, http: httpx.AsyncClient, first: int, last: int) -> 
     await asyncio.gather(*map(session, SESSIONS))
 
 
-def descriptors(process: int) -> int:
-    return len(list(Path(f"/proc/{process}/fd").iterdir()))
+def connections(process: int, port: int) -> int:
+    """How many connections of clients to a port a process holds."""
+    links = [str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    return sum(f"socket:[{row[9]}]" in links for row in established)
 
 
 async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None:
@@ -152,7 +156,9 @@ async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None
         for name in SESSIONS
     ]
     await asyncio.to_thread(until, lambda: list(fleet.attempts.values()).count(0) == len(SESSIONS))
-    os.kill(max(before, key=descriptors), signal.SIGKILL)  # the other may have no stream
+    port = int(url.rpartition(":")[2])
+    busiest = max(before, key=lambda process: connections(process, port))  # the other may have none
+    os.kill(busiest, signal.SIGKILL)
     await asyncio.gather(*streams)
     await asyncio.to_thread(
         until, lambda: len(workers_of(server)) == 2 and workers_of(server) != before
