@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from models.training.worker_process import worker_process
 
 TAG = ("tag.learning_rate=1e-3", "tag.epochs=2", "tag.save_steps=10")
-TWO_PROCESSES = (*TAG, "launch.processes=2", "tag.micro_batch=8")
+TWO = ("launch.processes=2", *(f"{stage}.micro_batch=4" for stage in ("tag", "sft", "dpo")))
+TWO_PROCESSES = (*TAG, *TWO, "tag.micro_batch=8")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_base_from_scratch_resumes_where_it_was_killed(tmp_path: Path) -> None
         "tokens=300_000,hidden=32,intermediate=32,layers=1,heads=2,batch_tokens=4096,"
         "compile=false,checkpoint_minutes=0"
     )
-    settings = (f"model={{scratch={{{scratch}}}}}", "launch.processes=2")
+    settings = (f"model={{scratch={{{scratch}}}}}", *TWO)
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
     expected = trained("base", uninterrupted, *settings)
     assert expected["tokens"] >= 300_000
