@@ -187,6 +187,11 @@ def test_a_request_that_is_fine_is_one_request(
     assert len(engine.bodies) == 1
 
 
+def test_an_answer_that_begins_again_with_its_beginning_is_no_echo(gateway: Server) -> None:
+    answer = ask(gateway, "responses", "think=0 answer=22", 2, stream=True)
+    assert (answer.text, answer.spent) == ("w w ", 2)
+
+
 def test_thoughts_that_the_last_event_does_not_repeat_end_in_an_answer(
     gateway: Server, engine: RunawayEngine
 ) -> None:

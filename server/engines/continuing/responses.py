@@ -108,6 +108,7 @@ async def joined(
         number += 1
         ending = {**event, "type": _ITEM_DONE, "item": items[-1], "sequence_number": number}
         yield encode(ending, _ITEM_DONE)
+    streamed = ""
     async for event in continued:
         fields = payload(event)
         if fields is None:
@@ -116,6 +117,8 @@ async def joined(
         name = fields.get("type")
         if name in _OPENING:
             continue
+        if name in _ANSWERS:
+            streamed += str(fields.get("delta"))
         number += 1
         fields = {**fields, "sequence_number": number}
         if isinstance(fields.get("output_index"), int):
@@ -123,7 +126,9 @@ async def joined(
         response = fields.get("response")
         if isinstance(response, dict):  # of the last event, whichever it is
             continued_response = cast("Json", response)
-            answers = [_as_answer(item, state.prefix()) for item in _items(continued_response)]
+            added = _items(continued_response)
+            is_echo = streamed != "".join(map(_texts, added))  # not an answer that repeats itself
+            answers = [_as_answer(item, state.prefix() if is_echo else "") for item in added]
             fields["response"] = _joined(begun_response, items + answers, state, continued_response)
         yield encode(fields, str(name))
 
