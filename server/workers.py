@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 import structlog
 import uvicorn
+from uvicorn import _subprocess
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess, multiprocess
 
@@ -51,6 +53,10 @@ _STARTUP_POLL_SECONDS = 0.05
 _EXIT_POLL_SECONDS = 0.2
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
+
+_STARTING = get_context("forkserver" if sys.platform == "linux" else "spawn")
+"""Workers are forks of a process that has imported this module, once for all of them; elsewhere
+each imports it, since the system's libraries may not survive a fork."""
 
 log = structlog.get_logger(__name__)
 
@@ -109,9 +115,9 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
-    spawning = get_context("spawn")
-    ready = spawning.Semaphore(0)
-    turns = spawning.RawArray(c_ubyte, turn_memory.BYTES)
+    _STARTING.set_forkserver_preload([__name__])
+    ready = _STARTING.Semaphore(0)
+    turns = _STARTING.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
     limits = create_table(settings, folder)
     sessions = create_session_table(settings, folder)
@@ -201,6 +207,7 @@ class _WorkerProcess(multiprocess.Process):
 
 
 multiprocess.Process = _WorkerProcess  # what the supervisor starts; it has no parameter for it
+_subprocess.spawn = _STARTING  # and how it does so
 
 
 @contextmanager
@@ -216,6 +223,7 @@ def _blocked_interrupts() -> Generator[None]:
 def _worker(settings: Settings, shared: Shared) -> Gateway:
     """The application of one worker, which ends when its parent does."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn's handlers stand by now
+    gc.freeze()  # a collection would write to the memory that the workers share since their fork
     logs = configure_logs(settings.log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

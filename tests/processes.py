@@ -109,6 +109,42 @@ def start_tops(
     )
 
 
+def family(pid: int) -> dict[int, str]:
+    """The living descendants of a process, with their command lines."""
+    descendants: dict[int, str] = {}
+    for child, words in _children(pid).items():
+        descendants |= {child: words} | family(child)
+    return descendants
+
+
+def forker_of(gateway: int) -> int:
+    """The process that forks the workers of a gateway."""
+    (forker,) = (pid for pid, words in _children(gateway).items() if "forkserver" in words)
+    return forker
+
+
+def workers_of(gateway: int) -> set[int]:
+    """The workers of a gateway; none while it starts."""
+    try:
+        return set(_children(forker_of(gateway)))
+    except ValueError:
+        return set()
+
+
+def _children(pid: int) -> dict[int, str]:
+    children: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if int(parent) == pid and state != "Z":
+                children[int(folder.name)] = words
+    return children
+
+
 def run_tops(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `tops WORDS` to its end."""
     process = start_tops(*words, cwd=cwd, **environment)

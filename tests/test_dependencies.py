@@ -12,7 +12,7 @@ from typing import Any
 import httptools
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
-from uvicorn import Config, Server
+from uvicorn import Config, Server, _subprocess
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -41,6 +41,7 @@ USED: dict[Any, tuple[str, ...]] = {
     # server.workers
     Multiprocess: ("keep_subprocess_alive", "run"),
     multiprocess.Process: ("server", "target"),
+    _subprocess: ("spawn",),
 }
 
 

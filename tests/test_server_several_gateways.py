@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from engines import scripted
 from polling import until
-from processes import ROOT, Server, serving
+from processes import ROOT, Server, serving, workers_of
 from test_server_ledger import postgres  # noqa: F401 - a fixture
-from test_server_workers import workers_of
 from valkey_server import valkey
 
 from server.api_keys import digest
@@ -149,8 +148,8 @@ def connections(process: int, port: int) -> int:
 async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None:
     """Kill one with streams open, whose clients retry; its rows of before are written by then."""
     await asyncio.to_thread(until, fleet.all_are_written)
-    server = fleet.servers[url]
-    before = workers_of(server)
+    gateway = fleet.servers[url].process.pid
+    before = workers_of(gateway)
     streams = [
         asyncio.create_task(fleet.answer(http, name, 101, "think=100 chunks=100 rate=20"))
         for name in SESSIONS
@@ -161,7 +160,7 @@ async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None
     os.kill(busiest, signal.SIGKILL)
     await asyncio.gather(*streams)
     await asyncio.to_thread(
-        until, lambda: len(workers_of(server)) == 2 and workers_of(server) != before
+        until, lambda: len(workers_of(gateway)) == 2 and workers_of(gateway) != before
     )
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from engines import await_health, started
 from polling import until
-from processes import Server, run_tops, serving, start_tops
+from processes import Server, run_tops, serving, start_tops, workers_of
 
 from server.engines.supervisor import free_port
 
@@ -58,7 +58,7 @@ def test_ctrl_c_ends_the_gateway_without_a_traceback(workers: int) -> None:
     with serving("--workers", str(workers)) as server:
         group = [server.process.pid]
         if workers > 1:
-            group += spawned(server.process.pid)
+            group += workers_of(server.process.pid)
             assert len(group) == 1 + workers
         interrupt(group)
         assert server.process.wait(SECONDS) == 0
@@ -87,7 +87,7 @@ def test_a_second_ctrl_c_ends_open_streams_without_a_traceback(
             next(lines)
             group = [server.process.pid]
             if reaches == "all processes":
-                group += spawned(server.process.pid)
+                group += workers_of(server.process.pid)
             interrupt(group)
             until(lambda: not accepts(server.url))
             interrupt(group)
@@ -117,8 +117,8 @@ def accepts(url: str) -> bool:
 
 def test_ctrl_c_while_workers_start_is_quiet() -> None:
     with waiting_for(f"http://127.0.0.1:{free_port()}", "--workers", "2") as server:
-        until(lambda: len(spawned(server.process.pid)) == 2)
-        interrupt([server.process.pid, *spawned(server.process.pid)])
+        until(lambda: len(workers_of(server.process.pid)) == 2)
+        interrupt([server.process.pid, *workers_of(server.process.pid)])
         assert server.process.wait(SECONDS) in {0, 130}
     assert not server.logged("Traceback", seconds=0.2)
 
@@ -127,14 +127,6 @@ def test_sigterm_ends_the_gateway_with_status_0() -> None:
     with serving() as server:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(SECONDS) == 0
-
-
-def spawned(parent: int) -> list[int]:
-    """The worker processes of a gateway."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [
-        int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from engines import scripted
 from polling import until
-from processes import ROOT, Server, serving
+from processes import ROOT, Server, family, forker_of, serving, workers_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.config.load_settings import load_settings
@@ -105,29 +105,10 @@ def arms_of(answers: list[httpx.Response]) -> list[str]:
 def sums(url: str) -> Counter[str]:
     """Every metric's samples by name, over their labels."""
     totals: Counter[str] = Counter()
-    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):
-        for sample in family.samples:
+    for metric in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):
+        for sample in metric.samples:
             totals[sample.name] += sample.value  # pyright: ignore[reportArgumentType]
     return totals
-
-
-def family(pid: int) -> dict[int, str]:
-    """The living descendants of a process, with their command lines."""
-    descendants: dict[int, str] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if int(parent) == pid and state != "Z":
-                descendants |= {int(folder.name): words} | family(int(folder.name))
-    return descendants
-
-
-def workers_of(server: Server) -> set[int]:
-    return {pid for pid, words in family(server.process.pid).items() if "spawn_main" in words}
 
 
 def rows(ledger: Path) -> list[str]:
@@ -150,7 +131,7 @@ def test_metrics_and_ledger_are_right_whoever_answers(engine: str, tmp_path: Pat
     ledger = tmp_path / "ledger.db"
     flags = ("--workers", "2", "--ledger", f"sqlite:///{ledger}", "--holdout-share", "0.5")
     with serving(*routed(engine), *flags) as server:
-        assert len(workers_of(server)) == 2
+        assert len(workers_of(server.process.pid)) == 2
         contents = [f"{STORY}{number} think=3 chunks=2" for number in range(40)]
         answers = asyncio.run(each(server.url, contents + contents, named=True))
         assert [answer.status_code for answer in answers] == [200] * 80
@@ -193,7 +174,7 @@ def test_whichever_worker_answers_a_conversation_keeps_its_arm_and_effort(pair: 
 
 def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> None:
     async def scenario(server: Server) -> list[httpx.Response | BaseException]:
-        url, before = server.url, workers_of(server)
+        url, before = server.url, workers_of(server.process.pid)
         limits = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
             content = STORY + "think=1 chunks=60 rate=10"
@@ -203,7 +184,11 @@ def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> 
             await asyncio.to_thread(until, lambda: sums(url)["tops_in_flight"] == 16)
             os.kill(min(before), signal.SIGKILL)
             await asyncio.to_thread(
-                until, lambda: len(workers_of(server)) == 2 and workers_of(server) != before
+                until,
+                lambda: (
+                    len(workers_of(server.process.pid)) == 2
+                    and workers_of(server.process.pid) != before
+                ),
             )
             return await open_streams
 
@@ -220,10 +205,28 @@ def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> 
     assert sum(line.startswith("ready: ") for line in pair.lines) == 1
 
 
+def test_workers_outlive_the_process_that_forks_them_until_they_are_replaced(pair: Server) -> None:
+    async def scenario() -> httpx.Response:
+        before = workers_of(pair.process.pid)
+        content = STORY + "think=1 chunks=60 rate=10"
+        body = {"messages": [{"role": "user", "content": content}], "stream": True}
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+            stream = asyncio.create_task(http.post(f"{pair.url}/v1/chat/completions", json=body))
+            await asyncio.to_thread(until, lambda: sums(pair.url)["tops_in_flight"] == 1)
+            os.kill(forker_of(pair.process.pid), signal.SIGKILL)
+            await asyncio.to_thread(until, lambda: len(workers_of(pair.process.pid) - before) == 2)
+            return await stream
+
+    assert asyncio.run(scenario()).text.endswith("data: [DONE]\n\n")
+    answers = asyncio.run(each(pair.url, [STORY + "think=1 chunks=1"] * 20))
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert sums(pair.url)["tops_in_flight"] == 0
+
+
 def test_a_replacement_that_cannot_start_ends_the_gateway(pair: Server, router: Path) -> None:
     processes = family(pair.process.pid)
     router.write_text("{}")
-    os.kill(min(workers_of(pair)), signal.SIGKILL)
+    os.kill(min(workers_of(pair.process.pid)), signal.SIGKILL)
     until(lambda: pair.process.poll() is not None)
     assert pair.process.returncode == 1
     until(lambda: any("a worker cannot start" in line for line in pair.lines))

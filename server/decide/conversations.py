@@ -25,7 +25,6 @@ _LATEST_SECONDS = 10
 later one. That matters where the history does not show it, as after a compaction."""
 _ABANDONED_SECONDS = 600
 """Time after which a conversation that was not continued is no rival for its answer."""
-_RANDOM = random.Random()
 
 HISTORY = "history"
 
@@ -266,10 +265,10 @@ class Conversations:
 
         By the time, the ledger's index grows at its end.
         """
-        shared = f"{_RANDOM.getrandbits(32):08x}"
+        shared = f"{random.getrandbits(32):08x}"
         if self._by_opening:
             shared = self._digest("opening", caller, opening_key(request.conversation))[:4].hex()
-        return f"{int(time.time()):08x}{shared}{_RANDOM.getrandbits(64):016x}"
+        return f"{int(time.time()):08x}{shared}{random.getrandbits(64):016x}"
 
     def _digest(self, *parts: str) -> bytes:
         data = "\0".join(parts).encode(errors="surrogatepass")

@@ -9,9 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.http.body import close_unread
 from server.http.trace import trace_headers
 
-_RANDOM = random.Random()
-"""Ids must be distinct, not secret: the system's random numbers would cost 20 us per id."""
-
 _VALID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _READ = frozenset((b"x-request-id", b"traceparent"))
 
@@ -42,8 +39,12 @@ def assign_request_id(scope: Scope) -> str:
 
 
 def _new_id() -> str:
-    """The time in milliseconds and a random number: the ledger's index grows at its end then."""
-    return f"req_{int(1_000 * time.time()):012x}{_RANDOM.getrandbits(48):012x}"
+    """The time in milliseconds and a random number: the ledger's index grows at its end then.
+
+    Ids must be distinct, not secret: the system's random numbers would cost 20 us per id. Workers
+    differ: Python seeds `random` anew after a fork.
+    """
+    return f"req_{int(1_000 * time.time()):012x}{random.getrandbits(48):012x}"
 
 
 class RequestId:
