@@ -18,6 +18,9 @@ ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yml").read_text(
 HOURS, MINUTES = "8d", "7h"
 END = {"1h": HOURS, "1m": MINUTES}
 
+SCRAPED = 'job="tops", namespace="tops", service="tops-gateway", endpoint="http", pod="p"'
+"""The labels of a scrape in Kubernetes; elsewhere there is only the job, beside the instance."""
+
 Series = Mapping[str, float]
 """Counters with their increase per step, and gauges (without `_total`) with their value."""
 
@@ -145,7 +148,10 @@ def test_an_alert(name: str, fires: bool, tmp_path: Path) -> None:
         "eval_time": END[interval],
         "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
     }
-    series = [{"series": each, "values": values(each, given[each], interval)} for each in given]
+    series = [
+        {"series": each.replace('job="tops"', SCRAPED), "values": values(each, value, interval)}
+        for each, value in given.items()
+    ]
     test = {"interval": interval, "input_series": series, "promql_expr_test": [expected]}
     # the other rules would be evaluated too, at every minute of hours
     alert = [alert for alert in ALERTS if alert["alert"] == name]
@@ -189,6 +195,19 @@ def test_what_alerts_and_rules_read_is_what_the_gateway_counts() -> None:
             read.add(name)
             assert {*re.findall(r"(\w+)(?:=|!)", matchers)} <= labels[name], rule
     assert len(read) > 20
+
+
+@pytest.mark.unit
+def test_the_operator_of_prometheus_gets_the_same_rules_and_alerts() -> None:
+    """It admits them by the parser of `promtool`, which checks the files."""
+    resource = yaml.safe_load((ROOT / "docker/kubernetes/fleet/rules.yaml").read_text())
+    groups = [
+        group
+        for name in ("rules.yml", "alerts.yml")
+        for group in yaml.safe_load((FOLDER / name).read_text())["groups"]
+    ]
+    assert resource["kind"] == "PrometheusRule"
+    assert resource["spec"] == {"groups": groups}, "run docker/kubernetes/prometheus_rule.py"
 
 
 @pytest.mark.unit

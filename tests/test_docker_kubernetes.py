@@ -19,7 +19,7 @@ FOLDER = ROOT / "docker/kubernetes"
 DOCKERFILE = (ROOT / "docker/gateway.Dockerfile").read_text()
 OVERLAYS = ("demo", "fleet")
 VERSIONS = ("1.30.0", "1.37.0")
-CUSTOM = {"ServiceMonitor"}
+CUSTOM = {"ServiceMonitor", "PrometheusRule"}
 """Kinds of operators, of which the schemas of Kubernetes know nothing."""
 
 pytestmark = [
@@ -89,7 +89,13 @@ def test_the_monitor_and_the_autoscaler_point_at_what_exists() -> None:
     assert labels.items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
     job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
-    assert f'up{{job="{job}"}}' in (ROOT / "docker/prometheus/alerts.yml").read_text()
+    (gone,) = (
+        rule["expr"]
+        for group in one("fleet", "PrometheusRule")["spec"]["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "TopsGatewayGone"
+    )
+    assert f'up{{job="{job}"}}' in gone
     scaler = one("fleet", "HorizontalPodAutoscaler")["spec"]
     assert scaler["scaleTargetRef"]["name"] == one("fleet", "Deployment")["metadata"]["name"]
     metric = scaler["metrics"][0]["pods"]["metric"]["name"]
