@@ -149,6 +149,8 @@ def test_stories_of_the_demo_are_no_more_foreign_than_before(demo: Router) -> No
 
 KNOWN = sorted({*LONG.replace(".", " ").replace("?", " ").split(), "apples", "Kim", "Ada", "3"})
 UNKNOWN = st.text("bcdfgjkqvxz", min_size=3, max_size=9)
+SCALARS = st.characters(exclude_categories=("Cs",))  # the default takes seconds to list them
+ANY = st.text(SCALARS, max_size=9)
 
 
 @settings(max_examples=200, deadline=None)
@@ -170,7 +172,7 @@ def test_a_story_with_an_unknown_word_has_no_estimate(
 @settings(max_examples=200, deadline=None)
 @given(
     texts=st.lists(
-        st.lists(st.sampled_from(KNOWN) | UNKNOWN | st.text(max_size=9), max_size=30).map(" ".join),
+        st.lists(st.sampled_from(KNOWN) | UNKNOWN | ANY, max_size=30).map(" ".join),
         min_size=1,
         max_size=4,
     ),

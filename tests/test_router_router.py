@@ -156,8 +156,9 @@ def test_a_yes_after_a_hard_story_is_not_routed_low(router: Router, reply: str) 
     assert efforts.index(router.route(messages).effort) >= efforts.index(alone)
 
 
+SCALARS = st.characters(exclude_categories=("Cs",))  # the default takes seconds to list them
 TEXTS = st.one_of(
-    st.text(max_size=200),
+    st.text(SCALARS, max_size=200),
     st.text(st.characters(codec=None, categories=("Cc", "Cs", "So", "Nd", "Lo")), max_size=50),
     st.sampled_from(["", "\x00", "\ud800", "😀" * 99, "9" * 5000, "1,.", STORY, "\\frac" * 99]),
 )
