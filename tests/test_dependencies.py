@@ -7,6 +7,7 @@ version.
 
 import asyncio
 import inspect
+import re
 from typing import Any
 
 import httptools
@@ -14,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from uvicorn import Config, Server, _subprocess
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess, multiprocess
@@ -87,6 +89,17 @@ def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
     assert attributes <= set(RequestResponseCycle.__init__.__code__.co_names)
     used = set(RequestResponseCycle.send.__code__.co_names)
     assert {"transport", "write", "close", "keep_alive", "on_response"} <= used
+
+
+def test_uvicorn_uses_its_events_as_server_http_event_has_them() -> None:
+    has = {"set", "clear", "wait"}
+    event = FlowControl.__init__.__code__.co_names, FlowControl.drain.__code__.co_names
+    assert all("_is_writable_event" in names for names in event)
+    for owner in (FlowControl, RequestResponseCycle, HttpToolsProtocol):
+        source = inspect.getsource(owner)
+        used = re.findall(r"(?:message_event|_is_writable_event)\.(\w+)", source)
+        assert used
+        assert set(used) <= has
 
 
 def test_prometheus_client_s_histograms_have_the_attributes_that_are_used() -> None:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import error_envelope
 from server.http.connection_pool import ConnectionPool
+from server.http.event import Event
 from server.http.pipeline import Pipeline
 from server.http.response_head import begin_response
 from server.http.write_watch import WriteWatch
@@ -112,6 +113,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's
         super().connection_made(transport)
+        cast("Any", self.flow)._is_writable_event = Event(is_set=True)
         self._watch = WriteWatch(transport, self._deadlines.write, self.loop)
         self._response_transport = _ResponseTransport(transport, self._close_after_response)
         self._head_is_timed = True
@@ -179,6 +181,7 @@ class Connection(HttpToolsProtocol):
         if not self._is_upgrade:
             super().on_headers_complete()
             self.cycle.transport = self._response_transport  # pyright: ignore[reportAttributeAccessIssue] - has what it uses
+            self.cycle.message_event = Event()  # pyright: ignore[reportAttributeAccessIssue] - the same
             state = cast("Any", self.scope)["state"]
             state["close_unread"] = self._close_unread
             state["watch_disconnect"] = self._watch_disconnect
