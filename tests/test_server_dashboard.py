@@ -51,6 +51,7 @@ def test_the_page_shows_live_traffic(browser: Browser, live: str, kinds: dict[st
     numbers = [int(n) for n in page.locator("#left-out dd").all_inner_texts()]
     assert sum(numbers[:-1]) == numbers[-1] == 90
     expect(page.locator("#saved")).to_contain_text("%")
+    expect(page.locator("#saved-help")).to_be_hidden()
     expect(page.locator("#accuracy")).to_have_text("no feedback")
     expect(page.locator("#tokens svg")).to_have_attribute("aria-label", re.compile("baseline was"))
     assert page.locator("#efforts svg rect").count() >= 1
@@ -85,7 +86,7 @@ def test_a_gateway_that_goes_away_is_told(browser: Browser, tmp_path: Path) -> N
         for place in (*well, "by-effort", "latest"):
             expect(page.locator(f"#{place}")).to_contain_text("none yet")
         expect(page.locator("#in-flight")).to_have_text("0")
-        page.get_by_role("link", name="What to do while it is pending").click()
+        page.get_by_role("link", name="What to do for savings").click()
         expect(page.locator("#pending")).to_contain_text("--holdout-share")
         expect(page.locator("#pending")).to_contain_text("abstains on every request")
         page.go_back()
@@ -122,6 +123,25 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
         page, wrong = opened(browser, server.url, "/dashboard")
         expect(page.locator("#latest")).to_contain_text("onerror")
         assert page.title() == "TOPS: dashboard"
+        assert wrong == []
+
+
+def test_a_router_that_abstains_on_all_is_told_beside_the_saving(
+    browser: Browser, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    with engine.begin() as connection:
+        abstained = {"source": "fallback", "abstained": "no router artifact"}
+        rows = [{**row, **abstained, "at": time.time() - 60} for row in simulated(4_000)]
+        connection.execute(insert(requests), rows)
+    with serving("--ledger", url) as server:
+        page, wrong = opened(browser, server.url, "/dashboard")
+        expect(page.locator("#saved")).to_contain_text("%")
+        expect(page.locator("#saved-abstained")).to_contain_text("2,000 of the newest 2,000")
+        page.get_by_role("link", name="What to do for savings").click()
+        expect(page.locator("#pending")).to_contain_text("abstains on every request")
         assert wrong == []
 
 
@@ -236,7 +256,7 @@ def test_times_and_abstentions_are_of_the_newest_requests(tmp_path: Path) -> Non
     rows = [
         {**row, "seconds": 3.0, "ttft_seconds": 0.5, "first_answer_seconds": 2.0},
         {**row, "budget_hit": True},
-        {**row, "budget_source": None},
+        {**row, "budget_source": None, "source": "request"},
         {**row, "budget_hit": None, "abstained": "no router artifact"},
         {**row, "status": 502, "seconds": 60.0, "budget_hit": True},
         {**row, "key": "b", "seconds": 9.0},
@@ -249,5 +269,5 @@ def test_times_and_abstentions_are_of_the_newest_requests(tmp_path: Path) -> Non
     assert (told["requests"], told["seconds"]["requests"], told["seconds"]["p50"]) == (5, 4, 1.0)
     assert told["ttft_seconds"] == {"p50": 0.5, "p95": 0.5, "p99": 0.5, "requests": 1}
     assert told["first_answer_seconds"]["p99"] == 2.0
-    assert told["abstentions"] == {"no router artifact": 1}
+    assert told["abstentions"] == {"requests": 4, "reasons": {"no router artifact": 1}}
     assert told["budgets"] == {"router": {"answers": 3, "ended": 1, "unknown": 1}}

@@ -19,6 +19,7 @@ from server.ledger.selection import Selection
 from server.savings.evidence import Evidence, gather, gather_quickly
 from server.savings.page import page
 from server.savings.prices import Prices
+from server.savings.query import query
 from server.savings.report import report
 from server.savings.table import table
 from tops import main
@@ -184,6 +185,30 @@ def test_rows_without_a_holdout_prove_nothing() -> None:
     summary = report(evidence(rows), None)
     assert summary["not_comparable"] == len(rows)
     assert summary["savings"]["thinking_tokens"]["pending"]
+
+
+def test_abstentions_on_the_newest_requests_are_told_with_their_most_frequent_reason(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = connect(url)
+    prepare(engine)
+    rows = simulated(100)
+    for place, row in enumerate(rows):
+        row |= {
+            "model": "n" if place < 10 else "m",
+            "source": "request" if place < 20 else "router",
+        }
+        if place >= 60:
+            row |= {"source": "fallback", "abstained": "rare" if place < 70 else "frequent"}
+    with engine.begin() as connection:
+        connection.execute(insert(requests), rows)
+    engine.dispose()
+    summary = query(url, Selection(model="m"), None, {})
+    assert summary["abstentions"] == {"requests": 80, "reasons": {"frequent": 30, "rare": 10}}
+    assert "abstained on 40 of the newest 80" in table(summary)
+    assert "mostly: frequent" in table(summary)
+    assert "abstained" not in table(query(url, Selection(model="n"), None, {}))
 
 
 def test_predictions_may_be_missing() -> None:

@@ -81,7 +81,8 @@ def overview() -> list[Panel]:
             "percentunit",
             "stat",
             _QUARTER,
-            f"Measured {_SCOPE}; pending below 30 held out conversations.",
+            f"Measured {_SCOPE}; pending below 30 held out conversations, and near 0 where the "
+            "router abstains.",
             no_value="pending",
         ),
         panel(

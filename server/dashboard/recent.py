@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row
 
-from server.ledger.newest import newest
+from server.ledger.newest import MOST_ROWS, newest
+from server.ledger.selection import Selection
+from server.savings.abstentions import COLUMNS, abstentions
 
-MOST_ROWS = 2_000
 _COLUMNS = (
     "at",
     "status",
     "seconds",
     "ttft_seconds",
     "first_answer_seconds",
-    "abstained",
+    *COLUMNS,
     "budget",
     "budget_source",
     "budget_hit",
@@ -29,7 +30,7 @@ def recent(connection: Connection, since: float, key: str | None) -> dict[str, A
 
     Times are in seconds, and those of answered requests.
     """
-    rows = newest(connection, _COLUMNS, MOST_ROWS, since, key)
+    rows = newest(connection, _COLUMNS, Selection(since=since, key=key))
     answered = [row for row in rows if row.status == 200]
     return {
         "requests": len(rows),
@@ -38,7 +39,7 @@ def recent(connection: Connection, since: float, key: str | None) -> dict[str, A
         "seconds": _quantiles([row.seconds for row in answered]),
         "ttft_seconds": _quantiles([row.ttft_seconds for row in answered]),
         "first_answer_seconds": _quantiles([row.first_answer_seconds for row in answered]),
-        "abstentions": _ranked(row.abstained for row in rows if row.abstained),
+        "abstentions": abstentions(rows),
         "budgets": _budgets(answered),
     }
 

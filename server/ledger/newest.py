@@ -5,25 +5,25 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from server.ledger.selection import Selection
 from server.ledger.tables import requests
 
+MOST_ROWS = 2_000
 _SEEN_ROWS = 20_000
-"""Among which those of one API key are looked for."""
+"""Among which those of a selection are looked for."""
 
 
 def newest(
-    connection: Connection, columns: Sequence[str], number: int, since: float, key: str | None
+    connection: Connection, columns: Sequence[str], selection: Selection
 ) -> Sequence[Row[Any]]:
-    """These columns of at most `number` requests since a time in Unix seconds, newest first.
+    """These columns of the newest MOST_ROWS of a selection at most, newest first.
 
-    Those of a key are the ones among the newest _SEEN_ROWS of all keys.
+    Only the newest _SEEN_ROWS of the ledger are looked at.
     """
     last = select(func.coalesce(func.max(requests.c.id), 0)).scalar_subquery()
-    where = [requests.c.id > last - _SEEN_ROWS, requests.c.at >= since]
-    if key is not None:
-        where.append(requests.c.key == key)
+    where = [requests.c.id > last - _SEEN_ROWS, *selection.where()]
     query = select(*(requests.c[name] for name in columns)).where(*where)
-    return connection.execute(query.order_by(requests.c.id.desc()).limit(number)).all()
+    return connection.execute(query.order_by(requests.c.id.desc()).limit(MOST_ROWS)).all()
 
 
 def newest_time(connection: Connection, key: str | None) -> float | None:

@@ -12,10 +12,12 @@ from router.policy import OperatingPoint, Policy
 from server.ledger.conversation_figures import ConversationFigures
 from server.ledger.decisions import decided
 from server.ledger.loop_figures import loop_sums
+from server.ledger.newest import newest
 from server.ledger.reader import reading, snapshot
 from server.ledger.schema import connect, prepare, require_file, using
 from server.ledger.selection import Selection
 from server.ledger.summaries import add_all, add_new
+from server.savings.abstentions import COLUMNS, abstentions
 from server.savings.conversations import ConversationEvidence, conversation_report
 from server.savings.evidence import gather
 from server.savings.loops import loop_report
@@ -58,6 +60,7 @@ def query(
                     break
         with snapshot(engine) as connection:
             document = report(gather(connection, selection), prices)
+            document["abstentions"] = abstentions(newest(connection, COLUMNS, selection))
             document["loops"] = loop_report(loop_sums(connection, selection))
             if conversations:
                 document["conversations"] = whole_conversations(connection, selection, prices)

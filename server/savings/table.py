@@ -23,6 +23,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{report['refused']} more were refused (HTTP 400 to 498): not counted"
     if report["not_comparable"]:
         yield f"{report['not_comparable']} of them without a holdout: not counted below"
+    yield from _abstentions(report.get("abstentions"))
     yield ""
     for name, entry in report["savings"].items():
         yield f"{name.replace('_', ' '):<18} {saving(entry)}"
@@ -42,6 +43,14 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield "\nwhat if: thinking tokens per request"
         for name, value in report["what_if"].items():
             yield f"  {name:<16} {_value(value)}"
+
+
+def _abstentions(entry: Mapping[str, Any] | None) -> Iterator[str]:
+    if entry and entry["reasons"]:
+        number, (reason, *_) = sum(entry["reasons"].values()), entry["reasons"]
+        requests = entry["requests"]
+        yield f"the router abstained on {number} of the newest {requests}: those save nothing"
+        yield f"  mostly: {reason} (docs/troubleshooting.md, The router abstains, has what to do)"
 
 
 def _sessions(report: Mapping[str, Any]) -> Iterator[str]:

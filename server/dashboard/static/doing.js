@@ -72,7 +72,7 @@ export function legend(place, bins, format) {
 const newest = (recent) => `Of the newest ${count(recent.requests, "request")} in this time.`;
 
 function showAbstentions(recent) {
-  const entries = Object.entries(recent.abstentions);
+  const entries = Object.entries(recent.abstentions.reasons);
   shares(element("abstentions"), entries.map(([name, number]) => ({ name, number, told: `${whole.format(number)}, ${percent(number / recent.requests)}` })), recent.requests);
   const none = recent.requests ? `It did not abstain. ${newest(recent)}` : "No request in this time.";
   element("abstentions-note").textContent = entries.length ? newest(recent) : none;

@@ -5,11 +5,13 @@ import { legend } from "./doing.js";
 import { count, percent, short, whole } from "./words.js";
 
 const NEEDED = 30; // conversations held out
+const OFTEN = 0.2; // of the requests, as the alert TopsAbstains
 const element = (id) => document.getElementById(id);
 const points = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
 
 export function showSaving(data) {
   showShare(data.savings.thinking_tokens);
+  showAbstained(data.savings.thinking_tokens, data.recent.abstentions);
   showAccuracy(data.accuracy);
   const { tokens, baseline_tokens: line, begin, bin_seconds: width } = data.timeline;
   bars(element("tokens"), { stacks: tokens, line, begin, width, range: data.range, what: "thinking tokens by effort" });
@@ -37,7 +39,6 @@ export function saving(entry) {
 function showShare(entry) {
   const isPending = entry.pending; // as `tops savings` says
   element("saved").classList.toggle("pending", isPending);
-  element("saved-help").hidden = !isPending;
   if (isPending) {
     element("interval").replaceChildren();
     element("saved").textContent = "pending";
@@ -53,6 +54,15 @@ function showShare(entry) {
     `Between ${percent(low)} and ${percent(high)}: ${short.format(entry.saved)} of ` +
     `${short.format(entry.saved + entry.taken)} tokens, measured against ${whole.format(entry.held_out_requests)} requests held out.`;
   interval(element("interval"), low, entry.share, high);
+}
+
+function showAbstained(entry, { requests, reasons }) {
+  const abstained = Object.values(reasons).reduce((a, b) => a + b, 0);
+  const isOften = abstained > OFTEN * requests;
+  element("saved-abstained").textContent = isOften
+    ? `The router abstained on ${whole.format(abstained)} of the newest ${count(requests, "request")}: those save nothing.`
+    : "";
+  element("saved-help").hidden = !entry.pending && !isOften;
 }
 
 function showAccuracy(entry) {
