@@ -10,6 +10,10 @@ Imports the standard library only, so that every package may import it.
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 ROOT = Path(__file__).resolve().parent
 """The folder that holds this project's packages: a checkout, or site-packages."""
@@ -33,6 +37,19 @@ def path_variables() -> dict[str, str]:
     if (ROOT / "pyproject.toml").is_file():
         path = [str(ROOT), *(entry for entry in path if Path(entry).resolve() != ROOT)]
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
+
+
+def process_context(*modules: str) -> "BaseContext":
+    """A context of `multiprocessing` whose processes are forks of one that has imported `modules`.
+
+    They share its memory and start at once. Elsewhere than on Linux, each imports what it needs:
+    the system's libraries may not survive a fork.
+    """
+    from multiprocessing import get_context  # noqa: PLC0415 - few commands start such processes
+
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(list(modules))
+    return context
 
 
 def avoid_working_folder() -> None:

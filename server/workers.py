@@ -9,13 +9,12 @@ import gc
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from ctypes import c_ubyte
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +24,7 @@ from uvicorn import _subprocess
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess, multiprocess
 
+from child_python import process_context
 from router.artifact import ArtifactError
 from router.router import Router
 from server.app import create_app
@@ -54,9 +54,7 @@ _EXIT_POLL_SECONDS = 0.2
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
 
-_STARTING = get_context("forkserver" if sys.platform == "linux" else "spawn")
-"""Workers are forks of a process that has imported this module, once for all of them; elsewhere
-each imports it, since the system's libraries may not survive a fork."""
+_STARTING = process_context(__name__)
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +113,6 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
-    _STARTING.set_forkserver_preload([__name__])
     ready = _STARTING.Semaphore(0)
     turns = _STARTING.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)

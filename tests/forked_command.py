@@ -7,6 +7,7 @@ a new interpreter too is shown by the tests of starting and stopping.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -134,8 +135,11 @@ def _forker() -> socket.socket:
 
 def fork_on_request(descriptor: int) -> Callable[[], object]:
     """Fork a child for each request; returns what the child, or at last the forker, is to do."""
+    gc.disable()
     for module in PRELOADED:
         importlib.import_module(module)
+    gc.freeze()  # a child's collections would copy all of it
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     reading, writing = os.pipe()

@@ -1,5 +1,6 @@
 """Trainings, forked from a process that has imported torch and TRL: eight seconds of CPU, once."""
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -92,6 +93,7 @@ def _train(module: str, folder: str, log: str, environment: Mapping[str, str]) -
         for descriptor in (1, 2)
     )
     os.environ.update(environment)
+    gc.freeze()  # a collection would copy what torch and TRL have loaded
     if "RANK" in environment:
         import torch
 

@@ -11,13 +11,13 @@ import asyncio
 import functools
 import importlib
 import importlib.util
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from child_python import process_context
 from models.outcomes.check import Check, Choices, GymItem, ProgramTests
 from models.outcomes.sandboxed import SandboxJudge, unjudgeable_check
 from models.sandbox.sandbox import SandboxError
@@ -260,8 +260,6 @@ class Judge:
     async def _run_in_worker(self, function: Callable[..., bool], *arguments: str) -> bool:
         if self._pool is None:
             pebble: Any = importlib.import_module("pebble")
-            self._pool = pebble.ProcessPool(
-                self._processes, context=multiprocessing.get_context("spawn")
-            )
+            self._pool = pebble.ProcessPool(self._processes, context=process_context("math_verify"))
         future = self._pool.schedule(function, args=list(arguments), timeout=self._seconds)
         return await asyncio.wrap_future(future)
