@@ -7,14 +7,16 @@ import json
 import os
 import re
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import httpx
 import pytest
-from engines import VLLM, await_health, running, started
+from engines import VLLM, Running, await_health, running, started
 from polling import PATIENCE_SECONDS
-from processes import ROOT, serving
+from processes import ROOT, Server, serving
 
 from models.domain.stories import stories
 from server.engines.supervisor import free_port
@@ -46,17 +48,23 @@ def tool(name: str) -> str:
     return str(Path(VLLM).parent / name)
 
 
-def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None:
+@contextmanager
+def behind_router(folder: Path, policy: str) -> Generator[tuple[Server, list[Running]]]:
+    """A gateway before a vllm-router of this policy, before two engines."""
     port = free_port()
     words = [tool("vllm-router"), "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--prometheus-port", str(free_port()), "--policy", "round_robin", "--worker-urls"]
+    words += ["--prometheus-port", str(free_port()), "--policy", policy, "--worker-urls"]
     with ExitStack() as stack:
         engines = [stack.enter_context(running("embedded")) for _ in range(2)]
         words += [engine.url for engine in engines]
-        process = stack.enter_context(started(words, log=tmp_path / "router.log"))
+        process = stack.enter_context(started(words, log=folder / "router.log"))
         url = f"http://127.0.0.1:{port}"
         await_health(url, process, PATIENCE_SECONDS)
-        server = stack.enter_context(serving("--upstream", url))
+        yield stack.enter_context(serving("--upstream", url)), engines
+
+
+def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None:
+    with behind_router(tmp_path, "round_robin") as (server, engines):
         assert httpx.get(f"{server.url}/ready").json()["budgets"] == "native"
         for number, story in zip(range(12), stories(3, "test"), strict=False):
             body = {
@@ -70,6 +78,27 @@ def test_vllm_router_between_the_gateway_and_the_engines(tmp_path: Path) -> None
             assert '"thinking_tokens":9' in answer.text
         used = [engine.metric("generated") for engine in engines]
         assert min(used) > 0
+
+
+def test_vllm_router_keeps_a_conversation_on_one_engine_by_its_session(tmp_path: Path) -> None:
+    """Conversations that no client names: the gateway knows them by their answers."""
+    with behind_router(tmp_path, "consistent_hash") as (server, engines):
+        chosen: list[int] = []
+        for story in islice(stories(5, "test"), 12):
+            messages: list[dict[str, str]] = []
+            used: set[int] = set()
+            for prompt in (story.prompt, "Are you sure?", "Thank you."):
+                messages.append({"role": "user", "content": prompt})
+                before = [engine.metric("generated") for engine in engines]
+                body = {"messages": messages, "reasoning_effort": "none"}
+                answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+                messages.append(answer.json()["choices"][0]["message"])
+                after = [engine.metric("generated") for engine in engines]
+                (grown,) = (number for number in range(2) if after[number] > before[number])
+                used.add(grown)
+            assert len(used) == 1
+            chosen += used
+        assert set(chosen) == {0, 1}
 
 
 def test_lm_evaluation_harness(tmp_path: Path) -> None:

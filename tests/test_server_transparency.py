@@ -1,6 +1,7 @@
 """The gateway changes nothing else: bodies, chunks, disconnects and back-pressure pass through."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -42,6 +43,23 @@ def test_the_body_passes_through_with_the_decision_added(
     }
     assert response.json()["extra"] == {"unknown": "field"}
     assert response.json()["tops"]["thinking_tokens"] is None
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
+def test_the_engine_is_told_the_session(front: Server, engine: ScriptedEngine, path: str) -> None:
+    """By which routers before the engines choose one; not by the client's own name for it."""
+
+    def told(**headers: str) -> str:
+        question = [{"role": "user", "content": "complete"}]
+        body = {"messages": question, "input": question, "max_tokens": 99}
+        httpx.post(f"{front.url}/v1/{path}", json=body, headers=headers)
+        named = re.findall(r"(?im)^x-session-id: ([0-9a-f]{32})\r$", engine.heads[-1])
+        assert len(named) == 1
+        return named[0]
+
+    first, other, unnamed = told(**{"x-session-id": "a"}), told(**{"x-session-id": "b"}), told()
+    assert len({first, other, unnamed}) == 3
+    assert told(**{"x-session-id": "a"}) == first
 
 
 def test_reasoning_in_a_tool_loop_reaches_the_engine_unchanged(

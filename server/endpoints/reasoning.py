@@ -231,9 +231,12 @@ class ReasoningEndpoint(TrackedEndpoint):
         def write(budget: int | None) -> dict[str, Any]:
             return self._api.write(request, decision.effort, budget, record.model, dialect)
 
+        headers = record.engine_headers
+        if record.thread is not None:  # what a router before the engines chooses by
+            headers = {**headers, "x-session-id": record.thread.conversation}
         return Call(
             self._api.PATH,
-            record.engine_headers,
+            headers,
             write,
             decision.budget if decision.sends_budget else None,
             record.thread.affinity if record.thread else None,
