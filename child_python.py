@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 """The folder that holds this project's packages: a checkout, or site-packages."""
 
+_LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+"""Bytes of its path, with which that of the forking process's socket is as long as Linux allows."""
+
 
 def python_command(module: str, *arguments: str) -> list[str]:
     """The command `python -m MODULE ARGUMENTS`, without the working folder on `sys.path`."""
@@ -42,12 +45,15 @@ def path_variables() -> dict[str, str]:
 def process_context(*modules: str) -> "BaseContext":
     """A context of `multiprocessing` whose processes are forks of one that has imported `modules`.
 
-    They share its memory and start at once. Elsewhere than on Linux, each imports what it needs:
-    the system's libraries may not survive a fork.
+    They share its memory and start at once. Elsewhere than on Linux, each imports what it needs,
+    since the system's libraries may not survive a fork; so it does where the path of the folder for
+    temporary files leaves no room for the name of a socket.
     """
     from multiprocessing import get_context  # noqa: PLC0415 - few commands start such processes
+    from tempfile import gettempdir  # noqa: PLC0415
 
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    has_room = len(os.fsencode(gettempdir())) <= _LONGEST_TEMPORARY_FOLDER
+    context = get_context("forkserver" if sys.platform == "linux" and has_room else "spawn")
     context.set_forkserver_preload(list(modules))
     return context
 

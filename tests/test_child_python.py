@@ -84,6 +84,35 @@ def test_a_child_runs_the_checkout_of_its_parent(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(ROOT / "router" / "__init__.py")
 
 
+@pytest.mark.parametrize(("length", "method"), [(75, "forkserver"), (76, "spawn"), (200, "spawn")])
+def test_processes_start_however_long_the_temporary_folder_s_path_is(
+    tmp_path: Path, length: int, method: str
+) -> None:
+    folder = Path("/tmp") / ("x" * (length - len("/tmp/")))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from child_python import process_context\n"
+        "if __name__ == '__main__':\n"
+        "    context = process_context('json')\n"
+        "    process = context.Process(target=print, args=('started',))\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    print(context.get_start_method(), process.exitcode)\n"
+    )
+    folder.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env={**os.environ, **path_variables(), "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        shutil.rmtree(folder)
+    assert done.stdout.splitlines() == ["started", f"{method} 0"]
+
+
 def test_the_working_folder_leaves_the_path_unless_it_is_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 class Event:
-    """As much of an `asyncio.Event` as uvicorn uses: 48 bytes instead of its 900.
+    """As much of an `asyncio.Event` as uvicorn uses: 64 bytes instead of 1.1 KiB.
 
     Every connection has one, and every request.
     """
