@@ -15,8 +15,9 @@ _CONVERSATION_EFFECTS = """\
 - **Arm.** All requests of a conversation are in one [arm](../guides/measure-savings.md), those of
   its sub-agents too, and `tops savings` counts them as one cluster. A request without a
   conversation is drawn by itself.
-- **Engine.** With several engines, a conversation stays with one, whose prefix cache contains it. Each request to an engine
-  has the id of its conversation as `x-session-id`, for a router in between.
+- **Engine.** With several engines, a conversation stays with one, whose prefix cache contains it.
+  Each request to an engine has the id of its conversation as `x-session-id`, by which a router in
+  between may choose.
 
 `POST /v1/route` shows in `conversation` what a request belongs to: the field that names it,
 `history`, or null. It draws no arm for a request without a conversation."""
