@@ -180,7 +180,8 @@ class _Workers(Multiprocess):
                     self.signal_queue.clear()
                     for worker in self.processes:
                         if worker.pid is not None and worker.process.is_alive():
-                            os.kill(worker.pid, signal.SIGINT)
+                            with suppress(ProcessLookupError):  # see `_WorkerProcess`
+                                os.kill(worker.pid, signal.SIGINT)
         super().join_all()
 
 
@@ -189,6 +190,8 @@ class _WorkerProcess(multiprocess.Process):
 
     uvicorn raises the signals that stopped it once more at its end, to be handled by these: the
     default handlers would end the process before open requests have their rows in the ledger.
+
+    The process that forked it reaps it, a moment before this one knows that it has ended.
     """
 
     @property
@@ -196,6 +199,10 @@ class _WorkerProcess(multiprocess.Process):
         if self._server is None:
             self._server = StoppableServer(self.config)
         return self._server
+
+    def terminate(self) -> None:
+        with suppress(ProcessLookupError):
+            super().terminate()
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         signal.signal(signal.SIGINT, self.server.handle_exit)

@@ -6,8 +6,10 @@ import pickle
 import shutil
 import signal
 import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Generator
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from engines import scripted
 from polling import until
 from processes import ROOT, Server, family, forker_of, serving, workers_of
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.supervisors import multiprocess
 
+from server import workers as workers_module
 from server.config.load_settings import load_settings
 from server.config.settings import Settings
 
@@ -221,6 +225,34 @@ def test_workers_outlive_the_process_that_forks_them_until_they_are_replaced(pai
     answers = asyncio.run(each(pair.url, [STORY + "think=1 chunks=1"] * 20))
     assert [answer.status_code for answer in answers] == [200] * 20
     assert sums(pair.url)["tops_in_flight"] == 0
+
+
+class Reaped:
+    """A worker that has ended, which its parent is about to learn: no process has its number."""
+
+    exitcode = None
+
+    def __init__(self) -> None:
+        with subprocess.Popen(["true"]) as process:
+            self.pid = process.pid
+        self._answers = [True, True]
+
+    def is_alive(self) -> bool:
+        return bool(self._answers) and self._answers.pop()
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+
+def test_a_worker_that_has_just_ended_may_be_told_to_end() -> None:
+    worker: Any = object.__new__(multiprocess.Process)
+    worker.process = Reaped()
+    worker.parent_conn, worker.child_conn = connection.Pipe()
+    workers: Any = object.__new__(workers_module._Workers)
+    workers.processes, workers.sockets = [worker], []
+    workers.signal_queue = [signal.SIGINT]
+    workers.terminate_all()
+    workers.join_all()
+    assert not workers.signal_queue
 
 
 def test_a_replacement_that_cannot_start_ends_the_gateway(pair: Server, router: Path) -> None:
