@@ -54,8 +54,6 @@ _EXIT_POLL_SECONDS = 0.2
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
 
-_STARTING = process_context(__name__)
-
 log = structlog.get_logger(__name__)
 
 
@@ -113,8 +111,9 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     ledger, key = open_ledger(settings, metrics)
     if ledger is not None:
         ledger.engine.dispose()
-    ready = _STARTING.Semaphore(0)
-    turns = _STARTING.RawArray(c_ubyte, turn_memory.BYTES)
+    context = _subprocess.spawn = process_context(__name__)  # by which uvicorn starts workers
+    ready = context.Semaphore(0)
+    turns = context.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
     limits = create_table(settings, folder)
     sessions = create_session_table(settings, folder)
@@ -211,7 +210,6 @@ class _WorkerProcess(multiprocess.Process):
 
 
 multiprocess.Process = _WorkerProcess  # what the supervisor starts; it has no parameter for it
-_subprocess.spawn = _STARTING  # and how it does so
 
 
 @contextmanager
