@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scalars import SCALARS
 from simulated import simulated
 
 from models.domain.stories import stories
@@ -156,7 +157,6 @@ def test_a_yes_after_a_hard_story_is_not_routed_low(router: Router, reply: str) 
     assert efforts.index(router.route(messages).effort) >= efforts.index(alone)
 
 
-SCALARS = st.characters(exclude_categories=("Cs",))  # the default takes seconds to list them
 TEXTS = st.one_of(
     st.text(SCALARS, max_size=200),
     st.text(st.characters(codec=None, categories=("Cc", "Cs", "So", "Nd", "Lo")), max_size=50),
