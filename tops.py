@@ -147,9 +147,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     _replace_closed_streams()
     avoid_working_folder()
+    status = _run(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _report(error)
+        return status or 1
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         status: object = cli.main(argv, prog_name="tops", standalone_mode=False)
-        sys.stdout.flush()
     except SystemExit as stopped:
         status = stopped.code
     except click.ClickException as error:
@@ -158,16 +167,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         status = _STOPPED
     except OSError as error:
-        status = _report(error)
+        _report(error)
+        status = 1
     return status if isinstance(status, int) else 0
 
 
-def _report(error: OSError) -> int:
+def _report(error: OSError) -> None:
     """Report that a file, or standard output, cannot be used; a reader that left is no failure."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered would fail again at the end
     if not isinstance(error, BrokenPipeError):
         click.echo(f"Error: {error}", err=True)
-    return 1
 
 
 if __name__ == "__main__":

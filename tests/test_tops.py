@@ -155,6 +155,28 @@ def test_an_interrupt_anywhere_in_a_command_is_status_130(
     assert capfd.readouterr().err.strip() == ""
 
 
+def test_an_interrupt_after_the_reader_left_is_quiet() -> None:
+    program = """
+import sys, tops
+def write_and_stop(*_, **__):
+    sys.stdout.write("buffered")
+    raise KeyboardInterrupt
+tops.cli.main = write_and_stop
+sys.exit(tops.main())
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (130, b"")
+
+
 def test_a_full_disk_and_a_reader_that_left_are_no_traceback() -> None:
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(
