@@ -393,24 +393,24 @@ def cut(tokenize: Tokenize | None, logprobs: bool = False, **fields: Any) -> tup
     """A budget of 100 tokens on an engine that thinks 120 chunks of three tokens each."""
     chunks = [three_words(number, logprobs) for number in range(120)]
     answer, last, done = answered()
-    last["usage"] = usage(2, prompt=7 + 99 + 19)
+    last["usage"] = usage(2, prompt=7 + 100 + 19)
     engine = Recorder(ScriptedReply(*chunks), ScriptedReply(answer, last, done))
     reply = two_phase(engine, 100, tokenize, **fields)
     return reply, completed(reply)
 
 
 @pytest.mark.parametrize(
-    ("tokenize", "logprobs", "method"),
+    ("tokenize", "logprobs", "method", "tokens"),
     [
-        (count_words, False, "tokenizer"),
-        (count_words, True, "tokenizer"),
-        (no_tokenizer, True, "logprobs"),
-        (None, True, "logprobs"),
-        (no_tokenizer, False, "estimate"),
+        (count_words, False, "tokenizer", 100),
+        (count_words, True, "tokenizer", 100),
+        (no_tokenizer, True, "logprobs", 99),
+        (None, True, "logprobs", 99),
+        (no_tokenizer, False, "estimate", None),
     ],
 )
 def test_a_chunk_of_several_tokens_counts_as_several(
-    tokenize: Tokenize | None, logprobs: bool, method: str
+    tokenize: Tokenize | None, logprobs: bool, method: str, tokens: int | None
 ) -> None:
     reply, answer = cut(tokenize, logprobs)
     words = len(answer["choices"][0]["message"]["reasoning"].removesuffix(TRANSITION).split())
@@ -418,9 +418,30 @@ def test_a_chunk_of_several_tokens_counts_as_several(
     assert reply.cut
     assert reply.method == method
     assert words <= 100
-    if method != "estimate":
-        assert words == details["reasoning_tokens"] == 99
-        assert answer["usage"]["completion_tokens"] == 99 + 2
+    if tokens is not None:
+        assert words == details["reasoning_tokens"] == tokens
+        assert answer["usage"]["completion_tokens"] == tokens + 2
+
+
+@pytest.mark.parametrize("reports_usage", [False, True])
+@pytest.mark.parametrize(("tokenize", "kept"), [(count_words, 10), (no_tokenizer, 7), (None, 7)])
+def test_the_part_of_a_chunk_that_the_budget_has_room_for_is_kept(
+    tokenize: Tokenize | None, kept: int, reports_usage: bool
+) -> None:
+    words = [f"w{number} " for number in range(12)]
+    chunks = []
+    for start, end in ((0, 7), (7, 12)):
+        text = {"reasoning": "".join(words[start:end])}
+        chunk = event(text, usage(end) if reports_usage else None)
+        chunk["choices"][0]["logprobs"] = {"content": [{"token": "w"}] * (end - start)}
+        chunks.append(chunk)
+    engine = Recorder(ScriptedReply(*chunks, DONE), ScriptedReply(*answered()))
+    reply = two_phase(engine, 10, tokenize)
+    answer = completed(reply)
+    assert reply.cut
+    assert answer["choices"][0]["message"]["reasoning"] == "".join(words[:kept]) + TRANSITION
+    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == kept
+    assert "".join(words[:kept]).strip() + TRANSITION in engine.bodies[1]["messages"][-1]["content"]
 
 
 def test_the_prompt_s_tokens_follow_from_phase_two_where_phase_one_was_cut() -> None:

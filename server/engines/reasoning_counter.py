@@ -55,6 +55,30 @@ class ReasoningCounter:
         self.text += text
         return True
 
+    async def accept_part(self, text: str) -> str:
+        """Count as much of a refused text as the budget has room for; returns it.
+
+        `tokens` are to be settled before. Without a tokenizer no part of a text is counted.
+        """
+        assert self._budget is not None
+        room = self._budget - self.tokens
+        if room <= 0 or self._tokenize is None:
+            return ""
+        before = await self._tokenize(self.text)
+        if before is None:
+            return ""
+        tokens, length, excess = 0, 0, len(text)
+        while excess - length > 1:
+            middle = (length + excess) // 2
+            after = await self._tokenize(self.text + text[:middle])
+            if after is None or after - before > room:
+                excess = middle
+            else:
+                length, tokens = middle, after - before
+        self.tokens += tokens
+        self.text += text[:length]
+        return text[:length]
+
     async def count(self, text: str) -> int:
         """The tokens of any text: the tokenizer's, or an estimate."""
         tokens = await self._tokenize(text) if self._tokenize is not None else None

@@ -1,9 +1,9 @@
 """A thinking budget on an engine that has none: cut the reasoning at the budget, then continue.
 
 Phase one streams, and its thinking tokens are counted; when the next would exceed the budget, that
-stream is closed. Phase two has the engine continue from the reasoning so far, closed with a
-transition sentence; also where phase one ended without an answer. Both appear as a single stream
-with one id and one usage.
+stream is closed. Of a chunk of several tokens, the part that the budget has room for is kept. Phase
+two has the engine continue from the reasoning so far, closed with a transition sentence; also where
+phase one ended without an answer. Both appear as a single stream with one id and one usage.
 """
 
 import asyncio
@@ -79,6 +79,9 @@ class TwoPhase:
         self._first_tokens = 0
         self._common_fields: dict[str, Any] = {}
         self._reasoning_field = "reasoning"
+        self._refused = ""
+        """The reasoning of the chunk that would exceed the budget."""
+
         self._answered = False
         self._end: Kind | None = None
         """Of a phase one that ended without an answer."""
@@ -162,6 +165,8 @@ class TwoPhase:
         if not (self.cut or self._end):
             return
         await self._counter.settle()
+        if self.cut and (part := await self._counter.accept_part(self._refused)):
+            yield encode(self._chunk({self._reasoning_field: part}))
         body, counter = await self._second_body(), self._counter
         begun = Usage(counter.prompt_tokens or 0, self._first_tokens, counter.tokens)
         with Booking(begun, self._book) as self._booking:
@@ -224,6 +229,7 @@ class TwoPhase:
         self._reasoning_field = field
         choice = chat_chunk.first_choice(chunk) or {}
         if not await self._counter.accept(chunk, choice, reasoning):
+            self._refused = reasoning
             return True
         self._answered = chat_chunk.has_answer(delta)
         return False
