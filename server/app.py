@@ -50,9 +50,9 @@ from server.ledger.writer import Ledger
 from server.lifecycle.in_flight_table import InFlightTable
 from server.lifecycle.tracker import RequestTracker
 from server.limits.key_limits import KeyLimits
+from server.limits.limit_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS, SESSION_HEADERS
 from server.limits.opening import open_limits, open_session_budgets
-from server.limits.session_budgets import SESSION_HEADERS, SessionBudgets
-from server.limits.usage_headers import ANTHROPIC_HEADERS, OPENAI_HEADERS
+from server.limits.session_budgets import SessionBudgets
 from server.observe.metrics import Metrics
 from server.routes import add_feedback, add_models, add_operations, add_route
 from server.savings.prices import Prices

@@ -18,10 +18,10 @@ from server.config.api_key_settings import Limit
 from server.config.settings import Settings
 from server.errors import LimitsUnavailable, RateLimited
 from server.limits.key_limits import KeyLimits, Need
+from server.limits.limit_headers import duration
 from server.limits.opening import create_table
 from server.limits.store import Demand, Taken
 from server.limits.table import Table
-from server.limits.usage_headers import duration
 from server.limits.valkey import ValkeyStore
 from server.limits.window import Window, charged, fits, moved, reset_seconds, used, wait_seconds
 from server.observe.metrics import Metrics

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from server.api_keys import Caller
 from server.config.api_key_settings import Limit
 from server.errors import RateLimited
+from server.limits.limit_headers import Headers, key_headers
 from server.limits.store import Demand, Store, Taken
-from server.limits.usage_headers import Headers, usage_headers
 from server.limits.window import fits, wait_seconds
 from server.observe.metrics import Metrics
 
@@ -67,7 +67,7 @@ class Charge:
     def headers(self, is_anthropic: bool = False) -> Headers:
         """The limits, with what is left of them."""
         limits = [demand.limit for demand in self._demands]
-        return usage_headers(limits, self._taken, is_anthropic)
+        return key_headers(limits, self._taken, is_anthropic)
 
     def settle(self, tokens: int, is_answered: bool) -> None:
         """Charge the thinking tokens that were spent in the place of those reserved.
@@ -159,7 +159,7 @@ class KeyLimits:
             if not demand.forced and not fits(window, demand.limit, taken.now, demand.amount)
         )
         self._over_limit.labels(caller.name, limit.unit, "refused").inc()
-        headers = usage_headers([demand.limit for demand in demands], taken, is_anthropic)
+        headers = key_headers([demand.limit for demand in demands], taken, is_anthropic)
         return RateLimited(
             f"key '{caller.name}' has reached its limit of {limit}",
             limit.unit,

@@ -6,17 +6,13 @@ from server.api_keys import Caller
 from server.config.api_key_settings import Limit, Unit
 from server.config.session_settings import SessionBudget
 from server.errors import SessionExhausted
+from server.limits.limit_headers import SESSION_HEADERS, Headers, session_headers
 from server.limits.session_table import SessionTable
 from server.limits.store import Demand, Store
-from server.limits.usage_headers import Headers
 from server.observe.metrics import Metrics
 
 _NEVER = 2**33
 """Seconds of a span that has not ended since 1970: nothing of a session's budget refills."""
-
-TURNS_HEADER = "x-tops-session-remaining-turns"
-TOKENS_HEADER = "x-tops-session-remaining-thinking-tokens"
-SESSION_HEADERS = (TURNS_HEADER, TOKENS_HEADER)
 
 Used = Callable[[str], Awaitable[tuple[float, float] | None]]
 """Turns and thinking tokens of a conversation in the ledger; None while it cannot be read."""
@@ -36,7 +32,7 @@ class SessionCharge:
         budgets: "SessionBudgets",
         key: str,
         limits: tuple[Limit, ...],
-        left: dict[str, int],
+        left: dict[Unit, int],
         is_over: bool,
     ) -> None:
         self._budgets, self._key, self._limits = budgets, key, limits
@@ -62,12 +58,7 @@ class SessionCharge:
 
     def headers(self) -> Headers:
         """What was left when the turn began, itself deducted."""
-        names = (("requests", TURNS_HEADER), ("tokens", TOKENS_HEADER))
-        return [
-            (name.encode(), str(self._left[unit]).encode())
-            for unit, name in names
-            if unit in self._left
-        ]
+        return session_headers(self._left)
 
     def _charge(self, unit: str, amount: float) -> None:
         demands = [
@@ -126,18 +117,17 @@ class SessionBudgets:
             action = "refused" if is_refused else "lowered"
             self._over_limit.labels(caller.name, label, action).inc()
             if is_refused:
-                header = TURNS_HEADER if unit == "requests" else TOKENS_HEADER
                 raise SessionExhausted(
                     f"this session has reached the limit of key '{caller.name}', "
                     f"{_amount(budget, unit)} per session: begin another conversation",
-                    header,
+                    SESSION_HEADERS[unit],
                 )
             forced = [demand._replace(forced=True) for demand in demands]
             taken_anyway = await self.store.take(key, forced)
             windows = taken_anyway.windows
         else:
             windows = taken.windows
-        left = {
+        left: dict[Unit, int] = {
             limit.unit: max(0, int(limit.most - window.current))
             for limit, window in zip(limits, windows, strict=True)
         }

@@ -1,6 +1,6 @@
-"""A key's limits as response headers, in OpenAI's names and in Anthropic's."""
+"""Limits as response headers: a key's in OpenAI's names and in Anthropic's, a session's in ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from server.config.api_key_settings import Limit, Unit
@@ -20,6 +20,11 @@ ANTHROPIC_HEADERS = tuple(
 )
 """`reset` is a time of RFC 3339."""
 
+SESSION_HEADERS: Mapping[Unit, str] = {
+    "requests": "x-tops-session-remaining-turns",
+    "tokens": "x-tops-session-remaining-thinking-tokens",
+}
+"""What the session had left when the turn began, itself deducted."""
 
 _OPENAI_NAMES = {
     unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in _VALUES) for unit in _UNITS
@@ -30,7 +35,7 @@ _ANTHROPIC_NAMES = {
 }
 
 
-def usage_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> Headers:
+def key_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> Headers:
     """The headers; of several limits of a unit, those of the one with the least left."""
     tightest: dict[Unit, tuple[int, Limit, Window]] = {}
     for limit, window in zip(limits, taken.windows, strict=True):
@@ -49,6 +54,15 @@ def usage_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> 
         values = (b"%d" % limit.most, b"%d" % remaining, reset.encode())
         headers += zip(names, values, strict=True)
     return headers
+
+
+def session_headers(left: Mapping[Unit, int]) -> Headers:
+    """The headers of a session, for each unit that is limited."""
+    return [
+        (name.encode(), str(left[unit]).encode())
+        for unit, name in SESSION_HEADERS.items()
+        if unit in left
+    ]
 
 
 def duration(seconds: float) -> str:
