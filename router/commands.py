@@ -98,7 +98,8 @@ def route_command(
     tops route < question.txt
     """
     from router.artifact import ArtifactError
-    from router.explanation import as_json, as_text, kind_of, read_prompts
+    from router.explanation import as_json, as_text
+    from router.prompt_lines import kind_of, read_prompts
     from router.router import PORTABLE, Router
 
     policy = policy_of(max_loss, price, tokens, effort)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from router.effort import Effort
-from router.explanation import read_prompts
+from router.prompt_lines import read_prompts
 from server.config.load_settings import load_settings
 from server.config.model_template import dialect_of, template_efforts, with_template
 from server.config.settings import Settings

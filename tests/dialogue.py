@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.api import chat
-from server.api.answers import given_identities
+from server.api.answer_identity import given_identities
 from server.api.protocol import Api
 from server.api_keys import Caller
 from server.decide.conversations import Conversations, Thread

@@ -16,8 +16,8 @@ from loadtest.traces import read_trace
 from models.outcomes.problem_sets import ProblemError, read_problems
 from models.training.examples import read_rows
 from models.training.recipe_file import read_recipe
-from router.explanation import read_prompts
 from router.fitting.outcomes import OutcomeError, OutcomeSet, read_outcomes
+from router.prompt_lines import read_prompts
 from server.config.engine_command import check_engine_command
 from server.config.load_settings import SettingsError
 from server.config.settings import Settings

@@ -10,7 +10,7 @@ from dialogue import Dialogues, assistant, user
 from test_server_decision import ROUTED
 
 from server.api import messages, responses
-from server.api.answers import given_identities, response_identity
+from server.api.answer_identity import given_identities, response_identity
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.conversations import Conversations, Kind, Thread

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
-from server.api.answers import CHAT_FORM, StreamForm
 from server.api.completion_relay import ChatRelay
 from server.api.context_overflow import openai_refusal
 from server.api.fields import agreed, boolean, integer, object_, shown, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.session import named_session
+from server.api.streamed_answer import CHAT_FORM, StreamForm
 from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.chat_chunk import choices

@@ -5,13 +5,13 @@ from typing import Any, cast
 
 from router.effort import Effort
 from router.messages import read_messages
-from server.api.answers import MESSAGES_FORM, StreamForm
 from server.api.context_overflow import context_overflow, error_fields
 from server.api.fields import boolean, integer, object_, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import MessagesRelay
 from server.api.session import named_session
+from server.api.streamed_answer import MESSAGES_FORM, StreamForm
 from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import MESSAGES, MIN_MESSAGE_BUDGET, Dialect

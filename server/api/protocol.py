@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from router.effort import Effort
-from server.api.answers import StreamForm
 from server.api.relay import Relay, Tops
 from server.api.request import ParsedRequest
+from server.api.streamed_answer import StreamForm
 from server.engines.dialect import Dialect
 from server.errors import GatewayError
 

@@ -6,13 +6,13 @@ from typing import Any, cast
 from router.effort import Effort
 from router.finish_reason import finish_meaning
 from router.messages import read_messages
-from server.api.answers import RESPONSES_FORM, StreamForm
 from server.api.context_overflow import openai_refusal
 from server.api.fields import boolean, integer, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.response_relays import ResponsesRelay, with_effort
 from server.api.session import named_session
+from server.api.streamed_answer import RESPONSES_FORM, StreamForm
 from server.api.template_variables import set_template_variables
 from server.api.thinking import requested_thinking, without_thinking
 from server.engines.dialect import RESPONSES, Dialect

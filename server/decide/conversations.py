@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from router.conversation import opening_key
 from router.effort import EFFORTS, Effort, rank
-from server.api.answers import answer_identities, response_identity
+from server.api.answer_identity import answer_identities, response_identity
 from server.api.request import ParsedRequest
 from server.api.session import Session
 from server.decide.turn_memory import Entry, TurnMemory

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.api.answers import StreamedAnswer, given_identities, response_identity
+from server.api.answer_identity import given_identities, response_identity
 from server.api.protocol import Api
 from server.api.request import ParsedRequest
+from server.api.streamed_answer import StreamedAnswer
 from server.decide.conversations import Conversations
 from server.engines.dialect import RESPONSES
 from server.lifecycle.record import RequestRecord

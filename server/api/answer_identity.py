@@ -1,14 +1,12 @@
-"""What identifies an answer: in the history of a request, and as an engine gives it.
+"""What identifies an answer, in the history of a request and as an engine gives it.
 
 An answer is identified by the beginning of its text, so that a client that stopped a stream or
 trimmed the end still shows the same answer, or by the id of its tool call where it has no text. An
 identity that other answers may share, such as "Yes.", includes the turns that were answered.
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from router.messages import Turn, read_messages
 from server.api.session import looks_unique
@@ -16,7 +14,7 @@ from server.api.session import looks_unique
 MAX_ANSWERS = 16
 """The most answers of a history that are considered, latest first."""
 
-_EXCERPT = 128
+EXCERPT = 128
 """Characters of an answer that identify it."""
 _SELF_EVIDENT = 64
 """An excerpt of this many characters identifies an answer by itself."""
@@ -24,7 +22,7 @@ _ASKED_TURNS = 8
 _ASKED_CHARACTERS = 256
 
 _SYSTEM_ROLES = ("system", "developer")
-_THINK, _THINK_END = "<think>", "</think>"
+THINK, THINK_END = "<think>", "</think>"
 
 
 def answer_identities(messages: Sequence[Any], turns: Sequence[Turn]) -> Iterator[str]:
@@ -97,9 +95,9 @@ def _asked(earlier: Sequence[Turn]) -> str:
 def _excerpt(text: str) -> str:
     """The beginning of an answer without its thoughts and the space around it."""
     text = text.lstrip()
-    if text.startswith(_THINK):
-        text = text.partition(_THINK_END)[2].lstrip()
-    return text[:_EXCERPT].rstrip()
+    if text.startswith(THINK):
+        text = text.partition(THINK_END)[2].lstrip()
+    return text[:EXCERPT].rstrip()
 
 
 def _call_id(message: Any) -> str:
@@ -117,105 +115,3 @@ def _call_id(message: Any) -> str:
                 if (kind is None or call.get("type") == kind) and isinstance(call.get("id"), str):
                     return call["id"]
     return ""
-
-
-class StreamForm(NamedTuple):
-    """Where the events of an API's streams have text, tool calls and the response's id.
-
-    A pattern is searched only in events that contain its marker; its group is a JSON string.
-    """
-
-    text_marker: bytes
-    text: re.Pattern[bytes]
-    call_marker: bytes
-    call: re.Pattern[bytes]
-    id_marker: bytes = b""
-    id: re.Pattern[bytes] | None = None
-
-
-_STRING = rb'"(?!")([^"\\]*(?:\\.[^"\\]*)*)"'
-"""A JSON string that is not empty."""
-CHAT_FORM = StreamForm(
-    b'"content"',
-    re.compile(rb'"content"\s*+:\s*+' + _STRING),
-    b'"tool_calls"',
-    re.compile(rb'"tool_calls"\s*+:\s*+\[\s*\{[^\]]*?"id"\s*+:\s*+' + _STRING),
-    b'"id"',
-    re.compile(rb'"id"\s*+:\s*+' + _STRING),
-)
-MESSAGES_FORM = StreamForm(
-    b"text_delta",
-    re.compile(rb'"text"\s*+:\s*+' + _STRING),
-    b'"tool_use"',
-    re.compile(rb'"content_block".*?"id"\s*+:\s*+' + _STRING, re.DOTALL),
-    b"message_start",
-    re.compile(rb'"id"\s*+:\s*+' + _STRING),
-)
-RESPONSES_FORM = StreamForm(
-    b"response.output_text.delta",
-    re.compile(rb'response\.output_text\.delta.*?"delta"\s*+:\s*+' + _STRING, re.DOTALL),
-    b'"call_id"',
-    re.compile(rb'"call_id"\s*+:\s*+' + _STRING),
-    b"response.created",
-    re.compile(rb'"id"\s*+:\s*+' + _STRING),
-)
-
-
-class StreamedAnswer:
-    """The beginning of a streamed answer, read from its events until it identifies the answer.
-
-    `settled` is set once later events cannot change that.
-    """
-
-    __slots__ = ("_call", "_form", "_text", "response_id", "settled")
-
-    def __init__(self, form: StreamForm) -> None:
-        self._form = form
-        self._text = ""
-        self._call = ""
-        self.response_id = ""
-        self.settled = False
-
-    def feed(self, events: bytes) -> None:
-        """Read the next events of the stream, each of them complete."""
-        form = self._form
-        if form.id is not None and not self.response_id and events.find(form.id_marker) >= 0:
-            self.response_id = _first(form.id, events)
-        if events.find(form.text_marker) >= 0:
-            for raw in form.text.findall(events):
-                self._text += _decoded(raw)
-            if len(self._text) >= _EXCERPT:
-                self._settle()
-        if not self._call and events.find(form.call_marker) >= 0:
-            self._call = _first(form.call, events)
-
-    def messages(self) -> list[dict[str, Any]]:
-        """The answer as chat messages, as far as it was read."""
-        calls = [{"id": self._call}] if self._call else []
-        halves = self._text.encode("utf-16", "surrogatepass")  # of pairs that two events share
-        text = halves.decode("utf-16", "replace")
-        return [{"role": "assistant", "content": text, "tool_calls": calls}]
-
-    def _settle(self) -> None:
-        text = self._text.lstrip()
-        if text.startswith(_THINK):
-            if _THINK_END not in text:
-                self._text = _THINK + text[len(_THINK) :][-len(_THINK_END) :]
-                return
-            text = text.partition(_THINK_END)[2].lstrip()
-        self.settled = len(text) >= _EXCERPT
-
-
-def _first(pattern: re.Pattern[bytes], events: bytes) -> str:
-    match = pattern.search(events)
-    return _decoded(match[1]) if match else ""
-
-
-def _decoded(raw: bytes) -> str:
-    """A JSON string without its quotes."""
-    if raw.find(b"\\") < 0:
-        return raw.decode(errors="replace")
-    try:
-        return json.loads(b'"' + raw + b'"', strict=False)
-    except ValueError:
-        return ""

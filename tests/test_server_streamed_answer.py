@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from router.messages import read_messages
-from server.api.answers import (
+from server.api.answer_identity import answer_identities, given_identities
+from server.api.streamed_answer import (
     CHAT_FORM,
     MESSAGES_FORM,
     RESPONSES_FORM,
     StreamedAnswer,
     StreamForm,
-    answer_identities,
-    given_identities,
 )
 
 QUESTION = {"role": "user", "content": "a question"}
