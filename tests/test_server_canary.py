@@ -8,7 +8,7 @@ import pytest
 
 from server.engines.budget_support import BudgetSupport
 from server.engines.canary import BUDGET, ProbeReply, probe
-from server.engines.continuation import TRANSITION
+from server.engines.continuing.prefix import TRANSITION
 from server.engines.dialect import DIALECTS, Name
 
 ERROR = {"error": {"message": "set --this"}}

@@ -11,8 +11,8 @@ from processes import ROOT
 from models.domain.stories import stories
 from router.artifact import ArtifactError, load
 from router.estimate import Estimate
-from router.load import IDLE, Load
 from router.policy import Policy
+from router.pressure import IDLE, Load
 from router.router import Route, Router
 from server.api.chat import parse
 from server.api_keys import Caller

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.engines.continuation import TRANSITION
+from server.engines.continuing.prefix import TRANSITION
 from server.engines.reasoning_counter import Tokenize
 from server.engines.reply import Sink
 from server.engines.two_phase import TwoPhase

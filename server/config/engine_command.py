@@ -13,7 +13,7 @@ from child_python import python_command
 from server.config.load_settings import SettingsError
 from server.config.reasoning_config import read_reasoning_config
 from server.config.settings import Settings
-from server.engines.continuation import TRANSITION
+from server.engines.continuing.prefix import TRANSITION
 from server.engines.supervisor import free_port
 from server.llamacpp.failures import explain_failure
 from server.llamacpp.gguf import GgufError, GgufFile, read_gguf

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 from router.conversation import carry
 from router.effort import EFFORTS, Effort, nearest, rank
-from router.load import lowered
+from router.pressure import lowered
 from router.router import Route
 from server.api.request import ParsedRequest
 from server.api_keys import Caller

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import cast
 
 from router.effort import Effort, nearest, rank
-from router.load import IDLE, Limits, Load, Pressure
 from router.policy import Policy
+from router.pressure import IDLE, Limits, Load, Pressure
 from router.router import Route, Router
 from server.api.request import ParsedRequest
 from server.api_keys import Caller

@@ -17,10 +17,9 @@ from server.api_keys import ApiKeys, Caller
 from server.endpoints.respond import send_json
 from server.endpoints.stream import relay_stream
 from server.engines.call import Call
-from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.dialect import CHAT
 from server.engines.fleet import Fleet
-from server.engines.reply import is_unknown_path, parse_json
+from server.engines.reply import ENDING_SECONDS, is_unknown_path, parse_json
 from server.engines.reported_error import chat_error
 from server.errors import BadRequest, EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from router.load import Load
+from router.pressure import Load
 from server.api.protocol import Api
 from server.api.reasoning_copy import copy_in_answer
 from server.api.request import ParsedRequest
@@ -33,11 +33,11 @@ from server.endpoints.session_admission import (
 )
 from server.endpoints.stream import relay_stream
 from server.engines.call import Call
-from server.engines.continuing.ending import ENDING_SECONDS
 from server.engines.dialect import CHAT, MESSAGES
 from server.engines.fleet import Fleet
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
+from server.engines.reply import ENDING_SECONDS
 from server.engines.usage import Usage, read_usage, with_added
 from server.errors import EngineFailed, GatewayError
 from server.http.body import BodyReader

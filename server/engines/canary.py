@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, cast
 from router.effort import Effort
 from server.engines import chat_chunk
 from server.engines.budget_support import BudgetSupport
-from server.engines.continuation import closed_block, continued_chat, without_echo
+from server.engines.continuing.chat import continued_chat
+from server.engines.continuing.prefix import closed_block, without_echo
 from server.engines.dialect import Dialect
 from server.engines.reasoning_counter import Method
 from server.engines.usage import read_usage

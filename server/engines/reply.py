@@ -12,6 +12,9 @@ Sink = Callable[[bytes], Pending | None]
 the next chunk: waking a task for every chunk would be a tenth of the CPU time of a chunk or more
 (docs/benchmarks/gateway.md)."""
 
+ENDING_SECONDS = 2.0
+"""Time for usage, [DONE] and the end of a stream, once the model has finished."""
+
 
 async def give(sink: Sink, chunk: bytes) -> None:
     """Give a sink a chunk, and wait until it takes another."""

@@ -13,19 +13,13 @@ from typing import Any
 
 from server.engines import chat_chunk
 from server.engines.assemble import assemble
-from server.engines.continuation import (
-    TRANSITION,
-    closed_block,
-    continued_chat,
-    requested_limit,
-    shortened,
-)
 from server.engines.continuing import chat
 from server.engines.continuing.api import Kind
 from server.engines.continuing.booking import Book, Booking
-from server.engines.continuing.ending import ENDING_SECONDS, end_kind
+from server.engines.continuing.ending import end_kind
+from server.engines.continuing.prefix import TRANSITION, closed_block, shortened
 from server.engines.reasoning_counter import Method, ReasoningCounter, Tokenize
-from server.engines.reply import Reply, Sink, give
+from server.engines.reply import ENDING_SECONDS, Reply, Sink, give
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps
@@ -261,7 +255,7 @@ class TwoPhase:
 
     async def _second_body(self) -> dict[str, Any]:
         """The body of phase two: the closed reasoning block as a message to continue."""
-        counter, limit = self._counter, requested_limit(self._body)
+        counter, limit = self._counter, chat.requested_limit(self._body)
         reasoning, used = counter.text, counter.tokens
         if self._usage and not self.cut:
             used = max(used, self._usage.completion)
@@ -273,7 +267,7 @@ class TwoPhase:
         if self._usage is None or self.method == "estimate":
             self._closing_tokens = await counter.count(closed_block(""))
         remaining = None if limit is None else limit - used
-        body = continued_chat(self._body, self._resume, closed_block(reasoning), remaining)
+        body = chat.continued_chat(self._body, self._resume, closed_block(reasoning), remaining)
         body["stream_options"] = {"include_usage": True}
         if self._hides_logprobs:
             del body["logprobs"]

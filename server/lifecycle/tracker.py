@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from router.load import Load
+from router.pressure import Load
 from server.errors import GatewayError, Stopping
 from server.http.disconnect import ClientDisconnected
 from server.lifecycle.in_flight_table import InFlightTable

@@ -1,13 +1,13 @@
 """Continues chat completions: the assistant's message is the last one of the second request."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, cast
 
 from server.engines import chat_chunk
-from server.engines.continuation import TRANSITION, continued_chat, without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.ending import end_kind, is_cut_or_several
+from server.engines.continuing.prefix import TRANSITION, without_echo
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
@@ -81,6 +81,33 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
     continued = continued_chat(body, resume, state.prefix(), remaining)
     continued.pop("thinking_token_budget", None)
     return {**continued, "n": 1} if "n" in continued else continued
+
+
+def requested_limit(body: Mapping[str, Any]) -> int | None:
+    """The smallest of the fields that bound a chat completion, in tokens."""
+    limits = [body[name] for name in LIMITS if isinstance(body.get(name), int)]
+    return min(limits, default=None)
+
+
+def continued_chat(body: Json, resume: Json, prefix: str, remaining: int | None) -> Json:
+    """The chat body that has the engine go on after `prefix`.
+
+    Args:
+        body: that of the first request.
+        resume: fields that make the engine continue the last message.
+        prefix: how the assistant's message begins.
+        remaining: completion tokens that are left, at least 1; None without a limit.
+    """
+    messages = list(cast("list[Json]", body["messages"]))
+    if body.get("continue_final_message") and isinstance(messages[-1].get("content"), str):
+        prefix = messages.pop()["content"] + prefix
+    messages.append({"role": "assistant", "content": prefix})
+    continued = {**body, **resume, "messages": messages}
+    if remaining is not None:
+        for name in (*LIMITS, "min_tokens"):
+            if isinstance(body.get(name), int):
+                continued[name] = min(body[name], max(1, remaining))
+    return continued
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json:

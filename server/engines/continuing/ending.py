@@ -7,9 +7,6 @@ from server.engines.continuing.api import Kind
 
 _TEXT = re.compile(rb'\s*+:\s*+"([^"]*)"')
 
-ENDING_SECONDS = 2.0
-"""Time for usage, [DONE] and the end of a stream, once the model has finished."""
-
 
 def end_kind(reason: object) -> Kind | None:
     """`cut` or `end`, by a finish reason; None where none is known, or nothing may go on.

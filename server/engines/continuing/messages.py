@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
 from router.token_count import token_count
-from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.ending import end_kind, is_cut_or_several
+from server.engines.continuing.prefix import without_echo
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload

@@ -9,14 +9,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, suppress
 from typing import cast
 
-from server.engines.continuation import closed_block
 from server.engines.continuing.api import ContinuedApi, Json, Kind
 from server.engines.continuing.booking import Book, Booking
-from server.engines.continuing.ending import ENDING_SECONDS
+from server.engines.continuing.prefix import closed_block
 from server.engines.continuing.room import Room
 from server.engines.continuing.transcript import Transcript
 from server.engines.continuing.unfinished import Unfinished
-from server.engines.reply import Pending, Reply, Sink, give, parse_json
+from server.engines.reply import ENDING_SECONDS, Pending, Reply, Sink, give, parse_json
 from server.engines.usage import read_usage
 from server.errors import EngineError, EngineFailed
 from server.http.json_codec import dumps

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, cast
 
 from router.finish_reason import finish_meaning
-from server.engines.continuation import without_echo
 from server.engines.continuing.api import Json, Kind
+from server.engines.continuing.prefix import without_echo
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
 from server.http.sse import encode, payload

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from server.engines.continuation import closed_block, shortened
+from server.engines.continuing.prefix import closed_block, shortened
 from server.engines.usage import Usage
 
 

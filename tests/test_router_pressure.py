@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.load import IDLE, Limits, Load, Pressure, lowered
+from router.pressure import IDLE, Limits, Load, Pressure, lowered
 
 LIMITS = Limits(in_flight=10, wait_seconds=2.0)
 LOADS = st.builds(Load, st.integers(0, 40), st.floats(0, 8))
