@@ -10,9 +10,9 @@ from loadtest.plan import Plan
 from loadtest.preflight import preflight
 from loadtest.progress import Progress
 from loadtest.record_file import RecordWriter
-from loadtest.run import run
 from loadtest.scorer import check_scorer
 from loadtest.sweep import run_sweep
+from loadtest.task_runner import run
 from loadtest.workload import Task, plan_tasks
 
 

@@ -8,8 +8,8 @@ from math import inf, sqrt
 from loadtest.arrivals import schedule
 from loadtest.plan import Arrivals, Plan
 from loadtest.progress import Progress
-from loadtest.run import run
 from loadtest.stages import read_stages
+from loadtest.task_runner import run
 from loadtest.workload import Task
 
 _BISECTIONS = 2

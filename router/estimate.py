@@ -11,7 +11,7 @@ from math import ceil, exp, inf, isfinite
 import numpy as np
 
 from router.arrays import Array, Mask
-from router.feature_words import FEATURE_WORDS
+from router.feature_descriptions import FEATURE_DESCRIPTIONS
 from router.features import FEATURE_NAMES
 from router.parameters import Parameters, Projected
 from router.vocabulary import Words
@@ -141,7 +141,9 @@ def out_of_distribution(parameters: Parameters, projected: Projected) -> str | N
     """What makes a prompt unlike those of the fit: a feature, or its words; else None."""
     per_unit = parameters.folded.per_unit
     if projected.excess.dot(per_unit) > parameters.range_limit:
-        return f"by {FEATURE_WORDS[FEATURE_NAMES[int((projected.excess * per_unit).argmax())]]}"
+        return (
+            f"by {FEATURE_DESCRIPTIONS[FEATURE_NAMES[int((projected.excess * per_unit).argmax())]]}"
+        )
     if projected.shortfall > parameters.known_words.tolerance:
         required = projected.known_share + projected.shortfall - parameters.known_words.tolerance
         share = f"only {projected.known_share:.0%} of its words are in the vocabulary"

@@ -120,10 +120,10 @@ def savings_command(
     from router.artifact import ArtifactError
     from server.ledger.schema import LedgerDown, LedgerError
     from server.ledger.selection import Selection, parse_moment
-    from server.savings.page import page
+    from server.savings.html_report import html_report
     from server.savings.prices import Prices
     from server.savings.query import parse_policy, query
-    from server.savings.table import table
+    from server.savings.text_report import text_report
 
     try:
         choices = {text: parse_policy(text, router) for text in policies}
@@ -141,7 +141,7 @@ def savings_command(
     if form == "json":
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(page(document) if form == "html" else table(document))
+        click.echo(html_report(document) if form == "html" else text_report(document))
 
 
 _ENGINE_OPTIONS = (

@@ -91,7 +91,7 @@ def test_uvicorn_s_responses_have_the_attributes_that_are_used() -> None:
     assert {"transport", "write", "close", "keep_alive", "on_response"} <= used
 
 
-def test_uvicorn_uses_its_events_as_server_http_event_has_them() -> None:
+def test_uvicorn_uses_its_events_as_light_event_has_them() -> None:
     has = {"set", "clear", "wait"}
     event = FlowControl.__init__.__code__.co_names, FlowControl.drain.__code__.co_names
     assert all("_is_writable_event" in names for names in event)

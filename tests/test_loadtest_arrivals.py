@@ -17,8 +17,8 @@ from loadtest.arrivals import schedule
 from loadtest.plan import Arm, Arrivals, Plan, PlanError
 from loadtest.problem import Problem
 from loadtest.record import Record
-from loadtest.run import run
 from loadtest.summary import summarise
+from loadtest.task_runner import run
 from loadtest.workload import Task
 
 

@@ -19,8 +19,8 @@ from loadtest.conversations import read_conversations
 from loadtest.plan import Arm, Clients, Plan, Problems
 from loadtest.problem import Problem
 from loadtest.record import Record
-from loadtest.run import run
 from loadtest.summary import summarise
+from loadtest.task_runner import run
 from loadtest.workload import Task, plan_tasks
 from tops import main
 

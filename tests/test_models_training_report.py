@@ -11,13 +11,13 @@ from processes import ROOT
 from models.outcomes.problem_sets import Problem
 from models.training.card import card
 from models.training.evaluation import compare, policies_of
+from models.training.html_report import html_report
 from models.training.intervals import (
     accuracy_interval,
     difference_interval,
     resampled_interval,
 )
 from models.training.outcome_check import problems_of_outcomes
-from models.training.page import page
 from models.training.recipe import Recipe
 from models.training.recipe_file import read_recipe
 
@@ -99,7 +99,7 @@ def test_shares_are_of_the_nearest_effort(report: dict[str, Any]) -> None:
 
 
 def test_the_page_is_self_contained_and_escaped(report: dict[str, Any], tmp_path: Path) -> None:
-    html = page(report, tmp_path)
+    html = html_report(report, tmp_path)
     assert html.count("data:image/png;base64,") == 3
     assert "http" not in html
     assert "<h1>a&lt;b: accuracy and tokens</h1>" in html
@@ -110,7 +110,7 @@ def test_the_page_is_self_contained_and_escaped(report: dict[str, Any], tmp_path
 def test_a_report_of_the_tag_model_alone_has_no_plot_of_chosen_efforts(
     report: dict[str, Any], tmp_path: Path
 ) -> None:
-    html = page({**report, "shares": {}}, tmp_path)
+    html = html_report({**report, "shares": {}}, tmp_path)
     assert html.count("data:image/png;base64,") == 2
     assert not (tmp_path / "efforts_difficulty.png").exists()
 

@@ -4,7 +4,7 @@ from math import log1p
 import numpy as np
 import pytest
 
-from router.feature_words import FEATURE_WORDS
+from router.feature_descriptions import FEATURE_DESCRIPTIONS
 from router.features import FEATURE_NAMES, HALF_WINDOW, features
 from router.keywords import CHINESE, GROUPS
 
@@ -14,9 +14,9 @@ def named_features(text: str) -> dict[str, float]:
 
 
 def test_each_feature_has_words_of_its_own_without_the_names_that_code_has() -> None:
-    assert [*FEATURE_WORDS] == [*FEATURE_NAMES]
-    assert len({*FEATURE_WORDS.values()}) == len(FEATURE_NAMES)
-    assert not [words for words in FEATURE_WORDS.values() if "_" in words]
+    assert [*FEATURE_DESCRIPTIONS] == [*FEATURE_NAMES]
+    assert len({*FEATURE_DESCRIPTIONS.values()}) == len(FEATURE_NAMES)
+    assert not [words for words in FEATURE_DESCRIPTIONS.values() if "_" in words]
 
 
 def test_names_are_unique_and_match_the_vector() -> None:

@@ -39,7 +39,7 @@ from server.ledger.turns import TurnArchive
 from server.ledger.writer import Ledger
 from server.lifecycle.record import RequestRecord
 from server.savings.query import query
-from server.savings.table import table
+from server.savings.text_report import text_report
 
 DRAW = Draw("treated", None, Shares(0.02), 0.0)
 
@@ -204,7 +204,7 @@ def test_refused_requests_are_no_traffic_of_an_arm(engine: Engine, ledger: Ledge
     assert found.accepted().columns["requests"].sum() == 4
     assert len(latest(engine, 9)) == 9
     url = engine.url.render_as_string(hide_password=False)
-    text = table(query(url, Selection(), None, {}))
+    text = text_report(query(url, Selection(), None, {}))
     assert text.startswith("requests: 4 treated\n5 more were refused (HTTP 400 to 498)")
 
 

@@ -22,7 +22,7 @@ from server.savings.prices import Prices
 from server.savings.query import query, whole_conversations
 from server.savings.ratio import pair
 from server.savings.spending import spending
-from server.savings.table import table
+from server.savings.text_report import text_report
 from tops import main
 
 __all__ = ["engine", "postgres"]
@@ -247,7 +247,7 @@ def test_the_command_prints_conversations_turns_and_money(
     url = engine.url.render_as_string(hide_password=False)
     assert "conversations" not in query(url, Selection(), PRICES, {})
     document = query(url, Selection(), PRICES, {}, conversations=True)
-    text = table(document)
+    text = text_report(document)
     assert "conversations: 9 explicit, " in text
     assert "per solved conversation: " in text
     assert "without a price" not in text

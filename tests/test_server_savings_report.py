@@ -17,11 +17,11 @@ from server.ledger.reader import snapshot
 from server.ledger.schema import connect, prepare, requests
 from server.ledger.selection import Selection
 from server.savings.evidence import Evidence, gather, gather_quickly
-from server.savings.page import page
+from server.savings.html_report import html_report
 from server.savings.prices import Prices
 from server.savings.query import query
 from server.savings.report import report
-from server.savings.table import table
+from server.savings.text_report import text_report
 from tops import main
 
 EFFORTS = ("low", "medium", "high")
@@ -150,7 +150,7 @@ def test_the_report_tells_what_savings_cost_in_accuracy() -> None:
     accuracy = report(evidence(simulated()), None)["accuracy"]
     low, high = accuracy["difference_ci"]
     assert low < -0.6 * 0.25 / 2 < high
-    assert "against the baseline effort" in table(report(evidence(simulated()), None))
+    assert "against the baseline effort" in text_report(report(evidence(simulated()), None))
 
 
 def test_right_answers_alone_do_not_make_an_interval_of_no_width() -> None:
@@ -170,13 +170,13 @@ def test_a_share_of_nothing_is_null() -> None:
         row["thinking_tokens"] = 10 if row["arm"] == "treated" else 0
     summary = report(evidence(rows), None)
     json.dumps(summary, allow_nan=False)
-    assert "pending" in table(summary)
+    assert "pending" in text_report(summary)
 
 
 def test_an_empty_ledger_is_pending_everywhere() -> None:
     summary = report(evidence([]), Prices.of((), 1.0))
     assert all(entry["pending"] for entry in summary["savings"].values())
-    assert "pending" in table(summary)
+    assert "pending" in text_report(summary)
     json.dumps(summary, allow_nan=False)
 
 
@@ -206,9 +206,9 @@ def test_abstentions_on_the_newest_requests_are_told_with_their_most_frequent_re
     engine.dispose()
     summary = query(url, Selection(model="m"), None, {})
     assert summary["abstentions"] == {"requests": 80, "reasons": {"frequent": 30, "rare": 10}}
-    assert "abstained on 40 of the newest 80" in table(summary)
-    assert "mostly: frequent" in table(summary)
-    assert "abstained" not in table(query(url, Selection(model="n"), None, {}))
+    assert "abstained on 40 of the newest 80" in text_report(summary)
+    assert "mostly: frequent" in text_report(summary)
+    assert "abstained" not in text_report(query(url, Selection(model="n"), None, {}))
 
 
 def test_predictions_may_be_missing() -> None:
@@ -270,4 +270,4 @@ def test_a_missing_ledger_is_reported(tmp_path: Path) -> None:
 def test_the_page_escapes() -> None:
     summary = report(evidence(simulated(200)), None)
     summary["by"]["model"] = {"<script>": summary["savings"]["seconds"]}
-    assert "<script>" not in page(summary)
+    assert "<script>" not in html_report(summary)

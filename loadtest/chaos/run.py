@@ -24,7 +24,7 @@ from loadtest.problem import Conversation, Problem
 from loadtest.process_usage import ProcessUsage
 from loadtest.progress import Progress
 from loadtest.record import Record
-from loadtest.run import run
+from loadtest.task_runner import run
 from loadtest.workload import Task, plan_tasks
 
 _SHARE_OF_CAPACITY = 0.5

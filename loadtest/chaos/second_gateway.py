@@ -16,7 +16,7 @@ from loadtest.chaos.processes import wait_until_ready
 from loadtest.plan import Arrivals, Clients, Plan
 from loadtest.problem import Problem
 from loadtest.record import Record
-from loadtest.run import run
+from loadtest.task_runner import run
 from loadtest.workload import plan_tasks
 
 _SCRIPT = "think=5 chunks=10 close"

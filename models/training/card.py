@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from models.training.pretrained import is_gguf
 from models.training.recipe import Recipe
-from models.training.templates import render
+from models.training.rendering import render
 
 
 def card(recipe: Recipe, report: Mapping[str, Any], router: str, stage: str) -> str:

@@ -17,12 +17,12 @@ import numpy as np
 from models.outcomes.problem_sets import Problem
 from models.training.examples import read_rows
 from models.training.generation import generate_from, judge, judge_of
+from models.training.html_report import html_report
 from models.training.intervals import (
     accuracy_interval,
     difference_interval,
     resampled_interval,
 )
-from models.training.page import page
 from models.training.problems import load
 from models.training.recipe import Recipe
 from models.training.run import StageContext, write_whole
@@ -99,7 +99,7 @@ def evaluate(exported: str, context: StageContext) -> dict[str, Any]:
         policies += policies_of(name, problems, list(read_rows(outcomes)), efforts)
     report = compare(recipe, problems, policies)
     write_whole(context.folder / "report.json", json.dumps(report, indent=1) + "\n")
-    write_whole(context.folder / "report.html", page(report, context.folder))
+    write_whole(context.folder / "report.html", html_report(report, context.folder))
     return {**counts, "problems": len(problems), "report": str(context.folder / "report.html")}
 
 

@@ -22,7 +22,7 @@ from models.outcomes.check import Check, GymItem, ProgramTests, read_check
 from models.outcomes.gym_problems import GymTask, gym_problems
 from models.outcomes.problem_sets import Problem, ProblemError
 from models.outcomes.verify import last_boxed
-from models.training.options import read_options
+from models.training.choice_options import read_options
 from models.training.recipe_data import Columns, Data, Source, Stories
 from router.json_text import parse_json
 

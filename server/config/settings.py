@@ -15,7 +15,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from router.effort import Effort, rank
 from server.config.api_key_settings import ApiKeySettings
 from server.config.effort_budgets import EffortBudgets
-from server.config.fields import (
+from server.config.kind_settings import KindSettings
+from server.config.price_settings import PriceSettings
+from server.config.session_settings import OverSession, SessionBudget
+from server.config.value_types import (
     Aliases,
     ApiKey,
     Efforts,
@@ -28,9 +31,6 @@ from server.config.fields import (
     URLs,
     setting,
 )
-from server.config.kind_settings import KindSettings
-from server.config.price_settings import PriceSettings
-from server.config.session_settings import OverSession, SessionBudget
 from server.engines.dialect import DIALECTS, Name
 
 PREFIX = "TOPS_"

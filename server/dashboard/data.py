@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from server.dashboard.accounts import accounts
 from server.dashboard.recent import recent
+from server.dashboard.request_counts import request_counts
 from server.dashboard.timeline import DIMENSIONS, SUMS, timeline
 from server.ledger.newest import newest_time
 from server.ledger.reader import Row, latest, reading, snapshot
@@ -110,7 +110,7 @@ class DashboardData:
             "by_kind": summary["by"]["kind"],
             "rows": {"read": evidence.requests, "most": evidence.requests + 1},
             "timeline": timeline(bins.accepted(), begin, width, now),
-            "accounts": accounts(evidence.totals),
+            "accounts": request_counts(evidence.totals),
             "recent": newest,
             "latest": [_decision(row) for row in latest(self._engine, _LATEST, Selection(key=key))],
         }

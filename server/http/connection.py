@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import error_envelope
 from server.http.connection_pool import ConnectionPool
-from server.http.event import Event
+from server.http.light_event import Event
 from server.http.pipeline import Pipeline
 from server.http.response_head import begin_response
 from server.http.write_watch import WriteWatch

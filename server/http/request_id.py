@@ -7,7 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.http.body import close_unread
-from server.http.trace import trace_headers
+from server.http.trace_context import trace_headers
 
 _VALID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _READ = frozenset((b"x-request-id", b"traceparent"))

@@ -23,7 +23,7 @@ _WORDS_OF = {
     "quiz": "quizzes",
 }
 
-FEATURE_WORDS: Mapping[str, str] = {
+FEATURE_DESCRIPTIONS: Mapping[str, str] = {
     "characters": "its length",
     "words": "its number of words",
     "distinct_words": "its number of different words",

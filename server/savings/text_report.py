@@ -11,7 +11,7 @@ _HEAVY_TAIL = """\
   treated conversations show; they assume that lengths at the baseline have as heavy a tail"""
 
 
-def table(report: Mapping[str, Any]) -> str:
+def text_report(report: Mapping[str, Any]) -> str:
     """The report as lines of text, one per measure and group."""
     return "\n".join(_lines(report))
 

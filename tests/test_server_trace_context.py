@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.http.trace import trace_headers
+from server.http.trace_context import trace_headers
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from server.savings.table import table
+from server.savings.text_report import text_report
 
 
-def page(report: Mapping[str, Any]) -> str:
+def html_report(report: Mapping[str, Any]) -> str:
     """The page; it loads nothing from elsewhere.
 
     Args:
@@ -17,4 +17,4 @@ def page(report: Mapping[str, Any]) -> str:
     loader = PackageLoader("server.savings")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     template = environment.get_template("report.html.jinja")
-    return template.render(created=report["created"], table=table(report))
+    return template.render(created=report["created"], table=text_report(report))

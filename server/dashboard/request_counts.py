@@ -14,7 +14,7 @@ answered at a time without one. uncounted: the engine told no thinking tokens. r
 disconnected: the client closed the connection. failed: 500 or above."""
 
 
-def accounts(totals: Totals) -> dict[str, Any]:
+def request_counts(totals: Totals) -> dict[str, Any]:
     """Requests, those compared, those left out by reason, and all by status."""
     columns = totals.columns
     left_out: Counter[str] = Counter()

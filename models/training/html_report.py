@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from models.training.plots import draw_plots
-from models.training.templates import render
+from models.training.rendering import render
 
 
-def page(report: Mapping[str, Any], folder: Path) -> str:
+def html_report(report: Mapping[str, Any], folder: Path) -> str:
     """HTML without external resources; the plots are also written to `folder` as NAME.png."""
     images: list[dict[str, str]] = []
     for name, image in draw_plots(report).items():

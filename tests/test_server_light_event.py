@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from server.http.event import Event
+from server.http.light_event import Event
 
 
 async def started(event: Event) -> asyncio.Task[None]:
