@@ -11,7 +11,10 @@ from router.policy import (
     Policy,
     Prices,
     choose,
+    choose_rows,
     choose_rows_at,
+    hopeless_below,
+    is_hopeless,
 )
 from router.reason import why
 
@@ -63,7 +66,13 @@ def chosen(p: tuple[float, ...], point: OperatingPoint, baseline: str) -> str:
     """The choice for one prompt, which is also that for many."""
     effort = choose(estimate_of(p), point, EFFORTS, baseline)
     column = EFFORTS.index(baseline)
-    assert EFFORTS[choose_rows_at(np.array([p]), np.array([TOKENS]), point, column)[0]] == effort
+    rows = np.array([p, p]), np.array([TOKENS, TOKENS])
+    choices = [choose_rows_at(*rows, point, column)]
+    if point == OperatingPoint(point.price):
+        choices.append(choose_rows(*rows, point.price))
+    assert [[EFFORTS[index] for index in indices] for indices in choices] == [
+        [effort, effort] for _ in choices
+    ]
     return effort
 
 
@@ -91,6 +100,34 @@ def test_a_price_may_choose_dearer_efforts_than_the_baseline() -> None:
 def test_only_the_given_efforts_are_compared() -> None:
     point = OperatingPoint()
     assert choose(estimate_of((0.2, 0.8, 0.9)), point, ("none", "low"), "low") == "low"
+    assert choose(estimate_of((0.2, 0.8, 0.9)), point, ("low",), "low") == "low"
+
+
+def test_a_guard_adds_to_the_margin_of_its_prompt() -> None:
+    p, tokens = np.array([(0.2, 0.95, 0.9)] * 3), np.array([TOKENS] * 3)
+    point = OperatingPoint(0.0, 0.02, dearer=False)
+    rows = choose_rows_at(p, tokens, point, 2, np.array([0.0, 0.02, 0.04]))
+    assert [EFFORTS[index] for index in rows] == ["low", "low", "high"]
+
+
+@pytest.mark.parametrize(
+    ("efforts", "hopeless", "expected"),
+    [
+        (EFFORTS, 0.31, True),
+        (EFFORTS, 0.3, False),  # the best of them is as good as the bound
+        (("none", "low"), 0.25, True),
+        (("low",), 0.9, False),  # one effort leaves no choice
+    ],
+)
+def test_efforts_are_hopeless_where_the_best_of_them_is_below_the_bound(
+    efforts: tuple[str, ...], hopeless: float, expected: bool
+) -> None:
+    prices = Prices((), PRICES.frontier, hopeless)
+    assert is_hopeless(estimate_of((0.1, 0.2, 0.3)), efforts, prices) is expected
+
+
+def test_hopeless_is_below_a_quarter_of_the_best_accuracy() -> None:
+    assert hopeless_below(0.8) == pytest.approx(0.2)
 
 
 def test_costs_come_from_tokens_not_from_effort_names() -> None:
