@@ -156,6 +156,11 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         errors=(400, *_PROTECTED, 503),
         parameters=(_RANGE,),
     ),
+    ("get", "/try/data"): Operation(
+        "What the page to try offers: efforts, and the largest budget",
+        responses.TryState,
+        errors=_PROTECTED,
+    ),
 }
 
 

@@ -260,6 +260,20 @@ class DashboardState(BaseModel):
     latest: list[dict[str, Any]]
 
 
+class TryState(BaseModel):
+    """What the page to try may offer to the API key of the request."""
+
+    model: str | None = Field(description="Null while no engine is up.")
+    router: str
+    budgets: str
+    efforts: list[Effort] = Field(description="Those that the key may name, cheapest first.")
+    baseline: Effort
+    max_budget: int | None = Field(description="Of the key, in thinking tokens.")
+    context: int | None = Field(description="Of the model, in tokens.")
+    ledger: bool
+    is_demo: bool = Field(description="Whether the engine serves the demo model.")
+
+
 class ErrorBody(Open):
     message: str
     type: str | None = None
