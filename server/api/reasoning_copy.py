@@ -7,6 +7,8 @@ vLLM and the embedded engine send `reasoning`; LangChain.js, ChatDeepSeek and ol
 import re
 from typing import Any, cast
 
+from server.http.json_codec import as_object
+
 COPY = b'","reasoning_content":"'
 """What stands between a text and its copy."""
 
@@ -38,8 +40,7 @@ def _copy_in_choice(choice: Any) -> Any:
     if not isinstance(choice, dict):
         return choice
     fields = cast("dict[str, Any]", choice)
-    message: object = fields.get("message")
-    text = cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+    text = as_object(fields.get("message"))
     if not isinstance(text.get("reasoning"), str) or text.get("reasoning_content"):
         return fields
     return {**fields, "message": {**text, "reasoning_content": text["reasoning"]}}

@@ -10,14 +10,13 @@ from server.api.relay import Relay, Tops
 from server.engines.reported_error import reported_error
 from server.engines.usage import Usage, read_usage
 from server.errors import EngineFailed, GatewayError
+from server.http.json_codec import as_object
 from server.http.sse import data_or_text, encode
 
 
 def with_effort(response: dict[str, Any], effort: Effort) -> dict[str, Any]:
     """A response object of the Responses API that names the effort."""
-    reasoning: object = response.get("reasoning")
-    fields = cast("dict[str, Any]", reasoning) if isinstance(reasoning, dict) else {}
-    return {**response, "reasoning": {**fields, "effort": effort}}
+    return {**response, "reasoning": {**as_object(response.get("reasoning")), "effort": effort}}
 
 
 class ResponsesRelay(Relay):

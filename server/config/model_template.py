@@ -14,6 +14,7 @@ from server.config.load_settings import SettingsError
 from server.config.settings import DEMO, Settings
 from server.engines.dialect import DIALECTS, Dialect
 from server.engines.template_dialect import for_template, for_words
+from server.http.json_codec import as_object
 from server.llamacpp.gguf import GgufError, read_gguf
 
 _PROPS_SECONDS = 2.0
@@ -144,9 +145,9 @@ def _served_template(settings: Settings) -> str | None:
             ).json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             continue
-        fields = cast("dict[str, Any]", props) if isinstance(props, dict) else {}
-        if isinstance(fields.get("chat_template"), str):
-            return fields["chat_template"]
+        template = as_object(props).get("chat_template")
+        if isinstance(template, str):
+            return template
     return None
 
 

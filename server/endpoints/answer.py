@@ -1,6 +1,6 @@
 """Reads an engine's whole answer, and tells its errors apart."""
 
-from typing import Any, cast
+from typing import Any
 
 from server.api.context_overflow import context_overflow
 from server.api.protocol import Api
@@ -8,7 +8,7 @@ from server.api.request import ParsedRequest
 from server.engines.dialect import CHAT
 from server.engines.reply import Reply, is_unknown_path, parse_json
 from server.errors import EngineFailed, EngineRefused, NoSuchEndpoint
-from server.http.json_codec import dumps
+from server.http.json_codec import as_object, dumps
 
 _LATER = (429, 503, 504, 529)
 """Statuses that ask a client to try again later; proxies send them with pages of their own."""
@@ -24,8 +24,7 @@ async def read_answer(
         EngineRefused: it refused the request, or is overloaded, in an envelope of its own or none.
         EngineFailed: its body is neither an answer nor an error, or an error under status 200.
     """
-    status, body = reply.status, parse_json(await reply.read())
-    answer = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    status, answer = reply.status, as_object(parse_json(await reply.read()))
     if status == 404 and api.PATH != CHAT and is_unknown_path(answer):
         raise NoSuchEndpoint(f"the engine has no /v1{api.PATH}; use /v1{CHAT}")
     if status == 200 and (failure := api.failure(answer)):
@@ -50,7 +49,6 @@ async def read_answer(
 
 def refused(answer: dict[str, Any], reply: Reply) -> EngineRefused:
     """The refusal in an engine's answer, for a stream whose head has been sent."""
-    error: object = answer.get("error")
-    fields = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
-    message = str(fields.get("message") or f"the engine answered HTTP {reply.status}")
+    message = as_object(answer.get("error")).get("message")
+    message = str(message or f"the engine answered HTTP {reply.status}")
     return EngineRefused(message, reply.status, reply.retry_after)

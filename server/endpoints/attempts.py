@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from starlette.types import Send
 
@@ -22,6 +22,7 @@ from server.engines.reply import parse_json
 from server.engines.usage import Usage, read_usage
 from server.engines.whole_reply import WholeReply
 from server.errors import Stopping
+from server.http.json_codec import as_object
 from server.lifecycle.record import RequestRecord
 
 HEARTBEAT_SECONDS = 10.0
@@ -79,8 +80,7 @@ def _reported(reply: WholeReply, api: Api, request: ParsedRequest) -> tuple[Usag
     if reply.status != 200 or reply.is_stream != request.stream:
         return None, False
     if not reply.is_stream:
-        parsed = parse_json(b"".join(reply.chunks))
-        answer = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+        answer = as_object(parse_json(b"".join(reply.chunks)))
         return read_usage(answer), api.is_answer(answer) and api.failure(answer) is None
     reported: list[Usage | None] = [None]
 

@@ -7,6 +7,7 @@ import orjson
 
 from router.token_count import token_count
 from server.api.request import ParsedRequest
+from server.http.json_codec import as_object
 from server.lifecycle.record import RequestRecord
 
 _COSTLY = re.compile(r"'(?:\$|pattern)")
@@ -69,7 +70,7 @@ def _usable(message: dict[str, Any], response_format: object) -> bool:
     content: object = message.get("content")
     if not isinstance(content, str) or not content.strip():
         return False
-    wanted = cast("dict[str, Any]", response_format) if isinstance(response_format, dict) else {}
+    wanted = as_object(response_format)
     if wanted.get("type") not in ("json_object", "json_schema"):
         return True
     try:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from server.http.json_codec import as_object
+
 _REASONING_FIELDS = ("reasoning", "reasoning_content")
 
 
@@ -22,7 +24,7 @@ def first_choice(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def part(choice: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The `delta` or `message` of a choice; empty where it is no object."""
-    return _object(choice.get(name))
+    return as_object(choice.get(name))
 
 
 def reasoning(message: Mapping[str, Any]) -> tuple[str, str]:
@@ -41,7 +43,7 @@ def text(message: Mapping[str, Any]) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    texts = [_object(entry).get("text") for entry in cast("list[Any]", content)]
+    texts = [as_object(entry).get("text") for entry in cast("list[Any]", content)]
     return "".join(piece for piece in texts if isinstance(piece, str))
 
 
@@ -49,7 +51,3 @@ def has_answer(message: Mapping[str, Any]) -> bool:
     """Whether a message or delta has text, a refusal, sound or a tool call."""
     fields = ("tool_calls", "function_call", "refusal", "audio")
     return bool(text(message).strip() or any(message.get(name) for name in fields))
-
-
-def _object(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

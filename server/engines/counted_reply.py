@@ -14,9 +14,9 @@ from server.engines import chat_chunk
 from server.engines.continuing.transcript import Transcript
 from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.engine import Engine
-from server.engines.reply import Pending, Reply, Sink, give, parse_json
+from server.engines.reply import Pending, Reply, Sink, WrappedReply, give, parse_json
 from server.engines.usage import read_usage
-from server.http.json_codec import dumps
+from server.http.json_codec import as_object, as_objects, dumps
 from server.http.sse import EventBuffer, encode, payload, read_event, split
 
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ def counted(engine: Engine, reply: Reply, path: str, choices: int = 1) -> "Count
     return CountedReply(reply, path, engine.count_tokens, choices, engine.transition)
 
 
-class CountedReply:
+class CountedReply(WrappedReply):
     """A reply with the thinking tokens in its usage; a `Reply`.
 
     `has_counted` is set where the engine sent thoughts, and did not report their tokens.
@@ -65,49 +65,15 @@ class CountedReply:
         choices: int = 1,
         transition: str = "",
     ) -> None:
-        self._reply, self._path = reply, path
+        super().__init__(reply)
+        self._path = path
         self._count_tokens = count_tokens
         self._choices = choices
         self._transition = transition
         self._buffer = EventBuffer()
         self._thoughts = Transcript()
         self._usages: list[Json] = []
-        self._whole = b""
         self.has_counted = False
-
-    @property
-    def status(self) -> int:
-        """The HTTP status code."""
-        return self._reply.status
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether the body is an event stream."""
-        return self._reply.is_stream
-
-    @property
-    def retry_after(self) -> str | None:
-        """The `Retry-After` header of an engine that refuses."""
-        return self._reply.retry_after
-
-    @property
-    def cut(self) -> bool | None:
-        """None, because only the engine knows."""
-        return self._reply.cut
-
-    async def begin(self) -> None:
-        """Wait for a stream's first bytes, or for all of any other body.
-
-        Raises:
-            EngineError: the engine failed.
-        """
-        await self._reply.begin()
-        if not self.is_stream:
-            self._whole = await self._counted_answer(await self._reply.read())
-
-    async def read(self) -> bytes:
-        """The whole body of a reply that is not a stream."""
-        return self._whole
 
     async def next_chunk(self) -> bytes:
         """The events that have arrived, at least one; empty at the end."""
@@ -131,10 +97,6 @@ class CountedReply:
         await self._reply.stream_to(watch)
         if rest := self._buffer.rest():
             await give(sink, rest)
-
-    async def aclose(self) -> None:
-        """End the request at any point."""
-        await self._reply.aclose()
 
     async def _send(self, sink: Sink, events: bytes) -> None:
         if counted := await self._counted_events(events):
@@ -182,7 +144,7 @@ class CountedReply:
         for event in split(self._thoughts.events()):
             body = payload(event) or {}
             if self._path == MESSAGES:
-                thinking = str(_object(body.get("delta")).get("thinking") or "")
+                thinking = str(as_object(body.get("delta")).get("thinking") or "")
                 texts[""] = texts.get("", "") + thinking
                 continue
             for choice in chat_chunk.choices(body):
@@ -191,11 +153,10 @@ class CountedReply:
                 texts[index] = texts.get(index, "") + text
         return list(texts.values())
 
-    async def _counted_answer(self, raw: bytes) -> bytes:
+    async def _rewritten(self, raw: bytes) -> bytes:
         if self.status != 200 or _USAGE not in raw:
             return raw
-        parsed = parse_json(raw)
-        answer = cast("Json", parsed) if isinstance(parsed, dict) else {}
+        answer = as_object(parse_json(raw))
         usage = read_usage(answer)
         if usage is None or usage.thinking is not None:
             return raw
@@ -234,11 +195,11 @@ class CountedReply:
         if thinking is None:
             return fields
         name, key = _DETAILS[self._path]
-        usage = _object(fields["usage"])
+        usage = as_object(fields["usage"])
         completion = token_count(usage.get("completion_tokens", usage.get("output_tokens")))
         if completion is not None:  # a text may have more tokens than were generated for it
             thinking = min(thinking, completion)
-        details = {**_object(usage.get(name)), key: thinking}
+        details = {**as_object(usage.get(name)), key: thinking}
         return {**fields, "usage": {**usage, name: details}}
 
 
@@ -256,15 +217,16 @@ def _thoughts(answer: Json, path: str) -> Sequence[str]:
         messages = (chat_chunk.part(choice, "message") for choice in chat_chunk.choices(answer))
         return [chat_chunk.reasoning(message)[0] for message in messages]
     if path == MESSAGES:
-        return ["".join(str(block.get("thinking") or "") for block in _list(answer, "content"))]
-    items = [item for item in _list(answer, "output") if item.get("type") == "reasoning"]
-    texts = [str(part.get("text") or "") for item in items for part in _list(item, "content")]
-    return ["".join(texts)]
+        blocks = as_objects(answer.get("content"))
+        return ["".join(str(block.get("thinking") or "") for block in blocks)]
+    items = [item for item in as_objects(answer.get("output")) if item.get("type") == "reasoning"]
+    parts = (part for item in items for part in as_objects(item.get("content")))
+    return ["".join(str(part.get("text") or "") for part in parts)]
 
 
 def _texts(message: Json) -> Sequence[str]:
     """All that a message has of generated text."""
-    calls = [str(_object(call.get("function"))) for call in _list(message, "tool_calls")]
+    calls = [str(as_object(call.get("function"))) for call in as_objects(message.get("tool_calls"))]
     return [chat_chunk.reasoning(message)[0], chat_chunk.text(message), *calls]
 
 
@@ -283,16 +245,3 @@ def _sum_of(usages: Sequence[Json]) -> Json:
     prompt = token_count(usages[-1].get("prompt_tokens")) or 0
     totals = {"completion_tokens": completion, "total_tokens": prompt + completion}
     return {**usages[-1], **totals}
-
-
-def _list(fields: Json, name: str) -> list[Json]:
-    entries: object = fields.get(name)
-    return (
-        [_object(entry) for entry in cast("list[Any]", entries)]
-        if isinstance(entries, list)
-        else []
-    )
-
-
-def _object(value: object) -> Json:
-    return cast("Json", value) if isinstance(value, dict) else {}

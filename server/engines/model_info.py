@@ -3,10 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from router.effort import EFFORTS, Effort
 from router.token_count import token_count
+from server.http.json_codec import as_object
 
 _STARTED = int(time.time())
 _SUFFIXES = frozenset((*EFFORTS, "ultra", "auto"))
@@ -52,9 +53,8 @@ class ModelInfo:
 
 def parse_model(model: Mapping[str, Any]) -> ModelInfo:
     """A model object of an engine's list; llama.cpp reports its context as `meta.n_ctx`."""
-    meta: object = model.get("meta")
-    fields = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
-    context = _integer(model.get("max_model_len")) or _integer(fields.get("n_ctx"))
+    meta = as_object(model.get("meta"))
+    context = _integer(model.get("max_model_len")) or _integer(meta.get("n_ctx"))
     return ModelInfo(str(model["id"]), context, _integer(model.get("created")) or _STARTED)
 
 

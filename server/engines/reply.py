@@ -1,5 +1,6 @@
 """An engine's reply: the interface of replies over HTTP and of those generated in two phases."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
@@ -67,6 +68,56 @@ class Reply(Protocol):
     async def aclose(self) -> None:
         """End the request at any point."""
         ...
+
+
+class WrappedReply(ABC):
+    """What a reply that rewrites another one takes over from it."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._whole = b""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self._reply.status
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is an event stream."""
+        return self._reply.is_stream
+
+    @property
+    def retry_after(self) -> str | None:
+        """The `Retry-After` header of an engine that refuses."""
+        return self._reply.retry_after
+
+    @property
+    def cut(self) -> bool | None:
+        """Whether the thinking was ended at its budget; None where only the engine knows."""
+        return self._reply.cut
+
+    async def begin(self) -> None:
+        """Wait for a stream's first bytes, or for all of any other body.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        await self._reply.begin()
+        if not self._reply.is_stream:
+            self._whole = await self._rewritten(await self._reply.read())
+
+    async def read(self) -> bytes:
+        """The whole body of a reply that is not a stream."""
+        return self._whole
+
+    async def aclose(self) -> None:
+        """End the request at any point."""
+        await self._reply.aclose()
+
+    @abstractmethod
+    async def _rewritten(self, raw: bytes) -> bytes:
+        """The whole body of a reply that is not a stream, made of the engine's."""
 
 
 def is_unknown_path(body: object) -> bool:

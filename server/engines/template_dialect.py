@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from router.effort import Effort, nearest
 from server.chat_templates.efforts import TemplateEfforts
 from server.engines.dialect import Apply, Dialect
+from server.http.json_codec import as_object
 
 _STANDARD = ("reasoning_effort", "enable_thinking")
 _HOLDERS = (("reasoning", "effort"), ("output_config", "effort"))
@@ -70,8 +71,7 @@ def for_words(dialect: Dialect, efforts: Iterable[Effort], known: Sequence[Effor
 
 def _set_variables(body: dict[str, Any], effort: Effort, template: TemplateEfforts) -> None:
     """Set the template's variables, and remove an effort that it would refuse."""
-    sent: object = body.get("chat_template_kwargs")
-    variables = dict(cast("dict[str, Any]", sent)) if isinstance(sent, dict) else {}
+    variables = {**as_object(body.get("chat_template_kwargs"))}
     if effort in template.refused:
         variables.pop("reasoning_effort", None)
         body.pop("reasoning_effort", None)

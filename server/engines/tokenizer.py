@@ -3,7 +3,7 @@
 from typing import cast
 
 from router.token_count import token_count
-from server.http.json_codec import JSONError, dumps, loads
+from server.http.json_codec import JSONError, as_object, dumps, loads
 
 PATH = "/tokenize"
 
@@ -17,10 +17,9 @@ def token_request(text: str, model: str | None) -> bytes:
 def read_token_count(raw: bytes) -> int | None:
     """The number of tokens that a reply counts or lists; None where it does neither."""
     try:
-        body: object = loads(raw)
+        reply = as_object(loads(raw))
     except JSONError:
         return None
-    reply = cast("dict[str, object]", body) if isinstance(body, dict) else {}
     count, tokens = token_count(reply.get("count")), reply.get("tokens")
     if count is not None:
         return count

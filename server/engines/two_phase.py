@@ -160,7 +160,7 @@ class TwoPhase:
             return
         await self._counter.settle()
         if self.cut and (part := await self._counter.accept_part(self._refused)):
-            yield encode(self._chunk({self._reasoning_field: part}))
+            yield encode(chat.chunk({self._reasoning_field: part}, self._common_fields))
         body, counter = await self._second_body(), self._counter
         begun = Usage(counter.prompt_tokens or 0, self._first_tokens, counter.tokens)
         with Booking(begun, self._book) as self._booking:
@@ -170,7 +170,7 @@ class TwoPhase:
                     for event in self._finish:
                         yield event
                     return
-                yield encode(self._chunk({self._reasoning_field: TRANSITION}))
+                yield encode(chat.chunk({self._reasoning_field: TRANSITION}, self._common_fields))
                 async for event in events(reply.next_chunk):
                     self._booking.generated += 1
                     chunk = payload(event)
@@ -211,9 +211,7 @@ class TwoPhase:
 
     async def _exceeds_budget(self, chunk: dict[str, Any]) -> bool:
         """Count a chunk of phase one; whether its reasoning is beyond the budget."""
-        self._common_fields = self._common_fields or {
-            key: value for key, value in chunk.items() if key not in ("choices", "usage", "error")
-        }
+        self._common_fields = self._common_fields or chat.common_fields(chunk)
         self._usage = read_usage(chunk) or self._usage
         delta = chat_chunk.part(chat_chunk.first_choice(chunk) or {}, "delta")
         reasoning, field = chat_chunk.reasoning(delta)
@@ -249,10 +247,6 @@ class TwoPhase:
                 chunk = {**chunk, "usage": chunk["usage"] | {"completion_tokens_details": details}}
         return encode(chunk)
 
-    def _chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        return {**self._common_fields, "choices": [choice]}
-
     async def _second_body(self) -> dict[str, Any]:
         """The body of phase two: the closed reasoning block as a message to continue."""
         counter, limit = self._counter, chat.requested_limit(self._body)
@@ -275,22 +269,11 @@ class TwoPhase:
 
     def _as_answer(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """A chunk of phase two as a chunk of the single stream; all of its text is answer."""
-        choice = chat_chunk.first_choice(chunk)
-        delta = chat_chunk.part(choice or {}, "delta")
-        if choice is not None and delta:
-            answer = {
-                key: value
-                for key, value in delta.items()
-                if key not in ("role", "reasoning", "reasoning_content")
-            }
-            if text := chat_chunk.reasoning(delta)[0] + chat_chunk.text(delta):
-                answer["content"] = text
-            chunk = {**chunk, "choices": [{**choice, "delta": answer}]}
         usage = read_usage(chunk)
         if usage is not None:
             self._booking.cancel()
             chunk = {**chunk, "usage": self._total_usage(usage)}
-        return {**chunk, **self._common_fields}
+        return chat.as_answer(chunk, self._common_fields)
 
     def _total_usage(self, added: Usage) -> dict[str, Any]:
         """The prompt once, and the tokens of both phases; cut reasoning is not counted.
@@ -306,10 +289,4 @@ class TwoPhase:
             if self.method == "estimate":  # the prompt of phase two tells it better
                 thinking = max(thinking, added.prompt - prompt - self._closing_tokens)
         completion = max(used, thinking) + added.completion
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            **({"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}),
-            "completion_tokens_details": {"reasoning_tokens": thinking},
-        }
+        return chat.usage_object(prompt, completion, thinking, cached)

@@ -7,7 +7,7 @@ where it is needed.
 
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -62,6 +62,17 @@ def loads_lenient(raw: bytes) -> Any:
         return json.loads(raw, strict=False, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise JSONError(str(error)) from None
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON value that is to be an object; empty where it is anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def as_objects(value: object) -> list[dict[str, Any]]:
+    """A JSON value that is to be a list of objects; empty ones stand for all other entries."""
+    entries = cast("list[object]", value) if isinstance(value, list) else []
+    return [as_object(entry) for entry in entries]
 
 
 def dumps(value: Any) -> bytes:

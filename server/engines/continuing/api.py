@@ -14,7 +14,11 @@ Json = dict[str, Any]
 
 
 class ContinuedApi(Protocol):
-    """An API; the modules `chat`, `responses` and `messages` beside this one implement it."""
+    """An API; the modules `chat`, `responses` and `messages` beside this one implement it.
+
+    `limit` are the tokens that end the initial request, for an API that does not tell whether they
+    did: llama.cpp calls any response completed.
+    """
 
     LIMITS: tuple[str, ...]
     """The fields that bound the completion, in tokens."""
@@ -22,10 +26,7 @@ class ContinuedApi(Protocol):
     NOTABLE: re.Pattern[bytes]
     """What events of a `Kind` contain; other text may contain it too."""
 
-    TELLS_CUTS: bool
-    """Whether engines tell that a limit ended an answer: llama.cpp calls any response completed."""
-
-    def kind(self, event: Json) -> Kind | None:
+    def kind(self, event: Json, limit: int | None) -> Kind | None:
         """What an event of a stream is; None for one that matters to nobody here."""
         ...
 
@@ -38,10 +39,7 @@ class ContinuedApi(Protocol):
         ...
 
     def read_stream(self, events: Sequence[Json], limit: int | None) -> Unfinished | None:
-        """The state at the end of a stream; None where it cannot be continued.
-
-        `limit` are the tokens that end it where the API does not tell.
-        """
+        """The state at the end of a stream; None where it cannot be continued."""
         ...
 
     def thinking_events(self, events: Sequence[Json]) -> int:

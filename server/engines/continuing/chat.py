@@ -13,7 +13,6 @@ from server.engines.usage import Usage, read_usage
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens", "max_completion_tokens")
-TELLS_CUTS: bool = True
 NOTABLE = re.compile(
     rb'"(?:content"\s*+:\s*["\[]\s*[^"\s]|(?:tool_calls|audio|function_call)"\s*+:\s*[\[{]'
     rb'|(?:finish_reason|refusal)"\s*+:\s*"|error"\s*+:\s*[{"])'
@@ -22,7 +21,7 @@ _ANSWER = re.compile(rb'"(?:content"\s*+:\s*["\[]\s*[^"\s\\]|tool_calls"\s*+:\s*
 _FINISH = b'"finish_reason"'
 
 
-def kind(event: Json) -> Kind | None:
+def kind(event: Json, limit: int | None) -> Kind | None:  # noqa: ARG001
     if event.get("error"):
         return "error"
     choice = chat_chunk.first_choice(event) or {}
@@ -46,7 +45,7 @@ def may_lack_answer(raw: bytes) -> bool:
     return is_cut_or_several(raw, _FINISH) or not _ANSWER.search(raw)
 
 
-def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
+def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:  # noqa: ARG001
     deltas = [chat_chunk.part(chat_chunk.first_choice(event) or {}, "delta") for event in events]
     finishes = [(chat_chunk.first_choice(event) or {}).get("finish_reason") for event in events]
     message: Json = {
@@ -56,7 +55,7 @@ def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
     }
     usages = [usage for event in events if (usage := read_usage(event))]
     finish = next((finish for finish in finishes if finish), None)
-    return _unfinished(message, finish, usages[-1] if usages else None, limit)
+    return _unfinished(message, finish, usages[-1] if usages else None)
 
 
 def thinking_events(events: Sequence[Json]) -> int:
@@ -64,13 +63,13 @@ def thinking_events(events: Sequence[Json]) -> int:
     return sum(bool(chat_chunk.reasoning(chat_chunk.part(c, "delta"))[0]) for c in choices)
 
 
-def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
+def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:  # noqa: ARG001
     choices = chat_chunk.choices(answer)
     usage = read_usage(answer) if len(choices) == 1 else None
     states: list[Unfinished] = []
     for position, choice in enumerate(choices):
         message, finish = chat_chunk.part(choice, "message"), choice.get("finish_reason")
-        state = _unfinished(message, finish, usage, limit)
+        state = _unfinished(message, finish, usage)
         if state is not None:
             state.index = position
             states.append(state)
@@ -196,25 +195,29 @@ def total_usage(begun: Usage | None, state: Unfinished, added: Usage) -> Json:
     if begun is not None:
         prompt, spent = begun.prompt, max(spent, begun.completion)
         thinking = begun.thinking if begun.thinking is not None else thinking
-    total: dict[str, Any] = {
+    cached = begun.cached if begun is not None else 0
+    return usage_object(prompt, spent + added.completion, thinking, cached)
+
+
+def usage_object(prompt: int, completion: int, thinking: int | None, cached: int) -> Json:
+    """A completion's `usage`; without the thinking tokens where they are not known."""
+    usage: Json = {
         "prompt_tokens": prompt,
-        "completion_tokens": spent + added.completion,
-        "total_tokens": prompt + spent + added.completion,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
     }
-    if begun is not None and begun.cached:
-        total["prompt_tokens_details"] = {"cached_tokens": begun.cached}
+    if cached:
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}
     if thinking is not None:
-        total["completion_tokens_details"] = {"reasoning_tokens": thinking}
-    return total
+        usage["completion_tokens_details"] = {"reasoning_tokens": thinking}
+    return usage
 
 
-def _unfinished(
-    message: Json, finish: object, usage: Usage | None, limit: int | None
-) -> Unfinished | None:
+def _unfinished(message: Json, finish: object, usage: Usage | None) -> Unfinished | None:
     """The state of a choice; None where it is whole, or cannot be continued, as a tool's call."""
     reasoning, text = chat_chunk.reasoning(message)[0], chat_chunk.text(message)
     if message.get("tool_calls") or message.get("function_call") or message.get("refusal"):
         return None
     if finish is not None and end_kind(finish) is None:
         return None
-    return Unfinished.of(reasoning, text, usage, end_kind(finish) == "cut", limit)
+    return Unfinished.of(reasoning, text, usage, end_kind(finish) == "cut")

@@ -14,10 +14,10 @@ from server.engines.continuing.ending import end_kind, is_cut_or_several
 from server.engines.continuing.prefix import without_echo
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
+from server.http.json_codec import as_object, as_objects
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_tokens",)
-TELLS_CUTS: bool = True
 NOTABLE = re.compile(rb'"(?:text_delta|content_block_start|message_delta|error)"')
 _TEXT = re.compile(rb'"text"\s*+:\s*"\s*[^"\s\\]')
 _STOP = b'"stop_reason"'
@@ -25,19 +25,19 @@ _QUIET = ("thinking", "redacted_thinking", "text")
 """Kinds of blocks whose beginning is no answer."""
 
 
-def kind(event: Json) -> Kind | None:
+def kind(event: Json, limit: int | None) -> Kind | None:  # noqa: ARG001
     name = event.get("type")
     if name == "error":
         return "error"
     if name == "message_delta":
-        return end_kind(_object(event.get("delta")).get("stop_reason"))
+        return end_kind(as_object(event.get("delta")).get("stop_reason"))
     if name == "content_block_start":
-        block = _object(event.get("content_block"))
+        block = as_object(event.get("content_block"))
         if block.get("type") not in _QUIET:
             return "answer"
         return "answer" if str(block.get("text") or "").strip() else None
     if name == "content_block_delta":
-        return "answer" if str(_object(event.get("delta")).get("text") or "").strip() else None
+        return "answer" if str(as_object(event.get("delta")).get("text") or "").strip() else None
     return None
 
 
@@ -49,22 +49,22 @@ def may_lack_answer(raw: bytes) -> bool:
     return is_cut_or_several(raw, _STOP) or not _TEXT.search(raw)
 
 
-def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
+def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:  # noqa: ARG001
     message: Json = {"content": _blocks(events), "usage": {}, "stop_reason": None}
     for event in events:
-        start = _object(event.get("message"))
-        message["usage"] |= _object(start.get("usage")) | _object(event.get("usage"))
-        reason = _object(event.get("delta")).get("stop_reason")
+        start = as_object(event.get("message"))
+        message["usage"] |= as_object(start.get("usage")) | as_object(event.get("usage"))
+        reason = as_object(event.get("delta")).get("stop_reason")
         message["stop_reason"] = reason or message["stop_reason"]
-    return _unfinished(message, limit)
+    return _unfinished(message)
 
 
 def thinking_events(events: Sequence[Json]) -> int:
-    return sum(bool(_object(event.get("delta")).get("thinking")) for event in events)
+    return sum(bool(as_object(event.get("delta")).get("thinking")) for event in events)
 
 
-def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
-    state = _unfinished(answer, limit)
+def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:  # noqa: ARG001
+    state = _unfinished(answer)
     return [] if state is None else [state]
 
 
@@ -78,12 +78,13 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
-    blocks = [_as_answer(block, state.prefix()) for block in _content(continued)]
-    usages = _object(answer.get("usage")), _object(continued.get("usage"))
+    blocks = [_as_answer(block, state.prefix()) for block in as_objects(continued.get("content"))]
+    usages = as_object(answer.get("usage")), as_object(continued.get("usage"))
     answer = {**answer, "usage": _total_usage(*usages, state)}
     if not any(str(block.get("text") or "").strip() or "id" in block for block in blocks):
         return answer
-    begun = [b for b in _content(answer) if b.get("type") != "text" or str(b.get("text")).strip()]
+    begun = as_objects(answer.get("content"))
+    begun = [b for b in begun if b.get("type") != "text" or str(b.get("text")).strip()]
     names = ("stop_reason", "stop_sequence")
     ending = {name: continued.get(name) for name in names}
     return {**answer, **ending, "content": begun + blocks}
@@ -94,7 +95,8 @@ async def joined(
 ) -> AsyncGenerator[bytes]:
     begun: Json = {}
     for event in events:
-        begun |= _object(_object(event.get("message")).get("usage")) | _object(event.get("usage"))
+        start = as_object(event.get("message"))
+        begun |= as_object(start.get("usage")) | as_object(event.get("usage"))
     if begun.get("output_tokens") is None or state.completion_tokens is not None:
         begun["output_tokens"] = state.completion_tokens or 0
     count = sum(event.get("type") == "content_block_start" for event in events)
@@ -113,7 +115,7 @@ async def joined(
         if isinstance(fields.get("index"), int):
             fields = {**fields, "index": fields["index"] + count}
         if name == "message_delta":
-            fields = {**fields, "usage": _total_usage(begun, _object(fields.get("usage")), state)}
+            fields = {**fields, "usage": _total_usage(begun, as_object(fields.get("usage")), state)}
         yield encode(fields, str(name))
 
 
@@ -125,9 +127,9 @@ def _as_answer(block: Json, prefix: str) -> Json:
     return {"type": "text", "text": text}
 
 
-def _unfinished(message: Json, limit: int | None) -> Unfinished | None:
+def _unfinished(message: Json) -> Unfinished | None:
     """The state of a message; None where it has a tool's call, or no thinking."""
-    blocks, reason = _content(message), message.get("stop_reason")
+    blocks, reason = as_objects(message.get("content")), message.get("stop_reason")
     if any(block.get("type") not in _QUIET for block in blocks):
         return None
     if reason is not None and end_kind(reason) is None:
@@ -136,7 +138,7 @@ def _unfinished(message: Json, limit: int | None) -> Unfinished | None:
         "".join(str(block.get(name) or "") for block in blocks) for name in ("thinking", "text")
     )
     usage = read_usage(message) if reason else None  # that of the first event is not the last one
-    return Unfinished.of(reasoning, text, usage, end_kind(reason) == "cut", limit)
+    return Unfinished.of(reasoning, text, usage, end_kind(reason) == "cut")
 
 
 def _blocks(events: Sequence[Json]) -> list[Json]:
@@ -144,18 +146,12 @@ def _blocks(events: Sequence[Json]) -> list[Json]:
     blocks: list[Json] = []
     for event in events:
         if event.get("type") == "content_block_start":
-            blocks.append({**_object(event.get("content_block"))})
-        delta = _object(event.get("delta"))
+            blocks.append({**as_object(event.get("content_block"))})
+        delta = as_object(event.get("delta"))
         for name in ("thinking", "text"):
             if blocks and isinstance(delta.get(name), str):
                 blocks[-1][name] = str(blocks[-1].get(name) or "") + delta[name]
     return blocks
-
-
-def _content(message: Json) -> list[Json]:
-    content = message.get("content")
-    blocks = cast("list[Any]", content) if isinstance(content, list) else []
-    return [_object(block) for block in blocks]
 
 
 def _total_usage(begun: Json, added: Json, state: Unfinished) -> Json:
@@ -166,7 +162,3 @@ def _total_usage(begun: Json, added: Json, state: Unfinished) -> Json:
     counts = (token_count(counts.get("output_tokens")) for counts in (begun, added))
     total["output_tokens"] = sum(count or 0 for count in counts)
     return total
-
-
-def _object(value: object) -> Json:
-    return cast("Json", value) if isinstance(value, dict) else {}

@@ -7,45 +7,50 @@ from typing import Any, cast
 from router.finish_reason import finish_meaning
 from server.engines.continuing.api import Json, Kind
 from server.engines.continuing.prefix import without_echo
+from server.engines.continuing.streamed_response import (
+    ITEM_DONE,
+    THINKING,
+    item_text,
+    open_items,
+    streamed_response,
+)
 from server.engines.continuing.unfinished import Unfinished
 from server.engines.usage import read_usage
+from server.http.json_codec import as_object, as_objects
 from server.http.sse import encode, payload
 
 LIMITS: tuple[str, ...] = ("max_output_tokens",)
-TELLS_CUTS: bool = False
 NOTABLE = re.compile(
     rb'"(?:response\.(?:output_text\.delta|refusal\.delta|output_item\.added|function_call|mcp_call'
     rb'|custom_tool_call|completed|incomplete|failed)|error")'
 )
 _ANSWERS = ("response.output_text.delta", "response.refusal.delta")
 _LAST = ("response.completed", "response.incomplete")
-_THINKING = "response.reasoning"
-_ITEM_ADDED, _ITEM_DONE = "response.output_item.added", "response.output_item.done"
 _OPENING = ("response.created", "response.in_progress", "response.queued")
 
 
-def kind(event: Json) -> Kind | None:
+def kind(event: Json, limit: int | None) -> Kind | None:
     name = event.get("type")
     if name in ("error", "response.failed"):
         return "error"
     if name in _LAST:
-        return _last_kind(event)
+        return _last_kind(event, limit)
     if name in _ANSWERS:
         return "answer" if str(event.get("delta")).strip() else None
     if name == "response.output_item.added":
         known = ("reasoning", "message")
-        return None if _object(event.get("item")).get("type") in known else "answer"
+        return None if as_object(event.get("item")).get("type") in known else "answer"
     return None
 
 
-def _last_kind(event: Json) -> Kind | None:
-    response = _object(event.get("response"))
+def _last_kind(event: Json, limit: int | None) -> Kind | None:
+    response = as_object(event.get("response"))
     if finish_meaning(response.get("status")) == "error":
         return "error"
     if _is_filtered(response):
         return None
-    is_cut = "incomplete" in (response.get("status"), str(event["type"]).removeprefix("response."))
-    return "cut" if is_cut else "end"
+    statuses = response.get("status"), str(event["type"]).removeprefix("response.")
+    return "cut" if "incomplete" in statuses or _is_spent(response, limit) else "end"
 
 
 def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
@@ -57,12 +62,12 @@ def may_lack_answer(raw: bytes) -> bool:
 
 
 def read_stream(events: Sequence[Json], limit: int | None) -> Unfinished | None:
-    return _unfinished(_begun_response(events), limit) if events else None
+    return _unfinished(streamed_response(events), limit) if events else None
 
 
 def thinking_events(events: Sequence[Json]) -> int:
     names = (str(event.get("type")) for event in events)
-    return sum(name.startswith(_THINKING) and name.endswith(".delta") for name in names)
+    return sum(name.startswith(THINKING) and name.endswith(".delta") for name in names)
 
 
 def read_answer(answer: Json, limit: int | None) -> list[Unfinished]:
@@ -89,25 +94,26 @@ def body(body: Json, state: Unfinished, resume: Json, remaining: int | None) -> 
 
 
 def merged(answer: Json, state: Unfinished, continued: Json) -> Json:
-    items = [_as_answer(item, state.prefix()) for item in _items(continued)]
-    items = _without_blank(items)
-    if not any(_texts(item) for item in items) and not _has_tools(items):
+    added = [_as_answer(item, state.prefix()) for item in as_objects(continued.get("output"))]
+    items = _without_blank(added)
+    if not any(item_text(item) for item in items) and not _has_tools(items):
         return _with_usage(answer, answer, state, continued)
-    return _joined(answer, _without_blank(_items(answer)) + items, state, continued)
+    begun = _without_blank(as_objects(answer.get("output")))
+    return _joined(answer, begun + items, state, continued)
 
 
 async def joined(
     events: Sequence[Json], state: Unfinished, continued: AsyncIterator[bytes]
 ) -> AsyncGenerator[bytes]:
-    begun_response = _begun_response(events)
-    items = _items(begun_response)
+    begun_response = streamed_response(events)
+    items = as_objects(begun_response.get("output"))
     begun = [event for event in events if event.get("type") not in _LAST]
     numbers = [event.get("sequence_number") for event in begun]
     number = max((number for number in numbers if isinstance(number, int)), default=-1)
-    for event in _open_items(begun):  # the stream ended, or was cut, within it
+    for event in open_items(begun):  # the stream ended, or was cut, within it
         number += 1
-        ending = {**event, "type": _ITEM_DONE, "item": items[-1], "sequence_number": number}
-        yield encode(ending, _ITEM_DONE)
+        ending = {**event, "type": ITEM_DONE, "item": items[-1], "sequence_number": number}
+        yield encode(ending, ITEM_DONE)
     streamed = ""
     async for event in continued:
         fields = payload(event)
@@ -126,8 +132,9 @@ async def joined(
         response = fields.get("response")
         if isinstance(response, dict):  # of the last event, whichever it is
             continued_response = cast("Json", response)
-            added = _items(continued_response)
-            is_echo = streamed != "".join(map(_texts, added))  # not an answer that repeats itself
+            added = as_objects(continued_response.get("output"))
+            # not an answer that repeats itself
+            is_echo = streamed != "".join(item_text(item) for item in added)
             answers = [_as_answer(item, state.prefix() if is_echo else "") for item in added]
             fields["response"] = _joined(begun_response, items + answers, state, continued_response)
         yield encode(fields, str(name))
@@ -137,8 +144,8 @@ def _as_answer(item: Json, prefix: str) -> Json:
     """An item of the second response without what it repeats; all of its text is answer."""
     if item.get("type") not in ("reasoning", "message"):
         return item
-    thoughts = _texts(item) if item.get("type") == "reasoning" else ""
-    text = without_echo(thoughts, "" if thoughts else _texts(item), prefix)
+    thoughts = item_text(item) if item.get("type") == "reasoning" else ""
+    text = without_echo(thoughts, "" if thoughts else item_text(item), prefix)
     begun = {"id": item.get("id"), "role": "assistant", "status": "completed"}
     content: Json = {"type": "output_text", "text": text, "annotations": []}
     message = item if item.get("type") == "message" else begun
@@ -162,7 +169,7 @@ def _with_usage(response: Json, begun_response: Json, state: Unfinished, continu
     thinking = begun_usage.thinking if begun_usage else None
     details = spent if thinking is None and not state.text else thinking
     usage = {
-        **_object(continued.get("usage")),
+        **as_object(continued.get("usage")),
         "input_tokens": prompt,
         "output_tokens": spent + added.completion,
         "total_tokens": prompt + spent + added.completion,
@@ -171,103 +178,35 @@ def _with_usage(response: Json, begun_response: Json, state: Unfinished, continu
     return {**response, "usage": usage}
 
 
-def _begun_response(events: Sequence[Json]) -> Json:
-    """The response that the events of a stream make, whether or not its last one repeats them."""
-    responses = [_object(event.get("response")) for event in events if event.get("response")]
-    response, names = responses[-1] if responses else {}, [event.get("type") for event in events]
-    if response.get("status") not in ("completed", "incomplete"):
-        status = "incomplete" if "response.incomplete" in names else "completed"
-        response = {**response, "status": status}
-    items = _items(response)
-    if not any(item.get("type") == "reasoning" and _texts(item) for item in items):
-        streamed = _streamed_items(events)
-        items = [item for item in streamed if item["type"] == "reasoning" or not items] + items
-    return {**response, "output": items}
-
-
-def _streamed_items(events: Sequence[Json]) -> list[Json]:
-    """The items that a stream began, in their order, with the text of its deltas."""
-    items: dict[object, Json] = {}
-    texts: dict[object, str] = {}
-    for event in events:
-        name, key = str(event.get("type")), _item_key(event)
-        item = _object(event.get("item"))
-        if name.startswith("response.output_item.") and isinstance(item.get("type"), str):
-            items[key] = item
-        elif name.endswith(".delta") and isinstance(event.get("delta"), str):
-            kind = "reasoning" if name.startswith(_THINKING) else "message"
-            items.setdefault(key, {"type": kind})
-            texts[key] = texts.get(key, "") + event["delta"]
-    return [_with_text(item, texts.get(key, "")) for key, item in items.items()]
-
-
-def _item_key(event: Json) -> object:
-    """What tells an event's item from others; llama.cpp does not count them."""
-    ids = event.get("output_index"), event.get("item_id"), _object(event.get("item")).get("id")
-    return next((key for key in ids if isinstance(key, int | str)), None)
-
-
-def _with_text(item: Json, text: str) -> Json:
-    kinds = {"reasoning": "reasoning_text", "message": "output_text"}
-    kind = kinds.get(item["type"])
-    if kind is None or not text or _texts(item):
-        return item
-    return {**item, "status": "completed", "content": [{"type": kind, "text": text}]}
-
-
-def _open_items(events: Sequence[Json]) -> list[Json]:
-    """The events that began items of which no event tells the end: the last one, if any."""
-    begun = {_item_key(event): event for event in events if event.get("type") == _ITEM_ADDED}
-    for event in events:
-        if event.get("type") == _ITEM_DONE:
-            begun.pop(_item_key(event), None)
-    return [*begun.values()][-1:]
-
-
 def _unfinished(response: Json, limit: int | None) -> Unfinished | None:
     """The state of a response; None where it is whole, or cannot be continued, as a tool's call."""
-    items = _items(response)
+    items = as_objects(response.get("output"))
     if response.get("status") not in ("completed", "incomplete") or _has_tools(items):
         return None
     if _is_filtered(response):
         return None
     by_kind = {
-        name: "".join(_texts(item) for item in items if item.get("type") == name)
+        name: "".join(item_text(item) for item in items if item.get("type") == name)
         for name in ("reasoning", "message")
     }
-    at_length, usage = response.get("status") == "incomplete", read_usage(response)
-    return Unfinished.of(by_kind["reasoning"], by_kind["message"], usage, at_length, limit)
+    at_length = response.get("status") == "incomplete" or _is_spent(response, limit)
+    return Unfinished.of(by_kind["reasoning"], by_kind["message"], read_usage(response), at_length)
+
+
+def _is_spent(response: Json, limit: int | None) -> bool:
+    """Whether all tokens are spent: llama.cpp calls a response completed that a limit ended."""
+    usage = None if limit is None else read_usage(response)
+    return limit is not None and usage is not None and usage.completion >= limit
 
 
 def _is_filtered(response: Json) -> bool:
     """Whether a filter ended it, beyond which nothing may go on."""
-    return finish_meaning(_object(response.get("incomplete_details")).get("reason")) == "filter"
-
-
-def _items(response: Json) -> list[Json]:
-    output = response.get("output")
-    items = cast("list[Any]", output) if isinstance(output, list) else []
-    return [_object(item) for item in items]
+    return finish_meaning(as_object(response.get("incomplete_details")).get("reason")) == "filter"
 
 
 def _has_tools(items: Sequence[Json]) -> bool:
     return any(item.get("type") not in ("reasoning", "message") for item in items)
 
 
-def _texts(item: Json) -> str:
-    """The text of a message, or of a reasoning item: its content, else its summary."""
-    for name in ("content", "summary"):
-        parts = item.get(name)
-        entries = cast("list[Any]", parts) if isinstance(parts, list) else []
-        texts = [_object(entry).get("text") for entry in entries]
-        if text := "".join(text for text in texts if isinstance(text, str)):
-            return text
-    return ""
-
-
 def _without_blank(items: list[Json]) -> list[Json]:
-    return [item for item in items if item.get("type") != "message" or _texts(item).strip()]
-
-
-def _object(value: object) -> Json:
-    return cast("Json", value) if isinstance(value, dict) else {}
+    return [item for item in items if item.get("type") != "message" or item_text(item).strip()]

@@ -37,20 +37,15 @@ class Unfinished:
         return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, self.thinking_tokens)
 
     @classmethod
-    def of(
-        cls, reasoning: str, text: str, usage: Usage | None, at_length: bool, limit: int | None
-    ) -> Self | None:
+    def of(cls, reasoning: str, text: str, usage: Usage | None, at_length: bool) -> Self | None:
         """The state of a choice; None where it has an answer that nothing has cut, or no tokens.
 
         Args:
             reasoning: the text of its reasoning block.
             text: the text of its answer.
             usage: its tokens, as far as the engine reports them.
-            at_length: whether the engine says that a limit ended it.
-            limit: the tokens that end it where the engine does not say so.
+            at_length: whether a limit ended it.
         """
-        is_spent = usage is not None and limit is not None and usage.completion >= limit
-        at_length = at_length or is_spent
         text = text if text.strip() else ""
         is_nothing = not (reasoning or text or at_length) and not (usage and usage.completion)
         if is_nothing or (text and not at_length):
