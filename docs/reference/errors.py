@@ -12,6 +12,7 @@ from docs.reference.code_texts import (
     possible_texts,
     text_of,
 )
+from docs.reference.command_errors import INTRODUCTION, command_messages
 from docs.reference.markdown import listed, page, table
 from server import errors
 
@@ -63,6 +64,9 @@ def text() -> str:
             code = f", code `{kind.code}`" if kind.code else ""
             parts += [f"### {_status(kind)}{code}", listed(texts)]
     parts += ["## Start-up", _STARTUP, listed(startup_messages())]
+    parts += ["## Commands", INTRODUCTION]
+    for commands, texts in messages_of_commands().items():
+        parts += [f"### {commands}", listed(texts)]
     parts += ["## Abstentions", _ABSTAINED, listed(abstentions())]
     return page("Errors", *parts)
 
@@ -113,7 +117,7 @@ def startup_messages() -> list[str]:
     texts: set[str] = set()
     for file in files:
         names = {"SettingsError", "ArtifactError", "LedgerError"}
-        if file.name in ("settings.py", "fields.py", "api_key_settings.py", "effort_budgets.py"):
+        if file.parent.name == "config":
             names.add("ValueError")
         module = ast.parse(file.read_text())
         for call in calls(module):
@@ -125,6 +129,11 @@ def startup_messages() -> list[str]:
             returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
             texts |= {(text_of(value, {}) or "") for value in returned if value is not None}
     return sorted(text for text in texts if text.strip("… :"))
+
+
+def messages_of_commands() -> dict[str, list[str]]:
+    """The texts with which other commands end, without those that `tops serve` prints too."""
+    return command_messages(startup_messages())
 
 
 def abstentions() -> list[str]:
