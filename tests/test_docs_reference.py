@@ -40,13 +40,61 @@ def test_troubleshooting_covers_every_abstention() -> None:
     assert [reason for reason in reasons if f"| {reason} |" not in text] == []
 
 
+MESSAGE_TABLE = re.compile(r"^\| message \|.*\n\| ---.*\n((?:\|.*\n)+)", re.MULTILINE)
+REMEDY = re.compile(
+    r"(?:^|[:;,.(] |\b(?:and|or|then|to) )"
+    r"(?:add|allow|ask|choose|convert|download|fit|generate|give|have|install|keep|leave|limit|list|lower"
+    r"|make|mend|move|name|pass|raise|remove|request|retry|run|save|see|send|serve|set|shorten"
+    r"|start|state|take|train|try|upgrade|use|widen)\b"
+    r"|\b(?:must|needs?|pip install)\b|\bexclude each other\b|: (?:not|only) with |, not …$",
+    re.IGNORECASE,
+)
+"""How a message says what to do: an imperative, or what a value has to be."""
+
+
+def _quotes() -> list[list[str]]:
+    """The messages that troubleshooting quotes, each as the texts between its values."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    cells = [
+        row.split(" | ")[0].removeprefix("| ").replace("`", "")
+        for table in MESSAGE_TABLE.findall(page)
+        for row in table.splitlines()
+    ]
+    prose = re.sub(r"`[^`]*`", "", MESSAGE_TABLE.sub("", page))
+    emphasised = re.findall(r"(?<!\*)\*([^*|]+)\*(?!\*)", re.sub(r"\s+", " ", prose))
+    quotes = [*emphasised, *(quote for cell in cells for quote in cell.split("; "))]
+    return [_parts(quote) for quote in quotes]
+
+
+def _parts(text: str) -> list[str]:
+    """A message without its values."""
+    return text.strip(" …:,").split(" … ")
+
+
 def test_troubleshooting_quotes_messages_as_they_are() -> None:
-    prose = re.sub(r"`[^`]*`", "", _troubleshooting())
-    quotes = re.findall(r"(?<!\*)\*([^*|]+)\*(?!\*)", prose)
-    known = [*texts_of("server", "router")]
-    pieces = [quote.strip(" …").split(" … ") for quote in quotes]
-    assert len(quotes) > 10
-    assert [words for words in pieces if not any(_all_in(words, text) for text in known)] == []
+    known = [*texts_of("server", "router", "models", "loadtest")]
+    known += [" ".join(text.split()).replace("`", "") for text in known]
+    known += [text for texts in errors.messages_of_commands().values() for text in texts]
+    quotes = _quotes()
+    assert len(quotes) > 150
+    assert [words for words in quotes if not any(_all_in(words, text) for text in known)] == []
+
+
+def test_every_message_says_what_to_do_or_is_in_troubleshooting() -> None:
+    """Errors with a code are answered by the section of that code."""
+    answers = _quotes()
+    long = [words for words in answers if len("".join(words)) > 8]
+    messages = {*errors.error_messages()["BadRequest"], *errors.startup_messages()}
+    messages |= {text for texts in errors.messages_of_commands().values() for text in texts}
+    assert len(messages) > 300
+    unanswered = [
+        message
+        for message in sorted(messages)
+        if not REMEDY.search(message)
+        and _parts(message) not in answers
+        and not any(_all_in(words, message) for words in long)
+    ]
+    assert unanswered == []
 
 
 def _all_in(words: list[str], text: str) -> bool:
