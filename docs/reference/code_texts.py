@@ -18,9 +18,13 @@ def texts_of(*packages: str) -> Iterator[str]:
 
 
 @cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def modules(package: str) -> tuple[ast.Module, ...]:
     files = sorted((ROOT / package).rglob("*.py"))
-    return tuple(ast.parse(file.read_text()) for file in files if "embedded" not in file.parts)
+    return tuple(tree_of(file) for file in files if "embedded" not in file.parts)
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from docs.reference.code_texts import ROOT, called, calls, constants, text_of
+from docs.reference.code_texts import ROOT, called, calls, constants, text_of, tree_of
 
 INTRODUCTION = """\
 The other commands print one of these on standard error, after the name of the option, the file or
@@ -38,7 +38,7 @@ _HANDLED = {"BadRequest", "GenerationFailed", "LedgerDown", "PromptError", "_Unr
 def command_messages(known: Collection[str]) -> dict[str, list[str]]:
     """The texts by commands, without the `known` ones, which another section lists."""
     trees = {
-        commands: {file: ast.parse(file.read_text()) for file in _files(sources)}
+        commands: {file: tree_of(file) for file in _files(sources)}
         for commands, sources in _SOURCES.items()
     }
     names = {name for files in trees.values() for tree in files.values() for name in _errors(tree)}

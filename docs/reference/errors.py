@@ -11,6 +11,7 @@ from docs.reference.code_texts import (
     modules,
     possible_texts,
     text_of,
+    tree_of,
 )
 from docs.reference.command_errors import INTRODUCTION, command_messages
 from docs.reference.markdown import listed, page, table
@@ -119,11 +120,11 @@ def startup_messages() -> list[str]:
         names = {"SettingsError", "ArtifactError", "LedgerError"}
         if file.parent.name == "config":
             names.add("ValueError")
-        module = ast.parse(file.read_text())
+        module = tree_of(file)
         for call in calls(module):
             if called(call) in names and call.args:
                 texts.add(text_of(call.args[0], constants(module)) or "")
-    supervisor = ast.parse((ROOT / "server/engines/supervisor.py").read_text())
+    supervisor = tree_of(ROOT / "server/engines/supervisor.py")
     for function in ast.walk(supervisor):
         if getattr(function, "name", "") == "_describe":
             returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
@@ -146,7 +147,7 @@ def abstentions() -> list[str]:
             for call in calls(function):
                 if called(call) in ("Abstention", "without_artifact"):
                     texts.update(*(possible_texts(word, constants(function)) for word in call.args))
-    for call in calls(ast.parse((ROOT / "router/messages.py").read_text())):
+    for call in calls(tree_of(ROOT / "router/messages.py")):
         if called(call) in ("append", "Conversation"):
             texts.update(*(possible_texts(word, {}) for word in call.args))
     return sorted(text for text in texts if " " in text.strip("… "))
