@@ -22,7 +22,6 @@ import structlog
 import uvicorn
 from uvicorn import _subprocess
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess, multiprocess
 
 from child_python import process_context
 from router.artifact import ArtifactError
@@ -38,6 +37,7 @@ from server.gateway import Gateway
 from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
 from server.http.stoppable_server import StoppableServer
+from server.http.worker_supervisor import WorkerSupervisor
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
 from server.lifecycle.in_flight_table import create_in_flight_table
@@ -50,7 +50,6 @@ _HUNG_SECONDS = 30
 """A worker that answers no ping for this long is replaced; a worker that starts answers none."""
 
 _STARTUP_POLL_SECONDS = 0.05
-_EXIT_POLL_SECONDS = 0.2
 _FULL_COLLECTION_THRESHOLD = 1_000
 """Collections of the middle generation before a full one; Python's own default is 10."""
 
@@ -122,7 +121,7 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     app = partial(_worker, settings, shared)
     config = _config(app, settings, factory=True, workers=settings.workers)
     config.timeout_worker_healthcheck = _HUNG_SECONDS
-    workers = _Workers(config, [listener])
+    workers = WorkerSupervisor(config, [listener])
     was_up = threading.Event()
 
     def announce() -> None:
@@ -144,82 +143,6 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
         if supervisor.failure is not None:
             raise supervisor.failure
     return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
-
-
-class _Workers(Multiprocess):
-    """uvicorn's supervisor, which notices at once that a worker ended while it started.
-
-    uvicorn keeps the worker's end of their pipe open in the parent, so its wait for the answer to a
-    ping lasts for the whole time-out (30 s here), although the worker is gone.
-
-    Workers start with SIGINT blocked, and unblock it when they can handle it: Ctrl-C would be a
-    traceback of each. A second Ctrl-C reaches them even if only the parent gets it.
-    """
-
-    def init_processes(self) -> None:
-        with _blocked_interrupts():
-            super().init_processes()
-
-    def keep_subprocess_alive(self) -> None:
-        for process in self.processes:
-            process.child_conn.close()
-        with _blocked_interrupts():
-            super().keep_subprocess_alive()
-
-    def terminate_all(self) -> None:
-        super().terminate_all()
-        for listener in self.sockets:  # connections that no worker accepts any more are refused
-            listener.close()
-
-    def join_all(self) -> None:
-        for process in self.processes:
-            while process.process.is_alive():
-                process.process.join(_EXIT_POLL_SECONDS)
-                if signal.SIGINT in self.signal_queue:
-                    self.signal_queue.clear()
-                    for worker in self.processes:
-                        if worker.pid is not None and worker.process.is_alive():
-                            with suppress(ProcessLookupError):  # see `_WorkerProcess`
-                                os.kill(worker.pid, signal.SIGINT)
-        super().join_all()
-
-
-class _WorkerProcess(multiprocess.Process):
-    """A worker that signals end by way of its server only.
-
-    uvicorn raises the signals that stopped it once more at its end, to be handled by these: the
-    default handlers would end the process before open requests have their rows in the ledger.
-
-    The process that forked it reaps it, a moment before this one knows that it has ended.
-    """
-
-    @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
-            self._server = StoppableServer(self.config)
-        return self._server
-
-    def terminate(self) -> None:
-        with suppress(ProcessLookupError):
-            super().terminate()
-
-    def target(self, sockets: list[socket.socket] | None = None) -> None:
-        signal.signal(signal.SIGINT, self.server.handle_exit)
-        signal.signal(signal.SIGTERM, self.server.handle_exit)
-        super().target(sockets)
-
-
-multiprocess.Process = _WorkerProcess  # what the supervisor starts; it has no parameter for it
-
-
-@contextmanager
-def _blocked_interrupts() -> Generator[None]:
-    """Block SIGINT for this thread, and so for the processes that it starts."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _worker(settings: Settings, shared: Shared) -> Gateway:

@@ -40,7 +40,7 @@ USED: dict[Any, tuple[str, ...]] = {
     ),
     # server.http.stoppable_server
     Server: ("main_loop", "on_tick"),
-    # server.workers
+    # server.http.worker_supervisor
     Multiprocess: ("keep_subprocess_alive", "run"),
     multiprocess.Process: ("server", "target"),
     _subprocess: ("spawn",),

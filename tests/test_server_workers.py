@@ -19,11 +19,10 @@ from engines import scripted
 from polling import until
 from processes import ROOT, Server, family, forker_of, serving, workers_of
 from prometheus_client.parser import text_string_to_metric_families
-from uvicorn.supervisors import multiprocess
 
-from server import workers as workers_module
 from server.config.load_settings import load_settings
 from server.config.settings import Settings
+from server.http.worker_supervisor import WorkerProcess, WorkerSupervisor
 
 STORY = "Ben has 40 coins. Ben finds 61 coins. How many coins does Ben have now? "
 PATIENCE = 60
@@ -244,10 +243,10 @@ class Reaped:
 
 
 def test_a_worker_that_has_just_ended_may_be_told_to_end() -> None:
-    worker: Any = object.__new__(multiprocess.Process)
+    worker: Any = object.__new__(WorkerProcess)
     worker.process = Reaped()
     worker.parent_conn, worker.child_conn = connection.Pipe()
-    workers: Any = object.__new__(workers_module._Workers)
+    workers: Any = object.__new__(WorkerSupervisor)
     workers.processes, workers.sockets = [worker], []
     workers.signal_queue = [signal.SIGINT]
     workers.terminate_all()
