@@ -171,20 +171,20 @@ class Router:
         if not point.leaves_baseline:
             but = " but by budgets" if point.bounded else ""
             loss = f"{policy.max_loss:.4g}"
-            reason = (
+            return Route(
+                fallback,
+                judgement,
                 f"no saving{but} is certified at a loss of {loss} in accuracy, so every request "
-                f"gets the baseline {fallback}"
+                f"gets the baseline {fallback}",
             )
-        elif not point.dearer and fallback not in candidates:
+        if not point.dearer and fallback not in candidates:
             reason = f"the router has no estimate for {fallback}, which stands in for the baseline"
-        else:
-            effort = choose(judgement, point, candidates, fallback)
-            reason = why(judgement, point, candidates, fallback, effort)
-            reason += kinds.explain(kind)
-            composite = next((each for each in added if each.name == effort), None)
-            names = tuple(each.name for each in added)
-            return Route(effort, judgement, reason, composite=composite, composites=names)
-        return Route(fallback, judgement, reason)
+            return Route(fallback, judgement, reason)
+        effort = choose(judgement, point, candidates, fallback)
+        reason = why(judgement, point, candidates, fallback, effort) + kinds.explain(kind)
+        composite = next((each for each in added if each.name == effort), None)
+        names = tuple(each.name for each in added)
+        return Route(effort, judgement, reason, composite=composite, composites=names)
 
     def _candidates(self, artifact: Artifact, allowed: Sequence[str] | None) -> list[str]:
         """The efforts that may be chosen, cheapest first."""

@@ -221,6 +221,8 @@ def _audit_engine(
     out: Path | None,
     is_json: bool,
 ) -> None:
+    import asyncio
+
     from server.effort_audit import (
         AuditError,
         EffortAudit,
@@ -237,9 +239,8 @@ def _audit_engine(
         audit = EffortAudit(asked[:prompts], max_tokens, temperature, concurrency)
         total = len(audit.prompts) * len(settings.efforts)
         with click.progressbar(length=total, label="replies", file=sys.stderr) as bar:
-            document = run_audit(
-                audit, settings, spelled, out, lambda n, _: bar.update(n - bar.pos)
-            )
+            running = run_audit(audit, settings, spelled, out, lambda n, _: bar.update(n - bar.pos))
+            document = asyncio.run(running)
     except SettingsError as error:
         raise UnusableSettings(str(error)) from error
     except AuditError as error:

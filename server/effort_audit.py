@@ -119,7 +119,7 @@ def read_audit_prompts(lines: TextIO) -> list[str]:
     return list(found)
 
 
-def run_audit(
+async def run_audit(
     audit: EffortAudit,
     settings: Settings,
     dialect: Dialect,
@@ -138,54 +138,37 @@ def run_audit(
     Raises:
         AuditError: the engine does not answer, or refuses; the message says why.
     """
-    return asyncio.run(_run(audit, settings, dialect, file, show))
-
-
-async def _run(
-    audit: EffortAudit,
-    settings: Settings,
-    dialect: Dialect,
-    file: Path | None,
-    show: Callable[[int, int], None],
-) -> dict[str, Any]:
     secret = settings.upstream_api_key
     api_key = secret.get_secret_value() if secret else None
     engine = Engine(settings.upstream[0], api_key, settings.upstream_timeout)
     async with engine.connected():
         model = await _model(engine, settings.model)
         context = engine.model_info.context if engine.model_info else None
-        conditions = {
-            "model": model,
-            "max_tokens": audit.max_tokens,
-            "temperature": audit.temperature,
-        }
-        trials = _TrialFile(file, conditions)
+        limits = {"max_tokens": audit.max_tokens, "temperature": audit.temperature}
+        trials = _TrialFile(file, {"model": model, **limits})
         finished = trials.read()
-        wanted: dict[tuple[Effort, str], str] = {
+        prompts: dict[tuple[Effort, str], str] = {
             (effort, hashlib.sha256(prompt.encode()).hexdigest()[:16]): prompt
             for prompt, effort in pairs(settings.efforts, audit.prompts)
         }
-        missing = iter([key for key in wanted if key not in finished])
-        show(len(wanted.keys() & finished.keys()), len(wanted))
+        missing = iter([key for key in prompts if key not in finished])
+        show(len(prompts.keys() & finished.keys()), len(prompts))
 
-        async def work() -> None:
+        async def ask_missing() -> None:
             for effort, digest in missing:
-                prompt = wanted[effort, digest]
+                prompt = prompts[effort, digest]
                 limit = room(context, prompt, audit.max_tokens)
                 body = trial_body(dialect, model, effort, prompt, limit, audit.temperature)
                 trial = await _ask(engine, dialect, body)
                 finished[effort, digest] = trial
                 trials.add(effort, digest, trial)
-                show(len(wanted.keys() & finished.keys()), len(wanted))
+                show(len(prompts.keys() & finished.keys()), len(prompts))
 
-        await _together(work() for _ in range(audit.concurrency))
-    measured = effects({
-        effort: {
-            digest: finished[effort, digest] for level, digest in wanted if level == effort
-        }
-        for effort in settings.efforts
-    })  # fmt: skip
-    return _document(engine, settings, audit, model, measured)
+        await _together(ask_missing() for _ in range(audit.concurrency))
+    by_effort: dict[Effort, dict[str, Trial]] = {effort: {} for effort in settings.efforts}
+    for effort, digest in prompts:
+        by_effort[effort][digest] = finished[effort, digest]
+    return _document(engine, settings, audit, model, effects(by_effort))
 
 
 async def _together(work: Iterable[Any]) -> None:

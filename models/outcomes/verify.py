@@ -14,7 +14,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from child_python import process_context
@@ -175,12 +174,7 @@ class Judge:
     def __enter__(self) -> "Judge":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()

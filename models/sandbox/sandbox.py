@@ -9,7 +9,6 @@ import os
 import queue
 import subprocess
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from child_python import path_variables, python_command
@@ -96,12 +95,7 @@ class Sandbox:
     def __enter__(self) -> "Sandbox":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

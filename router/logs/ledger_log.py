@@ -6,11 +6,11 @@ problem, and a problems file given beside the ledger may have the prompts of tho
 
 from pathlib import Path
 
-from sqlalchemy import URL, MetaData, Table, create_engine, func, make_url, select
+from sqlalchemy import URL, MetaData, RowMapping, Table, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError
 
 from router.effort import is_effort
-from router.logs.row import OutcomeError, Rows, Skipped
+from router.logs.row import OutcomeError, Row, Rows, Skipped
 
 _NEEDED = ("id", "request_id", "model", "effort", "thinking_tokens", "answer_tokens", "choices")
 
@@ -38,24 +38,7 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
                 if not is_effort(row["effort"]):  # two attempts say nothing of either effort
                     skipped.reasons["requests of the ledger at a composite effort"] += 1
                     continue
-                thinking, answer = row["thinking_tokens"], row["answer_tokens"]
-                choices = max(int(row["choices"] or 1), 1)
-                spent = (
-                    None if thinking is None and answer is None else (thinking or 0) + (answer or 0)
-                )
-                yield (
-                    f"{name}: request {row['request_id']}",
-                    {
-                        "problem_id": str(row["request_id"]),
-                        "model": row["model"],
-                        "effort": row["effort"],
-                        "generation": f"{name}/{row['id']}",
-                        "score": row["score"],
-                        "tokens": None if spent is None else round(spent / choices),
-                        "thinking_tokens": None if thinking is None else round(thinking / choices),
-                        "kind": row.get("kind"),
-                    },
-                )
+                yield f"{name}: request {row['request_id']}", _outcome_row(name, row)
         engine.dispose()
     except NoSuchTableError as error:
         raise OutcomeError(f"{name} is no ledger: it has no table {error}") from error
@@ -66,6 +49,23 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
             f"the driver {error.name} of this ledger is not installed: "
             "pip install 'tops-server[postgres]'"
         ) from error
+
+
+def _outcome_row(name: str, row: RowMapping) -> Row:
+    """A request as a row of outcomes; its tokens are the mean of its choices."""
+    thinking, answer = row["thinking_tokens"], row["answer_tokens"]
+    choices = max(int(row["choices"] or 1), 1)
+    spent = None if thinking is None and answer is None else (thinking or 0) + (answer or 0)
+    return {
+        "problem_id": str(row["request_id"]),
+        "model": row["model"],
+        "effort": row["effort"],
+        "generation": f"{name}/{row['id']}",
+        "score": row["score"],
+        "tokens": None if spent is None else round(spent / choices),
+        "thinking_tokens": None if thinking is None else round(thinking / choices),
+        "kind": row.get("kind"),
+    }
 
 
 def _url(source: str) -> URL:

@@ -59,6 +59,26 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     file = _find_file(flags.get("config", environment.get("config")))
     table = _renamed(_read_file(file) if file else {}, str, f"{file}: ")
 
+    def origin(name: str) -> str:
+        if name in flags:
+            return flag_of(name)
+        if name in environment:
+            return variable_of(name)
+        return f"{file}: {name}" if name in table else name
+
+    try:
+        resolved = _settings_from(environment, table)(**flags)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, origin, file)) from error
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    # a local class cannot be pickled for workers
+    return Settings.model_construct(resolved.model_fields_set, **vars(resolved))
+
+
+def _settings_from(environment: Mapping[str, Any], table: dict[str, Any]) -> type[Settings]:
+    """The settings of these two sources, besides the flags that are their arguments."""
+
     class Sourced(Settings):
         @classmethod
         def settings_customise_sources(
@@ -75,23 +95,7 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
             }
             return init_settings, env_settings, InitSettingsSource(settings_cls, table)
 
-    def origin(name: str) -> str:
-        if name in flags:
-            return flag_of(name)
-        if name in environment:
-            return variable_of(name)
-        return f"{file}: {name}" if name in table else name
-
-    try:
-        resolved = Sourced(**flags)
-    except ValidationError as error:
-        raise SettingsError(_explain(error, origin, file)) from error
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    given = resolved.model_fields_set
-    return Settings.model_construct(
-        given, **vars(resolved)
-    )  # a local class cannot be pickled for workers
+    return Sourced
 
 
 def _renamed(

@@ -110,28 +110,33 @@ class SessionBudgets:
             await self._seed(self._table, self._used, key, conversation)
         demands = [Demand(limit, int(limit.unit == "requests")) for limit in limits]
         taken = await self.store.take(key, demands)
-        if taken.refused is not None:
-            unit = taken.refused.unit
-            label = "session_turns" if unit == "requests" else "session_tokens"
-            is_refused = budget.over == "refuse"
-            action = "refused" if is_refused else "lowered"
-            self._over_limit.labels(caller.name, label, action).inc()
-            if is_refused:
-                raise SessionExhausted(
-                    f"this session has reached the limit of key '{caller.name}', "
-                    f"{_amount(budget, unit)} per session: begin another conversation",
-                    SESSION_HEADERS[unit],
-                )
+        exceeded = taken.refused
+        if exceeded is not None:
+            self._refuse_or_lower(caller, budget, exceeded.unit)
             forced = [demand._replace(forced=True) for demand in demands]
-            taken_anyway = await self.store.take(key, forced)
-            windows = taken_anyway.windows
-        else:
-            windows = taken.windows
+            taken = await self.store.take(key, forced)
         left: dict[Unit, int] = {
             limit.unit: max(0, int(limit.most - window.current))
-            for limit, window in zip(limits, windows, strict=True)
+            for limit, window in zip(limits, taken.windows, strict=True)
         }
-        return SessionCharge(self, key, limits, left, taken.refused is not None)
+        return SessionCharge(self, key, limits, left, exceeded is not None)
+
+    def _refuse_or_lower(self, caller: Caller, budget: SessionBudget, unit: Unit) -> None:
+        """Count a turn above the budget.
+
+        Raises:
+            SessionExhausted: such turns are refused.
+        """
+        label = "session_turns" if unit == "requests" else "session_tokens"
+        is_refused = budget.over == "refuse"
+        action = "refused" if is_refused else "lowered"
+        self._over_limit.labels(caller.name, label, action).inc()
+        if is_refused:
+            raise SessionExhausted(
+                f"this session has reached the limit of key '{caller.name}', "
+                f"{_amount(budget, unit)} per session: begin another conversation",
+                SESSION_HEADERS[unit],
+            )
 
     async def _seed(self, table: SessionTable, used: Used, key: str, conversation: str) -> None:
         if not table.knows(key):

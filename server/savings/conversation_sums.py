@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from hashlib import blake2b
-from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
@@ -35,12 +34,7 @@ class ConversationSums:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def add(self, hashes: NDArray[np.uint64], values: Array) -> None:

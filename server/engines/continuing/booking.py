@@ -5,7 +5,6 @@ The client has disconnected, the second request has failed, or its engine report
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from types import TracebackType
 
 from server.engines.usage import Usage
 
@@ -32,12 +31,7 @@ class Booking:
     def __enter__(self) -> "Booking":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._book is not None and not self._is_reported:
             self._book(self._begun + Usage(0, self.generated, 0))
 
