@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ xllamacpp: Any = import_module("xllamacpp")  # has no types
 
 _HTTP_THREADS = 64
 """Threads of the HTTP server besides the slots: a connection that is kept open takes one."""
+
+_LOG_SECONDS = 1
+"""Time for the thread that writes llama.cpp's log. An exit would lose what it has not written."""
 
 
 @click.command()
@@ -74,7 +78,8 @@ def main(
         params.sampling.reasoning_budget_message = transition
     try:
         server = xllamacpp.Server(params)
-    except RuntimeError as error:  # llama.cpp has written why to standard error
+    except RuntimeError as error:  # llama.cpp tells why on standard error
+        time.sleep(_LOG_SECONDS)
         raise SystemExit(1) from error
     assert server
     threading.Event().wait()
