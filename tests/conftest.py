@@ -14,6 +14,7 @@ import httpx
 import hypothesis
 import pytest
 from processes import Server, serving
+from runaway_engine import RunawayEngine, runaway_engine
 from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = re.compile(
@@ -34,7 +35,13 @@ SLOWEST_FIRST = (
     *("models_calibrate", "server_ledger", "models_generate", "child_python", "demo_visitors"),
     *("server_fast_relay", "router_fit", "loadtest_chaos", "server_openapi", "docker_dashboards"),
     *("server_effort_audit", "server_effort_canary", "router_calibration", "server_serve"),
-    *("server_fleet", "server_over_limit", "server_savings_report", "server_failures", "examples"),
+    *(
+        "server_fleet",
+        "server_shared_limits",
+        "server_savings_report",
+        "server_engine_failures",
+        "examples",
+    ),
 )
 """The files that take longest, so that none of them is left for one worker at the end."""
 
@@ -133,3 +140,10 @@ def front(engine: ScriptedEngine) -> Generator[Server]:
     limits = ("--upstream-timeout", "3")
     with serving("--upstream", f"http://127.0.0.1:{engine.port}/v1", *limits) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def obedient_engine() -> Generator[RunawayEngine]:
+    """An engine that thinks as long as it likes, within the budget that it is given."""
+    with runaway_engine(obeys=10**9) as engine:
+        yield engine

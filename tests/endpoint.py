@@ -6,14 +6,12 @@ not have. The first part of the path names the reply: `{url}/{name}/chat/complet
 
 import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
-from polling import until
+from app_server import served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -134,15 +132,5 @@ class Endpoint:
 def misbehaving() -> Generator[Endpoint]:
     endpoint = Endpoint()
     route = Route("/{name}/chat/completions", endpoint.reply, methods=["POST"])
-    server = uvicorn.Server(
-        uvicorn.Config(Starlette(routes=[route]), port=0, log_level="error", ws="none")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started)
-    endpoint.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    with served(Starlette(routes=[route])) as endpoint.url:
         yield endpoint
-    finally:
-        server.should_exit = True
-        thread.join(60)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forked_command import ROOT, ForkedCommand
-from polling import PATIENCE_SECONDS
+from polling import PATIENCE_SECONDS, until
 
 START_SECONDS = PATIENCE_SECONDS
 LOG_SECONDS = PATIENCE_SECONDS
@@ -129,6 +129,11 @@ def workers_of(gateway: int) -> set[int]:
         return set(_children(forker_of(gateway)))
     except ValueError:
         return set()
+
+
+def await_replacement(gateway: int, before: set[int]) -> None:
+    """Wait until a gateway has two workers again, which are not those of before."""
+    until(lambda: len(workers := workers_of(gateway)) == 2 and workers != before)
 
 
 def _children(pid: int) -> dict[int, str]:

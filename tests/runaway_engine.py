@@ -7,14 +7,12 @@ thinking, `call` answers with a tool's call. `max_tokens` and the context bound 
 
 import json
 import re
-import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-from polling import until
+from app_server import served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -297,14 +295,5 @@ def runaway_engine(**behaviour: Any) -> Generator[RunawayEngine]:
         Route("/v1/responses", engine.responses, methods=["POST"]),
         Route("/v1/messages", engine.messages, methods=["POST"]),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="error", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started)
-    engine.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    with served(Starlette(routes=routes)) as engine.url:
         yield engine
-    finally:
-        server.should_exit = True
-        thread.join(60)

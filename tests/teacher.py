@@ -6,12 +6,10 @@ first, and as a critic names the steps whose arithmetic is false.
 """
 
 import re
-import threading
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-import uvicorn
+from app_server import served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -90,15 +88,6 @@ def teaching(stories: Mapping[str, Story]) -> Generator[Teacher]:
             Route("/v1/models", teacher.models),
         ]
     )
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    teacher.url = f"http://127.0.0.1:{port}/v1"
-    try:
+    with served(app) as url:
+        teacher.url = f"{url}/v1"
         yield teacher
-    finally:
-        server.should_exit = True
-        thread.join()

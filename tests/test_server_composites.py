@@ -12,7 +12,7 @@ import httpx
 import pytest
 from composite_router import composite_artifact, composite_router
 from processes import Server, serving
-from runaway_engine import RunawayEngine, runaway_engine
+from runaway_engine import RunawayEngine
 
 from models.domain.stories import stories
 from router.composite import Composite
@@ -308,22 +308,23 @@ def test_a_stream_that_waits_begins_with_comments(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="module")
-def engine() -> Generator[RunawayEngine]:
-    with runaway_engine(obeys=10**9) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ledger") / "ledger.db"
 
 
 @pytest.fixture(scope="module")
 def gateway(
-    engine: RunawayEngine, ledger: Path, tmp_path_factory: pytest.TempPathFactory
+    obedient_engine: RunawayEngine, ledger: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Server]:
     router = composite_router(tmp_path_factory.mktemp("router") / "router.json", STOP, "runaway")
-    flags = ("--upstream", engine.url, "--router", router, "--ledger", f"sqlite:///{ledger}")
+    flags = (
+        "--upstream",
+        obedient_engine.url,
+        "--router",
+        router,
+        "--ledger",
+        f"sqlite:///{ledger}",
+    )
     with serving(*flags, "--dialect", "llama.cpp") as gateway:
         (state,) = httpx.get(f"{gateway.url}/ready").json()["engines"]
         assert state["budgets"] == "native"
@@ -363,22 +364,22 @@ def last_objects(response: httpx.Response) -> tuple[dict[str, Any], dict[str, An
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", APIS)
 def test_the_client_gets_one_attempt_and_pays_for_both(
-    engine: RunawayEngine, gateway: Server, api: str, stream: bool
+    obedient_engine: RunawayEngine, gateway: Server, api: str, stream: bool
 ) -> None:
     """Thinking tokens that the engine does not report are counted by its tokenizer."""
     is_repeated = api == "responses" and stream  # its last event has the whole response
-    engine.bodies.clear()
+    obedient_engine.bodies.clear()
     easy = post(gateway, api, EASY, stream)
     tops, usage = last_objects(easy)
-    assert len(engine.bodies) == 1
+    assert len(obedient_engine.bodies) == 1
     assert (tops["effort"], tops["attempts"], tops["budget"]) == ("low", 1, 8)
     assert (tops["thinking_tokens"], tops["budget_hit"]) == (5, False)
     assert easy.headers["x-tops-effort"] == "low"
     assert easy.headers["x-tops-attempts"] == "1"
-    engine.bodies.clear()
+    obedient_engine.bodies.clear()
     hard = post(gateway, api, HARD, stream)
     tops, usage = last_objects(hard)
-    budgets = [json.dumps(body) for body in engine.bodies]
+    budgets = [json.dumps(body) for body in obedient_engine.bodies]
     assert len(budgets) == 2
     assert "low" in budgets[0]
     assert "high" in budgets[1]
@@ -393,19 +394,19 @@ def test_the_client_gets_one_attempt_and_pays_for_both(
     assert hard.headers["x-tops-attempts"] == "2"
 
 
-def test_tools_and_later_turns(engine: RunawayEngine, gateway: Server) -> None:
-    engine.bodies.clear()
+def test_tools_and_later_turns(obedient_engine: RunawayEngine, gateway: Server) -> None:
+    obedient_engine.bodies.clear()
     answer = post(gateway, "chat/completions", f"{HARD} call").json()
     assert answer["choices"][0]["message"]["tool_calls"]
-    assert len(engine.bodies) == 2
+    assert len(obedient_engine.bodies) == 2
     messages = [
         {"role": "user", "content": f"{HARD} once"},
         post(gateway, "chat/completions", f"{HARD} once").json()["choices"][0]["message"],
         {"role": "user", "content": "think=60 and on"},
     ]
-    engine.bodies.clear()
+    obedient_engine.bodies.clear()
     later = post(gateway, "chat/completions", "", messages=messages)
-    assert (len(engine.bodies), later.headers["x-tops-effort"]) == (1, "high")
+    assert (len(obedient_engine.bodies), later.headers["x-tops-effort"]) == (1, "high")
     assert "composite" not in later.json()["tops"]
 
 

@@ -30,6 +30,19 @@ def dialogues(conversations: Conversations | None = None) -> Dialogues:
     return Dialogues(Decider(Settings(), ROUTED), conversations)
 
 
+class Clock:
+    """The time by which turns are remembered, in Unix seconds."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: clock.now)
+    return clock
+
+
 def test_effort_only_rises_within_a_conversation_and_stays_in_a_tool_loop() -> None:
     talk = dialogues()
     assert talk.turn([HARD], "a plan").effort == "high"
@@ -120,17 +133,15 @@ def test_equal_dialogues_one_after_the_other_are_conversations_of_their_own() ->
     assert len(ids) == 4
 
 
-def test_a_conversation_that_nobody_continues_is_no_rival(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+def test_a_conversation_that_nobody_continues_is_no_rival(clock: Clock) -> None:
     talk = dialogues()
     later = [HARD, assistant("a plan"), EASY]
     talk.turn([HARD], "a plan")
-    now += 30
+    clock.now += 30
     talk.turn([HARD], "a plan")
     assert talk.thread(later).evidence is None
     assert talk.turn(later).source == "pinned", "both had the same effort"
-    now += 700
+    clock.now += 700
     talk.turn([HARD], "a plan")
     assert talk.thread(later).evidence == "history"
 
@@ -314,8 +325,8 @@ def test_responses_answers_are_recognised_by_items_and_by_id() -> None:
 class Ledger:
     """The answers that a ledger has; counts how often it is read."""
 
-    def __init__(self, rows: list[tuple[int, str, Any]]) -> None:
-        self.rows: list[tuple[int, str, Any]] | None = rows
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str, Any]] | None = []
         self.reads = 0
 
     async def find(self, kind: Kind, hashes: Sequence[int]) -> list[tuple[int, str, Any]] | None:
@@ -325,7 +336,7 @@ class Ledger:
 
 
 def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
-    ledger = Ledger([])
+    ledger = Ledger()
     one, other = (Conversations(b"key", archive=ledger.find) for _ in range(2))
     request = messages.parse({"messages": [HARD], "max_tokens": 9}, {})
     begun = asyncio.run(one.thread(request, "k"))
@@ -350,8 +361,7 @@ def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
 
 
 def test_another_gateway_finds_a_named_agent_in_the_ledger() -> None:
-    ledger = Ledger([])
-    ledger.rows = [(0, "0" * 32, None)]
+    ledger = Ledger()
     one, other = (dialogues(Conversations(b"key", archive=ledger.find)) for _ in range(2))
     headers = {"x-session-id": "s"}
     for reads in (1, 1):
@@ -369,26 +379,23 @@ def test_another_gateway_finds_a_named_agent_in_the_ledger() -> None:
 
 
 def test_another_gateway_s_later_turn_counts_after_a_compaction(
-    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
-    ledger = Ledger([])
-    ledger.rows = [(0, "0" * 32, None)]
+    ledger = Ledger()
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     headers = {"x-session-id": "s"}
     assert talk.turn([EASY], headers=headers).effort == "medium"
     begun = talk.thread([EASY], headers=headers)
     assert begun.agent_hash is not None
     ledger.rows = [(begun.agent_hash, begun.conversation, "high")]  # of the other one
-    now = 1009.0
+    clock.now = 1009.0
     assert talk.turn([EASY], headers=headers).effort == "medium"
     assert ledger.reads == 1
-    now = 1010.0
+    clock.now = 1010.0
     assert talk.turn([EASY], headers=headers).effort == "high"
     assert ledger.reads == 2
     ledger.rows = [(begun.agent_hash, begun.conversation, "low")]  # behind our own turns
-    now = 1020.0
+    clock.now = 1020.0
     assert talk.turn([EASY], headers=headers).effort == "high"
 
 
@@ -396,10 +403,7 @@ def test_an_agent_that_the_ledger_lacked_is_looked_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A sub-agent may be here before the first turn of its root is in the ledger."""
-    now = 1000.0
-    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
-    ledger = Ledger([])
-    ledger.rows = [(0, "0" * 32, None)]
+    ledger = Ledger()
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     root, child = {"x-session-id": "s"}, {"x-session-id": "t", "x-parent-session-id": "s"}
     talk.turn([EASY], headers=child)
@@ -409,23 +413,19 @@ def test_an_agent_that_the_ledger_lacked_is_looked_up_again(
     assert talk.turn([EASY], headers=root).effort == "high"
 
 
-def test_an_explicit_effort_reads_the_ledger_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
-    ledger = Ledger([])
-    ledger.rows = [(0, "0" * 32, None)]
+def test_an_explicit_effort_reads_the_ledger_once_a_minute(clock: Clock) -> None:
+    ledger = Ledger()
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     for _ in range(3):
         talk.turn([EASY], headers={"x-session-id": "s"}, reasoning_effort="high")
     assert ledger.reads == 1
-    now = 1061.0
+    clock.now = 1061.0
     talk.turn([EASY], headers={"x-session-id": "s"}, reasoning_effort="high")
     assert ledger.reads == 2
 
 
 def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> None:
-    ledger = Ledger([])
-    ledger.rows = [(0, "0" * 32, None)]
+    ledger = Ledger()
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     shots = [user("2 + 2?"), assistant("4")]
     for _ in range(5):
@@ -438,7 +438,7 @@ def test_examples_are_looked_up_once_and_answers_after_that_are_recognised() -> 
 
 
 def test_a_ledger_that_is_down_costs_the_conversation_alone() -> None:
-    ledger = Ledger([])
+    ledger = Ledger()
     ledger.rows = None
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     assert talk.turn([HARD, assistant("a plan"), EASY]).source == "router"
@@ -454,13 +454,11 @@ def key(number: int) -> bytes:
     return number.to_bytes(8, "big") * 2
 
 
-def test_the_memory_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000
-    monkeypatch.setattr("server.decide.turn_memory.time.time", lambda: now)
+def test_the_memory_forgets_what_was_used_longest_ago(clock: Clock) -> None:
     memory = TurnMemory(memoryview(bytearray(352)))  # one bucket
     for number in range(1, 9):
         memory.put(key(number), Entry(key(99), number % 7 or None))
-        now += 1
+        clock.now += 1
     assert memory.get(key(1)) == Entry(key(99), 1, at=1000)
     memory.put(key(9), Entry(key(98), None, foreign=True))
     assert memory.get(key(2)) is None, "the oldest that was not used since"

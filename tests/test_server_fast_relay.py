@@ -407,23 +407,33 @@ def test_who_is_cancelled_leaves_nothing_behind(run: Run) -> None:
     run(main())
 
 
+async def cancelled_by_its_taker(end: Callable[[], Awaitable[None] | None]) -> None:
+    """Stream to a sink that cancels the stream at its last chunk, and then does what `end` does."""
+
+    def sink(block: bytes) -> Awaitable[None] | None:
+        if block != b"last":
+            return None
+        pouring.cancel()
+        return end()
+
+    async with streaming(paced([b"first", b"last", b"x"])) as ask:
+        reply = await ask()
+        pouring = asyncio.create_task(reply.stream_to(sink))
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        await reply.aclose()
+
+
 def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
     async def main() -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
 
-        def sink(block: bytes) -> None:
-            if block == b"last":
-                pouring.cancel()
-                raise ZeroDivisionError
+        def fail() -> None:
+            raise ZeroDivisionError
 
-        async with streaming(paced([b"first", b"last", b"x"])) as ask:
-            reply = await ask()
-            pouring = asyncio.create_task(reply.stream_to(sink))
-            with pytest.raises(asyncio.CancelledError):
-                await pouring
-            await reply.aclose()
-            return list(told)
+        await cancelled_by_its_taker(fail)
+        return told
 
     assert run(main()) == []
 
@@ -431,19 +441,7 @@ def test_an_error_of_a_taker_s_that_is_cancelled_is_nobody_s(run: Run) -> None:
 def test_what_a_taker_that_is_cancelled_would_wait_for_is_dropped(run: Run) -> None:
     async def main() -> Coroutine[Any, Any, None]:
         waits = asyncio.sleep(0)
-
-        def sink(block: bytes) -> Awaitable[None] | None:
-            if block != b"last":
-                return None
-            pouring.cancel()
-            return waits
-
-        async with streaming(paced([b"first", b"last", b"x"])) as ask:
-            reply = await ask()
-            pouring = asyncio.create_task(reply.stream_to(sink))
-            with pytest.raises(asyncio.CancelledError):
-                await pouring
-            await reply.aclose()
+        await cancelled_by_its_taker(lambda: waits)
         return waits
 
     assert inspect.getcoroutinestate(run(main())) == inspect.CORO_CLOSED

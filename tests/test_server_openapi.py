@@ -1,7 +1,5 @@
 """The OpenAPI description against a running gateway, by generated requests (schemathesis)."""
 
-import asyncio
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import httpx
 import hypothesis
 import pytest
-import uvicorn
+from app_server import served
 from processes import serving
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +17,6 @@ from starlette.routing import Route
 from server.app import create_app
 from server.config.load_router import load_router
 from server.config.load_settings import load_settings
-from server.engines.supervisor import free_port
 from server.openapi.document import OPERATIONS, openapi_document
 
 USAGE = {
@@ -71,15 +68,8 @@ def engine() -> Generator[str]:
     """The URL of an engine that answers every API at once."""
     routes = [Route(path, answer, methods=["POST"]) for path in ANSWERS]
     app = Starlette(routes=[*routes, Route("/v1/models", models)])
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(app) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from engines import scripted
 from polling import until
-from processes import ROOT, Server, serving, workers_of
+from processes import ROOT, Server, await_replacement, serving, workers_of
 from test_server_ledger import postgres  # noqa: F401 - a fixture
 from valkey_server import valkey
 
@@ -159,9 +159,7 @@ async def kill_a_worker(fleet: Fleet, http: httpx.AsyncClient, url: str) -> None
     busiest = max(before, key=lambda process: connections(process, port))  # the other may have none
     os.kill(busiest, signal.SIGKILL)
     await asyncio.gather(*streams)
-    await asyncio.to_thread(
-        until, lambda: len(workers_of(gateway)) == 2 and workers_of(gateway) != before
-    )
+    await asyncio.to_thread(await_replacement, gateway, before)
 
 
 async def scenario(fleet: Fleet) -> list[int]:

@@ -1,9 +1,7 @@
 """Two turns over real sockets, in each API, streamed or not: the second belongs to the first."""
 
-import asyncio
 import json
 import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -11,15 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
+from app_server import served
 from polling import until
 from processes import serving
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-
-from server.engines.supervisor import free_port
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 QUESTION = "Prove that there is no largest prime, and explain each step of the proof."
@@ -104,17 +100,10 @@ def url(ledger: Path) -> Generator[str]:
     """The base URL of a gateway before an engine that speaks every API."""
     routes = [Route(f"/v1{path}", answer, methods=["POST"]) for path in STREAMS]
     app = Starlette(routes=[*routes, Route("/v1/models", models)])
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
-    thread.start()
-    try:
-        flags = ("--upstream", f"http://127.0.0.1:{port}", "--ledger", f"sqlite:///{ledger}")
+    with served(app) as engine:
+        flags = ("--upstream", engine, "--ledger", f"sqlite:///{ledger}")
         with serving(*flags, "--holdout-share", "0.5") as gateway:
             yield gateway.url
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def rows(ledger: Path) -> list[str]:

@@ -6,7 +6,6 @@ small.
 
 import json
 from collections import Counter
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import httpx
 import pytest
 from composite_router import composite_router
 from processes import Server, serving
-from runaway_engine import PROMPT_TOKENS, RunawayEngine, runaway_engine
+from runaway_engine import PROMPT_TOKENS, RunawayEngine
 from scripted_engine import ScriptedEngine, ask
 
 from router.composite import Composite
@@ -68,23 +67,17 @@ def counted(server: Server) -> Tokens:
 
 
 @pytest.fixture(scope="module")
-def runaway() -> Generator[RunawayEngine]:
-    with runaway_engine(obeys=10**9) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('accounts')}/ledger.db"
 
 
-def composite_attempts(runaway: RunawayEngine, ledger: str, router: Path) -> tuple[Tokens, ...]:
+def composite_attempts(engine: RunawayEngine, ledger: str, router: Path) -> tuple[Tokens, ...]:
     """What the engine was made to generate, what clients were told, and what metrics have."""
     path = composite_router(router, Composite("stop", "low", BUDGET, "high"), CALLED)
-    flags = ("--upstream", runaway.url, "--router", path, "--ledger", ledger)
+    flags = ("--upstream", engine.url, "--router", path, "--ledger", ledger)
     clients: Tokens = Counter()
     with serving(*flags, "--dialect", "llama.cpp") as server:
-        runaway.bodies.clear()
+        engine.bodies.clear()
         for script in (EASY, HARD):
             for stream in (False, True):
                 body: dict[str, Any] = {"messages": [{"role": "user", "content": script}]}
@@ -92,7 +85,7 @@ def composite_attempts(runaway: RunawayEngine, ledger: str, router: Path) -> tup
                     body |= {"stream": True, "stream_options": {"include_usage": True}}
                 answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=30)
                 clients += told(answer)
-        assert len(runaway.bodies) == 2 + 2 * 2
+        assert len(engine.bodies) == 2 + 2 * 2
         metrics = counted(server)
     first, final = tokens(PROMPT_TOKENS, BUDGET, ANSWER), tokens(PROMPT_TOKENS, 60, ANSWER)
     easy = tokens(PROMPT_TOKENS, 5, ANSWER)
@@ -117,11 +110,11 @@ def retries(scripted: ScriptedEngine, ledger: str) -> tuple[Tokens, ...]:
 
 
 def test_engine_client_metrics_ledger_and_money_agree(
-    runaway: RunawayEngine, engine: ScriptedEngine, ledger: str, tmp_path: Path
+    obedient_engine: RunawayEngine, engine: ScriptedEngine, ledger: str, tmp_path: Path
 ) -> None:
     generated: dict[str, Tokens] = {}
     for model, (spent, clients, metrics) in (
-        (CALLED, composite_attempts(runaway, ledger, tmp_path / "router.json")),
+        (CALLED, composite_attempts(obedient_engine, ledger, tmp_path / "router.json")),
         ("scripted", retries(engine, ledger)),
     ):
         assert clients == spent, model

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from engines import scripted
 from polling import until
-from processes import ROOT, Server, family, forker_of, serving, workers_of
+from processes import ROOT, Server, await_replacement, family, forker_of, serving, workers_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.config.load_settings import load_settings
@@ -186,13 +186,7 @@ def test_a_killed_worker_is_replaced_and_the_gauges_stay_right(pair: Server) -> 
             open_streams = asyncio.gather(*asks, return_exceptions=True)
             await asyncio.to_thread(until, lambda: sums(url)["tops_in_flight"] == 16)
             os.kill(min(before), signal.SIGKILL)
-            await asyncio.to_thread(
-                until,
-                lambda: (
-                    len(workers_of(server.process.pid)) == 2
-                    and workers_of(server.process.pid) != before
-                ),
-            )
+            await asyncio.to_thread(await_replacement, server.process.pid, before)
             return await open_streams
 
     asyncio.run(each(pair.url, [STORY + "think=1 chunks=1"] * 20))
