@@ -11,6 +11,7 @@ from test_server_decision import ROUTED
 
 from server.api import messages, responses
 from server.api.answer_identity import given_identities, response_identity
+from server.api.session import Session
 from server.api_keys import Caller
 from server.config.settings import Settings
 from server.decide.conversations import Conversations, Kind, Thread
@@ -349,6 +350,7 @@ def test_another_gateway_finds_the_conversation_in_the_ledger() -> None:
         thread = asyncio.run(gateway.thread(later, "k"))
         assert (thread.conversation, thread.previous) == (begun.conversation, "high")
         assert ledger.reads == reads
+    assert ledger.kind == "answer"
     assert asyncio.run(other.thread(later, "another")).evidence is None
     chosen = given_identities(later.conversation.turns, [[assistant("sure")]])
     explicit = one.remember_answers(begun._replace(previous=None), None, chosen)
@@ -442,6 +444,58 @@ def test_a_ledger_that_is_down_costs_the_conversation_alone() -> None:
     ledger.rows = None
     talk = dialogues(Conversations(b"key", archive=ledger.find))
     assert talk.turn([HARD, assistant("a plan"), EASY]).source == "router"
+
+
+def test_hashes_in_the_ledger_stay_those_of_earlier_releases() -> None:
+    conversations = Conversations(b"key")
+    session = Session("root", "agent", "x-session-id")
+    request = messages.parse({"messages": [HARD], "max_tokens": 9}, {"x-session-id": "s"})
+    thread = asyncio.run(conversations.thread(request, "k"))
+    assert conversations.response_hash("k", "resp_1") == 6961783258014198068
+    assert (
+        asyncio.run(conversations.named_conversation(session, "k"))
+        == "404f95e094690d2db912bac02da335af"
+    )
+    assert (thread.conversation, thread.agent_hash) == (
+        "58333c743261dd6a269c08bff640f645",
+        -1916026437698308634,
+    )
+    assert (
+        conversations.remember_answers(thread, "high", ["\ud800", "other"]) == 4846307586384735337
+    )
+    assert conversations.remember_answers(thread, "high", []) is None
+
+
+def test_a_named_turn_continues_the_answer_that_its_history_shows() -> None:
+    talk = dialogues()
+    named = {"x-session-id": "s"}
+    talk.turn([HARD], "a plan", headers=named)
+    later = talk.thread([HARD, assistant("a plan"), EASY], headers=named)
+    assert (later.evidence, later.answer is None) == ("x-session-id", False)
+
+
+def test_openings_share_the_affinity_of_their_caller() -> None:
+    talk = dialogues()
+    affinities = [talk.thread([HARD], Caller(name)).affinity for name in ("a", "a", "b")]
+    assert affinities[0] == affinities[1] != affinities[2]
+
+
+def test_of_equal_answers_the_lowest_effort_pins_and_none_where_a_client_chose_one() -> None:
+    for efforts, previous in (
+        (("high", "low"), "low"),
+        (("none", "high"), "none"),
+        ((None, "high"), None),
+        (("high", None), None),
+    ):
+        conversations = Conversations(b"key")
+        request = messages.parse({"messages": [HARD], "max_tokens": 9}, {})
+        for effort in efforts:
+            thread = asyncio.run(conversations.thread(request, "k"))
+            identities = given_identities(request.conversation.turns, [[assistant("a plan")]])
+            conversations.remember_answers(thread, effort, identities)
+        turns = [HARD, assistant("a plan"), EASY]
+        later = messages.parse({"messages": turns, "max_tokens": 9}, {})
+        assert asyncio.run(conversations.thread(later, "k")).previous == previous
 
 
 def test_ids_depend_on_the_key() -> None:

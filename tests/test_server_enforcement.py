@@ -7,7 +7,7 @@ from test_server_decision import decide
 
 from server.api import chat, messages, responses
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget
+from server.decide.enforcement import check_budget, keeps_budget, takes_budget
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.errors import BadRequest
@@ -136,6 +136,48 @@ def test_several_choices_with_a_budget_below_the_overshoot_would_need_two_phases
     with pytest.raises(BadRequest, match="one choice"):
         check({"n": 2, "thinking_token_budget": 70}, OVERSHOOT)
     assert check({"thinking_token_budget": 70}, OVERSHOOT).budget == 70
+
+
+def test_the_final_attempt_of_a_composite_effort_has_a_budget_that_is_enforced_too() -> None:
+    request = chat.parse({"messages": HI, "max_tokens": 5000}, {})
+    both = decide({})._replace(final=decide({}))
+    for support, name, path, budget in (
+        (NATIVE, "vllm", CHAT, 150),
+        (NATIVE, "vllm", RESPONSES, None),
+        (NONE, "vllm", CHAT, None),
+        (NATIVE, "anthropic", CHAT, 1024),
+    ):
+        final = check_budget(both, request, support, DIALECTS[name], path).final
+        assert final is not None
+        assert final.budget == budget
+
+
+@pytest.mark.parametrize(
+    ("fields", "budget", "support", "name", "path", "kept", "taken"),
+    [
+        ({}, 150, NATIVE, "vllm", CHAT, True, True),
+        ({}, 150, BudgetSupport("native", False, "trusted"), "vllm", CHAT, False, True),
+        ({}, 150, NONE, "vllm", CHAT, False, False),
+        ({}, 150, NATIVE, "openrouter", CHAT, False, True),  # its efforts exclude budgets
+        ({}, 1024, NATIVE, "anthropic", CHAT, True, True),
+        ({}, 1023, NATIVE, "anthropic", CHAT, False, True),  # it would be raised
+        ({}, 150, NATIVE, "vllm", RESPONSES, False, False),
+        ({"n": 2}, 150, OVERSHOOT, "vllm", CHAT, True, True),
+        ({"n": 2}, 36, OVERSHOOT, "vllm", CHAT, False, False),
+    ],
+)
+def test_engines_keep_a_budget_where_they_are_proven_to_and_take_some_others(
+    fields: dict[str, Any],
+    budget: int,
+    support: BudgetSupport,
+    name: Name,
+    path: str,
+    kept: bool,
+    taken: bool,
+) -> None:
+    request = chat.parse({"messages": HI, **fields}, {})
+    arguments = request, budget, support, DIALECTS[name], path
+    assert (keeps_budget(*arguments), takes_budget(*arguments)) == (kept, taken)
 
 
 def test_the_overshoot_is_added_to_the_smallest_budget_of_the_api() -> None:

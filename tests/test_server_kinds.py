@@ -109,6 +109,16 @@ def test_many_system_prompts_are_not_all_remembered() -> None:
     assert len(kinds._system_kinds) <= 1024  # pyright: ignore[reportPrivateUsage]
 
 
+def test_remembered_system_prompts_have_each_their_own_kind() -> None:
+    prompts = ["You are terse.", "You are verbose."]
+    hashes = [str(system_kind(prompt)) for prompt in prompts]
+    kinds = Kinds((), hashes)
+    for _ in range(2):
+        for prompt, kind in zip(prompts, hashes, strict=True):
+            request = parse(messages=[{"role": "system", "content": prompt}, *HI])
+            assert kinds.find(request, Caller("else"), MODEL) == kind
+
+
 def test_an_alias_may_have_an_effort_behind_it() -> None:
     assert for_model(parse(model="support:low"), MODEL, CHAT).effort == "low"
     assert for_model(parse(model="support"), MODEL, CHAT).effort is None

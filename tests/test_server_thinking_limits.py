@@ -12,6 +12,7 @@ from router.router import Route, Router
 from server.api import chat, messages, responses
 from server.api.protocol import Api
 from server.api_keys import Caller
+from server.config.api_key_settings import Limit, SessionBudget
 from server.config.settings import Settings
 from server.decide.completion_budget import apply_completion_budget
 from server.decide.decider import Decider
@@ -126,9 +127,14 @@ def test_a_cap_of_none_holds_on_a_model_that_always_thinks() -> None:
 def test_a_prefilled_answer_is_refused_where_its_budget_would_not_bind(
     field: str, fields: dict[str, Any], support: BudgetSupport, name: Name, caller: Caller
 ) -> None:
-    with pytest.raises(BadRequest, match="begins the answer") as refused:
+    with pytest.raises(BadRequest) as refused:
         decided(fields, caller, support, name)
-    assert refused.value.param == field
+    limit = 0 if caller is SILENT else 5
+    assert (refused.value.param, refused.value.message) == (
+        field,
+        f"{field} begins the answer, where a thought could exceed the {limit} thinking tokens that "
+        "are allowed here: leave it out",
+    )
     decided(fields, Caller(), support, name)
     decided({**fields, "max_tokens": 5}, Caller("k", max_budget=5), support, name)
 
@@ -150,9 +156,15 @@ def test_a_variable_that_may_switch_thinking_on_is_refused_where_no_budget_ends_
 ) -> None:
     fields = {"chat_template_kwargs": {variable: value}}
     for support in (NONE, TWO_PHASE):
-        with pytest.raises(BadRequest, match="may switch thinking on") as refused:
+        with pytest.raises(BadRequest) as refused:
             decided(fields, SILENT, support)
-        assert refused.value.param == f"chat_template_kwargs.{variable}"
+        field = f"chat_template_kwargs.{variable}"
+        assert (refused.value.param, refused.value.message) == (
+            field,
+            f"{field} may switch thinking on, beyond the 0 thinking tokens that are allowed here: "
+            "leave it out",
+        )
+        decided({**fields, "reasoning_effort": "none", "max_tokens": 5}, SHORT, support)
         decided({**fields, "max_tokens": 5}, SHORT, support)
         decided(fields, Caller(), support)
         decided(fields, LOW, support)
@@ -385,10 +397,40 @@ def test_a_text_completion_that_could_exceed_a_limit_is_refused(
 
 
 def test_a_text_completion_is_refused_under_an_effort_cap_that_could_not_apply() -> None:
-    with pytest.raises(BadRequest, match="effort cap 'low' of key 'k' does not apply"):
+    with pytest.raises(BadRequest) as refused:
         check_completion(LOW, Settings())
+    assert (refused.value.param, refused.value.message) == (
+        "prompt",
+        "the effort cap 'low' of key 'k' does not apply to a text completion; use "
+        "/v1/chat/completions",
+    )
     for caller in (Caller(), SILENT, SHORT, Caller("k", effort_cap="high")):
         check_completion(caller, Settings())
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        Caller("k", limits=(Limit("minute", "tokens", 9, 60),)),
+        Caller("k", session=SessionBudget(None, 9)),
+        Caller("k", limits=(Limit("day", "requests", 9, 86_400),), session=SessionBudget(1, 9)),
+    ],
+)
+def test_a_text_completion_is_refused_where_the_key_s_thinking_tokens_are_counted(
+    caller: Caller,
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        check_completion(caller, Settings())
+    assert (refused.value.param, refused.value.message) == (
+        "prompt",
+        "the thinking tokens of key 'k' are limited, and those of a text completion are not "
+        "counted; use /v1/chat/completions",
+    )
+
+
+def test_a_text_completion_is_accepted_where_the_key_s_requests_are_counted() -> None:
+    limits = (Limit("minute", "requests", 9, 60),)
+    check_completion(Caller("k", limits=limits, session=SessionBudget(9, None)), Settings())
 
 
 LLAMA_CPP: dict[str, list[tuple[Effort, int | None, dict[str, Any]]]] = {
