@@ -1,7 +1,5 @@
 """The gateway's own routes, which ask no engine: models, decision, feedback, probes."""
 
-from functools import partial
-
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -11,7 +9,7 @@ from server.api_keys import ApiKeys
 from server.config.settings import Settings
 from server.decide.conversations import Conversations
 from server.decide.decider import Decider
-from server.decide.enforcement import check_budget, keeps_budget, takes_budget
+from server.decide.enforcement import Enforcement
 from server.decide.explain import explain
 from server.engines.fleet import Fleet
 from server.http.body import BodyReader
@@ -60,12 +58,10 @@ def add_route(
             thread = await conversations.thread(parsed, caller.name)
             if thread.evidence is None:  # the arm is drawn when the request is sent
                 thread = thread._replace(conversation="")
-            support, dialect = fleet.budget_support, fleet.dialect
-            engines = {"support": support, "dialect": dialect, "path": chat.PATH}
-            keeps, takes = partial(keeps_budget, **engines), partial(takes_budget, **engines)
+            enforcement = Enforcement(parsed, fleet.budget_support, fleet.dialect, chat.PATH)
             load = tracker.load()
-            decision = decider.decide(parsed, caller, model, load, thread, keeps, takes)
-            decision = check_budget(decision, parsed, support, dialect, chat.PATH)
+            decision = decider.decide(parsed, caller, model, load, thread, enforcement)
+            decision = enforcement.check(decision)
             sources = decider.kinds.sources(parsed, caller, model)
             return JSONResponse(explain(parsed, decision, thread, sources))
 

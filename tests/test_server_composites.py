@@ -24,10 +24,13 @@ from server.config.settings import Settings
 from server.decide.conversations import Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
+from server.decide.enforcement import Enforcement
 from server.decide.explain import explain
 from server.decide.headers import decision_headers
 from server.decide.holdout import Holdout, Shares
 from server.endpoints import attempts
+from server.engines.budget_support import BudgetSupport
+from server.engines.dialect import CHAT, DIALECTS
 from server.engines.engine import Engine
 from server.engines.in_flight import InFlight
 from server.engines.model_info import ModelInfo
@@ -62,7 +65,9 @@ def decide(
     request = parse({"messages": [{"role": "user", "content": HARD}], **(fields or {})}, {})
     thread = thread or Thread("0" * 32)
     model = ModelInfo("demo", 4096)
-    return decider.decide(request, caller, model, thread=thread, keeps_budget=lambda *_: keeps)
+    support = BudgetSupport("native", keeps, "measured")
+    enforcement = Enforcement(request, support, DIALECTS["vllm"], CHAT)
+    return decider.decide(request, caller, model, thread=thread, enforcement=enforcement)
 
 
 @pytest.mark.unit

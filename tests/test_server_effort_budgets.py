@@ -1,6 +1,5 @@
 """The setting `effort_budgets`, from its text to what engines are sent."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from server.config.settings import Settings
 from server.decide.conversations import Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget, takes_budget
+from server.decide.enforcement import Enforcement
 from server.decide.holdout import Holdout, Shares
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
@@ -160,11 +159,10 @@ def checked(
     if path == RESPONSES and "reasoning_effort" in fields:
         fields = {"reasoning": {"effort": fields["reasoning_effort"]}}
     request = api.parse({**plain, **fields}, {})
-    engines: dict[str, Any] = {"support": support, "dialect": DIALECTS[name], "path": path}
+    enforcement = Enforcement(request, support, DIALECTS[name], path)
     decider = Decider(Settings(**{"effort_budgets": MAP, **settings}), ROUTED)
-    takes = partial(takes_budget, **engines)
-    decision = decider.decide(request, caller or Caller(), SERVED, takes_budget=takes)
-    return check_budget(decision, request, **engines)
+    decision = decider.decide(request, caller or Caller(), SERVED, enforcement=enforcement)
+    return enforcement.check(decision)
 
 
 UNENFORCED: list[tuple[dict[str, Any], BudgetSupport, str, Name, str]] = [

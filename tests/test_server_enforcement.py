@@ -7,7 +7,7 @@ from test_server_decision import decide
 
 from server.api import chat, messages, responses
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget, keeps_budget, takes_budget
+from server.decide.enforcement import Enforcement
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.errors import BadRequest
@@ -26,7 +26,7 @@ def check(
     api = {CHAT: chat, RESPONSES: responses, MESSAGES: messages}[path]
     body = {"input": "hi", **fields} if path == RESPONSES else {"messages": HI, **fields}
     request = api.parse(body, {})
-    return check_budget(decide(fields), request, support, DIALECTS[name], path)
+    return Enforcement(request, support, DIALECTS[name], path).check(decide(fields))
 
 
 def untimed(decision: Decision) -> Decision:
@@ -115,7 +115,7 @@ def test_effort_none_and_a_decision_without_a_budget_need_no_enforcement() -> No
     assert check({"reasoning_effort": "none"}, NONE, "openai").budget == 0
     unbounded = decide({})._replace(budget=None, budget_source="none")
     request = chat.parse({"messages": HI}, {})
-    assert check_budget(unbounded, request, NONE, DIALECTS["openai"], CHAT) is unbounded
+    assert Enforcement(request, NONE, DIALECTS["openai"], CHAT).check(unbounded) is unbounded
 
 
 @pytest.mark.parametrize(("max_tokens", "budget"), [(None, 1024), (1056, 1024), (1055, None)])
@@ -147,7 +147,7 @@ def test_the_final_attempt_of_a_composite_effort_has_a_budget_that_is_enforced_t
         (NONE, "vllm", CHAT, None),
         (NATIVE, "anthropic", CHAT, 1024),
     ):
-        final = check_budget(both, request, support, DIALECTS[name], path).final
+        final = Enforcement(request, support, DIALECTS[name], path).check(both).final
         assert final is not None
         assert final.budget == budget
 
@@ -176,8 +176,8 @@ def test_engines_keep_a_budget_where_they_are_proven_to_and_take_some_others(
     taken: bool,
 ) -> None:
     request = chat.parse({"messages": HI, **fields}, {})
-    arguments = request, budget, support, DIALECTS[name], path
-    assert (keeps_budget(*arguments), takes_budget(*arguments)) == (kept, taken)
+    enforcement = Enforcement(request, support, DIALECTS[name], path)
+    assert (enforcement.keeps(budget), enforcement.takes(budget)) == (kept, taken)
 
 
 def test_the_overshoot_is_added_to_the_smallest_budget_of_the_api() -> None:
@@ -189,4 +189,4 @@ def test_the_overshoot_is_added_to_the_smallest_budget_of_the_api() -> None:
     request = messages.parse({"messages": HI, "max_tokens": 5000, **enabled}, {})
     decision = decide({"thinking_token_budget": 1030})
     with pytest.raises(BadRequest, match="at least 1061 thinking tokens, not 1030"):
-        check_budget(decision, request, OVERSHOOT, DIALECTS["vllm"], MESSAGES)
+        Enforcement(request, OVERSHOOT, DIALECTS["vllm"], MESSAGES).check(decision)

@@ -18,7 +18,7 @@ from server.decide.completion_budget import apply_completion_budget
 from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.effort_cap import check_completion
-from server.decide.enforcement import check_budget
+from server.decide.enforcement import Enforcement
 from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.engines.model_info import ModelInfo
@@ -50,7 +50,7 @@ def decided(
     plain = {"input": "hi"} if path == RESPONSES else {"messages": [HI]}
     request = api.parse({**plain, **body}, {})
     decision = Decider(Settings(**settings), router).decide(request, caller, ModelInfo("m", None))
-    decision = check_budget(decision, request, support, DIALECTS[name], path)
+    decision = Enforcement(request, support, DIALECTS[name], path).check(decision)
     budget = decision.budget if decision.sends_budget else None
     return decision, api.write(request, decision.effort, budget, "m", DIALECTS[name])
 

@@ -28,16 +28,11 @@ from server.decide.composites import attempts, may_be_composite
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
 from server.decide.effort_cap import check_messages
+from server.decide.enforcement import Enforcement
 from server.decide.holdout import NO_HOLDOUT, Holdout
 from server.decide.kind import Kinds
 from server.decide.withheld import Withheld, offered, stand_in, without_withheld
 from server.engines.model_info import ModelInfo
-
-KeepsBudget = Callable[[ParsedRequest, int], bool]
-"""Whether the engines are proven to keep a budget, in thinking tokens, on a request."""
-
-TakesBudget = Callable[[ParsedRequest, int], bool]
-"""Whether the engines can be made to keep a budget, in thinking tokens, on a request."""
 
 
 class Decider:
@@ -90,8 +85,7 @@ class Decider:
         model: ModelInfo,
         load: Load = IDLE,
         thread: Thread | None = None,
-        keeps_budget: KeepsBudget | None = None,
-        takes_budget: TakesBudget | None = None,
+        enforcement: Enforcement | None = None,
     ) -> Decision:
         """The decision for a request.
 
@@ -101,8 +95,8 @@ class Decider:
             model: the engine's.
             load: the engine's at present.
             thread: the conversation of the request; without one, or its id, no arm is drawn.
-            keeps_budget: see KeepsBudget; None where a composite effort cannot be run.
-            takes_budget: see TakesBudget; None where they can.
+            enforcement: of budgets on the request; without it, efforts that are budgets may be
+                chosen, and composite ones not.
 
         Raises:
             BadRequest: the explicit budget is larger than the context, or the messages open a
@@ -112,12 +106,12 @@ class Decider:
         settings = self._settings
         policy, pressure = self._policy_under(load)
         withheld: Withheld = {} if request.effort is not None else self._withheld()
-        allowed = offered(self._meaningful(request, caller, takes_budget), withheld)
+        allowed = offered(self._meaningful(request, caller, enforcement), withheld)
         kind = self.kinds.find(request, caller, model)
         router, policy = without_withheld(self.router_for(model.model), policy, withheld)
         began_at = time.perf_counter()
         route = self._composite_route(
-            request, caller, model, allowed, policy, kind, thread, keeps_budget, router
+            request, caller, model, allowed, policy, kind, thread, enforcement, router
         ) or router.route(request.conversation, allowed, policy, kind)
         routed_at = began_at, time.perf_counter()
         baseline = nearest(limited(stand_in(self.baseline, withheld), caller), allowed)
@@ -170,11 +164,11 @@ class Decider:
         policy: Policy,
         kind: str | None,
         thread: Thread | None,
-        keeps_budget: KeepsBudget | None,
+        enforcement: Enforcement | None,
         router: Router,
     ) -> Route | None:
         """The route where composite efforts may be chosen; None where they may not."""
-        if keeps_budget is None or not may_be_composite(
+        if enforcement is None or not may_be_composite(
             request, caller, self._settings, router, thread
         ):
             return None
@@ -183,7 +177,7 @@ class Decider:
             return route
         initial, budget = cast("Effort", route.composite.initial), route.composite.budget
         granted, _ = choose_budget(request, caller, self._settings, initial, budget, model.context)
-        return route if granted == budget and keeps_budget(request, budget) else None
+        return route if granted == budget and enforcement.keeps(budget) else None
 
     def lowest(self, caller: Caller) -> Caller:
         """The caller, limited to the lowest effort that it may have."""
@@ -210,7 +204,7 @@ class Decider:
         return within or (nearest(limited(ladder[0], caller), ladder),)
 
     def _meaningful(
-        self, request: ParsedRequest, caller: Caller, takes_budget: TakesBudget | None
+        self, request: ParsedRequest, caller: Caller, enforcement: Enforcement | None
     ) -> tuple[Effort, ...]:
         """Of the efforts that the key allows those that mean something on this request.
 
@@ -222,12 +216,12 @@ class Decider:
             thinking: tuple[Effort, ...] = tuple(effort for effort in allowed if rank(effort))
             allowed = thinking or allowed
         budgets = self._settings.effort_budgets
-        if not budgets or request.effort is not None or takes_budget is None:
+        if not budgets or request.effort is not None or enforcement is None:
             return allowed
         meaningful: tuple[Effort, ...] = tuple(
             effort
             for effort in allowed
-            if effort not in budgets or takes_budget(request, budgets[effort])
+            if effort not in budgets or enforcement.takes(budgets[effort])
         )
         return meaningful if any(map(rank, meaningful)) else allowed
 

@@ -1,6 +1,7 @@
-"""Checks whether the engines can enforce a decision's budget."""
+"""Whether the engines can enforce a budget on a request, and what happens where they cannot."""
 
 import math
+from typing import NamedTuple
 
 from server.api.fields import ends_within
 from server.api.prefill import prefill_field
@@ -15,71 +16,104 @@ _MIN_ANSWER_TOKENS = 32
 """Of `max_tokens`, beside a budget that is raised to the smallest that an engine takes."""
 
 
-def check_budget(
-    decision: Decision,
-    request: ParsedRequest,
-    support: BudgetSupport,
-    dialect: Dialect,
-    path: str,
-) -> Decision:
-    """The decision with a budget that is enforced.
+class Enforcement(NamedTuple):
+    """The engines' enforcement of budgets, in thinking tokens, on one request.
 
-    A budget that the gateway chose is raised to the smallest that the engine takes, or dropped
-    where none can be enforced. A budget that the client requested is kept or refused, and so is one
-    that an API key or the server limits, or that makes the effort which the client requested.
-
-    Args:
-        decision: the decision for the request.
+    Attributes:
         request: the parsed request.
         support: how the engines enforce budgets.
         dialect: the engines' request fields.
         path: the API's, one of `server.engines.dialect`'s.
-
-    Raises:
-        BadRequest: nothing would enforce the budget that the client requested, that of the effort
-            that it requested, or the limit.
     """
-    if decision.final is not None:
-        final = check_budget(decision.final, request, support, dialect, path)
-        decision = decision._replace(final=final)
-    budget, limit = decision.budget, decision.budget_limit
-    if budget is None:
-        return decision
-    if decision.effort == "none" and limit is None:
-        return decision._replace(sends_budget=False)
-    explicit = request.budget is not None
-    if dialect.exclusive and request.effort is not None and explicit:
-        raise BadRequest(
-            f"this engine takes an effort or a budget, not both: leave out {request.budget_field}",
-            request.budget_field,
-        )
-    obstacle, minimum = _obstacle(request, budget, support, dialect, path)
-    enforced = obstacle is None and budget >= minimum
-    if limit is not None:
-        is_native = enforced and support.budget_to_send(budget) is not None
-        if not (is_native and dialect.bounds_opened):
-            _check_prefill(request, limit)
-        if decision.effort == "none" and not is_native:
-            _check_switch(request, limit)
-        if decision.effort == "none":
-            return decision._replace(sends_budget=enforced)
-    if enforced:
-        is_free = not explicit and limit is None and decision.effort_budget is None
-        dropped = dialect.exclusive and is_free
-        return _without_budget(decision) if dropped else decision
-    if obstacle is None:
-        is_requested = explicit and request.budget == budget
-        if not is_requested and minimum <= _largest_budget(request, limit):
-            return decision._replace(budget=minimum, budget_source="limit")
-        obstacle = f"this engine takes at least {minimum} thinking tokens, not {budget}"
-    return _unenforced(decision, request, obstacle)
+
+    request: ParsedRequest
+    support: BudgetSupport
+    dialect: Dialect
+    path: str
+
+    def takes(self, budget: int) -> bool:
+        """Whether the engines can be made to keep a budget, or the smallest that they take."""
+        return self._obstacle(budget)[0] is None
+
+    def keeps(self, budget: int) -> bool:
+        """Whether they are proven to keep a budget that the gateway chose, and to report it."""
+        obstacle, minimum = self._obstacle(budget)
+        is_proven = self.support.proven and not self.dialect.exclusive
+        return is_proven and obstacle is None and budget >= minimum
+
+    def check(self, decision: Decision) -> Decision:
+        """The decision with a budget that is enforced.
+
+        A budget that the gateway chose is raised to the smallest that the engine takes, or dropped
+        where none can be enforced. A budget that the client requested is kept or refused, and so is
+        one that an API key or the server limits, or that makes the effort which the client
+        requested.
+
+        Raises:
+            BadRequest: nothing would enforce the budget that the client requested, that of the
+                effort that it requested, or the limit.
+        """
+        request, support, dialect = self.request, self.support, self.dialect
+        if decision.final is not None:
+            decision = decision._replace(final=self.check(decision.final))
+        budget, limit = decision.budget, decision.budget_limit
+        if budget is None:
+            return decision
+        if decision.effort == "none" and limit is None:
+            return decision._replace(sends_budget=False)
+        explicit = request.budget is not None
+        if dialect.exclusive and request.effort is not None and explicit:
+            raise BadRequest(
+                "this engine takes an effort or a budget, not both: leave out "
+                f"{request.budget_field}",
+                request.budget_field,
+            )
+        obstacle, minimum = self._obstacle(budget)
+        enforced = obstacle is None and budget >= minimum
+        if limit is not None:
+            is_native = enforced and support.budget_to_send(budget) is not None
+            if not (is_native and dialect.bounds_opened):
+                _check_prefill(request, limit)
+            if decision.effort == "none" and not is_native:
+                _check_switch(request, limit)
+            if decision.effort == "none":
+                return decision._replace(sends_budget=enforced)
+        if enforced:
+            is_free = not explicit and limit is None and decision.effort_budget is None
+            dropped = dialect.exclusive and is_free
+            return _without_budget(decision) if dropped else decision
+        if obstacle is None:
+            is_requested = explicit and request.budget == budget
+            if not is_requested and minimum <= _largest_budget(request, limit):
+                return decision._replace(budget=minimum, budget_source="limit")
+            obstacle = f"this engine takes at least {minimum} thinking tokens, not {budget}"
+        return _unenforced(decision, request, obstacle)
+
+    def _obstacle(self, budget: int) -> tuple[str | None, int]:
+        """Why no budget can be enforced on this request, or None, and the smallest that can.
+
+        Tokens that an engine counts on top of a budget are added to the smallest that its API has.
+        """
+        request, support, dialect, path = self
+        if path == CHAT:
+            if support.mode == "none":
+                return support.detail, 0
+            if request.n > 1 and support.budget_to_send(budget) is None:
+                return "a budget in two phases is for one choice; leave out n", 0
+            return None, dialect.min_budget and dialect.min_budget + support.overshoot
+        if path in dialect.budget_paths and support.mode == "native" and dialect.budget is not None:
+            minimum = dialect.min_message_budget if path == MESSAGES else dialect.min_budget
+            if minimum == 0 and budget > 0:  # 0 switches thinking off
+                return None, 2 * support.overshoot
+            return None, minimum and minimum + support.overshoot
+        return "this API has no budget on this engine; use /v1/chat/completions", 0
 
 
 def _unenforced(decision: Decision, request: ParsedRequest, obstacle: str) -> Decision:
     """The decision without its budget, which an obstacle keeps from being enforced.
 
     Raises:
-        BadRequest: see `check_budget`.
+        BadRequest: see `Enforcement.check`.
     """
     limit = decision.budget_limit
     if request.budget is not None and request.budget == decision.budget:
@@ -104,21 +138,6 @@ def _check_effort(decision: Decision, request: ParsedRequest, obstacle: str) -> 
         f"effort '{decision.effort}' is a budget of {budget} thinking tokens here, which cannot be "
         f"enforced: {obstacle}, or leave the effort out"
     )
-
-
-def takes_budget(
-    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
-) -> bool:
-    """Whether the engines can be made to keep a budget, or the smallest that they take."""
-    return _obstacle(request, budget, support, dialect, path)[0] is None
-
-
-def keeps_budget(
-    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
-) -> bool:
-    """Whether the engines are proven to keep a budget that the gateway chose, and to report it."""
-    obstacle, minimum = _obstacle(request, budget, support, dialect, path)
-    return support.proven and not dialect.exclusive and obstacle is None and budget >= minimum
 
 
 def _largest_budget(request: ParsedRequest, limit: int | None) -> float:
@@ -147,27 +166,6 @@ def _check_switch(request: ParsedRequest, limit: int) -> None:
             "here: leave it out",
             field,
         )
-
-
-def _obstacle(
-    request: ParsedRequest, budget: int, support: BudgetSupport, dialect: Dialect, path: str
-) -> tuple[str | None, int]:
-    """Why no budget can be enforced on this request, or None, and the smallest that can.
-
-    Tokens that an engine counts on top of a budget are added to the smallest that its API takes.
-    """
-    if path == CHAT:
-        if support.mode == "none":
-            return support.detail, 0
-        if request.n > 1 and support.budget_to_send(budget) is None:
-            return "a budget in two phases is for one choice; leave out n", 0
-        return None, dialect.min_budget and dialect.min_budget + support.overshoot
-    if path in dialect.budget_paths and support.mode == "native" and dialect.budget is not None:
-        minimum = dialect.min_message_budget if path == MESSAGES else dialect.min_budget
-        if minimum == 0 and budget > 0:  # 0 switches thinking off
-            return None, 2 * support.overshoot
-        return None, minimum and minimum + support.overshoot
-    return "this API has no budget on this engine; use /v1/chat/completions", 0
 
 
 def _is_shorter(request: ParsedRequest, limit: int) -> bool:

@@ -18,7 +18,7 @@ from server.decide.budget import answer_reserve
 from server.decide.conversations import Conversations, Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
-from server.decide.enforcement import check_budget, keeps_budget, takes_budget
+from server.decide.enforcement import Enforcement
 from server.endpoints.admission import Admission, admit
 from server.endpoints.answer import read_answer, refused
 from server.endpoints.attempts import heartbeat, is_answer
@@ -97,8 +97,9 @@ class ReasoningEndpoint(TrackedEndpoint):
             thread = await self._conversations.thread(request, caller.name)
             record.parsed_at = time.perf_counter()
             load = self._tracker.load()
-            decide = partial(self._decide, request, model=model, load=load, thread=thread)
-            decision, admission = await self._admit(record, request, caller, thread, decide)
+            enforcement = self._enforcement(request)
+            decide = partial(self._decide, enforcement, model=model, load=load, thread=thread)
+            decision, admission = await self._admit(record, caller, thread, decide, enforcement)
             self._record_decision(record, request, decision, thread, model)
             given = GivenAnswer(self._conversations, record, request, self._api)
             try:
@@ -129,21 +130,29 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.body_read_at = time.perf_counter()
         return body
 
+    def _enforcement(self, request: ParsedRequest) -> Enforcement:
+        fleet = self._fleet
+        return Enforcement(request, fleet.budget_support, fleet.dialect, self._api.PATH)
+
     def _decide(
-        self, request: ParsedRequest, caller: Caller, model: ModelInfo, load: Load, thread: Thread
+        self,
+        enforcement: Enforcement,
+        caller: Caller,
+        model: ModelInfo,
+        load: Load,
+        thread: Thread,
     ) -> Decision:
         """The decision, with a budget that the engines enforce."""
-        keeps, takes, fleet = self._keeps_budget, self._takes_budget, self._fleet
-        decision = self._decider.decide(request, caller, model, load, thread, keeps, takes)
-        return check_budget(decision, request, fleet.budget_support, fleet.dialect, self._api.PATH)
+        request, decider = enforcement.request, self._decider
+        return enforcement.check(decider.decide(request, caller, model, load, thread, enforcement))
 
     async def _admit(
         self,
         record: RequestRecord,
-        request: ParsedRequest,
         caller: Caller,
         thread: Thread,
         decide: Callable[[Caller], Decision],
+        enforcement: Enforcement,
     ) -> tuple[Decision, Admission]:
         def lower(owner: str = f"key '{caller.name}'") -> Decision:
             decision = decide(self._decider.lowest(caller))
@@ -153,10 +162,10 @@ class ReasoningEndpoint(TrackedEndpoint):
         def choose(session: SessionCharge | None) -> Decision:
             if session is not None and session.is_over:
                 return lower("the session")
-            return decide_within(session, request, caller, decide, self._takes_budget)
+            return decide_within(session, caller, decide, enforcement)
 
         decision, session = await admit_to_session(self._sessions, caller, thread, choose)
-        is_anthropic = self._api.PATH == MESSAGES
+        request, is_anthropic = enforcement.request, self._api.PATH == MESSAGES
         return await admit(
             self._limits, caller, record, request, decision, lower, is_anthropic, session
         )
@@ -178,14 +187,6 @@ class ReasoningEndpoint(TrackedEndpoint):
         record.max_tokens, record.context = request.max_tokens, model.context
         if self._log_prompts:
             record.prompt_json = dumps(request.messages).decode()
-
-    def _keeps_budget(self, request: ParsedRequest, budget: int) -> bool:
-        fleet = self._fleet
-        return keeps_budget(request, budget, fleet.budget_support, fleet.dialect, self._api.PATH)
-
-    def _takes_budget(self, request: ParsedRequest, budget: int) -> bool:
-        fleet = self._fleet
-        return takes_budget(request, budget, fleet.budget_support, fleet.dialect, self._api.PATH)
 
     def _report_ignored_budget(self, record: RequestRecord, in_flight: InFlight) -> None:
         if record.budget_ignored:

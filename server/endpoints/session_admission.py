@@ -8,11 +8,11 @@ from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.decide.conversations import Thread
 from server.decide.decision import Decision
+from server.decide.enforcement import Enforcement
 from server.endpoints.admission import need
 from server.limits.session_budgets import SessionBudgets, SessionCharge
 
 Decide = Callable[[Caller], Decision]
-TakesBudget = Callable[[ParsedRequest, int], bool]
 
 
 async def admit_to_session(
@@ -45,21 +45,16 @@ async def admit_to_session(
 
 
 def decide_within(
-    session: SessionCharge | None,
-    request: ParsedRequest,
-    caller: Caller,
-    decide: Decide,
-    takes_budget: TakesBudget,
+    session: SessionCharge | None, caller: Caller, decide: Decide, enforcement: Enforcement
 ) -> Decision:
     """The decision, with a budget that keeps the session's where the engines can be made to."""
     decision = decide(caller)
     if session is None or session.remaining is None or decision.effort == "none":
         return decision
-    tokens_per_choice = session.remaining // request.n
-    bound = need(request, decision).bound
-    if (bound is not None and bound <= tokens_per_choice) or not takes_budget(
-        request, tokens_per_choice
-    ):
+    tokens_per_choice = session.remaining // enforcement.request.n
+    bound = need(enforcement.request, decision).bound
+    is_within = bound is not None and bound <= tokens_per_choice
+    if is_within or not enforcement.takes(tokens_per_choice):
         return decision
     limits = [limit for limit in (caller.max_budget, tokens_per_choice) if limit is not None]
     return decide(replace(caller, max_budget=min(limits)))
