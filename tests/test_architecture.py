@@ -178,3 +178,12 @@ def test_make_runs_every_test_that_needs_a_real_vllm() -> None:
     }
     training = {file for file in needing if "test_models_training" in file}
     assert needing - training - {"tests/test_architecture.py"} == set(named.split())
+
+
+def test_the_files_whose_tests_run_first_are_there() -> None:
+    """A file under another name would be run last, by one worker alone."""
+    text = (ROOT / "tests" / "conftest.py").read_text()
+    names = re.findall(r'"(\w+)"', text.partition("\nSLOWEST_FIRST = (")[2].partition("\n)")[0])
+    files = [ROOT / "tests" / f"test_{name}.py" for name in names]
+    assert files
+    assert not [file.name for file in files if not file.is_file()]
