@@ -186,3 +186,22 @@ def test_an_installed_wheel_serves_from_any_folder(installed: Path, tmp_path: Pa
         assert process.stdout is not None
         process.stdout.close()
     assert not imported(folder)
+
+
+def test_an_installed_wheel_plans_a_training_from_any_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    folder = hostile(tmp_path, *HOSTILE, *STANDARD)
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+    recipe = ROOT / "models" / "recipes" / "qwen3-8b.toml"
+    done = subprocess.run(
+        [str(installed), "train", "plan", str(recipe)],
+        cwd=folder,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hours on" in done.stdout
+    assert not imported(folder)
