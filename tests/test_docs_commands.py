@@ -8,7 +8,8 @@ block says otherwise:
     <!-- run by: FILE -->   takes long: that test file runs it
     <!-- file: NAME -->     a file that later commands of the page read
 
-Names of commands, flags, settings and make targets are checked in all of them.
+Names of commands, flags, settings and make targets are checked in all of them. A response that is
+shown with its status has the headers and fields of the one that the command gets.
 """
 
 import json
@@ -54,6 +55,10 @@ RECIPE_TABLES = {"model": Model, "data": Data, "grpo": Grpo, "gate": Gate, "hub"
 """Tables of recipes that pages show; `model` is a name in settings."""
 
 NOTES = ("server", "needs: ", "run by: ", "file: ")
+PARTS = re.compile(r"^x-tops-.*$|\"\w+\":(?:\"[^\"]*\"|[\w.]+)", re.MULTILINE)
+"""What is compared of a response that a page shows: headers of the gateway, and JSON fields."""
+
+OF_ONE_RESPONSE = ('"id":', '"created":')
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ class Block:
                 while command.endswith("\\"):
                     command = command.removesuffix("\\") + next(lines).strip()
                 yield command
+
+    @property
+    def shown(self) -> list[str]:
+        """The parts of a response that the block shows, but those that no other one has."""
+        parts = PARTS.findall(self.text.partition("\nHTTP/1.1 ")[2])
+        return [part for part in parts if not part.startswith(OF_ONE_RESPONSE)]
 
     @property
     def runs(self) -> bool:
@@ -109,7 +120,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Servers]:
     with (
         running("embedded") as engine,
         serving(
-            "--upstream", engine.url, "--router", router, "--ledger", ledger, cwd=folder
+            *("--upstream", engine.url, "--router", router, "--ledger", ledger),
+            *("--holdout-share", "0"),  # which would answer one request in fifty otherwise
+            cwd=folder,
         ) as gateway,
     ):
         yield Servers(gateway.url, engine.url, ledger)
@@ -160,6 +173,7 @@ def test_the_commands_of_a_page_run(page: Path, servers: Servers, tmp_path: Path
                 check=False,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            assert [part for part in block.shown if part not in done.stdout] == [], done.stdout
 
 
 @pytest.mark.parametrize("page", [*PAGES, *RECORDS], ids=lambda page: page.stem)
