@@ -13,8 +13,8 @@ from loadtest.comparison import Comparison, compare, compare_runs
 from loadtest.intervals import Interval, percentile
 from loadtest.plan import Plan
 from loadtest.record import Record
-from loadtest.stages import Stage, read_stages, saturation
 from loadtest.summary import after_warmup, goodput, summarise
+from loadtest.sweep_stages import Stage, read_stages, saturation
 from loadtest.tables import Table, budget_table, effort_table, speed_table, sweep_table
 
 _DERIVED_FIELDS = ("tpot", "itl", "answer_tokens")

@@ -8,7 +8,7 @@ from math import inf, sqrt
 from loadtest.arrivals import schedule
 from loadtest.plan import Arrivals, Plan
 from loadtest.progress import Progress
-from loadtest.stages import read_stages
+from loadtest.sweep_stages import read_stages
 from loadtest.task_runner import run
 from loadtest.workload import Task
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.stages import Stage
+from loadtest.sweep_stages import Stage
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from server.http.worker_supervisor import WorkerSupervisor
 from server.ledger.opening import open_ledger
 from server.ledger.schema import LedgerError
 from server.lifecycle.in_flight_table import create_in_flight_table
-from server.limits.opening import create_session_table, create_table
+from server.limits.opening import create_key_table, create_session_table
 from server.observe.log_stream import LogStream
 from server.observe.logs import configure_logs
 from server.observe.metrics import Metrics
@@ -114,7 +114,7 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
     ready = context.Semaphore(0)
     turns = context.RawArray(c_ubyte, turn_memory.BYTES)
     engine = None if settings.upstream else engine_command(settings)
-    limits = create_table(settings, folder)
+    limits = create_key_table(settings, folder)
     sessions = create_session_table(settings, folder)
     in_flight = create_in_flight_table(folder, settings.workers, len(settings.keys))
     shared = Shared(key, turns, engine, limits, sessions, in_flight, folder, ready)

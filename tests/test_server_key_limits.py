@@ -18,10 +18,10 @@ from server.config.api_key_settings import Limit
 from server.config.settings import Settings
 from server.errors import LimitsUnavailable, RateLimited
 from server.limits.key_limits import KeyLimits, Need
+from server.limits.key_table import KeyTable
 from server.limits.limit_headers import duration
-from server.limits.opening import create_table
+from server.limits.opening import create_key_table
 from server.limits.store import Demand, Taken
-from server.limits.table import Table
 from server.limits.valkey import ValkeyStore
 from server.limits.window import Window, charged, fits, moved, reset_seconds, used, wait_seconds
 from server.observe.metrics import Metrics
@@ -82,7 +82,7 @@ def test_what_exceeds_a_limit_is_paid_off() -> None:
 @unit
 def test_a_reservation_is_given_back_to_the_minute_that_it_is_from() -> None:
     clock = Clock()
-    table = Table({"k": LIMITS}, clock=clock)
+    table = KeyTable({"k": LIMITS}, clock=clock)
     taken = asyncio.run(table.take("k", [Demand(PER_MINUTE, 900)]))
     clock.now += 60
     back = Demand(PER_MINUTE, -800, True, taken.windows[0].span)
@@ -96,7 +96,7 @@ def test_a_reservation_is_given_back_to_the_minute_that_it_is_from() -> None:
 
 @unit
 def test_a_refused_request_is_charged_to_no_limit() -> None:
-    table = Table({"k": LIMITS}, clock=Clock())
+    table = KeyTable({"k": LIMITS}, clock=Clock())
     demands = [Demand(REQUESTS, 1), Demand(PER_MINUTE, 1001), Demand(PER_DAY, 1001)]
     taken = asyncio.run(table.take("k", demands))
     assert taken.refused == PER_MINUTE
@@ -107,7 +107,7 @@ def test_a_refused_request_is_charged_to_no_limit() -> None:
 def test_no_minute_takes_more_than_the_limit_however_requests_arrive() -> None:
     """Use within a span counts as if it had been even, hence the tenth."""
     clock, draws, admitted = Clock(), random.Random(7), []
-    table = Table({"k": LIMITS}, clock=clock)
+    table = KeyTable({"k": LIMITS}, clock=clock)
     for _ in range(4000):
         clock.now += draws.expovariate(4)
         amount = draws.randrange(1, 200)
@@ -122,8 +122,8 @@ def test_no_minute_takes_more_than_the_limit_however_requests_arrive() -> None:
 @unit
 def test_workers_share_one_table(tmp_path: Path) -> None:
     keys = [{"name": "k", "sha256": 64 * "a", "requests_per_minute": 3}]
-    file = create_table(Settings(keys=keys), tmp_path)  # type: ignore[arg-type]
-    first, second = (Table({"k": [REQUESTS]}, file, Clock()) for _ in range(2))
+    file = create_key_table(Settings(keys=keys), tmp_path)  # type: ignore[arg-type]
+    first, second = (KeyTable({"k": [REQUESTS]}, file, Clock()) for _ in range(2))
     results = [asyncio.run(table.take("k", [Demand(REQUESTS, 1)])) for table in (first, second) * 2]
     assert [taken.refused for taken in results] == [None, None, None, REQUESTS]
     for table in (first, second):
@@ -132,7 +132,7 @@ def test_workers_share_one_table(tmp_path: Path) -> None:
 
 @unit
 def test_headers_are_those_of_the_limit_with_the_least_left() -> None:
-    limits = KeyLimits(Table({"k": LIMITS}, clock=Clock()), Metrics())
+    limits = KeyLimits(KeyTable({"k": LIMITS}, clock=Clock()), Metrics())
     caller = Caller("k", limits=LIMITS)
     charge = asyncio.run(limits.admit(caller, thinking(400)))
     assert dict(charge.headers()) == {
@@ -154,7 +154,7 @@ def test_headers_are_those_of_the_limit_with_the_least_left() -> None:
 @unit
 def test_a_long_wait_is_not_worth_a_retry() -> None:
     clock = Clock()
-    limits = KeyLimits(Table({"k": LIMITS}, clock=clock), Metrics())
+    limits = KeyLimits(KeyTable({"k": LIMITS}, clock=clock), Metrics())
     caller = Caller("k", limits=(PER_DAY,))
     asyncio.run(limits.admit(caller, thinking(5000)))
     with pytest.raises(RateLimited) as refused:
@@ -175,7 +175,7 @@ def test_a_long_wait_is_not_worth_a_retry() -> None:
 
 @unit
 def test_lowered_requests_are_charged_what_is_not_left() -> None:
-    limits = KeyLimits(Table({"k": LIMITS}, clock=Clock()), Metrics())
+    limits = KeyLimits(KeyTable({"k": LIMITS}, clock=Clock()), Metrics())
     caller = Caller("k", limits=LIMITS)
     asyncio.run(limits.admit(caller, thinking(1000)))
     charge = asyncio.run(limits.admit(caller, thinking(300), lowered=True))
@@ -188,7 +188,7 @@ def test_lowered_requests_are_charged_what_is_not_left() -> None:
 @unit
 def test_what_answers_took_is_reserved_for_later_ones() -> None:
     """A tenth of the limit at first; never more than the request's own bound."""
-    limits = KeyLimits(Table({"k": LIMITS}, clock=Clock()), Metrics())
+    limits = KeyLimits(KeyTable({"k": LIMITS}, clock=Clock()), Metrics())
     caller = Caller("k", limits=(PER_DAY,))
 
     def reserved(choices: int = 1, bound: int | None = None, effort: str = "high") -> int | None:
@@ -242,7 +242,7 @@ def test_valkey_counts_as_the_table_does(port: int) -> None:
 
     async def compare() -> None:
         draws, clock = random.Random(3), Clock()
-        table = Table({"k": LIMITS}, clock=clock)
+        table = KeyTable({"k": LIMITS}, clock=clock)
         store = ValkeyStore(f"valkey://127.0.0.1:{port}", None, Metrics(), "compared:")
         store._now = clock
         earlier: list[Taken] = []
@@ -307,7 +307,7 @@ def test_a_burst_waits_for_a_valkey_that_is_slow_and_not_for_one_that_is_silent(
         """The seconds that ten charges at once take."""
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             url = "redis://{}:{}/2".format(*server.sockets[0].getsockname())
-            store = ValkeyStore(url, Table({"k": LIMITS}), metrics)
+            store = ValkeyStore(url, KeyTable({"k": LIMITS}), metrics)
             started = asyncio.get_running_loop().time()
             await asyncio.gather(*(store.take("k", [Demand(PER_MINUTE, 1)]) for _ in range(10)))
             taken = asyncio.get_running_loop().time() - started
@@ -325,7 +325,7 @@ def test_a_valkey_that_is_down_leaves_the_limits_to_each_gateway(tmp_path: Path)
         metrics = Metrics()
         with valkey(tmp_path) as port:
             url = f"redis://127.0.0.1:{port}"
-            store = ValkeyStore(url, Table({"k": [REQUESTS]}), metrics)
+            store = ValkeyStore(url, KeyTable({"k": [REQUESTS]}), metrics)
             strict = ValkeyStore(url, None, metrics)
             for each in (store, strict):
                 assert (await each.take("k", [Demand(REQUESTS, 1)])).refused is None

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from models.outcomes.check import GymItem
 from models.outcomes.gym_answer import ASK
 from models.outcomes.problem_sets import Problem, ProblemError
-from models.outcomes.sandboxed import INSTALL_GYM
+from models.outcomes.sandbox_judge import INSTALL_GYM
 from models.sandbox.gym import encoded
 from models.sandbox.sandbox import JobError, Sandbox, SandboxError, unsupported
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from child_python import process_context
 from models.outcomes.check import Check, Choices, GymItem, ProgramTests
-from models.outcomes.sandboxed import SandboxJudge, unjudgeable_check
+from models.outcomes.sandbox_judge import SandboxJudge, unjudgeable_check
 from models.sandbox.sandbox import SandboxError
 from router.answers.choice import gold_letters
 from router.answers.expression import stated_expression, without_name
@@ -163,7 +163,7 @@ class Judge:
         self._processes = processes
         self._pool: Any = None
         self._run_code = run_code
-        self._sandboxed = SandboxJudge(seconds, processes)
+        self._sandbox_judge = SandboxJudge(seconds, processes)
         if ":" in by:
             _load_function(by)
         elif by not in WAYS:
@@ -178,7 +178,7 @@ class Judge:
         if self._pool is not None:
             self._pool.stop()
             self._pool.join()
-        self._sandboxed.close()
+        self._sandbox_judge.close()
 
     def unjudgeable(self, gold: str, check: Check | None = None) -> str | None:
         """Why this judge cannot judge a gold answer, or None."""
@@ -239,7 +239,7 @@ class Judge:
         if isinstance(check, ProgramTests) and not self._run_code:
             raise JudgeError("a program may not be run: pass --run-code")
         try:
-            return await self._sandboxed.is_correct(answer, check, truncated)
+            return await self._sandbox_judge.is_correct(answer, check, truncated)
         except SandboxError as error:
             raise JudgeError(str(error)) from error
 

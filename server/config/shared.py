@@ -21,7 +21,7 @@ class Shared:
         key: the key of the conversations' hashes.
         turns: memory for `server.decide.turn_memory`, of the process that started them.
         engine: the engine that the parent runs; None with an upstream.
-        limits: a file for `server.limits.table`.
+        limits: a file for `server.limits.key_table`.
         sessions: a file for `server.limits.session_table`.
         in_flight: a file for `server.lifecycle.in_flight_table`.
         folder: for files of theirs, until they end.

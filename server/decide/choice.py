@@ -11,7 +11,7 @@ from server.api.request import ParsedRequest
 from server.api_keys import Caller
 from server.decide.decision import Source
 from server.decide.holdout import Draw
-from server.decide.withheld import Withheld
+from server.decide.withheld_efforts import Withheld
 
 
 class Choice(NamedTuple):

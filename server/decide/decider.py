@@ -31,7 +31,7 @@ from server.decide.effort_cap import check_messages
 from server.decide.enforcement import Enforcement
 from server.decide.holdout import NO_HOLDOUT, Holdout
 from server.decide.kind import Kinds
-from server.decide.withheld import Withheld, offered, stand_in, without_withheld
+from server.decide.withheld_efforts import Withheld, offered, stand_in, without_withheld
 from server.engines.model_info import ModelInfo
 
 

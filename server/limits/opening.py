@@ -6,14 +6,14 @@ from pathlib import Path
 from server.config.api_key_settings import Limit
 from server.config.settings import Settings
 from server.limits.key_limits import KeyLimits
+from server.limits.key_table import KeyTable, table_bytes
 from server.limits.session_budgets import SessionBudgets, Used
 from server.limits.session_table import TABLE_BYTES, SessionTable
 from server.limits.store import Store
-from server.limits.table import Table, table_bytes
 from server.observe.metrics import Metrics
 
 
-def create_table(settings: Settings, folder: Path) -> Path:
+def create_key_table(settings: Settings, folder: Path) -> Path:
     """A file in which the workers of one gateway share what keys have used."""
     file = folder / "limits.table"
     file.write_bytes(bytes(table_bytes(len(_limits(settings)))))
@@ -58,7 +58,7 @@ def open_session_budgets(
 
 def open_limits(settings: Settings, metrics: Metrics, table: Path | None) -> KeyLimits:
     """The limits of all keys; `table` is the file of the gateway's workers, None for one."""
-    local: Store = Table(_limits(settings), table)
+    local: Store = KeyTable(_limits(settings), table)
     if settings.limits_store is None:
         return KeyLimits(local, metrics)
     from server.limits.valkey import ValkeyStore  # noqa: PLC0415 - an extra

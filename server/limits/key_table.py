@@ -22,7 +22,7 @@ def table_bytes(keys: int) -> int:
     return max(1, keys) * _ROW
 
 
-class Table:
+class KeyTable:
     """A store that forgets when the gateway stops.
 
     Args:
