@@ -171,9 +171,9 @@ def in_distribution(
         shortfall: `Parameters.shortfalls`, (N,).
         has_system: whether it has a system or developer message, (N,).
     """
-    seen = np.where(has_system, parameters.system_share, 1.0 - parameters.system_share)
+    system_share = np.where(has_system, parameters.system_share, 1.0 - parameters.system_share)
     return (
         (excess <= parameters.range_limit)
         & (shortfall <= parameters.known_words.tolerance)
-        & (seen >= _SEEN_SHARE)
+        & (system_share >= _SEEN_SHARE)
     )

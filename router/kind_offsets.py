@@ -48,9 +48,9 @@ class KindOffsets:
     def rows(self, kinds: Sequence[str | None], efforts: int) -> tuple[Array, Mask]:
         """The offsets (N, 2E) of N prompts, 0 where unknown, and whether they are unknown (N,)."""
         nothing = np.zeros(2 * efforts)
-        found = [self.find(kind) for kind in kinds]
-        unknown = np.array([bool(self.by_kind) and row is None for row in found], dtype=np.bool_)
-        stacked = [nothing if row is None else row for row in found]
+        offsets = [self.find(kind) for kind in kinds]
+        unknown = np.array([bool(self.by_kind) and row is None for row in offsets], dtype=np.bool_)
+        stacked = [nothing if row is None else row for row in offsets]
         return np.array(stacked, dtype=np.float64).reshape(len(kinds), 2 * efforts), unknown
 
 

@@ -54,16 +54,16 @@ def _comparison(
     extra = round(tokens[dear]) - round(tokens[cheap])
     if added <= 0:
         return f"With {_number(extra)} more, {dear} adds nothing{favoured}"
-    told = f"{_points(gain + favour)}{favoured}"
-    most = 1000 * added / point.price if point.price else inf
-    if most == inf:
-        return f"The policy puts no price on thinking, and {dear} adds {told}"
+    gained = f"{_points(gain + favour)}{favoured}"
+    limit = 1000 * added / point.price if point.price else inf
+    if limit == inf:
+        return f"The policy puts no price on thinking, and {dear} adds {gained}"
     verb = "takes" if dear == chosen else "would take"
-    if round(most) == 0:
-        return f"With {_number(extra)} more, {dear} adds too little, {told}"
-    most = max(most, extra) if dear == chosen else min(most, extra)  # rounded, as the extra is
+    if round(limit) == 0:
+        return f"With {_number(extra)} more, {dear} adds too little, {gained}"
+    limit = max(limit, extra) if dear == chosen else min(limit, extra)  # rounded, as the extra is
     return (
-        f"The policy pays at most {_count(most)} for the {_points(gain + favour)} that {dear} "
+        f"The policy pays at most {_count(limit)} for the {_points(gain + favour)} that {dear} "
         f"adds{favoured}; it {verb} {_number(extra)} more"
     )
 

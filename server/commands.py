@@ -189,7 +189,7 @@ _ENGINE_OPTIONS = (
 def _audit(ctx: click.Context, /, **options: Any) -> None:
     """Run the audit of outcomes, or of an engine: each has its own options."""
     own = {str(option.name): options.pop(str(option.name)) for option in _ENGINE_OPTIONS}
-    given = [
+    option_names = [
         option.opts[0]
         for option in ctx.command.params
         if option.name != "model"
@@ -199,11 +199,11 @@ def _audit(ctx: click.Context, /, **options: Any) -> None:
     if own["url"] is None:
         if not options["outcomes"]:
             raise click.UsageError("Give OUTCOMES, or the --engine URL of a running engine.")
-        if misplaced := {option.opts[0] for option in _ENGINE_OPTIONS} & {*given} - others:
+        if misplaced := {option.opts[0] for option in _ENGINE_OPTIONS} & {*option_names} - others:
             raise click.UsageError(f"{', '.join(sorted(misplaced))}: only with --engine.")
         ctx.invoke(outcomes_audit, **options)
         return
-    if misplaced := {*given} - {option.opts[0] for option in _ENGINE_OPTIONS} - others:
+    if misplaced := {*option_names} - {option.opts[0] for option in _ENGINE_OPTIONS} - others:
         raise click.UsageError(f"{', '.join(sorted(misplaced))}: not with --engine.")
     _audit_engine(model=options["model"], is_json=options["is_json"], **own)
 
@@ -234,9 +234,9 @@ def _audit_engine(
     from server.engines import effort_trial
 
     try:
-        asked = read_audit_prompts(problems) if problems else effort_trial.prompts(prompts)
+        texts = read_audit_prompts(problems) if problems else effort_trial.prompts(prompts)
         settings, spelled = audit_settings(url, dialect, model, efforts)
-        audit = EffortAudit(asked[:prompts], max_tokens, temperature, concurrency)
+        audit = EffortAudit(texts[:prompts], max_tokens, temperature, concurrency)
         total = len(audit.prompts) * len(settings.efforts)
         with click.progressbar(length=total, label="replies", file=sys.stderr) as bar:
             running = run_audit(audit, settings, spelled, out, lambda n, _: bar.update(n - bar.pos))

@@ -107,16 +107,16 @@ def read_audit_prompts(lines: TextIO) -> list[str]:
     Raises:
         AuditError: a line has no `prompt`.
     """
-    found: dict[str, None] = {}
+    prompts: dict[str, None] = {}
     try:
         for fields in read_prompts(lines, lines.name):
             prompt = fields.get("prompt")
             if not isinstance(prompt, str) or not prompt.strip():
                 raise AuditError(f"{lines.name}: a line has no prompt: each needs its text")
-            found[prompt] = None
+            prompts[prompt] = None
     except ValueError as error:
         raise AuditError(str(error)) from error
-    return list(found)
+    return list(prompts)
 
 
 async def run_audit(
@@ -171,11 +171,11 @@ async def run_audit(
     return _document(engine, settings, audit, model, effects(by_effort))
 
 
-async def _together(work: Iterable[Any]) -> None:
+async def _together(awaitables: Iterable[Any]) -> None:
     """Run all; the first failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            for task in work:
+            for task in awaitables:
                 group.create_task(task)
     except* AuditError as errors:
         raise errors.exceptions[0] from errors

@@ -11,6 +11,10 @@ EMPTY_WORDS = frozenset(
     [
         "one",
         "other",
+        "others",
+        "same",
+        "such",
+        "how",
         "told",
         "said",
         "asked",

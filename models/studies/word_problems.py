@@ -32,18 +32,18 @@ def equation(prompt: str, answer: str) -> str | None:
     """
     numbers = list(dict.fromkeys(_NUMBER.findall(prompt)))
     gold = Fraction(answer)
-    found: set[str] = set()
+    equations: set[str] = set()
     for left, right in permutations(numbers[:_MAX_NUMBERS], 2):
         a, b = Fraction(left), Fraction(right)
         first = a >= b  # of a sum and a product, one order is enough
         results = {"+": a + b if first else None, "*": a * b if first else None, "-": a - b}
         results["/"] = a / b if b else None
-        found |= {
+        equations |= {
             f"{left}{sign}{right}={plain(gold)}"
             for sign, result in results.items()
             if result == gold
         }
-    return found.pop() if len(found) == 1 else None
+    return equations.pop() if len(equations) == 1 else None
 
 
 def plain(number: Fraction) -> str:
@@ -81,17 +81,19 @@ def _rows(problem: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[dict
 
 
 def _gsm8k(problem: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    *_, asked = _SENTENCE.split(problem["prompt"].strip())
+    *_, question = _SENTENCE.split(problem["prompt"].strip())
     steps, equations = problem["solution"], problem["equations"]
-    yield from _rows(problem, solutions(asked, steps, equations, problem["answer"]))
+    yield from _rows(problem, solutions(question, steps, equations, problem["answer"]))
 
 
 def _svamp(problem: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    found = equation(problem["prompt"], problem["answer"])
-    if found is None:
+    solving = equation(problem["prompt"], problem["answer"])
+    if solving is None:
         return
-    *given, asked = _SENTENCE.split(problem["prompt"].strip())
-    texts = solutions(" ".join(given), f"{asked}\nThat is {found}.", [found], problem["answer"])
+    *statements, question = _SENTENCE.split(problem["prompt"].strip())
+    texts = solutions(
+        " ".join(statements), f"{question}\nThat is {solving}.", [solving], problem["answer"]
+    )
     yield from _rows(problem, {effort: text.strip() for effort, text in texts.items()})
 
 

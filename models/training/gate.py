@@ -36,17 +36,17 @@ def gate(context: StageContext) -> dict[str, Any]:
     problems = problems[: settings.problems]
     highest = recipe.model.efforts[-1]
     effort = settings.effort or (highest if settings.after == "tag" else "auto")
-    found: dict[str, Any] = {"required": settings.accuracy, "problems": len(problems)}
+    measured: dict[str, Any] = {"required": settings.accuracy, "problems": len(problems)}
     model = context.inputs[settings.after] / "model"
-    found[settings.after] = _measured(context, settings.after, model, problems, effort, counts)
+    measured[settings.after] = _measured(context, settings.after, model, problems, effort, counts)
     if settings.baseline:
         scratch = context.inputs["base"] / "model"
         untouched = scratch if scratch.is_dir() else Path(str(recipe.model.base))
-        found["base"] = _measured(context, "base", untouched, problems, "auto", counts)
-    write_whole(context.folder / "gate.json", json.dumps(found, indent=1) + "\n")
-    reached: Figure = found[settings.after]["accuracy"]
+        measured["base"] = _measured(context, "base", untouched, problems, "auto", counts)
+    write_whole(context.folder / "gate.json", json.dumps(measured, indent=1) + "\n")
+    reached: Figure = measured[settings.after]["accuracy"]
     if reached["value"] < settings.accuracy:
-        base = found["base"]["accuracy"]["value"] if "base" in found else None
+        base = measured["base"]["accuracy"]["value"] if "base" in measured else None
         before = "" if base is None else f" (the base: {base:.1%})"
         raise RunError(
             f"the gate is closed: {settings.after} at {effort} solves {reached['value']:.1%} "

@@ -102,9 +102,11 @@ def mark(
     return marked
 
 
-def _with_wrong(example: Example, found: Spans) -> Example:
+def _with_wrong(example: Example, wrong_spans: Spans) -> Example:
     """The example with the spans that it had, as a seed from a file has, and those found."""
-    return replace(example, wrong=[*example.wrong, *(s for s in found if s not in example.wrong)])
+    return replace(
+        example, wrong=[*example.wrong, *(s for s in wrong_spans if s not in example.wrong)]
+    )
 
 
 def _criticised(

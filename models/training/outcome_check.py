@@ -13,20 +13,20 @@ def problems_of_outcomes(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["there is no answer at all: see what was refused"]
     right = sum(bool(row["correct"]) for row in outcomes)
     cut = sum(bool(row["truncated"]) for row in outcomes)
-    found: list[str] = []
+    sentences: list[str] = []
     if not right:
-        found.append(
+        sentences.append(
             f"none of {count} answers is right: read some in outcomes.jsonl, and see whether the "
             "model answers, whether verify.by reads its form, and whether the problems suit it"
         )
     if cut >= _MANY_CUT * count:
-        found.append(
+        sentences.append(
             f"{cut} of {count} answers were cut off: raise max_tokens, or the engine's context"
         )
     thinking = [row for row in outcomes if row["effort"] != "none"]
     if thinking and not any(row.get("reasoning") for row in thinking):
-        found.append(
+        sentences.append(
             f"none of {len(thinking)} answers has any reasoning: the model does not think, or the "
             "engine does not part it from the answer (vLLM: --reasoning-parser)"
         )
-    return found
+    return sentences

@@ -249,8 +249,8 @@ def _verify(context: StageContext) -> Mapping[str, Any]:
     outcomes = context.folder / "outcomes.jsonl"
     judge(context.recipe, problems, generations, outcomes, counts)
     if not counts["correct"]:
-        found = "; ".join(problems_of_outcomes(list(read_rows(outcomes))))
-        raise RunError(f"{outcomes} leaves nothing to train on: {found}")
+        reasons = "; ".join(problems_of_outcomes(list(read_rows(outcomes))))
+        raise RunError(f"{outcomes} leaves nothing to train on: {reasons}")
     return counts
 
 

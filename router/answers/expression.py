@@ -121,8 +121,8 @@ def without_name(expression: str, gold: str) -> tuple[str, str]:
     Of dy/dx = x/y and dy/dx = -x/y, algebra sees equations that are both 0 = x/y.
     """
     name, _, value = gold.partition("=")
-    given, _, result = expression.rpartition("=")
+    left_side, _, result = expression.rpartition("=")
     is_name = _NAME.fullmatch(name.strip()) is not None
-    if is_name and (not given or plain(given).split() == plain(name).split()):
+    if is_name and (not left_side or plain(left_side).split() == plain(name).split()):
         return result, value
     return expression, gold

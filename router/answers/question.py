@@ -182,9 +182,9 @@ class Question:
         """The base units of what it may ask for, such as s and m of "how long"."""
         if self.counted:
             return frozenset()
-        asked = [names for asks, names in _MEASURED if asks.search(self.asking_text)]
+        units = [names for asks, names in _MEASURED if asks.search(self.asking_text)]
         return (
-            frozenset(map(dimension, "".join(asked[0]).split())) if len(asked) == 1 else frozenset()
+            frozenset(map(dimension, "".join(units[0]).split())) if len(units) == 1 else frozenset()
         )
 
     @cached_property

@@ -227,9 +227,9 @@ def is_plain_answer(
 def _narrows_as_asked(clause_words: list[str], question: Question) -> bool:
     """Whether days, months and the like in a clause are all of those in the question."""
     named = set(filter(_CIRCUMSTANCE.fullmatch, clause_words))
-    asked = set(filter(_CIRCUMSTANCE.fullmatch, words(question.asking_text)))
-    asked = asked or set(filter(_CIRCUMSTANCE.fullmatch, words(question.text)))
-    return not named or (bool(asked) and named >= asked)
+    required = set(filter(_CIRCUMSTANCE.fullmatch, words(question.asking_text)))
+    required = required or set(filter(_CIRCUMSTANCE.fullmatch, words(question.text)))
+    return not named or (bool(required) and named >= required)
 
 
 def words(clause: str) -> list[str]:
@@ -252,8 +252,8 @@ def _is_understood(word: str, excluded: frozenset[str], question: Question) -> b
 
 def is_filler(text: str) -> bool:
     """Whether a text in front of a number says nothing besides "it is about"."""
-    said = _WORD.findall(text.casefold())
-    is_plain = all(word in _FILLERS or len(word) == 1 for word in said)
+    spoken = _WORD.findall(text.casefold())
+    is_plain = all(word in _FILLERS or len(word) == 1 for word in spoken)
     return is_plain and _SIGNS_ONLY.fullmatch(text) is not None
 
 

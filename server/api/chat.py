@@ -72,8 +72,8 @@ def write(
 
 
 def is_answer(answer: Mapping[str, Any]) -> bool:
-    found = choices(answer)
-    return bool(found) and len(found) == len(answer["choices"])
+    readable = choices(answer)
+    return bool(readable) and len(readable) == len(answer["choices"])
 
 
 def failure(answer: Mapping[str, Any]) -> GatewayError | None:

@@ -34,11 +34,11 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
     Raises:
         SettingsError: the baseline effort that is set is none of them.
     """
-    given = settings.model_fields_set
-    if template is None or "efforts" in given:
+    set_fields = settings.model_fields_set
+    if template is None or "efforts" in set_fields:
         return settings
     baseline: Effort = template.default
-    if "baseline_effort" in given:
+    if "baseline_effort" in set_fields:
         baseline = settings.baseline_effort
         if baseline not in {*template.variables, *settings.effort_budgets}:
             raise SettingsError(
@@ -46,9 +46,9 @@ def with_template(settings: Settings, template: TemplateEfforts | None) -> Setti
                 f"template takes: {', '.join(template.efforts)}"
             )
     changed: dict[str, Any] = {"efforts": template.efforts, "baseline_effort": baseline}
-    if settings.effort_budgets and "efforts_are_budgets" not in given:
+    if settings.effort_budgets and "efforts_are_budgets" not in set_fields:
         changed["efforts_are_budgets"] = len({*template.efforts} - {"none"}) == 1
-    return Settings.model_construct(given, **{**vars(settings), **changed})
+    return Settings.model_construct(set_fields, **{**vars(settings), **changed})
 
 
 def log_efforts(settings: Settings, template: TemplateEfforts | None) -> None:

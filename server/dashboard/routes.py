@@ -39,8 +39,8 @@ def dashboard_routes(
             raise LedgerUnavailable("the dashboard needs a ledger, and this gateway has none")
         try:
             shown = name or await asyncio.to_thread(data.shortest, key)
-            told = await asyncio.to_thread(data.read, shown, key)
-            return JSONResponse({**told, "now": await asyncio.to_thread(state)})
+            figures = await asyncio.to_thread(data.read, shown, key)
+            return JSONResponse({**figures, "now": await asyncio.to_thread(state)})
         except LedgerDown as error:
             raise LedgerUnavailable(str(error)) from error
 

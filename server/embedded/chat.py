@@ -9,7 +9,7 @@ from typing import Any
 
 from server.embedded.checkpoint import Checkpoint, PromptError
 from server.embedded.decoder import Draw
-from server.embedded.generation import Finish, Generation, Sampling, Scheduler, Told
+from server.embedded.generation import BlockToken, Finish, Generation, Sampling, Scheduler
 from server.embedded.protocol import ChatRequest
 from server.embedded.text import Piece, Text
 
@@ -75,16 +75,16 @@ class Completion:
             GenerationFailed: the model failed.
         """
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[tuple[Choice, list[Told | Finish]]] = asyncio.Queue()
+        queue: asyncio.Queue[tuple[Choice, list[BlockToken | Finish]]] = asyncio.Queue()
         immediate = self.request.stream or bool(self.request.stop)
 
         def start(choice: Choice) -> None:
-            steps: list[Told | Finish] = []
+            steps: list[BlockToken | Finish] = []
 
-            def emit(step: Told | Finish) -> None:
+            def emit(step: BlockToken | Finish) -> None:
                 nonlocal steps
                 steps.append(step)
-                if isinstance(step, Told):
+                if isinstance(step, BlockToken):
                     on_token()
                     if not immediate:
                         return  # waking the event loop costs as much as the token
@@ -143,10 +143,10 @@ class Completion:
             seed=None if request.seed is None else request.seed + index,
         )
 
-    def _advance(self, choice: Choice, step: Told | Finish) -> Piece:
+    def _advance(self, choice: Choice, step: BlockToken | Finish) -> Piece:
         if step == "error":
             raise GenerationFailed("the model failed while generating")
-        if isinstance(step, Told):
+        if isinstance(step, BlockToken):
             piece = choice.text.add(step)
         else:
             choice.finish = step

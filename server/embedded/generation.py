@@ -12,7 +12,7 @@ from typing import Literal
 
 from server.embedded.checkpoint import Checkpoint
 from server.embedded.decoder import Decoder, Draw
-from server.embedded.reasoning_tags import Told
+from server.embedded.reasoning_tags import BlockToken
 
 _SLICE_TOKENS = 256
 
@@ -53,7 +53,7 @@ class Generation:
         prompt: list[int],
         in_reasoning: bool,
         sampling: Sampling,
-        emit: Callable[[Told | Finish], None],
+        emit: Callable[[BlockToken | Finish], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._tokens = checkpoint.tokens(prompt)
@@ -138,8 +138,8 @@ class Generation:
         if self._finish is not None:
             self._emit_all(self._reader.flush())
 
-    def _emit_all(self, told: list[Told]) -> None:
-        for step in told:
+    def _emit_all(self, tokens: list[BlockToken]) -> None:
+        for step in tokens:
             self._emit(step)
 
 

@@ -12,7 +12,7 @@ Block = Literal["thinking", "tag", "answer"]
 
 
 @dataclass(frozen=True)
-class Told:
+class BlockToken:
     """A token with its log probability and its block."""
 
     token: int
@@ -47,9 +47,9 @@ class TagReader:
         self._has_answer = False
         self.in_reasoning = in_reasoning
         self.thinking_tokens = 0
-        """Those told, and those held within a block: a budget covers both."""
+        """Those released, and those held within a block: a budget covers both."""
 
-    def read(self, token: int, logprob: float) -> list[Told]:
+    def read(self, token: int, logprob: float) -> list[BlockToken]:
         """The tokens that are decided now, in order."""
         text = self._text_of(token)
         self._held.append((token, logprob, text))
@@ -57,22 +57,22 @@ class TagReader:
         tag = self._end if self.in_reasoning else self._start
         is_over = self._is_special or (self._has_answer and not self.in_reasoning)
         if is_over and not (self._is_special and text == tag):
-            return self._told(len(self._held))
+            return self._release(len(self._held))
         whole = "".join(piece for _, _, piece in self._held)
         begin = whole.find(tag)
         if begin >= 0:
             before = self._pieces_before(begin)
-            told = self._told(before)
+            tokens = self._release(before)
             self.thinking_tokens -= self.in_reasoning * len(self._held)
-            told += [Told(held, chance, "tag") for held, chance, _ in self._held]
+            tokens += [BlockToken(token, chance, "tag") for token, chance, _ in self._held]
             self._held.clear()
             self.in_reasoning = not self.in_reasoning
-            return told
-        return self._told(self._pieces_before(len(whole) - _overlap(whole, tag)))
+            return tokens
+        return self._release(self._pieces_before(len(whole) - _overlap(whole, tag)))
 
-    def flush(self) -> list[Told]:
+    def flush(self) -> list[BlockToken]:
         """The tokens that are held, at the end of a completion or of a block."""
-        return self._told(len(self._held))
+        return self._release(len(self._held))
 
     def _pieces_before(self, characters: int) -> int:
         """How many of the held tokens lie within the first `characters` of their text."""
@@ -84,12 +84,12 @@ class TagReader:
             count += 1
         return count
 
-    def _told(self, count: int) -> list[Told]:
+    def _release(self, count: int) -> list[BlockToken]:
         block: Block = "thinking" if self.in_reasoning else "answer"
         released, self._held = self._held[:count], self._held[count:]
         if block == "answer" and any(piece.strip() for _, _, piece in released):
             self._has_answer = True
-        return [Told(token, logprob, block) for token, logprob, _ in released]
+        return [BlockToken(token, logprob, block) for token, logprob, _ in released]
 
 
 def _overlap(text: str, tag: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-from server.embedded.reasoning_tags import Told
+from server.embedded.reasoning_tags import BlockToken
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Text:
         self.completion_tokens = 0
         self.reasoning_tokens = 0
 
-    def add(self, step: Told) -> Piece:
+    def add(self, step: BlockToken) -> Piece:
         """The text that can be shown after this step."""
         self.completion_tokens += 1
         if step.block == "tag":

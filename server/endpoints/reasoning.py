@@ -101,15 +101,17 @@ class ReasoningEndpoint(TrackedEndpoint):
             decide = partial(self._decide, enforcement, model=model, load=load, thread=thread)
             decision, admission = await self._admit(record, caller, thread, decide, enforcement)
             self._record_decision(record, request, decision, thread, model)
-            given = GivenAnswer(self._conversations, record, request, self._api)
+            given_answer = GivenAnswer(self._conversations, record, request, self._api)
             try:
                 with admission, CancelOnDisconnect(scope, receive):
                     async with await self._attempt(record, request, send) as in_flight:
-                        relayed = self._relay(record, request, given, in_flight, admission, send)
+                        relayed = self._relay(
+                            record, request, given_answer, in_flight, admission, send
+                        )
                         answer = await relayed
                     if answer is not None:  # not streamed
                         answer = await self._account(record, request, answer, in_flight)
-                        given.whole(answer)
+                        given_answer.whole(answer)
                     self._report_ignored_budget(record, in_flight)
                     if answer is not None:
                         body = copy_in_answer(answer) if self._copies_reasoning else answer
@@ -253,7 +255,7 @@ class ReasoningEndpoint(TrackedEndpoint):
         self,
         record: RequestRecord,
         request: ParsedRequest,
-        given: GivenAnswer,
+        given_answer: GivenAnswer,
         in_flight: InFlight,
         admission: Admission,
         send: Send,
@@ -265,14 +267,14 @@ class ReasoningEndpoint(TrackedEndpoint):
             effort = record.decision.effort
 
             def tops(usage: Usage | None) -> dict[str, Any]:
-                given.ending = True
+                given_answer.ending = True
                 return record.record_usage(usage, reply.cut)
 
             relay = self._api.relay(request, tops, effort)
             relay.copies_reasoning, relay.discarded = self._copies_reasoning, record.discarded
             meter = admission.meter
-            await relay_stream(record, reply, relay, self._endings, send, given, meter)
-            record.empty_answers = int(record.status == 200 and given.is_empty)
+            await relay_stream(record, reply, relay, self._endings, send, given_answer, meter)
+            record.empty_answers = int(record.status == 200 and given_answer.is_empty)
             return None
         answer = await read_answer(self._api, reply, request, record.context)
         if reply.status == 200 and request.stream:

@@ -21,7 +21,7 @@ async def relay_stream(
     relay: Relay,
     endings: TimeoutPool,
     send: Send,
-    given: GivenAnswer | None = None,
+    given_answer: GivenAnswer | None = None,
     meter: ThoughtMeter | None = None,
 ) -> None:
     """Send the engine's events to the client as they arrive.
@@ -33,8 +33,8 @@ async def relay_stream(
         relay: rewrites the events of the API that is spoken.
         endings: time-outs of ENDING_SECONDS.
         send: ASGI's.
-        given: reads the answer, so that a later turn is recognised by it; None for an API whose
-            requests have no history.
+        given_answer: reads the answer, so that a later turn is recognised by it; None for an API
+            whose requests have no history.
         meter: estimates what was thought; None where nobody needs that.
 
     Raises:
@@ -46,7 +46,7 @@ async def relay_stream(
     record.first_byte_at = time.perf_counter()
     if not record.head_sent:
         await send_head(record, EVENT_STREAM, send)
-    deadline, failure, reading = endings.deadline(), None, given
+    deadline, failure, reading = endings.deadline(), None, given_answer
     write, record.write_chunk = record.write_chunk, None
 
     def sink(chunk: bytes) -> Pending | None:

@@ -104,17 +104,17 @@ class EffortCanary:
     async def _run(self, engine: Engine) -> None:
         assert engine.model_info is not None
         question = partial(self._ask, engine)
-        asked = partial(
+        measurement = partial(
             measure, question, self.dialect, engine.model_info, self.efforts, _TOTAL_SECONDS
         )
         try:
             if self._folder is None:
-                trials = await asked()
+                trials = await measurement()
             else:
                 shown = f"{engine.url} {engine.model_info.model} {self.efforts}"
                 name = hashlib.sha256(shown.encode())
                 file = self._folder / f"efforts-{name.hexdigest()[:16]}.json"
-                trials = await measured_once(file, _AGAIN_SECONDS, asked)
+                trials = await measured_once(file, _AGAIN_SECONDS, measurement)
         except (EngineError, OSError, TypeError, AttributeError, LookupError, ValueError) as error:
             log.warning("the effort canary got no answer", engine=engine.name, reason=str(error))
             self._started.pop(engine.name, None)

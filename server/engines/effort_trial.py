@@ -64,8 +64,8 @@ def _story(random: Random, steps: int) -> str:
         number = random.randint(2, 60) if gains else random.randint(2, count - 1)
         count += number if gains else -number
         verb = random.choice(_GAINS if gains else _LOSSES)
-        more = " more" if verb == "buys" else ""
-        sentences.append(f"{name} {verb} {number}{more} {things}.")
+        comparative = " more" if verb == "buys" else ""
+        sentences.append(f"{name} {verb} {number}{comparative} {things}.")
     return f"{' '.join(sentences)} How many {things} does {name} have now?"
 
 
@@ -108,8 +108,8 @@ def read_trial(answer: object) -> Trial | None:
     )
 
 
-def pairs(efforts: Sequence[Effort], asked: Sequence[str]) -> Iterator[tuple[str, Effort]]:
+def pairs(efforts: Sequence[Effort], prompts: Sequence[str]) -> Iterator[tuple[str, Effort]]:
     """Prompts and efforts, all efforts of a prompt together: what is there can be compared."""
-    for prompt in asked:
+    for prompt in prompts:
         for effort in efforts:
             yield prompt, effort

@@ -112,8 +112,8 @@ def _counts(response: Mapping[str, Any]) -> dict[str, Any] | None:
         all_choices = choices(response)
         holders = [*all_choices, *(part(choice, "delta") for choice in all_choices)]
         holders.append(part(response, "x_groq"))
-    found = [holder["usage"] for holder in holders if isinstance(holder.get("usage"), dict)]
-    return cast("dict[str, Any]", found[0]) if found else None
+    usages = [holder["usage"] for holder in holders if isinstance(holder.get("usage"), dict)]
+    return cast("dict[str, Any]", usages[0]) if usages else None
 
 
 def with_added(usage: object, addend: Usage) -> Any:

@@ -39,7 +39,7 @@ class IdleConnections:
     def _check(self, seconds: float) -> None:
         self._timer = None
         expired = monotonic() - seconds + _TIMER_TOLERANCE
-        for connection in [one for one, since in self._since.items() if since <= expired]:
+        for connection in [idle for idle, since in self._since.items() if since <= expired]:
             self.discard(connection)
             connection.timeout_keep_alive_handler()
         if self._since and self._timer is None:

@@ -239,7 +239,7 @@ def _request_columns(conversation: ColumnElement[Any]) -> list[ColumnElement[Any
     """Of one request: its conversation, model, time, arm with probabilities, and counts."""
     columns = requests.c
     refused = and_(columns.status >= 400, columns.status < 499)
-    none, one = literal_column("0.0", Float), literal_column("1.0", Float)
+    none, unit = literal_column("0.0", Float), literal_column("1.0", Float)
     values: dict[str, ColumnElement[Any]] = {
         name: func.coalesce(columns[name], 0) for name in _SUMS[1:]
     }
@@ -250,6 +250,6 @@ def _request_columns(conversation: ColumnElement[Any]) -> list[ColumnElement[Any
         "arm": func.coalesce(columns.arm, ""),
         "p_treated": columns.p_treated,
         "p_holdout": columns.p_holdout,
-        "requests": case((refused, none), else_=one),
+        "requests": case((refused, none), else_=unit),
     }
     return [column.label(name) for name, column in values.items()]

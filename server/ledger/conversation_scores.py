@@ -64,8 +64,10 @@ def read_place(body: Mapping[str, Any], headers: Mapping[str, str]) -> Place:
             )
         return Place(field, session)
     if not is_id(value):
-        what = "id of a response" if field == "response_id" else "header x-request-id of a response"
-        raise BadRequest(f"{field} must be the {what}", field)
+        origin = (
+            "id of a response" if field == "response_id" else "header x-request-id of a response"
+        )
+        raise BadRequest(f"{field} must be the {origin}", field)
     return Place(field, None, **{field: value})
 
 

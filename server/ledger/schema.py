@@ -203,11 +203,11 @@ def _alone(engine: Engine) -> Generator[Connection]:
 
 def _check_tables(connection: Connection) -> None:
     """Compare the tables with those of this version: somebody may have dropped or renamed one."""
-    found = inspect(connection)
+    inspector = inspect(connection)
     for table in metadata.sorted_tables:
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             raise _damaged(connection.engine, f"it has no table {table.name}")
-        columns = {column["name"] for column in found.get_columns(table.name)}
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
         missing = ", ".join(sorted(set(table.columns.keys()) - columns))
         if missing:
             raise _damaged(connection.engine, f"its table {table.name} lacks {missing}")

@@ -224,8 +224,8 @@ def _treated_pair(moments: Sequence[ConversationMoments], at: int) -> Pair:
 def _quantiles(examples: ConversationSample, at: int, ratio: float, number: int) -> Interval:
     """Quantiles of cost minus what its solved conversations are worth, by the treated ones."""
     outcomes = examples.measures[:, at] - ratio * examples.score
-    found = quantiles(_sample(examples, outcomes, True), 1.0, number)
-    return found.low, found.high
+    bounds = quantiles(_sample(examples, outcomes, True), 1.0, number)
+    return bounds.low, bounds.high
 
 
 def _symmetric(treated_ratio: Pair, number: int) -> Interval | None:
