@@ -68,7 +68,7 @@ def budgets(name: str) -> list[tuple[Any, RequestedThinking | None]]:
 
 
 def bounded(name: str) -> list[tuple[Any, RequestedThinking | None]]:
-    return [(value, None if value == -1 else wish) for value, wish in budgets(name)]
+    return [(value, None if value == -1 else requested) for value, requested in budgets(name)]
 
 
 def gemini(prefix: str) -> dict[str, list[tuple[Any, RequestedThinking | None]]]:
@@ -175,9 +175,9 @@ def test_every_field_is_tested() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_what_the_values_of_a_field_ask_for(name: str) -> None:
-    for value, wish in TABLE[name]:
-        if wish is not None:
-            assert requested_thinking(body(name, value), {}) == wish, value
+    for value, requested in TABLE[name]:
+        if requested is not None:
+            assert requested_thinking(body(name, value), {}) == requested, value
             continue
         with pytest.raises(BadRequest) as refused:
             requested_thinking(body(name, value), {})
@@ -219,7 +219,7 @@ def test_an_object_that_is_null_is_absent() -> None:
     }
 
 
-CASES = [(name, value, wish) for name, rows in TABLE.items() for value, wish in rows]
+CASES = [(name, value, requested) for name, rows in TABLE.items() for value, requested in rows]
 
 
 @pytest.mark.parametrize("api", [chat, responses, messages], ids=["chat", "responses", "messages"])
@@ -227,8 +227,8 @@ def test_every_field_is_read_and_removed_on_every_api(api: Api) -> None:
     plain: dict[str, Any] = {"input": "hi"} if api is responses else {"messages": HI}
     for dialect in DIALECTS.values():
         expected = api.write(api.parse(plain, {}), "high", None, "m", dialect)
-        for name, value, wish in CASES:
-            if wish is None or (api is messages and name.startswith("thinking.")):
+        for name, value, requested in CASES:
+            if requested is None or (api is messages and name.startswith("thinking.")):
                 continue  # Anthropic's own rules for `thinking` are tested with its API
             written = api.write(
                 api.parse({**plain, **body(name, value)}, {}), "high", None, "m", dialect
@@ -277,8 +277,8 @@ def test_fields_that_agree_may_be_used_together() -> None:
         "thinking": {"type": "enabled", "budget_tokens": 9},
         "chat_template_kwargs": {"thinking": True, "enable_thinking": True, "thinking_budget": 9},
     }
-    wish = requested_thinking(fields, {"x-tops-effort": "max", "x-tops-budget": "9"})
-    assert (wish.effort, wish.budget, wish.thinks) == ("max", 9, True)
+    requested = requested_thinking(fields, {"x-tops-effort": "max", "x-tops-budget": "9"})
+    assert (requested.effort, requested.budget, requested.thinks) == ("max", 9, True)
     off = requested_thinking({"enable_thinking": False, "thinking_budget_tokens": -1}, {})
     assert (off.effort, off.unlimited) == ("none", True)
 

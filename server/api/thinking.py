@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from router.effort import Effort
 from server.api.fields import agreed, shown
-from server.api.thinking_fields import EFFORT, FIELDS, UNLIMITED, Field, Wish
+from server.api.thinking_fields import EFFORT, FIELDS, UNLIMITED, Field, FieldRequest
 from server.errors import BadRequest
 
 EFFORT_HEADER = "x-tops-effort"
@@ -66,22 +66,22 @@ def requested_thinking(body: dict[str, Any], headers: Mapping[str, str]) -> Requ
     Raises:
         BadRequest: a wrong type or value, or two fields that contradict each other.
     """
-    wishes: dict[str, Wish] = {}
+    by_field: dict[str, FieldRequest] = {}
     if not _BY_ROOT.keys().isdisjoint(body):
         _refuse_nested(body.get(_SDK_PARAMETER))
-        wishes = _wishes(body)
+        by_field = _field_requests(body)
     if EFFORT_HEADER in headers:
-        wishes[f"header {EFFORT_HEADER}"] = EFFORT.read(
+        by_field[f"header {EFFORT_HEADER}"] = EFFORT.read(
             f"header {EFFORT_HEADER}", headers[EFFORT_HEADER]
         )
     if BUDGET_HEADER in headers:
-        wishes[f"header {BUDGET_HEADER}"] = _budget_header(headers[BUDGET_HEADER])
-    if not wishes:
+        by_field[f"header {BUDGET_HEADER}"] = _budget_header(headers[BUDGET_HEADER])
+    if not by_field:
         return _NOTHING
     efforts: dict[str, str] = {}
     budgets: dict[str, int] = {}
     switches: dict[str, bool] = {}
-    for name, (effort, budget, thinks) in wishes.items():
+    for name, (effort, budget, thinks) in by_field.items():
         if effort is not None:
             efforts[name] = effort
         if budget is not None:
@@ -131,9 +131,9 @@ def _pruned(body: dict[str, Any], removed: _Tree) -> dict[str, Any]:
     return remaining
 
 
-def _wishes(body: dict[str, Any]) -> dict[str, Wish]:
+def _field_requests(body: dict[str, Any]) -> dict[str, FieldRequest]:
     """By the fields of the body that are not null."""
-    wishes: dict[str, Wish] = {}
+    by_field: dict[str, FieldRequest] = {}
     for root, fields in _BY_ROOT.items():
         if root in body:
             owner = body[root]
@@ -143,8 +143,8 @@ def _wishes(body: dict[str, Any]) -> dict[str, Wish]:
                 value = _value(body, keys)
                 if value is not None:
                     name = ".".join(keys)
-                    wishes[name] = field.kind.read(name, value)
-    return wishes
+                    by_field[name] = field.kind.read(name, value)
+    return by_field
 
 
 def _refuse_nested(extra: object) -> None:
@@ -172,16 +172,16 @@ def _value(body: dict[str, Any], keys: tuple[str, ...]) -> object:
     return owner.get(keys[-1])
 
 
-def _budget_header(value: str) -> Wish:
+def _budget_header(value: str) -> FieldRequest:
     if value == str(UNLIMITED):
-        return Wish(budget=UNLIMITED)
+        return FieldRequest(budget=UNLIMITED)
     if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise BadRequest(
             f"header {BUDGET_HEADER} must be a number of thinking tokens, or -1 for no limit, "
             f"not {shown(value)}",
             BUDGET_HEADER,
         )
-    return Wish(budget=int(value))
+    return FieldRequest(budget=int(value))
 
 
 def _requested_effort(efforts: dict[str, str], switches: dict[str, bool]) -> Effort | None:

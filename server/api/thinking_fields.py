@@ -16,7 +16,7 @@ UNLIMITED = -1
 """The budget of a client that wants none, as vLLM, llama.cpp and Seed-OSS spell it."""
 
 
-class Wish(NamedTuple):
+class FieldRequest(NamedTuple):
     """What the value of a field asks for; None where it does not concern that.
 
     Attributes:
@@ -30,13 +30,13 @@ class Wish(NamedTuple):
     thinks: bool | None = None
 
 
-NO_WISH = Wish()
+NOTHING_REQUESTED = FieldRequest()
 
 
 class Kind(NamedTuple):
     """A type of values: how they are read, and what they may be, for documentation."""
 
-    read: Callable[[str, object], Wish]
+    read: Callable[[str, object], FieldRequest]
     values: str
 
 
@@ -70,80 +70,82 @@ def _camel_case(key: str) -> str:
     return key if key == "extra_body" else first + "".join(map(str.capitalize, others))
 
 
-def _effort(name: str, value: object) -> Wish:
-    return Wish(effort=level(name, value))
+def _effort(name: str, value: object) -> FieldRequest:
+    return FieldRequest(effort=level(name, value))
 
 
-def _gemini_level(name: str, value: object) -> Wish:
+def _gemini_level(name: str, value: object) -> FieldRequest:
     text = value.lower() if isinstance(value, str) else value
-    return NO_WISH if text == "thinking_level_unspecified" else _effort(name, text)
+    return NOTHING_REQUESTED if text == "thinking_level_unspecified" else _effort(name, text)
 
 
-def _budget(name: str, value: object) -> Wish:
+def _budget(name: str, value: object) -> FieldRequest:
     if type(value) is not int or value < UNLIMITED:
         raise BadRequest(
             f"{name} must be a whole number of at least 0, or -1 for no limit, not {shown(value)}",
             name,
         )
-    return Wish(budget=value)
+    return FieldRequest(budget=value)
 
 
-def _bounded_budget(name: str, value: object) -> Wish:
+def _bounded_budget(name: str, value: object) -> FieldRequest:
     if type(value) is not int or value < 0:
         raise BadRequest(
             f"{name} must be a whole number of at least 0, not {shown(value)}",
             name,
         )
-    return Wish(budget=value)
+    return FieldRequest(budget=value)
 
 
-def _gemini_budget(name: str, value: object) -> Wish:
+def _gemini_budget(name: str, value: object) -> FieldRequest:
     budget = _budget(name, value).budget
     if budget == UNLIMITED:  # "dynamic": the model decides
-        return NO_WISH
-    return Wish(budget=budget) if budget else Wish(thinks=False)
+        return NOTHING_REQUESTED
+    return FieldRequest(budget=budget) if budget else FieldRequest(thinks=False)
 
 
-def _switch(name: str, value: object) -> Wish:
+def _switch(name: str, value: object) -> FieldRequest:
     if not isinstance(value, bool):
         raise BadRequest(f"{name} must be true or false, not {shown(value)}", name)
-    return Wish(thinks=value)
+    return FieldRequest(thinks=value)
 
 
-def _display(name: str, value: object) -> Wish:
+def _display(name: str, value: object) -> FieldRequest:
     _switch(name, value)
-    return NO_WISH
+    return NOTHING_REQUESTED
 
 
-def _mode(name: str, value: object) -> Wish:
+def _mode(name: str, value: object) -> FieldRequest:
     """Words that the table does not have are a newer vendor's, and leave the choice open."""
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be a string, not {shown(value)}", name)
-    return Wish(thinks={"enabled": True, "disabled": False}.get(value.lower()))
+    return FieldRequest(thinks={"enabled": True, "disabled": False}.get(value.lower()))
 
 
 OFF_WORDS = {"enabled": "disabled", "on": "off", "thinking": "chat"}
 """What templates call thinking, and the word of the same template for none."""
 
 
-def _template_mode(name: str, value: object) -> Wish:
+def _template_mode(name: str, value: object) -> FieldRequest:
     """The words of several templates; others leave the choice open."""
     if not isinstance(value, str):
         raise BadRequest(f"{name} must be a string, not {shown(value)}", name)
     word = value.lower()
-    return Wish(thinks=True if word in OFF_WORDS else False if word in OFF_WORDS.values() else None)
+    return FieldRequest(
+        thinks=True if word in OFF_WORDS else False if word in OFF_WORDS.values() else None
+    )
 
 
-def _switch_on(name: str, value: object) -> Wish:
-    return Wish(thinks=_switch(name, value).thinks or None)
+def _switch_on(name: str, value: object) -> FieldRequest:
+    return FieldRequest(thinks=_switch(name, value).thinks or None)
 
 
-def _switch_off(name: str, value: object) -> Wish:
-    return Wish(thinks=False if _switch(name, value).thinks else None)
+def _switch_off(name: str, value: object) -> FieldRequest:
+    return FieldRequest(thinks=False if _switch(name, value).thinks else None)
 
 
-def _switch_or_effort(name: str, value: object) -> Wish:
-    return Wish(thinks=value) if isinstance(value, bool) else _effort(name, value)
+def _switch_or_effort(name: str, value: object) -> FieldRequest:
+    return FieldRequest(thinks=value) if isinstance(value, bool) else _effort(name, value)
 
 
 EFFORT = Kind(

@@ -22,7 +22,7 @@ _STORE = text(
 )
 
 
-class Place(NamedTuple):
+class ConversationReference(NamedTuple):
     """What names a conversation: one of the three, and the field that has it."""
 
     field: str
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     request_id: str | None = None
 
 
-def read_place(body: Mapping[str, Any], headers: Mapping[str, str]) -> Place:
+def read_reference(body: Mapping[str, Any], headers: Mapping[str, str]) -> ConversationReference:
     """What names the conversation of feedback; what the body says for itself counts first.
 
     Raises:
@@ -53,7 +53,7 @@ def read_place(body: Mapping[str, Any], headers: Mapping[str, str]) -> Place:
                 "an x-request-id of it in request_id",
                 "conversation",
             )
-        return Place(session.field, session)
+        return ConversationReference(session.field, session)
     (field,) = own
     value: object = body[field]
     if field == "conversation":
@@ -62,13 +62,13 @@ def read_place(body: Mapping[str, Any], headers: Mapping[str, str]) -> Place:
             raise BadRequest(
                 "conversation must be the name that the client gave to its conversation", field
             )
-        return Place(field, session)
+        return ConversationReference(field, session)
     if not is_id(value):
         origin = (
             "id of a response" if field == "response_id" else "header x-request-id of a response"
         )
         raise BadRequest(f"{field} must be the {origin}", field)
-    return Place(field, None, **{field: value})
+    return ConversationReference(field, None, **{field: value})
 
 
 def is_id(value: object) -> TypeGuard[str]:

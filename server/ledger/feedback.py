@@ -15,7 +15,7 @@ from server.ledger.conversation_scores import (
     by_request,
     by_response,
     is_id,
-    read_place,
+    read_reference,
 )
 from server.ledger.reader import Row
 from server.ledger.schema import LedgerDown
@@ -71,7 +71,7 @@ class Feedback:
         self, body: Mapping[str, Any], headers: Mapping[str, str], key: str
     ) -> dict[str, Any]:
         score = _read_solved(body)
-        subject = read_place(body, headers)
+        subject = read_reference(body, headers)
         ledger = self._require_ledger()
         if subject.session is not None:
             name = await self._conversations.named_conversation(subject.session, key)
