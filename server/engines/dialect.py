@@ -6,7 +6,7 @@ needs no such table: the engines' field names do not collide, so one function re
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from router.effort import EFFORTS, Effort
@@ -94,6 +94,15 @@ class Dialect:
     has_templates: bool = False
     parses_by_template: bool = False
     words: Mapping[Effort, Effort] = field(default_factory=dict[Effort, Effort])
+
+    def adapted(self, adapt: Callable[[Apply], Apply]) -> "Dialect":
+        """The dialect that writes what `adapt` makes of each of its three writers."""
+        return replace(
+            self,
+            apply=adapt(self.apply),
+            apply_to_response=adapt(self.apply_to_response),
+            apply_to_message=adapt(self.apply_to_message),
+        )
 
 
 def _vllm(body: dict[str, Any], effort: Effort, budget: int | None) -> None:

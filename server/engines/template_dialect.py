@@ -22,7 +22,7 @@ def for_template(dialect: Dialect, template: TemplateEfforts) -> Dialect:
         return dialect
     switches_off = dialect.parses_by_template and "none" in template.variables
 
-    def adapted(apply: Apply) -> Apply:
+    def adapt(apply: Apply) -> Apply:
         def apply_to_template(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
             if budget == 0 and switches_off:  # rather than by a budget, which counts the prompt's
                 effort, budget = "none", None
@@ -31,12 +31,7 @@ def for_template(dialect: Dialect, template: TemplateEfforts) -> Dialect:
 
         return apply_to_template
 
-    return replace(
-        dialect,
-        apply=adapted(dialect.apply),
-        apply_to_response=adapted(dialect.apply_to_response),
-        apply_to_message=adapted(dialect.apply_to_message),
-    )
+    return dialect.adapted(adapt)
 
 
 def for_words(dialect: Dialect, efforts: Iterable[Effort], known: Sequence[Effort]) -> Dialect:
@@ -54,19 +49,13 @@ def for_words(dialect: Dialect, efforts: Iterable[Effort], known: Sequence[Effor
     if not words:
         return dialect
 
-    def adapted(apply: Apply) -> Apply:
+    def adapt(apply: Apply) -> Apply:
         def apply_word(body: dict[str, Any], effort: Effort, budget: int | None) -> None:
             apply(body, words.get(effort, effort), budget)
 
         return apply_word
 
-    return replace(
-        dialect,
-        apply=adapted(dialect.apply),
-        apply_to_response=adapted(dialect.apply_to_response),
-        apply_to_message=adapted(dialect.apply_to_message),
-        words=words,
-    )
+    return replace(dialect.adapted(adapt), words=words)
 
 
 def _set_variables(body: dict[str, Any], effort: Effort, template: TemplateEfforts) -> None:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
-from server.ledger.sums import slot
+from server.ledger.sums import ANY_REQUEST, adding, slot
 from server.ledger.tables import (
     LOOP_SUMS,
     MAX_LOOP_TURN,
@@ -13,8 +13,9 @@ from server.ledger.tables import (
     requests,
 )
 
-_ANY = 0.5
 _LOOP_KEYS = ("slot", "key", "model", "kind", "arm", "effort", "turn")
+_LOOP_COLUMNS: tuple[str, ...] = (*_LOOP_KEYS, *LOOP_SUMS)
+_ADD_LOOPS = adding(loop_turns, _LOOP_KEYS, LOOP_SUMS)
 
 
 def add_loops(connection: Connection, first: int, last: int) -> None:
@@ -25,7 +26,7 @@ def add_loops(connection: Connection, first: int, last: int) -> None:
 def subtract_loops(connection: Connection, upto: int, *conditions: ColumnElement[bool]) -> None:
     """Take requests up to the id `upto` out, which are there yet."""
     _change_loops(connection, -1, requests.c.id <= upto, *conditions)
-    connection.execute(delete(loop_turns).where(loop_turns.c.requests < _ANY))
+    connection.execute(delete(loop_turns).where(loop_turns.c.requests < ANY_REQUEST))
 
 
 def _change_loops(connection: Connection, sign: int, *conditions: ColumnElement[bool]) -> None:
@@ -41,34 +42,20 @@ def _change_loops(connection: Connection, sign: int, *conditions: ColumnElement[
         turn(columns.loop_turn, MAX_LOOP_TURN),
     ]
     sums = [func.count(), *(func.sum(columns[name]) for name in LOOP_SUMS[1:])]
-    names = [key.label(f"k{number}") for number, key in enumerate(keys)]
+    labels = [key.label(f"k{number}") for number, key in enumerate(keys)]
     query = (
-        select(*names, *(func.coalesce(total, 0) for total in sums))
+        select(*labels, *(func.coalesce(total, 0) for total in sums))
         .where(
             columns.loop_turn.is_not(None),
             columns.status == 200,
             columns.thinking_tokens.is_not(None),
             *conditions,
         )
-        .group_by(*names)
+        .group_by(*labels)
     )
     rows = connection.execute(query).all()
     if rows:
-        values = [
-            dict(zip(_LOOP_KEYS, row, strict=False))
-            | {
-                name: sign * float(number)
-                for name, number in zip(LOOP_SUMS, row[len(_LOOP_KEYS) :], strict=True)
-            }
-            for row in rows
-        ]
+        width = len(_LOOP_KEYS)
+        signed = [(*row[:width], *(sign * float(total) for total in row[width:])) for row in rows]
+        values = [dict(zip(_LOOP_COLUMNS, row, strict=True)) for row in signed]
         connection.execute(_ADD_LOOPS, values)
-
-
-_LOOP_COLUMNS = (*_LOOP_KEYS, *LOOP_SUMS)
-_ADD_LOOPS = text(
-    f"INSERT INTO loop_turns ({', '.join(_LOOP_COLUMNS)}) "  # noqa: S608 - of names in the code
-    f"VALUES ({', '.join(f':{name}' for name in _LOOP_COLUMNS)}) "
-    f"ON CONFLICT ({', '.join(_LOOP_KEYS)}) DO UPDATE SET "
-    + ", ".join(f"{name} = loop_turns.{name} + excluded.{name}" for name in LOOP_SUMS)
-)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from server.ledger.loop_sums import add_loops
-from server.ledger.sums import summed
+from server.ledger.sums import ANY_REQUEST, adding, summed
 from server.ledger.tables import (
     DIMENSIONS,
     SLOT_SECONDS,
@@ -42,18 +42,8 @@ RECENT_SECONDS = 7_200.0
 _STEPS = 3
 """Calls after which rows are added whose transactions have all ended."""
 
-_ANY = 0.5
-"""Less than one request: what remains of sums from which all was subtracted may not be 0."""
-
 _KEYS = ("slot_seconds", "slot", *DIMENSIONS)
-_COLUMNS = (*_KEYS, *SUMS)
-_ADD = text(
-    f"INSERT INTO summaries ({', '.join(_COLUMNS)}) "  # noqa: S608 - of names in the code
-    f"VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "
-    f"ON CONFLICT ({', '.join(_KEYS)}) DO UPDATE SET "
-    + ", ".join(f"{name} = summaries.{name} + excluded.{name}" for name in SUMS)
-)
-"""In the words of both databases."""
+_ADD = adding(summaries, _KEYS, SUMS)
 
 
 @dataclass(frozen=True)
@@ -122,7 +112,9 @@ def subtract(connection: Connection, upto: int, *conditions: ColumnElement[bool]
             for row in rows
         ]
         connection.execute(update(summaries).where(*own).values(less), parameters)
-        connection.execute(delete(summaries).where(*own, columns.requests < _ANY), parameters)
+        connection.execute(
+            delete(summaries).where(*own, columns.requests < ANY_REQUEST), parameters
+        )
 
 
 def add_again(connection: Connection, upto: int, *conditions: ColumnElement[bool]) -> None:

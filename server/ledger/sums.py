@@ -7,15 +7,21 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Table,
+    TextClause,
     and_,
     case,
     cast,
     func,
     literal,
     select,
+    text,
 )
 
 from server.ledger.tables import requests
+
+ANY_REQUEST = 0.5
+"""Less than one request: what remains of sums from which all was subtracted may not be 0."""
 
 Sums = Sequence[Any]
 """A slot, the DIMENSIONS, and the SUMS of requests that share them."""
@@ -32,6 +38,20 @@ def summed(
     names = [column.label(f"d{number}") for number, column in enumerate(places)]
     query = select(*names, *_sums()).where(*conditions)
     return connection.execute(query.group_by(*names)).all()
+
+
+def adding(table: Table, keys: Sequence[str], sums: Sequence[str]) -> TextClause:
+    """The statement that adds `sums` to the row with these `keys`, in the words of both databases.
+
+    Its parameters have the names of the columns.
+    """
+    columns, name = (*keys, *sums), table.name
+    return text(
+        f"INSERT INTO {name} ({', '.join(columns)}) "  # noqa: S608 - of names in the code
+        f"VALUES ({', '.join(f':{column}' for column in columns)}) "
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
+        + ", ".join(f"{column} = {name}.{column} + excluded.{column}" for column in sums)
+    )
 
 
 def slot(connection: Connection, width: int | None) -> ColumnElement[int]:
