@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from router.bootstrap import percentile_interval, resampled_rows
+from router.score_interval import Z, score_interval
 
 _RESAMPLES = 2000
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ def share(groups: Sequence[tuple[int, int]]) -> Interval:
 
 def wilson(hits: float, n: float) -> Interval:
     """A share with its 95 % Wilson score interval, which has a width at 0 and 100 % too."""
-    proportion, z2 = hits / n, _Z * _Z
-    middle = (proportion + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(proportion * (1 - proportion) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(proportion, max(middle - half, 0.0), min(middle + half, 1.0))
+    return Interval(hits / n, *score_interval(hits / n, n))
 
 
 def percentile(values: Sequence[float], percent: float) -> Interval:
@@ -92,7 +89,7 @@ def percentile(values: Sequence[float], percent: float) -> Interval:
     """
     rows = np.sort(np.asarray(values, dtype=float))
     probability, max_index = percent / 100, len(rows) - 1
-    half = _Z * sqrt(len(rows) * probability * (1 - probability))
+    half = Z * sqrt(len(rows) * probability * (1 - probability))
     low_index = floor(len(rows) * probability - half)
     high_index = ceil(len(rows) * probability + half) - 1
     value = float(np.percentile(rows, percent))

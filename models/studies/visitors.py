@@ -7,27 +7,26 @@ and the greetings apart. The system messages and the polite words of the last ro
 those in training. Intervals are Wilson's, 95 %.
 """
 
-import argparse
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import sqrt
 from typing import Any
 
+import click
 import httpx
 
 from models.domain.problems import unique_stories
 from models.domain.retelling import large_story, rename_people, rename_things, retell, reword
 from models.domain.stories import Story
 from models.domain.visitors import REPLY, no_story, system_message, wrapped
+from router.score_interval import score_interval
 
 Message = dict[str, str]
 
 _CONCURRENCY = 8
 _SECONDS = 120
-_Z = 1.959964
 _NEW_SYSTEMS = (
     "You are a knowledgeable assistant.",
     "Answer as shortly as you can.",
@@ -133,26 +132,17 @@ async def ask(url: str, questions: Sequence[Visit], **sampling: float) -> Answer
     )
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """The ends of Wilson's 95 % interval of a share of n."""
-    z2 = _Z * _Z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return middle - half, middle + half
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8000/v1", show_default=True, metavar="URL")
+@click.option("--problems", default=200, show_default=True, metavar="N")
+@click.option("--seed", default=77, show_default=True, metavar="N")
+def main(url: str, problems: int, seed: int) -> None:
     """Print a row of Markdown for each way of asking."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1")
-    parser.add_argument("--problems", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=77)
-    options = parser.parse_args(arguments)
     print("| asked | right | where the plain form is | thinking tokens | efforts |")
     print("| --- | --- | --- | --- | --- |")
     plain: set[str] | None = None
-    for name, questions in visits(options.problems, options.seed):
-        answers = asyncio.run(ask(options.url, questions))
+    for name, questions in visits(problems, seed):
+        answers = asyncio.run(ask(url, questions))
         if plain is None:
             plain = {
                 visit.problem_id
@@ -175,7 +165,7 @@ def _share(right: Sequence[bool]) -> str:
     if not right:
         return "-"
     share = sum(right) / len(right)
-    low, high = wilson(share, len(right))
+    low, high = score_interval(share, len(right))
     return f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from router.arrays import Array
 from router.bootstrap import percentile_interval
+from router.score_interval import Z, score_interval
 
 Figure = dict[str, float]
 """`value` with the ends `low` and `high` of its interval."""
-
-_Z = 1.959964
 
 
 def accuracy_interval(values: Array) -> Figure:
@@ -29,10 +28,8 @@ def accuracy_interval(values: Array) -> Figure:
     size, spread = float(count), float(np.var(values, ddof=1)) if count > 1 else 0.0
     if spread > 0:
         size = max(mean * (1 - mean) / spread * count, size)
-    z2 = _Z * _Z
-    middle = (mean + z2 / (2 * size)) / (1 + z2 / size)
-    half = _Z * sqrt(mean * (1 - mean) / size + z2 / (4 * size * size)) / (1 + z2 / size)
-    return {"value": mean, "low": max(middle - half, 0.0), "high": min(middle + half, 1.0)}
+    low, high = score_interval(mean, size)
+    return {"value": mean, "low": low, "high": high}
 
 
 def difference_interval(differences: Array) -> Figure:
@@ -44,7 +41,7 @@ def difference_interval(differences: Array) -> Figure:
     count = len(differences) + 2
     middle = float(np.sum(differences)) / count
     spread = (float(np.sum(differences**2)) + 1) / count - middle**2
-    half = _Z * sqrt(spread / count)
+    half = Z * sqrt(spread / count)
     value = float(np.mean(differences))
     low, high = min(middle - half, value), max(middle + half, value)
     return {"value": value, "low": max(low, -1.0), "high": min(high, 1.0)}
@@ -77,7 +74,7 @@ def _widening(problems: int) -> float:
     """
     if problems < 2:
         return 1.0
-    freedom, z = problems - 1, _Z
+    freedom, z = problems - 1, Z
     t = (
         z
         + (z**3 + z) / (4 * freedom)
