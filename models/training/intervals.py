@@ -12,6 +12,7 @@ import numpy as np
 from router.arrays import Array
 from router.bootstrap import percentile_interval
 from router.score_interval import Z, score_interval
+from router.student_quantile import student_quantile
 
 Figure = dict[str, float]
 """`value` with the ends `low` and `high` of its interval."""
@@ -68,17 +69,10 @@ def resampled_interval(statistics: Sequence[float] | Array, problems: int) -> Fi
 def _widening(problems: int) -> float:
     """Student's t over the normal quantile, and the bootstrap's missing degree of freedom.
 
-    Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4; the quantile by
-    the Cornish-Fisher expansion, within 1 % from 4 problems on. With one problem there is nothing
-    to widen.
+    Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, section 4. With one problem
+    there is nothing to widen.
     """
     if problems < 2:
         return 1.0
-    freedom, z = problems - 1, Z
-    t = (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
-    return t / z * sqrt(problems / freedom)
+    freedom = problems - 1
+    return student_quantile(Z, freedom) / Z * sqrt(problems / freedom)

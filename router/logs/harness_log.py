@@ -5,12 +5,13 @@ come from the text of the responses, thinking from what stands before `</think>`
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from router.json_text import parse_json
 from router.logs.configured_effort import arguments, configured_effort
+from router.logs.json_object import Object, as_object, as_objects
 from router.logs.log_options import LogOptions
 from router.logs.row import OutcomeError, Row, Rows, Skipped
 from router.logs.scores import Scores
@@ -26,8 +27,6 @@ _ESTIMATED = (
     "rows of lm-evaluation-harness have tokens that are estimated from the length of the logged "
     "response; reasoning that the engine returned apart from it is not counted"
 )
-
-Object = Mapping[str, object]
 
 
 def is_sample(names: Sequence[str]) -> bool:
@@ -62,10 +61,10 @@ class _Run:
         self._path, self._options, self._skipped = path, options, skipped
         name = Path(path).name
         results = _results(Path(path))
-        config = _mapping(results.get("config"))
+        config = as_object(results.get("config"))
         task = _TASK.match(name)
-        self._task = task[1] if task else _only(_mapping(results.get("configs"))) or name
-        task_config = _mapping(_mapping(results.get("configs")).get(self._task))
+        self._task = task[1] if task else _only(as_object(results.get("configs"))) or name
+        task_config = as_object(as_object(results.get("configs")).get(self._task))
         self._arguments = arguments(config.get("model_args"))
         self._model = _model_name(results, self._arguments) or model
         if self._model is None:
@@ -132,7 +131,7 @@ def _results(path: Path) -> Object:
     if len(files) != 1:
         return {}
     try:
-        return _mapping(parse_json(files[0].read_bytes()))
+        return as_object(parse_json(files[0].read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise OutcomeError(f"{files[0]} cannot be read: {error}") from error
 
@@ -149,8 +148,8 @@ def _voting_filters(task: Object) -> set[str]:
     """The filters that answer by a vote of all repeats."""
     return {
         str(pipeline.get("name"))
-        for pipeline in _objects(task.get("filter_list"))
-        if any(step.get("function") in _VOTES for step in _objects(pipeline.get("filter")))
+        for pipeline in as_objects(task.get("filter_list"))
+        if any(step.get("function") in _VOTES for step in as_objects(pipeline.get("filter")))
     }
 
 
@@ -176,7 +175,7 @@ def _responses(fields: Object) -> list[str]:
 
 def _request(fields: Object) -> tuple[object, object]:
     """The prompt or messages of a document's first request, and its generation settings."""
-    first = _mapping(_mapping(fields.get("arguments")).get("gen_args_0"))
+    first = as_object(as_object(fields.get("arguments")).get("gen_args_0"))
     prompt, settings = first.get("arg_0"), first.get("arg_1")
     if isinstance(prompt, list):
         parts = cast("list[object]", prompt)
@@ -191,13 +190,3 @@ def _request(fields: Object) -> tuple[object, object]:
 
 def _only(configurations: Object) -> str | None:
     return next(iter(configurations)) if len(configurations) == 1 else None
-
-
-def _mapping(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, Mapping) else {}
-
-
-def _objects(value: object) -> list[Object]:
-    return (
-        [_mapping(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
-    )

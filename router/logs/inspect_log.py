@@ -13,6 +13,7 @@ import orjson
 from router.json_text import parse_json
 from router.logs.configured_effort import configured_effort
 from router.logs.json_document import members
+from router.logs.json_object import Object, as_object, as_objects
 from router.logs.log_options import LogOptions
 from router.logs.row import OutcomeError, Row, Rows, Skipped
 from router.logs.scores import Scores
@@ -26,8 +27,6 @@ _ROUTES = {"openai-api": 2, "azureai": 1, "openai/azure": 2, "anthropic/bedrock"
 """Parts of a model's name that say where it runs; of all other providers the first part only."""
 _SCORES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _ATTACHMENT = "attachment://"
-
-Object = Mapping[str, object]
 
 
 def archive_rows(path: str, options: LogOptions, skipped: Skipped) -> Rows:
@@ -59,7 +58,7 @@ def document_rows(path: str, stream: TextIO, options: LogOptions, skipped: Skipp
                 continue
             count += 1
             log = log or _Log(path, header, options, skipped)
-            yield from log.rows(f"{path}: sample {count}", _mapping(value))
+            yield from log.rows(f"{path}: sample {count}", as_object(value))
         if log is not None:
             log.close()
     except (ValueError, RecursionError) as error:
@@ -68,40 +67,30 @@ def document_rows(path: str, stream: TextIO, options: LogOptions, skipped: Skipp
 
 def _object(data: bytes) -> Object:
     try:
-        return _mapping(orjson.loads(data))
+        return as_object(orjson.loads(data))
     except orjson.JSONDecodeError:  # NaN is what an unscored sample has
-        return _mapping(parse_json(data))
-
-
-def _mapping(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, Mapping) else {}
-
-
-def _objects(value: object) -> list[Object]:
-    return (
-        [_mapping(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
-    )
+        return as_object(parse_json(data))
 
 
 class _Log:
     """One log's header, and the rows of its samples."""
 
     def __init__(self, path: str, header: Object, options: LogOptions, skipped: Skipped) -> None:
-        spec = _mapping(header.get("eval"))
-        plan = _mapping(header.get("plan"))
+        spec = as_object(header.get("eval"))
+        plan = as_object(header.get("plan"))
         if not isinstance(spec.get("model"), str) or not isinstance(spec.get("task"), str):
             raise OutcomeError(f"{path}: the log names no model or no task")
         self._path, self._options, self._skipped = path, options, skipped
         self._model, self._task = str(spec["model"]), str(spec["task"])
         self._run = spec.get("eval_id")
-        steps = [step.get("params") for step in _objects(plan.get("steps"))]
+        steps = [step.get("params") for step in as_objects(plan.get("steps"))]
         self._configurations = (
             *steps, plan.get("config"), spec.get("model_generate_config"), spec.get("model_args")
         )  # fmt: skip
         self._roles = {
             role
-            for role, model in _mapping(spec.get("model_roles")).items()
-            if _mapping(model).get("model") == self._model
+            for role, model in as_object(spec.get("model_roles")).items()
+            if as_object(model).get("model") == self._model
         }
         self._scores = Scores(path, options.scores)
 
@@ -140,8 +129,8 @@ class _Log:
     def _score(self, sample: Object) -> float | None:
         """The chosen score, from 0 to 1; None where there is none. Raises OutcomeError."""
         values: dict[str, object] = {}
-        for name, score in _mapping(sample.get("scores")).items():
-            value = _mapping(score).get("value")
+        for name, score in as_object(sample.get("scores")).items():
+            value = as_object(score).get("value")
             if isinstance(value, Mapping):
                 values |= {f"{name}.{key}": v for key, v in cast("Object", value).items()}
             else:
@@ -156,7 +145,7 @@ class _Log:
         """The model's answers: events of its own, outside of the scorers."""
         calls: list[Object] = []
         scoring: object = None
-        for event in _objects(sample.get("events")):
+        for event in as_objects(sample.get("events")):
             kind = event.get("event")
             if kind == "span_begin" and event.get("type") in ("scorers", "scorer"):
                 scoring = scoring or event.get("id")
@@ -178,15 +167,15 @@ class _Log:
         usages = [
             usage
             for call in calls
-            if (usage := _mapping(_mapping(call.get("output")).get("usage")))
+            if (usage := as_object(as_object(call.get("output")).get("usage")))
         ]
         if usages:
             return _tokens(usages)
-        total = _mapping(_mapping(sample.get("model_usage")).get(self._model))
-        roles = _mapping(sample.get("role_usage"))
-        grading = [_mapping(roles[role]) for role in self._roles if role in roles]
+        total = as_object(as_object(sample.get("model_usage")).get(self._model))
+        roles = as_object(sample.get("role_usage"))
+        grading = [as_object(roles[role]) for role in self._roles if role in roles]
         if not total:
-            usage = _mapping(_mapping(sample.get("output")).get("usage"))
+            usage = as_object(as_object(sample.get("output")).get("usage"))
             return _tokens([usage] if usage else [])
         spent = _tokens([total])
         for name, tokens in _tokens(grading).items() if grading else ():
@@ -218,9 +207,9 @@ def served_name(model: str) -> str:
 
 def _prompt(sample: Object) -> object:
     """The messages before the first answer, in OpenAI's form; the input where there are none."""
-    attachments = _mapping(sample.get("attachments"))
+    attachments = as_object(sample.get("attachments"))
     messages: list[object] = []
-    for message in _objects(sample.get("messages")):
+    for message in as_objects(sample.get("messages")):
         if message.get("role") == "assistant" and message.get("source") != "input":
             break
         content = _resolved(message.get("content"), attachments)
@@ -231,7 +220,7 @@ def _prompt(sample: Object) -> object:
     if isinstance(source, list):
         return [
             {"role": turn.get("role"), "content": _resolved(turn.get("content"), attachments)}
-            for turn in _objects(cast("object", source))
+            for turn in as_objects(cast("object", source))
         ]
     return _resolved(source, attachments)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from server.embedded.overlap import overlap
+
 Block = Literal["thinking", "tag", "answer"]
 
 
@@ -68,7 +70,7 @@ class TagReader:
             self._held.clear()
             self.in_reasoning = not self.in_reasoning
             return tokens
-        return self._release(self._pieces_before(len(whole) - _overlap(whole, tag)))
+        return self._release(self._pieces_before(len(whole) - overlap(whole, tag)))
 
     def flush(self) -> list[BlockToken]:
         """The tokens that are held, at the end of a completion or of a block."""
@@ -90,11 +92,3 @@ class TagReader:
         if block == "answer" and any(piece.strip() for _, _, piece in released):
             self._has_answer = True
         return [BlockToken(token, logprob, block) for token, logprob, _ in released]
-
-
-def _overlap(text: str, tag: str) -> int:
-    """Characters at the end of `text` that may be the beginning of `tag`."""
-    for length in range(min(len(text), len(tag) - 1), 0, -1):
-        if text.endswith(tag[:length]):
-            return length
-    return 0

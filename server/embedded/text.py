@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
+from server.embedded.overlap import overlap
 from server.embedded.reasoning_tags import BlockToken
 
 
@@ -71,14 +72,6 @@ class Text:
         if matches:
             self.stopped, self._withheld = True, ""
             return text[: min(matches)]
-        overlap = max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._withheld = text[len(text) - overlap :]
-        return text[: len(text) - overlap]
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Characters at the end of `text` that may be the beginning of `stop`."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
+        withheld = max((overlap(text, stop) for stop in self._stop), default=0)
+        self._withheld = text[len(text) - withheld :]
+        return text[: len(text) - withheld]

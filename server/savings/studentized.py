@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from router.student_quantile import student_quantile as expanded
 from server.savings.regression import scales
 from server.savings.sample import Array, Sample
 
@@ -76,17 +77,8 @@ def quantiles(examples: Sample | None, middle: float, held_out: int) -> Quantile
 
 
 def student_quantile(level: float, freedom: int) -> float:
-    """Student's quantile by its expansion around the normal one (Fisher & Cornish, 1960)."""
-    z = NormalDist().inv_cdf(level)
-    if freedom < 3:
-        return inf
-    n = float(freedom)
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )
+    """Student's quantile of a level; infinite below three degrees of freedom."""
+    return inf if freedom < 3 else expanded(NormalDist().inv_cdf(level), freedom)
 
 
 def _moments(examples: Sample, middle: float) -> Array:
