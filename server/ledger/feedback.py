@@ -10,13 +10,8 @@ from typing import Any
 from server.api.session import BODY_NAMES
 from server.decide.conversations import Conversations
 from server.errors import BadRequest, LedgerUnavailable, UnknownRequest
-from server.ledger.conversation_scores import (
-    by_conversation,
-    by_request,
-    by_response,
-    is_id,
-    read_reference,
-)
+from server.ledger.conversation_reference import is_id, read_reference
+from server.ledger.conversation_scores import by_conversation, by_request, by_response
 from server.ledger.reader import Row
 from server.ledger.schema import LedgerDown
 from server.ledger.writer import Ledger

@@ -106,13 +106,6 @@ def latest(engine: Engine, number: int, selection: Selection | None = None) -> S
     return _all(engine, query.order_by(requests.c.id.desc()).limit(number))
 
 
-def find(engine: Engine, request_id: str, key: str) -> Row | None:
-    """The newest request of an id and an API key."""
-    same = requests.c.request_id == request_id, requests.c.key == key
-    query = select(requests).where(*same).order_by(requests.c.id.desc()).limit(1)
-    return next(iter(_all(engine, query)), None)
-
-
 def _all(engine: Engine, query: Executable) -> Sequence[Row]:
     with reading(engine) as connection:
         rows = connection.execute(query).mappings()

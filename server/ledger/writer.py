@@ -8,20 +8,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from server.ledger.conversation_scores import Search, store_score
-from server.ledger.reader import Row, find, reading
+from server.ledger.reader import Row, reading
+from server.ledger.request_scores import newest_request, store_request_score
 from server.ledger.retention import Retention
 from server.ledger.row import row_of
 from server.ledger.schema import LedgerDown, LedgerError, is_down, prepare, shared_key
 from server.ledger.sqlite_file import SqliteFile
-from server.ledger.summaries import add_again, hold, subtract
 from server.ledger.summarizer import Summarizer
 from server.ledger.tables import requests
 from server.lifecycle.record import RequestRecord
@@ -43,6 +44,8 @@ _INVALID_ROW = (DataError, IntegrityError, OverflowError, ValueError)
 """Errors for values that a column cannot hold, such as a token count beyond 2**31."""
 
 log = structlog.get_logger(__name__)
+
+_Scored = TypeVar("_Scored")
 
 
 class Ledger:
@@ -119,45 +122,34 @@ class Ledger:
         Raises:
             LedgerDown: the database cannot be written now.
         """
-        for _ in range(_SCORE_ATTEMPTS):
-            self._flush()
-            row = find(self.engine, request_id, key)
-            if row is not None:
-                self._store_score(row["id"], score)
-                return row
-            time.sleep(_BATCH_SECONDS)
-        return None
+        search = partial(newest_request, request_id=request_id, key=key)
+        return self._store(search, partial(store_request_score, score=score))
 
     def score_conversation(self, search: Search, key: str, score: float) -> bool:
         """Store feedback with a conversation of an API key; whether there is one.
 
         Otherwise as `score`.
         """
+        return self._store(search, partial(store_score, key=key, score=score)) is not None
+
+    def _store(
+        self,
+        search: Callable[[Connection], _Scored | None],
+        store: Callable[[Connection, _Scored], None],
+    ) -> _Scored | None:
         for _ in range(_SCORE_ATTEMPTS):
             self._flush()
             with reading(self.engine) as connection:
-                conversation = search(connection)
-            if conversation is not None:
+                scored = search(connection)
+            if scored is not None:
                 try:
                     with self.engine.begin() as connection:
-                        store_score(connection, conversation, key, score)
+                        store(connection, scored)
                 except DBAPIError as error:
                     raise LedgerDown("the ledger cannot be written now") from error
-                return True
+                return scored
             time.sleep(_BATCH_SECONDS)
-        return False
-
-    def _store_score(self, row: int, score: float) -> None:
-        own = requests.c.id == row
-        values = {"score": score, "scored_at": time.time()}
-        try:
-            with self.engine.begin() as connection:
-                upto = hold(connection)
-                subtract(connection, upto, own)
-                connection.execute(update(requests).where(own).values(values))
-                add_again(connection, upto, own)
-        except DBAPIError as error:
-            raise LedgerDown("the ledger cannot be written now") from error
+        return None
 
     def _flush(self) -> None:
         until = self._recorded
