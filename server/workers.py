@@ -80,7 +80,7 @@ def serve_one(settings: Settings, router: Router, listener: socket.socket, logs:
 async def _serve(server: StoppableServer, app: Gateway, listener: socket.socket) -> None:
     async def announce() -> None:
         await app.fleet.health.ready.wait()
-        _announce(listener)
+        _announce(listener, server.config.backlog)
 
     async def stop_on_failure(supervisor: Supervisor) -> None:
         await supervisor.failed.wait()
@@ -129,7 +129,7 @@ def serve_many(settings: Settings, listener: socket.socket, logs: LogStream, fol
         was_up.set()
         for _ in range(settings.workers - 1):
             ready.acquire()
-        _announce(listener)
+        _announce(listener, config.backlog)
 
     threading.Thread(target=announce, daemon=True).start()
     if engine is None:
@@ -226,9 +226,10 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(young, middle, _FULL_COLLECTION_THRESHOLD)
 
 
-def _announce(listener: socket.socket) -> None:
+def _announce(listener: socket.socket, backlog: int) -> None:
     """Print the URL, and where to go next, now that an engine answers."""
     with suppress(OSError):  # it stops already, nobody reads standard output, or its disk is full
+        listener.listen(backlog)  # if a server has not come to that yet, connections wait for it
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         print(f"ready: {url}/v1", flush=True)

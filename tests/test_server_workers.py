@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 from collections import Counter
@@ -23,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.config.load_settings import load_settings
 from server.config.settings import Settings
 from server.http.worker_supervisor import WorkerProcess, WorkerSupervisor
+from server.workers import _announce
 
 STORY = "Ben has 40 coins. Ben finds 61 coins. How many coins does Ben have now? "
 PATIENCE = 60
@@ -331,3 +333,14 @@ def test_several_gateways_share_nothing_but_the_database(engine: str, tmp_path: 
         assert httpx.post(f"{other.url}/v1/feedback", json=note, timeout=60).status_code == 200
     ids = [answer.headers["x-request-id"] for answer in here + there]
     assert sorted(rows(ledger)) == sorted(ids)
+
+
+def test_the_announced_url_takes_connections_before_a_server_listens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        _announce(listener, 8)
+        host, port = listener.getsockname()
+        with socket.create_connection((host, port), 60):
+            assert capsys.readouterr().out.startswith(f"ready: http://{host}:{port}/v1\n")
