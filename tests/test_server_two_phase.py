@@ -636,6 +636,77 @@ def test_an_engine_that_cannot_continue_leaves_its_own_end(stream: bool) -> None
         assert answer["usage"] == usage(7)
 
 
+def test_an_engine_that_cannot_be_reached_again_leaves_its_own_end() -> None:
+    class Unreachable(ScriptedReply):
+        async def begin(self) -> None:
+            raise EngineFailed("the connection broke")
+
+    phase_one = ScriptedReply(thought(3), *finished("length", 7))
+    reply = two_phase(Recorder(phase_one, Unreachable()), stream=True)
+    assert payloads(streamed(reply))[1:] == list(finished("length", 7))
+
+
+def test_the_end_that_an_engine_keeps_has_no_running_usage_and_nothing_after_done() -> None:
+    finish, total, done = finished("length", 7)
+    running = {**event({}), "usage": usage(7)}
+    phase_one = ScriptedReply(thought(3), finish, running, total, done, EngineFailed("too late"))
+    refusal = ScriptedReply("no", status=400, is_stream=False)
+    events = payloads(streamed(two_phase(Recorder(phase_one, refusal), stream=True)))
+    assert events[1:] == [finish, event({}), total, done]
+
+
+def test_an_answer_in_the_chunk_of_the_last_thought_is_not_continued() -> None:
+    both = event({"reasoning": "hm ", "content": "5"}, usage(6))
+    engine = Recorder(ScriptedReply(thought(3), both, *finished("length", 7)))
+    assert completed(two_phase(engine))["choices"][0]["finish_reason"] == "length"
+    assert len(engine.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("tokenize", "logprobs", "reported", "thinking"),
+    [
+        (count_words, False, None, 3),
+        (None, True, None, 3),
+        (count_words, False, 2, 2),
+        (None, False, None, None),  # an estimate is no count
+    ],
+)
+def test_a_usage_that_tells_no_thinking_gets_what_the_gateway_counted(
+    tokenize: Tokenize | None, logprobs: bool, reported: int | None, thinking: int | None
+) -> None:
+    total = {"id": "first", "choices": [], "usage": usage(5, reported)}
+    phase_one = ScriptedReply(three_words(1, logprobs), event({"content": "5"}), total, DONE)
+    *_, last, _ = payloads(streamed(two_phase(Recorder(phase_one), 10, tokenize, stream=True)))
+    assert last == {**total, "usage": usage(5, thinking)}
+
+
+def test_no_more_thinking_is_told_than_tokens_were_generated() -> None:
+    total = {"id": "first", "choices": [], "usage": usage(2)}
+    phase_one = ScriptedReply(three_words(1), event({"content": "5"}), total, DONE)
+    *_, last, _ = payloads(streamed(two_phase(Recorder(phase_one), 10, count_words, stream=True)))
+    assert last["usage"] == usage(2, 2)
+
+
+def test_thinking_that_phase_one_reports_is_that_of_both() -> None:
+    finish, total, done = finished("stop", 9)
+    total["usage"] = usage(9, 6)
+    engine = Recorder(ScriptedReply(thought(3), finish, total, done), ScriptedReply(*answered()))
+    counts = completed(two_phase(engine))["usage"]
+    assert counts["completion_tokens_details"]["reasoning_tokens"] == 6
+    assert counts["completion_tokens"] == 9 + 2
+
+
+def test_each_event_of_a_second_phase_that_breaks_is_booked_as_a_token() -> None:
+    booked: list[Usage] = []
+    words = [answered()[0]] * 3
+    broken = ScriptedReply(*words, EngineFailed("the connection broke"))
+    phase_one = ScriptedReply(*(three_words(number) for number in range(9)))
+    with pytest.raises(EngineFailed):
+        completed(two_phase(Recorder(phase_one, broken), 10, count_words, booked=booked))
+    (spent,) = booked
+    assert (spent.prompt, spent.completion) == (0, 10 + 3)  # the first reported no prompt
+
+
 @pytest.mark.parametrize("answer", [{"content": "5"}, {"tool_calls": [{"index": 0, "id": "t"}]}])
 def test_an_answer_that_was_cut_is_not_continued(answer: dict[str, Any]) -> None:
     phase_one = ScriptedReply(thought(3), event(answer), *finished("length", 7))
