@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from composite_router import composite_artifact, composite_router
+from polling import PATIENCE_SECONDS
 from processes import Server, serving
 from runaway_engine import RunawayEngine
 
@@ -148,7 +149,22 @@ def test_efforts_that_are_budgets_of_one_mode_think_on_in_one_attempt() -> None:
     assert stop.budget != 8
     cap = decide(composite=CAP, efforts_are_budgets=True)
     assert (cap.effort, cap.budget, cap.final) == ("high", 8, None)
-    assert "one attempt at high" in cap.reason
+    for decision in (stop, cap):
+        assert decision.reason.endswith(
+            ". It is one attempt at high, since the efforts are budgets of one mode"
+        )
+
+
+@pytest.mark.unit
+def test_the_final_attempt_has_a_budget_of_its_own() -> None:
+    final = decide().final
+    assert final is not None
+    assert (final.budget_source, final.effort_budget) == ("limit", None)
+    assert final.budget is not None
+    assert 3000 < final.budget < 4096, "what the context leaves"
+    mapped = decide(effort_budgets={"high": 300}).final
+    assert mapped is not None
+    assert (mapped.budget, mapped.budget_source, mapped.effort_budget) == (300, "effort", 300)
 
 
 @pytest.mark.unit
@@ -283,22 +299,24 @@ def test_a_stream_that_waits_begins_with_comments(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(attempts, "HEARTBEAT_SECONDS", 0.01)
     sent: list[dict[str, Any]] = []
 
+    several = asyncio.Event()
+
     async def send(message: Any) -> None:
         sent.append(message)
+        if len(sent) > 2:
+            several.set()
 
     async def wait() -> None:
         record = RequestRecord("r", decision=decide())
-        async with attempts.heartbeat(record, chat, send):
-            await asyncio.sleep(0.1)
-        begun = len(sent)
+        async with asyncio.timeout(PATIENCE_SECONDS), attempts.heartbeat(record, chat, send):
+            await several.wait()
         assert record.head_sent
         assert record.first_byte_at is None
         task = asyncio.create_task(_interrupted(record))
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert begun > 2
         assert b"stopping" in sent[-1]["body"]
 
     async def _interrupted(record: RequestRecord) -> None:

@@ -498,6 +498,23 @@ def test_of_equal_answers_the_lowest_effort_pins_and_none_where_a_client_chose_o
         assert asyncio.run(conversations.thread(later, "k")).previous == previous
 
 
+def test_an_answer_of_another_origin_does_not_hide_earlier_ones() -> None:
+    talk = dialogues()
+    talk.turn([HARD], "a plan")
+    later = [HARD, assistant("a plan"), EASY, assistant("from elsewhere"), EASY]
+    assert talk.thread(later).previous == "high"
+
+
+def test_an_agent_whose_turns_had_no_effort_of_the_router_s_has_none_to_carry() -> None:
+    ledger = Ledger()
+    talk = dialogues(Conversations(b"key", archive=ledger.find))
+    begun = dialogues().thread([EASY], headers={"x-session-id": "s"})
+    assert begun.agent_hash is not None
+    ledger.rows = [(begun.agent_hash, begun.conversation, None)]
+    thread = talk.thread([EASY], headers={"x-session-id": "s"})
+    assert (thread.conversation, thread.previous) == (begun.conversation, None)
+
+
 def test_ids_depend_on_the_key() -> None:
     named = {"x-session-id": "s"}
     threads = [dialogues(Conversations(key)).thread([EASY], headers=named) for key in (b"a", b"b")]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,13 @@ def test_effort_none_has_a_budget_of_zero() -> None:
 def test_a_key_caps_and_floors(requested: str, caller: Caller, effort: str, source: str) -> None:
     decision = decide({"reasoning_effort": requested}, caller)
     assert (decision.effort, decision.source) == (effort, source)
+
+
+def test_the_lowest_effort_of_a_key_is_within_its_floor() -> None:
+    decider = Decider(Settings(), ROUTED)
+    for floor, lowest in ((None, "none"), ("low", "low"), ("high", "high")):
+        caller = Caller("k", effort_floor=floor, max_budget=9)
+        assert decider.lowest(caller) == replace(caller, effort_cap=lowest)
 
 
 def test_the_baseline_of_a_capped_key_is_its_cap() -> None:
