@@ -15,6 +15,7 @@ from server.chat_templates.efforts import read_efforts
 from server.config.load_settings import SettingsError, load_settings
 from server.config.model_template import dialect_of, with_template
 from server.config.settings import Settings
+from server.decide.budget import thinking_limit
 from server.decide.conversations import Thread
 from server.decide.decider import Decider
 from server.decide.decision import Decision
@@ -132,6 +133,12 @@ def test_a_key_s_effort_cap_is_a_limit_of_tokens(cap: Effort, limit: int | None)
     assert decision.budget_limit == limit
     every = decide({}, Caller(effort_cap="max"), effort_budgets={**MAP, "high": 600})
     assert every.budget_limit == 600  # of the highest below the cap
+
+
+def test_a_cap_below_all_efforts_of_the_model_has_the_budget_of_its_lowest() -> None:
+    settings = Settings(efforts=("low", "high"), effort_budgets={"low": 100})
+    limit = thinking_limit(Caller("k", effort_cap="minimal"), settings)
+    assert limit == (100, "key")
 
 
 def test_the_fallback_and_the_holdout_have_the_baseline_s_budget() -> None:
