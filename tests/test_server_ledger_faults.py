@@ -2,17 +2,21 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from structlog.testing import capture_logs
 from test_server_ledger import closed, counter, value
 
 from server.config.load_settings import load_settings
 from server.ledger.opening import open_ledger
 from server.ledger.reader import latest
+from server.ledger.request_scores import store_request_score
 from server.ledger.retention import Retention
 from server.ledger.schema import LedgerError, connect, prepare, requests, shared_key
 from server.ledger.writer import Ledger
@@ -226,6 +230,29 @@ def test_a_row_that_raises_anything_does_not_end_the_writer(
     assert "rows wait in memory" in logs[0]["event"]
     monkeypatch.undo()
     assert ledger._work()
+
+
+def test_writes_of_one_process_wait_for_each_other(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that wait for SQLite's lock poll it for five seconds, and on busy cores some starve."""
+
+    def store_slowly(*args: Any, **fields: Any) -> None:
+        store_request_score(*args, **fields)
+        time.sleep(0.1)
+
+    def lock_at_once(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout = 0")
+
+    scored = [f"scored {number}" for number in range(4)]
+    write(ledger, *scored)
+    event.listen(ledger.engine, "checkout", lock_at_once)
+    monkeypatch.setattr("server.ledger.writer.store_request_score", store_slowly)
+    with ThreadPoolExecutor(len(scored)) as pool:
+        stored = pool.map(lambda name: ledger.score(name, "k", 1.0), scored)
+        time.sleep(0.15)
+        assert write(ledger, "late")
+        assert None not in list(stored)
 
 
 class Clocks:

@@ -86,6 +86,10 @@ class Ledger:
         self._records: deque[RequestRecord] = deque()
         self._recorded = self._settled = 0
         self._progress = threading.Condition()
+        self._writes = threading.Lock()
+        """Held by each write of this process. Those that wait for SQLite's own lock poll it, and
+        fail after five seconds."""
+
         self._ended, self._due = threading.Event(), threading.Event()
         self._is_idle = False
         self._stopping = False
@@ -143,7 +147,7 @@ class Ledger:
                 scored = search(connection)
             if scored is not None:
                 try:
-                    with self.engine.begin() as connection:
+                    with self._writes, self.engine.begin() as connection:
                         store(connection, scored)
                 except DBAPIError as error:
                     raise LedgerDown("the ledger cannot be written now") from error
@@ -187,9 +191,11 @@ class Ledger:
         try:
             wrote = self._write_all()
             if wrote:
-                self._summarizer.apply()
+                with self._writes:
+                    self._summarizer.apply()
             if wrote and self._retention is not None:
-                self._retention.apply()
+                with self._writes:
+                    self._retention.apply()
         except DBAPIError as error:
             self._note_failure(error)
             return False
@@ -268,7 +274,7 @@ class Ledger:
             log.warning("the ledger cannot store a row", error=type(error).__name__)
 
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
-        with self.engine.begin() as connection:
+        with self._writes, self.engine.begin() as connection:
             connection.exec_driver_sql(self._insertion, rows)  # 5 us a row less than `execute`
         self._summarizer.note(len(rows))
 
