@@ -5,7 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,7 +139,10 @@ async def talk(fleet: Fleet, http: httpx.AsyncClient, first: int, last: int) -> 
 
 def connections(process: int, port: int) -> int:
     """How many connections of clients to a port a process holds."""
-    links = [str(file.readlink()) for file in Path(f"/proc/{process}/fd").iterdir()]
+    links: list[str] = []
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            links.append(str(file.readlink()))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     established = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
     return sum(f"socket:[{row[9]}]" in links for row in established)
