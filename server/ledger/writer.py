@@ -193,9 +193,8 @@ class Ledger:
             if wrote:
                 with self._writes:
                     self._summarizer.apply()
-            if wrote and self._retention is not None:
-                with self._writes:
-                    self._retention.apply()
+                    if self._retention is not None:
+                        self._retention.apply()
         except DBAPIError as error:
             self._note_failure(error)
             return False
