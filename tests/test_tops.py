@@ -166,11 +166,13 @@ sys.exit(tops.main())
 """
     reader, writer = os.pipe()
     os.close(reader)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
         stdout=writer,
         stderr=subprocess.PIPE,
+        env=buffered,
         check=False,
     )
     os.close(writer)
