@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,8 @@ _LINE_BYTES = 1 << 24
 """Of a verdict at most; asyncio's own limit is 64 KiB."""
 
 _STOP_SECONDS = 10
+
+_ENDED = {"error": "tops judge has ended, see its message above"}
 
 
 async def check_scorer(problems: Iterable[Problem]) -> None:
@@ -70,15 +73,16 @@ class Scorer:
         """The child's verdict: `correct`, or why there is none in `error`."""
         process = await self._started()
         assert process.stdin
+        assert self._reading
+        if self._reading.done():
+            return _ENDED
         number = next(self._numbers)
         line = {"id": number, "response": content, "reasoning_gym": problem.check}
         future = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        try:
-            process.stdin.write(f"{json.dumps(line)}\n".encode())
+        process.stdin.write(f"{json.dumps(line)}\n".encode())
+        with suppress(BrokenPipeError, ConnectionResetError):  # the child ends, which _read sees
             await process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            self._give_up()
         return await future
 
     async def _started(self) -> asyncio.subprocess.Process:
@@ -97,15 +101,14 @@ class Scorer:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
-        while line := await process.stdout.readline():
-            verdict = json.loads(line)
-            future = self._waiting.pop(verdict["id"], None)
-            if future is not None and not future.done():  # a cancelled request waits no more
-                future.set_result(verdict)
-        self._give_up()
-
-    def _give_up(self) -> None:
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_result({"error": "tops judge has ended, see its message above"})
-        self._waiting.clear()
+        try:
+            while line := await process.stdout.readline():
+                verdict = json.loads(line)
+                future = self._waiting.pop(verdict["id"], None)
+                if future is not None and not future.done():  # a cancelled request waits no more
+                    future.set_result(verdict)
+        finally:
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_result(_ENDED)
+            self._waiting.clear()

@@ -95,8 +95,12 @@ def test_a_scorer_that_is_not_there_stops_the_test_before_it_starts() -> None:
         asyncio.run(check_scorer([broken]))
 
 
-def test_answers_after_the_child_s_end_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadtest.scorer.python_command", lambda *_: ["false"])
+@pytest.mark.parametrize("child", [["false"], ["sh", "-c", "exec >&-; cat >/dev/null"]])
+def test_answers_after_the_child_s_end_are_not_judged(
+    monkeypatch: pytest.MonkeyPatch, child: list[str]
+) -> None:
+    """The child is gone, or it still reads and says nothing more: neither is waited for."""
+    monkeypatch.setattr("loadtest.scorer.python_command", lambda *_: child)
 
     async def verdicts() -> list[dict[str, Any]]:
         async with Scorer() as scorer:
