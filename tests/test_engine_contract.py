@@ -25,6 +25,7 @@ from test_server_openai import LONG_STORY, MESSAGES, STORY
 from tokenizers import Tokenizer
 
 from models.domain.stories import stories
+from server.engines.continuing.prefix import TRANSITION
 
 EFFORTS = ("none", "low", "medium", "high")
 ADD: Any = {
@@ -540,23 +541,24 @@ def test_tops_serve_starts_vllm_with_the_flags_that_budgets_need(
     flags = ("--engine", "vllm", "--engine-python", VLLM, "--model", str(DEMO), "--", *VLLM_FLAGS)
     with serving(*flags, seconds=VLLM_SECONDS) as server:
         ready = httpx.get(f"{server.url}/ready").json()
-        assert (ready["budgets"], ready["router"]) == ("native", "fitted")
+        # the engine of this build goes on counting in the answer, see the finding on vLLM
+        assert (ready["budgets"], ready["router"]) == ("two-phase", "fitted")
         with openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client:
+
+            def answered(budget: int, text: str = LONG_STORY) -> Any:
+                fields: Any = {"reasoning_effort": "high", "max_tokens": 800, "temperature": 0}
+                return ask(client, text, extra_body={"thinking_token_budget": budget}, **fields)
+
             for budget in (300, 100, 40, 9, 0):
-                extra = {"thinking_token_budget": budget}
-                answer = ask(client, LONG_STORY, reasoning_effort="high", extra_body=extra)
+                answer = answered(budget)
                 assert thinking(answer) <= budget
                 assert answer.choices[0].message.content
-            assert "Time is up" in reasoning(
-                ask(
-                    client,
-                    LONG_STORY,
-                    reasoning_effort="high",
-                    extra_body={"thinking_token_budget": 100},
-                )
-                .choices[0]
-                .message
-            )
+            assert TRANSITION in reasoning(answered(100).choices[0].message)
+            free = answered(600, STORY)
+            assert thinking(free) < 500
+            ends = [answered(thinking(free) + spare, STORY) for spare in (15, 18, 21, 24)]
+            contents = [answer.choices[0].message.content for answer in ends]
+            assert contents == [free.choices[0].message.content] * 4
         assert server.logged('"pid"')
         pid = re.search(r'"pid":(\d+)', next(line for line in server.lines if "pid" in line))
         assert pid

@@ -8,7 +8,6 @@ import pytest
 
 from server.engines.budget_support import BudgetSupport
 from server.engines.canary import BUDGET, ProbeReply, probe
-from server.engines.continuing.prefix import TRANSITION
 from server.engines.dialect import DIALECTS, Name
 
 ERROR = {"error": {"message": "set --this"}}
@@ -47,7 +46,7 @@ class Scripted:
 def probed(kind: str, unbounded: int = 200, name: Name = "vllm") -> BudgetSupport:
     engine = Scripted(kind, unbounded)
     support = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
-    assert engine.requests <= 6
+    assert engine.requests <= 7
     return support
 
 
@@ -141,7 +140,7 @@ class Thinking:
         ({"content": "It is 60."}, True),
         ({"content": "PREFIXIt is 60."}, True),
         ({"content": "PREFIX"}, False),
-        ({"content": "It is 60.", "reasoning_content": f"{THOUGHTS}{TRANSITION}"}, True),
+        ({"content": "It is 60.", "reasoning_content": THOUGHTS}, True),
         ({"content": "It is 60.", "reasoning": "Let me begin again"}, False),
         ({"content": " "}, False),
         ({}, False),
@@ -153,6 +152,39 @@ def test_an_engine_continues_where_it_answers_after_a_closed_block_without_think
 ) -> None:
     support = asyncio.run(probe(Thinking(**answer).ask, DIALECTS[name], "m", "high"))
     assert (support.state, support.continues) == ("native, unproven", continues)
+
+
+@pytest.mark.parametrize(
+    ("limited", "two_phases", "state"),
+    [
+        ("It is 60. Indeed.", "ignores", "native"),
+        ("\nTime is up.\n</think>It is 60.", "ignores", "two-phase"),
+        ("\nTime is up.\n</think>It is 60.", "ignores all", "native, unproven"),
+        ("", "ignores", "two-phase"),
+        (None, "ignores", "native"),
+    ],
+)
+def test_an_engine_that_counts_answers_as_thinking_does_not_enforce_budgets(
+    limited: str | None, two_phases: str, state: str
+) -> None:
+    """vLLM does where it is to end thoughts with a sentence that the model does not write."""
+    usage = {"holds": Scripted("holds"), "two-phase": Scripted(two_phases)}
+
+    async def ask(body: dict[str, Any], budget: int | None) -> ProbeReply:
+        message = {"reasoning": "hm"}
+        if body["messages"][-1]["role"] == "assistant":
+            text = limited if "thinking_token_budget" in body else "It is 60. It was easy."
+            if text is None:
+                return ProbeReply(400, ERROR)
+            message = {"content": text}
+        reply = await usage["holds" if budget is None else "two-phase"].ask(body, budget)
+        return ProbeReply(200, {**reply.answer, "choices": [{"message": message}]})
+
+    support = asyncio.run(probe(ask, DIALECTS["vllm"], "m", "high"))
+    assert support.state == state
+    assert support.continues
+    assert ("counts the answer's tokens" in support.detail) == (state != "native")
+    assert sum(scripted.requests for scripted in usage.values()) <= 7
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,24 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from server.engines.continuing.prefix import TRANSITION
+from server.engines.answered_reply import answered_reply
+from server.engines.budget_support import BudgetSupport
+from server.engines.call import Call
+from server.engines.continuing.prefix import TRANSITION, mentions_open_block
+from server.engines.dialect import CHAT, DIALECTS, Name
+from server.engines.engine import Engine
 from server.engines.reasoning_counter import Tokenize
 from server.engines.reply import Sink
 from server.engines.two_phase import TwoPhase
 from server.engines.usage import Usage
 from server.errors import EngineFailed
 
+PROVEN = BudgetSupport("native", True, "", continues=True)
 RESUME = {"continue_final_message": True, "add_generation_prompt": False}
 DONE = "[DONE]"
 
@@ -724,3 +731,50 @@ def test_a_message_that_the_client_has_begun_stays_one_message() -> None:
     assert [message["role"] for message in begun] == ["user", "assistant"]
     assert begun[1]["content"].startswith("Well. <think>\nhm")
     assert engine.bodies[1]["min_tokens"] == engine.bodies[1]["max_tokens"] == 17
+
+
+@pytest.mark.parametrize(
+    ("texts", "opens"),
+    [
+        (["What is <think>?"], True),
+        ([[{"type": "text", "text": "What is <think>?"}]], True),
+        (["<think>a</think> is a block, <think> opens it"], True),
+        (["What is <think>?", "A tag.", "Thanks"], True),
+        (["What is <think>?", "It goes with </think>.", "Thanks"], False),
+        (["<think>a</think>"], False),
+        (["What is it?"], False),
+        ([None], False),
+        ([], False),
+    ],
+)
+def test_a_tag_that_a_message_mentions_opens_a_block_for_some_engines(
+    texts: list[Any], opens: bool
+) -> None:
+    messages = [{"role": "user", "content": text} for text in texts]
+    assert mentions_open_block(messages) is opens
+    assert not mentions_open_block([*messages, {"role": "assistant", "content": "<think>so"}])
+
+
+@pytest.mark.parametrize(
+    ("text", "support", "is_two_phase"),
+    [
+        ("What is <think>?", PROVEN, True),
+        ("What is it?", PROVEN, False),
+        ("What is <think>?", replace(PROVEN, continues=False), False),
+        ("What is <think>?", replace(PROVEN, proven=False), False),
+    ],
+)
+def test_an_engine_that_counts_a_part_of_the_prompt_gets_no_budget(
+    text: str, support: BudgetSupport, is_two_phase: bool
+) -> None:
+    def write(budget: int | None) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": text}], "thinking_token_budget": budget}
+
+    async def in_two_phases(name: Name) -> bool:
+        engine = Engine("http://127.0.0.1:9", None, 1)
+        engine.budget_support = support
+        reply = answered_reply(engine, Call(CHAT, {}, write, budget=20), DIALECTS[name])
+        return isinstance(reply, TwoPhase)
+
+    assert asyncio.run(in_two_phases("vllm")) is is_two_phase
+    assert not asyncio.run(in_two_phases("sglang"))

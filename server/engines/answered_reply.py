@@ -7,6 +7,7 @@ from typing import Any
 from server.engines.call import Call
 from server.engines.continuing import chat, messages, responses
 from server.engines.continuing.api import ContinuedApi
+from server.engines.continuing.prefix import mentions_open_block
 from server.engines.continuing.reply import ContinuedReply
 from server.engines.continuing.room import Room
 from server.engines.continuing.unfinished import Unfinished
@@ -39,7 +40,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
                 body = call.write(max(0, min(sent_budget, fitting)))
         elif sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
             initial_limit = budget
-        elif sent_budget is None or is_tight:
+        elif sent_budget is None or is_tight or _counts_prompt(engine, body, dialect):
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
             count, reserve, book = engine.count_tokens, call.reserve, call.book
@@ -56,6 +57,13 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     streamed_budget = None if budget is None else budget + len(engine.transition)
     room = Room(call.max_tokens, call.reserve, initial_limit, streamed_budget, call.thinks)
     return ContinuedReply(post, body, api, resume, room, engine.count_tokens, call.book)
+
+
+def _counts_prompt(engine: Engine, body: Mapping[str, Any], dialect: Dialect) -> bool:
+    """Whether the engine would count a part of the prompt as thinking, where two phases do not."""
+    support = engine.budget_support
+    can_continue = support.proven and support.continues
+    return can_continue and dialect.bounds_opened and mentions_open_block(body["messages"])
 
 
 def _is_structured(body: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """The canary: proves that a tiny budget holds on a prompt that takes longer thinking.
 
-Engines have shipped releases that accepted a budget and ignored it. The canary runs when an engine
-comes up and whenever it has come back: at most six short generations.
+Engines have shipped releases that accepted a budget and ignored it, or that went on counting in the
+answer. The canary runs when an engine comes up and whenever it has come back: at most seven short
+generations.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from router.effort import Effort
 from server.engines import chat_chunk
 from server.engines.budget_support import BudgetSupport
 from server.engines.continuing.chat import continued_chat
-from server.engines.continuing.prefix import closed_block, without_echo
+from server.engines.continuing.prefix import ended_block, without_echo
 from server.engines.dialect import Dialect
 from server.engines.reasoning_counter import Method
 from server.engines.usage import read_usage
@@ -31,8 +32,16 @@ _NOT_RECOGNISED = (
     "as the answer's text, and no budget holds; use a template that writes a message's "
     "reasoning_content between <think> and </think>"
 )
+_CUTS_ANSWERS = (
+    "the engine counts the answer's tokens as thinking: a budget changed an answer after thinking "
+    "that had ended by itself"
+)
 _MAX_TOKENS = 256
 _CONTINUED_TOKENS = 16
+_CONTINUED_THOUGHTS = "I add and subtract the numbers in turn."
+_COMPARED_CHARACTERS = 8
+"""Of two answers; a budget of one token changes the first."""
+
 _MAX_UNDERSHOOT = 4
 _PROMPT = (
     "Ada has 34 apples. Ada buys 27 more apples. Ada loses 15 apples. Ada finds 31 apples. Ada "
@@ -83,9 +92,30 @@ async def probe(ask: Ask, dialect: Dialect, model: str, effort: Effort) -> Budge
     ):
         return BudgetSupport("none", False, _NOT_RECOGNISED)
     support = await _enforcement(ask, dialect, model, effort, _thinking(*unbounded[:2]))
-    if support.mode != "two-phase" and thoughts:
-        support = replace(support, continues=await _continues(ask, body, dialect))
-    return support
+    if support.mode == "two-phase" or not thoughts:
+        return support
+    return await _after_thinking(ask, dialect, model, effort, support)
+
+
+async def _after_thinking(
+    ask: Ask, dialect: Dialect, model: str, effort: Effort, support: BudgetSupport
+) -> BudgetSupport:
+    """The support by what the engine does after a thought that has ended by itself.
+
+    It may go on with the answer, and a budget that it enforces may go on counting.
+    """
+    body = _body(dialect, model, effort, None)
+    answer = await _continuation(ask, body, dialect)
+    support = replace(support, continues=bool(answer))
+    if not answer or support.state != "native":
+        return support
+    limited = await _continuation(ask, _body(dialect, model, effort, 1), dialect)
+    if limited is None or limited[:_COMPARED_CHARACTERS] == answer[:_COMPARED_CHARACTERS]:
+        return support
+    in_two_phases = await _two_phase(ask, body, dialect, _CUTS_ANSWERS)
+    if in_two_phases.mode == "two-phase":
+        return in_two_phases
+    return replace(support, proven=False, detail=_CUTS_ANSWERS)
 
 
 async def _thinks_aloud(ask: Ask, dialect: Dialect, model: str, unbounded: object) -> bool:
@@ -153,23 +183,27 @@ async def _two_phase(
     return support
 
 
-async def _continues(ask: Ask, body: dict[str, Any], dialect: Dialect) -> bool:
-    """Whether the engine goes on after a reasoning block that was closed, and answers.
+async def _continuation(ask: Ask, body: dict[str, Any], dialect: Dialect) -> str | None:
+    """What the engine answers after a reasoning block that has ended by itself.
 
     Streamed, because vLLM takes a whole answer for reasoning where it has no end of the block.
+
+    Returns:
+        None where it cannot be asked; "" where it does not go on with an answer.
     """
     if dialect.resume is None:
-        return False
-    prefix = closed_block("I add and subtract the numbers in turn.")
+        return None
+    prefix = ended_block(_CONTINUED_THOUGHTS)
     continued = continued_chat(
         body | {"max_tokens": _CONTINUED_TOKENS, "stream": True}, dialect.resume, prefix, None
     )
     reply = await ask(continued, None)
+    if reply.status != 200:
+        return None
     message = _message(reply.answer)
     reasoning, _ = chat_chunk.reasoning(message)
-    text = without_echo("", chat_chunk.text(message), prefix)
     thinks = without_echo(reasoning, "", prefix).strip()
-    return reply.status == 200 and bool(text.strip()) and not thinks
+    return "" if thinks else without_echo("", chat_chunk.text(message), prefix).strip()
 
 
 def _body(dialect: Dialect, model: str, effort: Effort, budget: int | None) -> dict[str, Any]:

@@ -70,7 +70,8 @@ class Dialect:
         apply_to_response: `apply` for the Responses API.
         apply_to_message: `apply` for Anthropic's Messages.
         budget_paths: the APIs on which it takes a budget, where it has any.
-        bounds_opened: whether a budget holds for a thought that the prompt has opened.
+        bounds_opened: whether a budget is counted from the last opening tag of the prompt, so that
+            it holds for a thought that the prompt has opened.
         min_message_budget: `min_budget` of Anthropic's Messages.
         has_templates: whether clients may set variables of the model's chat template.
         parses_by_template: whether it tells thoughts from text only where it recognises the chat

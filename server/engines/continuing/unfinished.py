@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from server.engines.continuing.prefix import closed_block, shortened
+from server.engines.continuing.prefix import closed_block, ended_block, shortened
 from server.engines.usage import Usage
 
 
@@ -60,7 +60,7 @@ class Unfinished:
         if self.text and not self.reasoning:
             return self.text
         if self.text:
-            return f"<think>\n{self.reasoning.strip()}\n</think>\n\n{self.text}"
+            return ended_block(self.reasoning.strip()) + self.text
         return closed_block(self.reasoning)
 
     def shorten(self, reserve: int) -> None:
