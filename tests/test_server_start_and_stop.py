@@ -110,7 +110,7 @@ def accepts(url: str) -> bool:
     address = httpx.URL(url)
     try:
         socket.create_connection((address.host, address.port or 80)).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset within the backlog
         return False
     return True
 

@@ -770,11 +770,12 @@ def test_an_engine_that_counts_a_part_of_the_prompt_gets_no_budget(
     def write(budget: int | None) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": text}], "thinking_token_budget": budget}
 
-    async def in_two_phases(name: Name) -> bool:
+    async def in_two_phases(name: Name, thinks: bool) -> bool:
         engine = Engine("http://127.0.0.1:9", None, 1)
         engine.budget_support = support
-        reply = answered_reply(engine, Call(CHAT, {}, write, budget=20), DIALECTS[name])
-        return isinstance(reply, TwoPhase)
+        call = Call(CHAT, {}, write, budget=20, thinks=thinks)
+        return isinstance(answered_reply(engine, call, DIALECTS[name]), TwoPhase)
 
-    assert asyncio.run(in_two_phases("vllm")) is is_two_phase
-    assert not asyncio.run(in_two_phases("sglang"))
+    assert asyncio.run(in_two_phases("vllm", thinks=True)) is is_two_phase
+    assert not asyncio.run(in_two_phases("vllm", thinks=False))
+    assert not asyncio.run(in_two_phases("sglang", thinks=True))

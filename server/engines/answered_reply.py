@@ -40,7 +40,11 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
                 body = call.write(max(0, min(sent_budget, fitting)))
         elif sent_budget is None and not support.counts and budget > 0 and not _is_structured(body):
             initial_limit = budget
-        elif sent_budget is None or is_tight or _counts_prompt(engine, body, dialect):
+        elif (
+            sent_budget is None
+            or is_tight
+            or (call.thinks and _counts_prompt(engine, body, dialect))
+        ):
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
             count, reserve, book = engine.count_tokens, call.reserve, call.book
@@ -60,7 +64,10 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
 
 
 def _counts_prompt(engine: Engine, body: Mapping[str, Any], dialect: Dialect) -> bool:
-    """Whether the engine would count a part of the prompt as thinking, where two phases do not."""
+    """Whether the engine would count a part of the prompt as thinking, where two phases do not.
+
+    At effort none it is to: the budget is for a thought that the prompt opens.
+    """
     support = engine.budget_support
     can_continue = support.proven and support.continues
     return can_continue and dialect.bounds_opened and mentions_open_block(body["messages"])
