@@ -36,7 +36,7 @@ fast: $(VENV)/dev.done ## what CI runs first: format, lint, types and the unit t
 	@$(MAKE) --no-print-directory -j2 -O check unit
 
 unit: $(VENV)/dev.done ## run the tests that start no process, on every supported Python that is installed
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in 3.11 3.12 3.13 3.14; do \
 	  if [ $$version != $$own ] && python$$version -c '' 2> /dev/null; then \
@@ -45,7 +45,7 @@ unit: $(VENV)/dev.done ## run the tests that start no process, on every supporte
 unit-%: ## the unit tests on another installed Python, in an environment of its own
 	@$(MAKE) --no-print-directory VENV=.venv-$* PYTHON=python$* .venv-$*/dev.done
 	@echo "running the unit tests on Python $*"
-	@.venv-$*/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
+	@.venv-$*/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m unit -q $(ARGS)
 
 # with a vLLM that is installed, the tests of training generate by it as well
 test-train: $(VENV)/train.done $(VENV)/smollm2.done ## run the tests of training, the whole smoke recipe among them
