@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,11 +200,25 @@ def _with_new_tokens(model: Any, tokenizer: Any, job: dict[str, Any]) -> Any:
 
 
 def _datasets(folder: Path) -> dict[str, Dataset | None]:
+    """The samples, on disk in Arrow's format.
+
+    Not by `Dataset.from_json`: it leaves threads behind, and datasets and Accelerate take all
+    environment variables away for a moment, which crashes a thread that reads one by then.
+    """
+
     def read(name: str) -> Dataset | None:
         file, cache = folder / name, folder / "trainer" / "cache" / name
-        return Dataset.from_json(str(file), cache_dir=str(cache)) if file.is_file() else None
+        if not file.is_file():
+            return None
+        version = {"path": str(file), "modified": file.stat().st_mtime_ns}
+        return Dataset.from_generator(_samples, gen_kwargs=version, cache_dir=str(cache))
 
     return {"train_dataset": read(_TRAINED), "eval_dataset": read(_HELD_OUT)}
+
+
+def _samples(path: str, modified: int) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - of the cache
+    with Path(path).open() as lines:
+        yield from map(json.loads, lines)
 
 
 def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
