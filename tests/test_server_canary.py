@@ -93,8 +93,19 @@ def test_hosted_apis_are_not_probed(name: Name) -> None:
     engine = Scripted("holds")
     support = asyncio.run(probe(engine.ask, DIALECTS[name], "m", "high"))
     assert engine.requests == 0
-    assert not support.proven
+    assert support.proven is False
     assert support.mode == ("none" if DIALECTS[name].budget is None else "native")
+    assert support.detail in (
+        "this kind of engine has no thinking budget",
+        "not probed, because requests cost money",
+    )
+
+
+def test_a_model_that_never_thinks_is_not_probed() -> None:
+    engine = Scripted("holds")
+    support = asyncio.run(probe(engine.ask, DIALECTS["vllm"], "m", "none"))
+    assert (engine.requests, support.state) == (0, "native, unproven")
+    assert support.detail == "not probed, because the model has no effort but none"
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("aloud", "none"), ("apart", "native")])
@@ -172,6 +183,11 @@ def test_an_engine_that_counts_answers_as_thinking_does_not_enforce_budgets(
 
     async def ask(body: dict[str, Any], budget: int | None) -> ProbeReply:
         message = {"reasoning": "hm"}
+        assert (body["model"], body["reasoning_effort"]) == ("m", "high")
+        is_continued = body["messages"][-1]["role"] == "assistant"
+        assert body["max_tokens"] <= (16 if is_continued else 256)
+        assert body.get("stream", False) is is_continued
+        assert body.get("thinking_token_budget") in ((None, 1) if is_continued else (None, BUDGET))
         if body["messages"][-1]["role"] == "assistant":
             text = limited if "thinking_token_budget" in body else "It is 60. It was easy."
             if text is None:
@@ -200,13 +216,13 @@ def test_an_engine_that_counts_answers_as_thinking_does_not_enforce_budgets(
 def test_two_phases_are_proven_where_their_tokens_can_be_counted(
     methods: list[Any], state: str, adds_logprobs: bool
 ) -> None:
-    engine = Scripted("ignores")
+    engine, replies = Scripted("ignores"), iter(methods)
 
     async def ask(body: dict[str, Any], budget: int | None) -> ProbeReply:
         reply = await engine.ask(body, budget)
         if budget is None:
             return reply
-        method = methods.pop(0)
+        method = next(replies)
         return ProbeReply(400, {}) if method is None else reply._replace(method=method)
 
     support = asyncio.run(probe(ask, DIALECTS["vllm"], "m", "high"))

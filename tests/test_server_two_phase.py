@@ -10,10 +10,10 @@ import pytest
 from server.engines.answered_reply import answered_reply
 from server.engines.budget_support import BudgetSupport
 from server.engines.call import Call
-from server.engines.continuing.prefix import TRANSITION, mentions_open_block
+from server.engines.continuing.prefix import TRANSITION, closed_block, mentions_open_block
 from server.engines.dialect import CHAT, DIALECTS, Name
 from server.engines.engine import Engine
-from server.engines.reasoning_counter import Tokenize
+from server.engines.reasoning_counter import ReasoningCounter, Tokenize
 from server.engines.reply import Sink
 from server.engines.two_phase import TwoPhase
 from server.engines.usage import Usage
@@ -779,3 +779,25 @@ def test_an_engine_that_counts_a_part_of_the_prompt_gets_no_budget(
     assert asyncio.run(in_two_phases("vllm", thinks=True)) is is_two_phase
     assert not asyncio.run(in_two_phases("vllm", thinks=False))
     assert not asyncio.run(in_two_phases("sglang", thinks=True))
+
+
+def test_log_probabilities_to_count_by_are_not_asked_of_phase_two() -> None:
+    chunks = [three_words(number, logprobs=True) for number in range(4)]
+    engine = Recorder(ScriptedReply(*chunks), ScriptedReply(*answered()))
+    completed(two_phase(engine, 5, adds_logprobs=True))
+    assert ["logprobs" in body for body in engine.bodies] == [True, False]
+
+
+def test_the_prompt_of_phase_two_tells_thinking_that_was_estimated() -> None:
+    """A stream of chunks with several tokens each, after one usage at its beginning."""
+    begun = event({"role": "assistant"}, usage(0, prompt=7))
+    chunks = [three_words(number) for number in range(12)]
+    answer, last, done = answered()
+    closing = asyncio.run(ReasoningCounter(10, None).count(closed_block("")))
+    last["usage"] = usage(2, prompt=7 + 36 + closing)
+    engine = Recorder(ScriptedReply(begun, *chunks), ScriptedReply(answer, last, done))
+    reply = two_phase(engine, 10)
+    total = completed(reply)["usage"]
+    assert reply.method == "estimate"
+    assert total["completion_tokens_details"]["reasoning_tokens"] == 36
+    assert (total["prompt_tokens"], total["completion_tokens"]) == (7, 38)
