@@ -26,6 +26,7 @@ from transformers import (
 from trl import DPOConfig, DPOTrainer, SFTConfig
 
 from models.outcomes.verify import JudgeError
+from models.training.examples import read_rows
 from models.training.new_tokens import add_rows, trainable_rows
 from models.training.pretrained import origin, weights_origin
 from models.training.rewards import RewardError
@@ -217,8 +218,7 @@ def _datasets(folder: Path) -> dict[str, Dataset | None]:
 
 
 def _samples(path: str, modified: int) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - of the cache
-    with Path(path).open() as lines:
-        yield from map(json.loads, lines)
+    return read_rows(Path(path))
 
 
 def _arguments(folder: Path, job: dict[str, Any]) -> dict[str, Any]:

@@ -31,10 +31,11 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     counts = call.counts_thinking
     post = poster(engine, call.path, call.headers, call.choices, counts)
     body = call.write(budget if sent_budget is None else sent_budget)
+    can_continue = support.proven and support.continues
     initial_limit = None
     if budget is not None and resume is not None and call.choices == 1:
         fitting = budget + 1 if call.max_tokens is None else call.max_tokens - _MIN_ROOM_TOKENS
-        is_tight = budget >= fitting and support.proven and support.continues
+        is_tight = budget >= fitting and can_continue
         if call.path != CHAT:
             if sent_budget and is_tight and not dialect.min_message_budget:
                 body = call.write(max(0, min(sent_budget, fitting)))
@@ -43,7 +44,7 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
         elif (
             sent_budget is None
             or is_tight
-            or (call.thinks and _counts_prompt(engine, body, dialect))
+            or (can_continue and _counts_prompt(call, body, dialect))
         ):
             logprobs, body = support.adds_logprobs, call.write(None)
             uncounted = partial(engine.post, call.path, headers=call.headers)
@@ -63,14 +64,12 @@ def answered_reply(engine: Engine, call: Call, dialect: Dialect) -> Reply:
     return ContinuedReply(post, body, api, resume, room, engine.count_tokens, call.book)
 
 
-def _counts_prompt(engine: Engine, body: Mapping[str, Any], dialect: Dialect) -> bool:
+def _counts_prompt(call: Call, body: Mapping[str, Any], dialect: Dialect) -> bool:
     """Whether the engine would count a part of the prompt as thinking, where two phases do not.
 
     At effort none it is to: the budget is for a thought that the prompt opens.
     """
-    support = engine.budget_support
-    can_continue = support.proven and support.continues
-    return can_continue and dialect.bounds_opened and mentions_open_block(body["messages"])
+    return call.thinks and dialect.bounds_opened and mentions_open_block(body["messages"])
 
 
 def _is_structured(body: Mapping[str, Any]) -> bool:
