@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from processes import ROOT
+from paths import ROOT
 
 from router.artifact import Artifact, load, save
 from router.composite import Composite

@@ -19,8 +19,8 @@ from scripted_engine import ScriptedEngine, scripted_engine
 
 PROCESS_STARTERS = re.compile(
     r"^\s*(?:from|import) "
-    r"(?:engines|forked_command|models\.sandbox|playwright|processes|subprocess|training_forks"
-    r"|training_runs)\b",
+    r"(?:engines|forked_command|models\.sandbox|models\.training\.serving|playwright|processes"
+    r"|subprocess|training_forks|training_runs)\b",
     re.MULTILINE,
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""

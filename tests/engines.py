@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 from forked_command import ForkedCommand
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT
 
 from server.engines.supervisor import free_port
 

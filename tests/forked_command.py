@@ -22,7 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 COMMANDS = {"tops": "tops", "server.embedded": "server.embedded.__main__"}
 """`python -m NAME`, and the module whose function `main` it calls."""
 

@@ -10,7 +10,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forked_command import ROOT, ForkedCommand
+from forked_command import ForkedCommand
+from paths import ROOT
 from polling import PATIENCE_SECONDS, until
 
 START_SECONDS = PATIENCE_SECONDS

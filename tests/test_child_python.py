@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT, serving
+from processes import serving
 
 from child_python import avoid_working_folder, path_variables, python_command
 from models.training.launch import run_training

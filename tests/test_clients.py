@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from router.fitting.outcomes import read_outcomes
 

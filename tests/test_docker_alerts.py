@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from processes import ROOT
+from paths import ROOT
 
 FOLDER = ROOT / "docker" / "prometheus"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0][

@@ -18,8 +18,9 @@ import pytest
 import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT, serving
+from processes import serving
 
 from models.domain.stories import stories
 from server.engines.supervisor import free_port

@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from processes import ROOT
+from paths import ROOT
 
 from server.config.load_settings import SettingsError, load_settings
 from server.config.settings import Settings

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from processes import ROOT
+from paths import ROOT
 
 DOCS = ROOT / "docs"
 PACKAGES = ("server", "router", "models", "loadtest")

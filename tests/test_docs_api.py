@@ -1,16 +1,15 @@
 """The API reference, field by field: each request field is treated as its table says."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from server.api.chat import parse, write
 from server.engines.dialect import DIALECTS
 from server.errors import BadRequest
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "reference" / "api.md").read_text()
 MESSAGES = [{"role": "user", "content": "hi"}]
 FORWARDED: dict[str, Any] = {

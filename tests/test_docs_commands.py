@@ -27,7 +27,8 @@ from typing import Any
 import click
 import pytest
 from engines import DEMO, running
-from processes import ROOT, serving
+from paths import ROOT
+from processes import serving
 
 import tops
 from loadtest.plan import read_plan

@@ -1,7 +1,8 @@
 """The generated reference pages are up to date; troubleshooting covers what a user can meet."""
 
 import re
-from pathlib import Path
+
+from paths import ROOT
 
 from docs.reference import errors
 from docs.reference.code_texts import texts_of
@@ -9,7 +10,6 @@ from docs.reference.generate import pages
 from server.config.api_key_settings import ApiKeySettings
 from server.config.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
 

@@ -19,8 +19,9 @@ import httpx
 import pytest
 from clients import anthropic, openai
 from engines import ALL, DEMO, VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS, VLLM_SECONDS, Running, running
+from paths import ROOT
 from polling import until
-from processes import ROOT, Server, serving
+from processes import Server, serving
 from test_server_openai import LONG_STORY, MESSAGES, STORY
 from tokenizers import Tokenizer
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 from engines import VLLM, Running, await_health, running, started
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT, Server, serving
+from processes import Server, serving
 
 from models.domain.stories import stories
 from server.engines.supervisor import free_port

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import ROOT, serving
+from paths import ROOT
+from processes import serving
 
 EXAMPLES = ROOT / "examples"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from loadtest.conversations import read_conversations
 from loadtest.plan import Problems, read_plan

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT
 
 from loadtest.chaos.closed_request import ClosedRequest
 from loadtest.chaos.evidence import Evidence, SecondGateway, Shutdown
@@ -24,6 +24,7 @@ from loadtest.workload import plan_tasks
 PLAN = read_plan(ROOT / "loadtest" / "plans" / "chaos.toml")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
 def test_under_faults_every_request_ends_once_and_is_counted(
     monkeypatch: pytest.MonkeyPatch,

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from loadtest.html_report import html_report
 from loadtest.plan import read_plan

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from engines import scripted
+from paths import ROOT
 from polling import PATIENCE_SECONDS
-from processes import ROOT, kill_when, start_tops
+from processes import kill_when, start_tops
 
 from loadtest.plan import PlanError
 from loadtest.record_file import read_records

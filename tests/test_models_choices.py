@@ -5,16 +5,15 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 
 import pytest
+from paths import DATA
 
 from models.outcomes.check import Choices, read_check
 from models.outcomes.verify import Judge
 from router.answers.choice_text import lettered, listed_choices
 from router.answers.verdict import is_correct
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 PRICES = lettered(["A)$61", "B)$65", "C)$67.40", "D)$70", "E)None of these"])
 CITIES = {"A": "Rome", "B": "Paris", "C": "Berlin", "D": "Bern"}
 
@@ -75,17 +74,17 @@ def test_choices_come_from_the_prompt_or_a_field() -> None:
 
 
 def real() -> Iterator[tuple[str, dict[str, str]]]:
-    with gzip.open(SHARED / "problems" / "aqua.jsonl.gz", "rt") as stream:
+    with gzip.open(DATA / "problems" / "aqua.jsonl.gz", "rt") as stream:
         for row in map(json.loads, stream):
             yield row["answer"], lettered(row["options"])
     for name in ("problems/agieval_en", "outcomes/mmlu_pro.problems"):
-        with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as stream:
+        with gzip.open(DATA / f"{name}.jsonl.gz", "rt") as stream:
             for row in islice(map(json.loads, stream), 0, None, 40):
                 yield row["answer"], listed_choices(row["prompt"])
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not there")
 def test_other_choices_of_real_problems_are_wrong_and_texts_mostly_recognised() -> None:
     problems = [(gold, choices) for gold, choices in real() if gold in choices]
     assert len(problems) > 500

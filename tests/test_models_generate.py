@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from endpoint import Endpoint, misbehaving
-from processes import ROOT, kill_when, run_tops
+from paths import ROOT
+from processes import kill_when, run_tops
 from tenacity import AsyncRetrying, RetryCallState, wait_none
 
 from models.outcomes import client

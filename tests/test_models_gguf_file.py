@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.training.gguf_file import write_gguf
 from server.llamacpp.gguf import read_gguf

@@ -9,11 +9,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from paths import DATA
 
 from models.outcomes import problem_sets, verify
 from models.outcomes.problem_sets import PUBLIC, ProblemError, PublicSet, read_problems
 
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
+PROBLEMS = DATA / "problems"
 GSM8K = {"question": "2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 1,005"}
 MATH = {"problem": "Half of one?", "answer": "\\frac{1}{2}", "unique_id": "test/a/1.json"}
 
@@ -101,12 +102,12 @@ def test_mathematics_without_math_verify_names_the_install(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared problem sets are not on this machine")
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="the shared problem sets are not on this machine")
 @pytest.mark.parametrize(
     ("name", "size"), [("gsm8k_test", 1319), ("math_4500", 4500), ("svamp", None), ("aqua", None)]
 )
 def test_real_files_are_read_and_their_own_answers_are_right(name: str, size: int | None) -> None:
-    problems = read_problems(str(DATA / f"{name}.jsonl.gz"))
+    problems = read_problems(str(PROBLEMS / f"{name}.jsonl.gz"))
     assert size is None or len(problems) == size
     plain = [problem for problem in problems if verify.is_plain(problem.answer)]
     assert len(plain) > 0.5 * len(problems)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
 from models.outcomes.check import ProgramTests
 from models.outcomes.problem_sets import ProblemError, read_problems
@@ -19,7 +20,7 @@ from models.sandbox.sandbox import unsupported
 
 pytestmark = pytest.mark.skipif(unsupported() is not None, reason=str(unsupported()))
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
+PROBLEMS = DATA / "problems"
 
 TESTS = "assert double(2) == 4\nassert double(-1) == -2"
 RIGHT = "def double(x):\n    return 2 * x"
@@ -177,11 +178,11 @@ def mutants(code: str) -> Iterator[str]:
         yield ast.unparse(ast.fix_missing_locations(changed))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not there")
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="shared/data is not there")
 def test_mutants_pass_only_where_the_problem_s_own_tests_miss_them(judge: Judge) -> None:
     problems: dict[str, Any] = {}
     for name in ("humaneval", "mbpp"):
-        with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as stream:
+        with gzip.open(PROBLEMS / f"{name}.jsonl.gz", "rt") as stream:
             problems |= {row["problem_id"]: row for row in map(json.loads, stream)}
     failed = 0
     for problem_id, solution in SOLUTIONS.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.domain.problems import KIND, retold_problems
 from models.domain.retelling import LARGEST, conversations, large_story, retell, reword

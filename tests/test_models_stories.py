@@ -7,7 +7,7 @@ import sys
 from itertools import islice
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.domain.problems import unique_stories
 from models.domain.reasoning_traces import REACH, answer_text, trace

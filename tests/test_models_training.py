@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import ROOT, serving
+from paths import ROOT
+from processes import serving
 from teacher import teaching
 from training_runs import (
     ENVIRONMENT,

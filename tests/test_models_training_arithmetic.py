@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from processes import ROOT
+from paths import DATA
 
 from models.training.arithmetic import false_equations
 from models.training.mistakes import wrong_sentences
@@ -13,7 +13,7 @@ from models.training.sentences import sentences
 
 pytestmark = pytest.mark.unit
 
-SOLUTIONS = ROOT.parent / "shared" / "data" / "problems" / "gsm8k_train_solutions.jsonl.gz"
+SOLUTIONS = DATA / "problems" / "gsm8k_train_solutions.jsonl.gz"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,7 @@ def test_nothing_else_is(text: str) -> None:
     assert false_equations(text) == []
 
 
+@pytest.mark.slow
 def test_solutions_of_people_are_mostly_right() -> None:
     if not SOLUTIONS.exists():
         pytest.skip("needs ../shared/data")

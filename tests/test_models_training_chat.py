@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from engines import running
-from processes import ROOT
+from paths import ROOT
 
 from models.training.chat import IGNORED, Chat, ChatError, add_tags, complete_ends
 from models.training.examples import Example, encode_all

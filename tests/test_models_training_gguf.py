@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import smollm2
-from processes import ROOT
+from paths import ROOT
 from training_runs import ENVIRONMENT
 
 from models.training.chat import Chat, add_tags

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.training.card import card
 from models.training.hub import push

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from engines import DEMO
-from processes import ROOT
+from paths import ROOT
 from training_runs import ENVIRONMENT
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")

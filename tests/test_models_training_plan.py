@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.training.plan import check_fits, dimensions_of, plan_of
 from models.training.recipe_file import read_recipe

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.outcomes.verify import JudgeError
 from models.training.preflight import preflight

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
 from models.outcomes.check import Choices
 from models.outcomes.problem_sets import Problem, ProblemError
@@ -16,8 +17,10 @@ from models.training.recipe import Recipe
 from models.training.recipe_data import Data, Source
 from models.training.seed import problems_of
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
-needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+PROBLEMS = DATA / "problems"
+needs_data = pytest.mark.skipif(
+    not PROBLEMS.is_dir(), reason="the shared problem sets are not here"
+)
 
 
 def read(*sources: dict[str, Any], **data: Any) -> tuple[list[Problem], Counter[str]]:
@@ -48,7 +51,7 @@ def problem(number: int) -> dict[str, Any]:
     ],
 )
 def test_real_sets(name: str, rows: int, columns: dict[str, str], levels: range) -> None:
-    source = {"path": SHARED / f"{name}.jsonl.gz", "columns": columns}
+    source = {"path": PROBLEMS / f"{name}.jsonl.gz", "columns": columns}
     problems, counts = read(source, most_broken=0.05)
     assert len(problems) + counts["repeated"] + counts["unjudgeable"] + counts["broken"] >= rows
     assert len(problems) > 0.9 * rows
@@ -98,8 +101,8 @@ def test_an_answer_that_is_none_of_the_options_is_broken(tmp_path: Path, answer:
 
 @needs_data
 def test_problems_of_evaluation_are_removed_from_training() -> None:
-    train, _ = read({"path": SHARED / "gsm8k_train.jsonl.gz", "limit": 2000})
-    test, _ = read({"path": SHARED / "gsm8k_test.jsonl.gz"})
+    train, _ = read({"path": PROBLEMS / "gsm8k_train.jsonl.gz", "limit": 2000})
+    test, _ = read({"path": PROBLEMS / "gsm8k_test.jsonl.gz"})
     counts = Counter[str]()
     leaked = [Problem("leak", f"Listen!  {test[3].prompt.upper()}", "1")]
     clean = without_contamination([*train, *leaked], test, 13, counts)

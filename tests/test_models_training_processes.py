@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from engines import VLLM, VLLM_ENVIRONMENT, VLLM_FLAGS
-from processes import ROOT
+from paths import ROOT
 from training_runs import PROBLEMS, command, copy_stages, kill_once, lines, manifest, trained
 
 pytest.importorskip("trl", reason="needs the extra [train]: make test-train")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.training.recipe_file import RecipeError, read_recipe
 

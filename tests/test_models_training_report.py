@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.outcomes.problem_sets import Problem
 from models.training.card import card

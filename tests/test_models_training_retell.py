@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 from training_runs import train, trained
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test-train")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from engines import DEMO
-from processes import ROOT
+from paths import ROOT
 from teacher import teaching
 
 from models.domain.problems import unique_stories

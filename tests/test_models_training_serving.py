@@ -10,7 +10,7 @@ from typing import cast
 
 import httpx
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from child_python import python_command
 from models.domain.problems import unique_stories

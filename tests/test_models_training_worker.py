@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.training.recipe_tuning import FineTuning, Lora
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import DATA
 
 from models.outcomes.verify import Judge, JudgeError, is_correct, is_plain, last_boxed
 from router.answers.response import Response
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "problems"
+PROBLEMS = DATA / "problems"
 
 
 @pytest.mark.parametrize(
@@ -178,12 +179,12 @@ def test_a_judgement_that_times_out_is_wrong_and_the_next_is_judged() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="the shared problem sets are not here")
 @pytest.mark.parametrize("name", ["gsm8k_test", "svamp", "aqua", "math_4500"])
 def test_the_gold_answers_of_real_sets_are_right_and_their_neighbours_are_not(
     judge: Judge, name: str
 ) -> None:
-    with gzip.open(SHARED / f"{name}.jsonl.gz", "rt") as rows:
+    with gzip.open(PROBLEMS / f"{name}.jsonl.gz", "rt") as rows:
         golds = [json.loads(row)["answer"] for row in rows][::20]
     golds = [gold for gold in golds if judge.unjudgeable(gold) is None]
     answers = [f"So the answer is \\boxed{{{gold}}}." for gold in golds]
@@ -240,9 +241,9 @@ def test_pairs_that_need_algebra(judge: Judge) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="the shared problem sets are not here")
 def test_written_solutions_are_right_with_their_answer_and_wrong_without() -> None:
-    with gzip.open(SHARED / "gsm8k_train_solutions.jsonl.gz", "rt") as lines:
+    with gzip.open(PROBLEMS / "gsm8k_train_solutions.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines][::20]
     for row, following in pairwise(rows):
         assert is_correct(f"{row['solution']}\n#### {row['answer']}", row["answer"])
@@ -256,12 +257,12 @@ def test_written_solutions_are_right_with_their_answer_and_wrong_without() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared problem sets are not here")
+@pytest.mark.skipif(not PROBLEMS.is_dir(), reason="the shared problem sets are not here")
 @pytest.mark.parametrize(
     "ending", ["", "\n\n**Answer: {}**", "\n\nTherefore, the answer is {}.", " $\\boxed{{{}}}$"]
 )
 def test_no_other_number_of_a_written_solution_is_its_answer(ending: str) -> None:
-    with gzip.open(SHARED / "gsm8k_train_solutions.jsonl.gz", "rt") as lines:
+    with gzip.open(PROBLEMS / "gsm8k_train_solutions.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines][::50]
     accepted: list[str] = []
     for row in rows:

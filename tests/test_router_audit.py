@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import DATA
 
 from router.evaluation.audit import audit
 from router.evaluation.audit_table import audit_table
@@ -17,7 +18,7 @@ from router.fitting.outcomes import Outcome, OutcomeError, OutcomeSet, read_outc
 from router.fitting.prompts import clusters, prompt_key, template_key
 from tops import main
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
+OUTCOMES = DATA / "outcomes"
 EFFORTS: tuple[str, ...] = ("low", "medium", "high")
 
 
@@ -252,9 +253,9 @@ def test_a_pair_of_files_may_have_kinds_and_messages_in_the_problems(tmp_path: P
     assert prompt_key(read.outcomes[0].messages) == prompt_key("hi")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+@pytest.mark.skipif(not OUTCOMES.is_dir(), reason="the shared outcomes are not on this machine")
 def test_a_real_log_shows_what_cheaper_efforts_cost() -> None:
-    path = DATA / "jhu_concise_cot.outcomes.csv.gz"
+    path = OUTCOMES / "jhu_concise_cot.outcomes.csv.gz"
     result = audit(read_outcomes([path], "gpt-4"), 0.02, 0.1)
     assert (result["problem_ids"], result["prompts"]) == (1100, 1000)
     assert result["recommended"] == "concise_cot"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from paths import DATA
 from simulated import simulated
 
 from router.artifact import load
@@ -17,7 +18,7 @@ from router.fitting.outcomes import OutcomeSet, read_outcomes
 from router.policy import Policy
 from tops import main
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "outcomes"
+OUTCOMES = DATA / "outcomes"
 
 
 def write(path: Path, dataset: OutcomeSet) -> Path:
@@ -199,11 +200,11 @@ def test_replay_of_a_fixed_policy_is_that_baseline(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+@pytest.mark.skipif(not OUTCOMES.is_dir(), reason="the shared outcomes are not on this machine")
 def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(DATA / "jhu_concise_cot.outcomes.csv.gz")
+    path = str(OUTCOMES / "jhu_concise_cot.outcomes.csv.gz")
     out = str(tmp_path / "router.json")
     assert main(["fit", path, "--out", out, "--model", "gpt-35-turbo"]) == 0
     metrics = load(out).metrics
@@ -216,18 +217,18 @@ def test_a_router_of_real_outcomes_is_as_accurate_as_random_mixing(
     assert result["policy"]["accuracy"] >= result["baselines"]["random"]["accuracy"]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+@pytest.mark.skipif(not OUTCOMES.is_dir(), reason="the shared outcomes are not on this machine")
 def test_a_real_log_with_one_effort_per_model_is_refused() -> None:
-    path = DATA / "routellm.outcomes.csv.gz"
+    path = OUTCOMES / "routellm.outcomes.csv.gz"
     dataset = read_outcomes([path], "gpt-4-1106-preview")
     assert {outcome.effort for outcome in dataset.outcomes} == {"strong"}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared outcomes are not on this machine")
+@pytest.mark.skipif(not OUTCOMES.is_dir(), reason="the shared outcomes are not on this machine")
 def test_the_certified_loss_holds_on_repeated_splits_of_real_outcomes() -> None:
     """Fitted on one half of the problems, the loss is measured on the other half."""
-    dataset = read_outcomes([DATA / "bbh_codex.outcomes.csv.gz"])
+    dataset = read_outcomes([OUTCOMES / "bbh_codex.outcomes.csv.gz"])
     problems = sorted({outcome.problem_id for outcome in dataset.outcomes})
     policy = Policy(max_loss=0.03)
     saved = []

@@ -43,6 +43,7 @@ def fitted() -> Artifact:
     return fit(simulated(1500, seed=1)).artifact
 
 
+@pytest.mark.slow
 def test_estimates_are_close_to_the_truth(fitted: Artifact) -> None:
     fresh = list(islice(stories(77, "test"), 400))
     estimates = predicted(fitted, [story.prompt for story in fresh])

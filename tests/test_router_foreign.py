@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import ROOT
+from paths import DATA, ROOT
 from scalars import SCALARS
 from simulated import CROSS_FITTED_ONCE
 
@@ -29,7 +29,7 @@ from router.policy import Policy
 from router.router import Route, Router
 
 DEMO = ROOT / "models" / "demo" / "router.json"
-OUTCOMES = ROOT.parent / "shared" / "data" / "outcomes"
+OUTCOMES = DATA / "outcomes"
 README = (
     "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens does Kim have now?"
 )

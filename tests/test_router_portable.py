@@ -3,6 +3,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from paths import DATA
 from processes import serving
 
 from models.studies.everyday import greetings, proofs
@@ -12,7 +13,6 @@ from router.effort import rank
 from router.policy import Policy
 from router.router import PORTABLE, Route, Router
 
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TRANSLATIONS: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("translations.json").read_text(encoding="utf-8")
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 from tokenizers import Tokenizer
 
 from server.embedded.checkpoint import Checkpoint

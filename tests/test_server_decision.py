@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from paths import ROOT
 
 from models.domain.stories import stories
 from router.artifact import ArtifactError, load

@@ -2,7 +2,7 @@
 
 import pytest
 from dialogue import Dialogues, assistant, user
-from processes import ROOT
+from paths import ROOT
 
 from models.domain.stories import stories
 from router.router import Router

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from effort_engine import EffortEngine, effort_engine
 from engines import Running, running
-from processes import ROOT, run_tops
+from paths import ROOT
+from processes import run_tops
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ import httpx
 import pytest
 from clients import openai
 from engines import await_health
+from paths import ROOT
 from polling import until
-from processes import ROOT
 
 from server.embedded.checkpoint import ReasoningBlock
 from server.embedded.decoder import Decoder, Draw

@@ -13,7 +13,8 @@ import gguf
 import httpx
 import pytest
 from engines import demo_gguf
-from processes import ROOT, run_tops, serving
+from paths import ROOT
+from processes import run_tops, serving
 
 from server.config.engine_command import check_engine_command, engine_command
 from server.config.load_settings import SettingsError, load_settings

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
+from paths import ROOT
 from polling import until
-from processes import ROOT
 from scripted_engine import ScriptedEngine
 
 from server.observe.backoff import Backoff

@@ -37,6 +37,7 @@ def test_what_if_is_pending_where_too_few_requests_got_what_it_gives() -> None:
     assert rare.pending
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [0.5, 1.0, 2.0])
 def test_what_if_finds_the_value_of_policies_that_were_not_followed(off: float) -> None:
     rows = simulated(off=off)

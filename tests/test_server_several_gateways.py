@@ -13,8 +13,9 @@ import httpx
 import psycopg
 import pytest
 from engines import scripted
+from paths import ROOT
 from polling import until
-from processes import ROOT, Server, await_replacement, serving, workers_of
+from processes import Server, await_replacement, serving, workers_of
 from test_server_ledger import postgres  # noqa: F401 - a fixture
 from valkey_server import valkey
 

@@ -9,8 +9,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from paths import ROOT
 from polling import until
-from processes import ROOT, Server, run_tops, serving
+from processes import Server, run_tops, serving
 from scripted_engine import ScriptedEngine, ask
 from trace_collector import Collector, attributes, collecting
 

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 from engines import scripted
+from paths import ROOT
 from polling import until
-from processes import ROOT, Server, await_replacement, family, forker_of, serving, workers_of
+from processes import Server, await_replacement, family, forker_of, serving, workers_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.config.load_settings import load_settings

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from paths import ROOT
 
 import tops
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("numpy", "pydantic", "fastapi", "sqlalchemy", "torch", "server", "router", "models")
 
 

@@ -3,9 +3,9 @@
 import ast
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from paths import ROOT
+
 PACKAGES = ("server", "router", "models", "loadtest")
 EMPTY_WORDS = frozenset(
     [

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from processes import ROOT
+from paths import ROOT
 from training_forks import forked_worker
 
 from tops import main
