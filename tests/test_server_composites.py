@@ -5,10 +5,12 @@ import json
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import numpy as np
 import pytest
 from composite_router import composite_artifact, composite_router
 from polling import PATIENCE_SECONDS
@@ -17,6 +19,7 @@ from runaway_engine import RunawayEngine
 
 from models.domain.stories import stories
 from router.composite import Composite
+from router.kind_offsets import NO_KINDS, KindOffsets
 from router.router import Router
 from server.api import chat
 from server.api.chat import parse
@@ -58,14 +61,18 @@ def decide(
     thread: Thread | None = None,
     keeps: bool = True,
     holdout: float = 0.0,
+    context: int = 4096,
+    kinds: KindOffsets = NO_KINDS,
     **settings: Any,
 ) -> Decision:
-    router = Router(("none", "low", "medium", "high"), "high", composite_artifact(composite))
+    artifact = composite_artifact(composite)
+    artifact = replace(artifact, parameters=replace(artifact.parameters, kinds=kinds))
+    router = Router(("none", "low", "medium", "high"), "high", artifact)
     arms = Holdout(Shares(holdout), b"k")
     decider = Decider(Settings(upstream=("http://127.0.0.1:9",), **settings), router, arms)
     request = parse({"messages": [{"role": "user", "content": HARD}], **(fields or {})}, {})
     thread = thread or Thread("0" * 32)
-    model = ModelInfo("demo", 4096)
+    model = ModelInfo("demo", context)
     support = BudgetSupport("native", keeps, "measured")
     enforcement = Enforcement(request, support, DIALECTS["vllm"], CHAT)
     return decider.decide(request, caller, model, thread=thread, enforcement=enforcement)
@@ -110,6 +117,8 @@ def test_a_decision_has_both_attempts() -> None:
         {"max_budget": 500},
         {"thread": Thread("0" * 32, "history", "low")},
         {"keeps": False},
+        {"effort_budgets": {"low": 5}},
+        {"context": 20},
         {"holdout": 1.0},
         {"composites": False},
     ],
@@ -121,6 +130,13 @@ def test_whoever_chooses_or_cannot_have_one_gets_an_effort(differently: dict[str
     assert decision.composite is None
     assert decision.final is None
     assert decision.choice == decision.effort
+
+
+@pytest.mark.unit
+def test_a_composite_is_estimated_for_the_kind_of_the_request() -> None:
+    decision = decide(caller=Caller("bot"), kinds=KindOffsets({"key:bot": np.zeros(10)}))
+    assert decision.composite == STOP
+    assert "It is of the kind key:bot" in decision.reason
 
 
 @pytest.mark.unit

@@ -1,6 +1,8 @@
 """Precedence of effort and budget, with a router whose choices are fixed."""
 
 import json
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -237,8 +239,9 @@ def test_load_lowers_effort_and_budget() -> None:
     busy = decide(fields, router=router, load=Load(16), overload_requests=8, overload_price=50)
     assert (idle.pressure, busy.pressure) == (0.0, 1.0)
     assert LADDER.index(busy.effort) < LADDER.index(idle.effort)
-    assert "load raises the price" in busy.reason
-    assert "load" not in idle.reason
+    because = "The engine's load raises the price of thinking"
+    assert re.fullmatch(rf"\w.+\w\. {because}", busy.reason)
+    assert because not in idle.reason
     assert busy.budget < idle.budget
     off = decide(fields, router=router, load=Load(16))
     assert (off.effort, off.budget, off.pressure) == (idle.effort, idle.budget, 0.0)
@@ -310,6 +313,12 @@ def test_the_baseline_is_that_of_the_fit_unless_the_settings_name_one(tmp_path: 
     assert (decision.effort, decision.baseline_effort) == ("medium", "medium")
     with pytest.raises(ArtifactError, match="baseline_effort is high: make them agree"):
         load_router(Settings(router=path, baseline_effort="high"))
+
+
+def test_a_decision_says_when_the_router_was_asked() -> None:
+    before = time.perf_counter()
+    began_at, ended_at = decide().routed_at or (0.0, 0.0)
+    assert before <= began_at <= ended_at <= time.perf_counter()
 
 
 def test_a_long_wait_for_the_first_token_is_load_too() -> None:

@@ -1,5 +1,6 @@
 """The setting `effort_budgets`, from its text to what engines are sent."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,12 @@ def test_the_router_leaves_out_efforts_whose_budget_nothing_enforces(
     assert (every.effort, every.budget) == ("medium", None)  # as nothing would think otherwise
     with pytest.raises(BadRequest, match="at most 30 thinking tokens are allowed here"):
         checked(fields, support, path, name, Caller(effort_cap="low"))
+
+
+def test_the_router_leaves_out_efforts_whose_budgets_are_too_small_for_two_choices() -> None:
+    support = replace(NATIVE, offset=20)
+    assert checked({"n": 2}, support).allowed == ("none", "medium", "high")
+    assert checked({}, support).allowed == LADDER
 
 
 def test_an_answer_that_is_shorter_than_its_effort_s_budget_needs_no_enforcement() -> None:

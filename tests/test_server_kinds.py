@@ -1,16 +1,25 @@
 """Kinds of traffic at run time: what a request shows, and where the gateway names it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from paths import ROOT
 
+from router.artifact import load
 from router.kind import system_kind
+from router.kind_offsets import KindOffsets
+from router.policy import Policy
+from router.router import DEFAULT_POLICY, Route, Router
 from server.api import chat, messages, responses
 from server.api.request import ParsedRequest
 from server.api.served_model import for_model
 from server.api_keys import Caller
 from server.config.kind_settings import KindSettings
 from server.config.settings import Settings
+from server.decide.decider import Decider
 from server.decide.decision import Decision
 from server.decide.headers import decision_headers
 from server.decide.kind import Kinds, unreachable
@@ -51,6 +60,37 @@ def test_the_most_specific_kind_that_the_router_knows_is_taken(known: int) -> No
     for _ in range(2):  # the hash is remembered
         assert kinds.find(EVERYTHING, BOT, MODEL) == ALL_SOURCES[known]
     assert kinds.find(parse(), Caller("else"), MODEL) is None
+
+
+class KindRouter(Router):
+    """Says of which kind a request is."""
+
+    def route(
+        self,
+        messages: object,
+        allowed: Sequence[str] | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        kind: str | None = None,
+        composites: bool = False,
+    ) -> Route:
+        return Route(self.baseline, None, f"of the kind {kind}")
+
+
+@pytest.mark.parametrize("kind", ALL_SOURCES)
+def test_a_decision_is_of_the_kind_that_its_router_was_fitted_on(kind: str) -> None:
+    demo = load(ROOT / "models" / "demo" / "router.json")
+    kinds = KindOffsets({kind: np.zeros(2 * len(demo.efforts))})
+    fitted = replace(demo, parameters=replace(demo.parameters, kinds=kinds))
+    decider = Decider(Settings(), KindRouter(demo.efforts, demo.baseline, fitted))
+    decision = decider.decide(EVERYTHING, BOT, MODEL)
+    assert (decision.kind, decision.reason) == (kind, f"of the kind {kind}")
+    assert decider.decide(parse(), Caller("else"), MODEL).reason == "of the kind None"
+
+
+def test_a_decision_is_of_the_kind_that_the_settings_name() -> None:
+    settings = Settings.model_validate({"kinds": [{"name": "support", "match": ["json"]}]})
+    decider = Decider(settings, Router.without_artifact(("low", "high"), "high"))
+    assert decider.decide(parse(response_format=SCHEMA), BOT, MODEL).kind == "support"
 
 
 @pytest.mark.parametrize(
