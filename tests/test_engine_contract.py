@@ -12,6 +12,7 @@ import random
 import re
 import sqlite3
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -516,8 +517,9 @@ def test_efforts_that_are_budgets(engine: Running, tmp_path: Path) -> None:
     assert [tops["budget_hit"] for tops in said[1:3]] == [True, True]
     none, low, medium, high = map(thinking, answers.values())
     assert none == 0 < low <= 4 < medium <= 12 < high
-    rows = sqlite3.connect(ledger).execute("SELECT effort, budget FROM requests ORDER BY rowid")
-    assert [*rows][:3] == [("none", 0), ("low", 4), ("medium", 12)]
+    with closing(sqlite3.connect(ledger)) as connection:
+        rows = [*connection.execute("SELECT effort, budget FROM requests ORDER BY rowid")]
+    assert rows[:3] == [("none", 0), ("low", 4), ("medium", 12)]
 
 
 def test_two_phases_hold_the_budget_of_an_effort(engine: Running) -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -414,7 +415,7 @@ def test_a_fit_to_a_ledger_needs_the_prompts(ledger: Path, tmp_path: Path) -> No
 
 
 def test_a_ledger_whose_requests_are_never_the_same_problem(ledger: Path) -> None:
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE requests SET request_id = id")
     connection.close()
     with pytest.raises(OutcomeError, match="share an x-request-id"):
@@ -427,7 +428,7 @@ def test_a_database_that_is_no_ledger(ledger: Path, tmp_path: Path) -> None:
     assert "mysql://... is no ledger" in refused("mysql://user:secret@host/name")
     message = refused("postgresql+psycopg://user:secret@127.0.0.1:1/name")
     assert "secret" not in message
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("DROP TABLE requests")
     connection.close()
     assert "has no table requests" in refused(ledger)
@@ -436,7 +437,7 @@ def test_a_database_that_is_no_ledger(ledger: Path, tmp_path: Path) -> None:
 
 
 def test_a_score_outside_of_its_range_is_a_broken_row(ledger: Path) -> None:
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE requests SET score = 3 WHERE id = 1")
     connection.close()
     reading = read_outcomes([ledger], for_audit=True)

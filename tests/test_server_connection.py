@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -182,8 +182,8 @@ def test_a_client_that_stops_reading_does_not_delay_shutdown(engine: str, tmp_pa
         server.process.send_signal(signal.SIGTERM)
         server.process.wait(60)
         assert server.logged('"status":503')
-    rows = sqlite3.connect(file).execute("select status from requests").fetchall()
-    assert rows == [(503,)]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("select status from requests").fetchall() == [(503,)]
 
 
 HEALTH = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"

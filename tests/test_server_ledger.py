@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -347,7 +348,7 @@ def test_two_ledgers_write_one_file_and_share_the_key(tmp_path: Path) -> None:
         thread.join()
     for ledger in ledgers:
         ledger.stop()
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         assert connection.execute("SELECT count(*) FROM requests").fetchone() == (1000,)
     assert sum(value(ledger._lost) for ledger in ledgers) == 0
 
@@ -406,7 +407,7 @@ def test_a_gateway_with_holdout_ledger_and_feedback(tmp_path: Path, http: httpx.
             assert (answer.status_code, "message" in answer.json()["error"]) == (status, True), body
     process = run_tops("savings", "--ledger", url)
     assert "pending" in process.stdout
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         rows = connection.execute("SELECT arm, count(*), sum(score) FROM requests GROUP BY arm")
         arms = {arm: (number, score) for arm, number, score in rows}
         text_of_all = " ".join(map(str, connection.execute("SELECT * FROM requests")))

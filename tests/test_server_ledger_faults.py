@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_a_damaged_ledger_is_refused_with_what_to_do(path: Path, damage: str, ca
     if damage == "a page":
         spoil_a_page(path)
     else:
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(damage)
         connection.close()
     with pytest.raises(LedgerError, match=cause) as error:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def url(ledger: Path) -> Generator[str]:
 
 def rows(ledger: Path) -> list[str]:
     """The conversation of each request, which savings are clustered by."""
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         return [row[0] for row in connection.execute("SELECT conversation FROM requests")]
 
 

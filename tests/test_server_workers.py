@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Generator
+from contextlib import closing
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def sums(url: str) -> Counter[str]:
 
 
 def rows(ledger: Path) -> list[str]:
-    with sqlite3.connect(ledger) as connection:
+    with closing(sqlite3.connect(ledger)) as connection, connection:
         return [row[0] for row in connection.execute("SELECT request_id FROM requests")]
 
 
