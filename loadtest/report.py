@@ -148,7 +148,7 @@ class Report:
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """Those of a sweep."""
+        """The stages of a sweep; empty for other plans."""
         return read_stages(self.plan, self.measured)
 
     def _goodput(self) -> list[str]:

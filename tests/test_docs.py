@@ -103,3 +103,9 @@ def test_the_load_test_guide_names_every_shipped_plan() -> None:
     section = guide[: guide.index("## Plans")]
     plans = {file.name for file in (ROOT / "loadtest" / "plans").glob("*.toml")}
     assert set(re.findall(r"`(\w+\.toml)`", section)) == plans
+
+
+def test_the_table_of_findings_names_every_script() -> None:
+    table = (ROOT / "findings" / "README.md").read_text()
+    scripts = sorted(file.name for file in (ROOT / "findings").glob("*.sh"))
+    assert re.findall(r"^\| `(\w+\.sh)`", table, re.MULTILINE) == scripts

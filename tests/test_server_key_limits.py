@@ -21,7 +21,7 @@ from server.limits.key_limits import KeyLimits, Need
 from server.limits.key_table import KeyTable
 from server.limits.limit_headers import duration
 from server.limits.opening import create_key_table
-from server.limits.store import Demand, Taken
+from server.limits.store import Demand, StoreAnswer
 from server.limits.valkey import ValkeyStore
 from server.limits.window import Window, charged, fits, moved, reset_seconds, used, wait_seconds
 from server.observe.metrics import Metrics
@@ -245,7 +245,7 @@ def test_valkey_counts_as_the_table_does(port: int) -> None:
         table = KeyTable({"k": LIMITS}, clock=clock)
         store = ValkeyStore(f"valkey://127.0.0.1:{port}", None, Metrics(), "compared:")
         store._now = clock
-        earlier: list[Taken] = []
+        earlier: list[StoreAnswer] = []
         for _ in range(600):
             clock.now += draws.choice((0.1, 3, 20, 200))
             amount = draws.choice((0, 10, 400, 1500))

@@ -227,10 +227,10 @@ def test_a_row_that_raises_anything_does_not_end_the_writer(
     monkeypatch.setattr(ledger, "_open", lambda: {}["missing"])
     ledger.record(closed("late"))
     with capture_logs() as logs:
-        assert not ledger._work()
+        assert not ledger._write_and_summarize()
     assert "rows wait in memory" in logs[0]["event"]
     monkeypatch.undo()
-    assert ledger._work()
+    assert ledger._write_and_summarize()
 
 
 def test_writes_of_one_process_wait_for_each_other(

@@ -64,22 +64,38 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def bindings(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """The variables and parameters that a module binds, each with its line."""
+    """The variables, fields and parameters that a module binds, each with its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id, node.lineno
-        elif isinstance(node, ast.arg):
-            yield node.arg, node.lineno
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.arg(arg=name):
+                yield name, node.lineno
 
 
-def test_hardly_a_name_is_an_empty_word() -> None:
+def is_empty(name: str) -> bool:
+    return name.strip("_").lower() in EMPTY_WORDS
+
+
+def test_hardly_a_variable_has_an_empty_word_for_a_name() -> None:
     total, empty = 0, list[str]()
     for file, tree in sources():
         for name, line in bindings(tree):
             total += 1
-            if name in EMPTY_WORDS:
+            if is_empty(name):
                 empty.append(f"{file}:{line} {name}")
     assert len(empty) < LARGEST_SHARE * total, "\n".join(empty)
+
+
+def test_no_function_or_class_has_an_empty_word_for_a_name() -> None:
+    named = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    empty = [
+        f"{file}:{node.lineno} {node.name}"
+        for file, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, named) and is_empty(node.name)
+    ]
+    assert not empty, "\n".join(empty)
 
 
 def test_a_docstring_says_something_or_is_not_there() -> None:

@@ -45,8 +45,8 @@ class RunningPeer:
     engine: Server
     scale: float = 1.0
 
-    def work(self, usual: int, least: int) -> int:
-        """The work of a measurement: the usual, times the peer's load and the scale."""
+    def amount(self, usual: int, least: int) -> int:
+        """The amount of work of a measurement: the usual, times the peer's load and the scale."""
         return max(least, int(usual * self.peer.load * self.scale))
 
     def send(self, batch: Batch) -> tuple[float, Tally]:
@@ -72,7 +72,7 @@ def measure_rounds(peers: Sequence[RunningPeer], rounds: int) -> dict[str, list[
     """
     results: dict[str, list[Row]] = {running.peer.name: [] for running in peers}
     for running in peers:
-        running.send(Batch(_PROMPT + "think=2 chunks=8", running.work(200, 20), 8))
+        running.send(Batch(_PROMPT + "think=2 chunks=8", running.amount(200, 20), 8))
     with tqdm(total=rounds * len(_MEASUREMENTS) * len(peers), unit="measurement") as progress:
         for number in range(rounds):
             rows: dict[str, Row] = {name: {} for name in results}
@@ -91,14 +91,14 @@ def measure_rounds(peers: Sequence[RunningPeer], rounds: int) -> dict[str, list[
 
 def _requests(running: RunningPeer) -> Row:
     """Milliseconds of CPU per non-streaming request."""
-    count = running.work(4000, 100)
+    count = running.amount(4000, 100)
     seconds, tally = running.send(Batch(_PROMPT + "think=5 chunks=10", count, 16, stream=False))
     return {"cpu_request": 1e3 * seconds / tally.requests}
 
 
 def _paced_streams(running: RunningPeer) -> Row:
     """Microseconds of CPU per chunk of streams at an engine's pace."""
-    streams, chunks = running.work(32, 2), max(50, int(450 * running.scale))
+    streams, chunks = running.amount(32, 2), max(50, int(450 * running.scale))
     batch = Batch(_PROMPT + f"think=50 chunks={chunks} rate=50", streams, streams)
     seconds, tally = running.send(batch)
     return {"cpu_paced": 1e6 * seconds / tally.chunks}
@@ -106,7 +106,7 @@ def _paced_streams(running: RunningPeer) -> Row:
 
 def _saturated_streams(running: RunningPeer) -> Row:
     """Microseconds of CPU per chunk, and chunks per second, of streams without a pace."""
-    chunks = running.work(4000, 100)
+    chunks = running.amount(4000, 100)
     seconds, tally = running.send(Batch(_PROMPT + f"think=50 chunks={chunks}", 32, 16))
     return {"cpu_saturated": 1e6 * seconds / tally.chunks, "rate": tally.chunks / tally.seconds}
 

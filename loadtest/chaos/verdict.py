@@ -193,7 +193,7 @@ def _exited(evidence: Evidence) -> tuple[bool, str]:
     return shutdown.status in _EXIT_STATUSES and in_time, details
 
 
-def _second(evidence: Evidence) -> tuple[bool, str]:
+def _second_gateway(evidence: Evidence) -> tuple[bool, str]:
     """Neither a full log nor connections that end early cost a request or a row."""
     second = evidence.second
     failed = [record.request_id for record in second.records if record.ended != "answer"]
@@ -232,7 +232,7 @@ _CHECKS: Sequence[tuple[str, Callable[[Evidence], tuple[bool, str]]]] = (
     ("metrics match the log", _metrics),
     ("the ledger is complete", _ledger),
     ("every scrape of /metrics was answered", _scrapes),
-    ("a second gateway on the ledger lost nothing", _second),
+    ("a second gateway on the ledger lost nothing", _second_gateway),
     ("the gateway exited after SIGTERM", _exited),
     ("the gateway logged no unexpected error", _no_log_errors),
 )

@@ -162,7 +162,7 @@ async def _generate(
     async with http_client(concurrency) as http:
         with progress_bar(len(tasks)) as progress:
 
-            async def work() -> None:
+            async def complete_tasks() -> None:
                 nonlocal started
                 for task in queue:
                     started += 1
@@ -184,7 +184,7 @@ async def _generate(
                     out.flush()
                     progress.update()
 
-            workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+            workers = [asyncio.create_task(complete_tasks()) for _ in range(concurrency)]
             try:
                 await asyncio.gather(*workers)
             finally:

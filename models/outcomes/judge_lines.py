@@ -25,7 +25,7 @@ async def judge_lines(source: TextIO, out: TextIO, judge: Judge, run_code: bool 
         run_code: whether programs that a model has written may be run.
     """
 
-    async def work(line: str) -> None:
+    async def write_verdict(line: str) -> None:
         verdict = await _verdict(line, judge, run_code)
         out.write(f"{json.dumps(verdict)}\n")
         out.flush()
@@ -33,7 +33,7 @@ async def judge_lines(source: TextIO, out: TextIO, judge: Judge, run_code: bool 
     async with asyncio.TaskGroup() as tasks:
         while line := await asyncio.to_thread(source.readline):
             if line.strip():
-                tasks.create_task(work(line))
+                tasks.create_task(write_verdict(line))
 
 
 async def _verdict(line: str, judge: Judge, run_code: bool) -> dict[str, Any]:

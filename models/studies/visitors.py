@@ -59,22 +59,22 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
     rng = random.Random(seed)
     stories = list(islice(unique_stories(seed, "test", 1, 10), count))
 
-    def told(tell: Callable[[Story], list[Message]]) -> list[Visit]:
+    def visits_of(tell: Callable[[Story], list[Message]]) -> list[Visit]:
         return [
             Visit(tell(story), f"The answer is {story.answer}.", story.problem_id)
             for story in stories
         ]
 
     def after(systems: Callable[[], str]) -> list[Visit]:
-        return told(lambda story: [_system(systems()), *_user(story.prompt)])
+        return visits_of(lambda story: [_system(systems()), *_user(story.prompt)])
 
-    yield "the stories as they are", told(lambda story: _user(story.prompt))
-    yield "other names", told(lambda story: _user(rename_people(rng, story.prompt)))
-    yield "other things", told(lambda story: _user(rename_things(rng, story.prompt)))
-    yield "one to three sentences reworded", told(lambda story: _user(reword(rng, story)))
-    yield "other words", told(lambda story: _user(retell(rng, story)))
+    yield "the stories as they are", visits_of(lambda story: _user(story.prompt))
+    yield "other names", visits_of(lambda story: _user(rename_people(rng, story.prompt)))
+    yield "other things", visits_of(lambda story: _user(rename_things(rng, story.prompt)))
+    yield "one to three sentences reworded", visits_of(lambda story: _user(reword(rng, story)))
+    yield "other words", visits_of(lambda story: _user(retell(rng, story)))
     yield "after a system message", after(lambda: system_message(rng))
-    yield "with polite words", told(lambda story: _user(wrapped(rng, story.prompt)))
+    yield "with polite words", visits_of(lambda story: _user(wrapped(rng, story.prompt)))
     large = [large_story(rng, rng.randint(1, 4), "test") for _ in stories]
     yield (
         "numbers of four digits",
@@ -87,7 +87,7 @@ def visits(count: int, seed: int) -> Iterator[tuple[str, list[Visit]]]:
     yield "after a new system message", after(lambda: rng.choice(_NEW_SYSTEMS))
     yield (
         "with new polite words",
-        told(lambda story: _user(rng.choice(_NEW_WRAPPERS).format(story.prompt))),
+        visits_of(lambda story: _user(rng.choice(_NEW_WRAPPERS).format(story.prompt))),
     )
 
 
@@ -117,13 +117,13 @@ async def ask(url: str, questions: Sequence[Visit], **sampling: float) -> Answer
     gate = asyncio.Semaphore(_CONCURRENCY)
     async with httpx.AsyncClient(timeout=_SECONDS) as http:
 
-        async def one(visit: Visit) -> dict[str, Any]:
+        async def answer_to(visit: Visit) -> dict[str, Any]:
             async with gate:
                 body = {"messages": visit.messages, **sampling}
                 response = await http.post(f"{url}/chat/completions", json=body)
                 return response.raise_for_status().json()
 
-        answers = await asyncio.gather(*map(one, questions))
+        answers = await asyncio.gather(*map(answer_to, questions))
     texts = [answer["choices"][0]["message"]["content"] for answer in answers]
     return Answers(
         [text == visit.answer for text, visit in zip(texts, questions, strict=True)],

@@ -127,7 +127,7 @@ async def _judge(
         progress_bar(len(rows), "judged") as progress,
     ):
 
-        async def work() -> None:
+        async def judge_rows() -> None:
             for row in queue:
                 problem = by_id[row["problem_id"]]
                 correct = await answer_judge.is_correct(
@@ -142,7 +142,7 @@ async def _judge(
                 stream.flush()
                 progress.update()
 
-        await asyncio.gather(*(work() for _ in range(_JUDGED_CONCURRENTLY)))
+        await asyncio.gather(*(judge_rows() for _ in range(_JUDGED_CONCURRENTLY)))
 
 
 def shuffled(rows: Sequence[Any], seed: int) -> list[Any]:

@@ -153,7 +153,7 @@ async def _request_critiques(
             progress_bar(len(examples), "critiques") as bar,
         ):
 
-            async def work() -> None:
+            async def critique_examples() -> None:
                 nonlocal started, refused
                 for example in queue:
                     started += 1
@@ -169,7 +169,7 @@ async def _request_critiques(
                     out.flush()
                     bar.update()
 
-            await asyncio.gather(*(work() for _ in range(critic.concurrency)))
+            await asyncio.gather(*(critique_examples() for _ in range(critic.concurrency)))
     counts["critic_refused"] += refused - counts["critic_unreadable"]
 
 

@@ -78,7 +78,7 @@ class Grpo(Training):
 
     @field_validator("reward")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _names_a_reward(cls, value: str) -> str:
         try:
             check_name(value)
         except RewardError as error:

@@ -63,7 +63,7 @@ def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str])
         if not solutions:
             raise RunError(
                 f"{file} has no solution with a gold answer: give each line an answer, or name its "
-                f"problems in [[data.seed]], with the same problem_id or prompt ({_told(counts)})"
+                f"problems in [[data.seed]], with the same problem_id or prompt ({_listed(counts)})"
             )
         problems = load(recipe.data.evaluate, recipe.data, Counter(), judge.unjudgeable)
         solutions = _clean(solutions, problems, recipe.data.ngram, counts)
@@ -75,7 +75,7 @@ def read_seed_file(recipe: Recipe, file: Path, chat: Chat, counts: Counter[str])
         if is_right or not recipe.seed.only_right
     ]
     if not kept:
-        raise RunError(f"{file} has no solution that may be trained on: {_told(counts)}")
+        raise RunError(f"{file} has no solution that may be trained on: {_listed(counts)}")
     return kept
 
 
@@ -89,7 +89,7 @@ def prompts_of(file: Path) -> list[str]:
     return list(dict.fromkeys(str(row["prompt"]) for row in rows if "prompt" in row))
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 

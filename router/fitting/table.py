@@ -89,14 +89,14 @@ class _Prompts:
         self.has_system: list[bool] = []
         self.readable: list[bool] = []
         self._read: dict[int, Words] = {}
-        self.words = WordTable.of(self._each(prompts))
+        self.words = WordTable.of(self._read_rows(prompts))
         self.read = self.words
         if self._read:
             self.read = WordTable.of(
                 self._read.get(row, words) for row, words in enumerate(self.words)
             )
 
-    def _each(self, prompts: Collection[object]) -> Iterator[Words]:
+    def _read_rows(self, prompts: Collection[object]) -> Iterator[Words]:
         for row, messages in enumerate(prompts):
             conversation = read_messages(messages)
             prompt = read_prompt(conversation)

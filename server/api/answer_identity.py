@@ -70,14 +70,14 @@ def _identity(messages: Sequence[Any], turns: Sequence[Turn], earlier: Sequence[
     for turn in turns:
         if text := _excerpt(turn.text):
             alone = len(text) >= _SELF_EVIDENT
-            return f"text {text}" if alone else f"text {text}\n{_asked(earlier)}"
+            return f"text {text}" if alone else f"text {text}\n{_question(earlier)}"
     for message in messages:
         if call := _call_id(message):
-            return f"call {call}" if looks_unique(call) else f"call {call}\n{_asked(earlier)}"
+            return f"call {call}" if looks_unique(call) else f"call {call}\n{_question(earlier)}"
     return ""
 
 
-def _asked(earlier: Sequence[Turn]) -> str:
+def _question(earlier: Sequence[Turn]) -> str:
     """The turns that an answer follows, back to the answer before it, as far as they identify it.
 
     System messages are left out: a clock in them must not make another conversation.

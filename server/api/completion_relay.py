@@ -55,7 +55,7 @@ class CompletionRelay(Relay):
         self.answered = len(self._finished) >= self._expected_choices
         return bool(finished)
 
-    def _done(self, event: bytes) -> bytes:
+    def _end(self, event: bytes) -> bytes:
         self._is_over = True
         if self.error is None and not self._finished:
             self.error = EngineFailed("the engine's stream ended without a finish_reason")

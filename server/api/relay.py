@@ -126,7 +126,7 @@ class Relay(ABC):
 
     def finish(self, failure: GatewayError | None = None) -> bytes:
         """The last bytes of a stream that ended, by a failure or without; sets `error`."""
-        rest = self._buffer.rest()
+        rest = self._buffer.take_incomplete()
         readable = rest if rest and is_readable(rest) else readable_lines(rest)
         out = b"".join([self._read(event) for event in split(readable)])
         if not self._is_over:
@@ -158,7 +158,7 @@ class Relay(ABC):
             if all(line.startswith((b"{", b"[DONE]")) for line in lines):  # blank lines are missing
                 return b"".join([self._read(b"data: " + line + b"\n\n") for line in lines])
         if data.strip() == b"[DONE]":
-            return self._done(event)
+            return self._end(event)
         if not (self._reads_all or name == b"error" or self.ends.search(data)):
             return event
         return self._event(event, name.decode(errors="replace"), parse_data(data))
@@ -171,7 +171,7 @@ class Relay(ABC):
     def _event(self, event: bytes, name: str, body: dict[str, Any] | None) -> bytes:
         """The bytes to send for an event that may matter; its body is None if it is no object."""
 
-    def _done(self, event: bytes) -> bytes:
+    def _end(self, event: bytes) -> bytes:
         """The bytes to send for [DONE]."""
         return event
 

@@ -65,14 +65,14 @@ class StreamedAnswer:
         """Read the next events of the stream, each of them complete."""
         form = self._form
         if form.id is not None and not self.response_id and events.find(form.id_marker) >= 0:
-            self.response_id = _first(form.id, events)
+            self.response_id = _first_match(form.id, events)
         if events.find(form.text_marker) >= 0:
             for raw in form.text.findall(events):
                 self._text += _decoded(raw)
             if len(self._text) >= EXCERPT:
                 self._settle()
         if not self._call and events.find(form.call_marker) >= 0:
-            self._call = _first(form.call, events)
+            self._call = _first_match(form.call, events)
 
     def messages(self) -> list[dict[str, Any]]:
         """The answer as chat messages, as far as it was read."""
@@ -91,7 +91,7 @@ class StreamedAnswer:
         self.settled = len(text) >= EXCERPT
 
 
-def _first(pattern: re.Pattern[bytes], events: bytes) -> str:
+def _first_match(pattern: re.Pattern[bytes], events: bytes) -> str:
     match = pattern.search(events)
     return _decoded(match[1]) if match else ""
 

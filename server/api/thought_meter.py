@@ -29,5 +29,5 @@ class ThoughtMeter:
 
     @property
     def tokens(self) -> int:
-        """Thinking tokens so far."""
+        """Estimate of the thinking tokens that have passed: by events or by bytes, the larger."""
         return max(self._events, self._bytes // _BYTES_PER_TOKEN)

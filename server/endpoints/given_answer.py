@@ -66,7 +66,7 @@ class GivenAnswer:
         self._streamed.feed(b"".join(self.unread))
         self.unread.clear()
 
-    def whole(self, answer: Mapping[str, Any]) -> None:
+    def remember(self, answer: Mapping[str, Any]) -> None:
         """Remember an answer that is not streamed."""
         self._remember(self._api.answers(answer), str(answer.get("id") or ""))
 

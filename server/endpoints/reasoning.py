@@ -111,7 +111,7 @@ class ReasoningEndpoint(TrackedEndpoint):
                         answer = await relayed
                     if answer is not None:  # not streamed
                         answer = await self._account(record, request, answer, in_flight)
-                        given_answer.whole(answer)
+                        given_answer.remember(answer)
                     self._report_ignored_budget(record, in_flight)
                     if answer is not None:
                         body = copy_in_answer(answer) if self._copies_reasoning else answer

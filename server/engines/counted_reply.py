@@ -83,7 +83,7 @@ class CountedReply(WrappedReply):
                 events = await self._counted_events(events)
             if events:
                 return events
-        return self._buffer.rest()
+        return self._buffer.take_incomplete()
 
     async def stream_to(self, sink: Sink) -> None:
         """Pass all remaining events to `sink`."""
@@ -95,7 +95,7 @@ class CountedReply(WrappedReply):
             return sink(events) if events else None
 
         await self._reply.stream_to(watch)
-        if rest := self._buffer.rest():
+        if rest := self._buffer.take_incomplete():
             await give(sink, rest)
 
     async def _send(self, sink: Sink, events: bytes) -> None:

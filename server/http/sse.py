@@ -65,7 +65,7 @@ class EventBuffer:
         self._keep(segment[end:])
         return events
 
-    def rest(self) -> bytes:
+    def take_incomplete(self) -> bytes:
         """The incomplete event at the end of the stream, completed; empty if there is none."""
         rest = bytes(self._partial)
         self._partial.clear()
@@ -110,7 +110,7 @@ async def events(next_chunk: Callable[[], Awaitable[bytes]]) -> AsyncGenerator[b
     while chunk := await next_chunk():
         for event in split(buffer.feed(chunk)):
             yield event
-    if (rest := buffer.rest()) and is_readable(rest):
+    if (rest := buffer.take_incomplete()) and is_readable(rest):
         yield rest
 
 

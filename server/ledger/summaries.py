@@ -157,7 +157,7 @@ def _settled(connection: Connection, mark: _Mark, highest: int) -> _Mark:
 
 
 def _advance(connection: Connection, mark: _Mark, new: _Mark) -> bool:
-    """Whether nobody else did."""
+    """Replace a mark by a new one; False if another process has moved it."""
     columns = summarized.c
     same = (
         columns.upto == mark.upto,

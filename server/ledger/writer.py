@@ -165,7 +165,7 @@ class Ledger:
         while True:
             self._wait()
             stopping = self._stopping
-            wrote = self._work()
+            wrote = self._write_and_summarize()
             if stopping:
                 if not wrote:
                     self._lost.inc(len(self._pending))
@@ -187,7 +187,7 @@ class Ledger:
         self._due.set()
         self._ended.set()
 
-    def _work(self) -> bool:
+    def _write_and_summarize(self) -> bool:
         try:
             wrote = self._write_all()
             if wrote:

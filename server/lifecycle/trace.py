@@ -140,7 +140,7 @@ class RequestTrace:
         }
         if record.decision is not None:
             attributes |= _decision_attributes(record.decision) | _savings(record)
-        return _known(attributes)
+        return _without_none(attributes)
 
     def _engine_attributes(self, record: RequestRecord) -> Attributes:
         decision, usage = record.decision, record.final_usage
@@ -173,7 +173,7 @@ class RequestTrace:
                 "gen_ai.usage.output_tokens": usage.completion,
                 "gen_ai.usage.reasoning.output_tokens": usage.thinking,
             }
-        return _known(attributes)
+        return _without_none(attributes)
 
 
 def _decision_attributes(decision: Decision) -> Attributes:
@@ -212,5 +212,5 @@ def _savings(record: RequestRecord) -> Attributes:
     return attributes
 
 
-def _known(attributes: Attributes) -> Attributes:
+def _without_none(attributes: Attributes) -> Attributes:
     return {name: value for name, value in attributes.items() if value is not None}

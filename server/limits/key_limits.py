@@ -8,7 +8,7 @@ from server.api_keys import Caller
 from server.config.api_key_settings import Limit
 from server.errors import RateLimited
 from server.limits.limit_headers import Headers, key_headers
-from server.limits.store import Demand, Store, Taken
+from server.limits.store import Demand, Store, StoreAnswer
 from server.limits.window import fits, wait_seconds
 from server.observe.metrics import Metrics
 
@@ -47,7 +47,7 @@ class Charge:
         key: the name of the API key.
         need: what the charge was made for; None for a request that takes no thinking tokens.
         demands: what was charged.
-        taken: the store's answer.
+        store_answer: the store's answer.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Charge:
         key: str,
         need: Need | None,
         demands: Sequence[Demand],
-        taken: Taken,
+        store_answer: StoreAnswer,
     ) -> None:
         self._limits, self._key, self._need = limits, key, need
-        self._demands, self._taken = demands, taken
+        self._demands, self._store_answer = demands, store_answer
         tokens = [int(each.amount) for each in demands if each.limit.unit == "tokens"]
         self.reserved = max(tokens) if tokens else None
         """Thinking tokens; None where none are limited."""
@@ -67,7 +67,7 @@ class Charge:
     def headers(self, is_anthropic: bool = False) -> Headers:
         """The limits, with what is left of them."""
         limits = [demand.limit for demand in self._demands]
-        return key_headers(limits, self._taken, is_anthropic)
+        return key_headers(limits, self._store_answer, is_anthropic)
 
     def settle(self, tokens: int, is_answered: bool) -> None:
         """Charge the thinking tokens that were spent in the place of those reserved.
@@ -76,7 +76,7 @@ class Charge:
         """
         corrections = [
             Demand(demand.limit, tokens - demand.amount, True, window.span)
-            for demand, window in zip(self._demands, self._taken.windows, strict=True)
+            for demand, window in zip(self._demands, self._store_answer.windows, strict=True)
             if demand.limit.unit == "tokens" and tokens != demand.amount
         ]
         if corrections:
@@ -120,13 +120,13 @@ class KeyLimits:
             elif need is not None:
                 demands.append(Demand(limit, self._reserve(caller.name, need, limit), lowered))
         if not demands:
-            return Charge(self, caller.name, need, (), Taken(None, 0, ()))
-        taken = await self.store.take(caller.name, demands)
-        if taken.refused is not None:
-            raise self._refusal(caller, demands, taken, is_anthropic)
+            return Charge(self, caller.name, need, (), StoreAnswer(None, 0, ()))
+        store_answer = await self.store.take(caller.name, demands)
+        if store_answer.refused is not None:
+            raise self._refusal(caller, demands, store_answer, is_anthropic)
         if lowered:
             self._over_limit.labels(caller.name, "tokens", "lowered").inc()
-        return Charge(self, caller.name, need, demands, taken)
+        return Charge(self, caller.name, need, demands, store_answer)
 
     def learn(self, key: str, need: Need, tokens: int) -> None:
         """Note what an answer took, for requests of which the router expects nothing."""
@@ -136,7 +136,7 @@ class KeyLimits:
         self._means[key, need.effort] = mean
 
     async def close(self) -> None:
-        """Finish what was settled."""
+        """Close the store, once all is charged to it."""
         await self.store.close()
 
     def _reserve(self, key: str, need: Need, limit: Limit) -> int:
@@ -149,17 +149,21 @@ class KeyLimits:
         return min(ceil(need.choices * expected), limit.most)
 
     def _refusal(
-        self, caller: Caller, demands: Sequence[Demand], taken: Taken, is_anthropic: bool
+        self,
+        caller: Caller,
+        demands: Sequence[Demand],
+        store_answer: StoreAnswer,
+        is_anthropic: bool,
     ) -> RateLimited:
-        limit = taken.refused
+        limit = store_answer.refused
         assert limit is not None
         seconds = max(
-            wait_seconds(window, demand.limit, taken.now, demand.amount)
-            for demand, window in zip(demands, taken.windows, strict=True)
-            if not demand.forced and not fits(window, demand.limit, taken.now, demand.amount)
+            wait_seconds(window, demand.limit, store_answer.now, demand.amount)
+            for demand, window in zip(demands, store_answer.windows, strict=True)
+            if not demand.forced and not fits(window, demand.limit, store_answer.now, demand.amount)
         )
         self._over_limit.labels(caller.name, limit.unit, "refused").inc()
-        headers = key_headers([demand.limit for demand in demands], taken, is_anthropic)
+        headers = key_headers([demand.limit for demand in demands], store_answer, is_anthropic)
         return RateLimited(
             f"key '{caller.name}' has reached its limit of {limit}",
             limit.unit,

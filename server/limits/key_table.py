@@ -7,7 +7,7 @@ from pathlib import Path
 
 from server.config.api_key_settings import Limit
 from server.limits.locked_memory import LockedMemory
-from server.limits.store import Demand, Taken
+from server.limits.store import Demand, StoreAnswer
 from server.limits.window import Window, charged, fits, moved
 
 _WINDOW = struct.Struct("<qdd")
@@ -46,7 +46,7 @@ class KeyTable:
         self._lock = LockedMemory(table_bytes(len(limits)), file)
         self._memory = self._lock.buffer
 
-    async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         return self._take(key, demands)
 
     def settle(self, key: str, demands: Sequence[Demand]) -> None:
@@ -55,12 +55,12 @@ class KeyTable:
     async def close(self) -> None:
         self._lock.close()
 
-    def _take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    def _take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         offsets = [self._offsets[key, demand.limit.name] for demand in demands]
         with self._lock:
             return self._charge(offsets, demands)
 
-    def _charge(self, offsets: Sequence[int], demands: Sequence[Demand]) -> Taken:
+    def _charge(self, offsets: Sequence[int], demands: Sequence[Demand]) -> StoreAnswer:
         now = self._clock()
         windows: list[Window] = []
         refused = None
@@ -71,8 +71,8 @@ class KeyTable:
             if not (demand.forced or refused or fits(window, demand.limit, now, demand.amount)):
                 refused = demand.limit
         if refused is not None:
-            return Taken(refused, now, tuple(windows))
+            return StoreAnswer(refused, now, tuple(windows))
         for index, (offset, demand) in enumerate(zip(offsets, demands, strict=True)):
             windows[index] = charged(windows[index], demand.amount, demand.span)
             _WINDOW.pack_into(self._memory, offset, *windows[index])
-        return Taken(None, now, tuple(windows))
+        return StoreAnswer(None, now, tuple(windows))

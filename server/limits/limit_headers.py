@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from server.config.api_key_settings import Limit, Unit
-from server.limits.store import Taken
+from server.limits.store import StoreAnswer
 from server.limits.window import Window, reset_seconds, used
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,18 +35,18 @@ _ANTHROPIC_NAMES = {
 }
 
 
-def key_headers(limits: Sequence[Limit], taken: Taken, is_anthropic: bool) -> Headers:
+def key_headers(limits: Sequence[Limit], store_answer: StoreAnswer, is_anthropic: bool) -> Headers:
     """The headers; of several limits of a unit, those of the one with the least left."""
     tightest: dict[Unit, tuple[int, Limit, Window]] = {}
-    for limit, window in zip(limits, taken.windows, strict=True):
-        remaining = max(0, int(limit.most - used(window, limit, taken.now)))
+    for limit, window in zip(limits, store_answer.windows, strict=True):
+        remaining = max(0, int(limit.most - used(window, limit, store_answer.now)))
         if limit.unit not in tightest or remaining < tightest[limit.unit][0]:
             tightest[limit.unit] = remaining, limit, window
     headers: Headers = []
     for unit, (remaining, limit, window) in tightest.items():
-        seconds = reset_seconds(window, limit, taken.now)
+        seconds = reset_seconds(window, limit, store_answer.now)
         if is_anthropic:
-            at = datetime.fromtimestamp(taken.now + seconds, UTC)
+            at = datetime.fromtimestamp(store_answer.now + seconds, UTC)
             reset = at.strftime("%Y-%m-%dT%H:%M:%SZ")
         else:
             reset = duration(seconds)

@@ -109,15 +109,15 @@ class SessionBudgets:
         if is_known and self._table is not None and self._used is not None:
             await self._seed(self._table, self._used, key, conversation)
         demands = [Demand(limit, int(limit.unit == "requests")) for limit in limits]
-        taken = await self.store.take(key, demands)
-        exceeded = taken.refused
+        store_answer = await self.store.take(key, demands)
+        exceeded = store_answer.refused
         if exceeded is not None:
             self._refuse_or_lower(caller, budget, exceeded.unit)
             forced = [demand._replace(forced=True) for demand in demands]
-            taken = await self.store.take(key, forced)
+            store_answer = await self.store.take(key, forced)
         left: dict[Unit, int] = {
             limit.unit: max(0, int(limit.most - window.current))
-            for limit, window in zip(limits, taken.windows, strict=True)
+            for limit, window in zip(limits, store_answer.windows, strict=True)
         }
         return SessionCharge(self, key, limits, left, exceeded is not None)
 
@@ -145,7 +145,7 @@ class SessionBudgets:
                 table.seed(key, *before)
 
     async def close(self) -> None:
-        """Finish what was settled."""
+        """Close the store, once all is charged to it."""
         await self.store.close()
 
 

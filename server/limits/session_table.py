@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from server.limits.locked_memory import LockedMemory
-from server.limits.store import Demand, Taken
+from server.limits.store import Demand, StoreAnswer
 from server.limits.window import Window, fits
 
 _SLOT = struct.Struct("<16sddd")
@@ -47,9 +47,9 @@ class SessionTable:
         digest = _digest(key)
         with self._lock:
             if not self.knows(key):
-                self._write(self._place(digest), digest, turns, tokens)
+                self._write(self._slot_of(digest), digest, turns, tokens)
 
-    async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         return self._take(key, demands)
 
     def settle(self, key: str, demands: Sequence[Demand]) -> None:
@@ -58,10 +58,10 @@ class SessionTable:
     async def close(self) -> None:
         self._lock.close()
 
-    def _take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    def _take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         digest, now = _digest(key), time.time()
         with self._lock:
-            at = self._place(digest)
+            at = self._slot_of(digest)
             used = [0.0, 0.0]
             if self._memory[at : at + _KEY_BYTES] == digest:
                 used = [*_USES.unpack_from(self._memory, at + _KEY_BYTES)]
@@ -80,9 +80,9 @@ class SessionTable:
                     used[counter] = max(0.0, used[counter] + demand.amount)
                 self._write(at, digest, *used)
                 windows = [Window(0, used[_counter(demand)]) for demand in demands]
-        return Taken(refused, now, tuple(windows))
+        return StoreAnswer(refused, now, tuple(windows))
 
-    def _place(self, digest: bytes) -> int:
+    def _slot_of(self, digest: bytes) -> int:
         """The session's slot, or that of its bucket which was used longest ago."""
         start = _start(digest)
         slots = range(start, start + _BUCKET, _SLOT.size)

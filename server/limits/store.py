@@ -23,7 +23,7 @@ class Demand(NamedTuple):
     span: int | None = None
 
 
-class Taken(NamedTuple):
+class StoreAnswer(NamedTuple):
     """The answer: all of the demands were charged, or none.
 
     Attributes:
@@ -40,7 +40,7 @@ class Taken(NamedTuple):
 class Store(Protocol):
     """The use of all keys' limits; each call is atomic."""
 
-    async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         """Charge all of the demands to a key, or none where one does not fit."""
         ...
 
@@ -49,5 +49,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was settled."""
+        """Wait for the charges of `settle`, and release what the store holds."""
         ...

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from server.errors import LimitsUnavailable
-from server.limits.store import Demand, Store, Taken
+from server.limits.store import Demand, Store, StoreAnswer
 from server.limits.window import Window
 from server.observe.backoff import Backoff
 from server.observe.metrics import Metrics
@@ -69,9 +69,9 @@ class ValkeyStore:
         self._free = asyncio.Semaphore(_CONNECTIONS)
         self._down_until = 0.0
         self._warning = Backoff(0.0, _WARNING_SECONDS, _MAX_WARNING_SECONDS)
-        self._settling: set[asyncio.Task[Taken | None]] = set()
+        self._settling: set[asyncio.Task[StoreAnswer | None]] = set()
 
-    async def take(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def take(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         """Charge all of the demands to a key, or none where one does not fit.
 
         Raises:
@@ -98,7 +98,7 @@ class ValkeyStore:
     def _may_answer(self) -> bool:
         return time.monotonic() >= self._down_until
 
-    async def _call(self, key: str, demands: Sequence[Demand]) -> Taken | None:
+    async def _call(self, key: str, demands: Sequence[Demand]) -> StoreAnswer | None:
         """What the store answers, once a connection is free; None where it does not answer.
 
         A request that waits for its turn is no failure of the store, and does not wait any longer
@@ -115,7 +115,7 @@ class ValkeyStore:
             self._note_success()
             return charge
 
-    async def _charge(self, key: str, demands: Sequence[Demand]) -> Taken:
+    async def _charge(self, key: str, demands: Sequence[Demand]) -> StoreAnswer:
         arguments: list[Any] = ["" if self._now is None else self._now()]
         for demand in demands:
             limit, span = demand.limit, demand.span
@@ -127,7 +127,7 @@ class ValkeyStore:
             Window(int(numbers[at]), float(numbers[at + 1]), float(numbers[at + 2]))
             for at in range(0, len(numbers), 3)
         )
-        return Taken(demands[refused - 1].limit if refused else None, now, windows)
+        return StoreAnswer(demands[refused - 1].limit if refused else None, now, windows)
 
     def _note_failure(self, error: Exception) -> None:
         self._down_until = time.monotonic() + _RETRY_SECONDS

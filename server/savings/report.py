@@ -81,7 +81,7 @@ def _accuracy(evidence: Evidence) -> dict[str, Any] | None:
         "held_out_requests": saving.held_out_requests,
         "treated": saving.consumed / count,
         "difference": -saving.saved / count,
-        "difference_ci": _finite((low, high)),
+        "difference_ci": _finite_ends((low, high)),
         "pending": saving.pending,
     }
 
@@ -91,11 +91,11 @@ def _entry(population: Population) -> dict[str, Any]:
     return {
         "pending": saving.pending,
         "saved": saving.saved,
-        "saved_ci": _finite(saving.interval),
-        "saved_always": _finite(saving.always_valid),
-        "share": _known(saving.share(saving.saved)),
-        "share_ci": _finite(tuple(map(saving.share, saving.interval))),
-        "share_always": _finite(tuple(map(saving.share, saving.always_valid))),
+        "saved_ci": _finite_ends(saving.interval),
+        "saved_always": _finite_ends(saving.always_valid),
+        "share": _finite_number(saving.share(saving.saved)),
+        "share_ci": _finite_ends(tuple(map(saving.share, saving.interval))),
+        "share_always": _finite_ends(tuple(map(saving.share, saving.always_valid))),
         "taken": saving.consumed,
         "requests": saving.requests,
         "held_out_requests": saving.held_out_requests,
@@ -104,9 +104,9 @@ def _entry(population: Population) -> dict[str, Any]:
     }
 
 
-def _known(number: float) -> float | None:
+def _finite_number(number: float) -> float | None:
     return number if isfinite(number) else None
 
 
-def _finite(ends: tuple[float, ...]) -> list[float] | None:
+def _finite_ends(ends: tuple[float, ...]) -> list[float] | None:
     return list(ends) if all(map(isfinite, ends)) else None

@@ -113,9 +113,9 @@ class ContinuedReply(WrappedReply):
                     while not watch.is_complete and (chunk := await self._reply.next_chunk()):
                         watch.pass_on(chunk)
         await self._reply.aclose()
-        self._second = self._rest()
+        self._second = self._continued()
 
-    async def _rest(self) -> AsyncGenerator[bytes]:
+    async def _continued(self) -> AsyncGenerator[bytes]:
         """What the client gets after the first request: an answer, or that request's own end.
 
         Raises:

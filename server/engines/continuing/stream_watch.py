@@ -64,7 +64,7 @@ class StreamWatch:
 
     def end(self) -> list[bytes]:
         """The request's own end: what was held back, and an event that is not complete."""
-        return [chunk for chunk in (*self.held, self._buffer.rest()) if chunk]
+        return [chunk for chunk in (*self.held, self._buffer.take_incomplete()) if chunk]
 
     def _within_budget(self, chunk: bytes) -> bytes:
         """The events of a chunk that the budget allows: one with reasoning is a token or more."""
