@@ -253,11 +253,14 @@ def test_a_sub_agent_of_a_sub_agent_shares_the_root_too() -> None:
     root = {"x-session-id": "ses_a"}
     child = {"x-session-id": "ses_b", "x-parent-session-id": "ses_a"}
     grandchild = {"x-session-id": "ses_c", "x-parent-session-id": "ses_b"}
+    first, later = list[Thread](), list[Thread]()
     for headers in (root, child, grandchild):
+        first.append(talk.thread([EASY], headers=headers))
         talk.turn([EASY], headers=headers)
-    threads = [talk.thread([EASY], headers=headers) for headers in (root, child, grandchild)]
-    assert len({thread.conversation for thread in threads}) == 1
-    assert len({thread.agent for thread in threads}) == 3
+        later.append(talk.thread([EASY], headers=headers))
+    assert len({thread.conversation for thread in (*first, *later)}) == 1
+    assert len({thread.agent for thread in first}) == 3
+    assert [thread.agent for thread in first] == [thread.agent for thread in later]
 
 
 def test_a_pin_stays_within_the_limits_of_the_key() -> None:
@@ -513,6 +516,15 @@ def test_an_agent_whose_turns_had_no_effort_of_the_router_s_has_none_to_carry() 
     ledger.rows = [(begun.agent_hash, begun.conversation, None)]
     thread = talk.thread([EASY], headers={"x-session-id": "s"})
     assert (thread.conversation, thread.previous) == (begun.conversation, None)
+
+
+def test_a_turn_is_remembered_whose_answer_was_forgotten_meanwhile() -> None:
+    talk = dialogues()
+    talk.turn([EASY], "sure")
+    thread = talk.thread([EASY, assistant("sure"), EASY])
+    assert thread.answer is not None
+    talk.conversations._memory = TurnMemory()
+    talk.conversations.remember_turn(thread, "high")
 
 
 def test_ids_depend_on_the_key() -> None:

@@ -132,6 +132,9 @@ def test_a_key_s_effort_cap_is_a_limit_of_tokens(cap: Effort, limit: int | None)
     """At `minimal` the key has none but `none`, which has no budget of its own."""
     decision = decide({}, Caller(effort_cap=cap), effort_budgets=MAP)
     assert decision.budget_limit == limit
+    for max_budget, lower in ((29, 29), (31, 30)):
+        both = decide({}, Caller(effort_cap="low", max_budget=max_budget), effort_budgets=MAP)
+        assert both.budget_limit == lower
     every = decide({}, Caller(effort_cap="max"), effort_budgets={**MAP, "high": 600})
     assert every.budget_limit == 600  # of the highest below the cap
 

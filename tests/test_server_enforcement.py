@@ -131,6 +131,17 @@ def test_a_budget_at_the_smallest_is_accepted() -> None:
     assert (decision.budget, decision.budget_source) == (1024, "request")
 
 
+def test_a_limit_below_the_client_s_budget_is_what_cannot_be_enforced() -> None:
+    fields = {"thinking_token_budget": 200}
+    request = chat.parse({"messages": HI, **fields}, {})
+    with pytest.raises(BadRequest) as refused:
+        Enforcement(request, NONE, DIALECTS["openai"], CHAT).check(decide(fields, max_budget=100))
+    assert refused.value.message == (
+        "at most 100 thinking tokens are allowed here, which cannot be enforced: "
+        f"{NONE.detail}, or request the effort 'none'"
+    )
+
+
 def test_several_choices_with_a_budget_below_the_overshoot_would_need_two_phases() -> None:
     assert check({"n": 2}, OVERSHOOT).budget == 150
     with pytest.raises(BadRequest, match="one choice"):
@@ -164,6 +175,10 @@ def test_the_final_attempt_of_a_composite_effort_has_a_budget_that_is_enforced_t
         ({}, 150, NATIVE, "vllm", RESPONSES, False, False),
         ({"n": 2}, 150, OVERSHOOT, "vllm", CHAT, True, True),
         ({"n": 2}, 36, OVERSHOOT, "vllm", CHAT, False, False),
+        ({}, 2 * 37, OVERSHOOT, "llama.cpp", RESPONSES, True, True),
+        ({}, 2 * 37 - 1, OVERSHOOT, "llama.cpp", RESPONSES, False, True),
+        ({}, 1, OVERSHOOT, "llama.cpp", RESPONSES, False, True),
+        ({}, 0, OVERSHOOT, "llama.cpp", RESPONSES, True, True),  # thinking switched off
     ],
 )
 def test_engines_keep_a_budget_where_they_are_proven_to_and_take_some_others(

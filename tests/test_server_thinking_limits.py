@@ -281,8 +281,12 @@ def test_a_thought_in_a_field_of_its_own_is_opened_as_well(
     body = {"messages": [HI, {"role": "assistant", **fields}]}
     for path in (CHAT, MESSAGES):
         if opens:
-            with pytest.raises(BadRequest, match="opens a thought"):
+            with pytest.raises(BadRequest) as refused:
                 decided(body, LOW, path=path)
+            assert refused.value.message == (
+                f"{refused.value.param} opens a thought, to which the effort cap 'low' of key 'k' "
+                "would not apply: leave it out"
+            )
         else:
             decided(body, LOW, path=path)
 
@@ -392,8 +396,11 @@ def test_a_text_completion_that_could_exceed_a_limit_is_refused(
     with pytest.raises(BadRequest) as refused:
         apply_completion_budget({"prompt": "x", **fields}, {}, 5, support, DIALECTS[name])
     assert refused.value.param == param
-    untouched = {"prompt": "x", "max_tokens": 5, "reasoning_effort": "high"}
-    assert apply_completion_budget(untouched, {}, 5, support, DIALECTS[name]) is untouched
+    if param == "thinking_token_budget" and fields[param] == 3:
+        assert refused.value.message.startswith("thinking_token_budget cannot be enforced: ")
+    for max_tokens in (0, 5):
+        untouched = {"prompt": "x", "max_tokens": max_tokens, "reasoning_effort": "high"}
+        assert apply_completion_budget(untouched, {}, 5, support, DIALECTS[name]) is untouched
 
 
 def test_a_text_completion_is_refused_under_an_effort_cap_that_could_not_apply() -> None:
