@@ -14,7 +14,6 @@ from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
 from server.http.sse import events
 
-
 UNLIMITED = {"x-tops-budget": "-1"}
 """Has an engine that is a gateway itself leave out the budgets of its router; others ignore it."""
 
