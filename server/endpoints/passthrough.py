@@ -14,6 +14,7 @@ from server.api.completion_relay import CompletionRelay
 from server.api.context_overflow import openai_refusal
 from server.api.fields import string
 from server.api_keys import ApiKeys, Caller
+from server.endpoints.answer import bare_refusal
 from server.endpoints.respond import send_json
 from server.endpoints.stream import relay_stream
 from server.engines.call import Call
@@ -24,7 +25,7 @@ from server.engines.reported_error import chat_error
 from server.errors import BadRequest, EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
 from server.http.disconnect import CancelOnDisconnect
-from server.http.json_codec import dumps
+from server.http.json_codec import as_object, dumps
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
@@ -112,6 +113,8 @@ class Passthrough(TrackedEndpoint):
             failure = chat_error(cast("dict[str, Any]", answer))
             if failure is not None:
                 raise failure
+        if "error" not in as_object(answer) and (bare := bare_refusal(reply, raw)):
+            answer = bare.envelope()
         if answer is None or 300 <= record.status < 400:
             raise EngineFailed(f"the engine answered HTTP {record.status} without JSON")
         if record.status >= 400 and isinstance(answer, dict) and "error" in answer:
