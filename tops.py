@@ -59,6 +59,10 @@ _FURTHER = {
 _STOPPED = 130
 """Exit status of a command that was stopped from the keyboard, as shells report SIGINT."""
 
+_NEAR = 0.75
+"""Similarity from which an option's name is suggested: for --prot, --port (0.83) is one, --host
+(0.67) is not."""
+
 COMMANDS = {name: entry[:2] for name, entry in (_MOST_USED | _FURTHER).items()}
 """Name to one line of help and the command's location, MODULE:ATTRIBUTE."""
 
@@ -161,6 +165,9 @@ def _run(argv: Sequence[str] | None) -> int:
         status: object = cli.main(argv, prog_name="tops", standalone_mode=False)
     except SystemExit as stopped:
         status = stopped.code
+    except click.NoSuchOption as error:
+        _with_near_names(error).show()
+        status = error.exit_code
     except click.ClickException as error:
         error.show()
         status = error.exit_code
@@ -170,6 +177,22 @@ def _run(argv: Sequence[str] | None) -> int:
         _report(error)
         status = 1
     return status if isinstance(status, int) else 0
+
+
+def _with_near_names(error: click.NoSuchOption) -> click.UsageError:
+    """The error with the names that are near; click's are farther ones, and hidden ones too."""
+    import difflib  # noqa: PLC0415 - for this error alone
+
+    assert error.ctx is not None
+    names = [
+        name
+        for option in error.ctx.command.get_params(error.ctx)
+        if isinstance(option, click.Option) and not option.hidden
+        for name in (*option.opts, *option.secondary_opts)
+    ]
+    near = difflib.get_close_matches(error.option_name, names, cutoff=_NEAR)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return click.UsageError(f"No such option '{error.option_name}'.{hint}", error.ctx)
 
 
 def _report(error: OSError) -> None:

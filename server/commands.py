@@ -44,9 +44,9 @@ def serve_command(ctx: click.Context, **flags: object) -> None:
 
     try:
         served = serve(load_settings(flags))
-    except (SettingsError, ArtifactError, LedgerError) as error:
+    except (SettingsError, ArtifactError, LedgerError, GgufError) as error:
         raise UnusableSettings(str(error)) from error
-    except (EngineNeverStarted, GgufError) as error:
+    except EngineNeverStarted as error:
         raise click.ClickException(str(error)) from error
     ctx.exit(0 if served else 1)
 

@@ -7,23 +7,25 @@ appended to a file as soon as it is complete, without text, and a second run goe
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from router.effort import Effort
+from router.effort import EFFORTS, Effort
 from router.prompt_lines import read_prompts
-from server.config.load_settings import load_settings
+from server.config.load_settings import settings_of_options
 from server.config.model_template import dialect_of, template_efforts, with_template
-from server.config.settings import Settings
+from server.config.settings import Settings, variable_of
 from server.engines.dialect import Dialect
 from server.engines.effort_effects import EffortEffects, effects
 from server.engines.effort_trial import Trial, pairs, read_trial, room, trial_body
 from server.engines.engine import Engine, NoModels
-from server.engines.probing import ask
+from server.engines.probing import UNLIMITED, ask
 from server.errors import EngineError
 
+_KEY_VARIABLE = variable_of("upstream_api_key")
 _MAX_REASON = 300
 _UNEXPECTED = (
     "the engine's answer is no chat completion with its usage: check --engine and --dialect"
@@ -89,13 +91,21 @@ def audit_settings(
 ) -> tuple[Settings, Dialect]:
     """The settings of a gateway in front of that engine, and how the engine spells its efforts.
 
+    The key is read from the environment, and nothing from `tops.toml`.
+
     Raises:
         SettingsError: they cannot be used.
     """
-    flags: dict[str, Any] = {"upstream": url, "dialect": dialect, "port": 0}
-    flags |= {"model": model} if model else {}
-    flags |= {"efforts": efforts} if efforts else {}
-    settings = load_settings(flags)
+    options: dict[str, Any] = {"upstream": url, "dialect": dialect, "port": 0}
+    options |= {"model": model} if model else {}
+    if efforts:  # the highest is the baseline, which the audit does not use
+        named = [word.strip() for word in efforts.split(",")]
+        known = [effort for effort in EFFORTS if effort in named]
+        options |= {"efforts": efforts} | ({"baseline_effort": known[-1]} if known else {})
+    if _KEY_VARIABLE in os.environ:
+        options["upstream_api_key"] = os.environ[_KEY_VARIABLE]
+    spelled = {"upstream": "--engine", "upstream_api_key": _KEY_VARIABLE}
+    settings = settings_of_options(options, spelled)
     template = template_efforts(settings)
     settings = with_template(settings, template)
     return settings, dialect_of(settings, template)
@@ -197,7 +207,7 @@ async def _model(engine: Engine, name: str | None) -> str:
 
 async def _ask(engine: Engine, dialect: Dialect, body: dict[str, Any]) -> Trial:
     try:
-        reply = await ask(engine, dialect, body)
+        reply = await ask(engine, dialect, body, headers=UNLIMITED)
     except EngineError as error:
         raise AuditError(f"{engine.address} did not answer: {error}") from error
     trial = read_trial(reply.answer) if reply.status == 200 else None
@@ -245,8 +255,9 @@ def effort_table(document: Mapping[str, Any]) -> str:
         f"{document['model']} at {document['engine']}: {document['prompts']} prompts",
         *lines,
         "",
-        f"offered to a router: --efforts {','.join(document['offered'])}",
         "The verdicts hold together with confidence 0.95. Medians have 95 % intervals each.",
+        "",
+        f"offered to a router: --efforts {','.join(document['offered'])}",
     ))  # fmt: skip
 
 

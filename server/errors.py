@@ -19,7 +19,7 @@ GatewayError
 ├── Stopping              503  the gateway stops, and shutdown_timeout has passed
 ├── EngineRefused         any  the engine's own status: it refused the request, or is overloaded
 └── EngineError                the engine failed
-    ├── EngineFailed      502  it closed the connection early, or its answer is unreadable
+    ├── EngineFailed      502  it closed the connection early, is unreadable, or refused our key
     ├── EngineDown        503  no connection
     └── EngineTimeout     504  it sent nothing for upstream_timeout
 """

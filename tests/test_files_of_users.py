@@ -20,7 +20,7 @@ from router.fitting.outcomes import OutcomeError, OutcomeSet, read_outcomes
 from router.prompt_lines import read_prompts
 from server.config.engine_command import check_engine_command
 from server.config.load_settings import SettingsError
-from server.config.settings import Settings
+from server.config.settings import DEMO, Settings
 from server.embedded.checkpoint import Checkpoint, CheckpointError
 
 MARK = b"\xef\xbb\xbf"
@@ -139,6 +139,21 @@ def test_a_broken_reasoning_config_is_a_clear_error(tmp_path: Path, text: str) -
         with pytest.raises(SettingsError, match=r"reasoning_config\.json .*reasoning_end_str"):
             check_engine_command(settings)
     with pytest.raises(CheckpointError, match=r"reasoning_config\.json"):
+        Checkpoint(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", json.dumps({"model": {"type": "WordLevel", "vocab": {}, "unk_token": "x"}})],
+)
+def test_a_tokenizer_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
+    for file in DEMO.iterdir():
+        if file.name != "tokenizer.json":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer\.json (cannot be read: |has no usable vocabulary)"
+    ):
         Checkpoint(tmp_path, 1)
 
 

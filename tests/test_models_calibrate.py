@@ -1,11 +1,14 @@
 """`tops calibrate` as a real process against the real embedded engine."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from endpoint import misbehaving
-from processes import kill_when, run_tops
+from processes import kill_when, run_tops, serving
 
 from router.artifact import load
 
@@ -54,6 +57,27 @@ def test_a_killed_calibration_continues_to_a_router(
     assert artifact.provenance["problems"] == 30
     assert "30 problems are few" in again.stderr
     assert "held out: ECE" in again.stdout
+
+
+def test_the_budgets_of_a_gateway_s_router_cut_nothing_that_is_measured(
+    problems: Path, tmp_path: Path
+) -> None:
+    file, few = tmp_path / "ledger.db", tmp_path / "problems.jsonl"
+    few.write_text("".join(problems.read_text().splitlines(keepends=True)[:5]))
+    efforts = ("--efforts", "none,low,high")
+    with serving("--ledger", f"sqlite:///{file}") as gateway:
+        assert httpx.get(f"{gateway.url}/ready").json()["router"] == "fitted"
+        url = f"{gateway.url}/v1"
+        for words in (
+            ("generate", str(few), "--url", url, "--out", str(tmp_path / "outcomes.jsonl")),
+            ("audit", "--engine", url, "--prompts", "5"),
+        ):
+            done = run_tops(*words, *efforts)
+            assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(file)) as ledger:
+        rows = ledger.execute("SELECT effort, budget_source, budget FROM requests").fetchall()
+    assert len(rows) == 30
+    assert {*rows} == {("none", "effort", 0), ("low", "none", None), ("high", "none", None)}
 
 
 def test_bad_calls_are_reported(problems: Path, tmp_path: Path) -> None:

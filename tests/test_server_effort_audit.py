@@ -39,9 +39,23 @@ def test_the_table_names_what_is_wrong_and_the_efforts_to_set(inverted: EffortEn
     done = audit("--engine", f"http://127.0.0.1:{inverted.port}", "--prompts", "8")
     assert done.returncode == 0, done.stderr
     assert "high thinks less than medium" in done.stdout
-    assert "--efforts none,low,medium" in done.stdout
+    assert done.stdout.splitlines()[-1] == "offered to a router: --efforts none,low,medium"
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("high  ")]
     assert row.endswith("inverted")
+
+
+def test_the_settings_of_a_gateway_have_no_say(
+    inverted: EffortEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tops.toml").write_text('baseline_effort = "low"\neffort_budgets = "low=9"\n')
+    monkeypatch.setenv("TOPS_HOST", "0.0.0.0")
+    monkeypatch.setenv("TOPS_UPSTREAM_API_KEY", "sk-1")
+    url = f"http://127.0.0.1:{inverted.port}"
+    done = audit(
+        "--engine", url, "--efforts", "none,medium", "--prompts", "6", "--json", folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["efforts"]) == ["none", "medium"]
 
 
 def test_a_second_run_asks_only_what_is_missing(inverted: EffortEngine, tmp_path: Path) -> None:
@@ -94,7 +108,8 @@ def test_the_demo_s_efforts_all_work(embedded: Running) -> None:
         (["--prompts", "9", "outcomes.jsonl"], 2, "--prompts: only with --engine."),
         (["--engine", "http://127.0.0.1:9", "--delta", "0.2"], 2, "--delta: not with --engine."),
         (["--engine", "http://127.0.0.1:9"], 1, "http://127.0.0.1:9/v1 cannot be measured"),
-        (["--engine", "nonsense"], 2, "upstream"),
+        (["--engine", "127.0.0.1:1"], 2, "--engine: '127.0.0.1:1' is not a URL"),
+        (["--engine", "http://127.0.0.1:9", "--efforts", "low,huge"], 2, "--efforts: 'huge'"),
         (["--engine", "http://127.0.0.1:9", "--dialect", "openai"], 2, "set model to the name"),
     ],
 )

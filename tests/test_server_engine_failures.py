@@ -88,6 +88,77 @@ def test_errors_in_other_formats_keep_status_and_reason(
     assert response.headers.get("retry-after") == wait
 
 
+def http(status: str, body: str, *headers: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", f"content-length: {len(body)}", "connection: close", *headers)
+    return "\r\n".join((*lines, "", body)).encode()
+
+
+PAGE = "<html><h1>nginx</h1></html>"
+REFUSALS = {
+    "plain": (http("400 Bad Request", "seed is too long\n"), 400, "seed is too long"),
+    "page": (http("413 Too Large", PAGE), 413, "the engine answered HTTP 413 without a reason"),
+    "empty": (http("400 Bad Request", ""), 400, "the engine answered HTTP 400 without a reason"),
+    "text": (http("422 No", '"bad seed"', "retry-after: 7"), 422, "bad seed"),
+    "half": (http("400 No", '{"error": {'), 400, "the engine answered HTTP 400 without a reason"),
+    "fields": (http("422 No", '{"detail": [{"msg": "bad seed"}]}'), 422, "bad seed"),
+    "busy": (http("429 Busy", PAGE, "retry-after: 7"), 429, "without a reason"),
+    "down": (http("503 Down", "no upstream"), 503, "without a reason"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", REFUSALS)
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "messages"])
+def test_a_refusal_that_is_not_json_stays_one(
+    front: Server, engine: ScriptedEngine, path: str, script: str, stream: bool
+) -> None:
+    engine.replies[script], status, reason = REFUSALS[script]
+    body = {"model": "scripted", "max_tokens": 9, "stream": stream}
+    body |= (
+        {"prompt": script}
+        if path == "completions"
+        else {"messages": [{"role": "user", "content": script}]}
+    )
+    response = httpx.post(f"{front.url}/v1/{path}", json=body)
+    assert response.status_code == status, response.text
+    assert reason in response.json()["error"]["message"]
+    assert response.headers.get("retry-after") == ("7" if script in ("text", "busy") else None)
+    assert "nginx" not in response.text
+    assert (response.json().get("type") == "error") == (path == "messages")
+    assert front.logged(response.headers["x-request-id"])
+    assert not front.logged("seed", 0)
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "messages", "responses"])
+def test_a_refusal_of_the_gateway_s_key_is_no_refusal_of_the_client_s(
+    front: Server, engine: ScriptedEngine, path: str, status: str
+) -> None:
+    error = '{"error": {"message": "Incorrect API key provided: sk-op***tor", "code": null}}'
+    engine.replies["unauthorized"] = http(status, error)
+    body = {"model": "scripted", "max_tokens": 9, "input": "unauthorized"}
+    body |= {"prompt": "unauthorized", "messages": [{"role": "user", "content": "unauthorized"}]}
+    response = httpx.post(f"{front.url}/v1/{path}", json=body)
+    assert response.status_code == 502
+    message = response.json()["error"]["message"]
+    assert message == f"the engine refused the gateway's credentials (HTTP {status[:3]})"
+    assert front.logged("the engine refused the gateway's credentials: check upstream_api_key")
+    assert not front.logged("sk-op", 0)
+
+
+def test_a_refusal_of_the_gateway_s_key_under_status_200_is_one_too(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    error = '{"error": {"message": "key sk-op***tor", "code": 401}}'
+    engine.replies["late"] = http("200 OK", error)
+    assert "the gateway's credentials (HTTP 401)" in error_of(ask(front, "late"), 502)["message"]
+    events = CHUNK.decode() + f"data: {error}\n\n"
+    engine.replies["late"] = http("200 OK", events, "content-type: text/event-stream")
+    text = ask(front, "late", stream=True).text
+    assert '"code":"engine_failed"' in text
+    assert "sk-op" not in text
+
+
 def test_anthropic_s_clients_get_their_envelope_type_and_id(
     front: Server,
 ) -> None:

@@ -121,10 +121,17 @@ KEYS = f"[[keys]]\nname = 'a'\nsha256 = '{DIGEST}'\n[[keys]]\nname = 'b'\nsha256
         ([], {}, "shutdown_timeout = inf", "shutdown_timeout: Input should be a finite number"),
         (["--max-loss", "nan"], {}, "", "--max-loss: Input should be a finite number"),
         (["--config", "absent.toml"], {}, "", "absent.toml"),
-        (["--efforts", "low,huge"], {}, "", "--efforts"),
+        (["--efforts", "low,huge"], {}, "", "--efforts: 'huge': Input should be 'none'"),
         (["--baseline-effort", "max"], {}, "", "none of the model's efforts"),
         (["--host", "0.0.0.0"], {}, "", "host 0.0.0.0 without API keys"),
         ([], {}, "host = '::'", "host :: without API keys"),
+        (["--host", "localhost:80"], {}, "", "host localhost:80 is not a host: give a name or"),
+        (["--host", "[::1]"], {}, "", "host [::1] is not a host"),
+        ([], {}, f"host = 'a:80'\n{KEYS}", "host a:80 is not a host"),
+        ([], {}, "keys = 3", "tops.toml: keys: Input should be a list"),
+        ([], {}, "router = true", "tops.toml: router: Input should be a path"),
+        ([], {}, "log_prompts = 3", "tops.toml: log_prompts: Input should be true or false"),
+        ([], {}, "effort_budgets = {low = true}", "not true"),
         (["--upstream", "localhost:1"], {}, "", "--upstream"),
         (["--upstream", "http://a:1", "--upstream", "http://a:1"], {}, "", "listed twice"),
         (["--upstream", "http://a:1/v1", "--upstream", "http://A:1/"], {}, "", "listed twice"),
@@ -188,6 +195,13 @@ def test_unusable_settings_are_refused(
     assert message in str(refused.value)
 
 
+def test_a_key_in_the_place_of_its_table_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "tops.toml").write_text('keys = ["sk-tops-secret"]\n')
+    with pytest.raises(SettingsError) as refused:
+        settings_of()
+    assert str(refused.value) == "tops.toml: keys: Input should be a table"
+
+
 def test_names_of_hosts_and_pages_are_in_lower_case() -> None:
     settings = settings_of(
         "--allowed-hosts",
@@ -242,6 +256,7 @@ def test_nothing_is_suggested_for_an_unfamiliar_name(monkeypatch: pytest.MonkeyP
         (["--price", "inf"], "--price"),
         (["--policy", "cheapest"], "quality"),
         (["--dialect", "vlm"], "--dialect"),
+        (["--model", "nofile.gguf"], "there is no file nofile.gguf"),
         (["upstream"], "unexpected extra argument"),
     ],
 )

@@ -46,6 +46,13 @@ def test_an_engine_that_never_comes_up_ends_the_gateway(tmp_path: Path, workers:
     assert errors.count('"engine started"') == 1
 
 
+def test_an_interpreter_without_vllm_is_named_before_the_start() -> None:
+    done = run_tops("serve", "--port", "0", "--ledger", "", "--engine", "vllm", "--model", "x")
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"Error: vllm is not installed for {sys.executable}: pass as --eng")
+
+
 def test_a_broken_checkpoint_is_named_by_the_embedded_engine(tmp_path: Path) -> None:
     (tmp_path / "ctranslate2").mkdir()
     errors = failed_start("--checkpoint", str(tmp_path))

@@ -265,6 +265,20 @@ def test_fields_that_contradict_each_other_are_refused(
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"reasoning_effort": True}, "not true"),
+        ({"enable_thinking": [None]}, "not [null]"),
+        ({"reasoning_effort": "lo"}, "not 'lo'"),
+        ({"enable_thinking": True, "think": False}, "enable_thinking true and think false"),
+    ],
+)
+def test_messages_show_values_as_json(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(says)):
+        requested_thinking(fields, {})
+
+
 def test_the_effort_of_whole_answers_may_be_sent_with_thinking_off() -> None:
     fields = {"output_config": {"effort": "high"}, "thinking": {"type": "disabled"}}
     assert requested_thinking(fields, {}).effort == "none"

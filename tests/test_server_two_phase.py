@@ -173,6 +173,12 @@ def test_a_cut_between_two_chunks_is_closed_in_the_engine_s_own_field(field: str
     }
 
 
+def test_a_message_without_reasoning_has_its_field_as_vllm_has_it() -> None:
+    answer = completed(two_phase(Recorder(ScriptedReply(*answered()))))
+    message = answer["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": "5", "reasoning": None}
+
+
 def test_a_budget_that_is_not_reached_changes_nothing() -> None:
     phase_one = ScriptedReply(thought(3), *answered())
     engine = Recorder(phase_one)

@@ -88,8 +88,13 @@ class RequestSettings:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The key goes to `url` only: redirects are not followed."""
-        return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        """The key goes to `url` only: redirects are not followed.
+
+        A gateway is asked for no budget, so that the router that it has does not cut the answers
+        to which another is fitted. Engines ignore that header, and refuse fields they do not know.
+        """
+        key = {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return {**key, "x-tops-budget": "-1"}
 
     def opening(self, problem: Problem | None = None) -> list[dict[str, str]]:
         """The messages before those of a problem: its system message, or the run's, if any."""

@@ -12,7 +12,7 @@ from router.effort import Effort
 from router.messages import read_messages
 from server.api.completion_relay import ChatRelay
 from server.api.context_overflow import openai_refusal
-from server.api.fields import agreed, boolean, integer, object_, shown, string
+from server.api.fields import agreed, boolean, integer, object_, string
 from server.api.relay import Tops
 from server.api.request import ParsedRequest, check_coherent
 from server.api.session import named_session
@@ -23,6 +23,7 @@ from server.engines.chat_chunk import choices
 from server.engines.dialect import CHAT, Dialect
 from server.engines.reported_error import chat_error
 from server.errors import BadRequest, GatewayError
+from server.http.json_codec import shown
 from server.http.sse import encode
 
 PATH: str = CHAT

@@ -4,6 +4,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from router.effort import EFFORTS, Effort
 from server.errors import BadRequest
+from server.http.json_codec import shown
 
 _T = TypeVar("_T")
 _LEVELS = frozenset((*EFFORTS, "auto"))
@@ -21,7 +22,10 @@ def agreed(values: dict[str, _T]) -> _T | None:
     common_value = next(iter(values.values()), None)
     if len(values) > 1 and any(value != common_value for value in values.values()):
         raise BadRequest(
-            " and ".join(f"{name} {value}" for name, value in values.items())
+            " and ".join(
+                f"{name} {value if isinstance(value, str) else shown(value)}"
+                for name, value in values.items()
+            )
             + " contradict each other: leave one out",
             next(iter(values)).rpartition(" ")[2],
         )
@@ -106,9 +110,3 @@ def level(name: str, value: object) -> str:
         f"{name} must be one of {', '.join(get_args(Effort))} or auto, not {shown(value)}",
         name.rpartition(" ")[2],
     )
-
-
-def shown(value: object) -> str:
-    """A value as error messages show it, cut to 40 characters."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

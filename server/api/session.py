@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 import orjson
 
-from server.api.fields import shown
 from server.errors import BadRequest
+from server.http.json_codec import shown
 
 CONVERSATION_HEADER = "x-tops-conversation"
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 from router.effort import Effort
-from server.api.fields import agreed, shown
+from server.api.fields import agreed
 from server.api.thinking_fields import EFFORT, FIELDS, UNLIMITED, Field, FieldRequest
 from server.errors import BadRequest
+from server.http.json_codec import shown
 
 EFFORT_HEADER = "x-tops-effort"
 BUDGET_HEADER = "x-tops-budget"

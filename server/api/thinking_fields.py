@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
-from server.api.fields import level, shown
+from server.api.fields import level
 from server.errors import BadRequest
+from server.http.json_codec import shown
 
 UNLIMITED = -1
 """The budget of a client that wants none, as vLLM, llama.cpp and Seed-OSS spell it."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
 from router.effort import EFFORTS, Effort, is_effort, rank
+from server.http.json_codec import shown
 
 _LARGEST = 2**31 - 1
 
@@ -55,7 +56,7 @@ def _tokens(name: str, value: object) -> int:
     if type(tokens) is not int or not 1 <= tokens <= _LARGEST:
         raise ValueError(
             f"the budget of '{name}' must be a whole number of thinking tokens from 1 to "
-            f"{_LARGEST}, not {value!r}"
+            f"{_LARGEST}, not {shown(value)}"
         )
     return tokens
 

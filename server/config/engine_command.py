@@ -2,14 +2,16 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from child_python import python_command
+from child_python import path_variables, python_command
 from server.config.load_settings import SettingsError
 from server.config.reasoning_config import read_reasoning_config
 from server.config.settings import Settings
@@ -22,6 +24,11 @@ from server.llamacpp.plan import Plan, available_memory, plan
 _EMBEDDED_WORKERS = 2
 _LLAMA_CPP_PACKAGE = "xllamacpp>=2026.10,<2027"
 _TRANSITION_FIELD = "tops.transition"
+_PYTHON_SECONDS = 20
+_VLLM_PYTHON = (
+    "pass as --engine-python the Python of an environment with vllm (make vllm sets one up in "
+    ".venv-vllm)"
+)
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -59,16 +66,32 @@ def check_engine_command(settings: Settings) -> None:
     if settings.folder is not None:
         read_reasoning_config(settings.folder)
     if settings.engine == "vllm":
-        if shutil.which(str(settings.engine_python)) is None:
-            raise SettingsError(
-                f"there is no {settings.engine_python}: pass as --engine-python the Python of an "
-                "environment with vllm (make vllm sets one up in .venv-vllm)"
-            )
+        python = str(settings.engine_python)
+        if shutil.which(python) is None:
+            raise SettingsError(f"there is no {python}: {_VLLM_PYTHON}")
+        if _lacks_vllm(python):
+            raise SettingsError(f"vllm is not installed for {python}: {_VLLM_PYTHON}")
     elif not (settings.checkpoint / "ctranslate2").is_dir():
         raise SettingsError(
             f"{settings.checkpoint} is no checkpoint folder with CTranslate2 weights: pass another "
             "--checkpoint, or --upstream URL of an engine that runs already"
         )
+
+
+def _lacks_vllm(python: str) -> bool:
+    """Whether an interpreter says that it has no vllm; what cannot be told shows at its start."""
+    program = "import importlib.util; print(importlib.util.find_spec('vllm') is None)"
+    try:
+        output = subprocess.run(  # noqa: S603 - the interpreter that the user names
+            [python, "-c", program],
+            env={**os.environ, **path_variables()},
+            capture_output=True,
+            check=False,
+            timeout=_PYTHON_SECONDS,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return output.strip() == b"True"
 
 
 def engine_command(settings: Settings) -> EngineCommand:

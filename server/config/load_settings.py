@@ -24,8 +24,17 @@ from server.config.settings import (
     flag_of,
     variable_of,
 )
+from server.http.json_codec import shown
 
 _FILE = "tops.toml"
+_EXPECTED = {
+    "tuple_type": "a list",
+    "model_type": "a table",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "path_type": "a path",
+}
+"""By pydantic's type of error, what a value has to be in the words of TOML, not of Python."""
 
 
 class SettingsError(Exception):
@@ -66,8 +75,32 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
             return variable_of(name)
         return f"{file}: {name}" if name in table else name
 
+    return _validated(_settings_from(environment, table), flags, origin, file)
+
+
+def settings_of_options(options: Mapping[str, Any], spelled: Mapping[str, str]) -> Settings:
+    """The settings that a command's options make; environment and `tops.toml` are not read.
+
+    Args:
+        options: values by the settings' names.
+        spelled: how messages name the settings that are not the command's flag of that name.
+
+    Raises:
+        SettingsError: an unusable value.
+    """
+    return _validated(
+        _settings_from({}, {}), options, lambda name: spelled.get(name) or flag_of(name), None
+    )
+
+
+def _validated(
+    sourced: type[Settings],
+    flags: Mapping[str, Any],
+    origin: Callable[[str], str],
+    file: Path | None,
+) -> Settings:
     try:
-        resolved = _settings_from(environment, table)(**flags)
+        resolved = sourced(**flags)
     except ValidationError as error:
         raise SettingsError(_explain(error, origin, file)) from error
     except ValueError as error:
@@ -147,6 +180,13 @@ def _explain(error: ValidationError, origin: Callable[[str], str], file: Path | 
             lines.append(_unknown(f"setting of {file}", ".".join(path)))
             continue
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in _EXPECTED:
+            message = f"Input should be {_EXPECTED[problem['type']]}"
+        if problem["type"] == "model_type":  # what stands for a table may be a key
+            path.pop()
+        elif path and isinstance(problem["loc"][-1], int):  # an entry of a list
+            message = f"{shown(problem['input'])}: {message}"
+            path.pop()
         where = ".".join([origin(path[0]), *path[1:]]) + ": " if path else ""
         lines.append(where + message)
     return "\n".join(lines)

@@ -4,6 +4,7 @@ Every field is a flag, a TOPS_ environment variable and a key of tops.toml under
 """
 
 import ipaddress
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -463,6 +464,11 @@ class Settings(BaseSettings):
         self._check_dialect()
         if self.policy == "budget" and self.tokens_per_request is None:
             raise ValueError("policy budget needs tokens_per_request")
+        if re.fullmatch(r"[^:]*:[^:]*|.*[\[/].*", self.host):
+            raise ValueError(
+                f"host {self.host} is not a host: give a name or an address without scheme, "
+                "brackets and port"
+            )
         if not (self.keys or self.allow_unauthenticated or is_loopback(self.host)):
             raise ValueError(
                 f"host {self.host} without API keys would let anyone use this server; "

@@ -59,7 +59,7 @@ class Checkpoint:
         )
         try:
             template = (folder / "chat_template.jinja").read_text(encoding="utf-8-sig")
-            self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self.tokenizer: Any = _read_tokenizer(folder / "tokenizer.json")
             vocabulary_size: int = self.tokenizer.get_vocab_size()
             self.decoder = Decoder(folder / "ctranslate2", workers, vocabulary_size)
         except (OSError, RuntimeError, ValueError) as error:
@@ -176,6 +176,17 @@ class Checkpoint:
         return ReasoningBlock(
             opening, closing, tuple(transition), tuple(self.encode(closing)), tuple(gap)
         )
+
+
+def _read_tokenizer(file: Path) -> Any:
+    """The tokenizer of a file, with a token at least; raises CheckpointError."""
+    try:
+        tokenizer: Any = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not tokenizer.get_vocab_size():
+        raise CheckpointError(f"{file} has no usable vocabulary")
+    return tokenizer
 
 
 def _special_tokens(file: Path) -> dict[str, str]:

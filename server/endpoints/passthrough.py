@@ -14,6 +14,7 @@ from server.api.completion_relay import CompletionRelay
 from server.api.context_overflow import openai_refusal
 from server.api.fields import string
 from server.api_keys import ApiKeys, Caller
+from server.endpoints.answer import bare_refusal
 from server.endpoints.respond import send_json
 from server.endpoints.stream import relay_stream
 from server.engines.call import Call
@@ -24,7 +25,7 @@ from server.engines.reported_error import chat_error
 from server.errors import BadRequest, EngineFailed, NoSuchEndpoint
 from server.http.body import BodyReader
 from server.http.disconnect import CancelOnDisconnect
-from server.http.json_codec import dumps
+from server.http.json_codec import as_object, dumps
 from server.http.timeouts import TimeoutPool
 from server.lifecycle.endpoint import TrackedEndpoint
 from server.lifecycle.record import RequestRecord
@@ -105,22 +106,22 @@ class Passthrough(TrackedEndpoint):
                 await relay_stream(record, reply, relay, self._endings, send)
                 return
             raw = await reply.read()
-        answer = parse_json(raw)
+        answer: object = parse_json(raw)
+        fields = as_object(answer)
         if record.status == 404 and is_unknown_path(answer):
             raise NoSuchEndpoint(f"the engine has no /v1{self._path}")
-        if record.status == 200 and isinstance(answer, dict):
-            failure = chat_error(cast("dict[str, Any]", answer))
-            if failure is not None:
-                raise failure
-        if answer is None or 300 <= record.status < 400:
+        if record.status == 200 and (failure := chat_error(fields)):
+            raise failure
+        if "error" not in fields and (bare := bare_refusal(reply, raw)):
+            fields = bare.envelope()
+        elif answer is None or 300 <= record.status < 400:
             raise EngineFailed(f"the engine answered HTTP {record.status} without JSON")
-        if record.status >= 400 and isinstance(answer, dict) and "error" in answer:
-            error = cast("dict[str, Any]", answer)
+        if record.status >= 400 and "error" in fields:
             context = self._fleet.resolve_model(None).context
             if self._is_message:
-                raw = dumps(messages.refusal(error, record.status, None, context))
+                raw = dumps(messages.refusal(fields, record.status, None, context))
             else:
-                raw = dumps(openai_refusal(error, context, "prompt"))
+                raw = dumps(openai_refusal(fields, context, "prompt"))
         await send_json(record, raw, send, reply.retry_after)
 
 

@@ -40,6 +40,8 @@ async def assemble(events: AsyncIterator[bytes]) -> dict[str, Any]:
             }
     if not choice["finish_reason"]:
         raise EngineFailed("the engine's stream ended before it was complete")
+    if "reasoning_content" not in message:  # llama.cpp's and SGLang's name
+        message.setdefault("reasoning", None)
     choice["logprobs"] = {"content": token_logprobs} if token_logprobs else None
     return {**fields, "object": "chat.completion", "choices": [choice]}
 

@@ -131,7 +131,9 @@ class Engine:
         except (EngineError, TimeoutError) as error:
             raise NoModels(_describe(error)) from error
         if status in (401, 403):
-            raise NoModels(f"GET /models answers HTTP {status}: set upstream_api_key")
+            raise NoModels(
+                f"GET /models answers HTTP {status}: set upstream_api_key (TOPS_UPSTREAM_API_KEY)"
+            )
         if status == 503:
             raise NoModels("GET /models answers HTTP 503: the engine is still loading its model")
         models = _parse_models(raw) if status < 400 else ()

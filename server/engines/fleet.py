@@ -22,6 +22,7 @@ from server.engines.engine import Engine
 from server.engines.health import Health
 from server.engines.in_flight import FAILURES, InFlight
 from server.engines.model_info import ModelInfo
+from server.engines.reported_error import check_credentials
 from server.errors import EngineDown, NotFound
 from server.observe.metrics import Metrics
 
@@ -151,6 +152,7 @@ class Fleet:
             in_flight = InFlight(engine, reply, self.health.report_failure)
             try:
                 await in_flight.reply.begin()
+                check_credentials(in_flight.reply.status, engine.name)
             except BaseException as error:
                 await in_flight.end(error)
                 if not (may_retry and isinstance(error, FAILURES)):

@@ -1,5 +1,6 @@
 """Sends the canaries' requests to an engine: not counted as in flight, not retried, no ledger."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -13,9 +14,18 @@ from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
 from server.http.sse import events
 
+UNLIMITED = {"x-tops-budget": "-1"}
+"""Has an engine that is a gateway itself leave out the budgets of its router; others ignore it."""
+
+_NO_HEADERS: Mapping[str, str] = {}
+
 
 async def ask(
-    engine: Engine, dialect: Dialect, body: dict[str, Any], budget: int | None = None
+    engine: Engine,
+    dialect: Dialect,
+    body: dict[str, Any],
+    budget: int | None = None,
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> ProbeReply:
     """The engine's reply to a chat body; a budget is enforced in two phases.
 
@@ -24,7 +34,7 @@ async def ask(
     Raises:
         EngineError: the engine did not answer.
     """
-    post = partial(engine.post, CHAT, headers={"x-request-id": "canary"})
+    post = partial(engine.post, CHAT, headers={"x-request-id": "canary", **headers})
     if budget is None:
         reply = counted(engine, post(body), CHAT)
     else:

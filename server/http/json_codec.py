@@ -75,6 +75,12 @@ def as_objects(value: object) -> list[dict[str, Any]]:
     return [as_object(entry) for entry in entries]
 
 
+def shown(value: object) -> str:
+    """A JSON value as error messages show it, cut to 40 characters; a text in single quotes."""
+    text = repr(value) if isinstance(value, str) else dumps(value).decode()
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def dumps(value: Any) -> bytes:
     """A value that `loads` or `loads_lenient` may return, as JSON in UTF-8."""
     try:
