@@ -129,21 +129,28 @@ def test_a_refusal_that_is_not_json_stays_one(
     assert not front.logged("seed", 0)
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
 @pytest.mark.parametrize("path", ["chat/completions", "completions", "messages", "responses"])
 def test_a_refusal_of_the_gateway_s_key_is_no_refusal_of_the_client_s(
-    front: Server, engine: ScriptedEngine, path: str, status: str
+    front: Server, engine: ScriptedEngine, path: str
 ) -> None:
     error = '{"error": {"message": "Incorrect API key provided: sk-op***tor", "code": null}}'
-    engine.replies["unauthorized"] = http(status, error)
+    engine.replies["unauthorized"] = http("401 Unauthorized", error)
     body = {"model": "scripted", "max_tokens": 9, "input": "unauthorized"}
     body |= {"prompt": "unauthorized", "messages": [{"role": "user", "content": "unauthorized"}]}
     response = httpx.post(f"{front.url}/v1/{path}", json=body)
     assert response.status_code == 502
     message = response.json()["error"]["message"]
-    assert message == f"the engine refused the gateway's credentials (HTTP {status[:3]})"
+    assert message == "the engine refused the gateway's credentials (HTTP 401)"
     assert front.logged("the engine refused the gateway's credentials: check upstream_api_key")
     assert not front.logged("sk-op", 0)
+
+
+def test_content_that_an_engine_does_not_allow_is_the_client_s_403(
+    front: Server, engine: ScriptedEngine
+) -> None:
+    error = '{"error": {"message": "your input was flagged", "code": 403}}'
+    engine.replies["flagged"] = http("403 Forbidden", error)
+    assert error_of(ask(front, "flagged"), 403)["message"] == "your input was flagged"
 
 
 def test_a_refusal_of_the_gateway_s_key_under_status_200_is_one_too(

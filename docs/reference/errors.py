@@ -31,7 +31,7 @@ each. In the texts below, `…` stands for a value.
 Besides these, an unknown path is 404, a wrong method 405, a failure of the gateway itself 500 with
 the type `server_error`, and 499 in logs and metrics means that the client disconnected. An engine's
 own refusals (400 to 499) pass through with their status, error and `Retry-After`; a page of HTML,
-such as a proxy sends, is left out. Those of the gateway's own key (401, 403) are a 502."""
+such as a proxy sends, is left out. A 401 is of the gateway's own key, and becomes a 502."""
 
 _STARTUP = """\
 `tops serve` refuses what it cannot run with. It prints one of these on standard error, after the

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, MetaData, RowMapping, Table, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError
+from sqlalchemy.pool import NullPool
 
 from router.effort import is_effort
 from router.logs.row import OutcomeError, Row, Rows, Skipped
@@ -20,8 +21,7 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
     url = _url(source)
     name = url.render_as_string(hide_password=True)
     try:
-        engine = create_engine(url)
-        with engine.connect() as connection:
+        with create_engine(url, poolclass=NullPool).connect() as connection:
             requests = Table("requests", MetaData(), autoload_with=connection)
             missing = [column for column in (*_NEEDED, "score") if column not in requests.c]
             if missing:
@@ -39,7 +39,6 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
                     skipped.reasons["requests of the ledger at a composite effort"] += 1
                     continue
                 yield f"{name}: request {row['request_id']}", _outcome_row(name, row)
-        engine.dispose()
     except NoSuchTableError as error:
         raise OutcomeError(f"{name} is no ledger: it has no table {error}") from error
     except DBAPIError as error:

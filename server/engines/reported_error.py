@@ -12,7 +12,7 @@ from server.errors import EngineFailed, EngineRefused, GatewayError
 
 log = structlog.get_logger(__name__)
 
-_CREDENTIALS_REFUSED = (401, 403)
+_CREDENTIALS_REFUSED = 401
 _CLIENT_STATUS = re.compile(r"4\d\d")
 
 
@@ -38,6 +38,8 @@ def reported_error(error: object) -> GatewayError:
 def check_credentials(status: int, engine: str | None = None) -> None:
     """Tell the operator in the log of a status that is about the gateway's key.
 
+    That is 401; hosted services send 403 for content that they do not allow, too.
+
     Args:
         status: the engine's.
         engine: its name, where it is known.
@@ -46,7 +48,7 @@ def check_credentials(status: int, engine: str | None = None) -> None:
         EngineFailed: for the client, whose own key is never sent to an engine. The engine's reason
             is not passed on: it may show a part of the gateway's key.
     """
-    if status in _CREDENTIALS_REFUSED:
+    if status == _CREDENTIALS_REFUSED:
         log.error(
             "the engine refused the gateway's credentials: check upstream_api_key",
             status=status,
