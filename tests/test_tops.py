@@ -3,10 +3,12 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -18,7 +20,7 @@ import tops
 HEAVY = ("numpy", "pydantic", "fastapi", "sqlalchemy", "torch", "server", "router", "models")
 
 
-def run(*argv: str, **options: str) -> Result:
+def run(*argv: str, **options: Any) -> Result:
     return CliRunner().invoke(tops.cli, argv, **options)
 
 
@@ -220,7 +222,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_the_help_of_commands_within_a_command_is_whole() -> None:
-    assert "..." not in run("ledger", "--help", COLUMNS="80").output.partition("Commands:")[2]
+    listed = run("ledger", "--help", terminal_width=80).output.partition("Commands:")[2]
+    assert "export" in listed
+    assert not re.search(r"\.\.\.|…", listed)
+
+
+def test_the_folder_of_a_run_is_no_file() -> None:
+    result = run("train", "plan", "recipe.toml", "--run", __file__)
+    assert result.exit_code == 2
+    assert "is a file" in result.output
 
 
 def test_a_full_disk_and_a_reader_that_left_are_no_traceback() -> None:
