@@ -6,6 +6,8 @@ from typing import NoReturn
 
 import click
 
+from router.options import NEW_FILE
+
 STOPPED = 130
 """Exit status of a command that SIGINT or SIGTERM ended, as shells report SIGINT."""
 
@@ -19,35 +21,29 @@ class UnusablePlan(click.ClickException):
 _FILE = click.Path(path_type=Path)
 
 
-def _writable(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:  # noqa: ARG001
-    if file and not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.parent}")
-    return file
-
-
-def _new(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+def _absent(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:  # noqa: ARG001
     if file and file.exists():
         raise click.BadParameter(f"{file} exists already; name a new file")
-    return _writable(ctx, param, file)
+    return file
 
 
 @click.command("load")
 @click.argument("plan", type=_FILE)
 @click.option("--url", metavar="URL", help="Server; default: that of the plan.")
 @click.option(
-    "--json", "json_file", type=_FILE, metavar="FILE", callback=_writable,
+    "--json", "json_file", type=NEW_FILE, metavar="FILE",
     help="Also write the report and all records.",
 )  # fmt: skip
 @click.option(
-    "--csv", "csv_file", type=_FILE, metavar="FILE", callback=_writable,
+    "--csv", "csv_file", type=NEW_FILE, metavar="FILE",
     help="Also write all records, one row each.",
 )  # fmt: skip
 @click.option(
-    "--html", "html_file", type=_FILE, metavar="FILE", callback=_writable,
+    "--html", "html_file", type=NEW_FILE, metavar="FILE",
     help="Also write the report with plots.",
 )  # fmt: skip
 @click.option(
-    "--records", type=_FILE, metavar="FILE", callback=_new,
+    "--records", type=NEW_FILE, metavar="FILE", callback=_absent,
     help="Also write each record when it is complete, one line each.",
 )  # fmt: skip
 @click.option(
@@ -112,7 +108,7 @@ def load_command(
     if progress.stopped:
         raise click.exceptions.Exit(STOPPED)
     errors = [record.error for record in report.records if record.error]
-    if errors and all(record.ended != "answer" for record in report.records):
+    if errors and not again and all(record.ended != "answer" for record in report.records):
         raise click.ClickException(f"no request to {parsed.url} was answered ({errors[0]})")
 
 

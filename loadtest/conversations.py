@@ -55,8 +55,11 @@ def _read_text(file: Path) -> str:
     try:
         raw = file.read_bytes()
         text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise PlanError(f"{file}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{file} is not UTF-8 text") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PlanError(f"{file} cannot be read: {reason}") from error
     if not text.strip():
         raise PlanError(f"{file}: there are no problems")
     return text

@@ -18,13 +18,17 @@ async def preflight(plan: Plan) -> None:
 
     Raises:
         TargetDownError: nothing listens at a URL of the plan.
-        PlanError: the environment variable with the API key is not set.
+        PlanError: the environment variable with the API key is not set, or a URL lacks its `/v1`.
     """
-    request_headers(plan)
+    headers = request_headers(plan)
     async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS) as http:
         for url in sorted({arm.url or plan.url for arm in plan.arms}):
             try:
-                await http.get(f"{url}/models")
+                answer = await http.get(f"{url}/models", headers=headers)
+                if answer.status_code == 404:
+                    answer = await http.get(f"{url}/v1/models", headers=headers)
+                    if answer.is_success:
+                        raise PlanError(f"{url} is not the base URL of the API: add /v1")
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 message = f"nothing listens at {url} ({error or 'timeout'})"
                 raise TargetDownError(message) from error

@@ -5,13 +5,13 @@ single prompts.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from loadtest.plan import PlanError
 from loadtest.problem import Conversation, Problem
+from router.json_text import Fields, parse_json
 
 _USER_ROLES = ("human", "user")
 _SYSTEM_ROLES = ("system", "developer")
@@ -25,8 +25,9 @@ def parse_conversations(file: str, text: str) -> list[Conversation]:
     """
     conversations: list[Conversation] = []
     ids, unnamed = set[str](), Counter[str]()
-    for location, row in _rows(file, text):
+    for location, value in _rows(file, text):
         try:
+            row = _object(value)
             system, prompts = _system_and_prompts(row)
             row_id: Any = row.get("problem_id", row.get("question_id"))
             if row_id is None:
@@ -35,8 +36,8 @@ def parse_conversations(file: str, text: str) -> list[Conversation]:
                 row_id += f"#{unnamed[row_id]}" if unnamed[row_id] > 1 else ""
             row_id = str(row_id)
             turns = _turns(row, row_id, system, prompts)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"{location}: invalid problem: {error!r}") from error
+        except (ValueError, TypeError) as error:
+            raise PlanError(f"{location}: invalid problem: {error}") from error
         conversations.append(turns)
         if not turns:
             continue
@@ -55,25 +56,33 @@ def _content_id(prompts: Sequence[str]) -> str:
 def _rows(file: str, text: str) -> Iterator[tuple[str, Any]]:
     """Each row with its location for error messages."""
     if text.lstrip().startswith("["):
-        try:
-            rows = cast("list[Any]", json.loads(text, parse_constant=_null))
-        except ValueError as error:
-            raise PlanError(f"{file}: {error}") from error
+        rows = cast("list[Any]", _parse(text, file))
         yield from ((f"{file}, conversation {index}", row) for index, row in enumerate(rows))
         return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         location = f"{file}, line {number}"
-        try:
-            row = json.loads(line, parse_constant=_null)
-        except ValueError as error:
-            raise PlanError(f"{location}: {error}") from error
-        yield location, row
+        yield location, _parse(line, location)
 
 
-def _null(_: str) -> None:
-    """NaN, which pandas writes for what is missing."""
+def _parse(text: str, location: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise PlanError(f"{location}: {error}") from error
+
+
+def _object(value: Any) -> Fields:
+    if not isinstance(value, Fields):
+        raise TypeError(f"{value!r:.50} is not an object")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.50} is neither text nor a list")
+    return cast("list[Any]", value)
 
 
 def _turns(
@@ -103,23 +112,20 @@ def _system_and_prompts(row: Mapping[str, Any]) -> tuple[str | None, list[str]]:
 
 
 def _messages(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Role and content of each message, in any of the formats."""
+    """Role and content of each message, in any of the formats. Raises ValueError: it has none."""
     if "conversations" in row:
-        return [(message["from"], message["value"]) for message in row["conversations"]]
-    present = (row[name] for name in ("prompt", "turns") if row.get(name) is not None)
-    turns: Any = next(present, None)
-    if turns is None:
-        turns = row["messages"]
-    if isinstance(turns, str):
-        turns = [turns]
-    if not isinstance(turns, list):
-        raise TypeError(f"{turns!r:.50} is neither text nor a list")
-    messages = [*cast("list[Any]", turns), *filter(None, [row.get("turn2")])]
+        turns = map(_object, _list(row["conversations"]))
+        return [(turn["from"], turn["value"]) for turn in turns]
+    names = [name for name in ("prompt", "turns", "messages") if row.get(name) is not None]
+    if not names:
+        raise ValueError("it has no prompt, turns, messages or conversations")
+    turns = row[names[0]]
+    messages = [turns] if isinstance(turns, str) else _list(turns)
     return [
         ("user", message)
         if isinstance(message, str)
-        else (message.get("role", "user"), message["content"])
-        for message in messages
+        else (_object(message).get("role", "user"), message["content"])
+        for message in [*messages, *filter(None, [row.get("turn2")])]
     ]
 
 
@@ -127,4 +133,5 @@ def _text(content: Any) -> str:
     """A message's text; of OpenAI's content parts, those that are text."""
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in content if part["type"] == "text")
+    parts = map(_object, _list(content))
+    return "".join(part["text"] for part in parts if part["type"] == "text")

@@ -43,7 +43,11 @@ def read_trace(file: Path) -> Trace:
         lines = [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         rows = csv.DictReader(lines) if file.suffix == ".csv" else (_json(line) for line in lines)
         seconds = [_seconds(row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise PlanError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{file} is not UTF-8 text") from error
+    except csv.Error as error:
         raise PlanError(f"{file}: {error}") from error
     times = sorted(time for time in seconds if time is not None)
     broken_lines = len(seconds) - len(times)

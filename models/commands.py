@@ -17,13 +17,11 @@ from models.options import (
     StepRange,
     generation_options,
 )
-from router.options import NOT_NEGATIVE, FiniteRange
+from router.options import NEW_FILE, NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     from models.outcomes.client import RequestSettings
 
-_FILE = click.Path(path_type=Path)
-_SHARE = FiniteRange(0, 1, min_open=True, max_open=True)
 _REQUIRED_MODULES = (
     "torch",
     "transformers",
@@ -116,12 +114,14 @@ def judge_command(run_code: bool) -> None:
     from models.outcomes.verify import Judge
 
     with Judge(run_code=run_code) as judge:
-        asyncio.run(judge_lines(sys.stdin, sys.stdout, judge, run_code))
+        asyncio.run(judge_lines(sys.stdin.buffer, sys.stdout, judge, run_code))
 
 
 @click.command("generate")
 @click.argument("problems")
-@click.option("--out", type=_FILE, required=True, metavar="FILE", help="Outcome file; appended to.")
+@click.option(
+    "--out", type=NEW_FILE, required=True, metavar="FILE", help="Outcome file; appended to."
+)
 @click.option(
     "--model", default="demo", show_default=True, metavar="NAME", help="As the endpoint names it."
 )
@@ -156,21 +156,21 @@ def generate_command(problems: str, out: Path, model: str, options: GenerationOp
 )  # fmt: skip
 @click.option("--limit", type=AT_LEAST_ONE, metavar="N", help="Use only the first N problems.")
 @click.option(
-    "--out", type=_FILE, default=Path("router.json"), show_default=True, metavar="FILE",
+    "--out", type=NEW_FILE, default=Path("router.json"), show_default=True, metavar="FILE",
     help="Router to write.",
 )  # fmt: skip
 @click.option(
-    "--outcomes", type=_FILE, metavar="FILE", help="Outcome file; default: OUT.outcomes.jsonl."
+    "--outcomes", type=NEW_FILE, metavar="FILE", help="Outcome file; default: OUT.outcomes.jsonl."
 )
 @click.option(
     "--baseline", metavar="EFFORT", help="Effort without a router; default: the most accurate one."
 )
 @click.option(
-    "--max-loss", type=_SHARE, default=0.01, show_default=True, metavar="SHARE",
+    "--max-loss", type=SHARE, default=0.01, show_default=True, metavar="SHARE",
     help="Largest accuracy loss to certify.",
 )  # fmt: skip
 @click.option(
-    "--delta", type=_SHARE, default=0.1, show_default=True, metavar="SHARE",
+    "--delta", type=SHARE, default=0.1, show_default=True, metavar="SHARE",
     help="1 - confidence of the certificate.",
 )  # fmt: skip
 @click.option(
@@ -199,7 +199,13 @@ def calibrate_command(
     \b
     tops calibrate --model NAME --url http://127.0.0.1:8001/v1 --problems gsm8k --limit 300
     """
-    from models.outcomes.calibrate import Calibration, Cost, fit_outcomes, generate_missing
+    from models.outcomes.calibrate import (
+        Calibration,
+        Cost,
+        check_problems,
+        fit_outcomes,
+        generate_missing,
+    )
     from models.outcomes.client import GenerateError
     from models.outcomes.problem_sets import ProblemError, read_problems
     from models.outcomes.verify import JudgeError
@@ -208,6 +214,10 @@ def calibrate_command(
     from router.fitting.outcomes import OutcomeError
     from router.fitting.summary import summary
 
+    if len(options.efforts) < 2:
+        raise click.BadParameter(
+            "a router chooses between efforts: give two", param_hint="--efforts"
+        )
     if baseline not in (None, *options.efforts):
         raise click.BadParameter(f"{baseline} is none of --efforts", param_hint="--baseline")
     outcomes = outcomes or out.with_suffix(".outcomes.jsonl")
@@ -222,6 +232,7 @@ def calibrate_command(
             read_problems(problems, run_code=options.run_code)[:limit], options.efforts,
             options.samples, options.concurrency, options.run_code,
         )  # fmt: skip
+        check_problems(calibration)
         if not generate_missing(calibration, outcomes, is_confirmed):
             raise click.ClickException(
                 f"not started; {outcomes} has the generations so far. Pass --yes to continue"
@@ -239,10 +250,11 @@ def calibrate_command(
 
 @click.command("train")
 @click.argument("stage")
-@click.argument("recipe", type=_FILE)
+@click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
-    "--run", "folder", type=_FILE, metavar="FOLDER", help="Folder of the run; default: runs/NAME."
-)
+    "--run", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Folder of the run; default: runs/NAME.",
+)  # fmt: skip
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE",
     help="Override a key of the recipe, such as sft.epochs=4; may be repeated.",

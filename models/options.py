@@ -1,6 +1,7 @@
 """Command-line options of `tops generate` and `tops calibrate`, and their value types."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -62,7 +63,7 @@ class EffortList(click.ParamType[tuple[str, ...]]):
 
 
 class Weights(click.ParamType[str]):
-    """The hash of a checkpoint folder's weights, or a hash as it is."""
+    """The hash of a checkpoint folder's weights, or such a hash itself."""
 
     name = "weights"
 
@@ -71,6 +72,10 @@ class Weights(click.ParamType[str]):
 
         folder = Path(value)
         if not folder.is_dir():
+            if not re.fullmatch("[0-9a-f]{64}", str(value)):
+                self.fail(
+                    f"{value} is neither a folder nor a hash of 64 hexadecimal digits", param, ctx
+                )
             return str(value)
         if not any(folder.glob("*.safetensors")):
             self.fail(f"{value} has no safetensors files", param, ctx)
@@ -96,16 +101,23 @@ class GenerationOptions:
 
 
 def _text(_: click.Context, __: click.Parameter, file: TextIO | None) -> str | None:
-    return None if file is None else file.read().strip()
-
-
-def _effort_prompts(
-    _: click.Context, __: click.Parameter, file: TextIO | None
-) -> dict[str, str] | None:
     if file is None:
         return None
     try:
-        table: Any = json.load(file)
+        with file:
+            return file.read().strip()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{file.name} is not UTF-8 text") from error
+
+
+def _effort_prompts(
+    ctx: click.Context, param: click.Parameter, file: TextIO | None
+) -> dict[str, str] | None:
+    text = _text(ctx, param, file)
+    if text is None:
+        return None
+    try:
+        table: Any = json.loads(text)
     except ValueError as error:
         raise click.BadParameter(f"it is not JSON: {error}") from error
     if not isinstance(table, dict) or not all(

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from router.arrays import Array
 from router.artifact_prices import priced, prices_of
 from router.artifact_values import array, bounds, plain, within
 from router.composite import Composite, parse_composite
 from router.features import FEATURE_NAMES, FEATURES_VERSION
+from router.json_text import Fields, parse_json
 from router.kind_offsets import NO_KINDS, KindOffsets
 from router.known_words import KnownWords
 from router.parameters import Parameters
@@ -115,18 +116,18 @@ def save(artifact: Artifact, path: str | Path) -> None:
 def load(path: str | Path) -> Artifact:
     """Read an artifact. Raises ArtifactError unless it is complete and of this version."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # editors may write a BOM
+        raw = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ArtifactError(
             f"there is no router artifact at {path}; make one with `tops fit`"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); {_REFIT}") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}); {_REFIT}") from error
     try:
-        document: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(raw)
+    except ValueError as error:
         raise ArtifactError(f"{path} is damaged ({error}); {_REFIT}") from error
-    parsed = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    parsed = document if isinstance(document, Fields) else Fields()
     if parsed.get("kind") != _KIND:
         raise ArtifactError(f"{path} is not a router artifact; give the file that `tops fit` wrote")
     schema = parsed.get("schema")
@@ -141,8 +142,8 @@ def load(path: str | Path) -> Artifact:
         )
     try:
         return _artifact(parsed)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ArtifactError(f"{path} is damaged ({error!r}); {_REFIT}") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"{path} is damaged ({error}); {_REFIT}") from error
 
 
 def _artifact(document: dict[str, Any]) -> Artifact:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from router.options import SHARE, log_options, policy_of, policy_options
+from router.options import NEW_FILE, SHARE, check_effort, log_options, policy_of, policy_options
 
 _FILE = click.Path(path_type=Path)
 _SOURCES = click.argument("outcomes", nargs=-1, required=True, metavar="OUTCOMES...")
@@ -18,7 +18,7 @@ _LOCAL_ROUTER = Path("router.json")
 
 @click.command("fit")
 @_SOURCES
-@click.option("--out", required=True, type=_FILE, metavar="FILE", help="Router to write.")
+@click.option("--out", required=True, type=NEW_FILE, metavar="FILE", help="Router to write.")
 @click.option("--model", metavar="NAME", help="Model to fit, if the files have several.")
 @click.option(
     "--baseline",
@@ -106,7 +106,7 @@ def route_command(
     if prompt is not None and lines is not None:
         raise click.UsageError("PROMPT and --input exclude each other.")
     if prompt is None and lines is None:
-        prompt = "" if sys.stdin.isatty() else sys.stdin.read().strip("\ufeff").strip()
+        prompt = "" if sys.stdin.isatty() else _standard_input()
         if not prompt:
             raise click.UsageError("Give a PROMPT, text on standard input, or --input FILE.")
     if path is None:
@@ -116,9 +116,9 @@ def route_command(
         path = PORTABLE
     try:
         router = Router.load(path)
-        prompts = [{"prompt": prompt}] if lines is None else read_prompts(lines, lines.name)
-        for fields in prompts:
-            messages = fields.get("messages") or fields.get("prompt")
+        check_effort(policy, router.efforts)
+        alone = [("", dict[str, object](), prompt)]
+        for _, fields, messages in read_prompts(lines, lines.name) if lines else alone:
             route = router.route(messages, None, policy, kind_of(fields) or kind)
             click.echo(as_json(fields, route) if is_json else as_text(messages, route))
     except (ArtifactError, OSError, ValueError) as error:
@@ -137,7 +137,7 @@ def route_command(
     help="1 - confidence of the claims.",
 )  # fmt: skip
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
-@click.option("--plot", type=_FILE, metavar="FILE.png", help="Also draw accuracy over tokens.")
+@click.option("--plot", type=NEW_FILE, metavar="FILE.png", help="Also draw accuracy over tokens.")
 @log_options("--effort", "--log-effort")
 def audit_command(
     outcomes: tuple[str, ...],
@@ -156,11 +156,13 @@ def audit_command(
     """
     from router.evaluation.audit import audit
     from router.evaluation.audit_table import audit_table
-    from router.evaluation.plot import PlotError, draw_audit
+    from router.evaluation.plot import PlotError, check_plot, draw_audit
     from router.fitting.outcomes import OutcomeError, read_outcomes
     from router.logs.log_options import LogOptions
 
     try:
+        if plot is not None:
+            check_plot(plot)
         options = LogOptions.of(scores, log_efforts, tokenizer)
         reading = read_outcomes(outcomes, model, options, for_audit=True)
         result = audit(reading, max_loss, delta)
@@ -177,7 +179,7 @@ def audit_command(
 @click.option("--router", "path", required=True, type=_FILE, metavar="FILE", help="Router.")
 @click.option("--model", metavar="NAME", help="Model to replay; default: that of the router.")
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
-@click.option("--plot", type=_FILE, metavar="FILE.png", help="Also draw the frontiers.")
+@click.option("--plot", type=NEW_FILE, metavar="FILE.png", help="Also draw the frontiers.")
 @policy_options
 @log_options("--log-effort")
 def replay_command(
@@ -196,7 +198,7 @@ def replay_command(
 ) -> None:
     """Evaluate a router on judged OUTCOMES: outcome files, evaluation logs, folders of them."""
     from router.artifact import ArtifactError, load
-    from router.evaluation.plot import PlotError, draw
+    from router.evaluation.plot import PlotError, check_plot, draw
     from router.evaluation.replay import replay
     from router.evaluation.report import table
     from router.fitting.outcomes import OutcomeError, read_outcomes
@@ -205,7 +207,10 @@ def replay_command(
 
     policy = policy_of(max_loss, price, tokens, effort)
     try:
+        if plot is not None:
+            check_plot(plot)
         artifact = load(path)
+        check_effort(policy, artifact.efforts)
         options = LogOptions.of(scores, log_efforts, tokenizer)
         reading = read_outcomes(outcomes, model or artifact.model, options)
         result = replay(artifact, reading, policy)
@@ -221,6 +226,13 @@ def replay_command(
             "the figures are better than on new ones"
         ])  # fmt: skip
     click.echo(json.dumps(result) if is_json else table(result))
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise click.ClickException("standard input is not UTF-8 text") from error
 
 
 def _warn(warnings: Iterable[str]) -> None:

@@ -27,7 +27,8 @@ def as_text(messages: object, route: Route) -> str:
     """The decision with its reason, and a line per effort with P(correct) and tokens."""
     lines = [f"{' '.join(str(messages).split())[:70]}", f"  {route.effort}: {route.reason}"]
     if route.estimate is not None:
-        lines.append(f"  difficulty {route.estimate.difficulty:.2f}; budget {route.budget}")
+        budget = "no budget" if route.budget is None else f"budget {route.budget}"
+        lines.append(f"  difficulty {route.estimate.difficulty:.2f}; {budget}")
         lines.extend(
             f"  {effort:<10}P(correct) {p:.3f}   tokens {route.estimate.tokens[effort]:.0f}"
             for effort, p in route.estimate.p_correct.items()

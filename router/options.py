@@ -1,7 +1,10 @@
-"""Command-line options that several commands share: numbers that are finite, and the policy."""
+"""Command-line options that several commands share: finite numbers, files to write, the policy."""
 
+import difflib
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,6 +27,25 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class NewFile(click.Path):
+    """A file to write, refused before the work if it cannot be; it may exist."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        super().convert(value, param, ctx)
+        if not path.name:
+            self.fail(f"'{value}' is no file: name one.", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {path.parent}: make it, or name another.", param, ctx)
+        if not path.exists() and not os.access(path.parent, os.W_OK):
+            self.fail(f"you may not write into the folder {path.parent}.", param, ctx)
+        return path
+
+
+NEW_FILE = NewFile()
 SHARE = FiniteRange(0, 1)
 NOT_NEGATIVE = FiniteRange(0)
 POSITIVE = FiniteRange(0, min_open=True)
@@ -90,7 +112,7 @@ def policy_options(command: _Command) -> _Command:
 def policy_of(
     max_loss: float | None, price: float | None, tokens: float | None, effort: str | None
 ) -> "Policy":
-    """The policy of the options.
+    """The policy of the options; see `check_effort` for its effort.
 
     Raises:
         click.UsageError: more than one of them is given.
@@ -106,3 +128,15 @@ def policy_of(
     if tokens is not None:
         return Policy("budget", tokens=tokens)
     return Policy("quality", max_loss=0.01 if max_loss is None else max_loss)
+
+
+def check_effort(policy: "Policy", efforts: Sequence[str]) -> None:
+    """Raises click.BadParameter: a fixed policy has none of a router's `efforts`."""
+    if policy.effort is None or policy.effort in efforts:
+        return
+    listed = ", ".join(efforts)
+    if near := difflib.get_close_matches(policy.effort.lower(), efforts, n=1):
+        listed += f"; did you mean {near[0]}?"
+    raise click.BadParameter(
+        f"{policy.effort} is none of the router's efforts: {listed}", param_hint="--effort"
+    )

@@ -3,25 +3,48 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
-from router.json_text import parse_json
+from router.json_text import parse_object
 
 
-def read_prompts(lines: Iterable[str], name: str) -> Iterator[Mapping[str, object]]:
-    """The objects of JSON Lines, each with `prompt` or `messages`; empty lines are skipped.
+def read_prompts(
+    lines: Iterable[str], name: str
+) -> Iterator[tuple[str, Mapping[str, object], str | list[object]]]:
+    """The place, the object and the messages of each line; empty lines are skipped.
 
     Raises:
-        ValueError: a line is not a JSON object; the message has `name` and the line's number.
+        ValueError: a line is no JSON object with `prompt` or `messages`; the message has `name` and
+            the line's number.
     """
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            fields: object = parse_json(line.removeprefix("\ufeff"))  # a byte order mark
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{name}:{number}: not JSON ({error})") from error
-        if not isinstance(fields, dict):
-            raise ValueError(f"{name}:{number}: not an object")  # noqa: TRY004 (of the data)
-        yield cast("dict[str, object]", fields)
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                place = f"{name}:{number}"
+                yield place, *_read(line.removeprefix("\ufeff"), place)  # a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 text") from error
+
+
+def _read(line: str, place: str) -> tuple[Mapping[str, object], str | list[object]]:
+    try:
+        fields = parse_object(line)
+        messages = messages_of(fields)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+    if messages is None:
+        raise ValueError(f"{place}: neither prompt nor messages")
+    return fields, messages
+
+
+def messages_of(fields: Mapping[str, object]) -> str | list[object] | None:
+    """The `messages` of a row, or its `prompt`; None where both are missing or empty.
+
+    Raises:
+        ValueError: they are of another type.
+    """
+    messages = fields.get("messages") or fields.get("prompt") or None
+    if messages is not None and not isinstance(messages, str | list):
+        raise ValueError("neither prompt nor messages")
+    return cast("str | list[object] | None", messages)
 
 
 def kind_of(fields: Mapping[str, object]) -> str | None:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from router.commands import audit_command as outcomes_audit
-from router.options import NOT_NEGATIVE
+from router.options import NEW_FILE, NOT_NEGATIVE
 from server.config.load_settings import SettingsError, load_settings
 from server.config.options import ServeCommand
 from server.engines.dialect import DIALECTS
@@ -96,9 +96,8 @@ def key_command(name: str) -> None:
     is_flag=True,
     help="Report whole conversations too, for which all requests are read.",
 )
-@click.option("--json", "form", flag_value="json", help="Print a JSON object.")
-@click.option("--html", "form", flag_value="html", help="Print a self-contained HTML page.")
-@click.option("--text", "form", flag_value="text", default="text", hidden=True)
+@click.option("--json", "is_json", is_flag=True, help="Print a JSON object.")
+@click.option("--html", "is_html", is_flag=True, help="Print a self-contained HTML page.")
 def savings_command(
     ledger: str | None,
     since: str | None,
@@ -109,7 +108,8 @@ def savings_command(
     policies: tuple[str, ...],
     router: str | None,
     conversations: bool,
-    form: str,
+    is_json: bool,
+    is_html: bool,
 ) -> None:
     """Report the savings against the baseline effort, measured with the holdout.
 
@@ -125,6 +125,8 @@ def savings_command(
     from server.savings.query import parse_policy, query
     from server.savings.text_report import text_report
 
+    if is_json and is_html:
+        raise click.UsageError("--json and --html exclude each other.")
     try:
         choices = {text: parse_policy(text, router) for text in policies}
         selection = Selection(parse_moment(since, "--since"), model, key, kind)
@@ -138,10 +140,10 @@ def savings_command(
         document = query(ledger or settings.ledger, selection, prices, choices, conversations)
     except (LedgerError, LedgerDown, SettingsError) as error:
         raise click.ClickException(str(error)) from error
-    if form == "json":
+    if is_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(html_report(document) if form == "html" else text_report(document))
+        click.echo(html_report(document) if is_html else text_report(document))
 
 
 _ENGINE_OPTIONS = (
@@ -180,7 +182,7 @@ _ENGINE_OPTIONS = (
         help="Concurrent requests; replies may then differ by themselves.",
     ),
     click.Option(
-        ["--out"], type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        ["--out"], type=NEW_FILE, metavar="FILE",
         help="Write each reply's counts, and go on from there in a second run.",
     ),
 )  # fmt: skip

@@ -62,7 +62,7 @@ class _TrialFile:
         if self._path is None or not self._path.exists():
             return {}
         trials: dict[tuple[str, str], Trial] = {}
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
             if number == len(lines) and not line.endswith("\n"):
                 break  # of a run that was killed while it wrote
@@ -119,10 +119,10 @@ def read_audit_prompts(lines: TextIO) -> list[str]:
     """
     prompts: dict[str, None] = {}
     try:
-        for fields in read_prompts(lines, lines.name):
+        for place, fields, _ in read_prompts(lines, lines.name):
             prompt = fields.get("prompt")
             if not isinstance(prompt, str) or not prompt.strip():
-                raise AuditError(f"{lines.name}: a line has no prompt: each needs its text")
+                raise AuditError(f"{place}: there is no prompt: each line needs its text")
             prompts[prompt] = None
     except ValueError as error:
         raise AuditError(str(error)) from error

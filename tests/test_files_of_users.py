@@ -114,7 +114,7 @@ def test_a_problem_without_an_answer_is_named_with_its_line(tmp_path: Path) -> N
 
 def test_prompts_of_pandas_and_of_windows_are_read() -> None:
     lines = io.TextIOWrapper(io.BytesIO(MARK + b'{"prompt": "a", "id": NaN}\r\n'), "utf-8")
-    assert list(read_prompts(lines, "-")) == [{"prompt": "a", "id": None}]
+    assert list(read_prompts(lines, "-")) == [("-:1", {"prompt": "a", "id": None}, "a")]
 
 
 BROKEN = [

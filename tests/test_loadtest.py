@@ -121,6 +121,14 @@ def test_a_server_that_is_down_is_reported_before_the_run(
     assert not printed.out
 
 
+def test_a_url_without_v1_is_refused_before_the_run(
+    gateway: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = shorten("efforts.toml", tmp_path)
+    assert main(["load", str(plan), "--url", gateway]) == 2
+    assert capsys.readouterr().err == f"Error: {gateway} is not the base URL of the API: add /v1\n"
+
+
 def record(arm: str, problem: str, **options: Any) -> Record:
     fields = {"thinking_tokens": 10, "effort": "low", **options}
     ended = "error" if "error" in fields else "answer"

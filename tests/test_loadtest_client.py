@@ -156,10 +156,10 @@ def test_a_report_that_cannot_be_written_exits_with_2_after_the_tables(
     plan.write_text(
         f'url = "{endpoint.url}/sse"\nproblems = {{file = "p.jsonl"}}\narms = [{{name = "a"}}]\n'
     )
-    assert main(["load", str(plan), flag, str(tmp_path)]) == 2
+    assert main(["load", str(plan), flag, "/dev/full"]) == 2
     printed = capsys.readouterr()
     assert "| a | 1 | 0 |" in printed.out
-    assert f"Error: {tmp_path}: Is a directory" in printed.err
+    assert "No space left on device" in printed.err
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1)])

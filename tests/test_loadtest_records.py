@@ -161,11 +161,36 @@ def test_records_of_an_earlier_run_are_not_overwritten(
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"arm": "a"}\n', "5\n6\n", "{\n{\n"])
-def test_a_file_without_records_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "records_file.jsonl").write_text(text)
-    with pytest.raises(PlanError, match="has no records"):
-        read_records(tmp_path / "records_file.jsonl")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not JSON"),
+        ("{}\n", "line 1: field arm is missing"),
+        ("[1]\n", "not an object"),
+        ('{"arm": "a"}\n', "line 1: field problem_id is missing"),
+        ("5\n6\n", "line 1: not an object"),
+        ('{"records": [5]}\n', "a record is not an object"),
+        ('{"records": [{}]}\n', "record 1: field arm is missing"),
+        ("\udcff", "it is not UTF-8 text"),
+    ],
+)
+def test_a_file_without_records_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "records_file.jsonl"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(PlanError, match=f"has no records of tops load: {reason}"):
+        read_records(file)
+    with pytest.raises(PlanError, match="absent cannot be read: No such file"):
+        read_records(tmp_path / "absent")
+
+
+def test_an_earlier_run_without_an_answer_can_be_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "records.jsonl"
+    row = {"arm": "auto", "problem_id": "p", "budget": None, "ended": "error", "error": "X"}
+    file.write_text(json.dumps(row) + "\n")
+    assert main(["load", str(ROOT / "loadtest/plans/smoke.toml"), "--again", str(file)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_records_with_former_keys_are_read_with_a_warning(

@@ -55,8 +55,8 @@ def test_lines_are_judged_by_what_they_have() -> None:
     assert [verdicts[number].get("correct") for number in (7, 8)] == [True, False]
     assert "the answer is empty" in verdicts[4]["error"]
     assert "--run-code" in verdicts[5]["error"]
-    assert "no answer to judge" in verdicts[6]["error"]
-    assert "no answer to judge" in verdicts[None]["error"]
+    assert verdicts[6]["error"] == "no answer to judge: field response is missing"
+    assert verdicts[None]["error"].startswith("no answer to judge: not JSON (")
 
 
 def test_a_percent_sign_is_right_where_the_question_speaks_of_percent() -> None:

@@ -82,21 +82,42 @@ def test_the_budgets_of_a_gateway_s_router_cut_nothing_that_is_measured(
 
 def test_bad_calls_are_reported(problems: Path, tmp_path: Path) -> None:
     out = tmp_path / "router.json"
-    down = run_tops(*command(problems, "http://127.0.0.1:1", out, "--yes", "--limit", "1"))
+    down = run_tops(*command(problems, "http://127.0.0.1:1", out, "--yes"))
     assert down.returncode == 1
     assert "did not answer" in down.stderr
     absent = run_tops(*command(tmp_path / "absent", "http://127.0.0.1:1", out))
     assert "there is no file" in absent.stderr
     assert "Traceback" not in down.stderr + absent.stderr
-    for flags in (("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max")):
+    none_lost = run_tops(*command(tmp_path / "absent", "http://x", out, "--max-loss", "0"))
+    assert "there is no file" in none_lost.stderr
+    for flags in (
+        *(("--delta", "2"), ("--max-loss", "5"), ("--baseline", "max"), ("--efforts", "high")),
+    ):
         refused = run_tops(*command(problems, "http://127.0.0.1:1", out, "--yes", *flags))
         assert refused.returncode == 2
         assert flags[0] in refused.stderr
 
 
+def test_too_few_problems_are_refused_before_anything_is_sent(
+    problems: Path, tmp_path: Path
+) -> None:
+    repeated = tmp_path / "repeated.jsonl"
+    rows = [json.loads(line) for line in problems.read_text().splitlines()]
+    twice = [{**rows[n % 20], "problem_id": n} for n in range(40)]
+    repeated.write_text("".join(f"{json.dumps(row)}\n" for row in twice))
+    with misbehaving() as endpoint:
+        for file, flags in ((problems, ("--limit", "20")), (repeated, ())):
+            words = command(file, f"{endpoint.url}/fine", tmp_path / "r.json", "--yes", *flags)
+            result = run_tops(*words)
+            assert result.returncode == 1
+            assert "too few problems to fit a router: 20; give at least 30" in result.stderr
+        assert endpoint.asked["fine"] == 0
+    assert not (tmp_path / "r.outcomes.jsonl").exists()
+
+
 def test_the_key_goes_to_the_endpoint_and_nowhere_else(problems: Path, tmp_path: Path) -> None:
     with misbehaving() as endpoint:
-        words = command(problems, f"{endpoint.url}/fine", tmp_path / "r.json", "--limit", "1")
+        words = command(problems, f"{endpoint.url}/fine", tmp_path / "r.json")
         words[words.index(f"{endpoint.url}/fine/v1")] = f"{endpoint.url}/fine"
         result = run_tops(*words, TOPS_UPSTREAM_API_KEY="sk-very-secret")
         assert endpoint.keys == {"Bearer sk-very-secret"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,12 @@ def test_rows_follow_the_outcome_contract(gateway: str, problems: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [('{"prompt": "x"}', "line 41"), ("{", "line 41"), ("[]", "line 41")]
+    ("line", "message"),
+    [
+        ('{"prompt": "x"}', "line 41: field problem_id is missing"),
+        ("{", "line 41: not JSON"),
+        ("[]", "line 41: not an object"),
+    ],
 )
 def test_a_broken_problem_file_is_named_by_line(
     problems: Path, tmp_path: Path, line: str, message: str
@@ -218,6 +224,9 @@ def test_a_truncated_answer_counts_only_if_it_is_complete(
         (["--samples", "0"], "x>=1"),
         (["--samples", "2", "--temperature", "0"], "above 0"),
         (["--efforts", "hgih"], "known efforts: none"),
+        (["--weights", "nofolder"], "nofolder is neither a folder nor a hash"),
+        (["--effort-prompts", "/dev/null"], "it is not JSON"),
+        (["--system", sys.executable], "is not UTF-8 text"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(
@@ -247,10 +256,10 @@ def test_a_file_keeps_models_apart_and_refuses_other_weights(
     endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in ("one", "two", "one"):
-        assert generate(endpoint, "fine", tmp_path, "--model", model, "--weights", "w1") == 0
+        assert generate(endpoint, "fine", tmp_path, "--model", model, "--weights", "1" * 64) == 0
     assert [row["model"] for row in rows(tmp_path / "out.jsonl")] == ["one", "two"]
-    assert generate(endpoint, "fine", tmp_path, "--model", "one", "--weights", "w2") == 1
-    assert "weights w1, not w2" in capsys.readouterr().err
+    assert generate(endpoint, "fine", tmp_path, "--model", "one", "--weights", "2" * 64) == 1
+    assert f"weights {'1' * 64}, not {'2' * 64}" in capsys.readouterr().err
     assert len(rows(tmp_path / "out.jsonl")) == 2
 
 
@@ -318,12 +327,26 @@ def test_the_weights_of_a_folder_are_those_that_its_router_is_tied_to(
     assert "has no safetensors" in capsys.readouterr().err
 
 
-def test_a_broken_line_of_the_outcomes_is_named(
-    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{broken\n", ", line 1, is no outcome (not JSON"),
+        ("{}\n", ", line 1, is no outcome (field problem_id is missing): pass another --out"),
+        ("[]\n", ", line 1, is no outcome (not an object)"),
+        ("Notes, without a line's end", " is no outcome file: pass another --out"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_and_kept(
+    endpoint: Endpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
 ) -> None:
-    (tmp_path / "out.jsonl").write_text("{broken\n")
+    (tmp_path / "out.jsonl").write_text(text)
     assert generate(endpoint, "fine", tmp_path) == 1
-    assert "out.jsonl, line 1" in capsys.readouterr().err
+    assert f"out.jsonl{message}" in capsys.readouterr().err
+    assert (tmp_path / "out.jsonl").read_text() == text
 
 
 def many(folder: Path) -> None:

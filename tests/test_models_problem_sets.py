@@ -65,10 +65,14 @@ def test_without_a_network_the_error_says_what_to_do(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"problem_id": 1, "prompt": "x", "answer": 2}\n{"problem_id": 1}', "line 2: KeyError"),
+        (
+            '{"problem_id": 1, "prompt": "x", "answer": 2}\n\n{"problem_id": 1}',
+            "line 3: field prompt is missing",
+        ),
         ('{"problem_id": 1, "prompt": "x", "answer": 2}\n' * 2, "line 2: 1 is there already"),
-        ("[1]", "line 1"),
-        ("{", "line 1"),
+        ("[1]", "line 1: not an object"),
+        ("{", "line 1: not JSON"),
+        ('{"problem_id": 1, "prompt": "\\ud83d", "answer": 2}', "line 1: half of a surrogate"),
         ('{"problem_id": 1, "prompt": "x", "answer": " "}', "the answer is empty"),
         ("", "has no problems"),
     ],

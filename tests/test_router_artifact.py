@@ -81,7 +81,7 @@ def change(document: Any, *keys: str | int, to: object) -> None:
         (("vocabulary",), None, "damaged"),
         (("delta",), 10**400, "damaged"),
         (("baseline",), "max", "damaged"),
-        (("parameters",), {}, "damaged"),
+        (("parameters",), {}, r"damaged \(field \w+ is missing\)"),
         (("parameters", "p_bias"), [0.0], "damaged"),
         (("parameters", "p_bias"), ["x"] * 4, "damaged"),
         (("parameters", "scale", 3), 0.0, "damaged"),

@@ -236,7 +236,7 @@ def test_the_command_prints_text_json_and_a_picture(
         assert pair["tokens_ci"][0] <= pair["tokens"] <= pair["tokens_ci"][1]
     low, high = result["saving"]["share_ci"]
     assert low <= result["saving"]["share"] <= high
-    assert main(["audit", path, "--plot", str(tmp_path / "audit.txt")]) == 1
+    assert main(["audit", "absent", "--plot", str(tmp_path / "audit.txt")]) == 1
     assert main(["audit", str(tmp_path / "none.jsonl")]) == 1
     assert "cannot be opened" in capsys.readouterr().err
 

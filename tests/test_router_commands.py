@@ -57,10 +57,11 @@ def test_fit_prints_its_metrics(
 def test_fit_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "o.jsonl", simulated(10))
     assert main(["fit", str(path), "--out", str(tmp_path / "r.json")]) == 1
-    assert "10 problems are too few" in capsys.readouterr().err
+    assert "too few problems to fit a router: 10;" in capsys.readouterr().err
     assert not (tmp_path / "r.json").exists()
     path = write(tmp_path / "o.jsonl", simulated(60))
-    assert main(["fit", str(path), "--out", str(tmp_path / "no" / "r.json")]) == 1
+    (tmp_path / "r.json.partial").mkdir()
+    assert main(["fit", str(path), "--out", str(tmp_path / "r.json")]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
@@ -90,9 +91,58 @@ def test_route_reads_a_file_and_prints_objects(
     assert without_id["abstained"]
     refused = ("budget", "budgets", "difficulty", "p_correct", "tokens")
     assert [without_id[name] for name in refused] == [None] * 5
-    path.write_text("{}\n[]\n")
-    assert main(["route", "--router", str(files[1]), "--input", str(path)]) == 1
-    assert "in.jsonl:2: not an object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[]", ":2: not an object"),
+        (b"{", ":2: not JSON ("),
+        (b'{"x": 1}', ":2: neither prompt nor messages"),
+        (b'{"messages": []}', ":2: neither prompt nor messages"),
+        (b'{"prompt": 5}', ":2: neither prompt nor messages"),
+        (b"\xff\xfe\x80", " is not UTF-8 text"),
+    ],
+)
+def test_a_line_without_a_prompt_is_named(
+    files: tuple[Path, Path, Path], tmp_path: Path, line: bytes, message: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n' + line + b"\n")
+    argv = ["--router", str(files[1]), "--input", str(path)]
+    result = CliRunner().invoke(route_command, argv)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {path}{message}")
+
+
+def test_standard_input_that_is_no_text_is_refused() -> None:
+    result = CliRunner().invoke(route_command, input=b"\xff\xfe\x80")
+    assert (result.exit_code, result.stderr) == (1, "Error: standard input is not UTF-8 text\n")
+
+
+def test_a_router_without_budgets_says_so() -> None:
+    result = CliRunner().invoke(route_command, ["--router", "portable", "What is 17 * 23?"])
+    assert "; no budget\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("effort", "listed"),
+    [
+        ("xx", "none, low, medium, high\n"),
+        ("hgih", "none, low, medium, high; did you mean high?\n"),
+    ],
+)
+@pytest.mark.parametrize("command", ["route", "replay"])
+def test_an_effort_that_the_router_does_not_have_is_refused(
+    files: tuple[Path, Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    effort: str,
+    listed: str,
+) -> None:
+    argv = [command, "--router", str(files[1]), "--effort", effort, str(files[2])]
+    assert main(argv) == 2
+    assert capsys.readouterr().err.endswith(f"{effort} is none of the router's efforts: {listed}")
 
 
 def test_route_fails_with_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

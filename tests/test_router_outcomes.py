@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.evaluation.audit import audit
 from router.fitting.outcomes import OutcomeError, read_outcomes
 from router.fitting.table import check, tabulate
 
@@ -65,7 +66,6 @@ def test_completion_tokens_replace_missing_thinking_tokens(tmp_path: Path) -> No
         ({**GOOD, "correct": "yes"}, "correct"),
         ({**GOOD, "thinking_tokens": -1}, "thinking_tokens"),
         ({**GOOD, "thinking_tokens": 1.5}, "thinking_tokens"),
-        ({**GOOD, "prompt": None}, "neither prompt nor messages"),
         ({**GOOD, "prompt": {"a": 1}}, "neither prompt nor messages"),
     ],
 )
@@ -80,8 +80,10 @@ def test_a_broken_line_is_skipped_with_a_warning(tmp_path: Path, bad: object, re
 def test_repeated_rows_and_rows_without_tokens_are_skipped(tmp_path: Path) -> None:
     rows = many()
     bare = {**GOOD, "problem_id": "p99", "tokens": None, "thinking_tokens": None}
-    dataset = read_outcomes([write(tmp_path / "o.jsonl", [*rows, rows[3], bare])])
-    assert dataset.skipped == 2
+    silent = {**GOOD, "problem_id": "p98", "prompt": None}
+    dataset = read_outcomes([write(tmp_path / "o.jsonl", [*rows, rows[3], bare, silent])])
+    assert dataset.skipped == 3
+    assert "1 rows without a prompt skipped" in dataset.warnings
     assert any("o.jsonl:81: p1/high/0" in warning for warning in dataset.warnings)
     assert any("1 rows without tokens" in warning for warning in dataset.warnings)
 
@@ -127,14 +129,37 @@ def test_a_pair_of_files_is_read(tmp_path: Path) -> None:
     rows += [f"{n},m,{effort},1,1,{n},1" for n in range(9) for effort in ("direct", "cot")]
     rows += ["3,m,cot,2,1,,0", "404,m,cot,1,1,5,0"]
     path = write(tmp_path / "x.outcomes.csv", rows)
-    assert "x.problems.jsonl" in refused([path])
+    assert "no row has a prompt" in refused([path])
     problems = [{"problem_id": n, "prompt": f"prompt {n}"} for n in range(9)]
     write(tmp_path / "x.problems.jsonl", problems)
     dataset = read_outcomes([path])
     assert len(dataset.outcomes) == 18
     assert dataset.outcomes[2].messages == "prompt 1"
-    assert any("x.outcomes.csv:21: neither prompt" in warning for warning in dataset.warnings)
+    assert "1 rows without a prompt skipped" in dataset.warnings
     assert any("1 rows without tokens" in warning for warning in dataset.warnings)
+
+
+def test_prompts_come_from_any_problems_file_that_is_named(tmp_path: Path) -> None:
+    rows = ["problem_id,model,effort,correct,tokens"]
+    rows += [f"{n},m,{effort},{n % 2},{n}" for n in range(40) for effort in ("low", "high")]
+    outcomes = write(tmp_path / "x.csv", rows)
+    prompts = [{"problem_id": n, "prompt": f"prompt {n}"} for n in range(40)]
+    problems = write(tmp_path / "q.jsonl", prompts)
+    dataset = read_outcomes([outcomes, problems])
+    assert [outcome.messages for outcome in dataset.outcomes[::2]] == [
+        f"prompt {n}" for n in range(40)
+    ]
+    alone = read_outcomes([outcomes], for_audit=True)
+    assert len(alone.outcomes) == 80
+    assert audit(alone, 0.01, 0.1)["recommended"] == "low"
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("True", "False"), ("true", " FALSE "), ("1", "0")])
+def test_correct_is_read_as_pandas_writes_it(tmp_path: Path, right: str, wrong: str) -> None:
+    rows = ["problem_id,prompt,model,effort,correct,tokens"]
+    rows += [f"{n},Add {n}.,m,low,{right if n else wrong},{n}" for n in range(3)]
+    dataset = read_outcomes([write(tmp_path / "x.csv", rows)])
+    assert [outcome.correct for outcome in dataset.outcomes] == [0, 1, 1]
 
 
 def test_a_csv_file_may_hold_its_prompts(tmp_path: Path) -> None:
@@ -148,7 +173,7 @@ def test_a_csv_file_may_hold_its_prompts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (many(10), "10 problems are too few"),
+        (many(10), "too few problems to fit a router: 10;"),
         (many(40, effort="low"), "of 40 problems these have low for 40"),
         (
             [

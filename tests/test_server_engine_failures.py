@@ -150,7 +150,9 @@ def test_content_that_an_engine_does_not_allow_is_the_client_s_403(
 ) -> None:
     error = '{"error": {"message": "your input was flagged", "code": 403}}'
     engine.replies["flagged"] = http("403 Forbidden", error)
-    assert error_of(ask(front, "flagged"), 403)["message"] == "your input was flagged"
+    response = ask(front, "flagged")
+    assert response.status_code == 403
+    assert response.json()["error"]["message"] == "your input was flagged"
 
 
 def test_a_refusal_of_the_gateway_s_key_under_status_200_is_one_too(

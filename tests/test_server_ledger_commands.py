@@ -78,6 +78,13 @@ def test_without_the_library_export_says_what_to_install(
     assert not list(tmp_path.glob("x.parquet*"))
 
 
+def test_an_export_is_a_parquet_file_by_its_name(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ledger", "export", str(tmp_path / "x.csv"), "--ledger", url]) == 2
+    assert f"name it {tmp_path / 'x.parquet'}" in capsys.readouterr().err
+
+
 def test_prune_deletes_while_a_gateway_writes(
     url: str, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:

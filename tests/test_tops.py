@@ -3,10 +3,12 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,7 +21,7 @@ import tops
 HEAVY = ("numpy", "pydantic", "fastapi", "sqlalchemy", "torch", "server", "router", "models")
 
 
-def run(*argv: str, **options: str) -> Result:
+def run(*argv: str, **options: Any) -> Result:
     return CliRunner().invoke(tops.cli, argv, **options)
 
 
@@ -181,6 +183,58 @@ sys.exit(tops.main())
     )
     os.close(writer)
     assert (process.returncode, process.stderr) == (130, b"")
+
+
+def test_a_reader_of_verdicts_that_left_is_no_traceback() -> None:
+    lines = '{"id": 1, "response": "5", "answer": "5"}\n' * 20
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "tops", "judge"],
+        cwd=ROOT,
+        input=lines,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert process.stderr == ""
+
+
+FILES = [
+    *(("fit", "x", "--out"), ("audit", "x", "--plot"), ("audit", "--engine", "http://x", "--out")),
+    *(("replay", "x", "--router", "r", "--plot"), ("generate", "p", "--out"), ("ledger", "export")),
+    *(("calibrate", "--model", "m", "--problems", "p", name) for name in ("--out", "--outcomes")),
+    *(("load", "plan.toml", name) for name in ("--json", "--csv", "--html", "--records")),
+]
+
+
+@pytest.mark.parametrize("words", FILES, ids=" ".join)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    for file, reason in (
+        (".", "is a directory"),
+        ("/", "is a directory"),
+        ("", "is no file: name one"),
+        (str(tmp_path / "no" / "x"), f"there is no folder {tmp_path / 'no'}: make it"),
+    ):
+        result = run(*words, file)
+        assert result.exit_code == 2
+        assert reason in result.output
+
+
+def test_the_help_of_commands_within_a_command_is_whole() -> None:
+    listed = run("ledger", "--help", terminal_width=80).output.partition("Commands:")[2]
+    assert "export" in listed
+    assert not re.search(r"\.\.\.|…", listed)
+
+
+def test_the_folder_of_a_run_is_no_file() -> None:
+    result = run("train", "plan", "recipe.toml", "--run", __file__)
+    assert result.exit_code == 2
+    assert "is a file" in result.output
 
 
 def test_a_full_disk_and_a_reader_that_left_are_no_traceback() -> None:

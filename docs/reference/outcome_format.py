@@ -18,12 +18,13 @@ A file has one JSON object per line and may be gzipped:"""
 _PAIR = """\
 The same rows may come as a CSV file with the fields as columns, `prompt` among them, or as a pair
 of files, `NAME.outcomes.csv` and `NAME.problems.jsonl`, either of them gzipped. The CSV file then
-has no prompts; the JSON Lines file has `problem_id`, `prompt` or `messages`, and `kind`. `--model`
-chooses one model's rows where a file holds several.
+has no prompts; the JSON Lines file has `problem_id`, `prompt` or `messages`, and `kind`. Under
+another name or in another folder, name it beside the CSV file; `tops audit` needs no prompts.
+`--model` chooses one model's rows where a file holds several.
 
-A reader leaves out broken lines, repeated rows and rows without tokens, and reports how many. It
-refuses a file of which more than a tenth of the lines are broken, files that mix weights, and files
-of several models without `--model`.
+A reader leaves out broken lines, repeated rows and rows without tokens or prompt, and reports how
+many. It refuses a file of which more than a tenth of the lines are broken, files that mix weights,
+and files of several models without `--model`.
 
 The same commands read [the logs of evaluation tools](../guides/evaluation-logs.md)."""
 
@@ -35,7 +36,7 @@ _ROW: dict[str, tuple[object, str]] = {
     "model": ("demo", "name of the model"),
     "effort": ("low", "effort of the request; a log's own names of modes are accepted too"),
     "sample": (0, "number of the generation of this problem at this effort; default 0"),
-    "correct": (1, "1 if the answer was judged correct, else 0"),
+    "correct": (1, "1 (or true) if the answer was judged correct, else 0 (or false)"),
     "tokens": (17, "completion tokens: thinking and answer"),
     "thinking_tokens": (
         6,

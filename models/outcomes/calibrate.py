@@ -16,6 +16,8 @@ from models.outcomes.generate import generate_judged, plan_tasks, read_finished,
 from models.outcomes.problem_sets import Problem
 from router.fitting.fit import FitSettings, Fitted, fit
 from router.fitting.outcomes import read_outcomes
+from router.fitting.prompts import prompt_key
+from router.fitting.table import check_size
 
 _PILOT_PROBLEMS = 3
 
@@ -61,6 +63,15 @@ class Calibration:
     samples: int
     concurrency: int
     run_code: bool = False
+
+
+def check_problems(calibration: Calibration) -> None:
+    """Raises OutcomeError: there are fewer distinct prompts than a fit needs."""
+    opening = calibration.settings.opening
+    check_size(len({
+        prompt_key([*opening(problem), {"role": "user", "content": problem.prompt}])
+        for problem in calibration.problems
+    }))  # fmt: skip
 
 
 def generate_missing(

@@ -26,11 +26,12 @@ from models.outcomes.engines import Engines
 from models.outcomes.problem_sets import Problem, read_problems
 from models.outcomes.progress import progress_bar
 from models.outcomes.verify import Judge
-from router.json_text import parse_json
+from router.json_text import parse_object
 
 API_KEY_VARIABLE = "TOPS_UPSTREAM_API_KEY"
 """The environment variable that holds the endpoint's key."""
 
+_ROW_BEGINS = b'{"problem_id": '
 _CHECKED_FROM = 20
 _MAX_REFUSED_SHARE = 0.1
 _SHOWN_REFUSALS = 10
@@ -42,7 +43,7 @@ def read_finished(
     """Keys of the model's generations in a file; an incomplete last line is cut off.
 
     Raises:
-        GenerateError: a line is broken, has other weights of the same model, another system
+        GenerateError: a line is no outcome, has other weights of the same model, another system
             message or kind of traffic, or another problem under the same id.
     """
     expected = {problem.problem_id: problem for problem in problems}
@@ -50,18 +51,20 @@ def read_finished(
         return set()
     raw = file.read_bytes()
     complete_lines = raw[: raw.rfind(b"\n") + 1]
-    if complete_lines != raw:
-        os.truncate(file, len(complete_lines))
     finished: set[tuple[str, str, int]] = set()
     for number, line in enumerate(complete_lines.split(b"\n")[:-1], 1):
         try:
-            row = parse_json(line)
-            key = row["problem_id"], row["effort"], row["sample"]
+            row = parse_object(line)
+            key = str(row["problem_id"]), str(row["effort"]), row["sample"]
             model, weights = row["model"], row["weights"]
             prompt, answer = row.get("prompt"), row.get("answer")
-            turns: list[Any] = row.get("messages") or []
-        except (ValueError, KeyError, TypeError) as error:
-            raise GenerateError(f"{file}, line {number}: {error!r}") from error
+            turns: Any = row.get("messages") or []
+            if not isinstance(turns, list):
+                raise ValueError("field messages is not a list")  # noqa: TRY004, TRY301
+        except ValueError as error:
+            raise GenerateError(
+                f"{file}, line {number}, is no outcome ({error}): pass another --out"
+            ) from error
         if model != settings.model:
             continue
         if weights != settings.weights:
@@ -88,6 +91,10 @@ def read_finished(
                 "pass the same --kind, or another --out"
             )
         finished.add(key)
+    if incomplete := raw[len(complete_lines) :]:
+        if not incomplete.startswith(_ROW_BEGINS[: len(incomplete)]):
+            raise GenerateError(f"{file} is no outcome file: pass another --out")
+        os.truncate(file, len(complete_lines))
     return finished
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from models.outcomes.check import Check, read_check
 from models.outcomes.verify import unjudgeable
-from router.json_text import parse_json
+from router.json_text import parse_object
 
 _DOWNLOAD_SECONDS = 60
 _NUMBER_LAST = "\n\nGive the final answer as a number at the end."
@@ -42,7 +42,7 @@ class Problem:
 
 
 def _gsm8k(row: Mapping[str, Any], number: int) -> Problem:
-    answer = row["answer"].rpartition("####")[2].strip()
+    answer = str(row["answer"]).rpartition("####")[2].strip()
     return Problem(f"gsm8k-{number}", row["question"] + _NUMBER_LAST, answer)
 
 
@@ -90,14 +90,16 @@ def read_problems(
     else:
         file, parse = Path(source), _parse_row
     problems: dict[str, Problem] = {}
-    for number, line in enumerate(_lines(file, public), 1):
+    for number, line in _lines(file, public):
         where = f"{file}, line {number}"
         try:
-            problem = parse(parse_json(line), number)
+            problem = parse(parse_object(line), number)
             for text in (problem.prompt, problem.kind or "", problem.system or ""):
-                text.encode()  # a lone surrogate cannot be encoded
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ProblemError(f"{where}: {error!r}") from error
+                text.encode()
+        except UnicodeEncodeError as error:
+            raise ProblemError(f"{where}: half of a surrogate pair is no text") from error
+        except (ValueError, TypeError) as error:
+            raise ProblemError(f"{where}: {error}") from error
         if problem.problem_id in problems:
             raise ProblemError(f"{where}: {problem.problem_id} is there already")
         if reason := unjudgeable(problem.answer, problem.check, run_code):
@@ -126,7 +128,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
     return value or None
 
 
-def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:
+def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[tuple[int, str]]:
     try:
         raw = file.read_bytes()
         if file.suffix == ".gz":
@@ -135,9 +137,12 @@ def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[str]:
     except FileNotFoundError as error:
         sets = ", ".join(public)
         raise ProblemError(f"there is no file {file}; the public sets are {sets}") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ProblemError(f"{file} cannot be read: {error}") from error
-    return (line for line in text.split("\n") if line.strip())
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{file} is not UTF-8 text") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ProblemError(f"{file} cannot be read: {reason}") from error
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
 def _download(name: str, url: str) -> Path:

@@ -199,7 +199,7 @@ def read_lines(file: Path) -> Iterator[Row | str]:
             row = parse_json(line)
             if b"\\u" in line:  # a lone surrogate is no text of which there are tokens
                 json.dumps(row, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
+        except ValueError:
             row = None
         yield row if isinstance(row, dict) else "it is not a JSON object"
 

@@ -201,9 +201,9 @@ def _served_name(url: str, model: Path) -> str:
             response.raise_for_status()
         roots = {str(entry["id"]): entry.get("root") for entry in response.json()["data"]}
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
-        raise _DownError(f"{url} does not list its models ({error!r}): {remedy}") from error
+        raise _DownError(f"{url} does not list its models ({error}): {remedy}") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{url} does not list its models ({error!r}): {remedy}") from error
+        raise RunError(f"{url} does not list its models: {remedy}") from error
     for served in (name, MODEL):
         root = roots.get(served)
         if isinstance(root, str) and root != served and Path(root).resolve() != model.resolve():

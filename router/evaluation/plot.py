@@ -12,12 +12,15 @@ class PlotError(Exception):
     """The plot cannot be written; the message says what to do."""
 
 
-def draw(result: Mapping[str, Any], model: str, path: Path) -> None:
-    """Write the frontiers of a replay as PNG, SVG or PDF, by the ending of `path`.
+def check_plot(path: Path) -> None:
+    """Raises PlotError: matplotlib is missing, or does not know the ending of `path`."""
+    endings = _figure(1, 1).canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in ("", *endings):
+        raise PlotError(f"{path}: name a file that ends in one of {', '.join(endings)}")
 
-    Raises:
-        PlotError: matplotlib is missing, or does not know the ending.
-    """
+
+def draw(result: Mapping[str, Any], model: str, path: Path) -> None:
+    """Write the frontiers of a replay as PNG, SVG or PDF, by the ending of `path`."""
     figure = _figure(7.0, 4.5)
     axes = figure.subplots()
     frontier = sorted((step["tokens"], step["accuracy"]) for step in result["frontier"])
@@ -31,15 +34,11 @@ def draw(result: Mapping[str, Any], model: str, path: Path) -> None:
     _point(axes, [result["oracle"]], marker="*", color="tab:green", label="oracle")
     _point(axes, [result["policy"]], marker="o", color="tab:blue", label="policy")
     _label(axes, f"{model}, {result['problems']} problems, 95 % intervals")
-    _save(figure, path)
+    figure.savefig(path, dpi=150)
 
 
 def draw_audit(result: Mapping[str, Any], path: Path) -> None:
-    """Write each effort's accuracy over its tokens, overall and for the largest kinds.
-
-    Raises:
-        PlotError: as `draw`.
-    """
+    """Write each effort's accuracy over its tokens, overall and for the largest kinds."""
     parts = {result["model"]: result, **result["kinds"]}
     panels = dict(list(parts.items())[:_MAX_PANELS])
     columns = min(len(panels), 3)
@@ -55,7 +54,7 @@ def draw_audit(result: Mapping[str, Any], path: Path) -> None:
         _label(axes, f"{name}, {part['prompts']} prompts, 95 % intervals")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    _save(figure, path)
+    figure.savefig(path, dpi=150)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -85,13 +84,6 @@ def _label(axes: Any, title: str) -> None:
     axes.margins(x=0.12)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower right")
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise PlotError(f"{path}: {error}") from error
 
 
 def _point(axes: Any, entries: Any, **style: Any) -> None:

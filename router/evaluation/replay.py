@@ -118,9 +118,7 @@ def decide(artifact: Artifact, table: Table, rows: Index, policy: Policy) -> Dec
         chosen = choose_rows_at(p_correct, tokens, point, baseline, guard)
         return np.where(trusted, chosen, baseline)
 
-    if policy.mode == "fixed":
-        if policy.effort not in artifact.efforts:
-            raise OutcomeError(f"effort {policy.effort!r} is none of the router's")
+    if policy.effort is not None:
         bounded = True
         chosen = np.full(len(rows), artifact.efforts.index(policy.effort))
     else:

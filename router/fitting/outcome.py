@@ -7,9 +7,11 @@ from sys import intern
 from typing import cast
 
 from router.logs.row import Row
+from router.prompt_lines import messages_of
 
 _MISSING = ("", "nan", "na", "<na>", "none", "null")
 """What CSV files have for a missing number."""
+_TRUTH = {"true": 1, "false": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Outcome:
     """One judged generation; `tokens` are thinking tokens if recorded, else completion tokens.
 
     `correct` is 0 or 1, between them where a log gives partial credit. `messages`: a prompt or
-    OpenAI messages, None where a log keeps none. `weights`: a hash. `kind`: of traffic.
+    OpenAI messages, None where there is none. `weights`: a hash. `kind`: of traffic.
     """
 
     problem_id: str
@@ -41,11 +43,6 @@ def outcome_of(fields: Row, by_problem: Mapping[str, Outcome]) -> Outcome | None
         _text(fields, "model"),
         _text(fields, "effort"),
     )
-    prompt = fields.get("messages") or fields.get("prompt") or None
-    if prompt is None and "score" not in fields:
-        raise ValueError("neither prompt nor messages")
-    if prompt is not None and not isinstance(prompt, str | list):
-        raise ValueError("neither prompt nor messages")
     sample = natural(fields, "sample")
     correct = _correct(fields)
     thinking = natural(fields, "thinking_tokens")
@@ -55,7 +52,7 @@ def outcome_of(fields: Row, by_problem: Mapping[str, Outcome]) -> Outcome | None
     weights = fields.get("weights")
     weights = weights if isinstance(weights, str) and weights else None
     kind = _text(fields, "kind") if fields.get("kind") not in (None, "") else None
-    messages = cast("object", prompt)
+    messages: object = messages_of(fields)
     former = by_problem.get(problem)
     if former is not None and former.messages == messages:
         problem, messages = former.problem_id, former.messages
@@ -64,15 +61,18 @@ def outcome_of(fields: Row, by_problem: Mapping[str, Outcome]) -> Outcome | None
 
 
 def _correct(fields: Row) -> float:
-    """Whether a row is correct; a log's score, from 0 to 1. Raises ValueError."""
+    """1 or 0, or true or false in any case; a log's score, from 0 to 1. Raises ValueError."""
     score = fields.get("score")
     if isinstance(score, int | float):
         if not 0 <= score <= 1:
             raise ValueError(f"score {score} is not from 0 to 1")
         return float(score)
+    value = fields.get("correct")
+    if isinstance(value, str) and value.strip().lower() in _TRUTH:
+        return _TRUTH[value.strip().lower()]
     correct = natural(fields, "correct")
     if correct not in (0, 1):
-        raise ValueError("field correct is not 0 or 1")
+        raise ValueError("field correct is not 0 or 1, true or false")
     return correct
 
 

@@ -53,9 +53,9 @@ def _explain_nothing(files: str, tally: OutcomeTally) -> None:
     """Raise OutcomeError for a set without a usable row."""
     if tally.reasons[WITHOUT_PROMPT]:
         raise OutcomeError(
-            f"{files}: no row has a prompt, and a router learns from prompts. The ledger keeps "
-            "none: send problems with their problem_id as x-request-id and give a file with "
-            "problem_id and prompt beside it, or fit to outcome files; tops audit needs no prompts"
+            f"{files}: no row has a prompt, and a router learns from prompts: name a file of JSON "
+            "Lines with problem_id and prompt as well (of a ledger, the x-request-id is the "
+            "problem_id); tops audit needs no prompts"
         )
     if set(tally.reasons) == {WITHOUT_TOKENS}:
         raise OutcomeError(f"{files}: no row has tokens")

@@ -158,11 +158,7 @@ def tabulate(outcomes: Sequence[Outcome], efforts: Sequence[str] | None = None) 
 def check(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The efforts that a fit can use, cheapest first, and warnings. Raises OutcomeError: none."""
     problems = {outcome.problem_id for outcome in outcomes}
-    if len(problems) < MIN_PROBLEMS:
-        raise OutcomeError(
-            f"{len(problems)} problems are too few to fit a router; give at least "
-            f"{MIN_PROBLEMS}, better {RECOMMENDED_PROBLEMS}"
-        )
+    check_size(len(problems))
     warnings: list[str] = []
     if len(problems) < RECOMMENDED_PROBLEMS:
         warnings.append(
@@ -177,6 +173,15 @@ def check(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], tuple[str, ...]
             "check the verifier, or add problems of another difficulty"
         )
     return efforts, tuple(warnings)
+
+
+def check_size(problems: int) -> None:
+    """Raises OutcomeError: fewer problems than a fit needs."""
+    if problems < MIN_PROBLEMS:
+        raise OutcomeError(
+            f"too few problems to fit a router: {problems}; give at least {MIN_PROBLEMS}, better "
+            f"{RECOMMENDED_PROBLEMS}"
+        )
 
 
 def complete_rows(table: Table) -> Mask:

@@ -54,7 +54,7 @@ def _value(text: str) -> object:
     if text.startswith("{"):
         try:
             return parse_json(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return text
     return text
 

@@ -132,7 +132,7 @@ def _results(path: Path) -> Object:
         return {}
     try:
         return as_object(parse_json(files[0].read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise OutcomeError(f"{files[0]} cannot be read: {error}") from error
 
 
@@ -183,7 +183,7 @@ def _request(fields: Object) -> tuple[object, object]:
     if isinstance(prompt, str) and prompt.startswith('[{"role"'):
         try:
             prompt = parse_json(prompt)
-        except (ValueError, RecursionError):
+        except ValueError:
             return prompt, settings
     return prompt, settings
 

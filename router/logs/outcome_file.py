@@ -31,8 +31,8 @@ def json_lines(path: str, skipped: Skipped) -> Rows:
                     fields = _parse(text)
                 except UnicodeDecodeError:
                     raise
-                except (ValueError, RecursionError) as error:
-                    skipped.broken.append(f"{location}: not JSON ({error})")
+                except ValueError as error:
+                    skipped.broken.append(f"{location}: {error}")
                     continue
                 if isinstance(fields, dict):
                     yield location, cast("dict[str, object]", fields)
@@ -50,9 +50,9 @@ def _parse(line: bytes) -> object:
 
 
 def csv_rows(path: str) -> Rows:
-    """The rows of a CSV file, with the prompts of its problems file if it has none itself.
+    """The rows of a CSV file, with the prompts of the problems file beside it, if there is one.
 
-    Raises OutcomeError: prompts are in neither, or the file is damaged.
+    Raises OutcomeError: the file is damaged.
     """
     location = f"{path}:1"
     try:
@@ -87,7 +87,7 @@ def _problems_beside(path: Path) -> dict[str, Mapping[str, object]]:
         problems = path.with_name(stem + ending)
         if problems.exists():
             return problems_of(str(problems))
-    raise OutcomeError(f"{path} needs a column prompt, or {stem}.problems.jsonl in the same folder")
+    return {}
 
 
 def damaged(location: str, error: Exception) -> OutcomeError:

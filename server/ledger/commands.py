@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
+from router.options import NEW_FILE
 from server.config.load_settings import SettingsError, load_settings
 from server.ledger.export import ParquetMissing, export
 from server.ledger.info import info
@@ -37,7 +38,7 @@ def ledger_command() -> None:
 @_LEDGER
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def info_command(ledger: str | None, as_json: bool) -> None:
-    """Print what the ledger has, since when, and how much room it takes."""
+    """Print what the ledger has and how much room it takes."""
     with _opened(ledger) as engine:
         summary = info(engine)
     if as_json:
@@ -49,7 +50,7 @@ def info_command(ledger: str | None, as_json: bool) -> None:
 
 
 @ledger_command.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=NEW_FILE, metavar="FILE.parquet")
 @_LEDGER
 @click.option("--since", metavar="TIME", help="7d, 12h, 30m, or a date such as 2026-11-01.")
 @click.option("--model", metavar="NAME", help="Only requests of this model.")
@@ -63,11 +64,17 @@ def export_command(
     key: str | None,
     kind: str | None,
 ) -> None:
-    """Write the requests to FILE, in Parquet, one row each; needs the extra `parquet`.
+    """Write the requests to a Parquet file, one row each.
+
+    It needs the extra `parquet`.
 
     \b
     tops ledger export requests.parquet --since 30d
     """
+    if file.suffix != ".parquet":
+        raise click.BadParameter(
+            f"the file is Parquet: name it {file.with_suffix('.parquet')}", param_hint="FILE"
+        )
     selection = Selection(_moment(since, "--since"), model, key, kind)
     with _opened(ledger) as engine:
         with reading(engine) as connection:

@@ -93,20 +93,29 @@ def parse_policy(text: str, router: str | None) -> Choice:
     if name == "effort" and is_effort(value):
         return fixed(value)
     if name == "price":
-        price = float(value)
-        if not 0 <= price < math.inf:
-            raise ValueError(f"--what-if price={value}: a price is a finite number of 0 or more")
-        return at_point(OperatingPoint(price))
+        return at_point(OperatingPoint(_number(name, value, math.inf)))
     if name == "max_loss":
         if router is None:
             raise ValueError("--what-if max_loss=L needs --router FILE: its prices give the policy")
-        point = load(router).prices.point_for(Policy(max_loss=float(value)))
+        loss = _number(name, value, 1)
+        point = load(router).prices.point_for(Policy(max_loss=loss))
         if not point.leaves_baseline:
             raise ValueError(f"{router} certifies no saving at a loss of {value}")
         return at_point(point)
     raise ValueError(
         f"--what-if takes price=P, max_loss=L or effort={'|'.join(EFFORTS)}, not {text!r}"
     )
+
+
+def _number(name: str, value: str, highest: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= highest or math.isinf(number):
+        limit = f"from 0 to {highest}" if highest < math.inf else "of 0 or more"
+        raise ValueError(f"--what-if {name}={value}: it must be a number {limit}")
+    return number
 
 
 def _entry(value: Value | None) -> dict[str, Any] | None:
