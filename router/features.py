@@ -147,11 +147,11 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
     def count(part: str) -> int:
         return text.count(part) if part in text else 0  # a third of the cost where it is absent
 
-    def among(kinds: bytes) -> int:
+    def count_bytes(kinds: bytes) -> int:
         return len(data) - len(data.translate(None, kinds))
 
-    letters, digits = among(_LETTERS), among(_DIGITS)
-    han, foreign = (0, 0) if ascii_only else (among(_HAN_LEADS), among(_OTHER_LEADS))
+    letters, digits = count_bytes(_LETTERS), count_bytes(_DIGITS)
+    han, foreign = (0, 0) if ascii_only else (count_bytes(_HAN_LEADS), count_bytes(_OTHER_LEADS))
     symbols = max(size - letters - digits - han - foreign - count(" ") - count("\n"), 0)
     every_word = data.translate(_WORD_BYTES).split()
     words = Counter(every_word)
@@ -169,7 +169,7 @@ def _measure(text: str) -> tuple[list[int], list[int], tuple[float, ...], Words]
         size, total, distinct, lines, count("\n\n"), sentences,
         count(",") + count(";") + wide(_WIDE_COMMAS), questions, len(numbers),
         len(set(numbers)), sum(len(number) >= 3 for number in numbers), digits,
-        sum(number.find(b".") >= 0 for number in numbers), among(_UPPER), symbols, count("+"),
+        sum(number.find(b".") >= 0 for number in numbers), count_bytes(_UPPER), symbols, count("+"),
         count("-") + wide(_MINUS), count("*") + wide(_TIMES), count("/") + wide(_DIVIDE),
         count("="), count("<") + count(">"), count("("), count("["), count("{"), count("\\"),
         count("$"), count("^"), count("_"), count("```"), count(";\n"),

@@ -16,7 +16,7 @@ from models.outcomes.client import (
     outcome_row,
 )
 from models.outcomes.problem_sets import Problem
-from models.outcomes.reasoning import parted
+from models.outcomes.reasoning import split_reasoning
 
 PROMPT = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pens are there now?"
 
@@ -37,7 +37,7 @@ PROMPT = "Kim has 12 pens. Kim buys 30 more pens. Kim loses 7 pens. How many pen
     ],
 )
 def test_thoughts_are_parted(message: dict[str, Any], expected: tuple[str | None, str]) -> None:
-    assert parted(message) == expected
+    assert split_reasoning(message) == expected
 
 
 @pytest.mark.unit

@@ -11,7 +11,7 @@ from models.training.examples import Example
 from models.training.recipe import Recipe
 from models.training.recipe_tuning import FineTuning, Preference
 from models.training.run import RunError
-from models.training.tuning import fine_tune, parted, prefer
+from models.training.tuning import fine_tune, prefer, split
 
 transformers: Any = pytest.importorskip("transformers", reason="needs the extra [train]")
 
@@ -20,7 +20,7 @@ EXAMPLES = [Example(str(number), "1+1?", "low", "1+1=2", "2", 9) for number in r
 
 @pytest.mark.parametrize(("share", "held_out"), [(0, 0), (0.01, 1), (0.5, 2)])
 def test_a_share_that_is_held_out_is_at_least_one_problem(share: float, held_out: int) -> None:
-    trained, rest = parted(EXAMPLES, share, 0, lambda example: example.problem_id)
+    trained, rest = split(EXAMPLES, share, 0, lambda example: example.problem_id)
     assert (len(trained), len(rest)) == (4 - held_out, held_out)
 
 

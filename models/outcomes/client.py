@@ -18,7 +18,7 @@ from tenacity import (
 )
 
 from models.outcomes.problem_sets import Problem
-from models.outcomes.reasoning import count_thinking, parted
+from models.outcomes.reasoning import count_thinking, split_reasoning
 from router.finish_reason import finish_meaning
 from router.kind import system_kind, system_prompt
 from router.messages import read_messages
@@ -266,12 +266,13 @@ def conversation(task: GenerationTask, settings: RequestSettings) -> list[dict[s
 def visible_answer(completion: dict[str, Any]) -> tuple[str, bool]:
     """The answer's text without thoughts, and whether `max_tokens` cut it off."""
     choice = completion["choices"][0]
-    return parted(choice["message"])[1], finish_meaning(choice.get("finish_reason")) == "cut"
+    _, text = split_reasoning(choice["message"])
+    return text, finish_meaning(choice.get("finish_reason")) == "cut"
 
 
 def reasoning_text(completion: dict[str, Any]) -> str | None:
     """The reasoning, wherever the engine puts it."""
-    return parted(completion["choices"][0]["message"])[0]
+    return split_reasoning(completion["choices"][0]["message"])[0]
 
 
 def outcome_row(

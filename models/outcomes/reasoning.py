@@ -13,7 +13,7 @@ _OPEN, _CLOSE = "<think>", "</think>"
 _TOKENIZE_SECONDS = 30
 
 
-def parted(message: Mapping[str, Any]) -> tuple[str | None, str]:
+def split_reasoning(message: Mapping[str, Any]) -> tuple[str | None, str]:
     """The reasoning of a message, and its visible answer without it.
 
     Where the prompt has opened the block, the content begins within it. A block that is never
@@ -39,7 +39,7 @@ async def count_thinking(
     their thoughts.
     """
     details: dict[str, Any] = completion["usage"].get("completion_tokens_details") or {}
-    reasoning, _ = parted(completion["choices"][0]["message"])
+    reasoning, _ = split_reasoning(completion["choices"][0]["message"])
     reported = details.get("reasoning_tokens")
     if reported or (reported is not None and not reasoning):
         return

@@ -40,7 +40,7 @@ def fine_tune(
     _refuse_all_too_long(folder, settings, len(examples), counts)
     rows, held_out = (
         _rows(part, settings)
-        for part in parted(samples, settings.held_out, recipe.random_seed, _problem)
+        for part in split(samples, settings.held_out, recipe.random_seed, _problem)
     )
     if settings.shared_prompts:
         counts["row_tokens"] = sum(len(row["input_ids"]) for row in rows)
@@ -67,7 +67,7 @@ def _rows(samples: Sequence[tuple[Example, Encoded]], settings: FineTuning) -> l
     return [{"input_ids": sample.ids, "labels": sample.labels} for _, sample in samples]
 
 
-def parted(
+def split(
     items: Sequence[Item], share: float, seed: int, problem_of: Callable[[Item], str]
 ) -> tuple[list[Item], list[Item]]:
     """The items to train on, and those of the `share` of problems, at least one, held out."""
@@ -106,7 +106,7 @@ def prefer(
     _refuse_all_too_long(folder, settings, len(pairs), counts)
     rows, held_out = (
         [row for _, row in part]
-        for part in parted(kept, settings.held_out, recipe.random_seed, lambda pair: pair[0])
+        for part in split(kept, settings.held_out, recipe.random_seed, lambda pair: pair[0])
     )
     return {**counts, **train_on(recipe, settings, model, chat, rows, folder, "dpo", held_out)}
 

@@ -153,7 +153,7 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
         held_out = judge(table, parameters, cross)
         others = [
             judge(table, parameters, again, folds=other_folds)
-            for other_folds, again in _again(table, cross, settings)
+            for other_folds, again in _repeated(table, cross, settings)
         ]
     prices = _prices([held_out, *others], settings, hopeless)
     composite_prices = _prices([added.held_out], settings, hopeless) if added else None
@@ -172,7 +172,7 @@ def learn(table: Table, baseline: str, settings: FitSettings, composites: bool =
     )
 
 
-def _again(
+def _repeated(
     table: Table, cross: CrossFit, settings: FitSettings
 ) -> Iterator[tuple[Index, CrossFit]]:
     """Further cross-fits of few problems by the same setting, with their folds."""

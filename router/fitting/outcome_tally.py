@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from router.logs.outcome_file import some
+from router.logs.outcome_file import listed
 from router.logs.row import OutcomeError, Skipped
 
 WITHOUT_TOKENS = "rows without tokens"
@@ -34,16 +34,16 @@ def refuse(files: str, model: str | None, tally: OutcomeTally) -> None:
     lines = models.total() + len(tally.broken)
     if len(tally.broken) > max(_MAX_BROKEN_SHARE * lines, 1) or (tally.broken and not models):
         raise OutcomeError(
-            f"{files}: {len(tally.broken)} of {lines} lines are broken: {some(tally.broken)}"
+            f"{files}: {len(tally.broken)} of {lines} lines are broken: {listed(tally.broken)}"
         )
     if model is None and len(models) > 1:
         raise OutcomeError(
             f"{files}: rows of {len(models)} models; choose one with --model: "
-            + some((name for name, _ in models.most_common()), _MODELS_SHOWN)
+            + listed((name for name, _ in models.most_common()), _MODELS_SHOWN)
         )
     if model is not None and models and model not in models:
         raise OutcomeError(
-            f"{files}: no rows of model {model!r}; there are: {some(models, _MODELS_SHOWN)}"
+            f"{files}: no rows of model {model!r}; there are: {listed(models, _MODELS_SHOWN)}"
         )
     if not tally.usable:
         _explain_nothing(files, tally)
@@ -66,11 +66,11 @@ def _explain_nothing(files: str, tally: OutcomeTally) -> None:
 def warnings_of(tally: OutcomeTally) -> tuple[str, ...]:
     warnings: list[str] = []
     if tally.broken:
-        warnings.append(f"{len(tally.broken)} broken lines skipped: {some(tally.broken)}")
+        warnings.append(f"{len(tally.broken)} broken lines skipped: {listed(tally.broken)}")
     if tally.duplicates:
         warnings.append(
             f"{len(tally.duplicates)} repeated rows skipped, only the first of each is used: "
-            f"{some(tally.duplicates)}"
+            f"{listed(tally.duplicates)}"
         )
     warnings += [f"{count} {reason} skipped" for reason, count in tally.reasons.items() if count]
     warnings += [f"{count} {note}" for note, count in tally.notes.items()]

@@ -20,7 +20,7 @@ from router.fitting.outcome_tally import (
     warnings_of,
 )
 from router.logs.log_options import LogOptions
-from router.logs.outcome_file import problems_of, some
+from router.logs.outcome_file import listed, problems_of
 from router.logs.row import OutcomeError, Row, Skipped
 from router.logs.source import kind_of, rows, sources
 
@@ -94,7 +94,7 @@ def read_outcomes(
     tally.usable = len(outcomes)
     refuse(", ".join(map(str, paths)), model, tally)
     if len(weights) > 1:
-        raise OutcomeError(f"the outcomes come from different weights: {some(map(str, weights))}")
+        raise OutcomeError(f"the outcomes come from different weights: {listed(map(str, weights))}")
     return OutcomeSet(
         tuple(outcomes.values()),
         model or next(iter(tally.models)),

@@ -72,7 +72,7 @@ def problems_of(path: str) -> dict[str, Mapping[str, object]]:
     skipped = Skipped()
     rows = list(json_lines(path, skipped))
     if skipped.broken:
-        raise OutcomeError(f"{path} has broken lines: {some(skipped.broken)}")
+        raise OutcomeError(f"{path} has broken lines: {listed(skipped.broken)}")
     return {
         str(fields.get("problem_id")): {
             name: fields[name] for name in _OF_PROBLEM if fields.get(name)
@@ -95,8 +95,8 @@ def damaged(location: str, error: Exception) -> OutcomeError:
     return OutcomeError(f"{location}: the file is truncated or damaged here: {error}")
 
 
-def some(items: Iterable[str], shown: int = _SHOWN) -> str:
+def listed(items: Iterable[str], shown: int = _SHOWN) -> str:
     """The first of many items, and how many more there are."""
-    listed = list(items)
-    remainder = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return "; ".join(listed[:shown]) + remainder
+    every = list(items)
+    remainder = f" and {len(every) - shown} more" if len(every) > shown else ""
+    return "; ".join(every[:shown]) + remainder

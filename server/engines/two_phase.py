@@ -150,7 +150,7 @@ class TwoPhase:
                     self.cut = True
                     break
                 if self._ends_unanswered(chunk):
-                    *texts, end = chat.parted(event, chunk or {})
+                    *texts, end = chat.split_end(event, chunk or {})
                     for text in texts:
                         yield await self._visible(payload(text) or {})
                     await self._hold(end, phase_one)

@@ -66,7 +66,7 @@ class Decisions:
         return np.where(column >= 0, tokens, np.nan)
 
 
-def alike(batch: Batch) -> Iterator[Decisions]:
+def decisions_of(batch: Batch) -> Iterator[Decisions]:
     """The requests of a batch that have expected tokens, by the efforts of their estimates."""
     number = len(batch["effort"])
     chances, tokens = (read_alike(batch[name], number) for name in _ESTIMATES)
@@ -74,7 +74,7 @@ def alike(batch: Batch) -> Iterator[Decisions]:
         if tokens[0]:
             yield _decisions(batch, *chances, *tokens)
     else:
-        yield from chain.from_iterable(map(alike, _by_estimate(batch)))
+        yield from chain.from_iterable(map(decisions_of, _by_estimate(batch)))
 
 
 def _by_estimate(batch: Batch) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from router.effort import Effort, is_effort, nearest
 from router.policy import OperatingPoint
 from server.ledger.decisions import Batch
 from server.savings.conversation_sums import ConversationSums
-from server.savings.decisions import Decisions, alike
+from server.savings.decisions import Decisions, decisions_of
 from server.savings.estimator import ENOUGH_HELD_OUT
 from server.savings.sample import Array
 
@@ -91,7 +91,7 @@ def evaluate(batches: Iterable[Batch], choices: Sequence[Choice]) -> list[Value 
     tallies = [_Tally() for _ in choices]
     with ConversationSums(len(choices)) as sums:
         for batch in batches:
-            for rows in alike(batch):
+            for rows in decisions_of(batch):
                 values = [
                     _values(rows, choice(rows), tally)
                     for choice, tally in zip(choices, tallies, strict=True)

@@ -30,7 +30,7 @@ class ContinuedApi(Protocol):
         """What an event of a stream is; None for one that matters to nobody here."""
         ...
 
-    def parted(self, event: bytes, fields: Json) -> list[bytes]:
+    def split_end(self, event: bytes, fields: Json) -> list[bytes]:
         """An event that ends a choice: what comes before the end, if anything, and the end."""
         ...
 

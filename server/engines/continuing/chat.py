@@ -31,7 +31,7 @@ def kind(event: Json, limit: int | None) -> Kind | None:  # noqa: ARG001
     return end_kind(finish)
 
 
-def parted(event: bytes, fields: Json) -> list[bytes]:
+def split_end(event: bytes, fields: Json) -> list[bytes]:
     choice = chat_chunk.first_choice(fields) or {}
     if not any(chat_chunk.part(choice, "delta").values()):
         return [event]

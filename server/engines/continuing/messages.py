@@ -41,7 +41,7 @@ def kind(event: Json, limit: int | None) -> Kind | None:  # noqa: ARG001
     return None
 
 
-def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
+def split_end(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
     return [event]
 
 

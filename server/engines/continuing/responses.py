@@ -53,7 +53,7 @@ def _last_kind(event: Json, limit: int | None) -> Kind | None:
     return "cut" if "incomplete" in statuses or _is_spent(response, limit) else "end"
 
 
-def parted(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
+def split_end(event: bytes, fields: Json) -> list[bytes]:  # noqa: ARG001
     return [event]
 
 

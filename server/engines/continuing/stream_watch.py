@@ -100,7 +100,7 @@ class StreamWatch:
                 self._stop()
                 return chunk
             elif kind is not None and not (kind == "end" and self._answered):
-                *texts, end = self._api.parted(event, body or {})
+                *texts, end = self._api.split_end(event, body or {})
                 self._hold(end + chunk[position + len(event) :])
                 return chunk[:position] + b"".join(texts)
             position += len(event)
