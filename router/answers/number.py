@@ -36,7 +36,7 @@ _TERM_BEHIND = re.compile(
     rf"|\.\.\.|\s:\s?\d|:\d|\.\\|\s-\s?\d|\s-\s(?-i:[b-z])(?!\w|\s[a-z]{{2}})|-\w|\s?\+|(?:st|nd"
     rf"|rd|th)\b"
     rf"|\s?(?-i:{MONTHS})\b|(?-i:\s[A-Z][a-z]+\s[A-Z][a-z]+)|\s(?-i:BCE?|AD|CE)\b"
-    r"|\s\(?(?:in )?(?:base|mod)\b"
+    r"|\s\(?(?:in )?(?:base|mod|hex|hexadecimal|binary|octal)\b"
     r"|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths|sixths|eighths|hoch|raised"
     r"|to the base|to the|of (?:the )?\d|and (?:a|one) (?:half|quarter|third)"
     r"|at the (?:start|outset)"
@@ -75,7 +75,7 @@ _UNRELATED_BEFORE = re.compile(
 
 JOINED = re.compile(
     r"[)\]}]?\s?\(?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
-    r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
+    r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|maybe|perhaps|possibly|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
     r"|或者?|和|到|至)[\s,]*)+"
     r"(?:(?:about|possibly|maybe|perhaps|probably|also|even|approximately|either|an?|is)\s+"
     r"|[A-Za-z]\s?=\s?|[€£(\[{]\s?)*",

@@ -66,7 +66,10 @@ _RETRACTION = re.compile(
     r"|reflection)"
     r"|(?:i|we) made an? (?:mistake|error)|(?:that|this)(?:'s| is| was) (?:wrong|incorrect"
     r"|not right"
-    r"|not correct|a mistake)|(?:that|this|it) (?:can't|cannot|can not|could not|couldn't|isn't"
+    r"|not correct|not the (?:right|correct) answer|a mistake)"
+    r"|i doubt (?:it|that|this)(?=\s*(?:[.!]|\n|\Z))"
+    r"|[.!?\n]\s*(?:wrong|incorrect)[.!]"
+    r"|(?:that|this|it) (?:can't|cannot|can not|could not|couldn't|isn't"
     r"|doesn't|does not) (?:be |seem |look |quite ){0,2}(?:right|correct)|(?:that|this) (?:seems"
     r"|looks|must be) (?:wrong|incorrect|off)|edit:|oops|i meant?\b|, no,"
     r"|let me (?:re-?\w+|correct|try again|redo)"
@@ -128,10 +131,11 @@ _ABBREVIATION = (
 )
 _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
-    rf"|(?<!\\);\s(?![\d-]|or\b)|\n+"
+    rf"|(?<!\\);\s(?![\d(-]|or\b|[A-Z]\W*(?:\n|\Z))|\n+"
 )
 _ALTERNATIVE = re.compile(
-    r"or\b,?(?=\W*(?:\d|\w+\W*$|\(?(?-i:[A-Zb-hj-z])\b))|alternatively\b,?(?=\W*[\w.,/-]{1,20}\W*$)",
+    r"\(?or\b,?(?=\W*(?:\d|\w+\W*$|\(?(?-i:[A-Zb-hj-z])\b))"
+    r"|alternatively\b,?(?=\W*[\w.,/-]{1,20}\W*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 """What begins a sentence that adds to the one before it."""

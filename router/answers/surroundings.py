@@ -15,6 +15,7 @@ from router.answers.units import MULTIPLIERS, unit_name
 _OPERATOR = re.compile(
     r"\s*[^\w\s.,;:'\"()\[\]{}|&=≈→–—*/\\_~$€£¥₹¢°-]|\.\d|\.\.\.|[\w({\\_]"
     r"|\s?\*\s?[\w\\]|\s?-\s?[\d$\\(]|-\w|:\s?\d"
+    r"|\s:\s?\d|\s[b-z](?![\w'])|\s\d+/\d|\s\d{3}(?!\d|-)|\sand (?:a|one) (?:half|quarter|third)\b"
     r"|\s?/(?!\s?[$\\]*[A-Za-z]{2})|\s?times\s\S*\d"
 )
 """What makes an answer in front of it a term: !, /2, %."""

@@ -135,6 +135,7 @@ def _commits(item: Statement, reader: Reader) -> bool | None:
     return clause is not None and (clause == item.text or reader.commits(clause) is True)
 
 
+_ANSWER = re.compile(r"\d|[A-Z]\b")
 _CONCLUSION = re.compile(
     r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead"
     r"|both\b(?!.*\b(?:wrong|incorrect|false|fail|not|n't)))\b"
@@ -144,15 +145,28 @@ _CONCLUSION = re.compile(
 )
 """A sentence that concludes, or calls something else right as well."""
 
+_REVISION = re.compile(
+    r"\W*(?:(?:actually|update|sorry|no|maybe|perhaps|possibly|rather|or|also)\b[,:!]?\s+"
+    r"|(?=(?:it|that|this) (?:could|might|may)\b))"
+    r"(?:(?:(?:it|that|this)(?:'s| is| was| may| might| could)|maybe|also|be|rather)\s)*"
+    r"[^\s,]{1,20}\W*",
+    re.IGNORECASE,
+)
+"""A sentence that gives another answer: no, it is 8."""
+
 
 def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
     """Whether no conclusion behind a stated answer contradicts it."""
     tail = [
         sentence
         for sentence in Response(response.text[end:]).sentences
-        if _CONCLUSION.match(sentence)
+        if _CONCLUSION.match(sentence) or _REVISION.fullmatch(sentence)
     ]
-    verdicts = [reader.commits(sentence) for sentence in tail if re.search(r"\d|[A-Z]\b", sentence)]
+    verdicts = [
+        reader.commits(sentence)
+        for sentence in tail
+        if _ANSWER.search(sentence) or _REVISION.fullmatch(sentence)
+    ]
     return not verdicts or reader.concludes(tail)
 
 
