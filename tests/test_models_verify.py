@@ -528,6 +528,14 @@ def test_what_is_read_of_repeated_cues_grows_with_their_number(cue: str) -> None
     assert read[1] <= 5 * read[0] + len(cue)
 
 
+def test_what_is_read_around_boxes_grows_with_their_number() -> None:
+    read = [
+        sum(len(item.before) + len(item.behind) for item in Response("\\boxed{7}" * n).statements)
+        for n in (300, 1200)
+    ]
+    assert read[1] <= 5 * read[0]
+
+
 def test_the_way_of_judging_may_be_chosen() -> None:
     assert judged(Judge(by="number"), [("12 pens", "12"), ("a dozen", "12")]) == [True, False]
     texts = [(" A  b", "a B"), ("a", "a B"), ("\\boxed{a b}", "A b")]

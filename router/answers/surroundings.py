@@ -35,6 +35,9 @@ _VALUE = re.compile(r"[-+$€£]*\d")
 _LETTER = re.compile(r"\(?[A-Z](?![\w'])")
 _LAST_WORD = re.compile(r"\w+\W*\Z")
 
+_MOST_NUMBERS = 10
+"""Numbers that are read behind an answer which is part of a term, or one of several."""
+
 
 def settled_clause(item: Statement) -> str | None:
     """A marked answer with all that changes it; None where it is bounded, doubted or rejected."""
@@ -42,8 +45,10 @@ def settled_clause(item: Statement) -> str | None:
     is_asked = behind.rstrip(' *_)"').endswith("?")
     if is_asked or is_bounded(item.before) or REJECTED.match(behind):
         return None
-    is_longer = item.term or _is_added(item.text, behind)
-    return f"{item.term}{item.text}{item.behind}" if is_longer else item.text
+    if not item.term and not _is_added(item.text, behind):
+        return item.text
+    is_short = len(re.findall(r"\d+", behind)) <= _MOST_NUMBERS
+    return f"{item.term}{item.text}{item.behind}" if is_short else None
 
 
 def stated_term(item: Statement) -> str | None:
