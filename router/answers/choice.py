@@ -22,7 +22,7 @@ _OPENING = re.compile(
     rf"(?:(?P<capital>{_CAPITAL})|\((?P<braced>[a-z])\)|(?P<small>[a-z])(?:[).:]|\W*$))",
 )
 _FURTHER = re.compile(
-    r"[)\]}*\".]*\s*(?:[,&、+]|(?P<open>[/–-]|\b(?:and/or|or|oder|ou|o|to)\b|或)|\b(?:and|und|et"
+    r"[)\]}*\".]*\s*\(?(?:[,;&、+]|(?=[A-Z](?:\s[A-Z])*\W*$)|(?P<open>[/–-]|\b(?:and/or|[oO]r|oder|ou|o|to)\b|或)|\b(?:and|und|et"
     r"|y)\b|和"
     r"|及)\s*"
     rf"(?:(?P<last>and|or)\s+)?(?:(?:also|maybe|possibly|perhaps|even|{_NOUN})\s+)*"

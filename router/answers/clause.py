@@ -19,10 +19,31 @@ _DENIED = re.compile(
 _REASON = re.compile(
     r",?\s+(?:because|since|as|which|where|given|due|rather than|instead of|weil|da|denn|parce|car"
     r"|porque|ya que|so that|obtained|found|by (?:the|[a-z]+ing))\b|,\s+(?:not|so|from|giving)\b"
-    r"|因为|(?<=\w)\s+\((?!\d+\s?/)|[,.:;]?\s+(?:[–—]\s+(?=[A-Za-z])|-\s+(?=(?!(?:sin|cos|tan|log"
-    r"|sqrt|exp)\b)[A-Za-z]{3}))",
+    r"|因为"
+    r"|(?<=\w)\s+\((?!\d+\s?/|(?:or|and|(?:in )?base|mod|hex|maybe|perhaps|possibly|if|unless)\b)"
+    r"|[,.:;]?\s+(?:[–—]\s+(?=[A-Za-z])|-\s+(?=(?!(?:sin|cos|tan|log|sqrt|exp)\b)[A-Za-z]{3}))",
     re.IGNORECASE,
 )
+
+_REJECTION = (
+    r"(?:(?:is|was|seems|looks|must be|would be) (?:\w+ ){0,3}?(?:wrong|incorrect|false|invalid"
+    r"|impossible)|(?:is|was|does|did|can|could|would|will) ?(?:not|n't)|cannot|can't|won't)\b"
+)
+REJECTED = re.compile(
+    rf"\W*\?|\W*(?:wrong|incorrect|if|unless|would|maybe|perhaps|possibly|was (?:my|our)"
+    rf"|not (?:right|correct|sure))\b|\W*(?:,\s*(?:which|but (?:this|that|it)))?\s*{_REJECTION}",
+    re.IGNORECASE,
+)
+"""What rejects or doubts the answer in front of it: "is wrong", "?"."""
+
+_TAKEN_BACK = re.compile(
+    rf"[^\s?]{{1,40}}\?\s|[^,;(\n]{{1,80}}?(?:,\s+(?:which|but (?:this|that|it)) {_REJECTION}"
+    r"|\s[(—–-]\s?(?:(?:which|this|that|it) is )?(?:wrong|incorrect|not (?:right|correct))\b"
+    r"|,\s+(?:but|though|although|and)\s(?:option\s)?\S{1,20}\s(?:(?:is|are)\s)?(?:also|possible"
+    r"|too|correct|right|valid|works?|(?:could|might|may) be)\b)",
+    re.IGNORECASE,
+)
+"""An answer that its own sentence doubts or rejects."""
 
 HYPOTHETICAL = re.compile(
     r"\b(?:if|whether|unless|suppose|assum\w+|doubt|unsure|tempting|wrong(?:ly)?|incorrect(?:ly)?"
@@ -51,8 +72,8 @@ def affirmed(clause: str) -> str:
 
 
 def is_denial(text: str) -> bool:
-    """Whether an affirmed clause still denies or asks."""
-    return text.endswith("?") or _DENIED.match(text) is not None
+    """Whether an affirmed clause still denies, asks or rejects."""
+    return text.endswith("?") or any(p.match(text) for p in (_DENIED, _TAKEN_BACK))
 
 
 _COPULA = re.compile(

@@ -138,6 +138,10 @@ def concludes_collection(sentences: Sequence[str], gold: Collection) -> bool:
             return False
         ending = re.search(r"(?:\b(?:is|are|be)\b|[:∈])\s*([^:∈]*)$", text)
         bracketed = re.search(r"[(\[{][^()\[\]{}]*[)\]}]$", text)
+        if bracketed and re.search(
+            r"[)\]}]\s*(?:[,;]|\bor\b|\band\b)[\s,]*\Z", text[: bracketed.start()]
+        ):
+            return False  # one of several
         tail = bracketed[0] if bracketed else ending[1] if ending else text
         return commits_to_collection(tail, gold) is True
     return False

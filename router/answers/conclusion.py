@@ -105,7 +105,7 @@ _REDUCTIONS = (
     (re.compile(r"\bby (?=\d[\d.,]*\s?(?:%|percent\b)\W*$)"), ""),
     (re.compile(r"(?i)^\W*(?:in )?(?:the )?year (?:was |is |of )?(?=\d{3,4}\W*$)"), ""),
     (re.compile(r"(?<=\d)([^\d,;]{0,30}),?\s(?:since|because)\s.*"), r"\1"),
-    (re.compile(r"\s\((?:since|because|as|from)\s[^()]*\)\W*$"), ""),
+    (re.compile(r"\s\((?:since|because|as|from|rounded)\s[^()]*\)\W*$"), ""),
     (
         re.compile(r"(?<=\d)((?:\s(?!per\b|each\b|every\b)[^\W\d]+){0,3}), with \d+\s[^,.]*\W*$"),
         r"\1",

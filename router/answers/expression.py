@@ -10,6 +10,7 @@ from router.answers.notation import plain
 from router.answers.number import committed_number
 from router.answers.phrase import is_phrase
 from router.answers.response import Response
+from router.answers.surroundings import stated_term
 from router.answers.verdict import gold_number, is_ratio
 
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -83,7 +84,9 @@ def _as_latex(text: str) -> str:
 
 def _final_clause(response: Response) -> str | None:
     if response.statements:
-        text = response.statements[-1].text
+        text = stated_term(response.statements[-1])
+        if text is None:
+            return None
     elif response.refuses or not response.sentences:
         return None
     else:

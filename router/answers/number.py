@@ -20,7 +20,7 @@ from router.answers.wording import is_filler, is_label, is_plain_answer
 
 _BOUND_BEFORE = re.compile(
     r"(?:[<>≥≤≠±√|∛]|\b(?:at (?:least|most)|(?<!add )(?<!adds )up to|such as|as \w+ as|ln"
-    r"|log(?:_?\w+)?"
+    r"|log(?:_\w+|\d+)?"
     r"|sin|cos|tan|sqrt|mod|base|who (?:ha[sd]|have|is|was|got)|(?:one|two) in|after"
     r"|(?:close|next|due|according) to|(?:factors?|third|half|quarter|fourth|fifth) of"
     r"|(?:plus|más) de|no es|als)|(?:没有?|不|如果有?)[\u4e00-\u9fff]{0,3}"
@@ -36,8 +36,9 @@ _TERM_BEHIND = re.compile(
     rf"|\.\.\.|\s:\s?\d|:\d|\.\\|\s-\s?\d|\s-\s(?-i:[b-z])(?!\w|\s[a-z]{{2}})|-\w|\s?\+|(?:st|nd"
     rf"|rd|th)\b"
     rf"|\s?(?-i:{MONTHS})\b|(?-i:\s[A-Z][a-z]+\s[A-Z][a-z]+)|\s(?-i:BCE?|AD|CE)\b"
+    r"|\s\(?(?:in )?(?:base|mod|hex|hexadecimal|binary|octal)\b"
     r"|\s(?:[a-z]+(?:redth|sandth|tenth)s?|tenths|thirds|fourths|fifths|sixths|eighths|hoch|raised"
-    r"|(?:to the|in) base|to the|of (?:the )?\d|and (?:a|one) (?:half|quarter|third)"
+    r"|to the base|to the|of (?:the )?\d|and (?:a|one) (?:half|quarter|third)"
     r"|at the (?:start|outset)"
     r"|(?:\w+\s){0,3}?(?:more|less|fewer|[a-z]+er) than (?:\w+\s){0,2}?\d+|(?:times|x)(?!\s*$))\b",
     re.IGNORECASE,
@@ -54,15 +55,36 @@ _BOUND_BEHIND = re.compile(
     r"|originally|initially|give or take)(?!\w)",
     re.IGNORECASE,
 )
-_JOINED = re.compile(
-    r"[)\]}]?\s?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
-    r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
+_RELATED_BEFORE = re.compile(
+    r"(?:\b(?:than(?: or equal to)?|not|never|neither|nor|either|or|except|excluding|besides"
+    r"|without|cannot|nearly|almost|barely|hardly|twice|double|triple|half|minus|plus|over|under|above|below|beyond"
+    r"|exceeds?|until|maybe|perhaps|possibly|(?:any|every)(?:thing|where|one) but)|n't)"
+    r"\s(?:(?:about|approximately|be|been|equal|exactly|just|quite|the|an?|to)\s)*[\W_]*\Z"
+    r"|\b(?:between|either)\b[^.;:\n]{1,60}\b(?:and|or)\b[^.;:\n\d]{0,6}\Z"
+    r"|(?<![\w.)+*/^-])-?\d[\d.,]*\W*\b(?:and|or)\W*\Z"
+    r"|(?<![\w.)+*/^-])(?P<name>[A-Za-z])\s?=\s?[^\s=]{1,40}\W*\bor\W*(?P=name)\s?=\s?\Z",
+    re.IGNORECASE,
+)
+"""What relates marked text to something else, besides bounds."""
+
+_UNRELATED_BEFORE = re.compile(
+    r"(?:\bround\w*\b[^.;:]{0,40} up to|\bleft over|\d\s?[+*/^]\s?\S{1,20}\W{1,4}or)\W*\Z",
+    re.IGNORECASE,
+)
+"""What looks like a bound or an alternative, and is none: 3+4 or 7."""
+
+JOINED = re.compile(
+    r"[)\]}]?\s?\(?(?:[^\W\d_]+(?:[/^]\w+)?\.?\s?|[%€°]\s?){0,3}?"
+    r"(?:(?:[,;&/±|~–—-]|\b(?:or|and|maybe|perhaps|possibly|to|through|till|until|und|oder|bis|ou|et|o|y|e|by|versus|vs)\b"
     r"|或者?|和|到|至)[\s,]*)+"
     r"(?:(?:about|possibly|maybe|perhaps|probably|also|even|approximately|either|an?|is)\s+"
     r"|[A-Za-z]\s?=\s?|[€£(\[{]\s?)*",
     re.IGNORECASE,
 )
 """What stands between two numbers that are both put forward."""
+
+_EITHER_FORM = re.compile(r"\W*\bor\W*")
+"""What stands between two ways to write one number."""
 
 _APART = re.compile(r"[.,;:(\[=≈—&\n]|\s[-–]\s|\b(?:and|on|in|at|from|by)\b")
 """What parts a number from one behind it that only explains it."""
@@ -101,6 +123,12 @@ def decimal_comma(response: str) -> bool:
     return _COMMA_LANGUAGE.search(response) is not None
 
 
+def is_bounded(before: str) -> bool:
+    """Whether the text in front of an answer bounds or denies it: more than, ≥."""
+    before = _UNRELATED_BEFORE.sub("", plain(before)[-_WINDOW:])
+    return any(pattern.search(before) for pattern in (_BOUND_BEFORE, _RELATED_BEFORE))
+
+
 def lone_number(text: str) -> Number | None:
     """The number that a text consists of, with its unit; None if it is anything else."""
     text = in_one_unit(unmarked(plain(text)).strip(_QUOTES))
@@ -131,12 +159,22 @@ def committed_number(
     tokens = read_tokens(text, comma) if text else []
     if not text or not tokens:
         return None
+    if _are_one(text, tokens):
+        text, tokens = f"{text[: tokens[0].end]}{text[tokens[1].end :]}", tokens[:1]
     if not is_filler(text[: tokens[0].start]):
         return final_number(text, tokens, question)
-    others = [token for token in tokens[1:] if token.number != tokens[0].number]
-    if others and not _APART.search(text[tokens[0].end : others[0].start]):
+    different = [token for token in tokens[1:] if token.number != tokens[0].number]
+    if different and not _APART.search(text[tokens[0].end : different[0].start]):
         return None
     return settled_number(text, tokens, 0, question, computed=text != clause)
+
+
+def _are_one(text: str, tokens: Sequence[Token]) -> bool:
+    """Whether a text's two numbers are one: 1/2 or 0.5."""
+    values = {token.number for token in tokens}
+    if len(tokens) != 2 or len(values) != 1 or None in values:
+        return False
+    return _EITHER_FORM.fullmatch(text, tokens[0].end, tokens[1].start) is not None
 
 
 def final_number(text: str, tokens: Sequence[Token], question: Question = UNKNOWN) -> Number | None:
@@ -168,7 +206,7 @@ def settled_number(
     for before, after in pairwise(tokens):
         gap = text[before.end : after.start]
         beside = token in (before, after) or before.number == token.number
-        if beside and (not gap.strip() or _JOINED.fullmatch(gap)):
+        if beside and (not gap.strip() or JOINED.fullmatch(gap)):
             return None
     return token.number and replace(token.number, computed=computed)
 
@@ -188,7 +226,7 @@ def read_tokens(text: str, comma: bool) -> list[Token]:
             number = None  # a decade
         elif before.endswith(("+", "*", "/", "^", "√")) or re.search(r"[-\w)]\($", before):
             number = None  # a term, or the argument of a function
-        follows = label_end is not None and _JOINED.fullmatch(text[label_end : match.start()])
+        follows = label_end is not None and JOINED.fullmatch(text[label_end : match.start()])
         is_year = re.fullmatch(r"\d{4}", match["digits"]) and re.search(rf"{MONTHS}$", before)
         if follows or (is_label(before) and not is_year):
             label_end = end

@@ -47,7 +47,7 @@ _LEAD = (
     r"|named)\s+)*[\"'(]?"
 )
 _TAIL = (
-    r"(?=[\"')]?(?:$|\s*(?:[(;—]|–(?!\s?\d))|,\s*(?:the|which|because|since|as|an?|so|who|where"
+    r"(?=[\"')]?(?:$|\s*(?:\((?!or\b|and\b)|[;—](?!\s*or\b)|–(?!\s?\d))|,\s*(?:the|which|because|since|as|an?|so|who|where"
     r"|at|with)\b"
     r"|,?\s+(?:not|rather than|instead of)\b|,\s*(?:of course|obviously|clearly|indeed|i (?:think"
     r"|believe|guess))\W*$"

@@ -18,7 +18,7 @@ _NOUNS = (
     r"|réponse(?:\s+(?:finale|correcte|est))?|résultat(?:\s+final)?"
     r"|respuesta(?:\s+(?:final|correcta))?|resultado(?:\s+final)?|结果"
     r"|(?:risposta|risultato|resposta)(?:\s+(?:finale?|corretta|correta))?|antwoord"
-    r"|(?:правильный\s+)?ответ|(?:最终|正确)?(?:的)?(?:答案|选项)|正解|答え?|정답|답)"
+    r"|الجواب|الإجابة|(?:правильный\s+)?ответ|(?:最终|正确)?(?:的)?(?:答案|选项)|正解|答え?|정답|답)"
 )
 _LINK = (
     r"(?:(?:is|are|was|would be|will be|should be|must be|has to be|comes? (?:out )?to|equals|turns"
@@ -50,8 +50,14 @@ _TAG = re.compile(
 )
 _BOLD = re.compile(r"(?<![\w*])(?:\*\*|__)(?P<text>[^*_\n]{1,120})(?:\*\*|__)(?![\w*])")
 _BOX = re.compile(r"\\f?boxed\s*\{")
-_DENIED = re.compile(r"\bnot\W*\Z", re.IGNORECASE)
-_MINUS = re.compile(r"(?:^|[\s$=(:])-\$?\Z")
+_DENIED = re.compile(
+    r"(?<!only )\b(?:reject(?:ed|s)?|excluded?|eliminated?|discard(?:ed)?|avoid|ruled? out"
+    r"|rather than|instead of|not)\W*\Z",
+    re.IGNORECASE,
+)
+"""What comes directly in front of marked text that is no answer."""
+
+_MINUS = re.compile(r"(?:(?:^|\s)-\$?|[$=(:]\s?-\s?\$?)\Z")
 _POWER = re.compile(r"\s?(?:\^|\\sqrt|\\pi)[^\s.,;$]*")
 _BRACE = re.compile(rf"{_BOX.pattern}|(?<!\\)[{{}}]")
 
@@ -60,7 +66,13 @@ _RETRACTION = re.compile(
     r"|reflection)"
     r"|(?:i|we) made an? (?:mistake|error)|(?:that|this)(?:'s| is| was) (?:wrong|incorrect"
     r"|not right"
-    r"|not correct|a mistake)|oops|i mean\b|, no,|let me (?:re-?\w+|correct|try again|redo)"
+    r"|not correct|not the (?:right|correct) answer|a mistake)"
+    r"|i doubt (?:it|that|this)(?=\s*(?:[.!]|\n|\Z))"
+    r"|[.!?\n]\s*(?:wrong|incorrect)[.!]"
+    r"|(?:that|this|it) (?:can't|cannot|can not|could not|couldn't|isn't"
+    r"|doesn't|does not) (?:be |seem |look |quite ){0,2}(?:right|correct)|(?:that|this) (?:seems"
+    r"|looks|must be) (?:wrong|incorrect|off)|edit:|oops|i meant?\b|, no,"
+    r"|let me (?:re-?\w+|correct|try again|redo)"
     r"|actually,? (?:no"
     r"|that|it|i))"
     r"|[.!]\s+(?:hmm|actually)\b|[?]\s+no\b)",
@@ -106,13 +118,6 @@ _UNABLE = re.compile(
 _CHOICE = re.compile(r"^\W*\(?[A-Z][).:]\s.*$", re.MULTILINE)
 """A choice with its letter: its text is no refusal."""
 
-_REJECTED = re.compile(
-    r"(?<!only )\b(?:reject|exclude|eliminate|discard|avoid|rule out|rather than|instead of"
-    r"|not)\W*$",
-    re.IGNORECASE,
-)
-"""What comes directly in front of bold text that is no answer."""
-
 _CONTRAST = re.compile(
     r"\b(?:but|however|actually|wait|no|instead|rather|corrected|correction|therefore|so|thus|hence"
     r"|finally|now|then|sorry|mistake|aber|mais|pero)\b|\n\s*\n|但",
@@ -126,9 +131,32 @@ _ABBREVIATION = (
 )
 _SENTENCE_END = re.compile(
     rf"(?:(?<=[.!?])|(?<=[.!?][\"')*$]))(?<!\.\.\.){_ABBREVIATION}\s+|(?<=[。！？])"
-    rf"|(?<!\\);\s(?![\d-])|\n+"
+    rf"|(?<!\\);\s(?![\d(-]|or\b|[A-Z]\W*(?:\n|\Z))|\n+"
 )
+_ALTERNATIVE = re.compile(
+    r"\(?or\b,?(?=\W*(?:\d|\w+\W*$|\(?(?-i:[A-Zb-hj-z])\b))"
+    r"|alternatively\b,?(?=\W*[\w.,/-]{1,20}\W*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What begins a sentence that adds to the one before it."""
+
+_FORMULA_END = re.compile(r"\s*(?:\$\$?|\\[)\]])")
+_DISPLAY_END = re.compile(r"[.,;]?\s*(?:\\\]|\$\$|\\end\{|\\\\\s).*", re.DOTALL)
+_REMARK = re.compile(
+    r"(?:\\[,;: ]|\s)*(?:\\pmod\s*(?:\{[^{}]*\}|\w)|\{\s?\}(?=\^)"
+    r"|\\(?:blacksquare|square|qed)(?![A-Za-z]))"
+)
+"""What a formula has behind its value: a modulus, the end of a proof."""
+
+_PARTED = re.compile(
+    r"[=≈≡$&,;:\n]|\\\\|\\[()\[\]]"
+    r"|\\(?:approx|sim(?:eq)?|equiv|in|to|implies|iff|(?:Long|long)?[Rr]ightarrow|q?quad|text[a-z]*"
+    r"|mbox|begin|end)(?![A-Za-z])|(?<![\\A-Za-z])[^\W\d_]{2,}(?:'[a-z]+)?"
+)
+"""What parts a formula in front of a marked answer from the term that the answer belongs to."""
+
 _BROKEN_LINE = re.compile(r"\\text[a-z]*\{[^{}]*\}")
+_LETTER = re.compile(r"\(?[A-Z]\)?\.(?=\s)")
 _FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)
 _SPACE = re.compile(r"\s{8,}")
 LONGEST_TEXT = 20_000
@@ -140,12 +168,30 @@ _UNFINISHED = re.compile(r"(?<![\w.,/^])[\w.,/^]*\w$")
 
 @dataclass(frozen=True)
 class Statement:
-    """A clause that is put forward as an answer, from `start` to `end` in the response's text."""
+    """A clause that is put forward as an answer, from `start` to `end` in the response's text.
+
+    Around one that is marked, such as a box, its sentence has `before` and `behind`.
+    """
 
     text: str
     start: int
     end: int
     bold: bool = False
+    before: str = ""
+    behind: str = ""
+
+    @property
+    def is_marked(self) -> bool:
+        return bool(self.before or self.behind)
+
+    @cached_property
+    def term(self) -> str:
+        """What in front of the text belongs to its term, such as the 2 of 2x."""
+        term = _PARTED.split(self.before)[-1].lstrip()
+        term = term.removesuffix("-") if self.text.startswith("-") else term
+        if not re.search(r"[\w≤≥≠<>√±+^|]", term) or re.fullmatch(r"[A-Za-z']+\s+", term):
+            return ""
+        return f"{term} " if term[-1].isalnum() else term
 
 
 @dataclass(frozen=True)
@@ -172,10 +218,11 @@ class Response:
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """Explicit answers in their order; those in bold if there are no others."""
-        explicit = [*self._boxes(), *self._phrases(), *_matches(_HASHES, self.text)]
-        explicit += _matches(_TAG, self.text)
+        explicit = [*self._boxes(), *self._phrases()]
+        explicit += filter(None, map(self._marked, _TAG.finditer(self.text)))
+        explicit += map(self._hashed, _HASHES.finditer(self.text))
         ordered = sorted(explicit, key=lambda statement: statement.start)
-        bold = [] if ordered else [*_bold(self.text)]
+        bold = [] if ordered else [*self._bold()]
         return tuple(item for item in ordered or bold if item.start >= self._retracted)
 
     @cached_property
@@ -188,7 +235,9 @@ class Response:
         """Whether it says that there is no answer, or that it does not know it."""
         if is_refusal(_CHOICE.sub("", self.text)):
             return True
-        if any(self._is_supposed(start) for start, _, _ in boxes(self.text)):
+        tags = (match.start() for match in _TAG.finditer(self.text))
+        marked = [*tags, *(start for start, _, _ in boxes(self.text))]
+        if any(map(self._is_supposed, marked)):
             return True
         starts = (match.start() for match in _CUE.finditer(self.text))
         return any(
@@ -210,9 +259,25 @@ class Response:
     def _boxes(self) -> Iterator[Statement]:
         for start, end, content in boxes(self.text):
             if not self._is_supposed(start):
-                sign = "-" if _MINUS.search(self.text[:start][-4:]) else ""
-                power = _POWER.match(self.text, end)
-                yield Statement(f"{sign}{content}{power[0] if power else ''}", start, end)
+                before, behind = _before(self.text, start), _behind(self.text, start, end)
+                sign = "-" if _MINUS.search(before[-5:]) else ""
+                power = _POWER.match(behind)
+                text = f"{sign}{content}{power[0] if power else ''}"
+                behind = behind[power.end() :] if power else behind
+                yield Statement(text, start, end, before=before, behind=behind)
+
+    def _hashed(self, match: re.Match[str]) -> Statement:
+        start, end = match.span()
+        return Statement(match["text"].strip(), start, end, behind=_behind(self.text, start, end))
+
+    def _marked(self, match: re.Match[str], bold: bool = False) -> Statement | None:
+        """What a match marks as an answer; None where it is supposed or denied."""
+        start, end = match.span()
+        is_denied = _DENIED.search(_sentence_before(self.text, start)) is not None
+        if is_denied or (not bold and self._is_supposed(start)):
+            return None
+        before, behind = _before(self.text, start), _behind(self.text, start, end)
+        return Statement(match["text"].strip(), start, end, bold, before, behind)
 
     def _phrases(self) -> Iterator[Statement]:
         for match in _CUE.finditer(self.text):
@@ -222,8 +287,27 @@ class Response:
             sentence = _sentence_before(self.text, match.start())
             is_open = HYPOTHETICAL.search(sentence) or _UNABLE.search(sentence)
             if not _BOX.search(clause) and not is_open and _LEAD.search(sentence):
-                yield Statement(clause, match.start(), match.end() + len(clause))
-        yield from _matches(_PREDICATE, self.text, "subject")
+                letter = _LETTER.match(clause)
+                end = match.end() + (letter.end() if letter else len(clause))
+                yield Statement(clause, match.start(), end)
+        for match in _PREDICATE.finditer(self.text):
+            if not _BOX.search(match["subject"]):
+                yield Statement(match["subject"].strip(), match.start(), match.end())
+
+    def _bold(self) -> Iterator[Statement]:
+        for match in _BOLD.finditer(self.text):
+            line = self.text[self.text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
+            heading = not line and (
+                match["text"].rstrip().endswith(":") or self.text[match.end() :][:1] == ":"
+            )
+            marker = re.fullmatch(r"(?:\d+|[A-Za-z])[.):]", match["text"].strip()) and not line
+            label = re.match(
+                r"(?:step|part|question|problem)\b", unmarked(match["text"]), re.IGNORECASE
+            )
+            followed = self.text[match.end() :].split("\n", 1)[0].strip()
+            statement = self._marked(match, bold=True)
+            if statement and not heading and not label and not (marker and followed):
+                yield statement
 
     def conflicts(self, earlier: Statement, later: Statement) -> bool:
         """Whether two statements stand side by side and neither corrects the other."""
@@ -260,29 +344,43 @@ def _clause(text: str, start: int) -> str:
     """The clause at `start`, through the end of its sentence."""
     opening = re.compile(r"[\s*_`:：]*(?:\\\[|\$\$|\\\()?\s*").match(text, start)
     begin = opening.end() if opening else start
-    limit = begin + _LONGEST_SENTENCE
-    end = _SENTENCE_END.search(text, begin, limit)
-    if end and end[0].startswith(";") and re.match(r"(?:isn't|is not|not)\b", text[begin:]):
+    return f"{text[start:begin]}{_remainder(text, begin)}".lstrip(" \n:：").rstrip("!")
+
+
+def _remainder(text: str, start: int) -> str:
+    """What follows in a sentence, and in the next one if that adds an alternative."""
+    limit = start + _LONGEST_SENTENCE
+    end = _SENTENCE_END.search(text, start, limit)
+    if end and end[0].startswith(";") and re.match(r"(?:isn't|is not|not)\b", text[start:limit]):
         end = _SENTENCE_END.search(text, end.end(), limit)  # what is the answer instead
-    return text[start : end.start() if end else limit].lstrip(" \n:：").rstrip("!")
+    if end is None:
+        return text[start:limit]
+    sentence = text[start : end.start()]
+    alternative = _ALTERNATIVE.match(text, end.end())
+    if alternative is None:
+        return sentence
+    following = _SENTENCE_END.search(text, alternative.end(), limit)
+    added = text[alternative.end() : following.start() if following else limit]
+    return f"{sentence.rstrip('.')} or{added}"
 
 
-def _matches(pattern: re.Pattern[str], text: str, group: str = "text") -> Iterator[Statement]:
-    for match in pattern.finditer(text):
-        yield Statement(match[group].strip(), match.start(), match.end())
+def _before(text: str, start: int) -> str:
+    """What precedes marked text in its sentence, which may begin on the line before a formula."""
+    before = _BOX.sub("{", _sentence_before(text, start))
+    opened = text[max(0, start - _LONGEST_SENTENCE) : start].rstrip(" \t\n$\\[(*_")
+    if re.search(r"\w", before) or not opened or opened[-1] in ".!?:;":
+        return before
+    return f"{_sentence_before(opened, len(opened))}\n{before}"
 
 
-def _bold(text: str) -> Iterator[Statement]:
-    for match in _BOLD.finditer(text):
-        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
-        heading = not line and (
-            match["text"].rstrip().endswith(":") or text[match.end() :][:1] == ":"
-        )
-        marker = re.fullmatch(r"(?:\d+|[A-Za-z])[.):]", match["text"].strip()) and not line
-        label = re.match(
-            r"(?:step|part|question|problem)\b", unmarked(match["text"]), re.IGNORECASE
-        )
-        followed = text[match.end() :].split("\n", 1)[0].strip()
-        is_rejected = _REJECTED.search(_sentence_before(text, match.start()))
-        if not is_rejected and not heading and not label and not (marker and followed):
-            yield Statement(match["text"].strip(), match.start(), match.end(), bold=True)
+def _behind(text: str, start: int, end: int) -> str:
+    """What follows marked text in its sentence, without the end of the formula that it is in."""
+    if text[start:end].rstrip("*_} ")[-1:] in {".", "!", "?"}:
+        return ""
+    behind = _BOX.sub("{", _REMARK.sub("", _remainder(text, end)))
+    formula_end = _FORMULA_END.match(behind)
+    if formula_end:
+        behind = f" {behind[formula_end.end() :].rstrip('!')}"
+    elif _sentence_before(text, start).count("$") % 2:
+        behind = behind.replace("$", "", 1)
+    return _DISPLAY_END.sub("", behind)

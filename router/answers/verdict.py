@@ -1,7 +1,8 @@
 """Whether a response gives the gold answer.
 
 1. `response` leaves out thoughts and what is taken back, and finds what is stated as the answer: a
-   box, "the answer is", ####, a tag, or bold text. `notation` writes all of it in one way.
+   box, "the answer is", ####, a tag, or bold text. `notation` writes all of it in one way, and
+   `surroundings` finds what in the sentence of a box or other marked text changes it.
 2. The kind of the gold answer chooses the reader: letters (`choice`, `choice_text`), words and
    dates (`phrase`), tuples and intervals (`collection`), or a number (`number`, with
    values by `numeral`, `units` and `spelled`). `expression` serves gold answers that need algebra.
@@ -47,8 +48,9 @@ from router.answers.phrase import (
     normal,
 )
 from router.answers.question import UNKNOWN, Question, read_question
-from router.answers.response import Response, is_refusal
+from router.answers.response import Response, Statement, is_refusal
 from router.answers.spelled import in_digits
+from router.answers.surroundings import settled_clause, stated_term
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def needs_algebra(gold: str) -> bool:
 
 
 def _judge(response: Response, reader: Reader) -> bool:
-    read = ((item, reader.commits(item.text)) for item in reversed(response.statements))
+    read = ((item, _commits(item, reader)) for item in reversed(response.statements))
     committed = ((item, right) for item, right in read if right is not None)
     item, right = next(committed, (None, False))
     if item is None:
@@ -124,19 +126,47 @@ def _judge(response: Response, reader: Reader) -> bool:
     return right and _is_upheld(response, item.end, reader)
 
 
+def _commits(item: Statement, reader: Reader) -> bool | None:
+    """Whether a statement gives the gold answer, also with what its sentence says around it."""
+    right = reader.commits(item.text)
+    if not right or not item.is_marked:
+        return right
+    clause = settled_clause(item)
+    return clause is not None and (clause == item.text or reader.commits(clause) is True)
+
+
+_ANSWER = re.compile(r"\d|[A-Z]\b")
+_CONCLUSION = re.compile(
+    r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however|instead"
+    r"|both\b(?!.*\b(?:wrong|incorrect|false|fail|not|n't)))\b"
+    r"|.*\b(?:(?:also|equally) (?:an? |be |the )?(?:\w+ )?(?:answer|correct|right|works?|fits|valid"
+    r"|possible)|(?:works?|correct) (?:too|as well))\b",
+    re.IGNORECASE,
+)
+"""A sentence that concludes, or calls something else right as well."""
+
+_REVISION = re.compile(
+    r"\W*(?:(?:actually|update|sorry|no|maybe|perhaps|possibly|rather|or|also)\b[,:!]?\s+"
+    r"|(?=(?:it|that|this) (?:could|might|may)\b))"
+    r"(?:(?:(?:it|that|this)(?:'s| is| was| may| might| could)|maybe|also|be|rather)\s)*"
+    r"[^\s,]{1,20}\W*",
+    re.IGNORECASE,
+)
+"""A sentence that gives another answer: no, it is 8."""
+
+
 def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
     """Whether no conclusion behind a stated answer contradicts it."""
     tail = [
         sentence
         for sentence in Response(response.text[end:]).sentences
-        if re.match(
-            r"\W*(?:so|therefore|thus|hence|finally|in total|altogether|here|but|however"
-            r"|instead)\b",
-            sentence,
-            re.I,
-        )
+        if _CONCLUSION.match(sentence) or _REVISION.fullmatch(sentence)
     ]
-    verdicts = [reader.commits(sentence) for sentence in tail if re.search(r"\d|[A-Z]\b", sentence)]
+    verdicts = [
+        reader.commits(sentence)
+        for sentence in tail
+        if _ANSWER.search(sentence) or _REVISION.fullmatch(sentence)
+    ]
     return not verdicts or reader.concludes(tail)
 
 
@@ -180,6 +210,10 @@ def _assigned(text: str) -> str | None:
     """The variable to which a text assigns its number, or None."""
     match = re.search(r"(?<![A-Za-z\d^*/+-])\s*([A-Za-z])\s*=[^=A-Za-z]*$", plain(text))
     return match[1] if match else None
+
+
+_VALUE = re.compile(r"\W*([A-Za-z])\s*=\s*[^\s=]{1,40}\W*")
+"""A line that gives the value of a variable."""
 
 
 def _roundings(text: str) -> tuple[str, ...]:
@@ -231,19 +265,22 @@ def _number_reader(number: Number, gold: str, response: Response, question: Ques
         if is_named and _assigned(clause) not in {None, *names}:
             return False
         return any(
-            given is not None and given.equals(number, question)
-            for given in (committed_number(text, comma, question) for text in _roundings(clause))
+            value is not None and value.equals(number, question)
+            for value in (committed_number(text, comma, question) for text in _roundings(clause))
         )
 
     def concludes(sentences: Sequence[str]) -> bool:
         if is_named and sentences and _assigned(sentences[-1]) not in {None, *names}:
             return False
+        values = [match[1] for text in sentences if (match := _VALUE.fullmatch(text))]
+        if len(set(values)) > 1 and names != {values[-1]} and _VALUE.fullmatch(sentences[-1]):
+            return False
         spelled = [in_digits(sentence) for sentence in sentences]
-        *others, last = spelled or [""]
+        *earlier, final = spelled or [""]
         return any(
-            given is not None and given.equals(number, question)
-            for given in (
-                concluded_number([*others, text], comma, question) for text in _roundings(last)
+            value is not None and value.equals(number, question)
+            for value in (
+                concluded_number([*earlier, text], comma, question) for text in _roundings(final)
             )
         )
 
@@ -282,7 +319,9 @@ def _same_letters(clause: str, letters: frozenset[str]) -> bool | None:
 
 def _states_text(response: Response, gold: str) -> bool:
     """Whether an answer is the gold one character by character, spaces and styles apart."""
-    stated = response.statements[-1].text if response.statements else response.text
+    stated = stated_term(response.statements[-1]) if response.statements else response.text
+    if stated is None:
+        return False
     term = complement(response.sentences[-1]) if response.sentences else None
     is_term = not response.statements and term is not None and _bare(term) == _bare(gold)
     return is_term or _bare(stated) == _bare(gold) or is_same_phrase(stated, gold)

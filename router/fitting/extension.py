@@ -49,10 +49,10 @@ def extension(
     cluster = table.cluster[table.complete]
     best: tuple[float, Extension | None] = _MIN_Z, None
     for composite in promising(table):
-        whole = extended(table, [composite])
-        estimated = _held_out(whole, folds, cross)
-        grown = _grown(parameters, whole, estimated)
-        held_out = judge(whole, grown, estimated)
+        larger = extended(table, [composite])
+        estimated = _held_out(larger, folds, cross)
+        grown = _grown(parameters, larger, estimated)
+        held_out = judge(larger, grown, estimated)
         z = z_score(_utility(held_out, price) - _utility(plain, price), cluster)
         if z > best[0]:
             best = z, Extension(composite, grown, held_out)
@@ -79,9 +79,9 @@ def _utility(held_out: HeldOut, price: float) -> Array:
     return held_out.accuracy[rows, chosen] - price / 1000 * held_out.spent[rows, chosen]
 
 
-def _held_out(whole: Table, folds: Index, cross: CrossFit) -> CrossFit:
-    """`cross` with the last column of `whole`, by the same setting."""
-    estimated = cross_fit(whole, folds, [cross.setting])
+def _held_out(larger: Table, folds: Index, cross: CrossFit) -> CrossFit:
+    """`cross` with the last column of `larger`, by the same setting."""
+    estimated = cross_fit(larger, folds, [cross.setting])
     return replace(
         cross,
         p=np.column_stack([cross.p, estimated.p[:, -1]]),
@@ -89,12 +89,12 @@ def _held_out(whole: Table, folds: Index, cross: CrossFit) -> CrossFit:
     )
 
 
-def _grown(parameters: Parameters, whole: Table, cross: CrossFit) -> Parameters:
-    """The parameters with those of the last column of `whole`, fitted to all problems."""
-    fitted = Regressions.of(whole, cross.setting, cross.known_share)
+def _grown(parameters: Parameters, larger: Table, cross: CrossFit) -> Parameters:
+    """The parameters with those of the last column of `larger`, fitted to all problems."""
+    fitted = Regressions.of(larger, cross.setting, cross.known_share)
     efforts = len(parameters.p_bias)
-    of_composite = whole.row_effort == efforts
-    residual = np.log1p(whole.row_tokens) - cross.log_tokens[whole.row_problem, whole.row_effort]
+    of_composite = larger.row_effort == efforts
+    residual = np.log1p(larger.row_tokens) - cross.log_tokens[larger.row_problem, larger.row_effort]
     return replace(
         parameters,
         p_weights=np.vstack([parameters.p_weights, fitted.p_weights[-1:]]),
@@ -117,10 +117,15 @@ def _grown(parameters: Parameters, whole: Table, cross: CrossFit) -> Parameters:
     )
 
 
-def _merged(plain: Array, whole: Array) -> Array:
+def _merged(plain: Array, larger: Array) -> Array:
     """Values of logits and log tokens (..., 2E) with those of the last column of (..., 2E + 2)."""
     efforts = plain.shape[-1] // 2
-    parts = (plain[..., :efforts], whole[..., efforts], plain[..., efforts:], whole[..., -1])
+    parts = (
+        plain[..., :efforts],
+        larger[..., efforts],
+        plain[..., efforts:],
+        larger[..., -1],
+    )
     return np.concatenate(
         [part if part.ndim == plain.ndim else part[..., None] for part in parts], -1
     )

@@ -12,11 +12,11 @@ Headers = list[tuple[bytes, bytes]]
 _UNITS: tuple[Unit, ...] = ("requests", "tokens")
 _VALUES = ("limit", "remaining", "reset")
 
-OPENAI_HEADERS = tuple(f"x-ratelimit-{what}-{unit}" for what in _VALUES for unit in _UNITS)
+OPENAI_HEADERS = tuple(f"x-ratelimit-{value}-{unit}" for value in _VALUES for unit in _UNITS)
 """`reset` is a duration such as 6m0s; tokens are thinking tokens."""
 
 ANTHROPIC_HEADERS = tuple(
-    f"anthropic-ratelimit-{unit}-{what}" for what in _VALUES for unit in _UNITS
+    f"anthropic-ratelimit-{unit}-{value}" for value in _VALUES for unit in _UNITS
 )
 """`reset` is a time of RFC 3339."""
 
@@ -27,10 +27,10 @@ SESSION_HEADERS: Mapping[Unit, str] = {
 """What the session had left when the turn began, itself deducted."""
 
 _OPENAI_NAMES = {
-    unit: tuple(f"x-ratelimit-{what}-{unit}".encode() for what in _VALUES) for unit in _UNITS
+    unit: tuple(f"x-ratelimit-{value}-{unit}".encode() for value in _VALUES) for unit in _UNITS
 }
 _ANTHROPIC_NAMES = {
-    unit: tuple(f"anthropic-ratelimit-{unit}-{what}".encode() for what in _VALUES)
+    unit: tuple(f"anthropic-ratelimit-{unit}-{value}".encode() for value in _VALUES)
     for unit in _UNITS
 }
 
