@@ -59,6 +59,8 @@ _FURTHER = {
 _STOPPED = 130
 """Exit status of a command that was stopped from the keyboard, as shells report SIGINT."""
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 _NEAR = 0.75
 """Similarity from which an option's name is suggested: for --prot, --port (0.83) is one, --host
 (0.67) is not."""
@@ -147,10 +149,22 @@ def _replace_closed_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
+def keep_loopback_from_proxies() -> None:
+    """Send no request to this machine through the proxy of the environment, which cannot reach it.
+
+    The names are those that urllib and httpx read; of both spellings, the lower case counts.
+    """
+    exempt = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
+    if exempt != ["*"]:
+        names = [*filter(None, exempt), *(name for name in _LOOPBACK if name not in exempt)]
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(names)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     _replace_closed_streams()
     avoid_working_folder()
+    keep_loopback_from_proxies()
     status = _run(argv)
     try:
         sys.stdout.flush()

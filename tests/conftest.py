@@ -17,6 +17,8 @@ from processes import Server, serving
 from runaway_engine import RunawayEngine, runaway_engine
 from scripted_engine import ScriptedEngine, scripted_engine
 
+from tops import keep_loopback_from_proxies
+
 PROCESS_STARTERS = re.compile(
     r"^\s*(?:from|import) "
     r"(?:engines|forked_command|models\.sandbox|models\.training\.serving|playwright|processes"
@@ -67,7 +69,16 @@ def wait_patiently() -> None:
     timeout.connect = timeout.read = timeout.write = timeout.pool = 60.0
 
 
+def leave_out_settings_of_the_shell() -> None:
+    """Leave out the gateway's settings that whoever runs the tests may have set."""
+    for name in [*os.environ]:
+        if name.startswith("TOPS_"):
+            del os.environ[name]
+
+
 gc.disable()  # while tests are collected, which leaves no garbage
+leave_out_settings_of_the_shell()
+keep_loopback_from_proxies()
 trust_one_certificate()
 wait_patiently()
 hypothesis.settings.register_profile(
@@ -85,7 +96,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     starts = starts_processes(collection_path)
     exceptions = "mark.unit" if wanted == "unit" else NOT_UNIT
-    if starts != (wanted == "unit") or re.search(exceptions, collection_path.read_text()):
+    if starts != (wanted == "unit") or re.search(exceptions, collection_path.read_text("utf-8")):
         return None
     return True
 
@@ -110,7 +121,7 @@ def pytest_collection_finish() -> None:
 
 @cache
 def starts_processes(file: Path) -> bool:
-    return PROCESS_STARTERS.search(file.read_text()) is not None
+    return PROCESS_STARTERS.search(file.read_text("utf-8")) is not None
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,17 @@ def test_random_budgets_hold(gateway: str, tmp_path: Path) -> None:
         assert row["violations"] == row["false_hits"] == row["unanswered"] == 0
 
 
+def test_a_proxy_of_the_environment_gets_no_request_to_this_machine(
+    gateway: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing listens
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+    report = run_plan("budgets.toml", gateway, tmp_path)
+    assert {record["ended"] for record in report["records"]} == {"answer"}
+
+
 def test_a_server_that_is_down_is_reported_before_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

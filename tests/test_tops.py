@@ -25,6 +25,25 @@ def run(*argv: str, **options: Any) -> Result:
     return CliRunner().invoke(tops.cli, argv, **options)
 
 
+@pytest.mark.parametrize(
+    ("lower", "upper", "exempt"),
+    [
+        ("", "", "localhost,127.0.0.1,::1"),
+        ("", "a.example", "a.example,localhost,127.0.0.1,::1"),
+        ("b.example,127.0.0.1", "a.example", "b.example,127.0.0.1,localhost,::1"),
+        ("*", "", "*"),
+    ],
+)
+def test_loopback_is_exempt_from_proxies_beside_what_the_environment_names(
+    lower: str, upper: str, exempt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", lower)
+    monkeypatch.setenv("NO_PROXY", upper)
+    for _ in range(2):
+        assert tops.main(["--version"]) == 0
+        assert os.environ["no_proxy"] == exempt
+
+
 @pytest.mark.parametrize("name", sorted(tops.COMMANDS))
 def test_every_command_has_a_help_text(name: str) -> None:
     result = run(name, "--help")
