@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import insert
@@ -382,8 +383,14 @@ def ledger(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-def test_a_ledger_in_postgres_is_read(postgres: str) -> None:
-    reading = read_outcomes([written(postgres)], for_audit=True)
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII"])
+def test_a_ledger_in_postgres_is_read(postgres: str, encoding: str) -> None:
+    """SQL_ASCII is the encoding of a server that was set up under LC_ALL=C."""
+    create = f"CREATE DATABASE {encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+    with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(create)
+    url = postgres.replace("/postgres", f"/{encoding.lower()}")
+    reading = read_outcomes([written(url)], for_audit=True)
     assert by_effort(reading) == {"low": 40, "high": 40}
 
 

@@ -21,7 +21,9 @@ def ledger_rows(source: str, skipped: Skipped) -> Rows:
     url = _url(source)
     name = url.render_as_string(hide_password=True)
     try:
-        with create_engine(url, poolclass=NullPool).connect() as connection:
+        postgres = url.get_backend_name() == "postgresql"
+        options = {"client_encoding": "utf8"} if postgres else {}  # else SQL_ASCII gives bytes
+        with create_engine(url, poolclass=NullPool, **options).connect() as connection:
             requests = Table("requests", MetaData(), autoload_with=connection)
             missing = [column for column in (*_NEEDED, "score") if column not in requests.c]
             if missing:

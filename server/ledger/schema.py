@@ -62,8 +62,9 @@ def connect(url: str) -> Engine:
         kind = make_url(url).get_backend_name()
         if kind not in ("sqlite", "postgresql"):
             raise LedgerError(f"the ledger cannot be kept in {kind}: {_KINDS}")
-        named = {"paramstyle": "named"} if url.startswith("sqlite") else {}
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **named)
+        # psycopg gives bytes for the texts of a database without an encoding (SQL_ASCII)
+        options = {"paramstyle": "named"} if kind == "sqlite" else {"client_encoding": "utf8"}
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=to_json, **options)
     except (ArgumentError, ValueError) as error:
         raise LedgerError(f"the ledger is not a database URL: {_KINDS}") from error
     except ModuleNotFoundError as error:
