@@ -131,6 +131,8 @@ def test_the_last_complete_box_holds_the_answer() -> None:
     "answer",
     [
         r"\boxed{7} or 8",
+        r"\boxed{7} or about 8",
+        r"\boxed{7} hours or 8 hours",
         r"\boxed{7}; or 8",
         r"\boxed{7} (or 8)",
         r"\boxed{7}. Or 8.",
@@ -333,6 +335,13 @@ def test_prose_around_an_answer_leaves_it_right(answer: str) -> None:
     [
         (r"$\boxed{\frac12}$ or 0.5", "0.5"),
         (r"The answer is 1/2 or 0.5.", r"\frac{1}{2}"),
+        (r"$\boxed{\frac{3}{4}}$ (or 0.75)", r"\frac{3}{4}"),
+        (r"$\boxed{\frac{3}{4}}$ or 75%", r"\frac{3}{4}"),
+        (r"$\boxed{\frac{3}{4}}$ or equivalently 0.75", r"\frac{3}{4}"),
+        (r"$\boxed{\frac{2}{3}}$, or approximately 0.667", r"\frac{2}{3}"),
+        (r"\boxed{7} or, in words, seven", "7"),
+        ("**120 minutes** (or 2 hours)", "120"),
+        ("**120** minutes, or 2 hours", "120"),
         (r"= \boxed{7}\%", "7%"),
         (r"-\boxed{7}", "-7"),
         (r"$x = - \boxed{7}$", "-7"),

@@ -160,7 +160,8 @@ def committed_number(
     if not text or not tokens:
         return None
     if _are_one(text, tokens):
-        text, tokens = f"{text[: tokens[0].end]}{text[tokens[1].end :]}", tokens[:1]
+        text = f"{text[: tokens[0].end]}{text[tokens[1].end :].removeprefix(')')}"
+        tokens = tokens[:1]
     if not is_filler(text[: tokens[0].start]):
         return final_number(text, tokens, question)
     different = [token for token in tokens[1:] if token.number != tokens[0].number]
@@ -170,8 +171,9 @@ def committed_number(
 
 
 def _are_one(text: str, tokens: Sequence[Token]) -> bool:
-    """Whether a text's two numbers are one: 1/2 or 0.5."""
-    values = {token.number for token in tokens}
+    """Whether a text's two numbers are one: 1/2 or 0.5, or 50 %."""
+    numbers = [token.number for token in tokens]
+    values = {n and n.value / (100 if n.percent else 1) for n in numbers}
     if len(tokens) != 2 or len(values) != 1 or None in values:
         return False
     return _EITHER_FORM.fullmatch(text, tokens[0].end, tokens[1].start) is not None

@@ -10,7 +10,7 @@ from router.answers.notation import plain
 from router.answers.number import JOINED, is_bounded
 from router.answers.response import Statement
 from router.answers.spelled import is_number_word
-from router.answers.units import MULTIPLIERS, unit_name
+from router.answers.units import MULTIPLIERS, dimension, unit_name
 
 _OPERATOR = re.compile(
     r"\s*[^\w\s.,;:'\"()\[\]{}|&=≈→–—*/\\_~$€£¥₹¢°-]|\.\d|\.\.\.|[\w({\\_]"
@@ -33,7 +33,21 @@ _BOUND = re.compile(
 _OR = re.compile(r"\b(?:or|oder|ou|and/or|或者?)\b", re.IGNORECASE)
 _VALUE = re.compile(r"[-+$€£]*\d")
 _LETTER = re.compile(r"\(?[A-Z](?![\w'])")
+_FINAL_WORD = re.compile(r"[^\W\d_]+\W*\Z")
 _LAST_WORD = re.compile(r"\w+\W*\Z")
+
+_RESTATEMENT = re.compile(
+    r"[\s,(]*\bor,?\s+(?:equivalently|in (?:words|other words|decimals|percent))\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_APPROXIMATION = re.compile(
+    r"[\s,(]*\bor,?\s+(?:approximately|approx\.|about|roughly|around)\s.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_INTEGER = re.compile(r"[-+\d,\s]*")
+_CONVERSION = re.compile(r"\s*(?P<unit>[^\W\d_]+)[\s,(]*\bor\s+[\d.,/]+\s?(?P<other>[^\W\d_]+)")
+
+_LONGEST_UNIT = 24
 
 _MOST_NUMBERS = 10
 """Numbers that are read behind an answer which is part of a term, or one of several."""
@@ -41,7 +55,7 @@ _MOST_NUMBERS = 10
 
 def settled_clause(item: Statement) -> str | None:
     """A marked answer with all that changes it; None where it is bounded, doubted or rejected."""
-    behind = plain(item.behind)
+    behind = _without_restatement(item.text, plain(item.behind))
     is_asked = behind.rstrip(' *_)"').endswith("?")
     if is_asked or is_bounded(item.before) or REJECTED.match(behind):
         return None
@@ -56,6 +70,21 @@ def stated_term(item: Statement) -> str | None:
     if not item.is_marked:
         return item.text
     return item.text if settled_clause(item) == item.text else None
+
+
+def _without_restatement(text: str, behind: str) -> str:
+    """What follows an answer, without another form of it: or about 0.67, or 2 hours."""
+    behind = _RESTATEMENT.sub("", behind)
+    if not _INTEGER.fullmatch(text):
+        behind = _APPROXIMATION.sub("", behind)
+    word = _FINAL_WORD.search(text[-_LONGEST_UNIT:])
+    unit = word[0] if word else ""
+    conversion = _CONVERSION.match(f"{unit}{behind}")
+    if conversion is not None:
+        units = {unit_name(conversion["unit"]), unit_name(conversion["other"])}
+        if None not in units and len(units) > len({dimension(str(name)) for name in units}):
+            return behind[conversion.end() - len(unit) :]
+    return behind
 
 
 def _is_added(text: str, behind: str) -> bool:

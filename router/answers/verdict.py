@@ -167,7 +167,7 @@ def _is_upheld(response: Response, end: int, reader: Reader) -> bool:
         for sentence in tail
         if _ANSWER.search(sentence) or _REVISION.fullmatch(sentence)
     ]
-    return not verdicts or reader.concludes(tail)
+    return all(verdict is True for verdict in verdicts) or reader.concludes(tail)
 
 
 def _reader(
