@@ -27,7 +27,8 @@ PROCESS_STARTERS = re.compile(
 )
 """Imports with which a test file starts processes; the others' tests are unit tests."""
 
-NOT_UNIT = r"mark\.slow|\b(?:gateway|front)\b"
+STARTING_FIXTURES = frozenset(["gateway", "front", "postgres"])
+NOT_UNIT = rf"mark\.slow|\b(?:{'|'.join(sorted(STARTING_FIXTURES))})\b"
 """What stands in a file that starts no process itself, but has other tests than unit tests."""
 
 SLOWEST_FIRST = (
@@ -106,9 +107,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {f"test_{name}": number for number, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))  # others stay as they are
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        starts_gateway = "gateway" in fixtures or "front" in fixtures
-        if item.get_closest_marker("slow") or starts_gateway or starts_processes(item.path):
+        fixtures = {*getattr(item, "fixturenames", ()), *re.split(r"[][-]", item.name)}
+        starts = fixtures & STARTING_FIXTURES or starts_processes(item.path)
+        if item.get_closest_marker("slow") or starts:
             continue
         item.add_marker(pytest.mark.unit)
 

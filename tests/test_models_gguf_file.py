@@ -10,7 +10,6 @@ from models.training.gguf_file import write_gguf
 from server.llamacpp.gguf import read_gguf
 
 DEMO = ROOT / "models" / "demo"
-pytestmark = pytest.mark.unit
 
 
 def test_a_file_has_the_template_the_defaults_and_the_transition_of_its_folder(

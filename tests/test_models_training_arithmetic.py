@@ -11,8 +11,6 @@ from models.training.arithmetic import false_equations
 from models.training.mistakes import wrong_sentences
 from models.training.sentences import sentences
 
-pytestmark = pytest.mark.unit
-
 SOLUTIONS = DATA / "problems" / "gsm8k_train_solutions.jsonl.gz"
 
 

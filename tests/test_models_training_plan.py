@@ -13,8 +13,6 @@ from models.training.recipe_plan import Plan
 from models.training.run import RunError
 from tops import main
 
-pytestmark = pytest.mark.unit
-
 RECIPES = ROOT / "models" / "recipes"
 QWEN3_8B = {
     "hidden_size": 4096,

@@ -10,8 +10,6 @@ from models.training.preflight import preflight
 from models.training.recipe_file import read_recipe
 from models.training.run import RunError
 
-pytestmark = pytest.mark.unit
-
 SMOKE = ROOT / "models" / "recipes" / "smoke.toml"
 FSDP = SMOKE.with_name("fsdp.yaml")
 

@@ -15,8 +15,6 @@ from models.training.rewards import (
     within_limit,
 )
 
-pytestmark = pytest.mark.unit
-
 RIGHT = Rollout("p", "auto", "1+1?", "2", "2", True, False, 40, 30, 100, 0.5)
 LONG = replace(RIGHT, tokens=80)
 WRONG = replace(RIGHT, response="3", correct=False, tokens=10)

@@ -14,8 +14,6 @@ from models.training.recipe_grpo import Grpo
 from models.training.rewards import shorter
 from models.training.rollouts import Draws, Group, Rollouts, Task
 
-pytestmark = pytest.mark.unit
-
 END, CLOSE = 1, 2
 
 

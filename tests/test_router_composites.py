@@ -49,7 +49,6 @@ def fitted() -> Fitted:
     return fit(hidden(400))
 
 
-@pytest.mark.unit
 def test_a_column_is_the_expectation_over_pairs_of_samples() -> None:
     """By hand: two cheap samples, of which one hits the budget of 100, and three dear ones."""
     outcomes = [
@@ -74,7 +73,6 @@ def test_a_column_is_the_expectation_over_pairs_of_samples() -> None:
     assert np.array_equal(table.counts[0], [2, 3, 2, 3])
 
 
-@pytest.mark.unit
 def test_problems_without_the_final_effort_have_no_column() -> None:
     outcomes = [Outcome(p, p, "m", "low", 0, 1, 40, None) for p in ("a question", "another one")]
     outcomes.append(Outcome("a question", "a question", "m", "high", 0, 1, 90, None))
@@ -83,7 +81,6 @@ def test_problems_without_the_final_effort_have_no_column() -> None:
     assert np.isnan(table.tokens[1, 2])
 
 
-@pytest.mark.unit
 def test_the_gain_is_over_the_mixture_at_equal_tokens() -> None:
     """A column between two efforts counts against their line, a dearer one against the best."""
     accuracy, tokens = np.array([[0.4, 0.8, 0.7]]), np.array([[100.0, 300.0, 200.0]])
@@ -92,7 +89,6 @@ def test_the_gain_is_over_the_mixture_at_equal_tokens() -> None:
     assert gains(accuracy, np.array([[100.0, 300.0, 50.0]]))[0] == pytest.approx(0.3)
 
 
-@pytest.mark.unit
 def test_budgets_are_those_that_an_engine_can_keep() -> None:
     """An effort that does not think is never the initial one: no budget would be hit."""
     rows = [
@@ -129,7 +125,6 @@ def test_the_efforts_are_estimated_as_without(fitted: Fitted) -> None:
     assert with_it.estimate.p_correct["high"] == pytest.approx(without.estimate.p_correct["high"])
 
 
-@pytest.mark.unit
 def test_there_is_none_that_does_not_win() -> None:
     """Tokens that tell nothing, completion tokens, and few problems."""
     assert not promising(tabulate(hidden(300, telling=False).outcomes))
@@ -167,7 +162,6 @@ def test_the_file_has_the_composite(fitted: Fitted, tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.unit
 @pytest.mark.parametrize("name", ["stop:low@0:high", "stop:low@5:low", "low", "halt:low@5:high"])
 def test_names_of_no_composite_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no composite"):
@@ -175,7 +169,6 @@ def test_names_of_no_composite_are_refused(name: str) -> None:
     assert parse_composite("cap:high@450:low") == Composite("cap", "high", 450, "low")
 
 
-@pytest.mark.unit
 def test_tokens_are_comparable_only_if_all_are_thinking_tokens(tmp_path: Path) -> None:
     row = {"problem_id": "1", "prompt": "a question", "model": "m", "correct": 1, "tokens": 9}
     lines = [{**row, "effort": "low", "thinking_tokens": 5}, {**row, "effort": "high"}]

@@ -17,7 +17,6 @@ from router.evaluation.report import table as replay_table
 from router.fitting.outcomes import OutcomeSet
 from router.fitting.table import Table, tabulate
 
-pytestmark = pytest.mark.unit
 SIZE = 300
 
 

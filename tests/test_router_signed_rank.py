@@ -8,8 +8,6 @@ import pytest
 
 from router.signed_rank import shift
 
-pytestmark = pytest.mark.unit
-
 
 def known(*values: float) -> list[tuple[float, float]]:
     return [(value, value) for value in values]

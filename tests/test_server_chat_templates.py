@@ -13,8 +13,6 @@ from server.chat_templates.efforts import read_efforts
 from server.engines.dialect import DIALECTS, Name
 from server.engines.template_dialect import for_template
 
-pytestmark = pytest.mark.unit
-
 DEMO = (Path(__file__).parent.parent / "models" / "demo" / "chat_template.jinja").read_text()
 TURNS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
 SWITCH = TURNS + "{% if not enable_thinking | default(true) %}<think></think>{% endif %}"

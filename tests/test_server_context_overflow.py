@@ -8,8 +8,6 @@ import pytest
 from server.api import chat, messages, responses
 from server.api.context_overflow import context_overflow
 
-pytestmark = pytest.mark.unit
-
 VLLM = (
     "This model's maximum context length is 1024 tokens. However, you requested 2048 output tokens "
     "and your prompt contains at least 41 input tokens, for a total of at least 2089 tokens."

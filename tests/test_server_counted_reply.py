@@ -12,8 +12,6 @@ from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.reply import give
 from server.http.sse import encode, payload, split
 
-pytestmark = pytest.mark.unit
-
 
 class Scripted:
     """A reply of these chunks, or of one whole body."""

@@ -26,8 +26,6 @@ from server.engines.budget_support import BudgetSupport
 from server.engines.dialect import CHAT, DIALECTS, MESSAGES, RESPONSES, Name
 from server.errors import BadRequest
 
-pytestmark = pytest.mark.unit
-
 HI = [{"role": "user", "content": "hi"}]
 MAP: dict[Effort, int] = {"low": 30, "medium": 90}
 NATIVE = BudgetSupport("native", True, "measured")

@@ -10,8 +10,6 @@ from router.effort import Effort
 from server.engines.effort_effects import EffortEffects, effects, prompts_needed
 from server.engines.effort_trial import Trial, Trials
 
-pytestmark = pytest.mark.unit
-
 LADDER: tuple[Effort, ...] = ("none", "low", "medium", "high")
 Lengths = Callable[[Effort, int], int]
 

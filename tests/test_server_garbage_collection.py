@@ -16,8 +16,6 @@ from server.engines.reply_parser import ReplyParser
 from server.http.connection import Connection, Deadlines
 from server.http.connection_pool import ConnectionPool
 
-pytestmark = pytest.mark.unit
-
 
 @contextmanager
 def nothing_left_of(kind: type) -> Generator[None]:

@@ -10,8 +10,6 @@ from server.api.completion_relay import ChatRelay
 from server.api.reasoning_copy import copy_in_answer
 from server.http.sse import DONE, encode
 
-pytestmark = pytest.mark.unit
-
 TEXTS = ["so", " we", ' say "x"', "\n\\ é \u2028", '"reasoning":"y"', "end", " of", " it"]
 
 

@@ -8,8 +8,6 @@ from httptools import HttpParserError
 
 from server.engines.reply_parser import ReplyParser, UnreadableReply
 
-pytestmark = pytest.mark.unit
-
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n"
 
 

@@ -10,8 +10,6 @@ from server.engines.dialect import CHAT, MESSAGES, RESPONSES
 from server.engines.model_info import ModelInfo, parse_model
 from server.errors import BadRequest
 
-pytestmark = pytest.mark.unit
-
 DEMO = ModelInfo("demo", 1024)
 HI: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from router.effort import Effort
 from router.router import Router
 from server.api.chat import parse
@@ -15,8 +13,6 @@ from server.decide.decision import Decision
 from server.decide.holdout import Holdout, Shares
 from server.engines.effort_effects import LevelEffect
 from server.engines.model_info import ModelInfo
-
-pytestmark = pytest.mark.unit
 
 LADDER: tuple[Effort, ...] = ("none", "low", "medium", "high")
 SETTINGS = Settings(baseline_effort="medium")
