@@ -13,6 +13,7 @@ import certifi
 import httpx
 import hypothesis
 import pytest
+from ledgers import disposed_engines
 from processes import Server, serving
 from runaway_engine import RunawayEngine, runaway_engine
 from scripted_engine import ScriptedEngine, scripted_engine
@@ -123,6 +124,12 @@ def pytest_collection_finish() -> None:
 @cache
 def starts_processes(file: Path) -> bool:
     return PROCESS_STARTERS.search(file.read_text("utf-8")) is not None
+
+
+@pytest.fixture(autouse=True)
+def _disposed_engines() -> Generator[None]:
+    with disposed_engines():
+        yield
 
 
 @pytest.fixture(scope="session")

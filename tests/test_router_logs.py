@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
+from ledgers import connect
 from sqlalchemy import insert
 from test_server_ledger import postgres
 
@@ -25,7 +26,7 @@ from router.logs.inspect_log import served_name
 from router.logs.json_document import members
 from router.logs.log_options import LogOptions
 from router.logs.zstandard import open_zstandard, zipfile
-from server.ledger.schema import connect, metadata, requests
+from server.ledger.schema import metadata, requests
 
 __all__ = ["postgres"]
 

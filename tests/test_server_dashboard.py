@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from browsing import DARK, DESKTOP, PHONE, browser, check_layout, closed_pages, opened
+from ledgers import connect
 from playwright.sync_api import Browser, expect
 from processes import serving
 from sqlalchemy import insert, text
@@ -19,7 +20,7 @@ from models.domain.stories import stories
 from server.api_keys import digest
 from server.dashboard.data import DashboardData
 from server.ledger.reader import Selection
-from server.ledger.schema import connect, prepare, requests
+from server.ledger.schema import prepare, requests
 from server.savings.query import query
 
 __all__ = ["browser", "closed_pages"]

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from ledgers import connect
 from polling import until
 from processes import run_tops, serving
 from prometheus_client import Counter
@@ -33,7 +34,7 @@ from server.engines.supervisor import free_port
 from server.engines.usage import Usage
 from server.ledger import writer
 from server.ledger.reader import latest, snapshot
-from server.ledger.schema import LedgerDown, LedgerError, connect, metadata, prepare, shared_key
+from server.ledger.schema import LedgerDown, LedgerError, metadata, prepare, shared_key
 from server.ledger.selection import Selection
 from server.ledger.totals import Totals, read_totals
 from server.ledger.turns import TurnArchive

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledgers import connect
 from sqlalchemy import Engine, event, text
 from structlog.testing import capture_logs
 from test_server_ledger import closed, counter, value
@@ -19,7 +20,7 @@ from server.ledger.opening import open_ledger
 from server.ledger.reader import latest
 from server.ledger.request_scores import store_request_score
 from server.ledger.retention import Retention
-from server.ledger.schema import LedgerError, connect, prepare, requests, shared_key
+from server.ledger.schema import LedgerError, prepare, requests, shared_key
 from server.ledger.writer import Ledger
 from server.observe.metrics import Metrics
 

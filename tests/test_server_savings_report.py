@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ledgers import connect
 from processes import run_tops
 from sqlalchemy import Engine, insert
 
 from server.ledger.reader import snapshot
-from server.ledger.schema import connect, prepare, requests
+from server.ledger.schema import prepare, requests
 from server.ledger.selection import Selection
 from server.savings.evidence import Evidence, gather, gather_quickly
 from server.savings.html_report import html_report

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from composite_router import composite_router
+from ledgers import connect
 from processes import Server, serving
 from runaway_engine import PROMPT_TOKENS, RunawayEngine
 from scripted_engine import ScriptedEngine, ask
 
 from router.composite import Composite
 from server.config.price_settings import PriceSettings
-from server.ledger.schema import connect
 from server.ledger.selection import Selection
 from server.savings.prices import Prices
 from server.savings.query import query
