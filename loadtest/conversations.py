@@ -1,7 +1,5 @@
 """The conversations of a plan, from a file or the demo domain."""
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from loadtest.judge import judgeable
 from loadtest.plan import PlanError, Problems
 from loadtest.problem import Conversation, Problem
 from loadtest.problem_file import parse_conversations
+from router.text_file import read_text
 
 
 def read_conversations(source: Problems, notes: list[str]) -> list[Conversation]:
@@ -53,13 +52,9 @@ def _without_unjudged_answer(problem: Problem) -> Problem:
 
 def _read_text(file: Path) -> str:
     try:
-        raw = file.read_bytes()
-        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{file} is not UTF-8 text") from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PlanError(f"{file} cannot be read: {reason}") from error
+        text = read_text(file)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
     if not text.strip():
         raise PlanError(f"{file}: there are no problems")
     return text

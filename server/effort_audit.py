@@ -22,7 +22,7 @@ from server.engines.dialect import Dialect
 from server.engines.effort_effects import EffortEffects, effects
 from server.engines.effort_trial import Trial, pairs, read_trial, room, trial_body
 from server.engines.engine import Engine, NoModels
-from server.engines.probing import UNLIMITED, ask
+from server.engines.probing import ask
 from server.errors import EngineError
 
 _KEY_VARIABLE = variable_of("upstream_api_key")
@@ -207,7 +207,7 @@ async def _model(engine: Engine, name: str | None) -> str:
 
 async def _ask(engine: Engine, dialect: Dialect, body: dict[str, Any]) -> Trial:
     try:
-        reply = await ask(engine, dialect, body, headers=UNLIMITED)
+        reply = await ask(engine, dialect, body, unlimited=True)
     except EngineError as error:
         raise AuditError(f"{engine.address} did not answer: {error}") from error
     trial = read_trial(reply.answer) if reply.status == 200 else None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 import pytest
@@ -204,21 +204,33 @@ sys.exit(tops.main())
     assert (process.returncode, process.stderr) == (130, b"")
 
 
-def test_a_reader_of_verdicts_that_left_is_no_traceback() -> None:
-    lines = '{"id": 1, "response": "5", "answer": "5"}\n' * 20
-    reader, writer = os.pipe()
-    os.close(reader)
-    process = subprocess.run(
-        [sys.executable, "-m", "tops", "judge"],
+def run_into(
+    stdout: IO[str] | int, *words: str, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A run of `tops` whose output goes there."""
+    return subprocess.run(
+        [sys.executable, "-m", "tops", *words],
         cwd=ROOT,
-        input=lines,
-        stdout=writer,
+        input=text,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
+
+
+def errors_without_reader(*words: str, text: str | None = None) -> str:
+    """What a command writes to standard error whose reader of standard output has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = run_into(writer, *words, text=text)
     os.close(writer)
-    assert process.stderr == ""
+    return process.stderr
+
+
+def test_a_reader_of_verdicts_that_left_is_no_traceback() -> None:
+    lines = '{"id": 1, "response": "5", "answer": "5"}\n' * 20
+    assert errors_without_reader("judge", text=lines) == ""
 
 
 FILES = [
@@ -258,25 +270,7 @@ def test_the_folder_of_a_run_is_no_file() -> None:
 
 def test_a_full_disk_and_a_reader_that_left_are_no_traceback() -> None:
     with Path("/dev/full").open("w") as full:
-        process = subprocess.run(
-            [sys.executable, "-m", "tops", "key", "a"],
-            cwd=ROOT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        process = run_into(full, "key", "a")
     assert process.returncode == 1
     assert process.stderr == "Error: [Errno 28] No space left on device\n"
-    reader, writer = os.pipe()
-    os.close(reader)
-    process = subprocess.run(
-        [sys.executable, "-m", "tops", "key", "a"],
-        cwd=ROOT,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    os.close(writer)
-    assert process.stderr == ""
+    assert errors_without_reader("key", "a") == ""

@@ -1,8 +1,6 @@
 """Problems with known answers: a user's file, or a public set by its name."""
 
-import gzip
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import httpx
 from models.outcomes.check import Check, read_check
 from models.outcomes.verify import unjudgeable
 from router.json_text import parse_object
+from router.text_file import read_text
 
 _DOWNLOAD_SECONDS = 60
 _NUMBER_LAST = "\n\nGive the final answer as a number at the end."
@@ -129,19 +128,13 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _lines(file: Path, public: Mapping[str, PublicSet]) -> Iterator[tuple[int, str]]:
-    try:
-        raw = file.read_bytes()
-        if file.suffix == ".gz":
-            raw = gzip.decompress(raw)
-        text = raw.decode("utf-8-sig")
-    except FileNotFoundError as error:
+    if not file.exists():
         sets = ", ".join(public)
-        raise ProblemError(f"there is no file {file}; the public sets are {sets}") from error
-    except UnicodeDecodeError as error:
-        raise ProblemError(f"{file} is not UTF-8 text") from error
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ProblemError(f"{file} cannot be read: {reason}") from error
+        raise ProblemError(f"there is no file {file}; the public sets are {sets}")
+    try:
+        text = read_text(file)
+    except ValueError as error:
+        raise ProblemError(str(error)) from error
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 

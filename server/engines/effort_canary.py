@@ -23,7 +23,7 @@ from server.engines.effort_effects import EffortEffects, effects, prompts_needed
 from server.engines.effort_trial import Trial, Trials, pairs, prompts, read_trial, room, trial_body
 from server.engines.engine import Engine
 from server.engines.model_info import ModelInfo
-from server.engines.probing import UNLIMITED, ask
+from server.engines.probing import ask
 from server.engines.shared_trials import measured_once
 from server.errors import EngineError
 
@@ -134,7 +134,7 @@ class EffortCanary:
             async with asyncio.timeout(_BUSY_SECONDS):
                 while engine.in_flight:  # noqa: ASYNC110 - a counter, without an event
                     await asyncio.sleep(_POLL_SECONDS)
-        return await ask(engine, self.dialect, body, headers=UNLIMITED)
+        return await ask(engine, self.dialect, body, unlimited=True)
 
 
 def _report(engine: Engine, measured: EffortEffects) -> None:

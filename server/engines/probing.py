@@ -1,6 +1,5 @@
 """Sends the canaries' requests to an engine: not counted as in flight, not retried, no ledger."""
 
-from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -14,10 +13,8 @@ from server.engines.reply import parse_json
 from server.engines.two_phase import TwoPhase
 from server.http.sse import events
 
-UNLIMITED = {"x-tops-budget": "-1"}
+_UNLIMITED = {"x-tops-budget": "-1"}
 """Has an engine that is a gateway itself leave out the budgets of its router; others ignore it."""
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 async def ask(
@@ -25,16 +22,19 @@ async def ask(
     dialect: Dialect,
     body: dict[str, Any],
     budget: int | None = None,
-    headers: Mapping[str, str] = _NO_HEADERS,
+    unlimited: bool = False,
 ) -> ProbeReply:
     """The engine's reply to a chat body; a budget is enforced in two phases.
+
+    `unlimited` has an engine that is a gateway set no budget of its own.
 
     Sets `engine.reports_thinking`.
 
     Raises:
         EngineError: the engine did not answer.
     """
-    post = partial(engine.post, CHAT, headers={"x-request-id": "canary", **headers})
+    headers = {"x-request-id": "canary"} | (_UNLIMITED if unlimited else {})
+    post = partial(engine.post, CHAT, headers=headers)
     if budget is None:
         reply = counted(engine, post(body), CHAT)
     else:
